@@ -1,0 +1,158 @@
+"""Bodies of API requests: bounded, UTF-8, one JSON object, nothing ambiguous in it."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.parsers import BaseParser
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+
+from byokportal import problems
+from byokportal.errors import BodyTooLarge, MalformedBody, MediaTypeNotTaken
+
+LIMIT = 64 * 1024  # bytes
+LIMIT_DATA_KEYS = 256 * 1024
+DATA_KEYS = re.compile(r"/api/v1/tenants/[^/]+/data-keys(?:/[a-z]+)?", re.ASCII)
+DEPTH = 32  # levels of brackets
+JSON_TYPE = re.compile(r"application/json(?:\s*;\s*charset=\"?utf-8\"?)?", re.IGNORECASE)
+
+
+class BodyMiddleware:
+    """Reads the body of an API request into memory, up to its limit, whatever Content-Length claims."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.path.startswith("/api/"):
+            limit = LIMIT_DATA_KEYS if DATA_KEYS.fullmatch(request.path) else LIMIT
+            declared = request.META.get("CONTENT_LENGTH") or "0"
+            if not declared.isascii() or not declared.isdigit() or int(declared[:12]) > limit:
+                return _refused(request, limit)
+            if len(_read(request, limit)) > limit:
+                return _refused(request, limit)
+        return self.get_response(request)
+
+
+def _read(request: HttpRequest, limit: int) -> bytes:
+    body = request.read(limit + 1)
+    request._body = body  # type: ignore[attr-defined]  # what `request.body` gives from now on
+    return body
+
+
+def _refused(request: HttpRequest, limit: int) -> HttpResponse:
+    return problems.json_response(BodyTooLarge(limit=limit), request)
+
+
+class JsonOnly(BaseContentNegotiation):
+    """Answers JSON whatever the Accept header says: content negotiation costs, and there is one format."""
+
+    def select_parser(self, request: Request, parsers: list[BaseParser]) -> BaseParser:
+        return parsers[0]
+
+    def select_renderer(self, request: Request, renderers: list[BaseRenderer], format_suffix: str | None = None) -> tuple[BaseRenderer, str]:
+        return renderers[0], "application/json"
+
+
+class StrictJSONParser(BaseParser):
+    """Takes one JSON object in UTF-8 and refuses what readers could understand differently."""
+
+    media_type = "application/json"
+
+    def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> dict[str, Any]:
+        request: Request = parser_context["request"]
+        if not JSON_TYPE.fullmatch((request.content_type or "").strip()):
+            raise MediaTypeNotTaken(wanted="application/json in UTF-8")
+        return read_object(request._request.body)
+
+
+def read_object(body: bytes) -> dict[str, Any]:
+    """Return the object of a JSON body.
+
+    Raises:
+        MalformedBody: with what is wrong.
+    """
+    if not body:
+        raise MalformedBody(why="it is empty")
+    try:
+        text = body.decode("utf-8")
+    except UnicodeDecodeError:
+        raise MalformedBody(why="it is not UTF-8") from None
+    if text.startswith("\ufeff"):
+        raise MalformedBody(why="it begins with a byte order mark")
+    _check_depth(text)
+    try:
+        found = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite, parse_int=_small)
+    except json.JSONDecodeError as error:
+        raise MalformedBody(why=f"line {error.lineno}, column {error.colno}: {error.msg}") from None
+    if not isinstance(found, dict):
+        raise MalformedBody(why="it is not a JSON object")
+    _check_strings(found)
+    return found
+
+
+def _check_depth(text: str) -> None:
+    """Count brackets before parsing: the parser would run out of stack on a hundred thousand of them."""
+    depth, in_string, escaped = 0, False, False
+    for sign in text:
+        if in_string:
+            if escaped:
+                escaped = False
+            elif sign == "\\":
+                escaped = True
+            elif sign == '"':
+                in_string = False
+        elif sign == '"':
+            in_string = True
+        elif sign in "[{":
+            depth += 1
+            if depth > DEPTH:
+                raise MalformedBody(why=f"brackets are nested more than {DEPTH} deep")
+        elif sign in "]}":
+            depth -= 1
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise MalformedBody(why=f"the name {twice[:40]!a} stands twice in one object")
+    return found
+
+
+def _no_constant(name: str) -> Any:
+    raise MalformedBody(why=f"{name} is no JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise MalformedBody(why="a number is too large")
+    return value
+
+
+def _small(text: str) -> int:
+    if len(text) > 20:
+        raise MalformedBody(why="a number is too large")
+    return int(text)
+
+
+def _check_strings(value: Any) -> None:
+    if isinstance(value, str):
+        if "\x00" in value or any("\ud800" <= sign <= "\udfff" for sign in value):
+            raise MalformedBody(why="a string holds NUL or half a surrogate pair")
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            _check_strings(name)
+            _check_strings(item)
+    elif isinstance(value, list):
+        for item in value:
+            _check_strings(item)

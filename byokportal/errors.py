@@ -1,0 +1,129 @@
+"""The vocabulary of anticipated failures; it knows no HTTP, no Django and no AWS."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import Enum
+from typing import ClassVar
+
+
+class Kind(Enum):
+    """What sort of failure it is; `byokportal.problems` alone knows the HTTP status of each."""
+
+    INVALID = "invalid"
+    UNAUTHENTICATED = "unauthenticated"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    METHOD = "method"
+    CONFLICT = "conflict"
+    TOO_LARGE = "too_large"
+    MEDIA_TYPE = "media_type"
+    UNREADABLE = "unreadable"
+    KEY_REFUSED = "key_refused"
+    LIMITED = "limited"
+    UPSTREAM = "upstream"
+    UNAVAILABLE = "unavailable"
+
+
+class Turn(Enum):
+    """Who can do something about it (design.md 9)."""
+
+    TENANT = "tenant"
+    KORE = "kore"
+    CALLER = "caller"
+    NOBODY = "nobody"
+
+
+class DomainError(Exception):
+    """An anticipated failure: no change of our code is needed to make it go away.
+
+    Args:
+        since: when the condition began, if that is known.
+        retry_after: seconds after which a repeat has a chance; only with retryable errors.
+        errors: field name to sentences, for input that a form or serializer refused.
+        params: ids, enum words and AWS codes for the sentence; never a secret.
+    """
+
+    kind: ClassVar[Kind]
+    code: ClassVar[str]
+    title: ClassVar[str]
+    detail: ClassVar[str]
+    turn: ClassVar[Turn] = Turn.CALLER
+    retryable: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        *,
+        since: datetime | None = None,
+        retry_after: int | None = None,
+        errors: dict[str, list[str]] | None = None,
+        **params: object,
+    ) -> None:
+        self.since = since
+        self.retry_after = retry_after
+        self.errors = errors or {}
+        self.params = params
+        super().__init__(self.detail.format(**params))
+
+
+class InvalidInput(DomainError):
+    kind, code = Kind.INVALID, "invalid_input"
+    title = "The input is not valid"
+    detail = "Something in the request is not as it has to be. Each field says what."
+
+
+class MalformedBody(DomainError):
+    kind, code = Kind.INVALID, "malformed_body"
+    title = "The body could not be read"
+    detail = "The body is not the JSON that this address takes: {why}. Send one JSON object in UTF-8."
+
+
+class NotAuthenticated(DomainError):
+    kind, code = Kind.UNAUTHENTICATED, "not_authenticated"
+    title = "You are not signed in"
+    detail = "Send a valid bearer token in the Authorization header. Tokens end; ask for a new one."
+
+
+class NotAllowed(DomainError):
+    kind, code = Kind.FORBIDDEN, "not_allowed"
+    title = "You may not do this"
+    detail = "This needs the permission {permission}, which you do not have. Ask an owner of your organisation."
+
+
+class NotFound(DomainError):
+    kind, code = Kind.NOT_FOUND, "not_found"
+    title = "There is nothing here"
+    detail = "This address names nothing that you can see."
+
+
+class MethodNotAllowed(DomainError):
+    kind, code = Kind.METHOD, "method_not_allowed"
+    title = "This address does not take that method"
+    detail = "{method} is not possible here. The API description names the methods of each address."
+
+
+class BodyTooLarge(DomainError):
+    kind, code = Kind.TOO_LARGE, "body_too_large"
+    title = "The body is too large"
+    detail = "This address takes at most {limit} bytes. Send less, in several requests if you must."
+
+
+class MediaTypeNotTaken(DomainError):
+    kind, code = Kind.MEDIA_TYPE, "media_type_not_taken"
+    title = "The media type is not taken here"
+    detail = "This address takes {wanted}. Set the Content-Type header to that."
+
+
+class RateLimited(DomainError):
+    kind, code = Kind.LIMITED, "rate_limited"
+    title = "Too many requests"
+    detail = "You have used your share for now. Try again after the time that Retry-After names."
+    retryable = True
+
+
+class DatabaseUnavailable(DomainError):
+    kind, code = Kind.UNAVAILABLE, "database_unavailable"
+    title = "Our database does not answer"
+    detail = "Nothing was changed and no key was given out. Try again after the time that Retry-After names."
+    turn = Turn.KORE
+    retryable = True

@@ -1,0 +1,42 @@
+"""AccessDenied in AWS's words (IAM guide, "Troubleshoot access denied error messages"; aws-error-causes.md, section 1)."""
+
+from __future__ import annotations
+
+from byokportal.localaws.errors import AwsError
+from byokportal.localaws.identities import Caller
+from keys.policies import evaluator
+from keys.policies.evaluator import Decision, Verdict
+
+HIDDEN = "because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access"
+
+
+def assume_role(caller: Caller, role_arn: str, decision: Decision) -> AwsError:
+    """Across accounts STS says only that it is so, whatever the cause."""
+    words = f"User: {caller.principal.arn} is not authorized to perform: sts:AssumeRole on resource: {role_arn}"
+    if evaluator.account_of(role_arn) == caller.account:
+        words += tail(decision, "sts:AssumeRole")
+    return AwsError("AccessDenied", words, status=403)
+
+
+def iam(caller: Caller, action: str, resource: str, decision: Decision) -> AwsError:
+    words = f"User: {caller.principal.arn} is not authorized to perform: {action} on resource: {resource}{tail(decision, action)}"
+    return AwsError("AccessDenied", words, status=403)
+
+
+def kms(caller: Caller, action: str, key_arn: str, decision: Decision, *, by_ciphertext: bool = False) -> AwsError:
+    """In another account the key, its absence and its policy are not told apart."""
+    who = f"User: {caller.principal.arn} is not authorized to perform: {action}"
+    hidden = decision.layer == evaluator.RESOURCE and evaluator.account_of(key_arn) != caller.account
+    if hidden:
+        where = "the resource associated with this ciphertext" if by_ciphertext else "this resource"
+        return AwsError("AccessDeniedException", f"{who} on {where} {HIDDEN}")
+    where = "on the resource associated with this ciphertext" if by_ciphertext else f"on resource: {key_arn}"
+    return AwsError("AccessDeniedException", f"{who} {where}{tail(decision, action)}")
+
+
+def tail(decision: Decision, action: str) -> str:
+    """Return what AWS adds: the kind of policy that decided."""
+    article = "an" if decision.layer[0] in "aeiou" else "a"
+    if decision.verdict is Verdict.EXPLICIT_DENY:
+        return f" with an explicit deny in {article} {decision.layer}"
+    return f" because no {decision.layer} allows the {action} action"

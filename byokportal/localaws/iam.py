@@ -1,0 +1,129 @@
+"""IAM: who may call it, what it refuses to save, and the quotas (IAM guide, "IAM and AWS STS quotas"); moto keeps the rows."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+
+from byokportal.localaws import denials, identities, moto_door, sts
+from byokportal.localaws.errors import AwsError
+from byokportal.localaws.identities import Caller, iam
+from byokportal.localaws.state import State
+from keys.policies import evaluator
+from keys.policies.evaluator import Request
+
+READS = re.compile(r"(Get|List|Simulate)\w+")
+MANAGED, INLINE, TRUST = 6_144, 10_240, 2_048  # characters, white space not counted
+ATTACHED, VERSIONS = 10, 5
+INVALID_PRINCIPAL = 'Invalid principal in policy: "AWS":"{principal}"'
+
+
+def answer(state: State, caller: Caller, form: Mapping[str, str], body: bytes, now: object) -> moto_door.Answer:
+    """Do one call: authorise, refuse what AWS refuses, let moto do the rest."""
+    action = form.get("Action", "")
+    resource = _resource(caller.account, form)
+    request = Request(f"iam:{action}", resource, caller.principal, sts.caller_context(caller, now))  # type: ignore[arg-type]
+    decision = evaluator.evaluate(
+        request,
+        identity=caller.identity,
+        session=caller.session.policy if caller.session else None,
+        boundaries=caller.boundaries,
+    )
+    if not decision.allowed:
+        raise denials.iam(caller, f"iam:{action}", resource, decision)
+    if action == "GetAccountSummary":
+        pass
+    _refuse(state, caller.account, action, form)
+    buried = _to_bury(caller.account, action, form)
+    answered = moto_door.call("iam", caller.account, "us-east-1", body)
+    if answered.status < 400 and not READS.fullmatch(action):
+        if buried:
+            identities.bury(state, *buried)
+        state.changed()
+    return answered
+
+
+def _resource(account: str, form: Mapping[str, str]) -> str:
+    if form.get("PolicyArn", "").startswith("arn:") and "RoleName" not in form and "UserName" not in form:
+        return form["PolicyArn"]
+    if "RoleName" in form:
+        role = iam(account).roles and next((r for r in iam(account).roles.values() if r.name == form["RoleName"]), None)
+        return str(role.arn) if role else f"arn:aws:iam::{account}:role{form.get('Path', '/')}{form['RoleName']}"
+    if "UserName" in form:
+        return f"arn:aws:iam::{account}:user{form.get('Path', '/')}{form['UserName']}"
+    if "PolicyName" in form:
+        return f"arn:aws:iam::{account}:policy{form.get('Path', '/')}{form['PolicyName']}"
+    return "*"
+
+
+def _refuse(state: State, account: str, action: str, form: Mapping[str, str]) -> None:
+    """Raise where AWS refuses and moto would not."""
+    if action in {"CreateRole", "UpdateAssumeRolePolicy"}:
+        text = form.get("AssumeRolePolicyDocument", form.get("PolicyDocument", ""))
+        policy = _document(text)
+        _within(text, TRUST, "ACLSizePerRole", "Cannot exceed quota for ACLSizePerRole: 2048")
+        identities.check_principals(state, policy, code="MalformedPolicyDocument", words=INVALID_PRINCIPAL)
+        for statement in evaluator.statements(policy):
+            if "Resource" in statement:
+                raise AwsError("MalformedPolicyDocument", "Has prohibited field Resource")
+            if "Principal" not in statement and "NotPrincipal" not in statement:
+                raise AwsError("MalformedPolicyDocument", "Missing required field Principal")
+    elif action in {"CreatePolicy", "CreatePolicyVersion"}:
+        _document(form.get("PolicyDocument", ""), identity=True)
+        _within(form["PolicyDocument"], MANAGED, "PolicySize", "Cannot exceed quota for PolicySize: 6144")
+        if action == "CreatePolicyVersion":
+            policy_row = iam(account).managed_policies.get(form.get("PolicyArn", ""))
+            if policy_row is not None and len(policy_row.versions) >= VERSIONS:
+                words = "A managed policy can have up to 5 versions. Before you create a new version, you must delete an existing version."
+                raise AwsError("LimitExceeded", words, status=409)
+    elif action in {"PutRolePolicy", "PutUserPolicy"}:
+        _document(form.get("PolicyDocument", ""), identity=True)
+        holder = _holder(account, form)
+        if holder is not None:
+            others = [document for name, document in holder.policies.items() if name != form.get("PolicyName")]
+            total = sum(_length(document if isinstance(document, str) else json.dumps(document)) for document in others)
+            if total + _length(form["PolicyDocument"]) > INLINE:
+                words = f"Maximum policy size of {INLINE} bytes exceeded for role {form.get('RoleName', form.get('UserName'))}"
+                raise AwsError("LimitExceeded", words, status=409)
+    elif action in {"AttachRolePolicy", "AttachUserPolicy"}:
+        holder = _holder(account, form)
+        if holder is not None and form.get("PolicyArn") not in holder.managed_policies and len(holder.managed_policies) >= ATTACHED:
+            raise AwsError("LimitExceeded", "Cannot exceed quota for PoliciesPerRole: 10", status=409)
+
+
+def _holder(account: str, form: Mapping[str, str]) -> object:
+    rows = iam(account).roles if "RoleName" in form else iam(account).users
+    name = form.get("RoleName", form.get("UserName"))
+    return next((row for row in rows.values() if row.name == name), None)
+
+
+def _to_bury(account: str, action: str, form: Mapping[str, str]) -> tuple[str, str] | None:
+    if action not in {"DeleteRole", "DeleteUser"}:
+        return None
+    holder = _holder(account, form)
+    return (str(holder.arn), str(holder.id)) if holder is not None else None  # type: ignore[attr-defined]
+
+
+def _document(text: str, *, identity: bool = False) -> dict[str, object]:
+    try:
+        policy = json.loads(text)
+    except ValueError:
+        words = "Syntax errors in policy." if identity else "This policy contains invalid Json"
+        raise AwsError("MalformedPolicyDocument", words) from None
+    if not isinstance(policy, dict) or "Statement" not in policy:
+        raise AwsError("MalformedPolicyDocument", "Syntax errors in policy.")
+    if policy.get("Version", "2008-10-17") not in {"2012-10-17", "2008-10-17"}:
+        raise AwsError("MalformedPolicyDocument", "Syntax errors in policy.")
+    if identity and any("Principal" in statement for statement in evaluator.statements(policy)):
+        raise AwsError("MalformedPolicyDocument", "Policy document should not specify a principal.")
+    return policy
+
+
+def _length(text: str) -> int:
+    return len(re.sub(r"\s", "", text))
+
+
+def _within(text: str, limit: int, quota: str, words: str) -> None:
+    if _length(text) > limit:
+        raise AwsError("LimitExceeded", words, status=409)

@@ -1,0 +1,158 @@
+"""What the local AWS remembers: accounts, sessions and moto's rows, in one file that survives a restart and a kill."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import secrets
+import string
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from moto.iam.models import iam_backends
+from moto.kms.models import kms_backends
+
+VERSION = 1
+HEADER = b"byok-localaws-state-%d\n"
+# What a state file may name when it is read: moto's rows and plain values, nothing that runs a command.
+ALLOWED = ("moto.", "collections", "datetime", "copyreg", "re", "byokportal.localaws.")
+BUILTINS = {"set", "frozenset", "dict", "list", "tuple", "object", "bytearray", "complex", "range", "slice"}
+
+
+@dataclass(slots=True)
+class Session:
+    """Temporary credentials that AssumeRole gave out."""
+
+    access_key_id: str
+    secret: str = field(repr=False)
+    token: str = field(repr=False)
+    account: str
+    role_unique_id: str
+    name: str
+    expires_at: datetime
+    policy: dict[str, Any] | None
+
+
+@dataclass(slots=True)
+class Admin:
+    """The administrator user of an account."""
+
+    account: str
+    access_key_id: str
+    secret: str = field(repr=False)
+    unique_id: str
+
+    @property
+    def arn(self) -> str:
+        return f"arn:aws:iam::{self.account}:user/administrator"
+
+
+def random_id(prefix: str, length: int = 20) -> str:
+    """Return an identifier of AWS's form: a prefix, then capitals and digits."""
+    return prefix + "".join(secrets.choice(string.ascii_uppercase + "234567") for _ in range(length - len(prefix)))
+
+
+class State:
+    """Everything that the gate keeps beside moto; `changed()` writes it all down."""
+
+    def __init__(self, var_dir: Path, accounts: Sequence[str]) -> None:
+        self.var_dir = var_dir
+        self.file = var_dir / "localaws.state"
+        self.admins: dict[str, Admin] = {}
+        self.sessions: dict[str, Session] = {}
+        known = self._known_credentials()
+        for account in accounts:
+            keys = known.get(account) or {"access_key_id": random_id("AKIA"), "secret_access_key": secrets.token_urlsafe(30)}
+            self.admins[account] = Admin(account, keys["access_key_id"], keys["secret_access_key"], random_id("AIDA", 21))
+        self._read()
+
+    def _known_credentials(self) -> dict[str, dict[str, str]]:
+        try:
+            return dict(json.loads((self.var_dir / "localaws.json").read_text())["accounts"])
+        except FileNotFoundError:
+            return {}
+
+    def forget(self) -> None:
+        """Go back to fresh accounts with the same administrators."""
+        self.sessions.clear()
+        _drop_moto()
+
+    def changed(self) -> None:
+        """Write the state to the file, atomically: an acknowledged change survives a kill."""
+        buffer = io.BytesIO()
+        _Pickler(buffer, protocol=5).dump((self.admins, self.sessions, _moto_rows()))
+        write_private(self.file, HEADER % VERSION + buffer.getvalue())
+
+    def _read(self) -> None:
+        _drop_moto()
+        if not self.file.exists():
+            return
+        header, _, body = self.file.read_bytes().partition(b"\n")
+        if header + b"\n" != HEADER % VERSION:
+            raise SystemExit(
+                f"{self.file} was written by another version of the local AWS. Remove it (and localaws.json beside it) to start with fresh accounts."
+            )
+        admins, self.sessions, rows = _Unpickler(io.BytesIO(body)).load()
+        for account in self.admins:
+            if account in admins:
+                self.admins[account] = admins[account]
+        for account, iam in rows["iam"].items():
+            iam_backends[account]["aws"].__dict__.update(iam)
+        for (account, region), kms in rows["kms"].items():
+            kms_backends[account][region].__dict__.update(kms)
+
+
+def write_private(path: Path, data: bytes) -> None:
+    """Write a file of mode 600 in one step: it is the old one or the new one, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # mkstemp makes it 600
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(name, path)
+
+
+def _drop_moto() -> None:
+    iam_backends.reset()
+    kms_backends.reset()
+
+
+def _moto_rows() -> dict[str, Any]:
+    iam = {account: dict(partitions["aws"].__dict__) for account, partitions in iam_backends.items() if "aws" in partitions}
+    for rows in iam.values():
+        rows.pop("policy_arn_regex", None)
+    kms = {(account, region): dict(backend.__dict__) for account, regions in kms_backends.items() for region, backend in regions.items()}
+    return {"iam": iam, "kms": kms}
+
+
+def _load_private_key(der: bytes) -> Any:
+    return serialization.load_der_private_key(der, password=None)
+
+
+class _Pickler(pickle.Pickler):
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
+            der = obj.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+            loader: Callable[[bytes], Any] = _load_private_key
+            return loader, (der,)
+        return NotImplemented
+
+
+class _Unpickler(pickle.Unpickler):
+    """Reads back only what `_Pickler` writes; a file that names anything else is refused."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module == "builtins" and name not in BUILTINS:
+            raise SystemExit(f"The state file names {module}.{name}, which it never holds. Remove it to start with fresh accounts.")
+        if module != "builtins" and not module.startswith(ALLOWED):
+            raise SystemExit(f"The state file names {module}.{name}, which it never holds. Remove it to start with fresh accounts.")
+        return super().find_class(module, name)

@@ -1,0 +1,55 @@
+"""The local AWS inside a test process: started once, emptied before each test."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any, Self
+
+import boto3
+from botocore.config import Config
+
+from byokportal.localaws import server
+
+CONFIG = Config(retries={"max_attempts": 1}, connect_timeout=2, read_timeout=10)
+
+
+class LocalAws:
+    """A running local AWS; `calls` lists (service, operation, account) since the last reset."""
+
+    def __init__(self, var_dir: Path, accounts: Sequence[str] = server.ACCOUNTS) -> None:
+        self.var_dir, self._accounts = Path(var_dir), accounts
+
+    def __enter__(self) -> Self:
+        self._server, self.gate = server.start(self.var_dir, 0, self._accounts)
+        self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
+        self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
+        self._thread.start()
+        self.client = cache(self._client)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    @property
+    def accounts(self) -> dict[str, dict[str, str]]:
+        return {a.account: {"access_key_id": a.access_key_id, "secret_access_key": a.secret} for a in self.gate.state.admins.values()}
+
+    @property
+    def calls(self) -> list[tuple[str, str, str]]:
+        return self.gate.calls
+
+    def reset(self) -> None:
+        """Back to fresh accounts with the same administrators."""
+        self.gate.state.forget()
+        self.gate.calls.clear()
+
+    def session(self, account: str) -> boto3.Session:
+        keys = self.accounts[account]
+        return boto3.Session(aws_access_key_id=keys["access_key_id"], aws_secret_access_key=keys["secret_access_key"])
+
+    def _client(self, account: str, service: str, region: str) -> Any:
+        return self.session(account).client(service, endpoint_url=self.endpoint, region_name=region, config=CONFIG)

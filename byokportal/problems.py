@@ -1,0 +1,174 @@
+"""DomainError → problem+json (RFC 9457) or words on a page; the only file that knows both."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.db import InterfaceError, OperationalError
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.http import url_has_allowed_host_and_scheme
+from rest_framework import exceptions
+from rest_framework.response import Response
+from rest_framework.views import set_rollback
+
+from byokportal import errors
+from byokportal.errors import DomainError, Kind
+
+log = logging.getLogger(__name__)
+
+STATUS: dict[Kind, int] = {
+    Kind.INVALID: 400,
+    Kind.UNAUTHENTICATED: 401,
+    Kind.FORBIDDEN: 403,
+    Kind.NOT_FOUND: 404,
+    Kind.METHOD: 405,
+    Kind.CONFLICT: 409,
+    Kind.TOO_LARGE: 413,
+    Kind.MEDIA_TYPE: 415,
+    Kind.UNREADABLE: 422,
+    Kind.KEY_REFUSED: 423,
+    Kind.LIMITED: 429,
+    Kind.UPSTREAM: 502,
+    Kind.UNAVAILABLE: 503,
+}
+
+
+def problem(error: DomainError, request_id: str) -> dict[str, Any]:
+    """Return the members of a problem, as design.md 9 lists them; field errors add `errors`."""
+    body: dict[str, Any] = {
+        "type": f"{settings.BASE_URL}/docs/problems#{error.code}",
+        "title": error.title,
+        "status": STATUS[error.kind],
+        "detail": str(error),
+        "code": error.code,
+        "params": {name: value if isinstance(value, int | list) else str(value) for name, value in error.params.items()},
+        "retryable": error.retryable,
+        "whose_turn": error.turn.value,
+        "since": error.since.isoformat() if error.since else None,
+        "request_id": request_id,
+    }
+    return body | ({"errors": error.errors} if error.errors else {})
+
+
+def headers_of(error: DomainError) -> dict[str, str]:
+    """Return what goes beside the body: when to try again, how to sign in."""
+    headers = {"Cache-Control": "no-store"}
+    if error.retryable:
+        headers["Retry-After"] = str(error.retry_after or 5)
+    if error.kind is Kind.UNAUTHENTICATED:
+        headers["WWW-Authenticate"] = "Bearer"
+    return headers
+
+
+def request_id_of(request: Any) -> str:
+    """Return the id of a request, Django's or DRF's."""
+    return str(getattr(request, "request_id", ""))
+
+
+def json_response(error: DomainError, request: HttpRequest) -> HttpResponse:
+    """Return a problem outside DRF."""
+    body = problem(error, request_id_of(request))
+    return HttpResponse(
+        json.dumps(body), status=body["status"], content_type="application/problem+json", headers=headers_of(error)
+    )
+
+
+def exception_handler(exception: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's handler: anticipated failures become problems, everything else stays a bug (500)."""
+    error = _anticipated(exception, context["request"])
+    if error is None:
+        return None
+    set_rollback()
+    body = problem(error, request_id_of(context["request"]))
+    return Response(body, status=body["status"], headers=headers_of(error), content_type="application/problem+json")
+
+
+def _anticipated(exception: Exception, request: Any) -> DomainError | None:
+    match exception:
+        case DomainError():
+            return exception
+        case exceptions.MethodNotAllowed():
+            return errors.MethodNotAllowed(method=request.method)
+        case exceptions.NotAuthenticated() | exceptions.AuthenticationFailed():
+            return errors.NotAuthenticated()
+        case Http404() | exceptions.NotFound():
+            return errors.NotFound()
+        case exceptions.UnsupportedMediaType():
+            return errors.MediaTypeNotTaken(wanted="application/json in UTF-8")
+        case exceptions.ValidationError():
+            return errors.InvalidInput(errors=_flat(exception.detail))
+        case exceptions.ParseError():
+            return errors.MalformedBody(why="it could not be parsed")
+        case OperationalError() | InterfaceError():
+            log.exception("the database does not answer")
+            return errors.DatabaseUnavailable(retry_after=2)
+    return None
+
+
+def _flat(detail: Any, path: str = "") -> dict[str, list[str]]:
+    """Return DRF's nested error detail as field path → sentences: `items.3.context`."""
+    if isinstance(detail, dict):
+        found: dict[str, list[str]] = {}
+        for name, inner in detail.items():
+            found |= _flat(inner, f"{path}.{name}" if path and name != "non_field_errors" else path or str(name))
+        return found
+    if isinstance(detail, list) and any(isinstance(item, dict | list) for item in detail):
+        found = {}
+        for number, inner in enumerate(detail):
+            if inner:
+                found |= _flat(inner, f"{path}.{number}")
+        return found
+    sentences = detail if isinstance(detail, list) else [detail]
+    return {path or "body": [str(sentence) for sentence in sentences]}
+
+
+class PortalProblemsMiddleware:
+    """A DomainError that leaves a page's view becomes a page or a message; never a traceback."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        if not isinstance(exception, DomainError):
+            return None
+        if request.path.startswith("/api/"):
+            return json_response(exception, request)
+        if exception.kind is Kind.NOT_FOUND:
+            raise Http404 from exception
+        if exception.kind is Kind.FORBIDDEN:
+            raise PermissionDenied(str(exception)) from exception
+        back = request.headers.get("Referer", "")
+        own = url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure())
+        if request.method == "POST" and own:
+            messages.error(request, f"{exception.title}. {exception}")
+            return redirect(back)
+        return render(request, "errors/problem.html", {"error": exception}, status=STATUS[exception.kind])
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Answer 404: the same body whether it is missing or somebody else's."""
+    if request.path.startswith("/api/"):
+        return json_response(errors.NotFound(), request)
+    return render(request, "404.html", status=404)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Answer 500: a bug; it is logged with its traceback, the body says nothing of it."""
+    if request.path.startswith("/api/"):
+        body = {
+            "type": "about:blank", "title": "Something of ours broke", "status": 500, "code": "bug", "params": {}, "retryable": False,
+            "detail": "This is our mistake and it is recorded. Contact support with the request id.",
+            "whose_turn": "kore", "since": None, "request_id": request_id_of(request),
+        }  # fmt: skip
+        return HttpResponse(json.dumps(body), status=500, content_type="application/problem+json")
+    return render(request, "500.html", status=500)

@@ -1,0 +1,317 @@
+"""Every setting, read from the environment; a missing or contradictory one fails loudly, with its name."""
+
+import os
+from pathlib import Path
+
+import environ
+import structlog
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+# --- what runs ------------------------------------------------------------------------------------
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.FileAwareEnv()  # NAME or NAME_FILE: secrets may come as files
+
+EMBEDDED = env.bool("EMBEDDED", default=False)  # `make run`: http on this machine only
+DEBUG = env.bool("DEBUG", default=False)
+VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var"))).resolve()
+PORT = env.int("PORT", default=8000)
+BASE_URL = env.str("BASE_URL", default=f"http://localhost:{PORT}")
+SECRET_KEY = env.str("SECRET_KEY", default="")
+if not SECRET_KEY:
+    raise ImproperlyConfigured("SECRET_KEY is missing. `make run` makes one; in production set SECRET_KEY or SECRET_KEY_FILE.")
+
+ROOT_URLCONF = "byokportal.urls"
+WSGI_APPLICATION = "byokportal.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+INSTALLED_APPS = [
+    "support.admin.site.SupportAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "csp",
+    "django_htmx",
+    "rest_framework",
+    "drf_spectacular",
+    "drf_spectacular_sidecar",
+    "django_structlog",
+    "byokportal",
+    "tenants",
+    "keys",
+    "support",
+]
+
+# --- web --------------------------------------------------------------------------------------------
+
+ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if EMBEDDED or DEBUG else [])
+CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "byokportal.logs.RequestIdMiddleware",
+    "django_structlog.middlewares.RequestMiddleware",
+    "byokportal.bodies.BodyMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "tenants.middleware.SecondFactorMiddleware",
+    "byokportal.problems.PortalProblemsMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+STATIC_URL = "/static/"
+STATIC_ROOT = Path(env.str("STATIC_ROOT", default=str(VAR_DIR / "static")))
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+APPEND_SLASH = False
+DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024  # bytes; the API's own limits are in byokportal.bodies
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+# --- data -------------------------------------------------------------------------------------------
+
+DATABASES = {"default": env.db("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'db.sqlite3'}")}
+if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
+    DATABASES["default"]["OPTIONS"] = {
+        "transaction_mode": "IMMEDIATE",  # a read that turns into a write would fail at once instead of waiting
+        "timeout": 20,
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
+    }
+else:
+    DATABASES["default"]["CONN_MAX_AGE"] = 60
+    DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
+    DATABASES["default"].setdefault("OPTIONS", {})["connect_timeout"] = 3
+
+REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "byok"}}
+
+# --- Celery: the row is the job, a message is only the doorbell ----------------------------------------
+
+CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True  # a worker killed in the middle gives its message back …
+CELERY_TASK_REJECT_ON_WORKER_LOST = True  # … also when only its child process dies
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1  # a slow test must not sit in front of a quick one
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "visibility_timeout": 300,  # seconds until a lost worker's message is given to another; the default is an hour
+    "unacked_restore_interval": 5,
+    "unacked_restore_throttle": 1,
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_TASK_PUBLISH_RETRY = False  # beat rings again; a deed must not hang on a dead broker
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TIMEZONE = "UTC"
+CELERY_TASK_DEFAULT_QUEUE = "checks"  # people are waiting; "bulk" is for what may take long
+RING_SECONDS = env.float("RING_SECONDS", default=2.0)  # beat's safety net: how often due rows are looked for
+CELERY_BEAT_SCHEDULE = {
+    "ring-due-configurations": {"task": "keys.tasks.ring_configurations", "schedule": RING_SECONDS},
+    "ring-due-tests": {"task": "keys.tasks.ring_tests", "schedule": RING_SECONDS},
+    "ring-due-probes": {"task": "keys.tasks.ring_probes", "schedule": RING_SECONDS},
+    "follow-the-log": {"task": "support.tasks.follow_log", "schedule": RING_SECONDS},
+    "send-due-notices": {"task": "support.tasks.send_notices", "schedule": 10.0},
+    "clear-expired": {"task": "tenants.tasks.clear_expired", "schedule": 3600.0},
+}
+
+# --- AWS --------------------------------------------------------------------------------------------------
+
+AWS_MODE = env.str("AWS_MODE", default="local")
+AWS_ACCOUNT_ID = env.str("AWS_ACCOUNT_ID", default="999900001111" if AWS_MODE == "local" else "")
+CANARY_ACCOUNT_ID = env.str("CANARY_ACCOUNT_ID", default="999900002222" if AWS_MODE == "local" else "")
+LOCALAWS_FILE = VAR_DIR / "localaws.json"
+PLATFORM_KEY_ARN = env.str("PLATFORM_KEY_ARN", default="")
+SERVICE_SIDE_APPROVAL = env.str("SERVICE_SIDE_APPROVAL", default="automatic")
+SUPPORT_URL = env.str("SUPPORT_URL", default="https://support.kore.ai/")
+
+# Times, in seconds. Tests and the demo shorten them; what each means is in design.md 3, 5 and 8.
+PROBE_SECONDS = env.float("PROBE_SECONDS", default=300)
+DENIED_PROBE_SECONDS = [float(part) for part in env.list("DENIED_PROBE_SECONDS", default=["60", "120", "300"])]
+DEFAULT_REVOCATION_LATENCY = env.int("DEFAULT_REVOCATION_LATENCY", default=300)
+PROPAGATION_WINDOW = env.float("PROPAGATION_WINDOW", default=300)
+EXTERNAL_ID_PROBE_GAP = env.float("EXTERNAL_ID_PROBE_GAP", default=60)
+
+# --- sign-in ------------------------------------------------------------------------------------------------
+
+MFA_REQUIRED = env.bool("MFA_REQUIRED", default=not (EMBEDDED or DEBUG))
+AUTHENTICATION_BACKENDS = ["allauth.account.auth_backends.AuthenticationBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/"
+ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
+ACCOUNT_ADAPTER = "tenants.accounts.InvitedOnlyAdapter"  # people come by invitation; nobody signs up by themselves
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "none"  # the invitation went to that address
+ACCOUNT_PREVENT_ENUMERATION = True
+ACCOUNT_SESSION_REMEMBER = False
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 300
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_TOTP_ISSUER = "Kore.ai BYOK"
+MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = EMBEDDED or DEBUG
+
+# --- security ---------------------------------------------------------------------------------------------
+
+_https = not (EMBEDDED or DEBUG)
+SECURE_SSL_REDIRECT = _https
+SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", default=False) else None
+SECURE_HSTS_SECONDS = 31_536_000 if _https else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = _https
+SECURE_HSTS_PRELOAD = _https
+SECURE_REFERRER_POLICY = "same-origin"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
+SESSION_COOKIE_HTTPONLY = True
+CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_AGE = 12 * 3600  # seconds
+SESSION_EXPIRE_AT_BROWSER_CLOSE = True
+X_FRAME_OPTIONS = "DENY"
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [NONE],
+        "script-src": [SELF],
+        "style-src": [SELF],
+        "img-src": [SELF],
+        "font-src": [SELF],
+        "connect-src": [SELF],
+        "form-action": [SELF],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+        "manifest-src": [SELF],
+    }
+}
+
+# --- API ----------------------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["byokportal.bodies.StrictJSONParser"],
+    "DEFAULT_AUTHENTICATION_CLASSES": ["tenants.authentication.BearerAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_CONTENT_NEGOTIATION_CLASS": "byokportal.bodies.JsonOnly",
+    "DEFAULT_SCHEMA_CLASS": "byokportal.schema.ProblemSchema",
+    "EXCEPTION_HANDLER": "byokportal.problems.exception_handler",
+    "UNAUTHENTICATED_USER": None,
+    "URL_FORMAT_OVERRIDE": None,
+    "TEST_REQUEST_DEFAULT_FORMAT": "json",
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Kore.ai BYOK",
+    "DESCRIPTION": "Bring your own key: set-up, tests, the key in service, data keys, tickets and the log.",
+    "VERSION": "1",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": [],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "COMPONENT_SPLIT_REQUEST": True,
+    "SCHEMA_PATH_PREFIX": r"/api/v1",
+}
+
+# --- mail -------------------------------------------------------------------------------------------------------
+
+EMAIL_CONFIG = env.email("EMAIL_URL", default=f"filemail://{VAR_DIR / 'mail'}")
+vars().update(EMAIL_CONFIG)
+if EMAIL_CONFIG["EMAIL_BACKEND"].endswith("filebased.EmailBackend"):
+    EMAIL_FILE_PATH = str(VAR_DIR / "mail")
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="byok@kore.example")
+SUPPORT_EMAIL = env.str("SUPPORT_EMAIL", default="byok-support@kore.example")
+
+# --- logs ---------------------------------------------------------------------------------------------------------
+
+DJANGO_STRUCTLOG_CELERY_ENABLED = True
+DJANGO_STRUCTLOG_USER_ID_FIELD = "pk"
+_processors: list[structlog.types.Processor] = [
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_logger_name,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.PositionalArgumentsFormatter(),
+    structlog.processors.TimeStamper(fmt="iso"),
+]
+structlog.configure(
+    processors=[*_processors, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+    logger_factory=structlog.stdlib.LoggerFactory(),
+    wrapper_class=structlog.stdlib.BoundLogger,
+    cache_logger_on_first_use=True,
+)
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "filters": {"redact": {"()": "byokportal.logs.Redact"}},
+    "formatters": {
+        "json": {
+            "()": structlog.stdlib.ProcessorFormatter,
+            "foreign_pre_chain": _processors,
+            "processors": [
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                "byokportal.logs.render_json",
+            ],
+        },
+    },
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["redact"]}},
+    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "loggers": {
+        "django": {"handlers": [], "level": "INFO", "propagate": True},
+        "django.server": {"handlers": [], "level": "INFO", "propagate": True},
+        "botocore": {"level": "WARNING"},
+        "boto3": {"level": "WARNING"},
+        "urllib3": {"level": "WARNING"},
+        "celery": {"level": "INFO"},
+    },
+}
+
+# AWS_ENDPOINT_URL* would send signed requests, with our credentials' rights, to whoever is named there.
+if AWS_MODE == "real" and any(name.startswith("AWS_ENDPOINT_URL") for name in os.environ):
+    raise ImproperlyConfigured("AWS_MODE=real is refused together with AWS_ENDPOINT_URL*. Unset those variables.")
+if AWS_MODE not in {"local", "real"}:
+    raise ImproperlyConfigured("AWS_MODE is either 'local' or 'real'.")
+if AWS_MODE == "real" and "sqlite3" in DATABASES["default"]["ENGINE"]:
+    raise ImproperlyConfigured("AWS_MODE=real is refused together with SQLite. Set DATABASE_URL to PostgreSQL.")
+if AWS_MODE == "real" and not (AWS_ACCOUNT_ID and CANARY_ACCOUNT_ID):
+    raise ImproperlyConfigured("AWS_MODE=real needs AWS_ACCOUNT_ID and CANARY_ACCOUNT_ID, two accounts of ours.")
+if AWS_ACCOUNT_ID == CANARY_ACCOUNT_ID:
+    raise ImproperlyConfigured("CANARY_ACCOUNT_ID is another account than AWS_ACCOUNT_ID: our policies deny roles of our own account.")
+if SERVICE_SIDE_APPROVAL not in {"automatic", "support"}:
+    raise ImproperlyConfigured("SERVICE_SIDE_APPROVAL is either 'automatic' or 'support'.")
+if not 0 <= DEFAULT_REVOCATION_LATENCY <= 900:
+    raise ImproperlyConfigured("DEFAULT_REVOCATION_LATENCY is between 0 and 900 seconds.")

@@ -1,0 +1,167 @@
+"""Role ARNs and CMK ARNs: parsed once, refused with the reason; pure.
+
+Forms: IAM guide "IAM identifiers" (names `[A-Za-z0-9+=,.@_-]{1,64}`, paths up to 512 characters), KMS guide "Key ARN".
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import NoReturn, Self
+
+from keys.errors import ArnRefused, SecretPasted
+
+MAX_LENGTH = 2048  # characters; what AWS takes for an ARN
+PARTITIONS = {"aws": "", "aws-us-gov": "us-gov-", "aws-cn": "cn-"}  # partition → how its Regions begin
+# The shape of a Region name ("eu-central-1", "us-gov-west-1", "il-central-1"); the name goes into a host name, so nothing else passes.
+REGION = re.compile(r"(?:af|ap|ca|cn|eu|il|me|mx|sa|us)(?:-gov|-iso[a-z]?)?-(?:central|north|south|east|west|northeast|northwest|southeast|southwest)-[1-9]")
+ACCOUNT = re.compile(r"[0-9]{12}")
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+MULTI_REGION_ID = re.compile(r"mrk-[0-9a-f]{32}")
+ROLE_NAME = re.compile(r"[A-Za-z0-9+=,.@_-]{1,64}")
+# AWS takes more in a path; `*`, `?` and `${` there would widen *our* policy, which names the ARN (design.md 6).
+ROLE_PATH = re.compile(r"/(?:[A-Za-z0-9+=,.@_-]+/)*")
+SECRETS = (
+    (re.compile(r"(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}"), "an AWS access key ID"),
+    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY"), "a private key"),
+    (re.compile(r"(?<![A-Za-z0-9/+=])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])"), "what looks like an AWS secret access key"),
+)
+
+
+def _clean(text: str, *, field: str) -> str:
+    """Return the text without surrounding blanks, or refuse what can be no ARN at all."""
+    for pattern, what in SECRETS:
+        if pattern.search(text) and not text.strip().startswith("arn:"):
+            why = f"This is {what}, not an ARN. We did not keep it. It was sent to us, so rotate it now, then give the ARN."
+            raise SecretPasted(why=why, errors={field: [why]})
+    text = text.strip(" \t\r\n")
+    if not text:
+        _refuse(field, "The ARN is missing. Copy it from the AWS console and paste it here.")
+    if len(text) > MAX_LENGTH:
+        _refuse(field, f"This has {len(text)} characters; an ARN has at most {MAX_LENGTH}.")
+    for position, character in enumerate(text, start=1):
+        if not 0x21 <= ord(character) <= 0x7E:
+            _refuse(
+                field,
+                f"Character {position} (U+{ord(character):04X}) does not belong in an ARN: it is a blank, invisible or a look-alike letter. "
+                "Copy the ARN again from the AWS console.",
+            )
+    return text
+
+
+def _refuse(field: str, why: str) -> NoReturn:
+    raise ArnRefused(why=why, errors={field: [why]})
+
+
+def _parts(text: str, *, field: str, service: str, example: str) -> tuple[str, str, str, str]:
+    """Split and check what both kinds share; return partition, Region, account and resource."""
+    parts = text.split(":", 5)
+    if len(parts) != 6 or parts[0] != "arn":
+        _refuse(field, f"This is not an ARN. It has to look like {example}.")
+    _, partition, found, region, account, resource = parts
+    if partition not in PARTITIONS:
+        _refuse(field, f"The partition has to be one of {', '.join(PARTITIONS)}.")
+    if found != service:
+        _refuse(field, f"This ARN names something else than is needed here. It has to look like {example}.")
+    if not ACCOUNT.fullmatch(account):
+        _refuse(field, "The account id in the ARN has to be 12 digits.")
+    return partition, region, account, resource
+
+
+@dataclass(frozen=True, slots=True)
+class RoleArn:
+    """The ARN of an IAM role of the tenant."""
+
+    partition: str
+    account: str
+    path: str  # begins and ends with "/"
+    name: str
+
+    def __str__(self) -> str:
+        return f"arn:{self.partition}:iam::{self.account}:role{self.path}{self.name}"
+
+    @property
+    def claim(self) -> str:
+        """What a tenant claims: role names are unique in an account whatever their path and letter case (IAM quotas page)."""
+        return f"{self.account}/{self.name.lower()}"
+
+    @classmethod
+    def parse(cls, text: str, *, our_account: str = "") -> Self:
+        """Read a Role ARN that a person typed.
+
+        Args:
+            our_account: Kore.ai's own account id, in which no tenant has a role.
+
+        Raises:
+            ArnRefused: with the reason, a full sentence, also under `errors["role_arn"]`.
+        """
+        field = "role_arn"
+        example = "arn:aws:iam::111122223333:role/AIforWorkByokAccessRole"
+        text = _clean(text, field=field)
+        partition, region, account, resource = _parts(
+            text.replace(":sts::", ":iam::", 1) if ":assumed-role/" in text else text, field=field, service="iam", example=example
+        )
+        if resource.startswith("assumed-role/"):
+            _refuse(field, f"This is a session of a role (assumed-role). Give the role itself, like {example}.")
+        if resource.startswith("user/"):
+            _refuse(field, "This is an IAM user. Create an IAM role (step 2) and give its ARN.")
+        if resource == "root":
+            _refuse(field, "This is the account itself (root). Create an IAM role (step 2) and give its ARN.")
+        if region:
+            _refuse(field, f"An IAM ARN names no Region. It has to look like {example}.")
+        if not resource.startswith("role/"):
+            _refuse(field, f"This ARN does not name an IAM role. It has to look like {example}.")
+        if any(sign in resource for sign in ("*", "?", "$")):
+            _refuse(field, "A Role ARN here names exactly one role: wildcards and variables (*, ?, $) are refused.")
+        path, _, name = resource[len("role") :].rpartition("/")
+        path += "/"
+        if path.startswith("/aws-service-role/"):
+            _refuse(field, "This is a service-linked role of AWS. Its trust policy cannot be edited; create a role of your own (step 2).")
+        if not ROLE_NAME.fullmatch(name):
+            _refuse(field, "The role name has 1 to 64 characters, of letters, digits and + = , . @ _ - only.")
+        if not ROLE_PATH.fullmatch(path) or len(path) > 512:
+            _refuse(field, "The path of the role may hold letters, digits and + = , . @ _ - only, between single slashes, 512 characters at most.")
+        if account == our_account:
+            _refuse(field, "This role is in Kore.ai's own account. Create the role in your AWS account and give its ARN.")
+        return cls(partition, account, path, name)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyArn:
+    """The ARN of a KMS key of the tenant."""
+
+    partition: str
+    region: str
+    account: str
+    key_id: str
+
+    def __str__(self) -> str:
+        return f"arn:{self.partition}:kms:{self.region}:{self.account}:key/{self.key_id}"
+
+    @property
+    def is_multi_region(self) -> bool:
+        return self.key_id.startswith("mrk-")
+
+    @classmethod
+    def parse(cls, text: str, *, our_account: str = "") -> Self:
+        """Read a CMK ARN that a person typed; see `RoleArn.parse`."""
+        field = "key_arn"
+        example = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+        text = _clean(text, field=field)
+        partition, region, account, resource = _parts(text, field=field, service="kms", example=example)
+        if not REGION.fullmatch(region) or not region.startswith(PARTITIONS[partition]):
+            _refuse(field, f"The Region in the ARN is none of AWS's partition {partition}. It has to look like {example}.")
+        if partition == "aws" and region.startswith(("cn-", "us-gov-")):
+            _refuse(field, f"The Region {region} belongs to another partition than aws. Copy the ARN again from the key's page.")
+        if resource.startswith("alias/"):
+            _refuse(field, "This is an alias. An alias can be pointed at another key at any time; give the ARN of the key itself (key/…).")
+        if not resource.startswith("key/"):
+            _refuse(field, f"This ARN does not name a KMS key. It has to look like {example}.")
+        key_id = resource[len("key/") :]
+        if key_id.startswith("mrk-") and not MULTI_REGION_ID.fullmatch(key_id):
+            _refuse(field, "The id of a multi-Region key is mrk- and 32 hexadecimal digits. Copy the ARN again from the key's page.")
+        if not (UUID.fullmatch(key_id) or MULTI_REGION_ID.fullmatch(key_id)):
+            _refuse(field, "The key id is a UUID in small letters, or mrk- and 32 hexadecimal digits. Copy the ARN again from the key's page.")
+        if account == our_account:
+            _refuse(field, "This key is in Kore.ai's own account. Give a key of your AWS account.")
+        return cls(partition, region, account, key_id)

@@ -1,0 +1,31 @@
+"""The only package that speaks to AWS: plain values in and out, every fault as one of `keys.errors`."""
+
+from __future__ import annotations
+
+from keys.aws import sessions
+from keys.aws.kms import KmsKey
+
+
+def open_key(
+    service_role_arn: str, role_arn: str, key_arn: str, external_id: str, *, tenant: str, purpose: str, fresh: bool = False
+) -> KmsKey:
+    """Return the tenant's key, reached through our service role and the tenant's role.
+
+    Args:
+        purpose: stands in the session name that the customer sees in CloudTrail: `data-keys`, `test`, `probe`.
+        fresh: ask STS now, whatever session is kept.
+
+    Raises:
+        RoleNotAssumable: STS answered AccessDenied for the tenant's role.
+        OwnAccessBroken: our own side does not work.
+        AwsThrottled, AwsUnreachable, AwsSurprise: it cannot be told.
+    """
+    credentials = sessions.tenant_role(
+        service_role_arn, role_arn, external_id, [key_arn], tenant=tenant, purpose=purpose, fresh=fresh
+    )
+    return KmsKey(key_arn, sessions.client("kms", sessions.region_of(key_arn), credentials), credentials.expires_at)
+
+
+def platform_key(key_arn: str) -> KmsKey:
+    """Return our own CMK, for tenants without BYOK; the base principal uses it directly."""
+    return KmsKey(key_arn, sessions.client("kms", sessions.region_of(key_arn)), None)

@@ -1,0 +1,140 @@
+"""A KMS key bound to one ARN: every answer is compared with that ARN."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from keys import errors
+from keys.aws import faults
+
+Context = Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFacts:
+    """What DescribeKey says of the key."""
+
+    arn: str
+    account: str
+    state: str
+    manager: str
+    usage: str
+    spec: str
+    origin: str
+    is_multi_region: bool
+    deletion_at: datetime | None
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wrapped:
+    """A ciphertext of the key."""
+
+    ciphertext: bytes
+    request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A plaintext, and its wrapped form where both were made at once."""
+
+    plaintext: bytes = field(repr=False)
+    request_id: str
+    ciphertext: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class KmsKey:
+    """The key at one ARN, through one session.
+
+    Every method raises what `keys.aws.faults` makes of AWS's answer, and `WrongKeyAnswered` when another key answered.
+    """
+
+    arn: str
+    client: Any = field(repr=False)
+    session_expires_at: datetime | None
+
+    def describe(self) -> KeyFacts:
+        answer = self._call("kms:DescribeKey", lambda: self.client.describe_key(KeyId=self.arn))
+        facts = answer["KeyMetadata"]
+        return KeyFacts(
+            arn=facts["Arn"],
+            account=facts.get("AWSAccountId", ""),
+            state=facts.get("KeyState", ""),
+            manager=facts.get("KeyManager", ""),
+            usage=facts.get("KeyUsage", ""),
+            spec=facts.get("KeySpec", ""),
+            origin=facts.get("Origin", ""),
+            is_multi_region=bool(facts.get("MultiRegion")),
+            deletion_at=facts.get("DeletionDate"),
+            request_id=_request_id(answer),
+        )
+
+    def generate(self, context: Context) -> Opened:
+        answer = self._call(
+            "kms:GenerateDataKey", lambda: self.client.generate_data_key(KeyId=self.arn, KeySpec="AES_256", EncryptionContext=dict(context))
+        )
+        return Opened(answer["Plaintext"], _request_id(answer), answer["CiphertextBlob"])
+
+    def generate_wrapped(self, context: Context) -> Wrapped:
+        answer = self._call(
+            "kms:GenerateDataKeyWithoutPlaintext",
+            lambda: self.client.generate_data_key_without_plaintext(KeyId=self.arn, KeySpec="AES_256", EncryptionContext=dict(context)),
+        )
+        return Wrapped(answer["CiphertextBlob"], _request_id(answer))
+
+    def encrypt(self, plaintext: bytes, context: Context) -> Wrapped:
+        answer = self._call(
+            "kms:Encrypt", lambda: self.client.encrypt(KeyId=self.arn, Plaintext=plaintext, EncryptionContext=dict(context))
+        )
+        return Wrapped(answer["CiphertextBlob"], _request_id(answer))
+
+    def decrypt(self, ciphertext: bytes, context: Context) -> Opened:
+        answer = self._call(
+            "kms:Decrypt", lambda: self.client.decrypt(KeyId=self.arn, CiphertextBlob=ciphertext, EncryptionContext=dict(context))
+        )
+        return Opened(answer["Plaintext"], _request_id(answer))
+
+    def re_encrypt(self, ciphertext: bytes, context: Context, new_context: Context, *, destination_arn: str = "") -> Wrapped:
+        """Move a ciphertext to another context, and to another key in the same Region."""
+        destination = destination_arn or self.arn
+        answer = self._call(
+            "kms:ReEncrypt",
+            lambda: self.client.re_encrypt(
+                CiphertextBlob=ciphertext,
+                SourceKeyId=self.arn,
+                SourceEncryptionContext=dict(context),
+                DestinationKeyId=destination,
+                DestinationEncryptionContext=dict(new_context),
+            ),
+            answers=destination,
+        )
+        if answer["SourceKeyId"] != self.arn:
+            raise errors.WrongKeyAnswered(aws_code="OK", action="kms:ReEncrypt", aws_request_id=_request_id(answer))
+        return Wrapped(answer["CiphertextBlob"], _request_id(answer))
+
+    def rotation_is_on(self) -> bool | None:
+        """Tell whether automatic rotation is on; None when the role may not ask, which the guide does not require."""
+        try:
+            return bool(self.client.get_key_rotation_status(KeyId=self.arn)["KeyRotationEnabled"])
+        except (ClientError, BotoCoreError):
+            return None
+
+    def _call(self, action: str, call: Callable[[], Any], *, answers: str = "") -> Any:
+        try:
+            answer = call()
+        except (ClientError, BotoCoreError) as error:
+            raise faults.translate(error, action) from error
+        key_id = answer["KeyMetadata"]["Arn"] if "KeyMetadata" in answer else answer["KeyId"]
+        if key_id != (answers or self.arn):
+            raise errors.WrongKeyAnswered(aws_code="OK", action=action, aws_request_id=_request_id(answer))
+        return answer
+
+
+def _request_id(answer: Any) -> str:
+    return str(answer["ResponseMetadata"]["RequestId"])

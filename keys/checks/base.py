@@ -1,0 +1,156 @@
+"""Check, Verdict and Finding: what a check is, and how an answer of AWS becomes a verdict; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from byokportal.errors import DomainError, Kind
+from keys import errors
+from keys.aws.sessions import AssumeOutcome
+from keys.checks.causes import OURS, Diagnosis
+from keys.checks.facts import Answer, Facts
+from keys.models import EncryptionTest
+
+Verdict = EncryptionTest.Verdict
+Evidence = Mapping[str, object]
+
+
+class Wait(StrEnum):
+    """Why a verdict is unknown, which decides when it is looked at again."""
+
+    NOTHING = ""
+    PROPAGATION = "propagation"  # a refusal soon after a change
+    AWS = "aws"  # throttled, unreachable, or an answer that we do not know
+    OURS = "ours"  # our own side does not work
+    SECOND_LOOK = "second_look"  # the External ID probes, some time later
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found.
+
+    Args:
+        reason: on fail, the word that the registration is rejected with; "" means the check's code.
+        step, document: where the mend lies, when it is not the check's own.
+        remedy: a template of `remedies`; "" means the check's own.
+        words: more values for that template.
+    """
+
+    verdict: Verdict
+    evidence: Evidence = field(default_factory=dict)
+    causes: tuple[str, ...] = ()
+    wait: Wait = Wait.NOTHING
+    reason: str = ""
+    step: int | None = None
+    document: str | None = None
+    remedy: str = ""
+    words: Mapping[str, str] = field(default_factory=dict)
+
+
+Judge = Callable[[Facts], Finding | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One question of the encryption test."""
+
+    code: str
+    title: str
+    step: int
+    needs: tuple[str, ...]  # codes that have to pass, else this one is skipped
+    document: str
+    remedy: str  # a sentence with the tenant's values to be filled in
+    is_warning: bool  # never decides a run
+    judge: Judge  # None: not asked yet
+
+
+def check(
+    code: str, *, title: str, step: int, needs: tuple[str, ...] = (), document: str = "", remedy: str = "", is_warning: bool = False
+) -> Callable[[Judge], Check]:
+    """Make a check of a judging function; see `Check`."""
+
+    def make(judge: Judge) -> Check:
+        return Check(code, title, step, needs, document, remedy, is_warning, judge)
+
+    return make
+
+
+def judge(facts: Facts, checks: tuple[Check, ...]) -> dict[str, Finding]:
+    """Judge as far as the facts go; a check whose facts were not asked yet is not in the answer."""
+    findings: dict[str, Finding] = {}
+    for each in checks:
+        missing = [code for code in each.needs if code in findings and findings[code].verdict != Verdict.PASS]
+        if missing:
+            findings[each.code] = Finding(Verdict.SKIPPED, {"needs": ", ".join(missing)})
+        elif (found := each.judge(facts)) is not None:
+            findings[each.code] = found
+    return findings
+
+
+# --- answers and verdicts --------------------------------------------------------------------------------------
+
+
+def evidence_of(answer: Answer | AssumeOutcome) -> dict[str, object]:
+    """Return what AWS said, as the customer can find it again: code, request id, time."""
+    evidence: dict[str, object] = {}
+    if isinstance(answer, AssumeOutcome):
+        evidence["action"] = "sts:AssumeRole"
+        code = answer.aws_code
+    else:
+        evidence["action"] = answer.action
+        code = "" if answer.error is None else str(answer.error.params.get("aws_code") or answer.error.code)
+    if code:
+        evidence["aws_code"] = code
+    if answer.request_id:
+        evidence["request_id"] = answer.request_id
+    evidence["at"] = answer.at.isoformat(timespec="seconds")
+    return evidence
+
+
+def passed(answer: Answer | AssumeOutcome, **more: object) -> Finding:
+    return Finding(Verdict.PASS, {**evidence_of(answer), **more})
+
+
+def skipped(why: str) -> Finding:
+    return Finding(Verdict.SKIPPED, {"why": why})
+
+
+def cannot_tell(answer: Answer) -> Finding | None:
+    """Return the finding for an answer that says nothing about the tenant's side, None for one that does."""
+    if answer.error is None or answer.error.kind is Kind.KEY_REFUSED:
+        return None
+    ours = isinstance(answer.error, errors.OwnAccessBroken)
+    return Finding(Verdict.UNKNOWN, evidence_of(answer), wait=Wait.OURS if ours else Wait.AWS)
+
+
+def refused(facts: Facts, answer: Answer, diagnosis: Diagnosis, *, remedy: str, words: Mapping[str, str] | None = None) -> Finding:
+    """Return the finding for a refusal: unknown while IAM may still be propagating a change, then fail.
+
+    A diagnosis that points at our own side is never the tenant's failure.
+    """
+    evidence = evidence_of(answer)
+    if diagnosis.step == OURS:
+        return Finding(Verdict.UNKNOWN, evidence, diagnosis.causes, wait=Wait.OURS, step=OURS)
+    if facts.clock.is_propagating:
+        evidence["final_at"] = facts.clock.grace_until.isoformat(timespec="seconds")
+        return Finding(Verdict.UNKNOWN, evidence, (*diagnosis.causes, "propagation_delay"), wait=Wait.PROPAGATION, step=diagnosis.step)
+    return failed(answer, diagnosis, remedy=remedy, words=words)
+
+
+def failed(
+    answer: Answer, diagnosis: Diagnosis, *, reason: str = "", remedy: str = "", words: Mapping[str, str] | None = None, **more: object
+) -> Finding:
+    """Return the finding for an answer that is certain at once."""
+    error: DomainError | None = answer.error
+    return Finding(
+        Verdict.FAIL,
+        {**evidence_of(answer), **more},
+        diagnosis.causes,
+        reason=reason or (error.code if error else ""),
+        step=diagnosis.step,
+        document=diagnosis.document,
+        remedy=remedy,
+        words=words or {},
+    )

@@ -1,0 +1,53 @@
+"""Is the External ID required, and exactly the tenant's? (confused deputy; IAM guide, "Access to AWS accounts owned by third parties") Pure."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from keys.aws.sessions import AssumeOutcome
+from keys.checks import causes, ours
+from keys.checks.base import Finding, Verdict, Wait, check, evidence_of, passed, skipped
+from keys.checks.facts import Clock, Facts
+
+INSECURE = "insecure_trust"
+# Words beside AWS's own: these are not refusals but the lack of one.
+NOT_REQUIRED, NOT_EXACT = "external_id_not_required", "external_id_not_exact"
+
+
+@check("external_id.required", title="Your role refuses us without the External ID", step=2, needs=ours.NAMES, document=causes.TRUST,
+       remedy="Require your External ID: AWS let us become {role_arn} without it, so set the trust policy of {role_name} to the document "
+       "below, with its condition on sts:ExternalId and no other Allow statement.")  # fmt: skip
+def required(facts: Facts) -> Finding | None:
+    return _judge(facts, facts.trust.without, NOT_REQUIRED) if facts.trust else None
+
+
+@check("external_id.exact", title="Your role refuses us with a wrong External ID", step=2, needs=ours.NAMES, document=causes.TRUST,
+       remedy="Require exactly {external_id} with StringEquals: AWS let us become {role_arn} with an External ID that is not yours. Set the "
+       "trust policy of {role_name} to the document below.")  # fmt: skip
+def exact(facts: Facts) -> Finding | None:
+    return _judge(facts, facts.trust.wrong, NOT_EXACT) if facts.trust else None
+
+
+def _judge(facts: Facts, outcome: AssumeOutcome, cause: str) -> Finding:
+    assert facts.trust is not None
+    clock = facts.clock
+    if outcome.allowed:  # no grace: propagation delays a permission, and this one is there
+        return _insecure(clock, outcome, cause)
+    if outcome.allowed is None:  # a time-out or throttling is never read as a refusal
+        return Finding(Verdict.UNKNOWN, evidence_of(outcome), wait=Wait.AWS)
+    if not facts.trust.right.ok:  # a role that refuses everybody proves nothing about its External ID
+        return skipped("The role has to let us in with the right External ID first.")
+    second_look = (clock.refused_at or clock.now) + clock.gap
+    if clock.now < second_look:
+        evidence = {**evidence_of(outcome), "why": "refused once, as it should be", "final_at": second_look.isoformat(timespec="seconds")}
+        return Finding(Verdict.UNKNOWN, evidence, wait=Wait.SECOND_LOOK)
+    return passed(outcome, **({"first_refused_at": clock.refused_at.isoformat(timespec="seconds")} if clock.refused_at else {}))
+
+
+def _insecure(clock: Clock, outcome: AssumeOutcome, cause: str) -> Finding:
+    evidence = {**evidence_of(outcome), "allowed": True}
+    if clock.is_serving and (clock.insecure_at is None or clock.now < clock.insecure_at + max(clock.gap, timedelta(0))):
+        seen = clock.insecure_at or clock.now
+        evidence |= {"insecure_at": seen.isoformat(), "final_at": (seen + clock.gap).isoformat(timespec="seconds")}
+        return Finding(Verdict.UNKNOWN, evidence, (cause,), wait=Wait.SECOND_LOOK)
+    return Finding(Verdict.FAIL, evidence, (cause,), reason=INSECURE)

@@ -1,0 +1,83 @@
+"""Is it the key that was given, of the right kind, and enabled? DescribeKey is asked once and judged here many times; pure."""
+
+from __future__ import annotations
+
+from keys import errors
+from keys.checks import causes, remedies
+from keys.checks.base import Finding, Verdict, Wait, cannot_tell, check, evidence_of, failed, passed, refused, skipped
+from keys.checks.causes import Diagnosis
+from keys.checks.facts import Facts
+
+NEEDS = ("account.identity",)
+REFUSED = "DescribeKey was refused; use.describe says why."
+
+
+@check("key.exists", title="AWS KMS knows the key", step=1, needs=NEEDS, document=causes.KEY, remedy=remedies.REMEDIES["key_not_found"])
+def exists(facts: Facts) -> Finding | None:
+    if facts.key is None:
+        return None
+    answer = facts.key.answer
+    if answer.ok:
+        return passed(answer)
+    if answer.is_denied:
+        # Whatever was done with the key shows that it is there, even when it may not be described.
+        used = facts.use and any(a.ok for a in (facts.use.generate, facts.use.generate_wrapped, facts.use.encrypt))
+        return passed(answer, why="the key was used") if used else skipped(REFUSED)
+    if isinstance(answer.error, errors.KeyNotFound):
+        diagnosis = causes.CERTAIN[errors.KeyNotFound]
+        if answer.error.params.get("aws_code") == "InvalidArnException":  # sent to another Region than the ARN's: certain
+            return failed(answer, Diagnosis(("key_wrong_region",), 1, causes.KEY))
+        return refused(facts, answer, diagnosis, remedy=remedies.of("key_not_found"))  # a key made just now is not found everywhere yet
+    if isinstance(answer.error, errors.WrongKeyAnswered):
+        return failed(answer, causes.CERTAIN[errors.WrongKeyAnswered], remedy=remedies.of("key_arn_changed"))
+    return cannot_tell(answer) or Finding(Verdict.UNKNOWN, evidence_of(answer), wait=Wait.AWS)
+
+
+@check("key.enabled", title="The key is enabled", step=1, needs=("key.exists",), document=causes.KEY)
+def enabled(facts: Facts) -> Finding | None:
+    if facts.key is None or facts.key.facts is None:
+        return facts.key and skipped(REFUSED)
+    state = facts.key.facts.state
+    if state == "Enabled":
+        return passed(facts.key.answer, key_state=state)
+    if state not in causes.STATES:  # Creating, Updating: it passes by itself
+        return Finding(Verdict.UNKNOWN, {**evidence_of(facts.key.answer), "key_state": state}, wait=Wait.AWS)
+    reason, cause = causes.STATES[state]
+    more: dict[str, object] = {"key_state": state}
+    if facts.key.facts.deletion_at:
+        more["deletion_at"] = facts.key.facts.deletion_at.isoformat(timespec="seconds")
+    return failed(facts.key.answer, Diagnosis((cause,), 1, causes.KEY), reason=reason, remedy=remedies.of(cause), **more)
+
+
+@check("key.customer_managed", title="The key is customer managed", step=1, needs=("key.exists",), document=causes.KEY)
+def customer_managed(facts: Facts) -> Finding | None:
+    if facts.key is None or facts.key.facts is None:
+        return facts.key and skipped(REFUSED)
+    manager = facts.key.facts.manager
+    if manager == "CUSTOMER":
+        return passed(facts.key.answer, key_manager=manager)
+    diagnosis = Diagnosis(("aws_managed_key",), 1, causes.KEY)
+    return failed(facts.key.answer, diagnosis, remedy=remedies.of("aws_managed_key"), key_manager=manager)
+
+
+@check("key.symmetric", title="The key is symmetric, for encryption", step=1, needs=("key.exists",), document=causes.KEY)
+def symmetric(facts: Facts) -> Finding | None:
+    if facts.key is None or facts.key.facts is None:
+        return facts.key and skipped(REFUSED)
+    kind = {"key_spec": facts.key.facts.spec, "key_usage": facts.key.facts.usage}
+    if facts.key.is_symmetric:
+        return passed(facts.key.answer, **kind)
+    cause = "key_wrong_usage" if kind["key_usage"] != "ENCRYPT_DECRYPT" else "key_wrong_spec"
+    return failed(facts.key.answer, Diagnosis((cause,), 1, causes.KEY), remedy=remedies.of("key_wrong_usage"), **kind)
+
+
+@check("key.region_and_account", title="The key has the ARN, Region and account you gave", step=1, needs=("key.exists",), document=causes.KEY)
+def region_and_account(facts: Facts) -> Finding | None:
+    if facts.key is None or facts.key.facts is None:
+        return facts.key and skipped(REFUSED)
+    found = facts.key.facts
+    evidence = {"arn": found.arn, "account": found.account}
+    if found.arn == facts.subject.key_arn and found.account == facts.subject.key_account:
+        return passed(facts.key.answer, **evidence)
+    diagnosis = Diagnosis(("key_arn_changed",), 1, causes.KEY)
+    return failed(facts.key.answer, diagnosis, reason="kms_wrong_key", remedy=remedies.of("key_arn_changed"), **evidence)

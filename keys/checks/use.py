@@ -1,0 +1,110 @@
+"""Can we do with the key what the guide's five patterns allow, with our encryption context? Tried for real; pure here."""
+
+from __future__ import annotations
+
+from keys import errors
+from keys.checks import causes, remedies
+from keys.checks.base import Finding, Verdict, Wait, cannot_tell, check, evidence_of, failed, passed, refused, skipped
+from keys.checks.facts import Answer, Facts
+
+NEEDS = ("account.identity",)
+# Action of a call → the pattern of the guide's documents that grants it.
+PATTERNS = {
+    "kms:DescribeKey": "kms:DescribeKey",
+    "kms:GenerateDataKey": "kms:GenerateDataKey*",
+    "kms:GenerateDataKeyWithoutPlaintext": "kms:GenerateDataKey*",
+    "kms:Encrypt": "kms:Encrypt",
+    "kms:Decrypt": "kms:Decrypt",
+    "kms:ReEncrypt": "kms:ReEncrypt*",
+}
+
+
+@check("use.describe", title="We may describe the key", step=3, needs=NEEDS)
+def describe(facts: Facts) -> Finding | None:
+    if facts.key is None:
+        return None
+    answer = facts.key.answer
+    if answer.ok:
+        return passed(answer)
+    if not answer.is_denied:
+        return cannot_tell(answer) or skipped("The key was not found; key.exists says more.")
+    if facts.use is None:  # the other calls narrow the causes: they are tried before this is judged
+        return None
+    return _refused(facts, answer)
+
+
+@check("use.generate_data_key", title="We may generate a data key", step=3, needs=NEEDS)
+def generate_data_key(facts: Facts) -> Finding | None:
+    return _blocked(facts) or (facts.use and _judge(facts, facts.use.generate))
+
+
+@check("use.generate_data_key_without_plaintext", title="We may generate a wrapped data key", step=3, needs=NEEDS)
+def generate_data_key_without_plaintext(facts: Facts) -> Finding | None:
+    return _blocked(facts) or (facts.use and _judge(facts, facts.use.generate_wrapped))
+
+
+@check("use.encrypt", title="We may encrypt", step=3, needs=NEEDS)
+def encrypt(facts: Facts) -> Finding | None:
+    return _blocked(facts) or (facts.use and _judge(facts, facts.use.encrypt))
+
+
+@check("use.decrypt", title="We may decrypt what we encrypted", step=3, needs=NEEDS)
+def decrypt(facts: Facts) -> Finding | None:
+    found = _blocked(facts) or (facts.use and _judge(facts, facts.use.decrypt))
+    if found and facts.use and facts.use.decrypt and found.verdict == Verdict.PASS and not facts.use.opened_the_same:
+        return Finding(Verdict.UNKNOWN, {**evidence_of(facts.use.decrypt), "why": "something else came out than went in"}, wait=Wait.AWS)
+    return found
+
+
+@check("use.re_encrypt", title="We may re-encrypt", step=3, needs=NEEDS)
+def re_encrypt(facts: Facts) -> Finding | None:
+    return _blocked(facts) or (facts.use and _judge(facts, facts.use.re_encrypt))
+
+
+@check("use.context_is_bound", title="A ciphertext does not open under another encryption context", step=3, needs=("use.decrypt",), document=causes.KEY,
+       remedy="Contact Kore.ai support: your key {key_arn} opened a ciphertext under an encryption context it was not made with.")  # fmt: skip
+def context_is_bound(facts: Facts) -> Finding | None:
+    """Counts only beside a ciphertext that opened under its own context, and only InvalidCiphertextException means it."""
+    if facts.use is None:
+        return _blocked(facts)
+    answer = facts.use.wrong_context
+    if answer is None:
+        return skipped("There was no ciphertext to open.")
+    if isinstance(answer.error, errors.CiphertextInvalid):
+        return passed(answer)
+    if answer.ok:
+        return Finding(Verdict.FAIL, evidence_of(answer), step=1)
+    return cannot_tell(answer) or Finding(Verdict.UNKNOWN, evidence_of(answer), wait=Wait.AWS)
+
+
+def _blocked(facts: Facts) -> Finding | None:
+    """Return the finding for a key on which no use says anything, None for one that is tried."""
+    if facts.use is None and facts.key is not None and not facts.key.is_fit:
+        if facts.key.facts is None:
+            return cannot_tell(facts.key.answer) or skipped("The key was not found; key.exists says more.")
+        return skipped("The key is not fit for use; the checks of step 1 say why.")
+    return None
+
+
+def _judge(facts: Facts, answer: Answer | None) -> Finding:
+    if answer is None:
+        return skipped("There was no ciphertext to try it with: neither encrypting nor generating worked.")
+    if answer.ok:
+        return passed(answer)
+    if answer.is_denied:
+        return _refused(facts, answer)
+    for error, diagnosis in causes.CERTAIN.items():
+        if isinstance(answer.error, error):
+            if error is errors.KeyNotFound:
+                return refused(facts, answer, diagnosis, remedy=remedies.of(diagnosis.causes[0]))
+            return failed(answer, diagnosis, remedy=remedies.of(diagnosis.causes[0]))
+    # CiphertextInvalid too: a ciphertext made a moment ago is no fault of the tenant's.
+    return cannot_tell(answer) or Finding(Verdict.UNKNOWN, evidence_of(answer), wait=Wait.AWS)
+
+
+def _refused(facts: Facts, answer: Answer) -> Finding:
+    assert facts.use is not None
+    assert facts.key is not None
+    diagnosis = causes.of_kms(answer.denial, other_uses_work=facts.use.others_work(answer), describe_works=facts.key.answer.ok)
+    words = {"action": answer.action, "pattern": PATTERNS[answer.action]}
+    return refused(facts, answer, diagnosis, remedy=remedies.of(diagnosis.causes[0]), words=words)

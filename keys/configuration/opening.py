@@ -1,0 +1,69 @@
+"""Open a service role: the role in IAM, its canary in our second account, then the row that tenants are pinned to."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from django.conf import settings
+
+from byokportal.errors import InvalidInput
+from keys.aws import iam
+from keys.policies import documents
+from tenants import audit, services
+from tenants.models import ServiceRole, new_external_id
+
+NAME = re.compile(r"byok-service-[a-z0-9-]{1,40}")
+
+
+def open_service_role(name: str | None = None) -> ServiceRole:
+    """Open a service role, or finish opening the one of that name; the same name twice is one role.
+
+    Args:
+        name: `byok-service-…`; default: the next free number.
+
+    Raises:
+        InvalidInput: the name cannot be used.
+        OwnAccessBroken: our principal may not do this.
+    """
+    name = name or _next_name()
+    if not NAME.fullmatch(name):
+        raise InvalidInput(errors={"name": ["A service role is named byok-service- and small letters, digits or hyphens."]})
+    known = ServiceRole.objects.filter(name=name).first()
+    if known is not None:
+        return known
+    role = iam.create_role(name, trust_of_service_role(iam.base_principal()))
+    external_id = new_external_id()
+    partition = role.arn.split(":")[1]
+    canary_arn = f"arn:{partition}:iam::{settings.CANARY_ACCOUNT_ID}:role/byok-canary-{name}"
+    iam.put_inline_policy(name, "byok-canary", _canary_permission(canary_arn))
+    if settings.AWS_MODE == "local":
+        iam.create_role(f"byok-canary-{name}", canary_trust(role.arn, external_id), account=settings.CANARY_ACCOUNT_ID)
+    return services.record_service_role(
+        name, arn=role.arn, unique_id=role.unique_id, canary_role_arn=canary_arn, canary_external_id=external_id, actor=audit.COMMAND
+    )
+
+
+def trust_of_service_role(base_principal_arn: str) -> dict[str, Any]:
+    """Return who may become a service role: our base principal alone. It never asks for an External ID: that would void the probes."""
+    return {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"AWS": base_principal_arn}, "Action": "sts:AssumeRole"}],
+    }
+
+
+def canary_trust(service_role_arn: str, external_id: str) -> dict[str, Any]:
+    """Return the trust policy of a canary role: the form that we ask of customers."""
+    return documents.trust_policy(service_role_arn, external_id)
+
+
+def _canary_permission(canary_role_arn: str) -> dict[str, Any]:
+    return {
+        "Version": "2012-10-17",
+        "Statement": [{"Sid": "Canary", "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": canary_role_arn}],
+    }
+
+
+def _next_name() -> str:
+    numbers = [int(name.rsplit("-", 1)[1]) for name in ServiceRole.objects.values_list("name", flat=True) if name.rsplit("-", 1)[1].isdigit()]
+    return f"byok-service-{max(numbers, default=0) + 1}"

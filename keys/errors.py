@@ -1,0 +1,220 @@
+"""What can go wrong with ARNs, registrations, tests, AWS and data keys."""
+
+from byokportal.errors import DomainError, Kind, Turn
+
+# --- what the tenant gives us -------------------------------------------------------------------
+
+
+class ArnRefused(DomainError):
+    """An ARN that cannot be used; the reason is a full sentence for the person who typed it."""
+
+    kind, code = Kind.INVALID, "arn_refused"
+    title = "This ARN cannot be used"
+    detail = "{why}"
+    turn = Turn.TENANT
+
+
+class SecretPasted(ArnRefused):
+    """A secret stands where an ARN belongs: it is not kept, and must not be shown again either."""
+
+    code = "secret_pasted"
+    title = "This looks like a secret"
+
+
+class RoleArnTaken(DomainError):
+    """Neutral on purpose: it must not tell who else uses the role."""
+
+    kind, code = Kind.CONFLICT, "role_arn_taken"
+    title = "This role cannot be registered"
+    detail = "Use another IAM role for this organisation, or contact Kore.ai support with this message."
+    turn = Turn.TENANT
+
+
+class ArnsMissing(DomainError):
+    kind, code = Kind.CONFLICT, "arns_missing"
+    title = "An ARN is missing"
+    detail = "Give {names} first, then come back to this."
+    turn = Turn.TENANT
+
+
+class RegistrationBusy(DomainError):
+    kind, code = Kind.CONFLICT, "registration_busy"
+    title = "The registration is in another state"
+    detail = "The registration is {status}, so it cannot become {wanted} now. Reload to see where it stands."
+
+
+class NoRegistration(DomainError):
+    kind, code = Kind.CONFLICT, "no_registration"
+    title = "There is no key registered yet"
+    detail = "Give your CMK ARN and Role ARN and share them (steps 1, 2 and 6) first."
+    turn = Turn.TENANT
+
+
+class ServiceRoleFull(DomainError):
+    kind, code = Kind.CONFLICT, "service_role_full"
+    title = "The Role ARN is too long for the room that is left"
+    detail = "Your Role ARN has {length} characters. Use a shorter role name or path, or contact Kore.ai support."
+    turn = Turn.TENANT
+
+
+# --- what AWS said when we asked it --------------------------------------------------------------
+
+
+class RoleNotAssumable(DomainError):
+    kind, code = Kind.KEY_REFUSED, "role_not_assumable"
+    title = "AWS did not let us assume your role"
+    detail = "AWS STS answered {aws_code}. Check the role and its trust policy (step 2)."
+    turn = Turn.TENANT
+
+
+class KeyAccessDenied(DomainError):
+    kind, code = Kind.KEY_REFUSED, "kms_access_denied"
+    title = "AWS refused access to the key"
+    detail = "AWS KMS answered {aws_code} for {action}. Check the key policy (step 3) and the permissions policy (step 2)."
+    turn = Turn.TENANT
+
+
+class KeyNotFound(DomainError):
+    kind, code = Kind.KEY_REFUSED, "kms_key_not_found"
+    title = "AWS does not find the key"
+    detail = "AWS KMS answered {aws_code} for {action}. Check the CMK ARN (step 1)."
+    turn = Turn.TENANT
+
+
+class KeyDisabled(DomainError):
+    kind, code = Kind.KEY_REFUSED, "kms_key_disabled"
+    title = "The key is disabled"
+    detail = "The CMK is disabled in AWS KMS. Enable it and it is used again without any further step."
+    turn = Turn.TENANT
+
+
+class KeyPendingDeletion(DomainError):
+    kind, code = Kind.KEY_REFUSED, "kms_key_pending_deletion"
+    title = "The key is scheduled for deletion"
+    detail = "The CMK waits for its deletion in AWS KMS. Cancel the deletion and enable the key to keep your data."
+    turn = Turn.TENANT
+
+
+class KeyPendingImport(DomainError):
+    kind, code = Kind.KEY_REFUSED, "kms_key_pending_import"
+    title = "The key has no key material"
+    detail = "The CMK is pending import: its key material was never imported, has expired or was deleted. Import it again."
+    turn = Turn.TENANT
+
+
+class KeyUnusable(DomainError):
+    kind, code = Kind.KEY_REFUSED, "kms_key_unusable"
+    title = "The key cannot be used"
+    detail = "AWS KMS answered {aws_code} for {action}: the CMK is of another kind or in a state that does not allow it."
+    turn = Turn.TENANT
+
+
+class WrongKeyAnswered(DomainError):
+    kind, code = Kind.KEY_REFUSED, "kms_wrong_key"
+    title = "Another key answered"
+    detail = "AWS KMS answered with a key that is not the CMK you gave us. Check the CMK ARN (step 1)."
+    turn = Turn.TENANT
+
+
+class CiphertextInvalid(DomainError):
+    kind, code = Kind.UNREADABLE, "kms_ciphertext_invalid"
+    title = "AWS KMS could not open this ciphertext"
+    detail = "The ciphertext is damaged or belongs to another encryption context."
+
+
+class AwsThrottled(DomainError):
+    kind, code = Kind.UNAVAILABLE, "aws_throttled"
+    title = "AWS asks us to slow down"
+    detail = "AWS answered {aws_code} for {action}. Nothing is wrong with the key; try again after Retry-After."
+    turn = Turn.NOBODY
+    retryable = True
+
+
+class AwsUnreachable(DomainError):
+    kind, code = Kind.UNAVAILABLE, "aws_unreachable"
+    title = "We cannot reach AWS"
+    detail = "{action} got no usable answer ({aws_code}). Nothing says that the key was taken back; try again after Retry-After."
+    turn = Turn.KORE
+    retryable = True
+
+
+class OwnAccessBroken(DomainError):
+    kind, code = Kind.UNAVAILABLE, "own_access_broken"
+    title = "Our own access to AWS does not work"
+    detail = "AWS answered {aws_code} for {action}. This is on our side: Kore.ai is told and you need not change anything."
+    turn = Turn.KORE
+    retryable = True
+
+
+class AwsSurprise(DomainError):
+    kind, code = Kind.UPSTREAM, "aws_surprise"
+    title = "AWS gave an answer that we do not know"
+    detail = "AWS answered {aws_code} for {action}. No key was given out; Kore.ai looks into it."
+    turn = Turn.KORE
+
+
+# --- our service role in IAM -----------------------------------------------------------------------
+
+
+class PolicyDrift(DomainError):
+    kind, code = Kind.UPSTREAM, "policy_drift"
+    title = "Our policy in IAM is not what we last wrote"
+    detail = "The policy {policy} was changed by somebody else. It is left as it is until a person has looked at it."
+    turn = Turn.KORE
+
+
+class LeaseTaken(DomainError):
+    kind, code = Kind.CONFLICT, "lease_taken"
+    title = "Somebody else is changing this service role"
+    detail = "Another worker holds the lease of {service_role}. It is tried again by itself."
+    turn = Turn.NOBODY
+
+
+# --- data keys ---------------------------------------------------------------------------------------
+
+
+class KeyNotActive(DomainError):
+    kind, code = Kind.CONFLICT, "key_not_active"
+    title = "There is no key in service"
+    detail = "This tenant has no active key and there is no platform key. Finish the six steps first."
+    turn = Turn.TENANT
+
+
+class KeySuspended(DomainError):
+    kind, code = Kind.KEY_REFUSED, "suspended"
+    title = "The key is suspended"
+    detail = "The key is suspended by {suspended_by}. Purge what you keep; it works again once it is resumed."
+    turn = Turn.TENANT
+
+
+class KeyUnreachable(DomainError):
+    kind, code = Kind.UNAVAILABLE, "key_unreachable"
+    title = "We cannot tell whether the key may be used"
+    detail = "The key could not be asked. New keys are not given out in doubt; try again after Retry-After."
+    turn = Turn.KORE
+    retryable = True
+
+
+class BlobUnreadable(DomainError):
+    kind, code = Kind.UNREADABLE, "wrapped_key_unreadable"
+    title = "The wrapped key cannot be opened"
+    detail = "It is damaged, belongs to another tenant or was made with another context. Send it with the context it was made with."
+
+
+class ContextInvalid(DomainError):
+    kind, code = Kind.INVALID, "context_invalid"
+    title = "The context is not valid"
+    detail = "{why}"
+
+
+class DocumentUnknown(DomainError):
+    kind, code = Kind.NOT_FOUND, "document_unknown"
+    title = "There is no such document"
+    detail = "The documents are {names}."
+
+
+# What a suspended registration answers with, by the code that it was suspended for.
+REFUSALS: dict[str, type[DomainError]] = {
+    error.code: error
+    for error in (RoleNotAssumable, KeyAccessDenied, KeyNotFound, KeyDisabled, KeyPendingDeletion, KeyPendingImport, KeyUnusable, WrongKeyAnswered)
+}

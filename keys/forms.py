@@ -1,0 +1,95 @@
+"""Forms of the portal about ARNs, policies, tests and the key in service."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from django import forms
+from django.conf import settings
+
+from keys.arns import SECRETS, KeyArn, RoleArn
+from keys.errors import ArnRefused
+
+POLICY_LENGTH = 32_768  # characters; the largest policy that AWS takes, a key policy, has 32 KiB
+
+
+class _CarefulForm(forms.Form):
+    """Takes a secret that was pasted by mistake out of the form again, so that no page shows it."""
+
+    secrets: ClassVar[tuple[tuple[re.Pattern[str], str], ...]] = SECRETS
+
+    def clean(self) -> None:
+        for name in self.errors:
+            key = self.add_prefix(name)
+            if any(pattern.search(str(self.data.get(key, ""))) for pattern, _ in self.secrets):
+                self.data = self.data.copy()  # type: ignore[attr-defined]
+                self.data[key] = ""  # type: ignore[index]
+
+
+class _ArnForm(_CarefulForm):
+    """Base of the two: parse, and answer a refusal with its sentence."""
+
+    def _parse(self, field: str, parse: Callable[..., Any]) -> str:
+        try:
+            return str(parse(self.cleaned_data[field], our_account=settings.AWS_ACCOUNT_ID))
+        except ArnRefused as error:
+            raise forms.ValidationError(error.errors[field]) from None  # the cause would carry the pasted text
+
+
+class KeyArnForm(_ArnForm):
+    key_arn = forms.CharField(label="CMK ARN", required=False, strip=False)
+
+    def clean_key_arn(self) -> str:
+        return self._parse("key_arn", KeyArn.parse)
+
+
+class RoleArnForm(_ArnForm):
+    role_arn = forms.CharField(label="Role ARN", required=False, strip=False)
+
+    def clean_role_arn(self) -> str:
+        return self._parse("role_arn", RoleArn.parse)
+
+
+class ValidationForm(forms.Form):
+    """What became of the optional step 4."""
+
+    outcome = forms.ChoiceField(choices=[("done", "I ran the commands"), ("skipped", "Skip this step")])
+
+
+class ShareForm(forms.Form):
+    """Step 6 has nothing to fill in: it confirms what stands on the page."""
+
+
+class PolicyForm(_CarefulForm):
+    """The paste box; nothing of it is kept."""
+
+    secrets = SECRETS[:2]  # the third, forty characters in a row, is what ids in policies look like too
+
+    kind = forms.ChoiceField(
+        choices=[("trust", "Trust policy"), ("permissions", "Permissions policy"), ("key", "Key policy")]
+    )
+    policy = forms.CharField(label="Your policy", max_length=POLICY_LENGTH, widget=forms.Textarea)
+
+    def clean_policy(self) -> str:
+        text = str(self.cleaned_data["policy"])
+        for pattern, what in self.secrets:
+            if pattern.search(text):
+                raise forms.ValidationError(
+                    f"This holds {what}. We did not keep it. It was sent to us, so rotate it now, "
+                    "then paste the policy without it."
+                )
+        return text
+
+
+class TestForm(forms.Form):
+    keep_until = forms.DateTimeField(label="Keep testing until (UTC)", required=False)
+
+
+class ReasonForm(forms.Form):
+    reason = forms.CharField(label="Why?", max_length=200)
+
+
+class LatencyForm(forms.Form):
+    seconds = forms.IntegerField(label="Revocation latency in seconds", min_value=0, max_value=900)

@@ -1,0 +1,62 @@
+"""MOVES and move(): the one way a registration changes status (design.md 3)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from keys.errors import RegistrationBusy
+from keys.models import KeyRegistration, RegistrationMove
+from tenants import audit
+from tenants.audit import Actor
+from tenants.models import Tenant
+
+S = KeyRegistration.Status
+
+MOVES: dict[str, frozenset[str]] = {
+    S.DRAFT: frozenset({S.SUBMITTED, S.RETIRED}),
+    S.SUBMITTED: frozenset({S.CONFIGURING, S.DRAFT, S.RETIRED}),
+    S.CONFIGURING: frozenset({S.TESTING, S.REJECTED, S.RETIRED}),
+    S.TESTING: frozenset({S.ACTIVE, S.REJECTED, S.RETIRED}),
+    S.REJECTED: frozenset({S.SUBMITTED, S.CONFIGURING, S.TESTING, S.DRAFT, S.RETIRED}),
+    S.ACTIVE: frozenset({S.UNREACHABLE, S.SUSPENDED, S.RETIRING}),
+    S.UNREACHABLE: frozenset({S.ACTIVE, S.SUSPENDED, S.RETIRING}),
+    S.SUSPENDED: frozenset({S.ACTIVE, S.UNREACHABLE, S.RETIRING}),
+    S.RETIRING: frozenset({S.RETIRED}),
+    S.RETIRED: frozenset(),
+}
+STOPPING = frozenset({S.SUSPENDED, S.RETIRED})  # caches everywhere must go: the tenant's generation grows
+
+
+@transaction.atomic
+def move(registration: KeyRegistration, to: str, *, actor: Actor, reason: str = "", **facts: Any) -> None:
+    """Move the registration; the UPDATE names the status we believe in, so two movers cannot both win.
+
+    Args:
+        reason: an error or check code, or the words a person gave.
+        facts: fields that the new status implies (`suspended_by`, `activated_at`, …), set in the same UPDATE.
+
+    Raises:
+        RegistrationBusy: the table does not have this move, or somebody moved it first.
+    """
+    old = registration.status
+    if to not in MOVES[old]:
+        raise RegistrationBusy(status=old, wanted=to)
+    now = timezone.now()
+    facts = {"suspended_by": "", "reason": reason[:200], **facts, "status": to, "moved_at": now}
+    if not KeyRegistration.objects.filter(pk=registration.pk, status=old).update(**facts):
+        raise RegistrationBusy(status="changing", wanted=to)
+    tenant = Tenant.objects.select_for_update().get(pk=registration.tenant_id)
+    if to in STOPPING and old in KeyRegistration.SERVING:
+        Tenant.objects.filter(pk=tenant.pk).update(key_generation=F("key_generation") + 1)
+        tenant.refresh_from_db(fields=["key_generation"])
+    RegistrationMove.objects.create(
+        tenant=tenant, registration=registration, old_status=old, new_status=to, reason=reason[:500], actor=actor.label,
+        generation=tenant.key_generation, at=now,
+    )  # fmt: skip
+    audit.record("keys.registration.moved", tenant=tenant, actor=actor, target=registration, old=old, new=to, reason=reason)
+    for name, value in facts.items():
+        setattr(registration, name, value)

@@ -1,0 +1,349 @@
+"""Rows of the keys app: facts, constraints and the words to read them by."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Self
+
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from tenants.models import ServiceRole, Tenant
+
+
+CLAIM_LASTS = timedelta(seconds=90)  # longer than any task may run (its hard time limit is 60 s): older means lost
+
+
+class KeyRegistrationQuerySet(models.QuerySet["KeyRegistration"]):
+    def of(self, tenant: Tenant) -> Self:
+        return self.filter(tenant=tenant)
+
+    def serving(self) -> Self:
+        return self.filter(status__in=KeyRegistration.SERVING)
+
+    def in_preparation(self) -> Self:
+        return self.filter(status__in=KeyRegistration.IN_PREPARATION)
+
+    def probed(self) -> Self:
+        """What health looks at: everything that serves or still opens old data."""
+        return self.filter(status__in=[*KeyRegistration.SERVING, KeyRegistration.Status.RETIRING])
+
+    def due_for_probe(self, now: datetime) -> Self:
+        """Registrations whose probe is due and held by no living worker; a button that was pressed is not probed away."""
+        return (
+            self.probed()
+            .filter(next_probe_at__lte=now)
+            .exclude(suspended_by__in=("tenant", "kore"))
+            .filter(Q(probe_claimed_at=None) | Q(probe_claimed_at__lt=now - CLAIM_LASTS))
+        )
+
+
+class KeyRegistration(models.Model):
+    """One Role ARN and one CMK ARN that a tenant offers; its moves are in `keys.lifecycle`."""
+
+    class Status(models.TextChoices):
+        DRAFT = "draft", "Draft"
+        SUBMITTED = "submitted", "Shared"
+        CONFIGURING = "configuring", "Being configured"
+        TESTING = "testing", "Being tested"
+        REJECTED = "rejected", "Needs a change"
+        ACTIVE = "active", "Active"
+        UNREACHABLE = "unreachable", "Unreachable"
+        SUSPENDED = "suspended", "Suspended"
+        RETIRING = "retiring", "Retiring"
+        RETIRED = "retired", "Retired"
+
+    class SuspendedBy(models.TextChoices):
+        AWS = "aws", "AWS"
+        TENANT = "tenant", "your organisation"
+        KORE = "kore", "Kore.ai"
+
+    SERVING = ("active", "unreachable", "suspended")
+    IN_PREPARATION = ("draft", "submitted", "configuring", "testing", "rejected")
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="registrations")
+    key_arn = models.CharField(max_length=2048, blank=True)
+    role_arn = models.CharField(max_length=2048, blank=True)
+    status = models.CharField(max_length=16, choices=Status, default=Status.DRAFT)
+    reason = models.CharField(max_length=200, blank=True)  # an error or check code, "" while all is well
+    suspended_by = models.CharField(max_length=8, choices=SuspendedBy, blank=True)
+    moved_at = models.DateTimeField(default=timezone.now)  # "since"
+    changed_at = models.DateTimeField(default=timezone.now)  # last change on the tenant's or our side: IAM needs time after it
+    role_claim = models.CharField(max_length=200, null=True, unique=True)  # "account/lower-cased role name", from the first passed test on
+    replaces = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="replaced_by")
+    submitted_at = models.DateTimeField(null=True)
+    activated_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    # health
+    next_probe_at = models.DateTimeField(null=True)
+    probe_claimed_at = models.DateTimeField(null=True)
+    last_probe_at = models.DateTimeField(null=True)
+    good_probes = models.PositiveIntegerField(default=0)  # in a row
+    denied_probes = models.PositiveIntegerField(default=0)  # in a row
+    warnings = models.JSONField(default=list)
+    objects = KeyRegistrationQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-created_at"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["tenant"], condition=Q(status__in=("active", "unreachable", "suspended")), name="keys_one_serving_registration_per_tenant"
+            ),
+            models.UniqueConstraint(
+                fields=["tenant"],
+                condition=Q(status__in=("draft", "submitted", "configuring", "testing", "rejected")),
+                name="keys_one_registration_in_preparation_per_tenant",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status__in=("active", "unreachable", "suspended", "retiring")) | Q(activated_at__isnull=False, role_claim__isnull=False),
+                name="keys_serving_means_proven_and_claimed",
+            ),
+            models.CheckConstraint(condition=Q(status="suspended") ^ Q(suspended_by=""), name="keys_suspended_says_by_whom"),
+            models.CheckConstraint(
+                condition=Q(status__in=("draft", "retired")) | (~Q(key_arn="") & ~Q(role_arn="")), name="keys_shared_means_both_arns"
+            ),
+        ]
+        indexes: ClassVar = [models.Index(fields=["next_probe_at"], name="keys_registration_next_probe")]
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id}: {self.get_status_display()}"
+
+
+class RegistrationMove(models.Model):
+    """One change of status of one registration."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="registration_moves")
+    registration = models.ForeignKey(KeyRegistration, on_delete=models.PROTECT, related_name="moves")
+    old_status = models.CharField(max_length=16)
+    new_status = models.CharField(max_length=16)
+    reason = models.CharField(max_length=500, blank=True)
+    actor = models.CharField(max_length=200)
+    generation = models.PositiveBigIntegerField(default=0)
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        indexes: ClassVar = [models.Index(fields=["at"], name="keys_move_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.old_status} → {self.new_status}"
+
+
+
+
+class JobQuerySet(models.QuerySet[Any]):
+    def due(self, now: datetime) -> Self:
+        """Rows to ring for: their time has come and no living worker holds them."""
+        return self.filter(due_at__lte=now).filter(Q(claimed_at=None) | Q(claimed_at__lt=now - CLAIM_LASTS))
+
+    def claim(self, pk: object, now: datetime) -> bool:
+        """Take the row for this worker; False when it is not due or somebody else has it."""
+        return bool(self.filter(pk=pk).due(now).update(claimed_at=now, attempts=F("attempts") + 1))
+
+
+class Job(models.Model):
+    """A row that is the job: due at a time, claimed by one worker, found again when that worker is killed."""
+
+    due_at = models.DateTimeField(null=True, default=timezone.now)  # null: nothing to do (any more)
+    claimed_at = models.DateTimeField(null=True)
+    attempts = models.PositiveIntegerField(default=0)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        abstract = True
+
+
+class RoleConfigurationQuerySet(JobQuerySet):
+    def of(self, tenant: Tenant) -> Self:
+        return self.filter(tenant=tenant)
+
+
+class RoleConfiguration(Job):
+    """One change to a service role's permissions (guide step 5), and the proof that it took."""
+
+    class Action(models.TextChoices):
+        ADD = "add", "Add"
+        REMOVE = "remove", "Remove"
+
+    class Status(models.TextChoices):
+        WAITING_FOR_APPROVAL = "waiting_for_approval", "Waiting for approval"
+        QUEUED = "queued", "Queued"
+        PROPAGATING = "propagating", "Propagating"
+        DONE = "done", "Done"
+        FAILED = "failed", "Failed"
+        CANCELLED = "cancelled", "Cancelled"
+
+    OPEN = ("waiting_for_approval", "queued", "propagating")
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="role_configurations")
+    registration = models.ForeignKey(KeyRegistration, on_delete=models.PROTECT, related_name="configurations")
+    service_role = models.ForeignKey(ServiceRole, on_delete=models.PROTECT, related_name="configurations")
+    action = models.CharField(max_length=8, choices=Action)
+    role_arn = models.CharField(max_length=2048)
+    status = models.CharField(max_length=24, choices=Status)
+    reason = models.CharField(max_length=200, blank=True)  # error code of the last attempt
+    approved_by = models.CharField(max_length=200, blank=True)
+    evidence = models.JSONField(default=dict)  # policy ARN, version, hash, request id
+    objects = RoleConfigurationQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-created_at"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["registration", "action"],
+                condition=Q(status__in=("waiting_for_approval", "queued", "propagating")),
+                name="keys_one_open_configuration_per_registration",
+            ),
+        ]
+        indexes: ClassVar = [models.Index(fields=["due_at"], name="keys_configuration_due")]
+
+    def __str__(self) -> str:
+        return f"{self.get_action_display()} {self.role_arn}"
+
+
+class ServiceRolePolicy(models.Model):
+    """One managed policy of a service role: the role ARNs in it and the hash of what we last wrote to IAM."""
+
+    service_role = models.ForeignKey(ServiceRole, on_delete=models.PROTECT, related_name="policies")
+    slot = models.PositiveSmallIntegerField()  # 0 to 9: IAM attaches ten
+    policy_arn = models.CharField(max_length=2048, blank=True)
+    role_arns = models.JSONField(default=list)
+    written_hash = models.CharField(max_length=64, blank=True)  # SHA-256, hex, of the canonical document
+    written_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering: ClassVar = ["service_role", "slot"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["service_role", "slot"], name="keys_each_slot_once"),
+            models.CheckConstraint(condition=Q(slot__lte=9), name="keys_ten_policies_a_role"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.service_role} policy {self.slot}"
+
+
+class EncryptionTestQuerySet(JobQuerySet):
+    def of(self, tenant: Tenant) -> Self:
+        return self.filter(tenant=tenant)
+
+    def open(self) -> Self:
+        return self.filter(finished_at=None)
+
+
+class EncryptionTest(Job):
+    """One run of the encryption test (design.md 5); its verdicts are the `CheckResult` rows."""
+
+    class Status(models.TextChoices):
+        QUEUED = "queued", "Queued"
+        RUNNING = "running", "Running"
+        WAITING = "waiting", "Waiting to try again"
+        FINISHED = "finished", "Finished"
+        CANCELLED = "cancelled", "Cancelled"
+
+    class Verdict(models.TextChoices):
+        PASS = "pass", "Passed"
+        FAIL = "fail", "Failed"
+        SKIPPED = "skipped", "Skipped"
+        UNKNOWN = "unknown", "Cannot tell yet"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="tests")
+    registration = models.ForeignKey(KeyRegistration, on_delete=models.PROTECT, related_name="tests")
+    status = models.CharField(max_length=16, choices=Status, default=Status.QUEUED)
+    verdict = models.CharField(max_length=8, choices=Verdict, blank=True)
+    requested_by = models.CharField(max_length=200)
+    keep_until = models.DateTimeField(null=True)  # "keep testing until …": a tenant that waits for its change window
+    refused_at = models.DateTimeField(null=True)  # when the External ID probes were first refused; the second look comes a gap later
+    started_at = models.DateTimeField(null=True)
+    objects = EncryptionTestQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-created_at"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["registration"], condition=Q(finished_at=None), name="keys_one_open_test_per_registration"),
+        ]
+        indexes: ClassVar = [models.Index(fields=["due_at"], name="keys_test_due")]
+
+    def __str__(self) -> str:
+        return f"test {self.id}"
+
+
+class CheckResult(models.Model):
+    """The verdict of one check in one test, with its evidence and, when it failed, what mends it."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="check_results")
+    test = models.ForeignKey(EncryptionTest, on_delete=models.PROTECT, related_name="checks")
+    position = models.PositiveSmallIntegerField()
+    code = models.CharField(max_length=64)
+    step = models.PositiveSmallIntegerField()  # of the guide
+    verdict = models.CharField(max_length=8, choices=EncryptionTest.Verdict)
+    causes = models.JSONField(default=list)  # labels still possible
+    evidence = models.JSONField(default=dict)  # AWS code, request id, time; never a secret
+    remedy = models.TextField(blank=True)
+    document = models.CharField(max_length=40, blank=True)  # which document to change
+    corrected = models.TextField(blank=True)
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["test", "position"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["test", "code"], name="keys_each_check_once_a_test")]
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.verdict}"
+
+
+class BranchKeyQuerySet(models.QuerySet["BranchKey"]):
+    def of(self, tenant: Tenant) -> Self:
+        return self.filter(tenant=tenant)
+
+
+class BranchKey(models.Model):
+    """A tenant's intermediate key, wrapped by the CMK; it wraps data keys. Losing these rows loses customers' data."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="branch_keys")
+    registration = models.ForeignKey(KeyRegistration, null=True, on_delete=models.PROTECT, related_name="branch_keys")  # null: platform key
+    key_arn = models.CharField(max_length=2048)  # the CMK that wraps it
+    wrapped = models.BinaryField()
+    is_current = models.BooleanField(default=True)  # wraps new data keys
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    objects = BranchKeyQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-created_at"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant"], condition=Q(is_current=True), name="keys_one_current_branch_key_per_tenant"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class KeyUse(models.Model):
+    """The row that is committed before a plaintext data key leaves: one a request. Append-only by a database trigger."""
+
+    class Operation(models.TextChoices):
+        GENERATE = "generate", "Generate"
+        DECRYPT = "decrypt", "Decrypt"
+        REWRAP = "rewrap", "Rewrap"
+
+    id = models.BigAutoField(primary_key=True)
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="key_uses")
+    operation = models.CharField(max_length=8, choices=Operation)
+    count = models.PositiveSmallIntegerField()  # data keys in this request
+    caller = models.CharField(max_length=200)
+    context_digest = models.CharField(max_length=64)  # SHA-256, hex, over the contexts of the request
+    request_id = models.CharField(max_length=64, blank=True)
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        indexes: ClassVar = [models.Index(fields=["tenant", "id"], name="keys_use_by_tenant")]
+
+    def __str__(self) -> str:
+        return f"{self.operation} {self.count}"

@@ -1,0 +1,410 @@
+"""Deeds of the keys app: register, test, approve, suspend, resume, drop caches, give out data keys."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import F
+from django.utils import timezone
+
+from byokportal.errors import DomainError, InvalidInput, Turn
+from keys import datakeys, errors, lifecycle, tasks
+from keys.arns import KeyArn, RoleArn
+from keys.configuration import packing
+from keys.datakeys import Context, NewDataKey, OpenedDataKey
+from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
+from keys.policies import documents, linter
+from tenants import audit, onboarding, roles
+from tenants.audit import Actor
+from tenants.models import OnboardingStep, Tenant
+from tenants.services import reason_of
+
+Status = KeyRegistration.Status
+Step = OnboardingStep.Status
+Configuration = RoleConfiguration
+
+
+@dataclass(frozen=True, slots=True)
+class KeyState:
+    """The key in service as portal, API and admin show it."""
+
+    status: str
+    label: str
+    since: datetime | None
+    reason: str
+    whose_turn: str
+    suspended_by: str
+    next_probe_at: datetime | None
+    protected_by: str  # tenant, platform or nobody
+    generation: int
+    key_arn: str
+    role_arn: str
+
+
+# --- registration (steps 1, 2 and 6) ------------------------------------------------------------------
+
+
+@transaction.atomic
+def save_draft(tenant: Tenant, *, key_arn: str | None = None, role_arn: str | None = None, actor: Actor) -> KeyRegistration:
+    """Keep the ARNs that the tenant gives, each checked at once; a rejected registration becomes a draft again.
+
+    Args:
+        key_arn: CMK ARN as typed; None leaves it as it is.
+        role_arn: Role ARN as typed; None leaves it as it is.
+
+    Raises:
+        ArnRefused: with the reason under its field; nothing is saved then.
+        RegistrationBusy: it is shared already and being worked on.
+    """
+    roles.require(actor, "keys.register", tenant)
+    given: dict[str, str] = {}
+    if key_arn is not None:
+        given["key_arn"] = str(KeyArn.parse(key_arn, our_account=settings.AWS_ACCOUNT_ID))
+    if role_arn is not None:
+        given["role_arn"] = str(RoleArn.parse(role_arn, our_account=settings.AWS_ACCOUNT_ID))
+    Tenant.objects.select_for_update().get(pk=tenant.pk)  # two first drafts at once: one row
+    registration = KeyRegistration.objects.of(tenant).in_preparation().first()
+    if registration is None:
+        serving = KeyRegistration.objects.of(tenant).serving().first()
+        inherited = {"key_arn": serving.key_arn, "role_arn": serving.role_arn} if serving else {}
+        registration = KeyRegistration.objects.create(tenant=tenant, replaces=serving, **{**inherited, **given})
+    changed = {name: value for name, value in given.items() if getattr(registration, name) != value}
+    if registration.status not in {Status.DRAFT, Status.REJECTED} and changed:
+        raise errors.RegistrationBusy(status=registration.get_status_display().lower(), wanted="changed")
+    if changed and registration.status == Status.REJECTED:
+        lifecycle.move(registration, Status.DRAFT, actor=actor, reason="changed by the tenant")
+    if "role_arn" in changed:
+        _request_removal(registration, keep=changed["role_arn"])
+    if changed:
+        KeyRegistration.objects.filter(pk=registration.pk).update(changed_at=timezone.now(), **changed)
+        registration.refresh_from_db()
+    audit.record("keys.registration.drafted", tenant=tenant, actor=actor, target=registration, **given)
+    _advance_draft(tenant, registration, given, actor=actor)
+    return registration
+
+
+def _request_removal(registration: KeyRegistration, *, keep: str) -> None:
+    """Ask for the removal from our policy of a role that this registration named before and names no more."""
+    written = registration.configurations.filter(action=Configuration.Action.ADD).exclude(status=Configuration.Status.CANCELLED)
+    if registration.role_arn in {"", keep} or not written.filter(role_arn=registration.role_arn).exists():
+        return
+    configuration = RoleConfiguration.objects.create(
+        tenant=registration.tenant,
+        registration=registration,
+        service_role=registration.tenant.service_role,
+        action=Configuration.Action.REMOVE,
+        role_arn=registration.role_arn,
+        status=Configuration.Status.QUEUED,
+    )
+    transaction.on_commit(partial(tasks.configure_service_role.delay, configuration_id=str(configuration.pk)), robust=True)
+
+
+def _advance_draft(tenant: Tenant, registration: KeyRegistration, given: dict[str, str], *, actor: Actor) -> None:
+    """Move the tracker as far as a draft goes; a replacement does not undo the steps of the key that serves."""
+    if registration.replaces_id is not None:
+        return
+    waiting = partial(onboarding.advance_if, tenant, statuses={Step.NOT_STARTED}, status=Step.WAITING_FOR_TENANT, actor=actor)
+    if "key_arn" in given:
+        onboarding.advance(tenant, 1, Step.DONE, actor=actor, evidence={"key_arn": given["key_arn"]})
+        waiting(number=2)
+    if "role_arn" in given:
+        onboarding.advance(tenant, 2, Step.DONE, actor=actor, evidence={"role_arn": given["role_arn"]})
+        waiting(number=3)
+    if registration.key_arn and registration.role_arn:
+        waiting(number=6)
+
+
+@transaction.atomic
+def submit_registration(tenant: Tenant, *, actor: Actor) -> KeyRegistration:
+    """Share both ARNs with Kore.ai (step 6): asks for the service-side configuration (step 5).
+
+    Raises:
+        NoRegistration, ArnsMissing: there is nothing complete to share.
+        RoleArnTaken: the role cannot be used; neutral, whoever uses it.
+        ServiceRoleFull: a very long Role ARN and no room for it.
+        RegistrationBusy: it is shared already.
+    """
+    roles.require(actor, "keys.register", tenant)
+    registration = KeyRegistration.objects.of(tenant).in_preparation().first()
+    if registration is None:
+        raise errors.NoRegistration
+    missing = [name for name in ("key_arn", "role_arn") if not getattr(registration, name)]
+    if missing:
+        raise errors.ArnsMissing(names=" and ".join(missing), missing=missing)
+    role = RoleArn.parse(registration.role_arn, our_account=settings.AWS_ACCOUNT_ID)
+    if KeyRegistration.objects.filter(role_claim=role.claim).exclude(tenant=tenant).exists():
+        raise errors.RoleArnTaken(errors={"role_arn": [errors.RoleArnTaken.detail]})
+    packing.require_room(registration.role_arn)
+    now = timezone.now()
+    lifecycle.move(registration, Status.SUBMITTED, actor=actor, submitted_at=now, changed_at=now)
+    audit.record(
+        "keys.registration.submitted",
+        tenant=tenant, actor=actor, target=registration, key_arn=registration.key_arn, role_arn=registration.role_arn,
+    )  # fmt: skip
+    approved = settings.SERVICE_SIDE_APPROVAL == "automatic"
+    configuration = RoleConfiguration.objects.create(
+        tenant=tenant,
+        registration=registration,
+        service_role=tenant.service_role,
+        action=RoleConfiguration.Action.ADD,
+        role_arn=registration.role_arn,
+        status=RoleConfiguration.Status.QUEUED if approved else RoleConfiguration.Status.WAITING_FOR_APPROVAL,
+        due_at=now if approved else None,
+    )
+    audit.record("keys.configuration.requested", tenant=tenant, actor=actor, target=configuration)
+    if registration.replaces_id is None:
+        onboarding.advance(tenant, 6, Step.DONE, actor=actor, evidence={"key_arn": registration.key_arn, "role_arn": registration.role_arn})
+        onboarding.advance(tenant, 3, Step.IN_PROGRESS, actor=actor)
+        onboarding.advance(tenant, 5, Step.IN_PROGRESS if approved else Step.WAITING_FOR_KORE, actor=actor)
+    if approved:
+        _start_configuration(registration, configuration, actor=actor)
+    return registration
+
+
+def _start_configuration(registration: KeyRegistration, configuration: RoleConfiguration, *, actor: Actor) -> None:
+    lifecycle.move(registration, Status.CONFIGURING, actor=actor)
+    transaction.on_commit(partial(tasks.configure_service_role.delay, configuration_id=str(configuration.pk)), robust=True)
+
+
+@transaction.atomic
+def approve_configuration(configuration: RoleConfiguration, *, reason: str, actor: Actor) -> None:
+    """Let the worker configure our service role (SERVICE_SIDE_APPROVAL=support), or try a stopped configuration again.
+
+    Raises:
+        RegistrationBusy: it waits for no approval (any more).
+    """
+    roles.require(actor, "keys.approve", configuration.tenant)
+    reason = reason_of(reason)
+    now = timezone.now()
+    waiting = RoleConfiguration.objects.filter(
+        pk=configuration.pk, status__in=[Configuration.Status.WAITING_FOR_APPROVAL, Configuration.Status.FAILED]
+    )
+    if not waiting.update(status=Configuration.Status.QUEUED, due_at=now, claimed_at=None, finished_at=None, approved_by=actor.label[:200]):
+        raise errors.RegistrationBusy(status=configuration.get_status_display().lower(), wanted="approved")
+    audit.record("keys.configuration.approved", tenant=configuration.tenant, actor=actor, target=configuration, reason=reason)
+    onboarding.advance(configuration.tenant, 5, Step.IN_PROGRESS, actor=actor, reason=reason)
+    if configuration.registration.status == Status.SUBMITTED:
+        _start_configuration(configuration.registration, configuration, actor=actor)
+
+
+def shown_registration(tenant: Tenant) -> KeyRegistration | None:
+    """Return the registration that people mean: the one in preparation, else the serving one, else the newest."""
+    mine = KeyRegistration.objects.of(tenant)
+    return mine.in_preparation().first() or mine.serving().first() or mine.first()
+
+
+# --- test and documents ----------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def start_test(tenant: Tenant, *, actor: Actor, reason: str = "", keep_until: datetime | None = None) -> EncryptionTest:
+    """Ask for a fresh proof of the registration; while one runs, that one is returned.
+
+    Args:
+        reason: required of support staff.
+        keep_until: "keep testing until …": the change window of the tenant, at most a week away.
+
+    Raises:
+        NoRegistration: nothing is shared yet.
+        RegistrationBusy: our side is being configured; the test follows by itself.
+    """
+    roles.require(actor, "keys.test", tenant)
+    if actor.kind == "staff":
+        reason = reason_of(reason)
+    now = timezone.now()
+    if keep_until is not None and not 0 < (keep_until - now).total_seconds() <= 7 * 86_400:
+        raise InvalidInput(errors={"keep_until": ["Choose a time within the next seven days."]})
+    registration = shown_registration(tenant)
+    if registration is None or registration.status in {Status.DRAFT, Status.RETIRED}:
+        raise errors.NoRegistration
+    if registration.status in {Status.SUBMITTED, Status.CONFIGURING}:
+        raise errors.RegistrationBusy(status=registration.get_status_display().lower(), wanted="tested")
+    running = EncryptionTest.objects.filter(registration=registration).open().first()
+    if running is not None:
+        EncryptionTest.objects.filter(pk=running.pk).update(keep_until=keep_until, due_at=now)
+        transaction.on_commit(partial(tasks.run_test.delay, test_id=str(running.pk)), robust=True)
+        return running
+    if registration.status == Status.REJECTED:
+        # Somebody mended something just now: IAM needs time again before a refusal means anything.
+        lifecycle.move(registration, Status.TESTING, actor=actor, reason="tested again", changed_at=now)
+        if registration.replaces_id is None:
+            onboarding.advance(tenant, 5, Step.IN_PROGRESS, actor=actor)
+    test = EncryptionTest.objects.create(tenant=tenant, registration=registration, requested_by=actor.label[:200], due_at=now, keep_until=keep_until)
+    audit.record("keys.test.requested", tenant=tenant, actor=actor, target=test, reason=reason)
+    transaction.on_commit(partial(tasks.run_test.delay, test_id=str(test.pk)), robust=True)
+    return test
+
+
+def document(tenant: Tenant, name: str) -> str:
+    """Return one document of the guide, filled in with the tenant's own values.
+
+    Raises:
+        DocumentUnknown: there is none of that name.
+        ArnsMissing: it names an ARN that the tenant has not given yet.
+    """
+    if name not in documents.NAMES:
+        raise errors.DocumentUnknown(names=", ".join(documents.NAMES))
+    registration = shown_registration(tenant)
+    arns = {"key_arn": registration.key_arn, "role_arn": registration.role_arn} if registration else {"key_arn": "", "role_arn": ""}
+    missing = [arn for arn in documents.NAMES[name] if not arns[arn]]
+    if missing:
+        raise errors.ArnsMissing(names=" and ".join(missing), missing=missing)
+    return documents.of(name, service_role_arn=tenant.service_role.arn, external_id=tenant.external_id, **arns)
+
+
+def check_policy(tenant: Tenant, *, kind: str, text: str) -> linter.Reading:
+    """Read a policy that the tenant pasted, before any AWS call; nothing of it is kept."""
+    if kind not in {"trust", "permissions", "key"}:
+        raise InvalidInput(errors={"kind": ["Choose trust, permissions or key."]})
+    registration = shown_registration(tenant)
+    return linter.lint(
+        kind,  # type: ignore[arg-type]
+        text,
+        service_role_arn=tenant.service_role.arn,
+        external_id=tenant.external_id,
+        role_arn=registration.role_arn if registration else "",
+        key_arn=registration.key_arn if registration else "",
+    )
+
+
+# --- the key in service ---------------------------------------------------------------------------------------
+
+
+def key_state(tenant: Tenant) -> KeyState:
+    """Return where the tenant's key stands, and whose turn it is."""
+    registration = KeyRegistration.objects.of(tenant).serving().first() or shown_registration(tenant)
+    tenant.refresh_from_db(fields=["key_generation"])
+    serving = registration is not None and registration.status in KeyRegistration.SERVING
+    protected_by = "tenant" if serving else "platform" if settings.PLATFORM_KEY_ARN else "nobody"
+    if registration is None:
+        return KeyState("none", "No key yet", None, "", Turn.TENANT.value, "", None, protected_by, tenant.key_generation, "", "")
+    return KeyState(
+        status=registration.status,
+        label=registration.get_status_display(),
+        since=registration.moved_at,
+        reason=registration.reason,
+        whose_turn=_whose_turn(registration),
+        suspended_by=registration.suspended_by,
+        next_probe_at=registration.next_probe_at,
+        protected_by=protected_by,
+        generation=tenant.key_generation,
+        key_arn=registration.key_arn,
+        role_arn=registration.role_arn,
+    )
+
+
+def _whose_turn(registration: KeyRegistration) -> str:
+    match registration.status:
+        case Status.DRAFT | Status.REJECTED:
+            return Turn.TENANT.value
+        case Status.SUSPENDED:
+            return Turn.KORE.value if registration.suspended_by == KeyRegistration.SuspendedBy.KORE else Turn.TENANT.value
+        case Status.ACTIVE | Status.RETIRING | Status.RETIRED:
+            return Turn.NOBODY.value
+    return Turn.KORE.value
+
+
+@transaction.atomic
+def suspend(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
+    """Stop every use of the tenant's key; only a person undoes it (design.md 3).
+
+    Raises:
+        KeyNotActive: no registration serves.
+        RegistrationBusy: somebody moved it at the same moment; try again.
+    """
+    roles.require(actor, "keys.suspend", tenant)
+    reason = reason_of(reason)
+    registration = _serving(tenant)
+    by = KeyRegistration.SuspendedBy.TENANT if actor.kind == "member" else KeyRegistration.SuspendedBy.KORE
+    if registration.status == Status.SUSPENDED:
+        # AWS's refusal, or the other side's button: the pressed button is what counts from now on, Kore.ai's above the tenant's.
+        if registration.suspended_by != by and registration.suspended_by != KeyRegistration.SuspendedBy.KORE:
+            KeyRegistration.objects.filter(pk=registration.pk, status=Status.SUSPENDED).update(suspended_by=by, reason=reason)
+            audit.record("keys.key.suspended", tenant=tenant, actor=actor, target=registration, suspended_by=by.label, reason=reason)
+        return key_state(tenant)
+    lifecycle.move(registration, Status.SUSPENDED, actor=actor, reason=reason, suspended_by=by)
+    audit.record("keys.key.suspended", tenant=tenant, actor=actor, target=registration, suspended_by=by.label, reason=reason)
+    return key_state(tenant)
+
+
+@transaction.atomic
+def resume(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
+    """Undo a pressed Suspend: the key is asked again and serves after two good probes in a row.
+
+    Raises:
+        KeyNotActive: no registration serves.
+        RegistrationBusy: it is not suspended by the button that this actor may undo.
+    """
+    roles.require(actor, "keys.resume", tenant)
+    reason = reason_of(reason)
+    registration = _serving(tenant)
+    by = KeyRegistration.SuspendedBy.TENANT if actor.kind == "member" else KeyRegistration.SuspendedBy.KORE
+    if registration.status != Status.SUSPENDED or registration.suspended_by != by:
+        state = registration.get_status_display().lower()
+        raise errors.RegistrationBusy(
+            status=f"{state} by {registration.get_suspended_by_display()}" if registration.suspended_by else state, wanted="resumed"
+        )
+    lifecycle.move(
+        registration, Status.UNREACHABLE, actor=actor, reason="resumed", good_probes=0, denied_probes=0, next_probe_at=timezone.now(), probe_claimed_at=None
+    )
+    audit.record("keys.key.resumed", tenant=tenant, actor=actor, target=registration, reason=reason)
+    transaction.on_commit(partial(tasks.probe.delay, registration_id=str(registration.pk)), robust=True)
+    return key_state(tenant)
+
+
+@transaction.atomic
+def drop_caches(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
+    """Tell every process of ours to forget its unwrapped keys of this tenant now: the generation grows."""
+    roles.require(actor, "keys.drop_caches", tenant)
+    reason = reason_of(reason)
+    Tenant.objects.filter(pk=tenant.pk).update(key_generation=F("key_generation") + 1)
+    audit.record("keys.key.caches_dropped", tenant=tenant, actor=actor, reason=reason)
+    return key_state(tenant)
+
+
+@transaction.atomic
+def set_latency(tenant: Tenant, *, seconds: int, actor: Actor) -> None:
+    """Choose the revocation latency.
+
+    Args:
+        seconds: 0 to 900; 0 asks the CMK every time.
+    """
+    roles.require(actor, "keys.set_latency", tenant)
+    if not 0 <= seconds <= 900:
+        raise InvalidInput(errors={"seconds": ["Choose 0 to 900 seconds."]})
+    Tenant.objects.filter(pk=tenant.pk).update(revocation_latency=seconds)
+    audit.record("keys.latency.changed", tenant=tenant, actor=actor, seconds=seconds)
+
+
+def _serving(tenant: Tenant) -> KeyRegistration:
+    registration = KeyRegistration.objects.of(tenant).serving().first()
+    if registration is None:
+        raise errors.KeyNotActive
+    return registration
+
+
+# --- data keys -------------------------------------------------------------------------------------------------
+
+
+def generate_data_keys(tenant: Tenant, contexts: Sequence[Context], *, actor: Actor, request_id: str) -> list[NewDataKey]:
+    """Make one data key for each context; see `keys.datakeys.generate` for what is raised."""
+    return datakeys.generate(tenant, contexts, caller=actor.label, request_id=request_id)
+
+
+def open_data_keys(
+    tenant: Tenant, items: Sequence[tuple[bytes, Context]], *, actor: Actor, request_id: str
+) -> list[OpenedDataKey | DomainError]:
+    """Open wrapped data keys; a failed item is the error in its place."""
+    return datakeys.open_wrapped(tenant, items, caller=actor.label, request_id=request_id)
+
+
+def rewrap_data_keys(
+    tenant: Tenant, items: Sequence[tuple[bytes, Context]], *, actor: Actor, request_id: str
+) -> list[bytes | DomainError]:
+    """Move wrapped data keys to the current branch key; a failed item is the error in its place."""
+    return datakeys.rewrap(tenant, items, caller=actor.label, request_id=request_id)

@@ -1,0 +1,49 @@
+"""Doors for the worker: load by id, one engine call; beat rings for what is due."""
+
+from __future__ import annotations
+
+from celery import shared_task
+from django.utils import timezone
+
+from keys import health
+from keys.checks import runner
+from keys.configuration import apply
+from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
+
+CHUNK = 200  # rows a ring; the rest is due at the next one
+
+
+@shared_task(soft_time_limit=45, time_limit=60)
+def configure_service_role(*, configuration_id: str) -> None:
+    test_id = apply.apply(configuration_id)
+    if test_id is not None:
+        run_test.delay(test_id=str(test_id))
+
+
+@shared_task(soft_time_limit=45, time_limit=60)
+def run_test(*, test_id: str) -> None:
+    runner.run(test_id)
+
+
+@shared_task(soft_time_limit=25, time_limit=30)
+def probe(*, registration_id: str) -> None:
+    health.probe(registration_id)
+
+
+@shared_task(soft_time_limit=25, time_limit=30)
+def ring_configurations() -> None:
+    for pk in RoleConfiguration.objects.due(timezone.now()).order_by("due_at").values_list("pk", flat=True)[:CHUNK]:
+        configure_service_role.delay(configuration_id=str(pk))
+
+
+@shared_task(soft_time_limit=25, time_limit=30)
+def ring_tests() -> None:
+    for pk in EncryptionTest.objects.due(timezone.now()).order_by("due_at").values_list("pk", flat=True)[:CHUNK]:
+        run_test.delay(test_id=str(pk))
+
+
+@shared_task(soft_time_limit=25, time_limit=30)
+def ring_probes() -> None:
+    now = timezone.now()
+    for pk in KeyRegistration.objects.due_for_probe(now).order_by("next_probe_at").values_list("pk", flat=True)[:CHUNK]:
+        probe.delay(registration_id=str(pk))

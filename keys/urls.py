@@ -1,0 +1,19 @@
+"""Portal addresses of the keys app; `byokportal.urls` puts them under the namespace `portal`."""
+
+from django.urls import path
+
+from keys import views
+
+urlpatterns = [
+    path("tenants/<uuid:tenant>/steps/<int:number>/", views.step, name="step"),
+    path("tenants/<uuid:tenant>/documents/<slug:name>", views.document, name="document"),
+    path("tenants/<uuid:tenant>/check-policy/", views.check_policy, name="check-policy"),
+    path("tenants/<uuid:tenant>/tests/", views.start_test, name="start-test"),
+    path("tenants/<uuid:tenant>/tests/progress/", views.test_progress, name="test-progress"),
+    path("tenants/<uuid:tenant>/tests/<uuid:test>/", views.test, name="test"),
+    path("tenants/<uuid:tenant>/key/", views.key, name="key"),
+    path("tenants/<uuid:tenant>/key/suspend/", views.suspend, name="suspend"),
+    path("tenants/<uuid:tenant>/key/resume/", views.resume, name="resume"),
+    path("tenants/<uuid:tenant>/key/drop-caches/", views.drop_caches, name="drop-caches"),
+    path("tenants/<uuid:tenant>/key/latency/", views.set_latency, name="latency"),
+]

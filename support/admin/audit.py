@@ -1,0 +1,23 @@
+"""The log in the back office."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from support.admin.base import ReadOnlyAdmin
+from tenants import audit
+from tenants.models import AuditEvent
+
+
+@admin.register(AuditEvent)
+class AuditEventAdmin(ReadOnlyAdmin):
+    list_display = ("at", "tenant", "actor", "sentence", "name", "request_id")
+    list_filter = ("name",)
+    list_select_related = ("tenant",)
+    search_fields = ("tenant__name", "actor", "name", "request_id")
+    fields = ("at", "tenant", "actor", "name", "sentence", "payload", "request_id", "followed_at")
+    ordering = ("-id",)
+
+    @admin.display
+    def sentence(self, event: AuditEvent) -> str:
+        return audit.sentence(event)

@@ -1,0 +1,183 @@
+"""ReadOnlyAdmin, the base of every page, and Deed: a button, a confirmation with a reason, one service, its answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from allauth.account.decorators import reauthentication_required
+from django import forms
+from django.contrib import messages
+from django.contrib.admin import ModelAdmin
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.views.decorators.cache import never_cache
+
+from byokportal.errors import DomainError
+from support.forms import ReasonForm
+from tenants.audit import Actor
+
+
+@dataclass(frozen=True, slots=True)
+class ShownOnce:
+    """What a deed gives that is seen once: it goes into the answer, never into a message or a session."""
+
+    title: str
+    values: Mapping[str, str]
+
+
+Answer = str | ShownOnce
+OneDeed = Callable[[Any, dict[str, Any], Actor], Answer]
+
+
+def _always(obj: Any) -> bool:
+    return True
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """What staff may do on one page.
+
+    Attributes:
+        do: calls one service with (object or None, cleaned data, actor) and returns the sentence to show.
+        is_offered: whether the button makes sense for this object now; the service decides whether it may be done.
+        is_destructive: asks for the password or second factor again unless that was minutes ago.
+    """
+
+    name: str
+    label: str
+    says: str
+    permission: str
+    do: OneDeed
+    form: type[forms.Form] = ReasonForm
+    is_offered: Callable[[Any], bool] = _always
+    is_destructive: bool = False
+
+
+class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
+    """Rows to look at; nothing is added, changed or deleted here, not even by a superuser."""
+
+    actions = None
+    deeds: ClassVar[tuple[Deed, ...]] = ()  # on the page of one object
+    list_deeds: ClassVar[tuple[Deed, ...]] = ()  # on the list, for what is not there yet
+    change_form_template = "admin/object.html"
+    change_list_template = "admin/list.html"
+    show_full_result_count = False
+    list_per_page = 50
+
+    def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
+        return False
+
+    def get_urls(self) -> list[URLPattern]:
+        """Only the addresses that there is something behind: list, object, deeds."""
+        name = f"{self.opts.app_label}_{self.opts.model_name}"
+        view = self.admin_site.admin_view
+        return [
+            path("", view(self.changelist_view), name=f"{name}_changelist"),
+            path("deeds/<slug:deed_name>/", view(self.list_deed_view), name=f"{name}_list_deed"),
+            path("<path:object_id>/change/", view(self.object_view), name=f"{name}_change"),
+            path("<path:object_id>/deeds/<slug:deed_name>/", view(self.deed_view), name=f"{name}_deed"),
+        ]
+
+    def object_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        obj = self._object(request, object_id)
+        shown = [deed for deed in self.deeds if request.user.has_perm(deed.permission) and deed.is_offered(obj)]
+        context = {
+            "deeds": [(deed, self._deed_url(deed, obj)) for deed in shown],
+            "title": str(obj),
+            "subtitle": None,
+            **self.about(request, obj),
+        }
+        return self.changeform_view(request, object_id, extra_context=context)
+
+    def about(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
+        """Return what the page of the object shows beside its fields."""
+        return {}
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        shown = [deed for deed in self.list_deeds if request.user.has_perm(deed.permission)]
+        context = {"deeds": [(deed, self._deed_url(deed, None)) for deed in shown], **(extra_context or {})}
+        return super().changelist_view(request, context)
+
+    def _object(self, request: HttpRequest, object_id: str) -> Model:
+        obj: Model | None = self.get_object(request, object_id)
+        if obj is None:
+            raise Http404
+        return obj
+
+    def _deed_url(self, deed: Deed, obj: Model | None) -> str:
+        name = f"admin:{self.opts.app_label}_{self.opts.model_name}"
+        return (
+            reverse(f"{name}_list_deed", args=[deed.name])
+            if obj is None
+            else reverse(f"{name}_deed", args=[obj.pk, deed.name])
+        )
+
+    def deed_view(self, request: HttpRequest, object_id: str, deed_name: str) -> HttpResponse:
+        return self._run(request, self.deeds, deed_name, lambda: self._object(request, object_id))
+
+    def list_deed_view(self, request: HttpRequest, deed_name: str) -> HttpResponse:
+        return self._run(request, self.list_deeds, deed_name, lambda: None)
+
+    def _run(
+        self, request: HttpRequest, deeds: tuple[Deed, ...], name: str, find: Callable[[], Model | None]
+    ) -> HttpResponse:
+        deed = next((deed for deed in deeds if deed.name == name), None)
+        if deed is None:
+            raise Http404
+        if not request.user.has_perm(deed.permission) or not self.has_view_permission(request):
+            raise PermissionDenied
+        confirm = never_cache(reauthentication_required(self._confirm) if deed.is_destructive else self._confirm)
+        answer: HttpResponse = confirm(request, deed, find())
+        return answer
+
+    def _confirm(self, request: HttpRequest, deed: Deed, obj: Model | None) -> HttpResponse:
+        """Show the confirmation; once it is given, do the deed and say what came of it."""
+        form = deed.form(request.POST if request.method == "POST" else None)
+        name = f"admin:{self.opts.app_label}_{self.opts.model_name}"
+        back = reverse(f"{name}_changelist") if obj is None else reverse(f"{name}_change", args=[obj.pk])
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "deed": deed,
+            "original": obj,
+            "form": form,
+            "back": back,
+        }
+        if request.method == "POST" and form.is_valid():
+            try:
+                answer = deed.do(obj, form.cleaned_data, Actor.staff(request.user))
+            except DomainError as error:
+                _show(form, error)
+            else:
+                if isinstance(answer, ShownOnce):
+                    return TemplateResponse(
+                        request,
+                        "admin/shown_once.html",
+                        {**context, "title": answer.title, "values": answer.values.items()},
+                    )
+                messages.success(request, answer)
+                return redirect(back)
+        return TemplateResponse(request, "admin/deed.html", {**context, "title": deed.label})
+
+
+def _show(form: forms.Form, error: DomainError) -> None:
+    """Put an anticipated failure where the person looks: on its field, else above the form."""
+    for field, sentences in error.errors.items():
+        for sentence in sentences:
+            form.add_error(field if field in form.fields else None, sentence)
+    if not error.errors:
+        form.add_error(None, f"{error.title}. {error}")

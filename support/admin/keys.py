@@ -1,0 +1,77 @@
+"""Registrations, tests with every check, and role configurations in the back office."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.http import HttpRequest
+
+from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
+from support import services
+from support.admin import standing, timeline
+from support.admin.base import Answer, Deed, ReadOnlyAdmin
+from support.admin.tenants import DEEDS
+from tenants.audit import Actor
+
+
+def _of_tenant(deed: Deed) -> Deed:
+    """Return a tenant's deed as it stands on the page of something that belongs to the tenant."""
+
+    def do(obj: Any, data: dict[str, Any], actor: Actor) -> Answer:
+        return deed.do(obj.tenant, data, actor)
+
+    return replace(deed, do=do, is_offered=lambda obj: deed.is_offered(obj.tenant))
+
+
+TENANTS_DEEDS = tuple(_of_tenant(deed) for deed in DEEDS)
+APPROVE = tuple(deed for deed in TENANTS_DEEDS if deed.name == "approve")
+RUN_TEST = tuple(deed for deed in TENANTS_DEEDS if deed.name == "run-test")
+
+
+@admin.register(KeyRegistration)
+class KeyRegistrationAdmin(ReadOnlyAdmin):
+    list_display = ("tenant", "status", "suspended_by", "reason", "moved_at", "key_arn", "role_arn")
+    list_filter = ("status", "suspended_by")
+    list_select_related = ("tenant",)
+    search_fields = ("tenant__name", "=id", "key_arn", "role_arn")
+    search_help_text = "Tenant, id, ARN or account id"
+    fields = (
+        "tenant", "id", "status", "suspended_by", "reason", "moved_at", "key_arn", "role_arn", "submitted_at",
+        "activated_at", "last_probe_at", "next_probe_at", "good_probes", "denied_probes",
+    )  # fmt: skip
+    deeds: ClassVar[tuple[Deed, ...]] = TENANTS_DEEDS
+
+    def about(self, request: HttpRequest, obj: KeyRegistration) -> dict[str, Any]:
+        services.record_view(obj.tenant, actor=Actor.staff(request.user))
+        return {"standing": standing.of(obj.tenant), "timeline": timeline.of(obj.tenant), "tests": obj.tests.all()[:20]}
+
+
+@admin.register(EncryptionTest)
+class EncryptionTestAdmin(ReadOnlyAdmin):
+    list_display = ("id", "tenant", "status", "verdict", "requested_by", "created_at", "finished_at")
+    list_filter = ("status", "verdict")
+    list_select_related = ("tenant",)
+    search_fields = ("tenant__name", "=id", "registration__role_arn", "registration__key_arn")
+    fields = (
+        "tenant", "registration", "status", "verdict", "requested_by", "created_at", "started_at", "due_at", "attempts",
+        "keep_until", "finished_at",
+    )  # fmt: skip
+    deeds: ClassVar[tuple[Deed, ...]] = RUN_TEST
+
+    def about(self, request: HttpRequest, obj: EncryptionTest) -> dict[str, Any]:
+        return {"checks": obj.checks.all()}
+
+
+@admin.register(RoleConfiguration)
+class RoleConfigurationAdmin(ReadOnlyAdmin):
+    list_display = ("tenant", "action", "status", "reason", "role_arn", "service_role", "created_at", "finished_at")
+    list_filter = ("status", "action", "service_role")
+    list_select_related = ("tenant", "service_role")
+    search_fields = ("tenant__name", "=id", "role_arn")
+    fields = (
+        "tenant", "registration", "service_role", "action", "role_arn", "status", "reason", "approved_by",
+        "evidence", "attempts", "due_at", "created_at", "finished_at",
+    )  # fmt: skip
+    deeds: ClassVar[tuple[Deed, ...]] = APPROVE

@@ -1,0 +1,94 @@
+"""People, their groups, and service accounts in the back office; secrets are shown once, on the page that answers."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from support.admin.base import Answer, Deed, ReadOnlyAdmin, ShownOnce
+from support.forms import NewServiceAccountForm
+from tenants import services as tenant_services
+from tenants.audit import Actor
+from tenants.models import Member, ServiceAccount
+
+
+def _create(_: None, data: dict[str, Any], actor: Actor) -> Answer:
+    account, secret = tenant_services.create_service_account(
+        data["name"],
+        tenants=list(data["tenants"]),
+        scopes=data["scopes"],
+        has_all_tenants=data["has_all_tenants"],
+        actor=actor,
+    )
+    return ShownOnce(
+        f"The service account {account.name} is there", {"client_id": str(account.pk), "client_secret": secret}
+    )
+
+
+def _rotate(account: ServiceAccount, data: dict[str, Any], actor: Actor) -> Answer:
+    secret = tenant_services.rotate_secret(account, reason=data["reason"], actor=actor)
+    return ShownOnce(f"{account.name} has a new client secret", {"client_id": str(account.pk), "client_secret": secret})
+
+
+@admin.register(ServiceAccount)
+class ServiceAccountAdmin(ReadOnlyAdmin):
+    list_display = ("name", "id", "scopes", "has_all_tenants", "disabled_at", "created_at")
+    search_fields = ("name", "=id", "tenants__name")
+    fields = ("name", "id", "scopes", "has_all_tenants", "may_act_for", "disabled_at", "created_at")
+    deeds: ClassVar[tuple[Deed, ...]] = (
+        Deed(
+            "rotate-secret",
+            "Rotate the client secret",
+            "The old secret and every token made with it end now. The service is out until it has the new secret.",
+            "support.manage_service_accounts",
+            _rotate,
+            is_destructive=True,
+        ),
+    )
+    list_deeds: ClassVar[tuple[Deed, ...]] = (
+        Deed(
+            "create",
+            "Create a service account",
+            "A platform service gets data keys with it, for the tenants chosen here. Its secret is shown once.",
+            "support.manage_service_accounts",
+            _create,
+            form=NewServiceAccountForm,
+            is_destructive=True,
+        ),
+    )
+
+    @admin.display
+    def may_act_for(self, account: ServiceAccount) -> str:
+        return (
+            "all tenants"
+            if account.has_all_tenants
+            else ", ".join(account.tenants.values_list("name", flat=True)[:200])
+        )
+
+
+@admin.register(Member)
+class MemberAdmin(ReadOnlyAdmin):
+    list_display = ("user", "tenant", "role", "created_at")
+    list_filter = ("role",)
+    list_select_related = ("user", "tenant")
+    search_fields = ("user__email", "tenant__name")
+    fields = ("user", "tenant", "role", "created_at")
+
+
+@admin.register(User)
+class UserAdmin(ReadOnlyAdmin):
+    list_display = ("email", "is_staff", "is_active", "in_groups", "last_login")
+    list_filter = ("is_staff", "is_active", "groups")
+    search_fields = ("email",)
+    fields = ("email", "is_staff", "is_superuser", "is_active", "in_groups", "last_login", "date_joined")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        return super().get_queryset(request).prefetch_related("groups")
+
+    @admin.display(description="groups")
+    def in_groups(self, user: User) -> str:
+        return ", ".join(group.name for group in user.groups.all())

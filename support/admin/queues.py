@@ -1,0 +1,130 @@
+"""The queues on the first page: what waits for us, what is impaired, what got stuck, and where each set-up stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+
+from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
+from support.admin import standing
+from support.models import Ticket
+from tenants.models import OnboardingStep, Tenant
+
+SHOWN = 20  # rows of each queue; the list behind it has all
+STUCK_AFTER = timedelta(minutes=10)
+Registration = KeyRegistration.Status
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    what: str
+    url: str
+    why: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    title: str
+    url: str
+    rows: list[Row]
+    has_more: bool
+
+
+def of(request: HttpRequest) -> list[Queue]:
+    """Return the queues that this person may see, the most urgent first."""
+    found = [
+        ("support.view_ticket", _tickets),
+        ("keys.view_keyregistration", _impaired),
+        ("keys.view_encryptiontest", _stuck),
+        ("tenants.view_tenant", _set_ups),
+    ]
+    return [queue() for permission, queue in found if request.user.has_perm(permission)]
+
+
+def _change(obj: Model, pk: Any = None) -> str:
+    return reverse(f"admin:{obj._meta.app_label}_{obj._meta.model_name}_change", args=[pk or obj.pk])
+
+
+def _some(rows: QuerySet[Any]) -> tuple[list[Any], bool]:
+    found = list(rows[: SHOWN + 1])
+    return found[:SHOWN], len(found) > SHOWN
+
+
+def _tickets() -> Queue:
+    rows, more = _some(
+        Ticket.objects.filter(status=Ticket.Status.WAITING_FOR_KORE).select_related("tenant").order_by("since")
+    )
+    listed = [Row(str(ticket.tenant), _change(ticket), ticket.subject, ticket.since) for ticket in rows]
+    return Queue(
+        "Tickets that wait for us",
+        reverse("admin:support_ticket_changelist") + "?status__exact=waiting_for_kore",
+        listed,
+        more,
+    )
+
+
+def _why(registration: KeyRegistration) -> str:
+    by = f"by {registration.get_suspended_by_display()}" if registration.suspended_by else ""
+    return " ".join([registration.get_status_display(), by, registration.reason])
+
+
+def _impaired() -> Queue:
+    bad = [Registration.SUSPENDED, Registration.UNREACHABLE, Registration.REJECTED]
+    rows, more = _some(KeyRegistration.objects.filter(status__in=bad).select_related("tenant").order_by("moved_at"))
+    listed = [Row(str(row.tenant), _change(row), _why(row), row.moved_at) for row in rows]
+    return Queue(
+        "Keys that are impaired, registrations that need a change",
+        reverse("admin:keys_keyregistration_changelist"),
+        listed,
+        more,
+    )
+
+
+def _stuck() -> Queue:
+    late = timezone.now() - STUCK_AFTER
+    tests, more_tests = _some(
+        EncryptionTest.objects.open().filter(created_at__lt=late).select_related("tenant").order_by("created_at")
+    )
+    stopped = [RoleConfiguration.Status.FAILED, RoleConfiguration.Status.WAITING_FOR_APPROVAL]
+    open_late = RoleConfiguration.objects.filter(status__in=["queued", "propagating"], created_at__lt=late)
+    either = RoleConfiguration.objects.filter(status__in=stopped) | open_late
+    configurations, more = _some(either.select_related("tenant").order_by("created_at"))
+    listed = [Row(str(row.tenant), _change(row), f"Test: {row.get_status_display()}", row.created_at) for row in tests]
+    for row in configurations:
+        why = f"Configuration: {row.get_status_display()} {row.reason}"
+        listed.append(Row(str(row.tenant), _change(row), why, row.created_at))
+    return Queue(
+        "Work that got stuck or waits for an approval",
+        reverse("admin:keys_roleconfiguration_changelist"),
+        listed,
+        more or more_tests,
+    )
+
+
+def _set_ups() -> Queue:
+    unfinished = OnboardingStep.objects.filter(number__in=standing.JOURNEY).exclude(status__in=standing.OVER)
+    tenants, more = _some(
+        Tenant.objects.filter(pk__in=unfinished.values("tenant")).prefetch_related("steps").order_by("created_at")
+    )
+    rows = []
+    for tenant in tenants:
+        step = standing.waits_at(tenant)
+        if step is not None:
+            rows.append(
+                Row(
+                    str(tenant),
+                    _change(tenant),
+                    f"Step {step.number}, {step.name}: {standing.label(step.status, step.label)}",
+                    step.since,
+                )
+            )
+    return Queue(
+        "Set-ups under way", reverse("admin:tenants_tenant_changelist"), sorted(rows, key=lambda row: row.since), more
+    )

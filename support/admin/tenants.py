@@ -1,0 +1,222 @@
+"""Tenants in the back office: where each one waits, its six steps, its timeline, and the deeds done for it."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from keys import services as key_services
+from keys.models import KeyRegistration, RoleConfiguration
+from support import services
+from support.admin import standing, timeline
+from support.admin.base import Answer, Deed, ReadOnlyAdmin
+from support.forms import InviteForm, NewTenantForm
+from tenants import services as tenant_services
+from tenants.audit import Actor
+from tenants.models import Member, OnboardingStep, ServiceRole, Tenant
+
+
+def _approve(tenant: Tenant, data: dict[str, Any], actor: Actor) -> Answer:
+    services.approve_configuration(tenant, reason=data["reason"], actor=actor)
+    return "Approved. The worker configures the service role now; the encryption test follows by itself."
+
+
+def _run_test(tenant: Tenant, data: dict[str, Any], actor: Actor) -> Answer:
+    key_services.start_test(tenant, reason=data["reason"], actor=actor)
+    return "The encryption test runs. Reload this page to see its checks."
+
+
+def _suspend(tenant: Tenant, data: dict[str, Any], actor: Actor) -> Answer:
+    key_services.suspend(tenant, reason=data["reason"], actor=actor)
+    return "The key is suspended: within 5 seconds nothing of this tenant opens. Resume is here when it may go on."
+
+
+def _resume(tenant: Tenant, data: dict[str, Any], actor: Actor) -> Answer:
+    key_services.resume(tenant, reason=data["reason"], actor=actor)
+    return "The key is asked again. It is in service after two good answers in a row."
+
+
+def _invite(tenant: Tenant, data: dict[str, Any], actor: Actor) -> Answer:
+    member = tenant_services.invite(tenant, email=data["email"], role=data["role"], actor=actor)
+    return f"{member.user.email} is invited; the mail is on its way."
+
+
+def _create(_: None, data: dict[str, Any], actor: Actor) -> Answer:
+    tenant = tenant_services.create_tenant(data["name"], owner_email=data["owner_email"], actor=actor)
+    return f"{tenant.name} is there and its owner is invited."
+
+
+def _waits_for_approval(tenant: Tenant) -> bool:
+    return RoleConfiguration.objects.of(tenant).filter(status=RoleConfiguration.Status.WAITING_FOR_APPROVAL).exists()
+
+
+def _is_serving(tenant: Tenant) -> bool:
+    return KeyRegistration.objects.of(tenant).serving().exclude(status=KeyRegistration.Status.SUSPENDED).exists()
+
+
+def _is_suspended_by_us(tenant: Tenant) -> bool:
+    return KeyRegistration.objects.of(tenant).filter(suspended_by=KeyRegistration.SuspendedBy.KORE).exists()
+
+
+def _is_testable(tenant: Tenant) -> bool:
+    status = KeyRegistration.Status
+    return (
+        KeyRegistration.objects.of(tenant)
+        .filter(status__in=[status.TESTING, status.REJECTED, *KeyRegistration.SERVING])
+        .exists()
+    )
+
+
+DEEDS = (
+    Deed(
+        "approve",
+        "Approve the service-side configuration",
+        "The worker names this tenant's role in our service role's policy, then runs the encryption test.",
+        "support.approve_configuration",
+        _approve,
+        is_offered=_waits_for_approval,
+    ),
+    Deed(
+        "run-test",
+        "Run the encryption test",
+        "Asks AWS for a fresh proof. A key in service stays in service unless a check fails.",
+        "support.run_test",
+        _run_test,
+        is_offered=_is_testable,
+    ),
+    Deed(
+        "suspend",
+        "Suspend the key",
+        "Within 5 seconds no process of ours opens or makes a data key of this tenant. Only Resume here ends it.",
+        "support.suspend_key",
+        _suspend,
+        is_offered=_is_serving,
+        is_destructive=True,
+    ),
+    Deed(
+        "resume",
+        "Resume the key",
+        "Ends Kore.ai's suspension. The tenant's own Suspend and a refusal by AWS stay as they are.",
+        "support.resume_key",
+        _resume,
+        is_offered=_is_suspended_by_us,
+        is_destructive=True,
+    ),
+)
+
+
+class WaitsAt(admin.SimpleListFilter):
+    """Tenants that stand at one step: not done, and not merely not begun."""
+
+    title = "waits at step"
+    parameter_name = "step"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(str(number), f"Step {number}") for number in range(1, 7)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Tenant]) -> QuerySet[Tenant]:
+        number = self.value()
+        if number is None or number not in {str(known) for known in range(1, 7)}:
+            return queryset
+        begun = OnboardingStep.objects.filter(number=int(number)).exclude(
+            status__in=[*standing.OVER, OnboardingStep.Status.NOT_STARTED]
+        )
+        return queryset.filter(pk__in=begun.values("tenant"))
+
+
+class WhoseTurn(admin.SimpleListFilter):
+    """Tenants with a step that waits for somebody."""
+
+    title = "whose turn"
+    parameter_name = "turn"
+    CHOICES: ClassVar = {"waiting_for_tenant": "The tenant's", "waiting_for_kore": "Ours", "failed": "Needs a change"}
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return list(self.CHOICES.items())
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Tenant]) -> QuerySet[Tenant]:
+        if self.value() not in self.CHOICES:
+            return queryset
+        return queryset.filter(pk__in=OnboardingStep.objects.filter(status=self.value()).values("tenant"))
+
+
+@admin.register(Tenant)
+class TenantAdmin(ReadOnlyAdmin):
+    list_display = ("name", "waits_at", "status", "since", "whose_turn", "service_role", "created_at")
+    list_filter = (WaitsAt, WhoseTurn, "service_role")
+    list_select_related = ("service_role",)
+    search_fields = ("name", "=id", "registrations__role_arn", "registrations__key_arn", "members__user__email")
+    search_help_text = "Name, id, ARN or account id, mail address of a member"
+    fields = (
+        "name",
+        "id",
+        "external_id",
+        "service_role",
+        "revocation_latency",
+        "key_generation",
+        "people",
+        "created_at",
+    )
+    deeds = (
+        *DEEDS,
+        Deed(
+            "invite",
+            "Invite a person",
+            "A mail with the way in goes to the address.",
+            "support.create_tenant",
+            _invite,
+            form=InviteForm,
+        ),
+    )
+    list_deeds = (
+        Deed(
+            "create",
+            "Create a tenant",
+            "It gets its External ID for ever, is pinned to the open service role, and its owner is invited by mail.",
+            "support.create_tenant",
+            _create,
+            form=NewTenantForm,
+        ),
+    )
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Tenant]:
+        return super().get_queryset(request).prefetch_related("steps")
+
+    @admin.display(description="waits at")
+    def waits_at(self, tenant: Tenant) -> str:
+        step = standing.waits_at(tenant)
+        return f"{step.number}. {step.name}" if step else "all done"
+
+    @admin.display
+    def status(self, tenant: Tenant) -> str:
+        step = standing.waits_at(tenant)
+        return standing.label(step.status, step.label) if step else ""
+
+    @admin.display
+    def since(self, tenant: Tenant) -> Any:
+        step = standing.waits_at(tenant)
+        return step.since if step else None
+
+    @admin.display(description="whose turn")
+    def whose_turn(self, tenant: Tenant) -> str:
+        step = standing.waits_at(tenant)
+        return {"kore": "ours", "tenant": "the tenant's"}.get(step.whose_turn, "nobody's") if step else ""
+
+    @admin.display
+    def people(self, tenant: Tenant) -> str:
+        return ", ".join(str(member) for member in Member.objects.of(tenant).select_related("user"))
+
+    def about(self, request: HttpRequest, obj: Tenant) -> dict[str, Any]:
+        services.record_view(obj, actor=Actor.staff(request.user))
+        registrations = KeyRegistration.objects.of(obj)
+        return {"standing": standing.of(obj), "timeline": timeline.of(obj), "registrations": registrations}
+
+
+@admin.register(ServiceRole)
+class ServiceRoleAdmin(ReadOnlyAdmin):
+    list_display = ("name", "arn", "is_open", "created_at")
+    search_fields = ("name", "arn")
+    fields = ("name", "arn", "unique_id", "canary_role_arn", "is_open", "lease_owner", "lease_until", "created_at")

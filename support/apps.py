@@ -1,0 +1,7 @@
+"""The Django app `support`."""
+
+from django.apps import AppConfig
+
+
+class SupportConfig(AppConfig):
+    name = "support"

@@ -1,0 +1,235 @@
+"""Reads the log and does what follows from it: tickets, mails. Each event once, in one transaction with its mark."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from keys.models import CheckResult, EncryptionTest, KeyRegistration, RoleConfiguration
+from support import services
+from support.models import Notice, Ticket
+from tenants import audit, onboarding
+from tenants.audit import SYSTEM
+from tenants.models import AuditEvent, Member, Role, Tenant
+
+log = structlog.get_logger(__name__)
+Status = Ticket.Status
+
+
+def follow(limit: int = 500) -> int:
+    """Follow what was not followed yet; safe to run anywhere, at any time, by several workers at once.
+
+    An event that cannot be followed (a bug) is logged, stays unmarked, and holds up no other.
+
+    Returns:
+        how many events had something to follow.
+    """
+    AuditEvent.objects.not_followed().exclude(name__in=REACTIONS).update(followed_at=timezone.now())
+    followed = 0
+    for pk in list(AuditEvent.objects.not_followed().order_by("id").values_list("pk", flat=True)[:limit]):
+        try:
+            followed += _follow_one(pk)
+        except Exception:
+            log.exception("event_not_followed", event_id=pk)
+    return followed
+
+
+@transaction.atomic
+def _follow_one(pk: int) -> bool:
+    # The mark and what follows commit together; whoever loses the compare-and-set leaves the event to the winner.
+    if not AuditEvent.objects.filter(pk=pk, followed_at=None).update(followed_at=timezone.now()):
+        return False
+    event = AuditEvent.objects.get(pk=pk)
+    if event.tenant_id is None:
+        return False
+    # One follower a tenant: a later event must see the ticket that an earlier one opens.
+    tenant = Tenant.objects.select_for_update().get(pk=event.tenant_id)
+    REACTIONS[event.name](event, tenant)
+    return True
+
+
+# --- step 5: the ticket that opens, answers and closes itself -------------------------------------------
+
+
+def _registration(event: AuditEvent, tenant: Tenant) -> KeyRegistration | None:
+    """Return the registration that the event is about; its target is one, or a test or a configuration of one."""
+    target = _uuid(json.loads(event.payload)["target"])
+    if target is None:
+        return None
+    if event.name.startswith("keys.test."):
+        test = EncryptionTest.objects.of(tenant).filter(pk=target).select_related("registration").first()
+        return test.registration if test else None
+    if event.name.startswith("keys.configuration."):
+        configuration = RoleConfiguration.objects.of(tenant).filter(pk=target).select_related("registration").first()
+        return configuration.registration if configuration else None
+    return KeyRegistration.objects.of(tenant).filter(pk=target).first()
+
+
+def _uuid(text: str) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        return None
+
+
+def _ticket(tenant: Tenant, registration: KeyRegistration) -> Ticket | None:
+    return (
+        Ticket.objects.of(tenant)
+        .open()
+        .filter(topic=Ticket.Topic.CONFIGURATION, registration_id=registration.pk)
+        .first()
+    )
+
+
+def _open(tenant: Tenant, registration: KeyRegistration, *, status: str, text: str) -> Ticket:
+    return services.open_ticket(
+        tenant,
+        topic=Ticket.Topic.CONFIGURATION,
+        subject="Service-side configuration (step 5)",
+        text=text,
+        status=status,
+        registration_id=registration.pk,
+        actor=SYSTEM,
+    )
+
+
+def _submitted(event: AuditEvent, tenant: Tenant) -> None:
+    registration = _registration(event, tenant)
+    if registration is None:
+        return
+    automatic = settings.SERVICE_SIDE_APPROVAL == "automatic"
+    status = Status.IN_PROGRESS if automatic else Status.WAITING_FOR_KORE
+    shared = f"The CMK ARN {registration.key_arn} and the Role ARN {registration.role_arn} were shared."
+    then = (
+        "Our side is being configured and tested by itself."
+        if automatic
+        else "Kore.ai support approves the configuration first."
+    )
+    ticket = _ticket(tenant, registration)
+    if ticket is None:
+        ticket = _open(tenant, registration, status=status, text=f"{shared} {then}")
+    else:
+        services.answer_ticket(ticket, text=f"{shared} {then}", status=status, actor=SYSTEM)
+    if registration.status in {*KeyRegistration.SERVING, KeyRegistration.Status.RETIRING}:
+        _close(ticket)  # the activation was followed first: commits land out of order
+
+
+def _activated(event: AuditEvent, tenant: Tenant) -> None:
+    registration = _registration(event, tenant)
+    ticket = registration and _ticket(tenant, registration)
+    if ticket:
+        _close(ticket)
+    _tell_owners(event, tenant, "key-active", {"key_arn": str(audit.data_of(event).get("key_arn", ""))})
+
+
+def _close(ticket: Ticket) -> None:
+    services.close_ticket(ticket, reason="The encryption test passed and the key is in service.", actor=SYSTEM)
+
+
+def _rejected(event: AuditEvent, tenant: Tenant) -> None:
+    registration = _registration(event, tenant)
+    if registration is None:
+        return
+    text = _what_to_mend(event, registration)
+    ticket = _ticket(tenant, registration)
+    if ticket is None:
+        _open(tenant, registration, status=Status.WAITING_FOR_TENANT, text=text)
+    else:
+        services.answer_ticket(ticket, text=text, status=Status.WAITING_FOR_TENANT, actor=SYSTEM)
+    _tell_owners(event, tenant, "registration-rejected", {"text": text})
+
+
+def _what_to_mend(event: AuditEvent, registration: KeyRegistration) -> str:
+    """Return the message to the tenant: every check that failed, with its step and its remedy."""
+    test = registration.tests.exclude(finished_at=None).order_by("-finished_at").first()
+    failed = (
+        CheckResult.objects.filter(test=test, verdict=EncryptionTest.Verdict.FAIL).order_by("position") if test else ()
+    )
+    remedies = [
+        f"Step {check.step}, {onboarding.BY_NUMBER[check.step].name}: {check.remedy or check.code}" for check in failed
+    ]
+    if not remedies:
+        data = audit.data_of(event)
+        remedies = [f"Step {data.get('step')}: {data.get('reason')}"]
+    mend = (
+        "Mend this, then test again from the setup page. You need not share the ARNs again unless one of them changes."
+    )
+    return "\n\n".join(["The encryption test found something to change.", *remedies, mend])
+
+
+def _ours(event: AuditEvent, tenant: Tenant) -> None:
+    """Our own side does not work: a person of ours is called once, and the tenant is not blamed."""
+    registration = _registration(event, tenant)
+    if registration is None:
+        return
+    data = audit.data_of(event)
+    code = str(data.get("code") or data.get("reason") or "unknown")
+    ticket = _ticket(tenant, registration)
+    if ticket is None:
+        text = "Something on Kore.ai's side has to be looked at. You need not change anything; we go on when it works."
+        ticket = _open(tenant, registration, status=Status.WAITING_FOR_KORE, text=text)
+    told = Notice.objects.filter(
+        tenant=tenant, template="kore-needed", context__ticket=str(ticket.pk), context__code=code
+    ).exists()
+    if told:  # the worker tries again and again; one mail and one message are enough
+        return
+    services.answer_ticket(
+        ticket, text=audit.sentence(event), is_internal=True, status=Status.WAITING_FOR_KORE, actor=SYSTEM
+    )
+    _notice(
+        event,
+        tenant,
+        "kore-needed",
+        settings.SUPPORT_EMAIL,
+        {"ticket": str(ticket.pk), "code": code, "sentence": audit.sentence(event)},
+    )
+
+
+# --- mails -------------------------------------------------------------------------------------------------
+
+
+def _notice(event: AuditEvent, tenant: Tenant, template: str, recipient: str, context: dict[str, str]) -> None:
+    Notice.objects.get_or_create(
+        event=event, template=template, recipient=recipient, defaults={"tenant": tenant, "context": context}
+    )
+
+
+def _tell_owners(event: AuditEvent, tenant: Tenant, template: str, context: dict[str, str]) -> None:
+    for member in Member.objects.of(tenant).filter(role=Role.OWNER, user__is_active=True).select_related("user"):
+        _notice(event, tenant, template, member.user.email, context)
+
+
+def _suspended(event: AuditEvent, tenant: Tenant) -> None:
+    _tell_owners(event, tenant, "key-suspended", {"sentence": audit.sentence(event)})
+
+
+def _unreachable(event: AuditEvent, tenant: Tenant) -> None:
+    _tell_owners(event, tenant, "key-unreachable", {"sentence": audit.sentence(event)})
+
+
+def _recovered(event: AuditEvent, tenant: Tenant) -> None:
+    _tell_owners(event, tenant, "key-recovered", {"sentence": audit.sentence(event)})
+
+
+def _invited(event: AuditEvent, tenant: Tenant) -> None:
+    data = audit.data_of(event)
+    _notice(event, tenant, "invitation", str(data["email"]), {"role": str(data["role"])})
+
+
+REACTIONS: dict[str, Callable[[AuditEvent, Tenant], None]] = {
+    "keys.registration.submitted": _submitted,
+    "keys.registration.activated": _activated,
+    "keys.registration.rejected": _rejected,
+    "keys.test.waits_for_kore": _ours,
+    "keys.configuration.failed": _ours,
+    "keys.key.suspended": _suspended,
+    "keys.key.unreachable": _unreachable,
+    "keys.key.recovered": _recovered,
+    "tenants.member.invited": _invited,
+}

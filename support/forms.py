@@ -1,0 +1,62 @@
+"""Forms of tickets and of the deeds of the back office."""
+
+from __future__ import annotations
+
+from django import forms
+
+from support.models import Ticket
+from support.services import SUBJECT_LENGTH, TEXT_LENGTH
+from tenants.models import Role, Tenant
+from tenants.tokens import SCOPES
+
+
+class TicketForm(forms.Form):
+    """A tenant's new ticket."""
+
+    topic = forms.ChoiceField(
+        choices=[choice for choice in Ticket.Topic.choices if choice[0] != Ticket.Topic.CONFIGURATION]
+    )
+    subject = forms.CharField(max_length=SUBJECT_LENGTH)
+    text = forms.CharField(max_length=TEXT_LENGTH, widget=forms.Textarea, label="What is it about?")
+
+
+class AnswerForm(forms.Form):
+    """A tenant's answer."""
+
+    text = forms.CharField(max_length=TEXT_LENGTH, widget=forms.Textarea, label="Your answer")
+
+
+class ReasonForm(forms.Form):
+    """What every deed of the back office asks for."""
+
+    reason = forms.CharField(max_length=200, help_text="It stands in the log, which the tenant reads too.")
+
+
+class ReplyForm(forms.Form):
+    """Support's answer to a ticket."""
+
+    text = forms.CharField(max_length=TEXT_LENGTH, widget=forms.Textarea, label="Message")
+    is_internal = forms.BooleanField(required=False, label="Internal: the tenant does not see it")
+
+
+class NewTenantForm(forms.Form):
+    name = forms.CharField(max_length=120, label="Name of the organisation")
+    owner_email = forms.EmailField(label="Mail address of its first owner", help_text="An invitation goes there.")
+
+
+class InviteForm(forms.Form):
+    email = forms.EmailField(label="Mail address")
+    role = forms.ChoiceField(choices=Role.choices, initial=Role.OWNER)
+
+
+class NewServiceAccountForm(forms.Form):
+    name = forms.CharField(max_length=120)
+    scopes = forms.MultipleChoiceField(
+        choices=[(scope, scope) for scope in SCOPES], widget=forms.CheckboxSelectMultiple
+    )
+    tenants = forms.ModelMultipleChoiceField(queryset=Tenant.objects.none(), required=False)
+    has_all_tenants = forms.BooleanField(required=False, label="All tenants, those to come included")
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # type: ignore[arg-type]
+        self.fields["tenants"].queryset = Tenant.objects.all()  # type: ignore[attr-defined]

@@ -1,0 +1,89 @@
+"""Mails: what each one says, and the sending of those that are due. The row is the job."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+import structlog
+from allauth.account.forms import default_token_generator
+from allauth.account.utils import user_pk_to_url_str
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.core.mail import EmailMessage
+from django.db.models import F, Q
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils import timezone
+
+from support.models import Notice
+from tenants.models import Role
+
+log = structlog.get_logger(__name__)
+CLAIM_LASTS = timedelta(seconds=90)  # longer than the task may run: older means its worker was lost
+BATCH = 50  # mails a run
+ATTEMPTS = 10  # then a person has to look
+LONGEST_WAIT = timedelta(hours=6)
+
+
+def send_due() -> int:
+    """Send the mails whose time has come; what fails becomes due again, later each time.
+
+    Returns:
+        how many were sent.
+    """
+    now = timezone.now()
+    free = Notice.objects.filter(sent_at=None, due_at__lte=now).filter(
+        Q(claimed_at=None) | Q(claimed_at__lt=now - CLAIM_LASTS)
+    )
+    sent = 0
+    for pk in list(free.order_by("due_at").values_list("pk", flat=True)[:BATCH]):
+        if free.filter(pk=pk).update(claimed_at=now, attempts=F("attempts") + 1):
+            sent += _send(Notice.objects.select_related("tenant__service_role").get(pk=pk), now)
+    return sent
+
+
+def _send(notice: Notice, now: datetime) -> bool:
+    try:
+        compose(notice).send()
+    except Exception:  # a mail server that is down, or a bug in a template: neither may hold up the other mails
+        given_up = notice.attempts >= ATTEMPTS
+        wait = min(timedelta(minutes=1) * 2 ** (notice.attempts - 1), LONGEST_WAIT)
+        Notice.objects.filter(pk=notice.pk).update(claimed_at=None, due_at=None if given_up else now + wait)
+        log.exception("mail_not_sent", notice_id=notice.pk, attempts=notice.attempts, given_up=given_up)
+        return False
+    Notice.objects.filter(pk=notice.pk).update(sent_at=timezone.now(), due_at=None, claimed_at=None)
+    return True
+
+
+def compose(notice: Notice) -> EmailMessage:
+    """Return the mail of a notice, from `templates/emails/<template>.subject.txt` and `.txt`."""
+    context: dict[str, Any] = {**notice.context, "support_url": settings.SUPPORT_URL, "base_url": settings.BASE_URL}
+    if notice.tenant is not None:
+        role = notice.tenant.service_role
+        context |= {"tenant": notice.tenant.name, "service_role_arn": role.arn, "aws_account_id": role.account_id}
+        context["tracker_url"] = settings.BASE_URL + reverse("portal:tracker", args=[notice.tenant.pk])
+        context["key_url"] = settings.BASE_URL + reverse("portal:key", args=[notice.tenant.pk])
+    if notice.template == "invitation":
+        context |= _invitation(notice)
+    if notice.template == "kore-needed":
+        context["ticket_url"] = settings.BASE_URL + reverse("admin:support_ticket_change", args=[context["ticket"]])
+    subject = " ".join(render_to_string(f"emails/{notice.template}.subject.txt", context).split())
+    return EmailMessage(subject, render_to_string(f"emails/{notice.template}.txt", context), to=[notice.recipient])
+
+
+def _invitation(notice: Notice) -> dict[str, Any]:
+    """Return the words and the address with which the invited person comes in.
+
+    The key of the address is made here, when the mail is written, so that it never stands in a row.
+    """
+    words = {
+        "role_label": Role(notice.context["role"]).label,
+        "sign_in_url": settings.BASE_URL + reverse("account_login"),
+    }
+    user = get_user_model().objects.filter(email__iexact=notice.recipient, is_active=True).first()
+    if user is None or user.has_usable_password():
+        return words
+    key = default_token_generator.make_token(user)
+    path = reverse("account_reset_password_from_key", kwargs={"uidb36": user_pk_to_url_str(user), "key": key})
+    return words | {"password_url": settings.BASE_URL + path, "days": settings.PASSWORD_RESET_TIMEOUT // 86_400}

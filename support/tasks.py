@@ -1,0 +1,17 @@
+"""Doors for the worker: follow the log, send the mails that are due."""
+
+from __future__ import annotations
+
+from celery import shared_task
+
+from support import follow, notices
+
+
+@shared_task(soft_time_limit=45, time_limit=60)
+def follow_log() -> None:
+    follow.follow()
+
+
+@shared_task(soft_time_limit=45, time_limit=60)
+def send_notices() -> None:
+    notices.send_due()

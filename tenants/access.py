@@ -1,0 +1,73 @@
+"""From an id in an address to an object: the only way in, and not yours is not there."""
+
+from __future__ import annotations
+
+import uuid
+from typing import TYPE_CHECKING
+
+from byokportal.errors import NotAllowed, NotFound
+from tenants.authentication import Caller
+from tenants.models import Member, Tenant
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+
+
+def member_for(user: AbstractBaseUser | AnonymousUser, tenant_id: uuid.UUID | str) -> Member:
+    """Return the person's membership of a tenant.
+
+    Raises:
+        NotFound: there is no such tenant, or the person is not in it.
+    """
+    member = Member.objects.filter(user_id=user.pk, tenant_id=_uuid(tenant_id)).select_related("tenant__service_role", "user").first()
+    if member is None:
+        raise NotFound
+    return member
+
+
+def tenant_for(caller: Caller, tenant_id: uuid.UUID | str) -> Tenant:
+    """Return the tenant that a caller of the API may act for.
+
+    Raises:
+        NotFound: there is no such tenant, or it is not the caller's.
+    """
+    wanted = _uuid(tenant_id)
+    if caller.member is not None:
+        if caller.member.tenant_id != wanted:
+            raise NotFound
+        return caller.member.tenant
+    account = caller.service_account
+    assert account is not None
+    tenants = Tenant.objects.all() if account.has_all_tenants else account.tenants.all()
+    tenant = tenants.filter(pk=wanted).select_related("service_role").first()
+    if tenant is None:
+        raise NotFound
+    return tenant
+
+
+def require_member(caller: Caller) -> Member:
+    """Return the member that a token acts as.
+
+    Raises:
+        NotAllowed: a service account reads no set-up, log or tickets.
+    """
+    if caller.member is None:
+        raise NotAllowed(permission="membership of the organisation")
+    return caller.member
+
+
+def require_scope(caller: Caller, scope: str) -> None:
+    """Raise unless the token is a service account's with that scope.
+
+    Raises:
+        NotAllowed: it is not.
+    """
+    if caller.service_account is None or scope not in caller.token.scopes:
+        raise NotAllowed(permission=scope)
+
+
+def _uuid(value: uuid.UUID | str) -> uuid.UUID:
+    try:
+        return value if isinstance(value, uuid.UUID) else uuid.UUID(value)
+    except ValueError:
+        raise NotFound from None

@@ -1,0 +1,7 @@
+"""The Django app `tenants`."""
+
+from django.apps import AppConfig
+
+
+class TenantsConfig(AppConfig):
+    name = "tenants"

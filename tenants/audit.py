@@ -1,0 +1,128 @@
+"""The log: who acts, which events there are, and the one function that writes them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import structlog
+from django.utils import timezone
+
+from tenants.models import AuditEvent, Member, ServiceAccount, Tenant
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """Who does a deed. `label` is what the log keeps; the other fields decide what they may do."""
+
+    label: str
+    kind: str  # member, service, staff, system
+    member: Member | None = None
+    service_account: ServiceAccount | None = None
+    user: AbstractBaseUser | AnonymousUser | None = None
+    via: str = ""  # portal, api, admin, command
+
+    @classmethod
+    def of_member(cls, member: Member, *, via: str) -> Actor:
+        return cls(label=f"member:{member.user.email}", kind="member", member=member, via=via)
+
+    @classmethod
+    def of_service(cls, account: ServiceAccount) -> Actor:
+        return cls(label=f"service:{account.name} ({account.pk})", kind="service", service_account=account, via="api")
+
+    @classmethod
+    def staff(cls, user: AbstractBaseUser | AnonymousUser) -> Actor:
+        return cls(label=f"kore:{user.get_username()}", kind="staff", user=user, via="admin")
+
+
+SYSTEM = Actor(label="system", kind="system")
+COMMAND = Actor(label="kore:command line", kind="system", via="command")
+
+# Name → sentence. A name that is not here cannot be recorded; placeholders are filled from the event's data.
+EVENTS = {
+    "tenants.service_role.opened": "The service role {service_role_arn} was opened for new tenants.",
+    "tenants.tenant.created": "The organisation {name} was created.",
+    "tenants.member.invited": "{email} was invited as {role}.",
+    "tenants.member.role_changed": "{email} became {role}.",
+    "tenants.token.minted": "The automation token {name} was made.",
+    "tenants.token.revoked": "The automation token {name} was revoked.",
+    "tenants.service_account.created": "The service account {name} was created.",
+    "tenants.service_account.secret_rotated": "The secret of the service account {name} was rotated.",
+    "tenants.step.changed": "Step {step} went from {old} to {new}.",
+    "tenants.tenant.viewed": "Kore.ai support looked at this organisation.",
+    "tenants.attempt.refused": "An attempt to {deed} was refused: {code}.",
+    "keys.registration.drafted": "The draft of the registration was changed.",
+    "keys.registration.submitted": "The CMK ARN and the Role ARN were shared with Kore.ai.",
+    "keys.registration.moved": "The registration went from {old} to {new}.",
+    "keys.registration.activated": "The key {key_arn} is in service.",
+    "keys.registration.rejected": "The registration was rejected at step {step}: {reason}.",
+    "keys.configuration.requested": "The service-side configuration was requested.",
+    "keys.configuration.approved": "The service-side configuration was approved: {reason}",
+    "keys.configuration.written": "Our policy {policy_arn} now names the role {role_arn}.",
+    "keys.configuration.removed": "Our policy {policy_arn} no longer names the role {role_arn}.",
+    "keys.configuration.failed": "The service-side configuration stopped: {reason}.",
+    "keys.test.requested": "A test was requested.",
+    "keys.test.finished": "The test ended with {verdict}.",
+    "keys.test.waits_for_kore": "The test waits for Kore.ai: our own side does not work ({code}).",
+    "keys.key.suspended": "The key was suspended by {suspended_by}: {reason}",
+    "keys.key.resumed": "The key is asked again after Resume: {reason}",
+    "keys.key.unreachable": "The key could not be asked: {reason}.",
+    "keys.key.recovered": "The key answers again and is in service.",
+    "keys.key.caches_dropped": "All copies of unwrapped keys were told to go: {reason}",
+    "keys.branch_key.created": "A branch key was made under {key_arn}.",
+    "keys.branch_key.moved": "A branch key was re-encrypted under {key_arn}.",
+    "keys.latency.changed": "The revocation latency is now {seconds} seconds.",
+    "support.ticket.opened": "A ticket was opened: {subject}",
+    "support.ticket.answered": "A ticket was answered.",
+    "support.ticket.closed": "A ticket was closed: {reason}",
+}
+
+
+def canonical(value: object) -> str:
+    """Return the one JSON text of a value: sorted keys, no white space, non-ASCII escaped (what a seal hashes)."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def record(name: str, /, *, tenant: Tenant | None, actor: Actor, target: object = None, **data: object) -> AuditEvent:
+    """Write one line of the log; call it inside the transaction of the deed.
+
+    Args:
+        name: one of `EVENTS`.
+        data: ids, ARNs, words and codes; never a secret.
+
+    Raises:
+        KeyError: the event or a placeholder of its sentence is not known (a bug, not a refusal).
+    """
+    EVENTS[name].format(**data)
+    at = timezone.now()
+    target_id = "" if target is None else str(getattr(target, "pk", target))
+    payload = canonical(
+        {
+            "name": name,
+            "tenant": str(tenant.pk) if tenant else None,
+            "actor": actor.label,
+            "via": actor.via,
+            "target": target_id,
+            "at": at.isoformat(),
+            "data": {key: value if isinstance(value, int | float | list | dict) else str(value) for key, value in data.items()},
+        }
+    )
+    request_id = str(structlog.contextvars.get_contextvars().get("request_id", ""))[:64]
+    return AuditEvent.objects.create(
+        tenant=tenant, name=name, actor=actor.label[:200], payload=payload, at=at, request_id=request_id
+    )
+
+
+def data_of(event: AuditEvent) -> dict[str, object]:
+    """Return the data that the event was recorded with."""
+    data: dict[str, object] = json.loads(event.payload)["data"]
+    return data
+
+
+def sentence(event: AuditEvent) -> str:
+    """Return the event as a sentence for people."""
+    return EVENTS[event.name].format(**data_of(event))

@@ -1,0 +1,71 @@
+"""Idempotency-Key on POST deeds: one effect for each key, for 24 hours, per caller and tenant (design.md 9)."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from tenants.errors import IdempotencyKeyInvalid, IdempotencyKeyReused, RequestInProgress
+from tenants.models import IdempotentRequest, Tenant
+
+LASTS = timedelta(hours=24)
+STUCK = timedelta(seconds=60)  # a request that runs longer than any request may run was killed
+KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a deed answered: what is kept, and whether it was kept before."""
+
+    status: int
+    kept: dict[str, Any]
+    is_repeat: bool = False
+
+
+def once(
+    do: Callable[[], Answer], *, key: str | None, caller: str, tenant: Tenant, method: str, path: str, body: bytes
+) -> Answer:
+    """Do the deed, or return what it answered before under the same key; without a key just do it.
+
+    Args:
+        do: the deed; its `kept` is stored and must open nothing by itself: wrapped keys, never plaintext.
+
+    Raises:
+        IdempotencyKeyInvalid: the key has another form.
+        IdempotencyKeyReused: the key was used for another request.
+        RequestInProgress: the first request still runs.
+    """
+    if key is None:
+        return do()
+    if not KEY.fullmatch(key):
+        raise IdempotencyKeyInvalid
+    request_hash = hashlib.sha256(b"\n".join([method.encode(), path.encode(), body])).hexdigest()
+    mine = {"caller": caller, "tenant": tenant, "key": key}
+    now = timezone.now()
+    old = IdempotentRequest.objects.filter(**mine)
+    old.filter(created_at__lt=now - LASTS).delete()
+    old.filter(status=None, created_at__lt=now - STUCK).delete()
+    try:
+        with transaction.atomic():
+            row = IdempotentRequest.objects.create(**mine, request_hash=request_hash)
+    except IntegrityError:
+        first = old.first()
+        if first is not None and first.request_hash != request_hash:
+            raise IdempotencyKeyReused from None
+        if first is None or first.status is None:
+            raise RequestInProgress(retry_after=1) from None
+        return Answer(first.status, first.answer, is_repeat=True)
+    try:
+        answer = do()
+    except BaseException:
+        IdempotentRequest.objects.filter(pk=row.pk).delete()  # a failed attempt has no effect: the key is free again
+        raise
+    IdempotentRequest.objects.filter(pk=row.pk).update(status=answer.status, answer=answer.kept)
+    return answer

@@ -1,0 +1,187 @@
+"""The six steps of the guide: one table, and advance(), the one way a step changes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+from byokportal.errors import Turn
+from tenants import audit
+from tenants.audit import Actor
+from tenants.models import OnboardingMove, OnboardingStep, Tenant
+
+Status = OnboardingStep.Status
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step: the guide's own title, and what comes next while it stands in a status."""
+
+    number: int
+    name: str  # short, for trackers and the API
+    title: str  # the guide's heading, to the letter
+    next: Mapping[str, str]
+
+
+STEPS = (
+    Step(
+        1,
+        "CMK",
+        "Ensure you have a KMS Customer Managed Key",
+        {
+            Status.NOT_STARTED: "Give the CMK ARN.",
+            Status.WAITING_FOR_TENANT: "Give the CMK ARN.",
+            Status.IN_PROGRESS: "Nothing to do: the test is looking at the key.",
+            Status.FAILED: "Look at what the test says about your key, mend it, then test again.",
+        },
+    ),
+    Step(
+        2,
+        "IAM role",
+        "Create an IAM role for our application",
+        {
+            Status.NOT_STARTED: "Create the role with the trust policy and the permissions policy shown here.",
+            Status.WAITING_FOR_TENANT: "Create the role with the two policies shown here, then give the Role ARN.",
+            Status.IN_PROGRESS: "Nothing to do: the test is looking at the role.",
+            Status.FAILED: "Correct the document that the test names, then test again.",
+        },
+    ),
+    Step(
+        3,
+        "Key policy",
+        "Grant the role access to your Customer Managed Key",
+        {
+            Status.NOT_STARTED: "Give the Role ARN first (step 2).",
+            Status.WAITING_FOR_TENANT: "Add the statement shown here to your key policy.",
+            Status.IN_PROGRESS: "Nothing to do: the test shows whether the key policy lets the role in.",
+            Status.FAILED: "Correct the key policy as the test says, then test again.",
+        },
+    ),
+    Step(
+        4,
+        "Validate",
+        "Validate IAM and KMS Configuration (Optional)",
+        {
+            Status.NOT_STARTED: "If you like, run the commands shown here. Our own test follows in any case.",
+            Status.WAITING_FOR_TENANT: "If you like, run the commands shown here. Our own test follows in any case.",
+            Status.IN_PROGRESS: "Compare the output with what is shown here.",
+        },
+    ),
+    Step(
+        5,
+        "Service-side configuration",
+        "Service-Side Configuration",
+        {
+            Status.NOT_STARTED: "Share both ARNs first (step 6).",
+            Status.WAITING_FOR_TENANT: "Mend the step that the test names, then test again.",
+            Status.WAITING_FOR_KORE: "Nothing to do: Kore.ai has a ticket for it.",
+            Status.IN_PROGRESS: "Nothing to do: our side is being configured and tested. It takes about a minute.",
+            Status.FAILED: "Nothing to do: Kore.ai has a ticket for it.",
+        },
+    ),
+    Step(
+        6,
+        "Share",
+        "Share required information",
+        {
+            Status.NOT_STARTED: "Finish steps 1 to 3 first.",
+            Status.WAITING_FOR_TENANT: "Check both ARNs and share them.",
+        },
+    ),
+)
+BY_NUMBER = {step.number: step for step in STEPS}
+
+
+@dataclass(frozen=True, slots=True)
+class StepView:
+    """One step as portal, API and admin show it."""
+
+    number: int
+    name: str
+    title: str
+    status: str
+    label: str
+    since: datetime
+    whose_turn: str
+    evidence: dict[str, object]
+    next: str
+
+
+def whose_turn(number: int, status: str) -> str:
+    """Tell who has to do something: the tenant, Kore.ai or nobody."""
+    if status in {Status.DONE, Status.SKIPPED}:
+        return Turn.NOBODY.value
+    if status in {Status.WAITING_FOR_KORE, Status.IN_PROGRESS} or (number == 5 and status == Status.FAILED):
+        return Turn.KORE.value
+    if status == Status.NOT_STARTED and number in {4, 5}:
+        return Turn.NOBODY.value
+    return Turn.TENANT.value
+
+
+def begin(tenant: Tenant, *, actor: Actor) -> None:
+    """Lay out the six steps of a new tenant; the first waits for the tenant."""
+    OnboardingStep.objects.bulk_create(OnboardingStep(tenant=tenant, number=step.number) for step in STEPS)
+    advance(tenant, 1, Status.WAITING_FOR_TENANT, actor=actor)
+
+
+@transaction.atomic
+def advance(
+    tenant: Tenant,
+    number: int,
+    status: str,
+    *,
+    actor: Actor,
+    reason: str = "",
+    evidence: Mapping[str, object] | None = None,
+) -> bool:
+    """Set one step to a status, with a history row and a line in the log; False when it stands there already.
+
+    Args:
+        evidence: ids, ARNs and codes that show why; never a secret. It replaces what was there, None keeps it.
+    """
+    step = OnboardingStep.objects.select_for_update().get(tenant=tenant, number=number)
+    if step.status == status:
+        if evidence is not None and evidence != step.evidence:
+            OnboardingStep.objects.filter(pk=step.pk).update(evidence=evidence)
+        return False
+    old, now = step.status, timezone.now()
+    facts = {"status": status, "since": now} | ({} if evidence is None else {"evidence": evidence})
+    if not OnboardingStep.objects.filter(pk=step.pk, status=old).update(**facts):
+        return False
+    OnboardingMove.objects.create(
+        tenant=tenant, step=step, old_status=old, new_status=status, reason=reason[:500], actor=actor.label, at=now
+    )
+    audit.record("tenants.step.changed", tenant=tenant, actor=actor, target=step, step=number, old=old, new=status, reason=reason)
+    return True
+
+
+def advance_if(tenant: Tenant, number: int, statuses: set[str], status: str, *, actor: Actor, reason: str = "") -> bool:
+    """Advance a step only out of one of the given statuses."""
+    if not OnboardingStep.objects.filter(tenant=tenant, number=number, status__in=statuses).exists():
+        return False
+    return advance(tenant, number, status, actor=actor, reason=reason)
+
+
+def overview(tenant: Tenant) -> list[StepView]:
+    """Return the six steps in order."""
+    return [view(step) for step in OnboardingStep.objects.filter(tenant=tenant).order_by("number")]
+
+
+def view(step: OnboardingStep) -> StepView:
+    """Return one step with its words."""
+    table = BY_NUMBER[step.number]
+    return StepView(
+        number=step.number,
+        name=table.name,
+        title=table.title,
+        status=step.status,
+        label=step.get_status_display(),
+        since=step.since,
+        whose_turn=whose_turn(step.number, step.status),
+        evidence=step.evidence,
+        next=table.next.get(step.status, "Nothing to do."),
+    )

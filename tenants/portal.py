@@ -1,0 +1,44 @@
+"""What every page of the portal has in common: whose it is, what this person may do, where a refusal is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django import forms
+from django.conf import settings
+
+from byokportal.errors import DomainError, Kind
+from tenants import roles
+from tenants.audit import Actor
+from tenants.models import Member
+
+# These are pages or sign-ins of their own (byokportal.problems), not words beside a field.
+PAGES = {Kind.NOT_FOUND, Kind.FORBIDDEN, Kind.UNAUTHENTICATED, Kind.METHOD}
+
+
+def actor(member: Member) -> Actor:
+    """Return the member as the actor of a deed done in the portal."""
+    return Actor.of_member(member, via="portal")
+
+
+def page(member: Member, **context: Any) -> dict[str, Any]:
+    """Return the context of a page: its own and the common one."""
+    may = {name.replace(".", "_"): roles.allowed(actor(member), name, member.tenant) for name in roles.PERMISSIONS}
+    return {"tenant": member.tenant, "member": member, "may": may, "support_url": settings.SUPPORT_URL, **context}
+
+
+@contextmanager
+def refusals_on(form: forms.Form) -> Iterator[None]:
+    """Show an anticipated failure on its field, else above the form; the caller then renders the page again."""
+    try:
+        yield
+    except DomainError as error:
+        if error.kind in PAGES:
+            raise
+        for field, sentences in error.errors.items():
+            for sentence in sentences:
+                form.add_error(field if field in form.fields else None, sentence)
+        if not error.errors:
+            form.add_error(None, f"{error.title}. {error}")

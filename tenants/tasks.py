@@ -1,0 +1,16 @@
+"""Doors for the worker: what has run out is cleared away."""
+
+from __future__ import annotations
+
+from celery import shared_task
+from django.utils import timezone
+
+from tenants import idempotency
+from tenants.models import AccessToken, IdempotentRequest
+
+
+@shared_task(soft_time_limit=50, time_limit=60)
+def clear_expired() -> None:
+    now = timezone.now()
+    AccessToken.objects.filter(expires_at__lt=now).delete()
+    IdempotentRequest.objects.filter(created_at__lt=now - idempotency.LASTS).delete()

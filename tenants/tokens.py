@@ -1,0 +1,86 @@
+"""Secrets and bearer tokens: 256 random bits, known to us by their SHA-256 only."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import timedelta
+
+from django.utils import timezone
+
+from tenants.models import AccessToken, ServiceAccount
+
+SCOPES = ("data-keys:generate", "data-keys:decrypt", "data-keys:rewrap", "key:read")
+LIFETIME = 900  # seconds of a service account's bearer token
+REMEMBERED = 5.0  # seconds that a process takes a verified token on trust: a revoked one ends everywhere within that time
+REMEMBER_AT_MOST = 10_000
+
+_lock = threading.Lock()
+_verified: OrderedDict[str, tuple[float, AccessToken]] = OrderedDict()
+
+
+def new_secret() -> str:
+    """Return a fresh secret of 256 random bits, URL-safe."""
+    return secrets.token_urlsafe(32)
+
+
+def digest(secret: str) -> str:
+    """Return the SHA-256 of a secret, hex. It needs no salt and no slow hash: nobody guesses 256 bits."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def issue(account: ServiceAccount, *, scopes: Sequence[str]) -> tuple[AccessToken, str]:
+    """Give a service account a bearer token for 15 minutes."""
+    raw = new_secret()
+    token = AccessToken.objects.create(
+        service_account=account, digest=digest(raw), scopes=sorted(scopes), expires_at=timezone.now() + timedelta(seconds=LIFETIME)
+    )
+    return token, raw
+
+
+def verify(raw: str) -> AccessToken | None:
+    """Return the valid token of a raw secret, with its holder; None when there is none.
+
+    A verified token is remembered for 5 s: the look-up would cost more than the rest of a request.
+    """
+    key, now = digest(raw), time.monotonic()
+    with _lock:
+        found = _verified.get(key)
+    if found is not None and found[0] > now and (found[1].expires_at is None or found[1].expires_at > timezone.now()):
+        return found[1]
+    token = (
+        AccessToken.objects.valid(timezone.now())
+        .filter(digest=key)
+        .select_related("service_account", "member__user", "member__tenant__service_role")
+        .first()
+    )
+    if token is None or (token.service_account is not None and token.service_account.disabled_at is not None):
+        return None
+    with _lock:
+        _verified[key] = (now + REMEMBERED, token)
+        _verified.move_to_end(key)
+        while len(_verified) > REMEMBER_AT_MOST:
+            _verified.popitem(last=False)
+    return token
+
+
+def client(client_id: str, secret: str) -> ServiceAccount | None:
+    """Return the service account of client credentials, None when they are wrong."""
+    try:
+        account = ServiceAccount.objects.filter(pk=uuid.UUID(client_id), disabled_at=None).first()
+    except ValueError:
+        return None
+    if account is None or not secrets.compare_digest(account.secret_digest, digest(secret)):
+        return None
+    return account
+
+
+def forget_all() -> None:
+    """Forget every remembered token (tests start anew)."""
+    with _lock:
+        _verified.clear()

@@ -1,0 +1,270 @@
+"""The cast, the local AWS and the work of the workers: what every scenario starts from."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from byokportal.localaws.testing import LocalAws
+from keys import health, services
+from keys.aws import sessions
+from keys.checks import runner
+from keys.configuration import apply, opening
+from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
+from support import follow
+from tenants import audit, tokens
+from tenants import services as tenant_services
+from tenants.audit import Actor
+from tenants.models import Member, Role, ServiceAccount, ServiceRole, Tenant
+
+os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # playwright runs a loop in the test's own thread
+
+CUSTOMER = "111122223333"
+OTHER_CUSTOMER = "444455556666"
+REGION = "eu-central-1"
+
+
+# --- the local AWS ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def _local_aws() -> Iterator[LocalAws]:
+    from django.conf import settings
+
+    with LocalAws(var_dir=settings.VAR_DIR) as aws:
+        yield aws
+
+
+@pytest.fixture
+def aws(_local_aws: LocalAws) -> LocalAws:
+    """The local AWS with fresh accounts; our own caches of sessions forget the last test."""
+    _local_aws.reset()
+    sessions.forget_all()
+    return _local_aws
+
+
+@dataclass
+class Customer:
+    """The customer's engineer in the AWS console: acts with the customer account's own credentials."""
+
+    aws: LocalAws
+    account: str = CUSTOMER
+    role_name: str = "AIforWorkByokAccessRole"
+    key_arn: str = ""
+    role_arn: str = ""
+
+    @property
+    def iam(self) -> Any:
+        return self.aws.client(self.account, "iam", "us-east-1")
+
+    @property
+    def kms(self) -> Any:
+        return self.aws.client(self.account, "kms", REGION)
+
+    def create_key(self, **options: Any) -> str:
+        self.key_arn = self.kms.create_key(**options)["KeyMetadata"]["Arn"]
+        return self.key_arn
+
+    def create_role(self, trust: str, permissions: str = "") -> str:
+        self.role_arn = self.iam.create_role(RoleName=self.role_name, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
+        if permissions:
+            policy = self.iam.create_policy(PolicyName=f"AIforWorkKMSPolicy-{self.role_name}", PolicyDocument=permissions)
+            self.iam.attach_role_policy(RoleName=self.role_name, PolicyArn=policy["Policy"]["Arn"])
+        return self.role_arn
+
+    def set_trust(self, trust: str) -> None:
+        self.iam.update_assume_role_policy(RoleName=self.role_name, PolicyDocument=trust)
+
+    def add_key_statement(self, statement: dict[str, Any]) -> None:
+        policy = json.loads(self.kms.get_key_policy(KeyId=self.key_arn, PolicyName="default")["Policy"])
+        policy["Statement"] = [s for s in policy["Statement"] if s.get("Sid") != statement["Sid"]] + [statement]
+        self.kms.put_key_policy(KeyId=self.key_arn, PolicyName="default", Policy=json.dumps(policy))
+
+    def follow_the_guide(self, tenant: Tenant, actor: Actor, *, trust: str = "") -> None:
+        """Steps 1 to 3 with the documents as we render them; the ARNs are saved as drafts."""
+        services.save_draft(tenant, key_arn=self.create_key(), actor=actor)
+        self.create_role(trust or services.document(tenant, "trust-policy"), services.document(tenant, "permissions-policy"))
+        services.save_draft(tenant, role_arn=self.role_arn, actor=actor)
+        self.add_key_statement(json.loads(services.document(tenant, "key-policy-statement")))
+
+
+@pytest.fixture
+def customer(aws: LocalAws) -> Customer:
+    return Customer(aws)
+
+
+# --- the cast ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def service_role(db: None, aws: LocalAws) -> ServiceRole:
+    return opening.open_service_role()
+
+
+@pytest.fixture
+def tenant(service_role: ServiceRole) -> Tenant:
+    """Alice's organisation."""
+    return tenant_services.create_tenant("Acme Bank", owner_email="alice@acme.example", actor=audit.COMMAND)
+
+
+@pytest.fixture
+def alice(tenant: Tenant) -> Member:
+    """Owner of Acme Bank."""
+    return tenant.members.get(role=Role.OWNER)
+
+
+@pytest.fixture
+def bob(tenant: Tenant) -> Member:
+    """Auditor of Acme Bank: reads only."""
+    return tenant_services.invite(tenant, email="bob@acme.example", role=Role.AUDITOR, actor=audit.COMMAND)
+
+
+@pytest.fixture
+def mallory(service_role: ServiceRole) -> Member:
+    """Owner of another organisation."""
+    other = tenant_services.create_tenant("Mallory Ltd", owner_email="mallory@evil.example", actor=audit.COMMAND)
+    return other.members.get(role=Role.OWNER)
+
+
+@pytest.fixture
+def sam(db: None) -> User:
+    """Support lead at Kore.ai."""
+    user = User.objects.create_user("sam@kore.example", "sam@kore.example", "sam-password-of-tests", is_staff=True)
+    user.groups.add(Group.objects.get(name="Support lead"))
+    return user
+
+
+@pytest.fixture
+def service(tenant: Tenant) -> ServiceAccount:
+    """A platform service that may do everything for Acme Bank, and nothing for others."""
+    account, _ = tenant_services.create_service_account("search", tenants=[tenant], scopes=tokens.SCOPES, actor=audit.COMMAND)
+    return account
+
+
+def acting(member: Member) -> Actor:
+    """Return the member as the actor of a deed."""
+    return Actor.of_member(member, via="portal")
+
+
+@pytest.fixture
+def browser_of() -> Callable[[Member | User], Client]:
+    """Return a signed-in test client for a person."""
+
+    def sign_in(person: Member | User) -> Client:
+        client = Client()
+        client.force_login(person.user if isinstance(person, Member) else person, backend="allauth.account.auth_backends.AuthenticationBackend")
+        return client
+
+    return sign_in
+
+
+@pytest.fixture
+def api_of() -> Callable[[Member | ServiceAccount], Client]:
+    """Return an API client that carries a bearer token of a member or a service account."""
+
+    def with_token(caller: Member | ServiceAccount) -> Client:
+        if isinstance(caller, Member):
+            _, raw = tenant_services.mint_token(caller, name="tests", actor=audit.COMMAND)
+        else:
+            _, raw = tokens.issue(caller, scopes=caller.scopes)
+        return Client(headers={"authorization": f"Bearer {raw}", "accept": "application/json"})
+
+    return with_token
+
+
+# --- the workers --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def work() -> Callable[[], None]:
+    """Return a function that does all due work until nothing is due: what the worker and beat do."""
+
+    def until_quiet() -> None:
+        for _ in range(60):
+            now = timezone.now()
+            configurations = list(RoleConfiguration.objects.due(now))
+            tests = list(EncryptionTest.objects.due(now))
+            for configuration in configurations:
+                apply.apply(str(configuration.pk))
+            for test in tests:
+                runner.run(str(test.pk))
+            if not configurations and not tests and not follow.follow():
+                return
+        raise AssertionError("the work never ends")
+
+    return until_quiet
+
+
+@pytest.fixture
+def probe_now() -> Callable[[KeyRegistration], KeyRegistration]:
+    """Return a function that probes a registration now, whenever it would be due, and reloads it."""
+
+    def probe(registration: KeyRegistration) -> KeyRegistration:
+        KeyRegistration.objects.filter(pk=registration.pk).update(next_probe_at=timezone.now())
+        health.probe(str(registration.pk))
+        registration.refresh_from_db()
+        return registration
+
+    return probe
+
+
+@pytest.fixture
+def active(tenant: Tenant, alice: Member, customer: Customer, work: Callable[[], None]) -> KeyRegistration:
+    """Acme Bank with its key in service, by the six steps."""
+    customer.follow_the_guide(tenant, acting(alice))
+    services.submit_registration(tenant, actor=acting(alice))
+    work()
+    registration = KeyRegistration.objects.get(tenant=tenant)
+    assert registration.status == KeyRegistration.Status.ACTIVE, registration.reason
+    return registration
+
+
+# --- append-only tables in tests that commit ----------------------------------------------------------------
+
+
+TRIGGERS = [
+    importlib.import_module(name) for name in ("tenants.migrations.0002_append_only_log", "keys.migrations.0002_append_only_key_use")
+]
+
+
+def _run(lists: str) -> None:
+    vendor = "POSTGRESQL" if connection.vendor == "postgresql" else "SQLITE"
+    with connection.cursor() as cursor:
+        for migration in TRIGGERS:
+            for statement in getattr(migration, lists + vendor):
+                cursor.execute(statement)
+
+
+def _commits(request: pytest.FixtureRequest) -> bool:
+    mark = request.node.get_closest_marker("django_db")
+    return bool({"transactional_db", "live_server"} & set(request.fixturenames)) or bool(mark and mark.kwargs.get("transaction"))
+
+
+@pytest.fixture(autouse=True)
+def _triggers_come_back(request: pytest.FixtureRequest, django_db_blocker: Any) -> Iterator[None]:
+    """Torn down last: put the append-only triggers back after the flush of a test that commits."""
+    yield
+    if _commits(request):
+        with django_db_blocker.unblock():
+            _run("")
+
+
+@pytest.fixture(autouse=True)
+def _triggers_step_aside(request: pytest.FixtureRequest, _triggers_come_back: None) -> Iterator[None]:
+    """Torn down before the flush of a test that commits: the flush deletes rows, which the triggers forbid."""
+    if not _commits(request):
+        yield
+        return
+    request.getfixturevalue("transactional_db")
+    yield
+    _run("DROP_")

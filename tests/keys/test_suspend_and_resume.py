@@ -1,0 +1,85 @@
+"""The kill switch: pressed by the tenant, by Kore.ai, or thrown in AWS."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from conftest import Customer, acting
+from django.contrib.auth.models import User
+
+from byokportal.errors import NotAllowed
+from keys import datakeys, errors, services
+from keys.models import KeyRegistration
+from tenants.audit import Actor
+from tenants.errors import ReasonMissing
+from tenants.models import Member, Tenant
+
+Status = KeyRegistration.Status
+Probe = Callable[[KeyRegistration], KeyRegistration]
+
+
+def generate(tenant: Tenant) -> list[datakeys.NewDataKey]:
+    return datakeys.generate(tenant, [{}], caller="tests", request_id="r-1")
+
+
+def test_a_pressed_suspend_stops_at_once_and_no_probe_undoes_it(tenant: Tenant, alice: Member, active: KeyRegistration, probe_now: Probe) -> None:
+    generate(tenant)
+    state = services.suspend(tenant, reason="incident 12", actor=acting(alice))
+    assert (state.status, state.suspended_by, state.generation) == ("suspended", "tenant", 1)
+    with pytest.raises(errors.KeySuspended):
+        generate(tenant)
+    for _ in range(5):
+        probe_now(active)
+    assert active.status == Status.SUSPENDED
+
+
+def test_resume_serves_again_after_two_good_probes(tenant: Tenant, alice: Member, active: KeyRegistration, probe_now: Probe) -> None:
+    services.suspend(tenant, reason="incident 12", actor=acting(alice))
+    assert services.resume(tenant, reason="all clear", actor=acting(alice)).status == "unreachable"
+    active.refresh_from_db()
+    assert probe_now(active).status == Status.UNREACHABLE
+    assert probe_now(active).status == Status.ACTIVE
+    generate(tenant)
+
+
+def test_a_tenant_cannot_undo_what_kore_pressed(tenant: Tenant, alice: Member, sam: User, active: KeyRegistration) -> None:
+    services.suspend(tenant, reason="abuse", actor=Actor.staff(sam))
+    with pytest.raises(errors.RegistrationBusy):
+        services.resume(tenant, reason="please", actor=acting(alice))
+    services.suspend(tenant, reason="mine too", actor=acting(alice))
+    active.refresh_from_db()
+    assert active.suspended_by == "kore"
+
+
+def test_an_auditor_cannot_suspend_and_a_reason_is_needed(tenant: Tenant, alice: Member, bob: Member, active: KeyRegistration) -> None:
+    with pytest.raises(NotAllowed):
+        services.suspend(tenant, reason="x", actor=acting(bob))
+    with pytest.raises(ReasonMissing):
+        services.suspend(tenant, reason="  ", actor=acting(alice))
+
+
+def test_a_disabled_key_refuses_at_once_and_recovers_by_itself(
+    tenant: Tenant, customer: Customer, active: KeyRegistration, probe_now: Probe
+) -> None:
+    blob = generate(tenant)[0].wrapped_key
+    customer.kms.disable_key(KeyId=customer.key_arn)
+    (refused,) = datakeys.open_wrapped(tenant, [(blob, {})], caller="tests", request_id="r-2")
+    assert isinstance(refused, errors.KeyDisabled)
+    active.refresh_from_db()
+    assert (active.status, active.suspended_by, active.reason) == (Status.SUSPENDED, "aws", "kms_key_disabled")
+    with pytest.raises(errors.KeyDisabled):
+        generate(tenant)
+    customer.kms.enable_key(KeyId=customer.key_arn)
+    assert probe_now(active).status == Status.SUSPENDED
+    assert probe_now(active).status == Status.ACTIVE
+    (opened,) = datakeys.open_wrapped(tenant, [(blob, {})], caller="tests", request_id="r-3")
+    assert isinstance(opened, datakeys.OpenedDataKey)
+
+
+def test_a_deleted_role_is_the_tenants_no_when_our_canary_passes(
+    tenant: Tenant, customer: Customer, active: KeyRegistration, probe_now: Probe
+) -> None:
+    customer.set_trust('{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"sts:AssumeRole"}]}')
+    probe_now(active)
+    assert (active.status, active.suspended_by, active.reason) == (Status.SUSPENDED, "aws", "role_not_assumable")

@@ -1,0 +1,187 @@
+"""The organisation in the portal: home, log, people, automation tokens, tickets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+
+from support import services as support_services
+from support.models import Ticket
+from tenants import audit, services, tokens
+from tenants.audit import Actor
+from tenants.models import AccessToken, Member, Tenant
+
+NOBODY = "5f8c1f0e-0000-4000-8000-000000000000"
+
+
+@pytest.fixture
+def portal(alice: Member, browser_of: Callable[[Member], Client]) -> Client:
+    return browser_of(alice)
+
+
+def _path(tenant: Tenant, rest: str) -> str:
+    return f"/tenants/{tenant.pk}/{rest}"
+
+
+# --- home ----------------------------------------------------------------------------------------------------
+
+
+def test_a_person_in_several_organisations_chooses(portal: Client, alice: Member, mallory: Member) -> None:
+    services.invite(mallory.tenant, email=alice.user.email, role="auditor", actor=audit.COMMAND)
+    page = portal.get("/").content.decode()
+    assert "Acme Bank" in page
+    assert "Mallory Ltd" in page
+
+
+def test_staff_without_an_organisation_come_to_the_back_office(sam: User, browser_of: Callable[[User], Client]) -> None:
+    assert browser_of(sam).get("/")["Location"] == "/admin/"
+
+
+def test_a_person_without_an_organisation_is_told_what_to_do(db: None, browser_of: Callable[[User], Client]) -> None:
+    user = User.objects.create_user("lost@acme.example", "lost@acme.example")
+    assert "lost@acme.example" in browser_of(user).get("/").content.decode()
+
+
+def test_nobody_is_in_without_signing_in(tenant: Tenant) -> None:
+    for path in ("/", _path(tenant, ""), _path(tenant, "log/")):
+        assert Client().get(path)["Location"].startswith("/accounts/login/")
+
+
+# --- log -----------------------------------------------------------------------------------------------------
+
+
+def test_the_log_is_read_page_by_page_newest_first(portal: Client, tenant: Tenant) -> None:
+    for number in range(60):
+        audit.record("tenants.token.minted", tenant=tenant, actor=audit.SYSTEM, name=f"token-{number:02}")
+    first = portal.get(_path(tenant, "log/"))
+    seen = [row["event"].pk for row in first.context["events"]]
+    second = portal.get(_path(tenant, "log/"), {"before": first.context["next_before"]})
+    seen += [row["event"].pk for row in second.context["events"]]
+    assert seen == sorted(seen, reverse=True)
+    assert len(seen) == len(set(seen)) == tenant.events.count()
+    assert second.context["next_before"] is None
+    assert "The automation token token-59 was made." in first.content.decode()
+
+
+@pytest.mark.parametrize("before", ["x", "-1", "0", "9" * 30, "９", "1.5", ""])
+def test_a_cursor_that_is_none_is_no_error(portal: Client, tenant: Tenant, before: str) -> None:
+    assert portal.get(_path(tenant, "log/"), {"before": before}).status_code == 200
+
+
+def test_the_log_of_another_tenant_is_not_in_it(portal: Client, tenant: Tenant, mallory: Member) -> None:
+    assert "Mallory" not in portal.get(_path(tenant, "log/")).content.decode()
+
+
+# --- people --------------------------------------------------------------------------------------------------
+
+
+def test_an_owner_invites_and_changes_roles(portal: Client, tenant: Tenant) -> None:
+    assert portal.post(_path(tenant, "people/"), {"email": "Carol@acme.example", "role": "auditor"}).status_code == 302
+    carol = Member.objects.get(user__email="carol@acme.example")
+    assert portal.post(_path(tenant, f"people/{carol.pk}/role/"), {"role": "admin"}).status_code == 302
+    carol.refresh_from_db()
+    assert carol.role == "admin"
+    assert "already" in portal.post(_path(tenant, "people/"), {"email": "carol@acme.example", "role": "admin"}).content.decode()
+
+
+def test_the_last_owner_stays(portal: Client, tenant: Tenant, alice: Member) -> None:
+    portal.post(_path(tenant, f"people/{alice.pk}/role/"), {"role": "auditor"})
+    alice.refresh_from_db()
+    assert alice.role == "owner"
+
+
+def test_an_auditor_sees_the_people_and_invites_nobody(bob: Member, alice: Member, tenant: Tenant, browser_of: Callable[[Member], Client]) -> None:
+    reader = browser_of(bob)
+    page = reader.get(_path(tenant, "people/")).content.decode()
+    assert "alice@acme.example" in page
+    assert "Invite somebody" not in page
+    assert reader.post(_path(tenant, "people/"), {"email": "x@acme.example", "role": "owner"}).status_code == 403
+    assert reader.post(_path(tenant, f"people/{bob.pk}/role/"), {"role": "owner"}).status_code == 403
+
+
+# --- automation ----------------------------------------------------------------------------------------------
+
+
+def test_a_token_is_shown_once_and_kept_as_a_digest(portal: Client, tenant: Tenant) -> None:
+    page = portal.post(_path(tenant, "automation/"), {"name": "terraform"})
+    raw = page.context["raw_token"]
+    assert raw.encode() in page.content
+    assert "no-store" in page["Cache-Control"]
+    assert AccessToken.objects.get().digest == tokens.digest(raw)
+    again = portal.get(_path(tenant, "automation/"))
+    assert "terraform" in again.content.decode()
+    assert raw not in again.content.decode() + str(dict(portal.session))
+
+
+def test_a_revoked_token_is_gone(portal: Client, tenant: Tenant) -> None:
+    portal.post(_path(tenant, "automation/"), {"name": "terraform"})
+    token = AccessToken.objects.get()
+    assert portal.post(_path(tenant, f"automation/{token.pk}/revoke/")).status_code == 302
+    token.refresh_from_db()
+    assert token.revoked_at is not None
+    assert not portal.get(_path(tenant, "automation/")).context["tokens"]
+
+
+def test_nobody_revokes_the_token_of_somebody_else(
+    portal: Client, tenant: Tenant, mallory: Member, browser_of: Callable[[Member], Client]
+) -> None:
+    portal.post(_path(tenant, "automation/"), {"name": "terraform"})
+    token = AccessToken.objects.get()
+    colleague = services.invite(tenant, email="carol@acme.example", role="admin", actor=audit.COMMAND)
+    assert browser_of(colleague).post(_path(tenant, f"automation/{token.pk}/revoke/")).status_code == 404
+    assert browser_of(mallory).post(_path(mallory.tenant, f"automation/{token.pk}/revoke/")).status_code == 404
+    token.refresh_from_db()
+    assert token.revoked_at is None
+
+
+# --- tickets ------------------------------------------------------------------------------------------------
+
+
+def test_a_ticket_is_opened_read_and_answered_without_internal_messages(portal: Client, tenant: Tenant, sam: User) -> None:
+    answer = portal.post(_path(tenant, "tickets/"), {"topic": "question", "subject": "Which Region?", "text": "Ours?"})
+    ticket = Ticket.objects.get()
+    assert answer["Location"] == _path(tenant, f"tickets/{ticket.pk}/")
+    support_services.answer_ticket(ticket, text="Any Region.", actor=Actor.staff(sam))
+    support_services.answer_ticket(ticket, text="Nice people", is_internal=True, actor=Actor.staff(sam))
+    page = portal.get(answer["Location"]).content.decode()
+    assert "Any Region." in page
+    assert "Kore.ai support" in page
+    assert "Nice people" not in page
+    assert portal.post(answer["Location"], {"text": "Thank you."}).status_code == 302
+    assert portal.post(answer["Location"], {"text": " "}).context["form"].errors["text"]
+    support_services.close_ticket(ticket, reason="answered", actor=Actor.staff(sam))
+    assert "The ticket is closed" in portal.post(answer["Location"], {"text": "One more"}).content.decode()
+    assert "Which Region?" in portal.get(_path(tenant, "tickets/")).content.decode()
+
+
+@pytest.mark.parametrize("given", [{"topic": "configuration"}, {"subject": ""}, {"text": ""}, {"subject": "x" * 300}])
+def test_a_ticket_that_says_nothing_is_refused(portal: Client, tenant: Tenant, given: dict[str, str]) -> None:
+    page = portal.post(_path(tenant, "tickets/"), {"topic": "question", "subject": "Which?", "text": "Ours?"} | given)
+    assert page.context["form"].errors
+    assert not Ticket.objects.exists()
+
+
+def test_words_are_shown_as_words(portal: Client, tenant: Tenant) -> None:
+    portal.post(_path(tenant, "tickets/"), {"topic": "question", "subject": "<script>alert(1)</script>", "text": "<b>bold</b>"})
+    ticket = Ticket.objects.get()
+    for path in ("tickets/", f"tickets/{ticket.pk}/", "log/"):
+        page = portal.get(_path(tenant, path)).content.decode()
+        assert "<script>alert" not in page
+        assert "<b>bold" not in page
+
+
+# --- another organisation --------------------------------------------------------------------------------------
+
+
+def test_what_belongs_to_another_organisation_is_not_there(portal: Client, tenant: Tenant, mallory: Member) -> None:
+    theirs = support_services.open_ticket(
+        mallory.tenant, topic="question", subject="Hidden", text="Hidden", actor=Actor.of_member(mallory, via="portal")
+    )
+    for path in (_path(mallory.tenant, ""), _path(mallory.tenant, f"tickets/{theirs.pk}/"), _path(tenant, f"tickets/{theirs.pk}/"), f"/tenants/{NOBODY}/"):
+        page = portal.get(path)
+        assert page.status_code == 404, path
+        assert "Hidden" not in page.content.decode()
+    assert portal.post(_path(tenant, f"people/{mallory.pk}/role/"), {"role": "auditor"}).status_code == 404

@@ -1,0 +1,161 @@
+"""What follows from the log: the ticket of step 5, and who is told."""
+
+from __future__ import annotations
+
+import uuid
+
+import pytest
+from django.utils import timezone
+
+from keys.models import CheckResult, EncryptionTest, KeyRegistration, RoleConfiguration
+from support import follow
+from support.models import Notice, Ticket
+from tenants import audit
+from tenants.audit import SYSTEM
+from tenants.models import AuditEvent, Member, Tenant
+
+KEY = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+ROLE = "arn:aws:iam::111122223333:role/AIforWorkByokAccessRole"
+
+
+@pytest.fixture
+def registration(tenant: Tenant) -> KeyRegistration:
+    return KeyRegistration.objects.create(tenant=tenant, key_arn=KEY, role_arn=ROLE, status=KeyRegistration.Status.CONFIGURING)
+
+
+def _say(name: str, tenant: Tenant, target: object, **data: object) -> AuditEvent:
+    return audit.record(name, tenant=tenant, actor=SYSTEM, target=target, **data)
+
+
+def _submitted(registration: KeyRegistration) -> None:
+    _say("keys.registration.submitted", registration.tenant, registration, key_arn=KEY, role_arn=ROLE)
+    follow.follow()
+
+
+def test_sharing_opens_the_ticket_of_step_5_once(registration: KeyRegistration) -> None:
+    _submitted(registration)
+    assert follow.follow() == 0
+    ticket = Ticket.objects.get(registration_id=registration.pk)
+    assert (ticket.topic, ticket.status) == (Ticket.Topic.CONFIGURATION, Ticket.Status.IN_PROGRESS)
+    assert ROLE in ticket.messages.get().text
+
+
+def test_with_approval_the_ticket_waits_for_kore(registration: KeyRegistration, settings: object) -> None:
+    settings.SERVICE_SIDE_APPROVAL = "support"  # type: ignore[attr-defined]
+    _submitted(registration)
+    assert Ticket.objects.get().status == Ticket.Status.WAITING_FOR_KORE
+
+
+def test_the_ticket_closes_itself_when_the_key_is_active(registration: KeyRegistration) -> None:
+    _submitted(registration)
+    _say("keys.registration.activated", registration.tenant, registration, key_arn=KEY)
+    follow.follow()
+    assert Ticket.objects.get().status == Ticket.Status.CLOSED
+    assert Notice.objects.filter(template="key-active", recipient="alice@acme.example").count() == 1
+
+
+def test_events_that_land_out_of_order_leave_no_open_ticket(registration: KeyRegistration) -> None:
+    KeyRegistration.objects.filter(pk=registration.pk).update(status="active", activated_at=timezone.now(), role_claim="1/r")
+    _say("keys.registration.activated", registration.tenant, registration, key_arn=KEY)
+    follow.follow()
+    _submitted(registration)
+    assert Ticket.objects.get().status == Ticket.Status.CLOSED
+
+
+def test_a_rejection_tells_the_tenant_what_to_mend(registration: KeyRegistration) -> None:
+    _submitted(registration)
+    test = EncryptionTest.objects.create(
+        tenant=registration.tenant, registration=registration, requested_by="system", verdict="fail", finished_at=timezone.now()
+    )
+    CheckResult.objects.create(
+        tenant=registration.tenant, test=test, position=1, code="role.external_id", step=2, verdict="fail", remedy="Add the External ID."
+    )
+    _say("keys.registration.rejected", registration.tenant, registration, step=2, reason="role.external_id")
+    follow.follow()
+    ticket = Ticket.objects.get()
+    assert ticket.status == Ticket.Status.WAITING_FOR_TENANT
+    last = ticket.messages.last()
+    assert "Step 2, IAM role: Add the External ID." in last.text
+    assert not last.is_internal
+    assert Notice.objects.filter(template="registration-rejected").count() == 1
+
+
+def test_shared_again_the_same_ticket_goes_on(registration: KeyRegistration) -> None:
+    _submitted(registration)
+    _say("keys.registration.rejected", registration.tenant, registration, step=2, reason="role.external_id")
+    follow.follow()
+    _submitted(registration)
+    assert Ticket.objects.get().status == Ticket.Status.IN_PROGRESS
+
+
+@pytest.mark.parametrize("name", ["keys.test.waits_for_kore", "keys.configuration.failed"])
+def test_our_own_fault_calls_a_person_once_and_does_not_blame_the_tenant(registration: KeyRegistration, name: str, settings: object) -> None:
+    _submitted(registration)
+    tenant = registration.tenant
+    test = EncryptionTest.objects.create(tenant=tenant, registration=registration, requested_by="system")
+    configuration = RoleConfiguration.objects.create(
+        tenant=tenant, registration=registration, service_role=tenant.service_role, action="add", role_arn=ROLE, status="failed"
+    )
+    target, data = (test, {"code": "own_access_broken"}) if name.startswith("keys.test") else (configuration, {"reason": "policy_drift"})
+    for _ in range(3):
+        _say(name, tenant, target, **data)
+        follow.follow()
+    ticket = Ticket.objects.get()
+    assert ticket.status == Ticket.Status.WAITING_FOR_KORE
+    assert ticket.messages.filter(is_internal=True).count() == 1
+    assert ticket.messages.filter(is_internal=False).count() == 1
+    notice = Notice.objects.get(template="kore-needed")
+    assert notice.recipient == settings.SUPPORT_EMAIL  # type: ignore[attr-defined]
+    assert not Notice.objects.filter(recipient="alice@acme.example", template__in=["registration-rejected", "kore-needed"]).exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "template"),
+    [
+        ("keys.key.suspended", {"suspended_by": "AWS", "reason": "kms_access_denied"}, "key-suspended"),
+        ("keys.key.unreachable", {"reason": "aws_unreachable"}, "key-unreachable"),
+        ("keys.key.recovered", {}, "key-recovered"),
+    ],
+)
+def test_owners_are_told_what_becomes_of_the_key(
+    registration: KeyRegistration, bob: Member, name: str, data: dict[str, str], template: str
+) -> None:
+    _say(name, registration.tenant, registration, **data)
+    follow.follow()
+    assert list(Notice.objects.filter(template=template).values_list("recipient", flat=True)) == ["alice@acme.example"]
+
+
+def test_an_invitation_follows_every_new_member(tenant: Tenant, bob: Member) -> None:
+    follow.follow()
+    assert set(Notice.objects.filter(template="invitation").values_list("recipient", flat=True)) == {"alice@acme.example", "bob@acme.example"}
+
+
+def test_a_target_of_another_tenant_or_none_changes_nothing(registration: KeyRegistration, mallory: Member) -> None:
+    for target in (registration, uuid.uuid4(), ""):
+        _say("keys.registration.activated", mallory.tenant, target, key_arn=KEY)
+        _say("keys.registration.submitted", mallory.tenant, target, key_arn=KEY, role_arn=ROLE)
+    follow.follow()
+    assert not Ticket.objects.exists()
+
+
+def test_an_event_that_cannot_be_followed_holds_up_no_other(
+    registration: KeyRegistration, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    bad = _say("tenants.member.invited", registration.tenant, None, email="new@acme.example", role="auditor")
+
+    def broken(event: AuditEvent, tenant: Tenant) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setitem(follow.REACTIONS, "tenants.member.invited", broken)
+    _submitted(registration)
+    assert Ticket.objects.count() == 1
+    bad.refresh_from_db()
+    assert bad.followed_at is None
+    monkeypatch.undo()
+    follow.follow()
+    assert Notice.objects.filter(recipient="new@acme.example").exists()
+
+
+def test_what_has_nothing_to_follow_is_marked_all_the_same(tenant: Tenant) -> None:
+    follow.follow()
+    assert not AuditEvent.objects.not_followed().exists()

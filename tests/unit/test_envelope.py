@@ -1,0 +1,86 @@
+"""Wrapped data keys: the byte layout, its known answers, and that nothing else opens them."""
+
+import uuid
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keys import envelope
+from keys.errors import BlobUnreadable, ContextInvalid
+
+BRANCH_KEY = bytes(range(32))
+KEY_ID = uuid.UUID("00112233-4455-6677-8899-aabbccddeeff")
+TENANT = "7d4f3a52-0b0e-4f1e-9a55-0a3e5a0f7c11"
+SALT = bytes(range(100, 132))
+PLAINTEXT = bytes(range(200, 232))
+
+# (context, wrapped key): docs/wrapped-keys.md repeats them, and they open for ever.
+KNOWN_ANSWERS: list[tuple[dict[str, str], str]] = [
+    ({}, "0100112233445566778899aabbccddeeff6465666768696a6b6c6d6e6f707172737475767778797a7b7c7d7e7f808182830773c14e24a7240781cb2f54d7596fb5b200e8452e7669bf0125e3f3678e821551366099f26b992f3f37fc005d99643c045091dfb7799cb74c271b0e179b297fb5d5fce518447bfa4ab114e213a3ea4e"),
+    ({"object": "invoice-17", "größe": "XL"}, "0100112233445566778899aabbccddeeff6465666768696a6b6c6d6e6f707172737475767778797a7b7c7d7e7f80818283f50618505fc6c20c28a50df39c06faf434ce332d739ff8e2665a7543df4f528f25719b064ff9693c7b87ecf164220946325018e2b2f09f3242caf62e48a6345adca850ed147a2983bf88c2b99234201e"),
+]
+
+
+@pytest.mark.parametrize(("context", "wrapped"), KNOWN_ANSWERS)
+def test_known_answers(context: dict[str, str], wrapped: str) -> None:
+    assert envelope.wrap(BRANCH_KEY, KEY_ID, TENANT, context, PLAINTEXT, salt=SALT).hex() == wrapped
+    assert envelope.unwrap(BRANCH_KEY, TENANT, context, bytes.fromhex(wrapped)) == PLAINTEXT
+
+
+def test_the_layout_is_the_documented_one() -> None:
+    blob = envelope.wrap(BRANCH_KEY, KEY_ID, TENANT, {}, PLAINTEXT, salt=SALT)
+    assert (len(blob), blob[0], blob[1:17], blob[17:49]) == (129, 1, KEY_ID.bytes, SALT)
+    assert envelope.branch_key_id(blob) == KEY_ID
+
+
+def test_every_flipped_bit_is_refused() -> None:
+    blob = envelope.generate(BRANCH_KEY, KEY_ID, TENANT, {"a": "b"}).wrapped
+    for bit in range(len(blob) * 8):
+        damaged = bytearray(blob)
+        damaged[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(BlobUnreadable):
+            envelope.unwrap(BRANCH_KEY, TENANT, {"a": "b"}, bytes(damaged))
+
+
+@given(st.binary(max_size=300))
+def test_foreign_bytes_are_refused(blob: bytes) -> None:
+    with pytest.raises(BlobUnreadable):
+        envelope.unwrap(BRANCH_KEY, TENANT, {}, blob)
+
+
+contexts = st.dictionaries(st.text(min_size=1, max_size=8).filter(lambda name: name != "tenant"), st.text(max_size=8), max_size=6)
+
+
+@given(contexts, contexts)
+def test_only_the_same_context_opens(made_with: dict[str, str], opened_with: dict[str, str]) -> None:
+    key = envelope.generate(BRANCH_KEY, KEY_ID, TENANT, made_with)
+    assert envelope.unwrap(BRANCH_KEY, TENANT, made_with, key.wrapped) == key.plaintext
+    if made_with != opened_with:
+        with pytest.raises(BlobUnreadable):
+            envelope.unwrap(BRANCH_KEY, TENANT, opened_with, key.wrapped)
+
+
+def test_another_tenant_or_branch_key_does_not_open() -> None:
+    blob = envelope.generate(BRANCH_KEY, KEY_ID, TENANT, {}).wrapped
+    for branch_key, tenant in ((BRANCH_KEY, str(uuid.uuid4())), (bytes(32), TENANT)):
+        with pytest.raises(BlobUnreadable):
+            envelope.unwrap(branch_key, tenant, {}, blob)
+
+
+@pytest.mark.parametrize(
+    "context",
+    [{f"n{number}": "" for number in range(17)}, {"a": "b" * 1024}, {"": "x"}, {"tenant": "somebody else"}, {"ü" * 512: "x"}],
+)
+def test_a_context_out_of_bounds_is_refused(context: dict[str, str]) -> None:
+    with pytest.raises(ContextInvalid):
+        envelope.encode_context(TENANT, context)
+
+
+def test_the_tenant_may_be_repeated() -> None:
+    assert envelope.encode_context(TENANT, {"tenant": TENANT}) == envelope.encode_context(TENANT, {})
+
+
+def test_plaintext_is_in_no_repr() -> None:
+    key = envelope.generate(BRANCH_KEY, KEY_ID, TENANT, {})
+    assert repr(key.plaintext) not in repr(key)
