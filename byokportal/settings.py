@@ -8,6 +8,8 @@ import structlog
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
+from byokportal.logs import render_json
+
 # --- what runs ------------------------------------------------------------------------------------
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -149,6 +151,8 @@ CELERY_BEAT_SCHEDULE = {
 # --- AWS --------------------------------------------------------------------------------------------------
 
 AWS_MODE = env.str("AWS_MODE", default="local")
+if AWS_MODE == "local":
+    INSTALLED_APPS.append("byokportal.localaws")  # its commands; no app of ours imports it
 AWS_ACCOUNT_ID = env.str("AWS_ACCOUNT_ID", default="999900001111" if AWS_MODE == "local" else "")
 CANARY_ACCOUNT_ID = env.str("CANARY_ACCOUNT_ID", default="999900002222" if AWS_MODE == "local" else "")
 LOCALAWS_FILE = VAR_DIR / "localaws.json"
@@ -284,7 +288,7 @@ LOGGING = {
             "processors": [
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
-                "byokportal.logs.render_json",
+                render_json,
             ],
         },
     },

@@ -54,6 +54,12 @@ def request_id_of(error: Exception) -> str:
     return ""
 
 
+def words_of(error: DomainError) -> str:
+    """Return the sentence that AWS gave with a refusal, for reading causes out of it; it is stored and shown nowhere."""
+    answer = error.__cause__
+    return str(answer.response.get("Error", {}).get("Message", "")) if isinstance(answer, ClientError) else ""
+
+
 def translate(error: Exception, action: str, *, denied: type[DomainError] | None = None) -> DomainError:
     """Return our error for what a call raised.
 

@@ -76,6 +76,15 @@ def attach(policy_arn: str, *, role_name: str) -> None:
     _call("AttachRolePolicy", "attach_role_policy", RoleName=role_name, PolicyArn=policy_arn)
 
 
+def attached(role_name: str) -> set[str]:
+    """Return the ARNs of the managed policies that are attached to a service role."""
+    pages = sessions.client("iam", REGION).get_paginator("list_attached_role_policies").paginate(RoleName=role_name)
+    try:
+        return {policy["PolicyArn"] for page in pages for policy in page["AttachedPolicies"]}
+    except (ClientError, BotoCoreError) as error:
+        raise faults.translate(error, "iam:ListAttachedRolePolicies", denied=errors.OwnAccessBroken) from error
+
+
 def write_version(policy_arn: str, document: str) -> Written:
     """Write a new default version, after deleting the oldest of five, and read it back."""
     versions = _call("ListPolicyVersions", "list_policy_versions", PolicyArn=policy_arn)["Versions"]

@@ -164,13 +164,6 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
-class Hygiene:
-    """What is no fault but worth knowing."""
-
-    rotation_is_on: bool | None  # None: the role may not ask, which is as the guide has it
-
-
-@dataclass(frozen=True, slots=True)
 class Facts:
     """One look, as far as it got: a part is None while it has not been asked."""
 
@@ -181,4 +174,3 @@ class Facts:
     account: Account | None = None
     key: Key | None = None
     use: Use | None = None
-    hygiene: Hygiene | None = None

@@ -2,37 +2,37 @@
 
 from __future__ import annotations
 
-from keys.checks.base import Finding, Verdict, check
+from keys.checks.base import Finding, Verdict, check, evidence_of, skipped
 from keys.checks.facts import Facts
 
-NEEDS = ("account.identity",)
 
-
-@check("hygiene.rotation", title="The key rotates by itself", step=1, needs=NEEDS, is_warning=True)
+@check("hygiene.rotation", title="AWS can rotate the key by itself", step=1, needs=("key.exists",), is_warning=True)
 def rotation(facts: Facts) -> Finding | None:
-    if facts.hygiene is None:
+    """AWS rotates key material that it made itself. Whether it is told to, the guide's five actions do not let us ask."""
+    if facts.key is None:
         return None
-    if facts.hygiene.rotation_is_on is None:
+    if facts.key.facts is None:
+        return skipped("DescribeKey was refused; use.describe says why.")
+    origin = facts.key.facts.origin
+    evidence: dict[str, object] = {**evidence_of(facts.key.answer), "origin": origin}
+    if origin == "AWS_KMS":
         command = f"aws kms get-key-rotation-status --region {facts.subject.region} --key-id {facts.subject.key_arn}"
-        return Finding(Verdict.UNKNOWN, {"why": f"we may not ask, as the guide has it; this shows it to you: {command}"})
-    if facts.hygiene.rotation_is_on:
-        return Finding(Verdict.PASS, {"rotation": "on"})
-    return Finding(Verdict.PASS, {"rotation": "off", "warning": "Automatic rotation of the key is off. Turn it on in AWS KMS."})
+        evidence["note"] = f"Whether rotation is on, this shows you: {command}"
+    else:
+        evidence["warning"] = f"The key material comes from {origin}, so AWS does not rotate it by itself. Plan its rotation."
+    return Finding(Verdict.PASS, evidence)
 
 
-@check("hygiene.permissions", title="Your role may do no more than the guide needs", step=2, needs=NEEDS, is_warning=True)
+@check("hygiene.permissions", title="Role and key lie where one policy is enough", step=2, needs=("account.identity",), is_warning=True)
 def permissions(facts: Facts) -> Finding | None:
-    if facts.hygiene is None:
+    """What else the role may do, only its owner can read; the paste box of step 2 does."""
+    if facts.account is None:
         return None
-    warnings = []
-    if facts.hygiene.rotation_is_on is not None:
-        warnings.append("Your role allows more than the guide's five actions (kms:GetKeyRotationStatus is one). Attach only the permissions policy of step 2.")
-    if facts.subject.role_account != facts.subject.key_account:
-        warnings.append(
-            f"The role is in the account {facts.subject.role_account}, the key in {facts.subject.key_account}: "
+    subject = facts.subject
+    evidence: dict[str, object] = {"role_account": subject.role_account, "key_account": subject.key_account}
+    if subject.role_account != subject.key_account:
+        evidence["warning"] = (
+            f"The role is in the account {subject.role_account}, the key in {subject.key_account}: "
             "both the permissions policy and the key policy have to allow every action."
         )
-    if warnings:
-        return Finding(Verdict.PASS, {"warning": " ".join(warnings)})
-    # Seen only as far as a read that is not among the five was refused; the policy itself is the tenant's to read.
-    return Finding(Verdict.UNKNOWN, {"why": "we do not see your policy; paste it on the page of step 2 to have it read"})
+    return Finding(Verdict.PASS, evidence)

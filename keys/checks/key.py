@@ -9,7 +9,6 @@ from keys.checks.causes import Diagnosis
 from keys.checks.facts import Facts
 
 NEEDS = ("account.identity",)
-REFUSED = "DescribeKey was refused; use.describe says why."
 
 
 @check("key.exists", title="AWS KMS knows the key", step=1, needs=NEEDS, document=causes.KEY, remedy=remedies.REMEDIES["key_not_found"])
@@ -22,7 +21,7 @@ def exists(facts: Facts) -> Finding | None:
     if answer.is_denied:
         # Whatever was done with the key shows that it is there, even when it may not be described.
         used = facts.use and any(a.ok for a in (facts.use.generate, facts.use.generate_wrapped, facts.use.encrypt))
-        return passed(answer, why="the key was used") if used else skipped(REFUSED)
+        return passed(answer, why="the key was used") if used else _not_described(facts)
     if isinstance(answer.error, errors.KeyNotFound):
         diagnosis = causes.CERTAIN[errors.KeyNotFound]
         if answer.error.params.get("aws_code") == "InvalidArnException":  # sent to another Region than the ARN's: certain
@@ -36,7 +35,7 @@ def exists(facts: Facts) -> Finding | None:
 @check("key.enabled", title="The key is enabled", step=1, needs=("key.exists",), document=causes.KEY)
 def enabled(facts: Facts) -> Finding | None:
     if facts.key is None or facts.key.facts is None:
-        return facts.key and skipped(REFUSED)
+        return _not_described(facts)
     state = facts.key.facts.state
     if state == "Enabled":
         return passed(facts.key.answer, key_state=state)
@@ -52,7 +51,7 @@ def enabled(facts: Facts) -> Finding | None:
 @check("key.customer_managed", title="The key is customer managed", step=1, needs=("key.exists",), document=causes.KEY)
 def customer_managed(facts: Facts) -> Finding | None:
     if facts.key is None or facts.key.facts is None:
-        return facts.key and skipped(REFUSED)
+        return _not_described(facts)
     manager = facts.key.facts.manager
     if manager == "CUSTOMER":
         return passed(facts.key.answer, key_manager=manager)
@@ -63,7 +62,7 @@ def customer_managed(facts: Facts) -> Finding | None:
 @check("key.symmetric", title="The key is symmetric, for encryption", step=1, needs=("key.exists",), document=causes.KEY)
 def symmetric(facts: Facts) -> Finding | None:
     if facts.key is None or facts.key.facts is None:
-        return facts.key and skipped(REFUSED)
+        return _not_described(facts)
     kind = {"key_spec": facts.key.facts.spec, "key_usage": facts.key.facts.usage}
     if facts.key.is_symmetric:
         return passed(facts.key.answer, **kind)
@@ -74,10 +73,14 @@ def symmetric(facts: Facts) -> Finding | None:
 @check("key.region_and_account", title="The key has the ARN, Region and account you gave", step=1, needs=("key.exists",), document=causes.KEY)
 def region_and_account(facts: Facts) -> Finding | None:
     if facts.key is None or facts.key.facts is None:
-        return facts.key and skipped(REFUSED)
+        return _not_described(facts)
     found = facts.key.facts
     evidence = {"arn": found.arn, "account": found.account}
     if found.arn == facts.subject.key_arn and found.account == facts.subject.key_account:
         return passed(facts.key.answer, **evidence)
     diagnosis = Diagnosis(("key_arn_changed",), 1, causes.KEY)
     return failed(facts.key.answer, diagnosis, reason="kms_wrong_key", remedy=remedies.of("key_arn_changed"), **evidence)
+
+
+def _not_described(facts: Facts) -> Finding | None:
+    return None if facts.key is None else skipped("DescribeKey was refused; use.describe says why.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from keys import errors
 from keys.checks import causes, remedies
 from keys.checks.base import Finding, Verdict, Wait, cannot_tell, check, evidence_of, failed, passed, refused, skipped
-from keys.checks.facts import Answer, Facts
+from keys.checks.facts import Answer, Facts, Use
 
 NEEDS = ("account.identity",)
 # Action of a call → the pattern of the guide's documents that grants it.
@@ -30,35 +30,36 @@ def describe(facts: Facts) -> Finding | None:
         return cannot_tell(answer) or skipped("The key was not found; key.exists says more.")
     if facts.use is None:  # the other calls narrow the causes: they are tried before this is judged
         return None
-    return _refused(facts, answer)
+    return _refused(facts, facts.use, answer)
 
 
 @check("use.generate_data_key", title="We may generate a data key", step=3, needs=NEEDS)
 def generate_data_key(facts: Facts) -> Finding | None:
-    return _blocked(facts) or (facts.use and _judge(facts, facts.use.generate))
+    return _not_tried(facts) if facts.use is None else _judge(facts, facts.use, facts.use.generate)
 
 
 @check("use.generate_data_key_without_plaintext", title="We may generate a wrapped data key", step=3, needs=NEEDS)
 def generate_data_key_without_plaintext(facts: Facts) -> Finding | None:
-    return _blocked(facts) or (facts.use and _judge(facts, facts.use.generate_wrapped))
+    return _not_tried(facts) if facts.use is None else _judge(facts, facts.use, facts.use.generate_wrapped)
 
 
 @check("use.encrypt", title="We may encrypt", step=3, needs=NEEDS)
 def encrypt(facts: Facts) -> Finding | None:
-    return _blocked(facts) or (facts.use and _judge(facts, facts.use.encrypt))
+    return _not_tried(facts) if facts.use is None else _judge(facts, facts.use, facts.use.encrypt)
 
 
 @check("use.decrypt", title="We may decrypt what we encrypted", step=3, needs=NEEDS)
 def decrypt(facts: Facts) -> Finding | None:
-    found = _blocked(facts) or (facts.use and _judge(facts, facts.use.decrypt))
-    if found and facts.use and facts.use.decrypt and found.verdict == Verdict.PASS and not facts.use.opened_the_same:
+    if facts.use is None:
+        return _not_tried(facts)
+    if facts.use.decrypt and facts.use.decrypt.ok and not facts.use.opened_the_same:
         return Finding(Verdict.UNKNOWN, {**evidence_of(facts.use.decrypt), "why": "something else came out than went in"}, wait=Wait.AWS)
-    return found
+    return _judge(facts, facts.use, facts.use.decrypt)
 
 
 @check("use.re_encrypt", title="We may re-encrypt", step=3, needs=NEEDS)
 def re_encrypt(facts: Facts) -> Finding | None:
-    return _blocked(facts) or (facts.use and _judge(facts, facts.use.re_encrypt))
+    return _not_tried(facts) if facts.use is None else _judge(facts, facts.use, facts.use.re_encrypt)
 
 
 @check("use.context_is_bound", title="A ciphertext does not open under another encryption context", step=3, needs=("use.decrypt",), document=causes.KEY,
@@ -66,7 +67,7 @@ def re_encrypt(facts: Facts) -> Finding | None:
 def context_is_bound(facts: Facts) -> Finding | None:
     """Counts only beside a ciphertext that opened under its own context, and only InvalidCiphertextException means it."""
     if facts.use is None:
-        return _blocked(facts)
+        return _not_tried(facts)
     answer = facts.use.wrong_context
     if answer is None:
         return skipped("There was no ciphertext to open.")
@@ -77,22 +78,22 @@ def context_is_bound(facts: Facts) -> Finding | None:
     return cannot_tell(answer) or Finding(Verdict.UNKNOWN, evidence_of(answer), wait=Wait.AWS)
 
 
-def _blocked(facts: Facts) -> Finding | None:
-    """Return the finding for a key on which no use says anything, None for one that is tried."""
-    if facts.use is None and facts.key is not None and not facts.key.is_fit:
-        if facts.key.facts is None:
-            return cannot_tell(facts.key.answer) or skipped("The key was not found; key.exists says more.")
-        return skipped("The key is not fit for use; the checks of step 1 say why.")
-    return None
+def _not_tried(facts: Facts) -> Finding | None:
+    """Return the finding for a key that it makes no sense to use, None for one that is still to be tried."""
+    if facts.key is None or facts.key.is_fit:
+        return None
+    if facts.key.facts is None:
+        return cannot_tell(facts.key.answer) or skipped("The key was not found; key.exists says more.")
+    return skipped("The key is not fit for use; the checks of step 1 say why.")
 
 
-def _judge(facts: Facts, answer: Answer | None) -> Finding:
+def _judge(facts: Facts, use: Use, answer: Answer | None) -> Finding:
     if answer is None:
         return skipped("There was no ciphertext to try it with: neither encrypting nor generating worked.")
     if answer.ok:
         return passed(answer)
     if answer.is_denied:
-        return _refused(facts, answer)
+        return _refused(facts, use, answer)
     for error, diagnosis in causes.CERTAIN.items():
         if isinstance(answer.error, error):
             if error is errors.KeyNotFound:
@@ -102,9 +103,8 @@ def _judge(facts: Facts, answer: Answer | None) -> Finding:
     return cannot_tell(answer) or Finding(Verdict.UNKNOWN, evidence_of(answer), wait=Wait.AWS)
 
 
-def _refused(facts: Facts, answer: Answer) -> Finding:
-    assert facts.use is not None
-    assert facts.key is not None
-    diagnosis = causes.of_kms(answer.denial, other_uses_work=facts.use.others_work(answer), describe_works=facts.key.answer.ok)
+def _refused(facts: Facts, use: Use, answer: Answer) -> Finding:
+    describe_works = facts.key is not None and facts.key.answer.ok
+    diagnosis = causes.of_kms(answer.denial, other_uses_work=use.others_work(answer), describe_works=describe_works)
     words = {"action": answer.action, "pattern": PATTERNS[answer.action]}
     return refused(facts, answer, diagnosis, remedy=remedies.of(diagnosis.causes[0]), words=words)

@@ -1,0 +1,29 @@
+"""The only map of URLs."""
+
+from django.contrib import admin
+from django.urls import include, path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+
+from byokportal import health, problems
+from keys.api import urls as keys_api
+from keys.urls import urlpatterns as keys_pages
+from support.api import urls as support_api
+from support.urls import urlpatterns as support_pages
+from tenants.api import urls as tenants_api
+from tenants.urls import urlpatterns as tenants_pages
+
+api = [*tenants_api.urlpatterns, *keys_api.urlpatterns, *support_api.urlpatterns]
+portal = [*tenants_pages, *keys_pages, *support_pages]
+
+urlpatterns = [
+    path("healthz", health.healthz, name="healthz"),
+    path("readyz", health.readyz, name="readyz"),
+    path("api/v1/", include((api, "api"))),
+    path("api/schema", SpectacularAPIView.as_view(), name="schema"),
+    path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema"), name="api-docs"),
+    path("accounts/", include("allauth.urls")),
+    path("admin/", admin.site.urls),
+    path("", include((portal, "portal"))),
+]
+handler404 = problems.not_found
+handler500 = problems.server_error

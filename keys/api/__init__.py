@@ -1,0 +1,1 @@
+"""The keys app's part of the API."""

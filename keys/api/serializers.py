@@ -1,0 +1,159 @@
+"""Shapes of the keys app's part of the API."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rest_framework import serializers
+
+from byokportal.shapes import Blob, ContextField, Shape, Text
+
+MAX_ITEMS = 100
+MAX_BLOB = 256  # characters of base64; a wrapped key has 172
+
+
+class RegistrationIn(Shape):
+    key_arn = Text(required=False, max_length=4096, trim_whitespace=False)
+    role_arn = Text(required=False, max_length=4096, trim_whitespace=False)
+
+
+class RegistrationOut(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    status = serializers.CharField()
+    reason = serializers.CharField()
+    suspended_by = serializers.CharField()
+    key_arn = serializers.CharField()
+    role_arn = serializers.CharField()
+    since = serializers.DateTimeField(source="moved_at")
+
+
+class Empty(Shape):
+    """A deed that takes nothing."""
+
+
+class TestIn(Shape):
+    reason = Text(required=False, max_length=200)
+    keep_until = serializers.DateTimeField(required=False)
+
+
+class CheckOut(serializers.Serializer[Any]):
+    code = serializers.CharField()
+    step = serializers.IntegerField()
+    verdict = serializers.CharField()
+    causes = serializers.ListField(child=serializers.CharField())
+    evidence = serializers.DictField()
+    remedy = serializers.CharField()
+    document = serializers.CharField()
+    corrected = serializers.CharField()
+
+
+class TestStarted(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    status = serializers.CharField()
+
+
+class TestOut(TestStarted):
+    verdict = serializers.CharField()
+    created_at = serializers.DateTimeField()
+    finished_at = serializers.DateTimeField(allow_null=True)
+    due_at = serializers.DateTimeField(allow_null=True)
+    checks = CheckOut(many=True)
+
+
+class TestsOut(serializers.Serializer[Any]):
+    items = TestOut(many=True)
+    next = serializers.CharField(allow_null=True)
+
+
+class ReasonIn(Shape):
+    reason = Text(max_length=200)
+
+
+class KeyOut(serializers.Serializer[Any]):
+    status = serializers.CharField()
+    since = serializers.DateTimeField(allow_null=True)
+    reason = serializers.CharField()
+    whose_turn = serializers.CharField()
+    suspended_by = serializers.CharField()
+    next_probe_at = serializers.DateTimeField(allow_null=True)
+    protected_by = serializers.CharField()
+    generation = serializers.IntegerField()
+
+
+class KeyStateOut(serializers.Serializer[Any]):
+    tenant = serializers.UUIDField(source="tenant_id")
+    status = serializers.CharField(source="new_status")
+    since = serializers.DateTimeField(source="at")
+    generation = serializers.IntegerField()
+
+
+class KeyStatesOut(serializers.Serializer[Any]):
+    items = KeyStateOut(many=True)
+    next = serializers.CharField()
+
+
+class PolicyIn(Shape):
+    kind = Text(max_length=20)
+    policy = Text(max_length=65_536, trim_whitespace=False, allow_blank=True)
+
+
+class FindingOut(serializers.Serializer[Any]):
+    code = serializers.CharField()
+    severity = serializers.CharField()
+    line = serializers.IntegerField()
+    text = serializers.CharField()
+    fix = serializers.CharField()
+
+
+class ReadingOut(serializers.Serializer[Any]):
+    verdict = serializers.CharField()
+    findings = FindingOut(many=True)
+    corrected = serializers.CharField()
+
+
+class GenerateItem(Shape):
+    context = ContextField(required=False)
+
+
+class OpenItem(Shape):
+    wrapped_key = Blob(max_length=MAX_BLOB)
+    context = ContextField(required=False)
+
+
+class _OneOrItems(Shape):
+    """Either the members of one item, or `items`."""
+
+    def to_internal_value(self, data: Any) -> Any:
+        if isinstance(data, dict) and "items" in data:
+            if len(data) > 1:
+                raise serializers.ValidationError({"items": ["Give items, or one item, not both."]})
+            if not isinstance(data["items"], list) or not 1 <= len(data["items"]) <= MAX_ITEMS:
+                raise serializers.ValidationError({"items": [f"Give 1 to {MAX_ITEMS} items."]})
+        return super().to_internal_value(data)
+
+
+class GenerateIn(_OneOrItems):
+    context = ContextField(required=False)
+    items = GenerateItem(many=True, required=False)
+
+
+class OpenIn(_OneOrItems):
+    wrapped_key = Blob(max_length=MAX_BLOB, required=False)
+    context = ContextField(required=False)
+    items = OpenItem(many=True, required=False)
+
+    def validate(self, attrs: Any) -> Any:
+        if "items" not in attrs and "wrapped_key" not in attrs:
+            raise serializers.ValidationError({"wrapped_key": ["This field is required."]})
+        return attrs
+
+
+class DataKeyOut(serializers.Serializer[Any]):
+    plaintext = Blob()
+    wrapped_key = Blob()
+    cache_until = serializers.DateTimeField()
+
+
+class OpenedOut(serializers.Serializer[Any]):
+    plaintext = Blob()
+    cache_until = serializers.DateTimeField()

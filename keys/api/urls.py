@@ -1,0 +1,22 @@
+"""Addresses of the keys app below /api/v1/."""
+
+from django.urls import path
+
+from keys.api import datakeys, views
+
+urlpatterns = [
+    path("tenants/<str:tenant>/documents/<str:name>", views.Document.as_view(), name="document"),
+    path("tenants/<str:tenant>/policy-checks", views.PolicyChecks.as_view(), name="policy-checks"),
+    path("tenants/<str:tenant>/registration", views.Registration.as_view(), name="registration"),
+    path("tenants/<str:tenant>/registration/submit", views.Submit.as_view(), name="submit"),
+    path("tenants/<str:tenant>/tests", views.Tests.as_view(), name="tests"),
+    path("tenants/<str:tenant>/tests/<str:test>", views.Test.as_view(), name="test"),
+    path("tenants/<str:tenant>/key", views.Key.as_view(), name="key"),
+    path("tenants/<str:tenant>/key/suspend", views.SuspendKey.as_view(), name="suspend"),
+    path("tenants/<str:tenant>/key/resume", views.ResumeKey.as_view(), name="resume"),
+    path("tenants/<str:tenant>/key/drop-caches", views.DropCaches.as_view(), name="drop-caches"),
+    path("tenants/<str:tenant>/data-keys", datakeys.DataKeys.as_view(), name="data-keys"),
+    path("tenants/<str:tenant>/data-keys/decrypt", datakeys.Decrypt.as_view(), name="decrypt"),
+    path("tenants/<str:tenant>/data-keys/rewrap", datakeys.Rewrap.as_view(), name="rewrap"),
+    path("key-states", views.KeyStates.as_view(), name="key-states"),
+]

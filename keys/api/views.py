@@ -1,0 +1,198 @@
+"""Addresses of the keys app: documents, registration, tests, the key in service."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpResponse
+from django.utils.dateparse import parse_datetime
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.reverse import reverse
+
+from byokportal import pages
+from byokportal.errors import InvalidInput, NotFound
+from keys import services
+from keys.api import serializers as shapes
+from keys.models import EncryptionTest, KeyRegistration, RegistrationMove
+from tenants import access, endpoints
+
+STATES = 500
+
+
+class Document(endpoints.TenantView):
+    """One document of the guide, filled in; the raw text to paste."""
+
+    problems = ("arns_missing", "document_unknown")
+
+    @extend_schema(operation_id="get_document", responses={(200, "text/plain"): OpenApiTypes.STR})
+    def get(self, request: Request, tenant: str, name: str) -> HttpResponse:
+        text = services.document(self.mine(request, tenant), name)
+        return HttpResponse(text, content_type="text/plain; charset=utf-8")
+
+
+class PolicyChecks(endpoints.TenantView):
+    """A reading of a policy that the tenant pasted; nothing of it is kept."""
+
+    problems = ("invalid_input",)
+
+    @extend_schema(operation_id="check_policy", request=shapes.PolicyIn, responses=shapes.ReadingOut)
+    def post(self, request: Request, tenant: str) -> Response:
+        mine = self.mine(request, tenant)
+        given = self.given(request, shapes.PolicyIn)
+        return Response(shapes.ReadingOut(services.check_policy(mine, kind=given["kind"], text=given["policy"])).data)
+
+
+class Registration(endpoints.TenantView):
+    """The CMK ARN and the Role ARN: a draft until they are shared."""
+
+    problems = ("invalid_input", "arn_refused", "secret_pasted", "registration_busy", "not_allowed", "no_registration")
+
+    @extend_schema(operation_id="get_registration", responses=shapes.RegistrationOut)
+    def get(self, request: Request, tenant: str) -> Response:
+        registration = services.shown_registration(self.mine(request, tenant))
+        if registration is None:
+            raise NotFound
+        return Response(shapes.RegistrationOut(registration).data)
+
+    @extend_schema(operation_id="save_registration", request=shapes.RegistrationIn, responses=shapes.RegistrationOut)
+    def put(self, request: Request, tenant: str) -> Response:
+        mine = self.mine(request, tenant)
+        registration = services.save_draft(mine, **self.given(request, shapes.RegistrationIn), actor=self.caller(request).actor)
+        return Response(shapes.RegistrationOut(registration).data)
+
+
+class Submit(endpoints.TenantView):
+    """Share both ARNs with Kore.ai (step 6)."""
+
+    problems = ("no_registration", "arns_missing", "role_arn_taken", "registration_busy", "service_role_full", "not_allowed")
+
+    @extend_schema(
+        operation_id="submit_registration", parameters=[endpoints.IDEMPOTENCY_KEY], request=None, responses={202: shapes.RegistrationOut}
+    )
+    def post(self, request: Request, tenant: str) -> Response:
+        mine = self.mine(request, tenant)
+        self.given(request, shapes.Empty)
+
+        def do() -> Any:
+            return shapes.RegistrationOut(services.submit_registration(mine, actor=self.caller(request).actor)).data
+
+        return self.once(request, mine, 202, do, location=lambda _: reverse("api:registration", args=[mine.pk]))
+
+
+class Tests(endpoints.TenantView):
+    """The encryption test: ask for one, and the runs so far."""
+
+    problems = ("no_registration", "registration_busy", "not_allowed", "invalid_input")
+
+    @extend_schema(operation_id="start_test", parameters=[endpoints.IDEMPOTENCY_KEY], request=shapes.TestIn, responses={202: shapes.TestStarted})
+    def post(self, request: Request, tenant: str) -> Response:
+        mine = self.mine(request, tenant)
+        given = self.given(request, shapes.TestIn)
+
+        def do() -> Any:
+            return shapes.TestStarted(services.start_test(mine, actor=self.caller(request).actor, **given)).data
+
+        return self.once(request, mine, 202, do, location=lambda kept: reverse("api:test", args=[mine.pk, kept["id"]]))
+
+    @extend_schema(operation_id="list_tests", parameters=[endpoints.CURSOR], responses=shapes.TestsOut)
+    def get(self, request: Request, tenant: str) -> Response:
+        mine = self.mine(request, tenant)
+        rows = EncryptionTest.objects.of(mine).prefetch_related("checks")
+        return Response(shapes.TestsOut(pages.numbered(rows, request.query_params.get("cursor", ""))).data)
+
+
+class Test(endpoints.TenantView):
+    """One run, check by check."""
+
+    @extend_schema(operation_id="get_test", responses=shapes.TestOut)
+    def get(self, request: Request, tenant: str, test: str) -> Response:
+        mine = self.mine(request, tenant)
+        found = EncryptionTest.objects.of(mine).filter(pk=endpoints.as_uuid(test)).prefetch_related("checks").first()
+        if found is None:
+            raise NotFound
+        return Response(shapes.TestOut(found).data)
+
+
+class Key(endpoints.TenantView):
+    """The key in service."""
+
+    problems = ("not_allowed",)
+
+    @extend_schema(operation_id="get_key", responses=shapes.KeyOut)
+    def get(self, request: Request, tenant: str) -> Response:
+        mine = access.tenant_for(self.caller(request), tenant)
+        if self.caller(request).service_account is not None:
+            access.require_scope(self.caller(request), "key:read")
+        return Response(shapes.KeyOut(services.key_state(mine)).data)
+
+
+class KeyDeed(endpoints.TenantView):
+    """Suspend, resume or drop caches: one deed each, with a reason."""
+
+    deed: Any = None
+    problems = ("key_not_active", "registration_busy", "reason_missing", "not_allowed", "invalid_input")
+
+    @extend_schema(parameters=[endpoints.IDEMPOTENCY_KEY], request=shapes.ReasonIn, responses=shapes.KeyOut)
+    def post(self, request: Request, tenant: str) -> Response:
+        mine = self.mine(request, tenant)
+        reason = self.given(request, shapes.ReasonIn)["reason"]
+
+        def do() -> Any:
+            return shapes.KeyOut(type(self).deed(mine, reason=reason, actor=self.caller(request).actor)).data
+
+        return self.once(request, mine, 200, do)
+
+
+class SuspendKey(KeyDeed):
+    """Stop every use of the key; only a person undoes it."""
+
+    deed = services.suspend
+
+
+class ResumeKey(KeyDeed):
+    """Undo your own Suspend."""
+
+    deed = services.resume
+
+
+class DropCaches(KeyDeed):
+    """Tell every process of ours to forget its unwrapped keys now."""
+
+    deed = services.drop_caches
+
+
+class KeyStates(endpoints.TenantView):
+    """For services: what changed with the keys of their tenants, so that they can purge their own caches."""
+
+    problems = ("not_allowed", "invalid_input")
+
+    @extend_schema(
+        operation_id="list_key_states", parameters=[OpenApiParameter("since", str, description="the `next` of the answer before")],
+        responses=shapes.KeyStatesOut,
+    )  # fmt: skip
+    def get(self, request: Request) -> Response:
+        access.require_scope(self.caller(request), "key:read")
+        account = self.caller(request).service_account
+        moves = RegistrationMove.objects.filter(new_status__in=[*KeyRegistration.SERVING, "retiring", "retired"])
+        if account is not None and not account.has_all_tenants:
+            moves = moves.filter(tenant__in=account.tenants.all())
+        since = request.query_params.get("since", "")
+        if since:
+            moves = moves.filter(at__gte=_moment(since))
+        rows = list(moves.order_by("at", "id")[:STATES])
+        # The last instant is asked for again next time: commits land out of order, twice is better than never.
+        following = rows[-1].at.isoformat().replace("+00:00", "Z") if rows else since
+        return Response(shapes.KeyStatesOut({"items": rows, "next": following}).data)
+
+
+def _moment(text: str) -> Any:
+    try:
+        found = parse_datetime(text.replace(" ", "+")) if len(text) < 40 else None
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None:
+        raise InvalidInput(errors={"since": ["Use the `next` of an answer: a time like 2026-01-31T12:00:00Z."]})
+    return found

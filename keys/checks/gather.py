@@ -1,0 +1,179 @@
+"""Ask AWS: our own side, the trust policy, the account, the key, its use. One generator, ever fuller facts, nothing judged."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from django.utils import timezone
+
+from byokportal.errors import DomainError
+from keys import aws
+from keys.aws import faults, iam, sessions
+from keys.aws.kms import Context, KmsKey
+from keys.checks import causes
+from keys.checks.facts import Account, Answer, Facts, Key, Ours, Subject, Trust, Use
+from keys.configuration import packing
+from keys.models import ServiceRolePolicy
+from tenants.models import ServiceRole
+
+PURPOSE = "test"
+BUDGET = 30  # seconds a look may take; the task is ended after 45, and what was not asked is asked at the next look
+
+
+def gather(facts: Facts, service_role: ServiceRole) -> Iterator[Facts]:
+    """Yield the facts after each part; what comes after a part that makes it pointless is not asked.
+
+    The role's External ID is probed and its session is opened in this order by one principal: without, wrong, right. A refusal
+    of the first two then stands beside a call that worked a moment later.
+    """
+    subject, until = facts.subject, time.monotonic() + BUDGET
+    facts = replace(facts, ours=_ours(subject, service_role))
+    yield facts
+    if facts.ours is None or not facts.ours.works:
+        return
+    facts = replace(facts, trust=_trust(subject))
+    yield facts
+    # A role that lets anybody in is not used any further.
+    if facts.trust is None or not facts.trust.right.ok or facts.trust.without.allowed or facts.trust.wrong.allowed:
+        return
+    facts = replace(facts, account=_account(subject))
+    yield facts
+    if facts.account is None or not facts.account.answer.ok or time.monotonic() > until:
+        return
+    key = _open(subject)
+    facts = replace(facts, key=_key(key))
+    yield facts
+    if facts.key is None or not facts.key.is_fit or time.monotonic() > until:
+        return
+    yield replace(facts, use=_use(key, subject))
+
+
+def _ask(action: str, call: Callable[[], Any]) -> tuple[Answer, Any]:
+    """Make one call; what is expected to go wrong becomes part of the answer."""
+    at = timezone.now()
+    try:
+        value = call()
+    except DomainError as error:
+        request_id = str(error.params.get("aws_request_id", ""))
+        return Answer(str(error.params.get("action") or action), at, request_id, error, causes.read(faults.words_of(error))), None
+    return Answer(action, at, str(getattr(value, "request_id", ""))), value
+
+
+# --- our own side ----------------------------------------------------------------------------------------------
+
+
+def _ours(subject: Subject, service_role: ServiceRole) -> Ours:
+    def identify() -> sessions.Identity:
+        return sessions.identity(sessions.service_role(subject.service_role_arn, subject.region, fresh=True), subject.region)
+
+    answer, who = _ask("sts:GetCallerIdentity", identify)
+    if who is None:
+        return Ours(answer, "", "", None, None)
+    canary = None
+    if service_role.canary_role_arn:
+        canary = sessions.probe(
+            subject.service_role_arn,
+            service_role.canary_role_arn,
+            service_role.canary_external_id,
+            region=subject.region,
+            session=sessions.session_name("canary", "ours"),
+        )
+    policy, names_role, has_drifted = _policy(subject, service_role)
+    # An assumed role's ARN leaves out the role's path: the rest is compared with the ARN that tenants were shown.
+    named = who.arn.split("/")[1:2] == [subject.service_role_arn.rpartition("/")[2]] and who.account == service_role.account_id
+    arn = subject.service_role_arn if named else who.arn
+    return Ours(answer, arn, who.user_id.split(":")[0], canary, policy, names_role, has_drifted)
+
+
+def _policy(subject: Subject, service_role: ServiceRole) -> tuple[Answer, bool, bool]:
+    """Read back the policy of ours that names the tenant's role: the answer, whether it does and is attached, whether it drifted."""
+    answer, attached = _ask("iam:ListAttachedRolePolicies", lambda: iam.attached(service_role.name))
+    if attached is None:
+        return answer, False, False
+    rows = ServiceRolePolicy.objects.filter(service_role=service_role).exclude(policy_arn="")
+    row = next((row for row in rows if subject.role_arn in row.role_arns), None)
+    if row is None or row.policy_arn not in attached:
+        return answer, False, False
+    answer, written = _ask("iam:GetPolicyVersion", lambda: iam.read_policy(row.policy_arn))
+    if written is None or not _names(written.document, subject.role_arn):
+        return answer, False, False
+    if packing.digest(written.document) == row.written_hash:
+        return answer, True, False
+    # Another tenant's ARN may be on its way into the same policy: its writer holds the lease until the row says what IAM says.
+    service_role.refresh_from_db(fields=["lease_until"])
+    if service_role.lease_until is not None and service_role.lease_until > timezone.now():
+        return answer, True, False
+    row.refresh_from_db()
+    return answer, True, packing.digest(written.document) != row.written_hash
+
+
+def _names(document: dict[str, Any], role_arn: str) -> bool:
+    statements = [s for s in document.get("Statement", []) if s.get("Effect") == "Allow"]
+    return any(role_arn == s.get("Resource") or role_arn in list(s.get("Resource", [])) for s in statements)
+
+
+# --- the tenant's role --------------------------------------------------------------------------------------------
+
+
+def _trust(subject: Subject) -> Trust:
+    session = sessions.session_name(PURPOSE, subject.tenant)
+    wrong = "byok-" + secrets.token_urlsafe(32)  # nobody's: a new one each time, of the form of a real one
+
+    def probe(external_id: str | None) -> sessions.AssumeOutcome:
+        return sessions.probe(subject.service_role_arn, subject.role_arn, external_id, region=subject.region, session=session)
+
+    without, other = probe(None), probe(wrong)
+    right, _ = _ask("sts:AssumeRole", lambda: _credentials(subject, fresh=True))
+    return Trust(without, other, right)
+
+
+def _credentials(subject: Subject, *, fresh: bool = False) -> sessions.Credentials:
+    return sessions.tenant_role(
+        subject.service_role_arn, subject.role_arn, subject.external_id, [subject.key_arn], tenant=subject.tenant, purpose=PURPOSE, fresh=fresh
+    )
+
+
+def _account(subject: Subject) -> Account:
+    answer, who = _ask("sts:GetCallerIdentity", lambda: sessions.identity(_credentials(subject), subject.region))
+    return Account(answer, who.arn, who.account) if who else Account(answer)
+
+
+# --- the key ----------------------------------------------------------------------------------------------------------
+
+
+def _open(subject: Subject) -> KmsKey:
+    """Return the key through the session that was opened a moment ago."""
+    return aws.open_key(
+        subject.service_role_arn, subject.role_arn, subject.key_arn, subject.external_id, tenant=subject.tenant, purpose=PURPOSE
+    )
+
+
+def _key(key: KmsKey) -> Key:
+    answer, found = _ask("kms:DescribeKey", key.describe)
+    return Key(answer, found)
+
+
+def _use(key: KmsKey, subject: Subject) -> Use:
+    context: Context = {"tenant": subject.tenant, "purpose": PURPOSE}
+    # A pair more, not another value: a key policy with a condition on our pairs still lets the call come as far as the ciphertext.
+    other: Context = {**context, "other": secrets.token_hex(8)}
+    plaintext = secrets.token_bytes(32)
+    generate, made = _ask("kms:GenerateDataKey", lambda: key.generate(context))
+    generate_wrapped, _ = _ask("kms:GenerateDataKeyWithoutPlaintext", lambda: key.generate_wrapped(context))
+    encrypt, wrapped = _ask("kms:Encrypt", lambda: key.encrypt(plaintext, context))
+    use = Use(generate, generate_wrapped, encrypt)
+    if wrapped is not None:
+        blob = wrapped.ciphertext
+    elif made is not None:
+        blob, plaintext = made.ciphertext, made.plaintext
+    else:
+        return use
+    decrypt, opened = _ask("kms:Decrypt", lambda: key.decrypt(blob, context))
+    re_encrypt, _ = _ask("kms:ReEncrypt", lambda: key.re_encrypt(blob, context, other))
+    wrong_context, _ = _ask("kms:Decrypt", lambda: key.decrypt(blob, other)) if decrypt.ok else (None, None)
+    same = opened is not None and secrets.compare_digest(opened.plaintext, plaintext)
+    return replace(use, decrypt=decrypt, opened_the_same=same, re_encrypt=re_encrypt, wrong_context=wrong_context)

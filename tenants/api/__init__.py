@@ -1,0 +1,1 @@
+"""The tenants app's part of the API."""

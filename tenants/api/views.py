@@ -1,0 +1,120 @@
+"""Addresses of the tenants app: tokens, set-up, onboarding, the log."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Iterator
+
+from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.views.decorators.csrf import csrf_exempt
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from byokportal import pages
+from tenants import access, onboarding, tokens
+from tenants.api.serializers import EventOut, EventsOut, OnboardingOut, SetupOut
+from tenants.models import AuditEvent, Tenant
+
+CURSOR = OpenApiParameter("cursor", str, description="the `next` of the page before")
+
+
+class Setup(APIView):
+    """What the tenant puts into its AWS account; it never changes."""
+
+    @extend_schema(operation_id="get_setup", responses=SetupOut)
+    def get(self, request: Request, tenant: str) -> Response:
+        mine = _of_member(request, tenant)
+        role = mine.service_role
+        return Response(
+            {"tenant": str(mine.pk), "service_role_arn": role.arn, "aws_account_id": role.account_id, "external_id": mine.external_id}
+        )
+
+
+class Onboarding(APIView):
+    """The six steps: where each stands, since when, whose turn it is, what comes next."""
+
+    @extend_schema(operation_id="get_onboarding", responses=OnboardingOut)
+    def get(self, request: Request, tenant: str) -> Response:
+        return Response(OnboardingOut({"steps": onboarding.overview(_of_member(request, tenant))}).data)
+
+
+class Events(APIView):
+    """The log, newest first."""
+
+    @extend_schema(operation_id="list_events", parameters=[CURSOR], responses=EventsOut)
+    def get(self, request: Request, tenant: str) -> Response:
+        mine = _of_member(request, tenant)
+        return Response(EventsOut(pages.page(AuditEvent.objects.of(mine), request.query_params.get("cursor", ""))).data)
+
+
+class EventsExport(APIView):
+    """The whole log as JSON lines, oldest first: the canonical payload of each event."""
+
+    @extend_schema(operation_id="export_events", responses={(200, "application/x-ndjson"): OpenApiTypes.STR})
+    def get(self, request: Request, tenant: str) -> StreamingHttpResponse:
+        mine = _of_member(request, tenant)
+
+        def lines() -> Iterator[str]:
+            for event in AuditEvent.objects.of(mine).order_by("pk").iterator(chunk_size=500):
+                yield json.dumps({**EventOut(event).data, "payload": event.payload, "seal": event.seal}) + "\n"
+
+        headers = {"Content-Disposition": f'attachment; filename="events-{mine.pk}.jsonl"'}
+        return StreamingHttpResponse(lines(), content_type="application/x-ndjson", headers=headers)
+
+
+def _of_member(request: Request, tenant: str) -> Tenant:
+    mine = access.tenant_for(request.user, tenant)  # type: ignore[arg-type]
+    access.require_member(request.user)  # type: ignore[arg-type]
+    return mine
+
+
+# --- OAuth 2.0 client credentials (RFC 6749, section 4.4) -----------------------------------------------
+
+
+@csrf_exempt
+def oauth_token(request: HttpRequest) -> HttpResponse:
+    """Exchange client credentials for a bearer token; the one address with a form body and RFC 6749 errors."""
+    if request.method != "POST":
+        return _refused("invalid_request", "Send a POST.", status=405)
+    if request.content_type != "application/x-www-form-urlencoded":
+        return _refused("invalid_request", "The body has to be application/x-www-form-urlencoded.")
+    try:
+        form = request.POST
+        names = [name for name in form if len(form.getlist(name)) > 1]
+    except Exception:  # noqa: BLE001  Django raises several kinds for a broken form; each is the caller's
+        return _refused("invalid_request", "The form could not be read.")
+    if names:
+        return _refused("invalid_request", "A parameter stands twice.")
+    if form.get("grant_type") != "client_credentials":
+        return _refused("unsupported_grant_type", "The grant type here is client_credentials.")
+    client_id, secret = _credentials(request)
+    account = tokens.client(client_id, secret)
+    if account is None:
+        return _refused("invalid_client", "The client id or secret is wrong.", status=401)
+    wanted = form.get("scope", "").split() or account.scopes
+    if not set(wanted) <= set(account.scopes):
+        return _refused("invalid_scope", "The client does not have every scope it asked for.")
+    _, raw = tokens.issue(account, scopes=sorted(set(wanted)))
+    answer = {"access_token": raw, "token_type": "Bearer", "expires_in": tokens.LIFETIME, "scope": " ".join(sorted(set(wanted)))}
+    return JsonResponse(answer, headers={"Cache-Control": "no-store", "Pragma": "no-cache"})
+
+
+def _credentials(request: HttpRequest) -> tuple[str, str]:
+    header = request.headers.get("Authorization", "")
+    if header[:6].lower() == "basic ":
+        try:
+            client_id, _, secret = base64.b64decode(header[6:], validate=True).decode("ascii").partition(":")
+        except (binascii.Error, ValueError):
+            return "", ""
+        return client_id, secret
+    return request.POST.get("client_id", ""), request.POST.get("client_secret", "")
+
+
+def _refused(code: str, description: str, *, status: int = 400) -> JsonResponse:
+    headers = {"Cache-Control": "no-store"} | ({"WWW-Authenticate": "Basic"} if status == 401 else {})
+    return JsonResponse({"error": code, "error_description": description}, status=status, headers=headers)

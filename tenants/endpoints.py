@@ -1,0 +1,68 @@
+"""What every address below a tenant has in common: whose it is, a checked body, one effect for each Idempotency-Key."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from drf_spectacular.utils import OpenApiParameter
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import Serializer
+from rest_framework.views import APIView
+
+from byokportal.errors import NotFound
+from tenants import access, idempotency
+from tenants.authentication import Caller
+from tenants.models import Tenant
+
+IDEMPOTENCY_KEY = OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER, description="one effect for each key, for 24 hours")
+CURSOR = OpenApiParameter("cursor", str, description="the `next` of the page before")
+
+
+def as_uuid(text: str) -> uuid.UUID:
+    """Return the UUID in an address.
+
+    Raises:
+        NotFound: it is none.
+    """
+    try:
+        return uuid.UUID(text)
+    except ValueError:
+        raise NotFound from None
+
+
+class TenantView(APIView):
+    """An address below a tenant that members use."""
+
+    def mine(self, request: Request, tenant: str) -> Tenant:
+        """Return the tenant of the address; not yours is not there."""
+        mine = access.tenant_for(self.caller(request), tenant)
+        access.require_member(self.caller(request))
+        return mine
+
+    def caller(self, request: Request) -> Caller:
+        assert isinstance(request.user, Caller)
+        return request.user
+
+    def given(self, request: Request, shape: type[Serializer[Any]]) -> dict[str, Any]:
+        """Return the validated body; a deed that takes nothing may come without one."""
+        data = request.data if request._request.body else {}
+        serializer = shape(data=data)
+        serializer.is_valid(raise_exception=True)
+        return dict(serializer.validated_data)
+
+    def once(self, request: Request, tenant: Tenant, status: int, do: Callable[[], Any], *, location: Callable[[Any], str] | None = None) -> Response:
+        """Do a deed once for each Idempotency-Key; what it answers holds no secret and is kept."""
+        answer = idempotency.once(
+            lambda: idempotency.Answer(status, do()),
+            key=request.headers.get("Idempotency-Key"),
+            caller=self.caller(request).name,
+            tenant=tenant,
+            method=request.method or "",
+            path=request.path,
+            body=request._request.body,
+        )
+        headers = {"Location": location(answer.kept)} if location else None
+        return Response(answer.kept, status=answer.status, headers=headers)
