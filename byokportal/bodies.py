@@ -57,7 +57,9 @@ class JsonOnly(BaseContentNegotiation):
     def select_parser(self, request: Request, parsers: list[BaseParser]) -> BaseParser:
         return parsers[0]
 
-    def select_renderer(self, request: Request, renderers: list[BaseRenderer], format_suffix: str | None = None) -> tuple[BaseRenderer, str]:
+    def select_renderer(
+        self, request: Request, renderers: list[BaseRenderer], format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
         return renderers[0], "application/json"
 
 
@@ -89,7 +91,9 @@ def read_object(body: bytes) -> dict[str, Any]:
         raise MalformedBody(why="it begins with a byte order mark")
     _check_depth(text)
     try:
-        found = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite, parse_int=_small)
+        found = json.loads(
+            text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite, parse_int=_small
+        )
     except json.JSONDecodeError as error:
         raise MalformedBody(why=f"line {error.lineno}, column {error.colno}: {error.msg}") from None
     if not isinstance(found, dict):

@@ -12,11 +12,27 @@ from django.core.checks import CheckMessage, Error, Tags, Warning, register
 def production_is_not_embedded(app_configs: Any, **_: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     if settings.EMBEDDED:
-        found.append(Error("EMBEDDED is on: cookies would travel over http.", hint="Unset EMBEDDED in production.", id="byok.E001"))
+        found.append(
+            Error(
+                "EMBEDDED is on: cookies would travel over http.", hint="Unset EMBEDDED in production.", id="byok.E001"
+            )
+        )
     if not settings.MFA_REQUIRED:
-        found.append(Warning("MFA_REQUIRED is off.", hint="People who hold customers' kill switches need a second factor.", id="byok.W001"))
+        found.append(
+            Warning(
+                "MFA_REQUIRED is off.",
+                hint="People who hold customers' kill switches need a second factor.",
+                id="byok.W001",
+            )
+        )
     if settings.BASE_URL.startswith("http://"):
-        found.append(Warning("BASE_URL is http.", hint="Set BASE_URL to the https address people use; it stands in mails.", id="byok.W002"))
+        found.append(
+            Warning(
+                "BASE_URL is http.",
+                hint="Set BASE_URL to the https address people use; it stands in mails.",
+                id="byok.W002",
+            )
+        )
     return found
 
 

@@ -48,7 +48,9 @@ def problem(error: DomainError, request_id: str) -> dict[str, Any]:
         "status": STATUS[error.kind],
         "detail": str(error),
         "code": error.code,
-        "params": {name: value if isinstance(value, int | list) else str(value) for name, value in error.params.items()},
+        "params": {
+            name: value if isinstance(value, int | list) else str(value) for name, value in error.params.items()
+        },
         "retryable": error.retryable,
         "whose_turn": error.turn.value,
         "since": error.since.isoformat() if error.since else None,
@@ -107,7 +109,7 @@ def _anticipated(exception: Exception, request: Any) -> DomainError | None:
         case exceptions.ParseError():
             return errors.MalformedBody(why="it could not be parsed")
         case OperationalError() | InterfaceError():
-            log.exception("the database does not answer")
+            log.error("the database does not answer", exc_info=exception)
             return errors.DatabaseUnavailable(retry_after=2)
     return None
 

@@ -53,7 +53,14 @@ class ContextExtension(OpenApiSerializerFieldExtension):  # type: ignore[no-unty
 class ProblemSchema(AutoSchema):
     """Adds to each operation the codes that its view names in `problems` and those that every address answers."""
 
-    always = ("malformed_body", "not_authenticated", "not_found", "body_too_large", "rate_limited", "database_unavailable")
+    always = (
+        "malformed_body",
+        "not_authenticated",
+        "not_found",
+        "body_too_large",
+        "rate_limited",
+        "database_unavailable",
+    )
 
     def _get_response_bodies(self, direction: str = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)

@@ -22,7 +22,9 @@ PORT = env.int("PORT", default=8000)
 BASE_URL = env.str("BASE_URL", default=f"http://localhost:{PORT}")
 SECRET_KEY = env.str("SECRET_KEY", default="")
 if not SECRET_KEY:
-    raise ImproperlyConfigured("SECRET_KEY is missing. `make run` makes one; in production set SECRET_KEY or SECRET_KEY_FILE.")
+    raise ImproperlyConfigured(
+        "SECRET_KEY is missing. `make run` makes one; in production set SECRET_KEY or SECRET_KEY_FILE."
+    )
 
 ROOT_URLCONF = "byokportal.urls"
 WSGI_APPLICATION = "byokportal.wsgi.application"
@@ -118,7 +120,9 @@ else:
     DATABASES["default"].setdefault("OPTIONS", {})["connect_timeout"] = 3
 
 REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "byok"}}
+CACHES = {
+    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "byok"}
+}
 
 # --- Celery: the row is the job, a message is only the doorbell ----------------------------------------
 
@@ -317,7 +321,9 @@ if AWS_MODE == "real" and "sqlite3" in DATABASES["default"]["ENGINE"]:
 if AWS_MODE == "real" and not (AWS_ACCOUNT_ID and CANARY_ACCOUNT_ID):
     raise ImproperlyConfigured("AWS_MODE=real needs AWS_ACCOUNT_ID and CANARY_ACCOUNT_ID, two accounts of ours.")
 if AWS_ACCOUNT_ID == CANARY_ACCOUNT_ID:
-    raise ImproperlyConfigured("CANARY_ACCOUNT_ID is another account than AWS_ACCOUNT_ID: our policies deny roles of our own account.")
+    raise ImproperlyConfigured(
+        "CANARY_ACCOUNT_ID is another account than AWS_ACCOUNT_ID: our policies deny roles of our own account."
+    )
 if SERVICE_SIDE_APPROVAL not in {"automatic", "support"}:
     raise ImproperlyConfigured("SERVICE_SIDE_APPROVAL is either 'automatic' or 'support'.")
 if not 0 <= DEFAULT_REVOCATION_LATENCY <= 900:

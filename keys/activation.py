@@ -51,14 +51,26 @@ def activate(registration: KeyRegistration, test: EncryptionTest) -> None:
         if KeyRegistration.objects.filter(role_claim=claim).exclude(pk=registration.pk).exists():
             raise errors.RoleArnTaken from error
         raise
-    audit.record("keys.registration.activated", tenant=registration.tenant, actor=SYSTEM, target=registration, key_arn=registration.key_arn)
+    audit.record(
+        "keys.registration.activated",
+        tenant=registration.tenant,
+        actor=SYSTEM,
+        target=registration,
+        key_arn=registration.key_arn,
+    )
     proven = {"test": str(test.pk)}
     advance = onboarding.advance
     advance(registration.tenant, 1, Step.DONE, actor=SYSTEM, evidence={"key_arn": registration.key_arn, **proven})
     advance(registration.tenant, 2, Step.DONE, actor=SYSTEM, evidence={"role_arn": registration.role_arn, **proven})
     advance(registration.tenant, 3, Step.DONE, actor=SYSTEM, evidence={"key_arn": registration.key_arn, **proven})
     onboarding.advance_if(registration.tenant, 4, {Step.NOT_STARTED}, Step.SKIPPED, actor=SYSTEM)
-    advance(registration.tenant, 5, Step.DONE, actor=SYSTEM, evidence={"service_role_arn": registration.tenant.service_role.arn, **proven})
+    advance(
+        registration.tenant,
+        5,
+        Step.DONE,
+        actor=SYSTEM,
+        evidence={"service_role_arn": registration.tenant.service_role.arn, **proven},
+    )
     advance(registration.tenant, 6, Step.DONE, actor=SYSTEM)
 
 

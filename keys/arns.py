@@ -14,7 +14,9 @@ from keys.errors import ArnRefused, SecretPasted
 MAX_LENGTH = 2048  # characters; what AWS takes for an ARN
 PARTITIONS = {"aws": "", "aws-us-gov": "us-gov-", "aws-cn": "cn-"}  # partition → how its Regions begin
 # The shape of a Region name ("eu-central-1", "us-gov-west-1", "il-central-1"); the name goes into a host name, so nothing else passes.
-REGION = re.compile(r"(?:af|ap|ca|cn|eu|il|me|mx|sa|us)(?:-gov|-iso[a-z]?)?-(?:central|north|south|east|west|northeast|northwest|southeast|southwest)-[1-9]")
+REGION = re.compile(
+    r"(?:af|ap|ca|cn|eu|il|me|mx|sa|us)(?:-gov|-iso[a-z]?)?-(?:central|north|south|east|west|northeast|northwest|southeast|southwest)-[1-9]"
+)
 ACCOUNT = re.compile(r"[0-9]{12}")
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 MULTI_REGION_ID = re.compile(r"mrk-[0-9a-f]{32}")
@@ -99,7 +101,10 @@ class RoleArn:
         example = "arn:aws:iam::111122223333:role/AIforWorkByokAccessRole"
         text = _clean(text, field=field)
         partition, region, account, resource = _parts(
-            text.replace(":sts::", ":iam::", 1) if ":assumed-role/" in text else text, field=field, service="iam", example=example
+            text.replace(":sts::", ":iam::", 1) if ":assumed-role/" in text else text,
+            field=field,
+            service="iam",
+            example=example,
         )
         if resource.startswith("assumed-role/"):
             _refuse(field, f"This is a session of a role (assumed-role). Give the role itself, like {example}.")
@@ -116,13 +121,21 @@ class RoleArn:
         path, _, name = resource[len("role") :].rpartition("/")
         path += "/"
         if path.startswith("/aws-service-role/"):
-            _refuse(field, "This is a service-linked role of AWS. Its trust policy cannot be edited; create a role of your own (step 2).")
+            _refuse(
+                field,
+                "This is a service-linked role of AWS. Its trust policy cannot be edited; create a role of your own (step 2).",
+            )
         if not ROLE_NAME.fullmatch(name):
             _refuse(field, "The role name has 1 to 64 characters, of letters, digits and + = , . @ _ - only.")
         if not ROLE_PATH.fullmatch(path) or len(path) > 512:
-            _refuse(field, "The path of the role may hold letters, digits and + = , . @ _ - only, between single slashes, 512 characters at most.")
+            _refuse(
+                field,
+                "The path of the role may hold letters, digits and + = , . @ _ - only, between single slashes, 512 characters at most.",
+            )
         if account == our_account:
-            _refuse(field, "This role is in Kore.ai's own account. Create the role in your AWS account and give its ARN.")
+            _refuse(
+                field, "This role is in Kore.ai's own account. Create the role in your AWS account and give its ARN."
+            )
         return cls(partition, account, path, name)
 
 
@@ -150,18 +163,32 @@ class KeyArn:
         text = _clean(text, field=field)
         partition, region, account, resource = _parts(text, field=field, service="kms", example=example)
         if not REGION.fullmatch(region) or not region.startswith(PARTITIONS[partition]):
-            _refuse(field, f"The Region in the ARN is none of AWS's partition {partition}. It has to look like {example}.")
+            _refuse(
+                field, f"The Region in the ARN is none of AWS's partition {partition}. It has to look like {example}."
+            )
         if partition == "aws" and region.startswith(("cn-", "us-gov-")):
-            _refuse(field, f"The Region {region} belongs to another partition than aws. Copy the ARN again from the key's page.")
+            _refuse(
+                field,
+                f"The Region {region} belongs to another partition than aws. Copy the ARN again from the key's page.",
+            )
         if resource.startswith("alias/"):
-            _refuse(field, "This is an alias. An alias can be pointed at another key at any time; give the ARN of the key itself (key/…).")
+            _refuse(
+                field,
+                "This is an alias. An alias can be pointed at another key at any time; give the ARN of the key itself (key/…).",
+            )
         if not resource.startswith("key/"):
             _refuse(field, f"This ARN does not name a KMS key. It has to look like {example}.")
         key_id = resource[len("key/") :]
         if key_id.startswith("mrk-") and not MULTI_REGION_ID.fullmatch(key_id):
-            _refuse(field, "The id of a multi-Region key is mrk- and 32 hexadecimal digits. Copy the ARN again from the key's page.")
+            _refuse(
+                field,
+                "The id of a multi-Region key is mrk- and 32 hexadecimal digits. Copy the ARN again from the key's page.",
+            )
         if not (UUID.fullmatch(key_id) or MULTI_REGION_ID.fullmatch(key_id)):
-            _refuse(field, "The key id is a UUID in small letters, or mrk- and 32 hexadecimal digits. Copy the ARN again from the key's page.")
+            _refuse(
+                field,
+                "The key id is a UUID in small letters, or mrk- and 32 hexadecimal digits. Copy the ARN again from the key's page.",
+            )
         if account == our_account:
             _refuse(field, "This key is in Kore.ai's own account. Give a key of your AWS account.")
         return cls(partition, region, account, key_id)

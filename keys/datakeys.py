@@ -71,9 +71,12 @@ def open_wrapped(
     """Open wrapped data keys; each item's own failure stands in its place."""
     _protector(tenant, new=False)
     results = [
-        opened if isinstance(opened, DomainError) else OpenedDataKey(opened[0], opened[1].until) for opened in _open_each(tenant, items)
+        opened if isinstance(opened, DomainError) else OpenedDataKey(opened[0], opened[1].until)
+        for opened in _open_each(tenant, items)
     ]
-    contexts = [context for (_, context), result in zip(items, results, strict=True) if isinstance(result, OpenedDataKey)]
+    contexts = [
+        context for (_, context), result in zip(items, results, strict=True) if isinstance(result, OpenedDataKey)
+    ]
     if contexts:
         _record(tenant, KeyUse.Operation.DECRYPT, contexts, caller=caller, request_id=request_id)
     return results
@@ -125,7 +128,12 @@ def _kms_key(tenant: Tenant, registration: KeyRegistration | None, key_arn: str)
     if registration is None:
         return aws.platform_key(key_arn)
     return aws.open_key(
-        tenant.service_role.arn, registration.role_arn, key_arn, tenant.external_id, tenant=str(tenant.pk), purpose="data-keys"
+        tenant.service_role.arn,
+        registration.role_arn,
+        key_arn,
+        tenant.external_id,
+        tenant=str(tenant.pk),
+        purpose="data-keys",
     )
 
 
@@ -135,22 +143,33 @@ def _encryption_context(tenant: Tenant, key_id: uuid.UUID) -> Context:
 
 def _current_branch_key(tenant: Tenant, registration: KeyRegistration | None) -> BranchKey:
     """Return the branch key that wraps new data keys; the first request after an activation makes it."""
-    current = BranchKey.objects.of(tenant).filter(is_current=True, registration=registration).select_related("registration").first()
+    current = (
+        BranchKey.objects.of(tenant)
+        .filter(is_current=True, registration=registration)
+        .select_related("registration")
+        .first()
+    )
     if current is not None:
         return current
     key_id = uuid.uuid4()
     key_arn = registration.key_arn if registration else settings.PLATFORM_KEY_ARN
     try:
-        wrapped = _kms_key(tenant, registration, key_arn).generate_wrapped(_encryption_context(tenant, key_id)).ciphertext
+        wrapped = (
+            _kms_key(tenant, registration, key_arn).generate_wrapped(_encryption_context(tenant, key_id)).ciphertext
+        )
     except DomainError as error:
         raise _seen(registration, error) from error
     try:
         with transaction.atomic():
-            BranchKey.objects.of(tenant).filter(is_current=True).exclude(registration=registration).update(is_current=False)
+            BranchKey.objects.of(tenant).filter(is_current=True).exclude(registration=registration).update(
+                is_current=False
+            )
             branch_key = BranchKey.objects.create(
                 id=key_id, tenant=tenant, registration=registration, key_arn=key_arn, wrapped=wrapped
             )
-            audit.record("keys.branch_key.created", tenant=tenant, actor=audit.SYSTEM, target=branch_key, key_arn=key_arn)
+            audit.record(
+                "keys.branch_key.created", tenant=tenant, actor=audit.SYSTEM, target=branch_key, key_arn=key_arn
+            )
             return branch_key
     except IntegrityError:  # another request was first: one current branch key a tenant
         return BranchKey.objects.of(tenant).get(is_current=True)
@@ -210,7 +229,12 @@ def _record(tenant: Tenant, operation: str, contexts: Sequence[Context], *, call
     try:
         with transaction.atomic(durable=True):
             KeyUse.objects.create(
-                tenant=tenant, operation=operation, count=len(contexts), caller=caller[:200], context_digest=digest, request_id=request_id[:64]
+                tenant=tenant,
+                operation=operation,
+                count=len(contexts),
+                caller=caller[:200],
+                context_digest=digest,
+                request_id=request_id[:64],
             )
     except DatabaseError as error:
         raise DatabaseUnavailable(retry_after=2) from error

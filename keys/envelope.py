@@ -86,7 +86,13 @@ def generate(branch_key: bytes, key_id: uuid.UUID, tenant: str, context: Mapping
 
 
 def wrap(
-    branch_key: bytes, key_id: uuid.UUID, tenant: str, context: Mapping[str, str], plaintext: bytes, *, salt: bytes | None = None
+    branch_key: bytes,
+    key_id: uuid.UUID,
+    tenant: str,
+    context: Mapping[str, str],
+    plaintext: bytes,
+    *,
+    salt: bytes | None = None,
 ) -> bytes:
     """Wrap a data key.
 

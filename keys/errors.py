@@ -70,7 +70,9 @@ class RoleNotAssumable(DomainError):
 class KeyAccessDenied(DomainError):
     kind, code = Kind.KEY_REFUSED, "kms_access_denied"
     title = "AWS refused access to the key"
-    detail = "AWS KMS answered {aws_code} for {action}. Check the key policy (step 3) and the permissions policy (step 2)."
+    detail = (
+        "AWS KMS answered {aws_code} for {action}. Check the key policy (step 3) and the permissions policy (step 2)."
+    )
     turn = Turn.TENANT
 
 
@@ -98,14 +100,18 @@ class KeyPendingDeletion(DomainError):
 class KeyPendingImport(DomainError):
     kind, code = Kind.KEY_REFUSED, "kms_key_pending_import"
     title = "The key has no key material"
-    detail = "The CMK is pending import: its key material was never imported, has expired or was deleted. Import it again."
+    detail = (
+        "The CMK is pending import: its key material was never imported, has expired or was deleted. Import it again."
+    )
     turn = Turn.TENANT
 
 
 class KeyUnusable(DomainError):
     kind, code = Kind.KEY_REFUSED, "kms_key_unusable"
     title = "The key cannot be used"
-    detail = "AWS KMS answered {aws_code} for {action}: the CMK is of another kind or in a state that does not allow it."
+    detail = (
+        "AWS KMS answered {aws_code} for {action}: the CMK is of another kind or in a state that does not allow it."
+    )
     turn = Turn.TENANT
 
 
@@ -141,7 +147,9 @@ class AwsUnreachable(DomainError):
 class OwnAccessBroken(DomainError):
     kind, code = Kind.UNAVAILABLE, "own_access_broken"
     title = "Our own access to AWS does not work"
-    detail = "AWS answered {aws_code} for {action}. This is on our side: Kore.ai is told and you need not change anything."
+    detail = (
+        "AWS answered {aws_code} for {action}. This is on our side: Kore.ai is told and you need not change anything."
+    )
     turn = Turn.KORE
     retryable = True
 
@@ -216,5 +224,14 @@ class DocumentUnknown(DomainError):
 # What a suspended registration answers with, by the code that it was suspended for.
 REFUSALS: dict[str, type[DomainError]] = {
     error.code: error
-    for error in (RoleNotAssumable, KeyAccessDenied, KeyNotFound, KeyDisabled, KeyPendingDeletion, KeyPendingImport, KeyUnusable, WrongKeyAnswered)
+    for error in (
+        RoleNotAssumable,
+        KeyAccessDenied,
+        KeyNotFound,
+        KeyDisabled,
+        KeyPendingDeletion,
+        KeyPendingImport,
+        KeyUnusable,
+        WrongKeyAnswered,
+    )
 }

@@ -90,7 +90,14 @@ def good(registration: KeyRegistration) -> None:
             return
         audit.record("keys.key.recovered", tenant=registration.tenant, actor=audit.SYSTEM, target=registration)
         for number in (1, 2, 3):
-            onboarding.advance_if(registration.tenant, number, {Step.FAILED}, Step.DONE, actor=audit.SYSTEM, reason="the key answers again")
+            onboarding.advance_if(
+                registration.tenant,
+                number,
+                {Step.FAILED},
+                Step.DONE,
+                actor=audit.SYSTEM,
+                reason="the key answers again",
+            )
 
 
 def denied(registration: KeyRegistration, error: DomainError) -> DomainError:
@@ -114,13 +121,33 @@ def denied(registration: KeyRegistration, error: DomainError) -> DomainError:
             except RegistrationBusy:
                 return error
             audit.record(
-                "keys.key.suspended", tenant=registration.tenant, actor=audit.SYSTEM, target=registration, suspended_by=AWS.label, reason=error.code
+                "keys.key.suspended",
+                tenant=registration.tenant,
+                actor=audit.SYSTEM,
+                target=registration,
+                suspended_by=AWS.label,
+                reason=error.code,
             )
-            evidence = {"code": error.code, **{name: error.params[name] for name in ("aws_code", "action", "aws_request_id") if name in error.params}}
+            evidence = {
+                "code": error.code,
+                **{
+                    name: error.params[name]
+                    for name in ("aws_code", "action", "aws_request_id")
+                    if name in error.params
+                },
+            }
             number = STEP_OF.get(type(error), 1)
-            onboarding.advance(registration.tenant, number, Step.FAILED, actor=audit.SYSTEM, reason=error.code, evidence=evidence)
-        elif registration.status == Status.SUSPENDED and registration.suspended_by == AWS and registration.reason != error.code:
-            KeyRegistration.objects.filter(pk=registration.pk, status=Status.SUSPENDED, suspended_by=AWS).update(reason=error.code)
+            onboarding.advance(
+                registration.tenant, number, Step.FAILED, actor=audit.SYSTEM, reason=error.code, evidence=evidence
+            )
+        elif (
+            registration.status == Status.SUSPENDED
+            and registration.suspended_by == AWS
+            and registration.reason != error.code
+        ):
+            KeyRegistration.objects.filter(pk=registration.pk, status=Status.SUSPENDED, suspended_by=AWS).update(
+                reason=error.code
+            )
     return error
 
 
@@ -138,22 +165,41 @@ def unreachable(registration: KeyRegistration, error: DomainError) -> None:
             return
         turn = error.turn if error.turn in {Turn.KORE, Turn.NOBODY} else Turn.KORE
         audit.record(
-            "keys.key.unreachable", tenant=registration.tenant, actor=audit.SYSTEM, target=registration, reason=error.code, whose_turn=turn.value
+            "keys.key.unreachable",
+            tenant=registration.tenant,
+            actor=audit.SYSTEM,
+            target=registration,
+            reason=error.code,
+            whose_turn=turn.value,
         )
 
 
 def _our_doing(service_role: ServiceRole) -> DomainError | None:
     """After an AssumeRole refusal ask the canary: our own error if it does not pass, or if many tenants are refused at once."""
     outcome = sessions.probe(
-        service_role.arn, service_role.canary_role_arn, service_role.canary_external_id, region="us-east-1", session="byok-canary"
+        service_role.arn,
+        service_role.canary_role_arn,
+        service_role.canary_external_id,
+        region="us-east-1",
+        session="byok-canary",
     )
     if outcome.allowed is not True:
-        return errors.OwnAccessBroken(retry_after=30, aws_code=outcome.aws_code, action="the canary's sts:AssumeRole", aws_request_id=outcome.request_id)
+        return errors.OwnAccessBroken(
+            retry_after=30,
+            aws_code=outcome.aws_code,
+            action="the canary's sts:AssumeRole",
+            aws_request_id=outcome.request_id,
+        )
     refused = RegistrationMove.objects.filter(
-        tenant__service_role=service_role, new_status=Status.SUSPENDED, reason=errors.RoleNotAssumable.code, at__gt=timezone.now() - WITHIN
+        tenant__service_role=service_role,
+        new_status=Status.SUSPENDED,
+        reason=errors.RoleNotAssumable.code,
+        at__gt=timezone.now() - WITHIN,
     )
     if refused.values("registration").distinct().count() >= MANY_DENIALS:
-        return errors.OwnAccessBroken(retry_after=60, aws_code="many tenants refused at once", action="sts:AssumeRole", aws_request_id="")
+        return errors.OwnAccessBroken(
+            retry_after=60, aws_code="many tenants refused at once", action="sts:AssumeRole", aws_request_id=""
+        )
     return None
 
 
@@ -161,7 +207,10 @@ def _next(registration: KeyRegistration, seconds: float, **facts: object) -> Non
     """Give the claim back and say when the next probe is: jittered, so that ten thousand do not come at once."""
     now = timezone.now()
     KeyRegistration.objects.filter(pk=registration.pk).update(
-        probe_claimed_at=None, last_probe_at=now, next_probe_at=now + timedelta(seconds=seconds * random.uniform(0.9, 1.1)), **facts
+        probe_claimed_at=None,
+        last_probe_at=now,
+        next_probe_at=now + timedelta(seconds=seconds * random.uniform(0.9, 1.1)),  # noqa: S311  jitter is no secret
+        **facts,
     )
     registration.refresh_from_db()
 

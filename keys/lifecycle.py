@@ -57,6 +57,8 @@ def move(registration: KeyRegistration, to: str, *, actor: Actor, reason: str = 
         tenant=tenant, registration=registration, old_status=old, new_status=to, reason=reason[:500], actor=actor.label,
         generation=tenant.key_generation, at=now,
     )  # fmt: skip
-    audit.record("keys.registration.moved", tenant=tenant, actor=actor, target=registration, old=old, new=to, reason=reason)
+    audit.record(
+        "keys.registration.moved", tenant=tenant, actor=actor, target=registration, old=old, new=to, reason=reason
+    )
     for name, value in facts.items():
         setattr(registration, name, value)

@@ -12,7 +12,6 @@ from django.utils import timezone
 
 from tenants.models import ServiceRole, Tenant
 
-
 CLAIM_LASTS = timedelta(seconds=90)  # longer than any task may run (its hard time limit is 60 s): older means lost
 
 
@@ -71,8 +70,9 @@ class KeyRegistration(models.Model):
     reason = models.CharField(max_length=200, blank=True)  # an error or check code, "" while all is well
     suspended_by = models.CharField(max_length=8, choices=SuspendedBy, blank=True)
     moved_at = models.DateTimeField(default=timezone.now)  # "since"
-    changed_at = models.DateTimeField(default=timezone.now)  # last change on the tenant's or our side: IAM needs time after it
-    role_claim = models.CharField(max_length=200, null=True, unique=True)  # "account/lower-cased role name", from the first passed test on
+    changed_at = models.DateTimeField(default=timezone.now)  # on the tenant's or our side: IAM needs time after it
+    # "account/lower-cased role name", from the first passed test on; unique where it is set, so "" will not do.
+    role_claim = models.CharField(max_length=200, null=True, unique=True)  # noqa: DJ001
     replaces = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="replaced_by")
     submitted_at = models.DateTimeField(null=True)
     activated_at = models.DateTimeField(null=True)
@@ -90,7 +90,9 @@ class KeyRegistration(models.Model):
         ordering: ClassVar = ["-created_at"]
         constraints: ClassVar = [
             models.UniqueConstraint(
-                fields=["tenant"], condition=Q(status__in=("active", "unreachable", "suspended")), name="keys_one_serving_registration_per_tenant"
+                fields=["tenant"],
+                condition=Q(status__in=("active", "unreachable", "suspended")),
+                name="keys_one_serving_registration_per_tenant",
             ),
             models.UniqueConstraint(
                 fields=["tenant"],
@@ -98,12 +100,16 @@ class KeyRegistration(models.Model):
                 name="keys_one_registration_in_preparation_per_tenant",
             ),
             models.CheckConstraint(
-                condition=~Q(status__in=("active", "unreachable", "suspended", "retiring")) | Q(activated_at__isnull=False, role_claim__isnull=False),
+                condition=~Q(status__in=("active", "unreachable", "suspended", "retiring"))
+                | Q(activated_at__isnull=False, role_claim__isnull=False),
                 name="keys_serving_means_proven_and_claimed",
             ),
-            models.CheckConstraint(condition=Q(status="suspended") ^ Q(suspended_by=""), name="keys_suspended_says_by_whom"),
             models.CheckConstraint(
-                condition=Q(status__in=("draft", "retired")) | (~Q(key_arn="") & ~Q(role_arn="")), name="keys_shared_means_both_arns"
+                condition=Q(status="suspended") ^ Q(suspended_by=""), name="keys_suspended_says_by_whom"
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=("draft", "retired")) | (~Q(key_arn="") & ~Q(role_arn="")),
+                name="keys_shared_means_both_arns",
             ),
         ]
         indexes: ClassVar = [models.Index(fields=["next_probe_at"], name="keys_registration_next_probe")]
@@ -130,8 +136,6 @@ class RegistrationMove(models.Model):
 
     def __str__(self) -> str:
         return f"{self.old_status} → {self.new_status}"
-
-
 
 
 class JobQuerySet(models.QuerySet[Any]):
@@ -258,14 +262,18 @@ class EncryptionTest(Job):
     verdict = models.CharField(max_length=8, choices=Verdict, blank=True)
     requested_by = models.CharField(max_length=200)
     keep_until = models.DateTimeField(null=True)  # "keep testing until …": a tenant that waits for its change window
-    refused_at = models.DateTimeField(null=True)  # when the External ID probes were first refused; the second look comes a gap later
+    refused_at = models.DateTimeField(
+        null=True
+    )  # when the External ID probes were first refused; the second look comes a gap later
     started_at = models.DateTimeField(null=True)
     objects = EncryptionTestQuerySet.as_manager()
 
     class Meta:
         ordering: ClassVar = ["-created_at"]
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["registration"], condition=Q(finished_at=None), name="keys_one_open_test_per_registration"),
+            models.UniqueConstraint(
+                fields=["registration"], condition=Q(finished_at=None), name="keys_one_open_test_per_registration"
+            ),
         ]
         indexes: ClassVar = [models.Index(fields=["due_at"], name="keys_test_due")]
 
@@ -307,7 +315,9 @@ class BranchKey(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="branch_keys")
-    registration = models.ForeignKey(KeyRegistration, null=True, on_delete=models.PROTECT, related_name="branch_keys")  # null: platform key
+    registration = models.ForeignKey(
+        KeyRegistration, null=True, on_delete=models.PROTECT, related_name="branch_keys"
+    )  # null: platform key
     key_arn = models.CharField(max_length=2048)  # the CMK that wraps it
     wrapped = models.BinaryField()
     is_current = models.BooleanField(default=True)  # wraps new data keys
@@ -317,7 +327,9 @@ class BranchKey(models.Model):
     class Meta:
         ordering: ClassVar = ["-created_at"]
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["tenant"], condition=Q(is_current=True), name="keys_one_current_branch_key_per_tenant"),
+            models.UniqueConstraint(
+                fields=["tenant"], condition=Q(is_current=True), name="keys_one_current_branch_key_per_tenant"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -50,7 +50,9 @@ class KeyState:
 
 
 @transaction.atomic
-def save_draft(tenant: Tenant, *, key_arn: str | None = None, role_arn: str | None = None, actor: Actor) -> KeyRegistration:
+def save_draft(
+    tenant: Tenant, *, key_arn: str | None = None, role_arn: str | None = None, actor: Actor
+) -> KeyRegistration:
     """Keep the ARNs that the tenant gives, each checked at once; a rejected registration becomes a draft again.
 
     Args:
@@ -90,7 +92,9 @@ def save_draft(tenant: Tenant, *, key_arn: str | None = None, role_arn: str | No
 
 def _request_removal(registration: KeyRegistration, *, keep: str) -> None:
     """Ask for the removal from our policy of a role that this registration named before and names no more."""
-    written = registration.configurations.filter(action=Configuration.Action.ADD).exclude(status=Configuration.Status.CANCELLED)
+    written = registration.configurations.filter(action=Configuration.Action.ADD).exclude(
+        status=Configuration.Status.CANCELLED
+    )
     if registration.role_arn in {"", keep} or not written.filter(role_arn=registration.role_arn).exists():
         return
     configuration = RoleConfiguration.objects.create(
@@ -101,14 +105,18 @@ def _request_removal(registration: KeyRegistration, *, keep: str) -> None:
         role_arn=registration.role_arn,
         status=Configuration.Status.QUEUED,
     )
-    transaction.on_commit(partial(tasks.configure_service_role.delay, configuration_id=str(configuration.pk)), robust=True)
+    transaction.on_commit(
+        partial(tasks.configure_service_role.delay, configuration_id=str(configuration.pk)), robust=True
+    )
 
 
 def _advance_draft(tenant: Tenant, registration: KeyRegistration, given: dict[str, str], *, actor: Actor) -> None:
     """Move the tracker as far as a draft goes; a replacement does not undo the steps of the key that serves."""
     if registration.replaces_id is not None:
         return
-    waiting = partial(onboarding.advance_if, tenant, statuses={Step.NOT_STARTED}, status=Step.WAITING_FOR_TENANT, actor=actor)
+    waiting = partial(
+        onboarding.advance_if, tenant, statuses={Step.NOT_STARTED}, status=Step.WAITING_FOR_TENANT, actor=actor
+    )
     if "key_arn" in given:
         onboarding.advance(tenant, 1, Step.DONE, actor=actor, evidence={"key_arn": given["key_arn"]})
         waiting(number=2)
@@ -158,7 +166,13 @@ def submit_registration(tenant: Tenant, *, actor: Actor) -> KeyRegistration:
     )
     audit.record("keys.configuration.requested", tenant=tenant, actor=actor, target=configuration)
     if registration.replaces_id is None:
-        onboarding.advance(tenant, 6, Step.DONE, actor=actor, evidence={"key_arn": registration.key_arn, "role_arn": registration.role_arn})
+        onboarding.advance(
+            tenant,
+            6,
+            Step.DONE,
+            actor=actor,
+            evidence={"key_arn": registration.key_arn, "role_arn": registration.role_arn},
+        )
         onboarding.advance(tenant, 3, Step.IN_PROGRESS, actor=actor)
         onboarding.advance(tenant, 5, Step.IN_PROGRESS if approved else Step.WAITING_FOR_KORE, actor=actor)
     if approved:
@@ -168,7 +182,9 @@ def submit_registration(tenant: Tenant, *, actor: Actor) -> KeyRegistration:
 
 def _start_configuration(registration: KeyRegistration, configuration: RoleConfiguration, *, actor: Actor) -> None:
     lifecycle.move(registration, Status.CONFIGURING, actor=actor)
-    transaction.on_commit(partial(tasks.configure_service_role.delay, configuration_id=str(configuration.pk)), robust=True)
+    transaction.on_commit(
+        partial(tasks.configure_service_role.delay, configuration_id=str(configuration.pk)), robust=True
+    )
 
 
 @transaction.atomic
@@ -184,9 +200,13 @@ def approve_configuration(configuration: RoleConfiguration, *, reason: str, acto
     waiting = RoleConfiguration.objects.filter(
         pk=configuration.pk, status__in=[Configuration.Status.WAITING_FOR_APPROVAL, Configuration.Status.FAILED]
     )
-    if not waiting.update(status=Configuration.Status.QUEUED, due_at=now, claimed_at=None, finished_at=None, approved_by=actor.label[:200]):
+    if not waiting.update(
+        status=Configuration.Status.QUEUED, due_at=now, claimed_at=None, finished_at=None, approved_by=actor.label[:200]
+    ):
         raise errors.RegistrationBusy(status=configuration.get_status_display().lower(), wanted="approved")
-    audit.record("keys.configuration.approved", tenant=configuration.tenant, actor=actor, target=configuration, reason=reason)
+    audit.record(
+        "keys.configuration.approved", tenant=configuration.tenant, actor=actor, target=configuration, reason=reason
+    )
     onboarding.advance(configuration.tenant, 5, Step.IN_PROGRESS, actor=actor, reason=reason)
     if configuration.registration.status == Status.SUBMITTED:
         _start_configuration(configuration.registration, configuration, actor=actor)
@@ -234,7 +254,9 @@ def start_test(tenant: Tenant, *, actor: Actor, reason: str = "", keep_until: da
         lifecycle.move(registration, Status.TESTING, actor=actor, reason="tested again", changed_at=now)
         if registration.replaces_id is None:
             onboarding.advance(tenant, 5, Step.IN_PROGRESS, actor=actor)
-    test = EncryptionTest.objects.create(tenant=tenant, registration=registration, requested_by=actor.label[:200], due_at=now, keep_until=keep_until)
+    test = EncryptionTest.objects.create(
+        tenant=tenant, registration=registration, requested_by=actor.label[:200], due_at=now, keep_until=keep_until
+    )
     audit.record("keys.test.requested", tenant=tenant, actor=actor, target=test, reason=reason)
     transaction.on_commit(partial(tasks.run_test.delay, test_id=str(test.pk)), robust=True)
     return test
@@ -250,7 +272,11 @@ def document(tenant: Tenant, name: str) -> str:
     if name not in documents.NAMES:
         raise errors.DocumentUnknown(names=", ".join(documents.NAMES))
     registration = shown_registration(tenant)
-    arns = {"key_arn": registration.key_arn, "role_arn": registration.role_arn} if registration else {"key_arn": "", "role_arn": ""}
+    arns = (
+        {"key_arn": registration.key_arn, "role_arn": registration.role_arn}
+        if registration
+        else {"key_arn": "", "role_arn": ""}
+    )
     missing = [arn for arn in documents.NAMES[name] if not arns[arn]]
     if missing:
         raise errors.ArnsMissing(names=" and ".join(missing), missing=missing)
@@ -282,7 +308,9 @@ def key_state(tenant: Tenant) -> KeyState:
     serving = registration is not None and registration.status in KeyRegistration.SERVING
     protected_by = "tenant" if serving else "platform" if settings.PLATFORM_KEY_ARN else "nobody"
     if registration is None:
-        return KeyState("none", "No key yet", None, "", Turn.TENANT.value, "", None, protected_by, tenant.key_generation, "", "")
+        return KeyState(
+            "none", "No key yet", None, "", Turn.TENANT.value, "", None, protected_by, tenant.key_generation, "", ""
+        )
     return KeyState(
         status=registration.status,
         label=registration.get_status_display(),
@@ -303,7 +331,9 @@ def _whose_turn(registration: KeyRegistration) -> str:
         case Status.DRAFT | Status.REJECTED:
             return Turn.TENANT.value
         case Status.SUSPENDED:
-            return Turn.KORE.value if registration.suspended_by == KeyRegistration.SuspendedBy.KORE else Turn.TENANT.value
+            return (
+                Turn.KORE.value if registration.suspended_by == KeyRegistration.SuspendedBy.KORE else Turn.TENANT.value
+            )
         case Status.ACTIVE | Status.RETIRING | Status.RETIRED:
             return Turn.NOBODY.value
     return Turn.KORE.value
@@ -324,11 +354,22 @@ def suspend(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
     if registration.status == Status.SUSPENDED:
         # AWS's refusal, or the other side's button: the pressed button is what counts from now on, Kore.ai's above the tenant's.
         if registration.suspended_by != by and registration.suspended_by != KeyRegistration.SuspendedBy.KORE:
-            KeyRegistration.objects.filter(pk=registration.pk, status=Status.SUSPENDED).update(suspended_by=by, reason=reason)
-            audit.record("keys.key.suspended", tenant=tenant, actor=actor, target=registration, suspended_by=by.label, reason=reason)
+            KeyRegistration.objects.filter(pk=registration.pk, status=Status.SUSPENDED).update(
+                suspended_by=by, reason=reason
+            )
+            audit.record(
+                "keys.key.suspended",
+                tenant=tenant,
+                actor=actor,
+                target=registration,
+                suspended_by=by.label,
+                reason=reason,
+            )
         return key_state(tenant)
     lifecycle.move(registration, Status.SUSPENDED, actor=actor, reason=reason, suspended_by=by)
-    audit.record("keys.key.suspended", tenant=tenant, actor=actor, target=registration, suspended_by=by.label, reason=reason)
+    audit.record(
+        "keys.key.suspended", tenant=tenant, actor=actor, target=registration, suspended_by=by.label, reason=reason
+    )
     return key_state(tenant)
 
 
@@ -347,10 +388,18 @@ def resume(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
     if registration.status != Status.SUSPENDED or registration.suspended_by != by:
         state = registration.get_status_display().lower()
         raise errors.RegistrationBusy(
-            status=f"{state} by {registration.get_suspended_by_display()}" if registration.suspended_by else state, wanted="resumed"
+            status=f"{state} by {registration.get_suspended_by_display()}" if registration.suspended_by else state,
+            wanted="resumed",
         )
     lifecycle.move(
-        registration, Status.UNREACHABLE, actor=actor, reason="resumed", good_probes=0, denied_probes=0, next_probe_at=timezone.now(), probe_claimed_at=None
+        registration,
+        Status.UNREACHABLE,
+        actor=actor,
+        reason="resumed",
+        good_probes=0,
+        denied_probes=0,
+        next_probe_at=timezone.now(),
+        probe_claimed_at=None,
     )
     audit.record("keys.key.resumed", tenant=tenant, actor=actor, target=registration, reason=reason)
     transaction.on_commit(partial(tasks.probe.delay, registration_id=str(registration.pk)), robust=True)
@@ -391,7 +440,9 @@ def _serving(tenant: Tenant) -> KeyRegistration:
 # --- data keys -------------------------------------------------------------------------------------------------
 
 
-def generate_data_keys(tenant: Tenant, contexts: Sequence[Context], *, actor: Actor, request_id: str) -> list[NewDataKey]:
+def generate_data_keys(
+    tenant: Tenant, contexts: Sequence[Context], *, actor: Actor, request_id: str
+) -> list[NewDataKey]:
     """Make one data key for each context; see `keys.datakeys.generate` for what is raised."""
     return datakeys.generate(tenant, contexts, caller=actor.label, request_id=request_id)
 

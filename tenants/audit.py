@@ -108,7 +108,10 @@ def record(name: str, /, *, tenant: Tenant | None, actor: Actor, target: object 
             "via": actor.via,
             "target": target_id,
             "at": at.isoformat(),
-            "data": {key: value if isinstance(value, int | float | list | dict) else str(value) for key, value in data.items()},
+            "data": {
+                key: value if isinstance(value, int | float | list | dict) else str(value)
+                for key, value in data.items()
+            },
         }
     )
     request_id = str(structlog.contextvars.get_contextvars().get("request_id", ""))[:64]

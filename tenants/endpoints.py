@@ -17,7 +17,9 @@ from tenants import access, idempotency
 from tenants.authentication import Caller
 from tenants.models import Tenant
 
-IDEMPOTENCY_KEY = OpenApiParameter("Idempotency-Key", str, OpenApiParameter.HEADER, description="one effect for each key, for 24 hours")
+IDEMPOTENCY_KEY = OpenApiParameter(
+    "Idempotency-Key", str, OpenApiParameter.HEADER, description="one effect for each key, for 24 hours"
+)
 CURSOR = OpenApiParameter("cursor", str, description="the `next` of the page before")
 
 
@@ -53,7 +55,15 @@ class TenantView(APIView):
         serializer.is_valid(raise_exception=True)
         return dict(serializer.validated_data)
 
-    def once(self, request: Request, tenant: Tenant, status: int, do: Callable[[], Any], *, location: Callable[[Any], str] | None = None) -> Response:
+    def once(
+        self,
+        request: Request,
+        tenant: Tenant,
+        status: int,
+        do: Callable[[], Any],
+        *,
+        location: Callable[[Any], str] | None = None,
+    ) -> Response:
         """Do a deed once for each Idempotency-Key; what it answers holds no secret and is kept."""
         answer = idempotency.once(
             lambda: idempotency.Answer(status, do()),

@@ -155,7 +155,9 @@ def advance(
     OnboardingMove.objects.create(
         tenant=tenant, step=step, old_status=old, new_status=status, reason=reason[:500], actor=actor.label, at=now
     )
-    audit.record("tenants.step.changed", tenant=tenant, actor=actor, target=step, step=number, old=old, new=status, reason=reason)
+    audit.record(
+        "tenants.step.changed", tenant=tenant, actor=actor, target=step, step=number, old=old, new=status, reason=reason
+    )
     return True
 
 

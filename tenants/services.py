@@ -84,7 +84,9 @@ def _add_member(tenant: Tenant, *, email: str, role: str, actor: Actor) -> Membe
     users = get_user_model().objects
     user = users.filter(email__iexact=email).first()
     if user is None:
-        user = users.create_user(username=email, email=email)  # without a password: the invitation lets the person set one
+        user = users.create_user(
+            username=email, email=email
+        )  # without a password: the invitation lets the person set one
     if Member.objects.filter(tenant=tenant, user=user).exists():
         raise AlreadyMember(email=email)
     member = Member.objects.create(tenant=tenant, user=user, role=role)
@@ -108,7 +110,9 @@ def change_role(member: Member, *, role: str, actor: Actor) -> None:
         raise LastOwner
     Member.objects.filter(pk=member.pk).update(role=role)
     member.role = role
-    audit.record("tenants.member.role_changed", tenant=tenant, actor=actor, target=member, email=member.user.email, role=role)
+    audit.record(
+        "tenants.member.role_changed", tenant=tenant, actor=actor, target=member, email=member.user.email, role=role
+    )
 
 
 @transaction.atomic
@@ -149,12 +153,29 @@ def create_service_account(
         raise InvalidInput(errors={"tenants": ["Name at least one tenant, or all of them."]})
     secret = tokens.new_secret()
     account = ServiceAccount.objects.create(
-        name=_name(name), scopes=sorted(set(scopes)), has_all_tenants=has_all_tenants, secret_digest=tokens.digest(secret)
+        name=_name(name),
+        scopes=sorted(set(scopes)),
+        has_all_tenants=has_all_tenants,
+        secret_digest=tokens.digest(secret),
     )
     account.tenants.set(tenants)
-    audit.record("tenants.service_account.created", tenant=None, actor=actor, target=account, name=account.name, scopes=account.scopes)
+    audit.record(
+        "tenants.service_account.created",
+        tenant=None,
+        actor=actor,
+        target=account,
+        name=account.name,
+        scopes=account.scopes,
+    )
     for tenant in tenants:
-        audit.record("tenants.service_account.created", tenant=tenant, actor=actor, target=account, name=account.name, scopes=account.scopes)
+        audit.record(
+            "tenants.service_account.created",
+            tenant=tenant,
+            actor=actor,
+            target=account,
+            name=account.name,
+            scopes=account.scopes,
+        )
     return account, secret
 
 
@@ -166,7 +187,14 @@ def rotate_secret(account: ServiceAccount, *, reason: str, actor: Actor) -> str:
     secret = tokens.new_secret()
     ServiceAccount.objects.filter(pk=account.pk).update(secret_digest=tokens.digest(secret))
     AccessToken.objects.filter(service_account=account, revoked_at=None).update(revoked_at=timezone.now())
-    audit.record("tenants.service_account.secret_rotated", tenant=None, actor=actor, target=account, name=account.name, reason=reason)
+    audit.record(
+        "tenants.service_account.secret_rotated",
+        tenant=None,
+        actor=actor,
+        target=account,
+        name=account.name,
+        reason=reason,
+    )
     return secret
 
 
@@ -177,9 +205,15 @@ def record_service_role(
     try:
         with transaction.atomic():
             service_role = ServiceRole.objects.create(
-                name=name, arn=arn, unique_id=unique_id, canary_role_arn=canary_role_arn, canary_external_id=canary_external_id
+                name=name,
+                arn=arn,
+                unique_id=unique_id,
+                canary_role_arn=canary_role_arn,
+                canary_external_id=canary_external_id,
             )
-            audit.record("tenants.service_role.opened", tenant=None, actor=actor, target=service_role, service_role_arn=arn)
+            audit.record(
+                "tenants.service_role.opened", tenant=None, actor=actor, target=service_role, service_role_arn=arn
+            )
             return service_role
     except IntegrityError:
         return ServiceRole.objects.get(name=name, arn=arn, unique_id=unique_id)

@@ -17,7 +17,9 @@ from tenants.models import AccessToken, ServiceAccount
 
 SCOPES = ("data-keys:generate", "data-keys:decrypt", "data-keys:rewrap", "key:read")
 LIFETIME = 900  # seconds of a service account's bearer token
-REMEMBERED = 5.0  # seconds that a process takes a verified token on trust: a revoked one ends everywhere within that time
+REMEMBERED = (
+    5.0  # seconds that a process takes a verified token on trust: a revoked one ends everywhere within that time
+)
 REMEMBER_AT_MOST = 10_000
 
 _lock = threading.Lock()
@@ -38,7 +40,10 @@ def issue(account: ServiceAccount, *, scopes: Sequence[str]) -> tuple[AccessToke
     """Give a service account a bearer token for 15 minutes."""
     raw = new_secret()
     token = AccessToken.objects.create(
-        service_account=account, digest=digest(raw), scopes=sorted(scopes), expires_at=timezone.now() + timedelta(seconds=LIFETIME)
+        service_account=account,
+        digest=digest(raw),
+        scopes=sorted(scopes),
+        expires_at=timezone.now() + timedelta(seconds=LIFETIME),
     )
     return token, raw
 

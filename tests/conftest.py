@@ -78,7 +78,9 @@ class Customer:
     def create_role(self, trust: str, permissions: str = "") -> str:
         self.role_arn = self.iam.create_role(RoleName=self.role_name, AssumeRolePolicyDocument=trust)["Role"]["Arn"]
         if permissions:
-            policy = self.iam.create_policy(PolicyName=f"AIforWorkKMSPolicy-{self.role_name}", PolicyDocument=permissions)
+            policy = self.iam.create_policy(
+                PolicyName=f"AIforWorkKMSPolicy-{self.role_name}", PolicyDocument=permissions
+            )
             self.iam.attach_role_policy(RoleName=self.role_name, PolicyArn=policy["Policy"]["Arn"])
         return self.role_arn
 
@@ -93,7 +95,9 @@ class Customer:
     def follow_the_guide(self, tenant: Tenant, actor: Actor, *, trust: str = "") -> None:
         """Steps 1 to 3 with the documents as we render them; the ARNs are saved as drafts."""
         services.save_draft(tenant, key_arn=self.create_key(), actor=actor)
-        self.create_role(trust or services.document(tenant, "trust-policy"), services.document(tenant, "permissions-policy"))
+        self.create_role(
+            trust or services.document(tenant, "trust-policy"), services.document(tenant, "permissions-policy")
+        )
         services.save_draft(tenant, role_arn=self.role_arn, actor=actor)
         self.add_key_statement(json.loads(services.document(tenant, "key-policy-statement")))
 
@@ -147,7 +151,9 @@ def sam(db: None) -> User:
 @pytest.fixture
 def service(tenant: Tenant) -> ServiceAccount:
     """A platform service that may do everything for Acme Bank, and nothing for others."""
-    account, _ = tenant_services.create_service_account("search", tenants=[tenant], scopes=tokens.SCOPES, actor=audit.COMMAND)
+    account, _ = tenant_services.create_service_account(
+        "search", tenants=[tenant], scopes=tokens.SCOPES, actor=audit.COMMAND
+    )
     return account
 
 
@@ -162,7 +168,10 @@ def browser_of() -> Callable[[Member | User], Client]:
 
     def sign_in(person: Member | User) -> Client:
         client = Client()
-        client.force_login(person.user if isinstance(person, Member) else person, backend="allauth.account.auth_backends.AuthenticationBackend")
+        client.force_login(
+            person.user if isinstance(person, Member) else person,
+            backend="allauth.account.auth_backends.AuthenticationBackend",
+        )
         return client
 
     return sign_in
@@ -233,7 +242,8 @@ def active(tenant: Tenant, alice: Member, customer: Customer, work: Callable[[],
 
 
 TRIGGERS = [
-    importlib.import_module(name) for name in ("tenants.migrations.0002_append_only_log", "keys.migrations.0002_append_only_key_use")
+    importlib.import_module(name)
+    for name in ("tenants.migrations.0002_append_only_log", "keys.migrations.0002_append_only_key_use")
 ]
 
 
@@ -247,7 +257,9 @@ def _run(lists: str) -> None:
 
 def _commits(request: pytest.FixtureRequest) -> bool:
     mark = request.node.get_closest_marker("django_db")
-    return bool({"transactional_db", "live_server"} & set(request.fixturenames)) or bool(mark and mark.kwargs.get("transaction"))
+    return bool({"transactional_db", "live_server"} & set(request.fixturenames)) or bool(
+        mark and mark.kwargs.get("transaction")
+    )
 
 
 @pytest.fixture(autouse=True)

@@ -82,7 +82,9 @@ def six_steps(api: Api, engineer: Engineer) -> str:
     say("1  CMK ARN given", f"registration {given.body['id']} is {given.body['status']}")
     role_arn = engineer.create_role("AIforWorkByokAccessRole", api.get("documents/trust-policy"))
     say("2  role with our trust policy", f"{role_arn}  {engineer.request_id}")
-    policy_arn = engineer.attach_permissions("AIforWorkByokAccessRole", "AIforWorkKMSPolicy", api.get("documents/permissions-policy"))
+    policy_arn = engineer.attach_permissions(
+        "AIforWorkByokAccessRole", "AIforWorkKMSPolicy", api.get("documents/permissions-policy")
+    )
     say("2  permissions policy attached", f"{policy_arn}  {engineer.request_id}")
     given = api.call("PUT", "registration", {"role_arn": role_arn})
     expect(given.status == 200, "200 for the Role ARN", given)
@@ -124,18 +126,32 @@ def use_data_keys(service: Api) -> str:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "contract.pdf.encrypted"
         file.write_bytes(nonce + AESGCM(base64.b64decode(made.body["plaintext"])).encrypt(nonce, content, None))
-        say("   file encrypted locally (AES-256-GCM)", f"{file.stat().st_size:,} bytes, SHA-256 {hashlib.sha256(content).hexdigest()[:16]}…")
-        opened = service.call("POST", "data-keys/decrypt", {"wrapped_key": made.body["wrapped_key"], "context": context})
+        say(
+            "   file encrypted locally (AES-256-GCM)",
+            f"{file.stat().st_size:,} bytes, SHA-256 {hashlib.sha256(content).hexdigest()[:16]}…",
+        )
+        opened = service.call(
+            "POST", "data-keys/decrypt", {"wrapped_key": made.body["wrapped_key"], "context": context}
+        )
         expect(opened.status == 200, "the data key back", opened)
         sealed = file.read_bytes()
         back = AESGCM(base64.b64decode(opened.body["plaintext"])).decrypt(sealed[:12], sealed[12:], None)
     expect(back == content, "the same file back", "another one")
-    say("   data key opened, file decrypted", f"request {opened.request_id}, SHA-256 {hashlib.sha256(back).hexdigest()[:16]}…")
-    wrong = service.call("POST", "data-keys/decrypt", {"wrapped_key": made.body["wrapped_key"], "context": {"object": "other.pdf"}})
+    say(
+        "   data key opened, file decrypted",
+        f"request {opened.request_id}, SHA-256 {hashlib.sha256(back).hexdigest()[:16]}…",
+    )
+    wrong = service.call(
+        "POST", "data-keys/decrypt", {"wrapped_key": made.body["wrapped_key"], "context": {"object": "other.pdf"}}
+    )
     expect(wrong.status == 422, "422 for another context", wrong)
     say("   another context does not open it", f"422 {wrong.body['code']}")
     many = service.call("POST", "data-keys", {"items": [{"context": {"object": str(number)}} for number in range(10)]})
-    expect(many.status == 200 and len({item["plaintext"] for item in many.body["items"]}) == 10, "ten different keys", many.status)
+    expect(
+        many.status == 200 and len({item["plaintext"] for item in many.body["items"]}) == 10,
+        "ten different keys",
+        many.status,
+    )
     say("   ten keys in one request", f"request {many.request_id}")
     return str(made.body["wrapped_key"])
 
@@ -151,13 +167,20 @@ def missing_external_id(api: Api, engineer: Engineer, key_arn: str) -> None:
     shared = api.call("POST", "registration/submit", {})
     expect(shared.status == 202, "202 for sharing", shared)
     registration, took = wait_for("the test of the careless role", lambda: ended(api), 60)
-    expect(registration["status"] == "rejected" and registration["reason"] == "insecure_trust", "a rejection for insecure_trust", registration)
+    expect(
+        registration["status"] == "rejected" and registration["reason"] == "insecure_trust",
+        "a rejection for insecure_trust",
+        registration,
+    )
     step = api.get("onboarding")["steps"][1]
     expect(step["number"] == 2 and step["status"] == "failed" and step["whose_turn"] == "tenant", "step 2 failed", step)
     (test,) = api.get("tests")["items"]
     failed = next(check for check in test["checks"] if check["verdict"] == "fail")
     expect(failed["step"] == 2 and failed["document"] == "trust-policy", "the trust policy of step 2 named", failed)
-    say("   rejected, naming step 2 and the trust policy", f"{took:.1f} s; {failed['code']}: {failed['evidence'].get('request_id', '')}")
+    say(
+        "   rejected, naming step 2 and the trust policy",
+        f"{took:.1f} s; {failed['code']}: {failed['evidence'].get('request_id', '')}",
+    )
 
 
 def disabled_key(api: Api, service: Api, engineer: Engineer, key_arn: str, wrapped: str, latency: float) -> None:
@@ -166,13 +189,24 @@ def disabled_key(api: Api, service: Api, engineer: Engineer, key_arn: str, wrapp
     engineer.disable(key_arn)
     say("   the customer disables the key", engineer.request_id)
     refused, took = wait_for("423 for the disabled key", lambda: _status(service, body, 423), latency)
-    expect(refused.body["code"] == "kms_key_disabled" and refused.body["retryable"] is False, "kms_key_disabled", refused.body)
+    expect(
+        refused.body["code"] == "kms_key_disabled" and refused.body["retryable"] is False,
+        "kms_key_disabled",
+        refused.body,
+    )
     say("   nothing opens any more", f"423 {refused.body['code']} after {took:.1f} s (at most {latency:g} s)")
     new = service.call("POST", "data-keys", {})
     expect(new.status == 423, "423 for a new key", new)
     state = api.get("key")
-    expect((state["status"], state["suspended_by"], state["whose_turn"]) == ("suspended", "aws", "tenant"), "suspended by aws", state)
-    say("   the key page says so", f"{state['status']} by {state['suspended_by']}, {state['reason']}, next probe {state['next_probe_at']}")
+    expect(
+        (state["status"], state["suspended_by"], state["whose_turn"]) == ("suspended", "aws", "tenant"),
+        "suspended by aws",
+        state,
+    )
+    say(
+        "   the key page says so",
+        f"{state['status']} by {state['suspended_by']}, {state['reason']}, next probe {state['next_probe_at']}",
+    )
     engineer.enable(key_arn)
     say("   the customer enables the key", engineer.request_id)
     _, took = wait_for("recovery by itself", lambda: api.get("key")["status"] == "active", 30)

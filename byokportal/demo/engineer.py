@@ -37,7 +37,9 @@ class Engineer:
         return str(self._call("kms", "create_key", Description="Kore.ai BYOK")["KeyMetadata"]["Arn"])
 
     def create_role(self, name: str, trust_policy: str) -> str:
-        return str(self._call("iam", "create_role", RoleName=name, AssumeRolePolicyDocument=trust_policy)["Role"]["Arn"])
+        return str(
+            self._call("iam", "create_role", RoleName=name, AssumeRolePolicyDocument=trust_policy)["Role"]["Arn"]
+        )
 
     def attach_permissions(self, role_name: str, policy_name: str, policy: str) -> str:
         arn = str(self._call("iam", "create_policy", PolicyName=policy_name, PolicyDocument=policy)["Policy"]["Arn"])

@@ -32,17 +32,31 @@ def main() -> int:
     var_dir = Path(tempfile.mkdtemp(prefix="byok-demo-"))
     stack = Stack(var_dir, port=0, aws_port=0, settings=TIMES, show=lambda line: None)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    print("Shortened for the demonstration: " + ", ".join(f"{name}={value}" for name, value in TIMES.items()), flush=True)
+    print(
+        "Shortened for the demonstration: " + ", ".join(f"{name}={value}" for name, value in TIMES.items()), flush=True
+    )
     code = 1
     try:
         print("Starting the local AWS, the broker, web, worker and beat in a fresh directory …", flush=True)
         story = _cast(stack, stack.start())
-        print(f"  up after {time.monotonic() - began:.1f} s at {stack.url}, local AWS at {story['aws_endpoint']}", flush=True)
+        print(
+            f"  up after {time.monotonic() - began:.1f} s at {stack.url}, local AWS at {story['aws_endpoint']}",
+            flush=True,
+        )
         file = var_dir / "demo.json"
         write_private(file, story)
-        environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1", "HOME": str(var_dir)}
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "PYTHONUNBUFFERED": "1",
+            "HOME": str(var_dir),
+        }
         code = subprocess.run(
-            [sys.executable, "-m", "byokportal.demo", str(file)], env=environment, check=False, preexec_fn=die_with_parent, timeout=150
+            [sys.executable, "-m", "byokportal.demo", str(file)],
+            env=environment,
+            check=False,
+            preexec_fn=die_with_parent,
+            timeout=150,
         ).returncode
     except CannotStart as error:
         print(f"Cannot start. {error}", file=sys.stderr)
@@ -55,7 +69,10 @@ def main() -> int:
     if code:
         _show_logs(var_dir)
     shutil.rmtree(var_dir, ignore_errors=True)
-    print(f"{'Every expectation held' if code == 0 else 'NOT every expectation held'}; {time.monotonic() - began:.1f} s in all.", flush=True)
+    print(
+        f"{'Every expectation held' if code == 0 else 'NOT every expectation held'}; {time.monotonic() - began:.1f} s in all.",
+        flush=True,
+    )
     return code
 
 
@@ -66,7 +83,9 @@ def _cast(stack: Stack, run: dict[str, Any]) -> dict[str, Any]:
         for name, owner in (("Demo Bank", "owner@demo-bank.example"), ("Careless Ltd", "owner@careless.example"))
     ]
     wanted = [part for scope in SCOPES for part in ("--scope", scope)]
-    service = json.loads(stack.manage("create_service_account", "--name", "demo", "--tenant", tenants[0]["tenant"], *wanted))
+    service = json.loads(
+        stack.manage("create_service_account", "--name", "demo", "--tenant", tenants[0]["tenant"], *wanted)
+    )
     return {
         "url": run["url"],
         "aws_endpoint": run["aws_endpoint"],

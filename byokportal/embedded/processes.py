@@ -108,10 +108,8 @@ class Supervisor:
             if process is None or process.poll() is not None:
                 continue
             _signal(process, signal.SIGTERM)
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(GRACE)
-            except subprocess.TimeoutExpired:
-                pass
             _signal(process, signal.SIGKILL)
             process.wait(GRACE)
 

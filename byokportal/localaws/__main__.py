@@ -12,7 +12,9 @@ from byokportal.localaws import server
 
 
 def main(arguments: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="localaws", description="A local AWS (IAM, STS, KMS) that refuses what AWS refuses.")
+    parser = argparse.ArgumentParser(
+        prog="localaws", description="A local AWS (IAM, STS, KMS) that refuses what AWS refuses."
+    )
     parser.add_argument("--port", type=int, default=5005, help="0 takes a free one")
     parser.add_argument("--var-dir", type=Path, required=True, help="where localaws.json and the state live")
     parser.add_argument("--account", action="append", default=[], help="an account id of 12 digits; repeat for more")

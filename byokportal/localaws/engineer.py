@@ -62,13 +62,17 @@ BREAKS: dict[str, Break] = {
     "disabled-key": Break(1, "the key is disabled"),
     "deleted-key": Break(1, "the key is scheduled for deletion"),
     "no-external-id": Break(2, "the trust policy has no External ID condition", _without_condition),
-    "wrong-external-id": Break(2, "the trust policy names another External ID", _condition("StringEquals", "byok-of-somebody-else")),
+    "wrong-external-id": Break(
+        2, "the trust policy names another External ID", _condition("StringEquals", "byok-of-somebody-else")
+    ),
     "any-external-id": Break(2, "the trust policy takes any External ID", _condition("StringLike", "*")),
     "optional-external-id": Break(2, "the trust policy takes a missing External ID", None),
     "anybody": Break(2, "the trust policy trusts every principal", _principal("*")),
     "wrong-principal": Break(2, "the trust policy trusts the customer's own account", None),
     **{
-        f"permissions-without-{action.removeprefix('kms:').rstrip('*')}": Break(2, f"the permissions policy lacks {action}", _without_action(action))
+        f"permissions-without-{action.removeprefix('kms:').rstrip('*')}": Break(
+            2, f"the permissions policy lacks {action}", _without_action(action)
+        )
         for action in documents.ACTIONS
     },
     "permissions-other-key": Break(2, "the permissions policy names another key", _resource(OTHER_KEY)),
@@ -76,11 +80,20 @@ BREAKS: dict[str, Break] = {
     "no-key-statement": Break(3, "the key policy lacks our statement"),
     "key-policy-other-principal": Break(3, "the key policy names another role"),
     **{
-        f"key-policy-without-{action.removeprefix('kms:').rstrip('*')}": Break(3, f"the key policy lacks {action}", _without_action(action))
+        f"key-policy-without-{action.removeprefix('kms:').rstrip('*')}": Break(
+            3, f"the key policy lacks {action}", _without_action(action)
+        )
         for action in documents.ACTIONS
     },
 }
-TRUST_BREAKS = {"no-external-id", "wrong-external-id", "any-external-id", "optional-external-id", "anybody", "wrong-principal"}
+TRUST_BREAKS = {
+    "no-external-id",
+    "wrong-external-id",
+    "any-external-id",
+    "optional-external-id",
+    "anybody",
+    "wrong-principal",
+}
 
 
 @dataclass(slots=True)
@@ -148,7 +161,9 @@ class Engineer:
                 if not version["IsDefaultVersion"]:
                     iam.delete_policy_version(PolicyArn=arn, VersionId=version["VersionId"])
             iam.create_policy_version(PolicyArn=arn, PolicyDocument=json.dumps(policy), SetAsDefault=True)
-        attached = {found["PolicyArn"] for found in iam.list_attached_role_policies(RoleName=role_name)["AttachedPolicies"]}
+        attached = {
+            found["PolicyArn"] for found in iam.list_attached_role_policies(RoleName=role_name)["AttachedPolicies"]
+        }
         if attach and arn not in attached:
             iam.attach_role_policy(RoleName=role_name, PolicyArn=arn)
         if not attach and arn in attached:

@@ -88,7 +88,11 @@ def _refuse(state: State, account: str, action: str, form: Mapping[str, str]) ->
                 raise AwsError("LimitExceeded", words, status=409)
     elif action in {"AttachRolePolicy", "AttachUserPolicy"}:
         holder = _holder(account, form)
-        if holder is not None and form.get("PolicyArn") not in holder.managed_policies and len(holder.managed_policies) >= ATTACHED:
+        if (
+            holder is not None
+            and form.get("PolicyArn") not in holder.managed_policies
+            and len(holder.managed_policies) >= ATTACHED
+        ):
             raise AwsError("LimitExceeded", "Cannot exceed quota for PoliciesPerRole: 10", status=409)
 
 

@@ -85,7 +85,9 @@ def caller_of(state: State, access_key_id: str) -> Caller:
         name = role.name if role else "deleted"
         arn = f"arn:aws:sts::{session.account}:assumed-role/{name}/{session.name}"
         principal = Principal(arn, session.account, session.role_unique_id, role.arn if role else "")
-        return Caller(principal, tuple(_policies(role)) if role else (), tuple(_boundary(role)) if role else (), session)
+        return Caller(
+            principal, tuple(_policies(role)) if role else (), tuple(_boundary(role)) if role else (), session
+        )
     for admin in state.admins.values():
         if admin.access_key_id == access_key_id:
             return Caller(Principal(admin.arn, admin.account, admin.unique_id), (ADMINISTRATOR,))
@@ -131,7 +133,11 @@ def _boundary(holder: Any) -> Iterator[Policy]:
     arn = getattr(holder, "permissions_boundary_arn", None)
     if arn:
         policy = iam(evaluator.account_of(arn)).managed_policies.get(arn)
-        yield _parsed(next(v.document for v in policy.versions if v.version_id == policy.default_version_id)) if policy else {"Statement": []}
+        yield (
+            _parsed(next(v.document for v in policy.versions if v.version_id == policy.default_version_id))
+            if policy
+            else {"Statement": []}
+        )
 
 
 def _parsed(document: Any) -> Policy:
@@ -157,7 +163,9 @@ def check_principals(state: State, policy: Policy, *, code: str, words: str) -> 
 def _exists(state: State, name: str) -> bool:
     if name == "*":
         return True
-    if name in state.admins or (name.startswith("arn:aws:iam::") and name.endswith(":root") and evaluator.account_of(name) in state.admins):
+    if name in state.admins or (
+        name.startswith("arn:aws:iam::") and name.endswith(":root") and evaluator.account_of(name) in state.admins
+    ):
         return True
     if name.startswith("arn:aws:sts::") and ":assumed-role/" in name:
         account, role_name = evaluator.account_of(name), name.split("/")[1]
@@ -175,7 +183,9 @@ def bury(state: State, arn: str, unique_id: str) -> None:
     for account in state.admins:
         for role in iam(account).roles.values():
             document = role.assume_role_policy_document
-            role.assume_role_policy_document = json.loads(json.dumps(document).replace(json.dumps(quoted)[1:-1], json.dumps(buried)[1:-1]))
+            role.assume_role_policy_document = json.loads(
+                json.dumps(document).replace(json.dumps(quoted)[1:-1], json.dumps(buried)[1:-1])
+            )
         for backend in kms_backends[account].values():
             for key in backend.keys.values():
                 key.policy = key.policy.replace(quoted, buried)

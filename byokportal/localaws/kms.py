@@ -22,13 +22,29 @@ from keys.policies import evaluator
 from keys.policies.evaluator import Request
 
 CRYPTO = {"Encrypt", "Decrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "ReEncrypt"}
-READS = {"DescribeKey", "GetKeyPolicy", "GetKeyRotationStatus", "ListKeyPolicies", "ListResourceTags", "ListKeys", "ListAliases", "ListGrants"}
+READS = {
+    "DescribeKey",
+    "GetKeyPolicy",
+    "GetKeyRotationStatus",
+    "ListKeyPolicies",
+    "ListResourceTags",
+    "ListKeys",
+    "ListAliases",
+    "ListGrants",
+}
 # Operations that a disabled key still takes (KMS guide, "Key states of KMS keys"); deletion takes fewer.
 WHILE_DISABLED = READS | {
     "EnableKey", "DisableKey", "ScheduleKeyDeletion", "PutKeyPolicy", "TagResource", "UntagResource", "UpdateKeyDescription", "CreateAlias",
     "UpdateAlias", "DeleteAlias", "RevokeGrant", "RetireGrant", "CancelKeyDeletion",
 }  # fmt: skip
-WHILE_DELETED = READS | {"CancelKeyDeletion", "PutKeyPolicy", "DeleteAlias", "RevokeGrant", "RetireGrant", "UntagResource"}
+WHILE_DELETED = READS | {
+    "CancelKeyDeletion",
+    "PutKeyPolicy",
+    "DeleteAlias",
+    "RevokeGrant",
+    "RetireGrant",
+    "UntagResource",
+}
 BLOB = struct.Struct(">5sH")
 MAGIC = b"LAWS1"
 
@@ -47,7 +63,15 @@ class _Call:
     """One call with its caller, Region and parameters."""
 
     def __init__(
-        self, state: State, caller: Caller, region: str, operation: str, given: dict[str, Any], body: bytes, target: str, now: datetime
+        self,
+        state: State,
+        caller: Caller,
+        region: str,
+        operation: str,
+        given: dict[str, Any],
+        body: bytes,
+        target: str,
+        now: datetime,
     ) -> None:
         self.state, self.caller, self.region, self.operation = state, caller, region, operation
         self.given, self.body, self.target, self.now = given, body, target, now
@@ -66,13 +90,16 @@ class _Call:
 
     def _without_key(self) -> moto_door.Answer:
         decision = evaluator.evaluate(
-            Request(f"kms:{self.operation}", "*", self.caller.principal, sts.caller_context(self.caller, self.now)), **self._speaking()
+            Request(f"kms:{self.operation}", "*", self.caller.principal, sts.caller_context(self.caller, self.now)),
+            **self._speaking(),
         )
         if not decision.allowed:
             raise denials.kms(self.caller, f"kms:{self.operation}", "*", decision)
         if self.operation == "CreateKey" and self.given.get("Policy"):
             self._refuse_key_policy(self.given["Policy"], self.caller.account)
-        defaults = {"KeyUsage": "ENCRYPT_DECRYPT", "KeySpec": "SYMMETRIC_DEFAULT"} if self.operation == "CreateKey" else {}  # moto forgets them
+        defaults = (
+            {"KeyUsage": "ENCRYPT_DECRYPT", "KeySpec": "SYMMETRIC_DEFAULT"} if self.operation == "CreateKey" else {}
+        )  # moto forgets them
         return self._by_moto(self.caller.account, {**defaults, **self.given})
 
     def _by_moto(self, account: str, given: dict[str, Any]) -> moto_door.Answer:
@@ -130,7 +157,9 @@ class _Call:
             "boundaries": self.caller.boundaries,
         }
 
-    def _authorise(self, operation: str, key: Key, *, context: dict[str, str] | None = None, by_ciphertext: bool = False) -> None:
+    def _authorise(
+        self, operation: str, key: Key, *, context: dict[str, str] | None = None, by_ciphertext: bool = False
+    ) -> None:
         keys: dict[str, Any] = {
             **sts.caller_context(self.caller, self.now),
             "kms:CallerAccount": self.caller.account,
@@ -164,12 +193,20 @@ class _Call:
             raise AwsError("KMSInvalidStateException", f"{key.arn} is not pending deletion.")
         if operation in CRYPTO or operation in {"ReEncryptFrom", "ReEncryptTo"}:
             if key.key_usage != "ENCRYPT_DECRYPT":
-                raise AwsError("InvalidKeyUsageException", f"{key.arn} key usage is {key.key_usage} which is not valid for {operation}.")
+                raise AwsError(
+                    "InvalidKeyUsageException",
+                    f"{key.arn} key usage is {key.key_usage} which is not valid for {operation}.",
+                )
             if key.key_spec != "SYMMETRIC_DEFAULT":
                 if operation.startswith("GenerateDataKey"):
-                    raise AwsError("InvalidKeyUsageException", f"{key.arn} key spec is {key.key_spec} which is not valid for {operation}.")
+                    raise AwsError(
+                        "InvalidKeyUsageException",
+                        f"{key.arn} key spec is {key.key_spec} which is not valid for {operation}.",
+                    )
                 algorithm = self.given.get("EncryptionAlgorithm", "SYMMETRIC_DEFAULT")
-                raise AwsError("InvalidKeyUsageException", f"Algorithm {algorithm} is incompatible with key spec {key.key_spec}.")
+                raise AwsError(
+                    "InvalidKeyUsageException", f"Algorithm {algorithm} is incompatible with key spec {key.key_spec}."
+                )
 
     def _refuse_key_policy(self, text: str, account: str) -> None:
         try:
@@ -179,7 +216,10 @@ class _Call:
         if not isinstance(policy, dict) or not evaluator.statements(policy) or len(text) > 32_768:
             raise AwsError("MalformedPolicyDocumentException", "Policy is invalid.")
         identities.check_principals(
-            self.state, policy, code="MalformedPolicyDocumentException", words="Policy contains a statement with one or more invalid principals."
+            self.state,
+            policy,
+            code="MalformedPolicyDocumentException",
+            words="Policy contains a statement with one or more invalid principals.",
         )
         if self.given.get("BypassPolicyLockoutSafetyCheck"):
             return
@@ -199,14 +239,22 @@ class _Call:
 
     def _end(self) -> None:
         if self.given.get("DryRun"):
-            raise AwsError("DryRunOperationException", "The request would have succeeded, but the DryRun option is set.", status=412)
+            raise AwsError(
+                "DryRunOperationException",
+                "The request would have succeeded, but the DryRun option is set.",
+                status=412,
+            )
 
     def _encrypt(self) -> dict[str, Any]:
         context = _context(self.given, "EncryptionContext")
         key = self._begin(self.given.get("KeyId", ""), context=context)
         plaintext = _bytes(self.given, "Plaintext", 4096)
         self._end()
-        return {"CiphertextBlob": _b64(_seal(key, plaintext, context)), "KeyId": key.arn, "EncryptionAlgorithm": "SYMMETRIC_DEFAULT"}
+        return {
+            "CiphertextBlob": _b64(_seal(key, plaintext, context)),
+            "KeyId": key.arn,
+            "EncryptionAlgorithm": "SYMMETRIC_DEFAULT",
+        }
 
     def _generate_data_key(self) -> dict[str, Any]:
         context = _context(self.given, "EncryptionContext")
@@ -257,7 +305,10 @@ class _Call:
         if made_by is None:
             raise AwsError("InvalidCiphertextException", "")
         if made_by != key.arn:
-            raise AwsError("IncorrectKeyException", "The key ID in the request does not identify a CMK that can perform this operation.")
+            raise AwsError(
+                "IncorrectKeyException",
+                "The key ID in the request does not identify a CMK that can perform this operation.",
+            )
         return key, _unseal(key, blob, context)
 
 
@@ -304,7 +355,10 @@ def _bytes(given: dict[str, Any], field: str, limit: int) -> bytes:
     if not 1 <= len(found) <= limit:
         name = field[0].lower() + field[1:]
         words = f"Member must have length less than or equal to {limit}"
-        raise AwsError("ValidationException", f"1 validation error detected: Value at '{name}' failed to satisfy constraint: {words}")
+        raise AwsError(
+            "ValidationException",
+            f"1 validation error detected: Value at '{name}' failed to satisfy constraint: {words}",
+        )
     return found
 
 

@@ -65,20 +65,26 @@ class Gate:
         signed = signatures.Signed(request.method, request.path, request.query_string.decode(), headers, body)
         scope = signatures.scope_of(signed)
         is_kms = scope.service == "kms"
-        secret = identities.secret_of(self.state, scope.access_key_id, headers.get("x-amz-security-token", ""), now, kms=is_kms)
+        secret = identities.secret_of(
+            self.state, scope.access_key_id, headers.get("x-amz-security-token", ""), now, kms=is_kms
+        )
         signatures.verify(signed, scope, secret, now)
         caller = identities.caller_of(self.state, scope.access_key_id)
         if is_kms:
             target = headers.get("x-amz-target", "")
             self.calls.append(("kms", target.partition(".")[2], caller.account))
             return kms.answer(self.state, caller, scope.region, target, body, now)
-        form = {name: values[-1] for name, values in urllib.parse.parse_qs(body.decode(), keep_blank_values=True).items()}
+        form = {
+            name: values[-1] for name, values in urllib.parse.parse_qs(body.decode(), keep_blank_values=True).items()
+        }
         self.calls.append((scope.service, form.get("Action", ""), caller.account))
         if scope.service == "sts":
             return _xml("sts", form.get("Action", ""), sts.answer(self.state, caller, form, now), request_id)
         if scope.service == "iam":
             answered = iam.answer(self.state, caller, form, body, now)
-            return replace(answered, body=REQUEST_ID.sub(f"<RequestId>{request_id}</RequestId>".encode(), answered.body))
+            return replace(
+                answered, body=REQUEST_ID.sub(f"<RequestId>{request_id}</RequestId>".encode(), answered.body)
+            )
         raise AwsError("UnknownService", f"The local AWS has no service {scope.service}: it has iam, sts and kms.")
 
 
@@ -97,7 +103,9 @@ def _xml(service: str, action: str, result: str, request_id: str) -> moto_door.A
 
 def _error(service: str, error: AwsError, request_id: str) -> moto_door.Answer:
     if service == "kms":
-        body = json.dumps({"__type": error.code, "message": error.message} if error.message else {"__type": error.code}).encode()
+        body = json.dumps(
+            {"__type": error.code, "message": error.message} if error.message else {"__type": error.code}
+        ).encode()
         return moto_door.Answer(error.status, body, "application/x-amz-json-1.1")
     text = (
         f'<ErrorResponse xmlns="{NAMESPACE["sts"]}"><Error><Type>Sender</Type><Code>{error.code}</Code><Message>{escape(error.message)}</Message>'
@@ -128,10 +136,17 @@ def start(var_dir: Path, port: int, accounts: Sequence[str] = ACCOUNTS) -> tuple
         with contextlib.redirect_stderr(None):
             server = make_server("127.0.0.1", port, gate, threaded=True, request_handler=_Handler)
     except (OSError, SystemExit):
-        raise SystemExit(f"Port {port} on 127.0.0.1 is in use. Stop what uses it, or choose another with AWS_PORT.") from None
+        raise SystemExit(
+            f"Port {port} on 127.0.0.1 is in use. Stop what uses it, or choose another with AWS_PORT."
+        ) from None
     server.daemon_threads = True  # type: ignore[attr-defined]
     gate.state.changed()
-    keys = {a.account: {"access_key_id": a.access_key_id, "secret_access_key": a.secret} for a in gate.state.admins.values()}
+    keys = {
+        a.account: {"access_key_id": a.access_key_id, "secret_access_key": a.secret} for a in gate.state.admins.values()
+    }
     endpoint = f"http://127.0.0.1:{server.server_port}"
-    write_private(var_dir / "localaws.json", json.dumps({"version": VERSION, "endpoint": endpoint, "accounts": keys}, indent=2).encode())
+    write_private(
+        var_dir / "localaws.json",
+        json.dumps({"version": VERSION, "endpoint": endpoint, "accounts": keys}, indent=2).encode(),
+    )
     return server, gate

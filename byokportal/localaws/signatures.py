@@ -53,8 +53,17 @@ def scope_of(request: Signed) -> Scope:
         raise AwsError("MissingAuthenticationToken", "Request is missing Authentication Token", status=403)
     match = AUTHORIZATION.fullmatch(header)
     if match is None:
-        raise AwsError("IncompleteSignature", "Authorization header requires 'Credential', 'SignedHeaders' and 'Signature'.")
-    return Scope(match["key"], match["date"], match["region"], match["service"], tuple(match["signed"].split(";")), match["signature"])
+        raise AwsError(
+            "IncompleteSignature", "Authorization header requires 'Credential', 'SignedHeaders' and 'Signature'."
+        )
+    return Scope(
+        match["key"],
+        match["date"],
+        match["region"],
+        match["service"],
+        tuple(match["signed"].split(";")),
+        match["signature"],
+    )
 
 
 def verify(request: Signed, scope: Scope, secret: str, now: datetime) -> None:
@@ -68,7 +77,11 @@ def verify(request: Signed, scope: Scope, secret: str, now: datetime) -> None:
     status = 400 if kms else 403
     at = request.headers.get("x-amz-date", "")
     if not re.fullmatch(r"[0-9]{8}T[0-9]{6}Z", at) or not at.startswith(scope.date):
-        raise AwsError(code, "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP", status=status)
+        raise AwsError(
+            code,
+            "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP",
+            status=status,
+        )
     if not {"host", "x-amz-date"} <= set(scope.signed_headers):
         raise AwsError(code, "'Host' must be a 'SignedHeader' in the AWS Authorization.", status=status)
     if not hmac.compare_digest(_signature(request, scope, secret, at), scope.signature):
@@ -83,10 +96,16 @@ def verify(request: Signed, scope: Scope, secret: str, now: datetime) -> None:
     stamp, minutes = now.strftime("%Y%m%dT%H%M%SZ"), window // 60
     if off > window:
         edge = datetime.fromtimestamp(now.timestamp() - window, UTC).strftime("%Y%m%dT%H%M%SZ")
-        raise AwsError(code, f"Signature expired: {at} is now earlier than {edge} ({stamp} - {minutes} min.)", status=status)
+        raise AwsError(
+            code, f"Signature expired: {at} is now earlier than {edge} ({stamp} - {minutes} min.)", status=status
+        )
     if off < -window:
         edge = datetime.fromtimestamp(now.timestamp() + window, UTC).strftime("%Y%m%dT%H%M%SZ")
-        raise AwsError(code, f"Signature not yet current: {at} is still later than {edge} ({stamp} + {minutes} min.)", status=status)
+        raise AwsError(
+            code,
+            f"Signature not yet current: {at} is still later than {edge} ({stamp} + {minutes} min.)",
+            status=status,
+        )
 
 
 def _signature(request: Signed, scope: Scope, secret: str, at: str) -> str:
@@ -96,7 +115,14 @@ def _signature(request: Signed, scope: Scope, secret: str, at: str) -> str:
     )
     headers = "".join(f"{name}:{' '.join(request.headers.get(name, '').split())}\n" for name in scope.signed_headers)
     canonical = "\n".join(
-        [request.method, request.path or "/", query, headers, ";".join(scope.signed_headers), hashlib.sha256(request.body).hexdigest()]
+        [
+            request.method,
+            request.path or "/",
+            query,
+            headers,
+            ";".join(scope.signed_headers),
+            hashlib.sha256(request.body).hexdigest(),
+        ]
     )
     credential_scope = f"{scope.date}/{scope.region}/{scope.service}/aws4_request"
     text = "\n".join(["AWS4-HMAC-SHA256", at, credential_scope, hashlib.sha256(canonical.encode()).hexdigest()])

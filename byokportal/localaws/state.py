@@ -70,8 +70,13 @@ class State:
         self.sessions: dict[str, Session] = {}
         known = self._known_credentials()
         for account in accounts:
-            keys = known.get(account) or {"access_key_id": random_id("AKIA"), "secret_access_key": secrets.token_urlsafe(30)}
-            self.admins[account] = Admin(account, keys["access_key_id"], keys["secret_access_key"], random_id("AIDA", 21))
+            keys = known.get(account) or {
+                "access_key_id": random_id("AKIA"),
+                "secret_access_key": secrets.token_urlsafe(30),
+            }
+            self.admins[account] = Admin(
+                account, keys["access_key_id"], keys["secret_access_key"], random_id("AIDA", 21)
+            )
         self._read()
 
     def _known_credentials(self) -> dict[str, dict[str, str]]:
@@ -127,10 +132,16 @@ def _drop_moto() -> None:
 
 
 def _moto_rows() -> dict[str, Any]:
-    iam = {account: dict(partitions["aws"].__dict__) for account, partitions in iam_backends.items() if "aws" in partitions}
+    iam = {
+        account: dict(partitions["aws"].__dict__) for account, partitions in iam_backends.items() if "aws" in partitions
+    }
     for rows in iam.values():
         rows.pop("policy_arn_regex", None)
-    kms = {(account, region): dict(backend.__dict__) for account, regions in kms_backends.items() for region, backend in regions.items()}
+    kms = {
+        (account, region): dict(backend.__dict__)
+        for account, regions in kms_backends.items()
+        for region, backend in regions.items()
+    }
     return {"iam": iam, "kms": kms}
 
 
@@ -141,7 +152,9 @@ def _load_private_key(der: bytes) -> Any:
 class _Pickler(pickle.Pickler):
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey):
-            der = obj.private_bytes(serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+            der = obj.private_bytes(
+                serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
             loader: Callable[[bytes], Any] = _load_private_key
             return loader, (der,)
         return NotImplemented
@@ -152,7 +165,11 @@ class _Unpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if module == "builtins" and name not in BUILTINS:
-            raise SystemExit(f"The state file names {module}.{name}, which it never holds. Remove it to start with fresh accounts.")
+            raise SystemExit(
+                f"The state file names {module}.{name}, which it never holds. Remove it to start with fresh accounts."
+            )
         if module != "builtins" and not module.startswith(ALLOWED):
-            raise SystemExit(f"The state file names {module}.{name}, which it never holds. Remove it to start with fresh accounts.")
+            raise SystemExit(
+                f"The state file names {module}.{name}, which it never holds. Remove it to start with fresh accounts."
+            )
         return super().find_class(module, name)

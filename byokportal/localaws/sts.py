@@ -25,9 +25,7 @@ def answer(state: State, caller: Caller, form: Mapping[str, str], now: datetime)
     """Return the XML of the result of one call."""
     match form.get("Action", ""):
         case "GetCallerIdentity":
-            return (
-                f"<Arn>{escape(caller.principal.arn)}</Arn><UserId>{escape(caller.user_id)}</UserId><Account>{caller.account}</Account>"
-            )
+            return f"<Arn>{escape(caller.principal.arn)}</Arn><UserId>{escape(caller.user_id)}</UserId><Account>{caller.account}</Account>"
         case "AssumeRole":
             return _assume_role(state, caller, form, now)
         case action:
@@ -55,9 +53,14 @@ def _assume_role(state: State, caller: Caller, form: Mapping[str, str], now: dat
     if role is None or not decision.allowed:
         raise denials.assume_role(caller, role_arn, decision)
     if caller.session is not None and duration > CHAINED:
-        raise AwsError("ValidationError", "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining")
+        raise AwsError(
+            "ValidationError",
+            "The requested DurationSeconds exceeds the 1 hour session limit for roles assumed by role chaining",
+        )
     if duration > int(role.max_session_duration or 3600):
-        raise AwsError("ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.")
+        raise AwsError(
+            "ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
+        )
     session = Session(
         access_key_id=random_id("ASIA"),
         secret=secrets.token_urlsafe(30),
@@ -98,22 +101,36 @@ def _text(document: object) -> str:
 
 
 def _validate(role_arn: str, name: str, external_id: str | None) -> None:
-    if not re.fullmatch(r"arn:[\w-]+:iam::[0-9]{12}:role/[\x21-\x7e]+", role_arn, re.ASCII) or not 20 <= len(role_arn) <= 2048:
+    if (
+        not re.fullmatch(r"arn:[\w-]+:iam::[0-9]{12}:role/[\x21-\x7e]+", role_arn, re.ASCII)
+        or not 20 <= len(role_arn) <= 2048
+    ):
         raise AwsError("ValidationError", f"{role_arn} is invalid")
     if not SESSION_NAME.fullmatch(name):
         words = r"Member must satisfy regular expression pattern: [\w+=,.@-]*"
-        raise AwsError("ValidationError", f"1 validation error detected: Value '{name}' at 'roleSessionName' failed to satisfy constraint: {words}")
+        raise AwsError(
+            "ValidationError",
+            f"1 validation error detected: Value '{name}' at 'roleSessionName' failed to satisfy constraint: {words}",
+        )
     if external_id is not None and not EXTERNAL_ID.fullmatch(external_id):
         words = (
-            "Member must have length greater than or equal to 2" if len(external_id) < 2 else r"Member must satisfy regular expression pattern: [\w+=,.@:\/-]*"
+            "Member must have length greater than or equal to 2"
+            if len(external_id) < 2
+            else r"Member must satisfy regular expression pattern: [\w+=,.@:\/-]*"
         )
-        raise AwsError("ValidationError", f"1 validation error detected: Value '{external_id[:80]}' at 'externalId' failed to satisfy constraint: {words}")
+        raise AwsError(
+            "ValidationError",
+            f"1 validation error detected: Value '{external_id[:80]}' at 'externalId' failed to satisfy constraint: {words}",
+        )
 
 
 def _duration(text: str) -> int:
     if not re.fullmatch(r"[0-9]{1,6}", text, re.ASCII) or not 900 <= int(text) <= 43_200:
         words = "Member must have value greater than or equal to 900"
-        raise AwsError("ValidationError", f"1 validation error detected: Value '{text[:20]}' at 'durationSeconds' failed to satisfy constraint: {words}")
+        raise AwsError(
+            "ValidationError",
+            f"1 validation error detected: Value '{text[:20]}' at 'durationSeconds' failed to satisfy constraint: {words}",
+        )
     return int(text)
 
 

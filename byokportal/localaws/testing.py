@@ -36,7 +36,10 @@ class LocalAws:
 
     @property
     def accounts(self) -> dict[str, dict[str, str]]:
-        return {a.account: {"access_key_id": a.access_key_id, "secret_access_key": a.secret} for a in self.gate.state.admins.values()}
+        return {
+            a.account: {"access_key_id": a.access_key_id, "secret_access_key": a.secret}
+            for a in self.gate.state.admins.values()
+        }
 
     @property
     def calls(self) -> list[tuple[str, str, str]]:

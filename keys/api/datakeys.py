@@ -44,7 +44,9 @@ class DataKeyView(endpoints.TenantView):
         """Return what the row of the use says about the caller."""
         return {"actor": self.caller(request).actor, "request_id": problems.request_id_of(request)}
 
-    def answer(self, request: Request, given: dict[str, Any], results: Sequence[dict[str, Any] | DomainError]) -> Response:
+    def answer(
+        self, request: Request, given: dict[str, Any], results: Sequence[dict[str, Any] | DomainError]
+    ) -> Response:
         """Answer a batch item by item; a single failed item is the whole answer."""
         if "items" not in given:
             (result,) = results
@@ -62,7 +64,10 @@ class DataKeys(DataKeyView):
     scope = "data-keys:generate"
 
     @extend_schema(
-        operation_id="generate_data_keys", parameters=[endpoints.IDEMPOTENCY_KEY], request=shapes.GenerateIn, responses={200: shapes.DataKeyOut}
+        operation_id="generate_data_keys",
+        parameters=[endpoints.IDEMPOTENCY_KEY],
+        request=shapes.GenerateIn,
+        responses={200: shapes.DataKeyOut},
     )
     def post(self, request: Request, tenant: str) -> Response:
         mine = self.allowed(request, tenant)
@@ -86,14 +91,20 @@ class DataKeys(DataKeyView):
             body=request._request.body,
         )
         if kept.is_repeat:
-            return self._repeat(request, mine, given, [base64.b64decode(text) for text in kept.kept["wrapped"]], contexts)
+            return self._repeat(
+                request, mine, given, [base64.b64decode(text) for text in kept.kept["wrapped"]], contexts
+            )
         return self.answer(request, given, fresh)
 
-    def _repeat(self, request: Request, mine: Tenant, given: dict[str, Any], blobs: list[bytes], contexts: list[Context]) -> Response:
+    def _repeat(
+        self, request: Request, mine: Tenant, given: dict[str, Any], blobs: list[bytes], contexts: list[Context]
+    ) -> Response:
         """Open what the first request made: a new row, and a refusal if the key was taken back meanwhile."""
         opened = services.open_data_keys(mine, list(zip(blobs, contexts, strict=True)), **self.facts(request))
         results = [
-            result if isinstance(result, DomainError) else {**shapes.OpenedOut(result).data, "wrapped_key": base64.b64encode(blob).decode()}
+            result
+            if isinstance(result, DomainError)
+            else {**shapes.OpenedOut(result).data, "wrapped_key": base64.b64encode(blob).decode()}
             for result, blob in zip(opened, blobs, strict=True)
         ]
         return self.answer(request, given, results)
@@ -114,7 +125,9 @@ class Decrypt(DataKeyView):
         mine = self.allowed(request, tenant)
         given = self.given(request, shapes.OpenIn)
         opened = services.open_data_keys(mine, items_of(given), **self.facts(request))
-        return self.answer(request, given, [shapes.OpenedOut(r).data if isinstance(r, OpenedDataKey) else r for r in opened])
+        return self.answer(
+            request, given, [shapes.OpenedOut(r).data if isinstance(r, OpenedDataKey) else r for r in opened]
+        )
 
 
 class Rewrap(DataKeyView):

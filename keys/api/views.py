@@ -60,17 +60,29 @@ class Registration(endpoints.TenantView):
     @extend_schema(operation_id="save_registration", request=shapes.RegistrationIn, responses=shapes.RegistrationOut)
     def put(self, request: Request, tenant: str) -> Response:
         mine = self.mine(request, tenant)
-        registration = services.save_draft(mine, **self.given(request, shapes.RegistrationIn), actor=self.caller(request).actor)
+        registration = services.save_draft(
+            mine, **self.given(request, shapes.RegistrationIn), actor=self.caller(request).actor
+        )
         return Response(shapes.RegistrationOut(registration).data)
 
 
 class Submit(endpoints.TenantView):
     """Share both ARNs with Kore.ai (step 6)."""
 
-    problems = ("no_registration", "arns_missing", "role_arn_taken", "registration_busy", "service_role_full", "not_allowed")
+    problems = (
+        "no_registration",
+        "arns_missing",
+        "role_arn_taken",
+        "registration_busy",
+        "service_role_full",
+        "not_allowed",
+    )
 
     @extend_schema(
-        operation_id="submit_registration", parameters=[endpoints.IDEMPOTENCY_KEY], request=None, responses={202: shapes.RegistrationOut}
+        operation_id="submit_registration",
+        parameters=[endpoints.IDEMPOTENCY_KEY],
+        request=None,
+        responses={202: shapes.RegistrationOut},
     )
     def post(self, request: Request, tenant: str) -> Response:
         mine = self.mine(request, tenant)
@@ -87,7 +99,12 @@ class Tests(endpoints.TenantView):
 
     problems = ("no_registration", "registration_busy", "not_allowed", "invalid_input")
 
-    @extend_schema(operation_id="start_test", parameters=[endpoints.IDEMPOTENCY_KEY], request=shapes.TestIn, responses={202: shapes.TestStarted})
+    @extend_schema(
+        operation_id="start_test",
+        parameters=[endpoints.IDEMPOTENCY_KEY],
+        request=shapes.TestIn,
+        responses={202: shapes.TestStarted},
+    )
     def post(self, request: Request, tenant: str) -> Response:
         mine = self.mine(request, tenant)
         given = self.given(request, shapes.TestIn)

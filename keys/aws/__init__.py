@@ -7,7 +7,14 @@ from keys.aws.kms import KmsKey
 
 
 def open_key(
-    service_role_arn: str, role_arn: str, key_arn: str, external_id: str, *, tenant: str, purpose: str, fresh: bool = False
+    service_role_arn: str,
+    role_arn: str,
+    key_arn: str,
+    external_id: str,
+    *,
+    tenant: str,
+    purpose: str,
+    fresh: bool = False,
 ) -> KmsKey:
     """Return the tenant's key, reached through our service role and the tenant's role.
 

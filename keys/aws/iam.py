@@ -52,7 +52,10 @@ def read_policy(policy_arn: str) -> Written | None:
         return None
     document = answer["PolicyVersion"]["Document"]
     return Written(
-        policy_arn, version, json.loads(document) if isinstance(document, str) else document, answer["ResponseMetadata"]["RequestId"]
+        policy_arn,
+        version,
+        json.loads(document) if isinstance(document, str) else document,
+        answer["ResponseMetadata"]["RequestId"],
     )
 
 
@@ -67,7 +70,9 @@ def create_policy(name: str, document: str, *, role_name: str) -> Written:
     attach(arn, role_name=role_name)
     written = read_policy(arn)
     if written is None:
-        raise errors.AwsUnreachable(retry_after=5, aws_code="NoSuchEntity", action="iam:GetPolicy")  # not visible yet: IAM needs time
+        raise errors.AwsUnreachable(
+            retry_after=5, aws_code="NoSuchEntity", action="iam:GetPolicy"
+        )  # not visible yet: IAM needs time
     return written
 
 
@@ -88,10 +93,14 @@ def attached(role_name: str) -> set[str]:
 def write_version(policy_arn: str, document: str) -> Written:
     """Write a new default version, after deleting the oldest of five, and read it back."""
     versions = _call("ListPolicyVersions", "list_policy_versions", PolicyArn=policy_arn)["Versions"]
-    spare = sorted((v for v in versions if not v["IsDefaultVersion"]), key=lambda v: int(v["VersionId"].removeprefix("v")))
+    spare = sorted(
+        (v for v in versions if not v["IsDefaultVersion"]), key=lambda v: int(v["VersionId"].removeprefix("v"))
+    )
     if len(versions) >= VERSIONS:
         _call("DeletePolicyVersion", "delete_policy_version", PolicyArn=policy_arn, VersionId=spare[0]["VersionId"])
-    _call("CreatePolicyVersion", "create_policy_version", PolicyArn=policy_arn, PolicyDocument=document, SetAsDefault=True)
+    _call(
+        "CreatePolicyVersion", "create_policy_version", PolicyArn=policy_arn, PolicyDocument=document, SetAsDefault=True
+    )
     written = read_policy(policy_arn)
     if written is None:
         raise errors.AwsUnreachable(retry_after=5, aws_code="NoSuchEntity", action="iam:GetPolicy")
@@ -121,7 +130,9 @@ def base_principal() -> str:
 def create_role(name: str, trust: dict[str, Any], *, account: str = "") -> Role:
     """Create a role, or return the one of that name; it is never recreated, because trust policies hold its unique id."""
     try:
-        role = _call("CreateRole", "create_role", account=account, RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]
+        role = _call(
+            "CreateRole", "create_role", account=account, RoleName=name, AssumeRolePolicyDocument=json.dumps(trust)
+        )["Role"]
     except ClientError as error:
         if faults.code_of(error) != "EntityAlreadyExists":
             raise
@@ -131,4 +142,10 @@ def create_role(name: str, trust: dict[str, Any], *, account: str = "") -> Role:
 
 def put_inline_policy(role_name: str, policy_name: str, document: dict[str, Any]) -> None:
     """Write an inline policy of a service role."""
-    _call("PutRolePolicy", "put_role_policy", RoleName=role_name, PolicyName=policy_name, PolicyDocument=json.dumps(document))
+    _call(
+        "PutRolePolicy",
+        "put_role_policy",
+        RoleName=role_name,
+        PolicyName=policy_name,
+        PolicyDocument=json.dumps(document),
+    )

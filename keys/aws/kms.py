@@ -77,30 +77,37 @@ class KmsKey:
 
     def generate(self, context: Context) -> Opened:
         answer = self._call(
-            "kms:GenerateDataKey", lambda: self.client.generate_data_key(KeyId=self.arn, KeySpec="AES_256", EncryptionContext=dict(context))
+            "kms:GenerateDataKey",
+            lambda: self.client.generate_data_key(KeyId=self.arn, KeySpec="AES_256", EncryptionContext=dict(context)),
         )
         return Opened(answer["Plaintext"], _request_id(answer), answer["CiphertextBlob"])
 
     def generate_wrapped(self, context: Context) -> Wrapped:
         answer = self._call(
             "kms:GenerateDataKeyWithoutPlaintext",
-            lambda: self.client.generate_data_key_without_plaintext(KeyId=self.arn, KeySpec="AES_256", EncryptionContext=dict(context)),
+            lambda: self.client.generate_data_key_without_plaintext(
+                KeyId=self.arn, KeySpec="AES_256", EncryptionContext=dict(context)
+            ),
         )
         return Wrapped(answer["CiphertextBlob"], _request_id(answer))
 
     def encrypt(self, plaintext: bytes, context: Context) -> Wrapped:
         answer = self._call(
-            "kms:Encrypt", lambda: self.client.encrypt(KeyId=self.arn, Plaintext=plaintext, EncryptionContext=dict(context))
+            "kms:Encrypt",
+            lambda: self.client.encrypt(KeyId=self.arn, Plaintext=plaintext, EncryptionContext=dict(context)),
         )
         return Wrapped(answer["CiphertextBlob"], _request_id(answer))
 
     def decrypt(self, ciphertext: bytes, context: Context) -> Opened:
         answer = self._call(
-            "kms:Decrypt", lambda: self.client.decrypt(KeyId=self.arn, CiphertextBlob=ciphertext, EncryptionContext=dict(context))
+            "kms:Decrypt",
+            lambda: self.client.decrypt(KeyId=self.arn, CiphertextBlob=ciphertext, EncryptionContext=dict(context)),
         )
         return Opened(answer["Plaintext"], _request_id(answer))
 
-    def re_encrypt(self, ciphertext: bytes, context: Context, new_context: Context, *, destination_arn: str = "") -> Wrapped:
+    def re_encrypt(
+        self, ciphertext: bytes, context: Context, new_context: Context, *, destination_arn: str = ""
+    ) -> Wrapped:
         """Move a ciphertext to another context, and to another key in the same Region."""
         destination = destination_arn or self.arn
         answer = self._call(

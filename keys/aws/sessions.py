@@ -24,7 +24,13 @@ from keys.policies import documents
 SECONDS = 900  # of a session with a tenant: the shortest that STS gives (API reference, AssumeRole)
 EARLY = timedelta(seconds=60)  # a session is renewed that long before its end
 CACHED = 20_000  # sessions kept at most
-CONFIG = Config(connect_timeout=3, read_timeout=5, retries={"mode": "standard", "max_attempts": 2}, tcp_keepalive=True, max_pool_connections=20)
+CONFIG = Config(
+    connect_timeout=3,
+    read_timeout=5,
+    retries={"mode": "standard", "max_attempts": 2},
+    tcp_keepalive=True,
+    max_pool_connections=20,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +103,9 @@ def _local() -> dict[str, Any]:
                 _endpoint_of.update(changed=changed, read=read)
         return _endpoint_of["read"]  # type: ignore[no-any-return]
     except FileNotFoundError:
-        raise errors.OwnAccessBroken(retry_after=5, aws_code="localaws.json is missing", action="reading the local AWS's address") from None
+        raise errors.OwnAccessBroken(
+            retry_after=5, aws_code="localaws.json is missing", action="reading the local AWS's address"
+        ) from None
 
 
 _clients: dict[tuple[str, str, str], Any] = {}
@@ -117,7 +125,11 @@ def client(service: str, region: str, credentials: Credentials | None = None, *,
         if credentials is None:
             keys = local["accounts"].get(account or settings.AWS_ACCOUNT_ID)
             if keys is None:
-                raise errors.OwnAccessBroken(retry_after=5, aws_code="the account is missing in localaws.json", action="signing in to the local AWS")
+                raise errors.OwnAccessBroken(
+                    retry_after=5,
+                    aws_code="the account is missing in localaws.json",
+                    action="signing in to the local AWS",
+                )
             options |= {"aws_access_key_id": keys["access_key_id"], "aws_secret_access_key": keys["secret_access_key"]}
     if credentials is not None:
         options |= {
@@ -164,7 +176,14 @@ def service_role(service_role_arn: str, region: str, *, fresh: bool = False) -> 
 
 
 def tenant_role(
-    service_role_arn: str, role_arn: str, external_id: str, key_arns: Sequence[str], *, tenant: str, purpose: str, fresh: bool = False
+    service_role_arn: str,
+    role_arn: str,
+    external_id: str,
+    key_arns: Sequence[str],
+    *,
+    tenant: str,
+    purpose: str,
+    fresh: bool = False,
 ) -> Credentials:
     """Become a tenant's role, narrowed to exactly these keys and the guide's five patterns (design.md 8).
 
@@ -198,11 +217,15 @@ def probe(service_role_arn: str, role_arn: str, external_id: str | None, *, regi
     at = datetime.now(UTC)
     try:
         source = service_role(service_role_arn, region)
-        made = _assume(source, region, role_arn, external_id=external_id, session_name=session, denied=errors.RoleNotAssumable)
+        made = _assume(
+            source, region, role_arn, external_id=external_id, session_name=session, denied=errors.RoleNotAssumable
+        )
     except errors.RoleNotAssumable as error:
         return AssumeOutcome(False, str(error.params["aws_code"]), str(error.params["aws_request_id"]), at)
     except DomainError as error:
-        return AssumeOutcome(None, str(error.params.get("aws_code", error.code)), str(error.params.get("aws_request_id", "")), at)
+        return AssumeOutcome(
+            None, str(error.params.get("aws_code", error.code)), str(error.params.get("aws_request_id", "")), at
+        )
     return AssumeOutcome(True, "", made.request_id, at)
 
 

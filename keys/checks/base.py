@@ -67,7 +67,14 @@ class Check:
 
 
 def check(
-    code: str, *, title: str, step: int, needs: tuple[str, ...] = (), document: str = "", remedy: str = "", is_warning: bool = False
+    code: str,
+    *,
+    title: str,
+    step: int,
+    needs: tuple[str, ...] = (),
+    document: str = "",
+    remedy: str = "",
+    is_warning: bool = False,
 ) -> Callable[[Judge], Check]:
     """Make a check of a judging function; see `Check`."""
 
@@ -125,7 +132,9 @@ def cannot_tell(answer: Answer) -> Finding | None:
     return Finding(Verdict.UNKNOWN, evidence_of(answer), wait=Wait.OURS if ours else Wait.AWS)
 
 
-def refused(facts: Facts, answer: Answer, diagnosis: Diagnosis, *, remedy: str, words: Mapping[str, str] | None = None) -> Finding:
+def refused(
+    facts: Facts, answer: Answer, diagnosis: Diagnosis, *, remedy: str, words: Mapping[str, str] | None = None
+) -> Finding:
     """Return the finding for a refusal: unknown while IAM may still be propagating a change, then fail.
 
     A diagnosis that points at our own side is never the tenant's failure.
@@ -135,12 +144,24 @@ def refused(facts: Facts, answer: Answer, diagnosis: Diagnosis, *, remedy: str, 
         return Finding(Verdict.UNKNOWN, evidence, diagnosis.causes, wait=Wait.OURS, step=OURS)
     if facts.clock.is_propagating:
         evidence["final_at"] = facts.clock.grace_until.isoformat(timespec="seconds")
-        return Finding(Verdict.UNKNOWN, evidence, (*diagnosis.causes, "propagation_delay"), wait=Wait.PROPAGATION, step=diagnosis.step)
+        return Finding(
+            Verdict.UNKNOWN,
+            evidence,
+            (*diagnosis.causes, "propagation_delay"),
+            wait=Wait.PROPAGATION,
+            step=diagnosis.step,
+        )
     return failed(answer, diagnosis, remedy=remedy, words=words)
 
 
 def failed(
-    answer: Answer, diagnosis: Diagnosis, *, reason: str = "", remedy: str = "", words: Mapping[str, str] | None = None, **more: object
+    answer: Answer,
+    diagnosis: Diagnosis,
+    *,
+    reason: str = "",
+    remedy: str = "",
+    words: Mapping[str, str] | None = None,
+    **more: object,
 ) -> Finding:
     """Return the finding for an answer that is certain at once."""
     error: DomainError | None = answer.error

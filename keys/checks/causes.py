@@ -135,7 +135,9 @@ def of_kms(denial: Denial, *, other_uses_work: bool, describe_works: bool) -> Di
             return Diagnosis(("role_permissions_policy_explicit_deny",), 2, PERMISSIONS)
         if other_uses_work or describe_works:  # a Resource that names another key would have refused those too
             return Diagnosis(("role_permissions_policy_missing_action",), 2, PERMISSIONS)
-        return Diagnosis(("role_permissions_policy_missing_action", "role_permissions_policy_wrong_key_arn"), 2, PERMISSIONS)
+        return Diagnosis(
+            ("role_permissions_policy_missing_action", "role_permissions_policy_wrong_key_arn"), 2, PERMISSIONS
+        )
     if denial.is_explicit:
         return Diagnosis(("key_policy_explicit_deny",), 3, KEY_POLICY)
     hidden_deny = ("key_policy_explicit_deny",) if denial.is_hidden else ()
@@ -143,9 +145,16 @@ def of_kms(denial: Denial, *, other_uses_work: bool, describe_works: bool) -> Di
         return Diagnosis(("key_policy_missing_action", *hidden_deny), 3, KEY_POLICY)
     if describe_works:
         return Diagnosis(("key_policy_missing_action", "key_policy_condition_failed", *hidden_deny), 3, KEY_POLICY)
-    all_refused = ("key_policy_missing_statement", "key_policy_wrong_principal", "key_policy_condition_failed", "key_policy_missing_action")
+    all_refused = (
+        "key_policy_missing_statement",
+        "key_policy_wrong_principal",
+        "key_policy_condition_failed",
+        "key_policy_missing_action",
+    )
     if denial.is_hidden:
-        return Diagnosis((*all_refused, *hidden_deny, "key_not_found", "key_wrong_region", "aws_managed_key"), 3, KEY_POLICY)
+        return Diagnosis(
+            (*all_refused, *hidden_deny, "key_not_found", "key_wrong_region", "aws_managed_key"), 3, KEY_POLICY
+        )
     if denial.layer == "resource":
         return Diagnosis((*all_refused, "aws_managed_key"), 3, KEY_POLICY)
     # Words we cannot read: either side may be it.

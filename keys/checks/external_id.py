@@ -39,9 +39,15 @@ def _judge(facts: Facts, outcome: AssumeOutcome, cause: str) -> Finding:
         return skipped("The role has to let us in with the right External ID first.")
     second_look = (clock.refused_at or clock.now) + clock.gap
     if clock.now < second_look:
-        evidence = {**evidence_of(outcome), "why": "refused once, as it should be", "final_at": second_look.isoformat(timespec="seconds")}
+        evidence = {
+            **evidence_of(outcome),
+            "why": "refused once, as it should be",
+            "final_at": second_look.isoformat(timespec="seconds"),
+        }
         return Finding(Verdict.UNKNOWN, evidence, wait=Wait.SECOND_LOOK)
-    return passed(outcome, **({"first_refused_at": clock.refused_at.isoformat(timespec="seconds")} if clock.refused_at else {}))
+    return passed(
+        outcome, **({"first_refused_at": clock.refused_at.isoformat(timespec="seconds")} if clock.refused_at else {})
+    )
 
 
 def _insecure(clock: Clock, outcome: AssumeOutcome, cause: str) -> Finding:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from byokportal.errors import DomainError
@@ -72,7 +72,7 @@ class Answer:
     at: datetime
     request_id: str = ""
     error: DomainError | None = None
-    denial: Denial = Denial()
+    denial: Denial = field(default_factory=Denial)
 
     @property
     def ok(self) -> bool:
@@ -95,10 +95,14 @@ class Ours:
     names_role: bool = False  # a policy attached to the service role allows assuming the tenant's role
     has_drifted: bool = False  # that policy is not what we last wrote
 
-    @property
-    def works(self) -> bool:
+    def is_expected(self, subject: Subject) -> bool:
+        """Whether it is the role that tenants were shown: trust policies store the unique id, not the name."""
+        return (self.arn, self.unique_id) == (subject.service_role_arn, subject.service_role_unique_id)
+
+    def works(self, subject: Subject) -> bool:
         return bool(
             self.identity.ok
+            and self.is_expected(subject)
             and self.canary
             and self.canary.allowed
             and self.policy
@@ -142,7 +146,10 @@ class Key:
 
     @property
     def is_symmetric(self) -> bool:
-        return self.facts is not None and (self.facts.spec, self.facts.usage) == ("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT")
+        return self.facts is not None and (self.facts.spec, self.facts.usage) == (
+            "SYMMETRIC_DEFAULT",
+            "ENCRYPT_DECRYPT",
+        )
 
 
 @dataclass(frozen=True, slots=True)

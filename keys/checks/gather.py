@@ -33,7 +33,7 @@ def gather(facts: Facts, service_role: ServiceRole) -> Iterator[Facts]:
     subject, until = facts.subject, time.monotonic() + BUDGET
     facts = replace(facts, ours=_ours(subject, service_role))
     yield facts
-    if facts.ours is None or not facts.ours.works:
+    if facts.ours is None or not facts.ours.works(subject):
         return
     facts = replace(facts, trust=_trust(subject))
     yield facts
@@ -59,7 +59,9 @@ def _ask(action: str, call: Callable[[], Any]) -> tuple[Answer, Any]:
         value = call()
     except DomainError as error:
         request_id = str(error.params.get("aws_request_id", ""))
-        return Answer(str(error.params.get("action") or action), at, request_id, error, causes.read(faults.words_of(error))), None
+        return Answer(
+            str(error.params.get("action") or action), at, request_id, error, causes.read(faults.words_of(error))
+        ), None
     return Answer(action, at, str(getattr(value, "request_id", ""))), value
 
 
@@ -68,7 +70,9 @@ def _ask(action: str, call: Callable[[], Any]) -> tuple[Answer, Any]:
 
 def _ours(subject: Subject, service_role: ServiceRole) -> Ours:
     def identify() -> sessions.Identity:
-        return sessions.identity(sessions.service_role(subject.service_role_arn, subject.region, fresh=True), subject.region)
+        return sessions.identity(
+            sessions.service_role(subject.service_role_arn, subject.region, fresh=True), subject.region
+        )
 
     answer, who = _ask("sts:GetCallerIdentity", identify)
     if who is None:
@@ -84,7 +88,10 @@ def _ours(subject: Subject, service_role: ServiceRole) -> Ours:
         )
     policy, names_role, has_drifted = _policy(subject, service_role)
     # An assumed role's ARN leaves out the role's path: the rest is compared with the ARN that tenants were shown.
-    named = who.arn.split("/")[1:2] == [subject.service_role_arn.rpartition("/")[2]] and who.account == service_role.account_id
+    named = (
+        who.arn.split("/")[1:2] == [subject.service_role_arn.rpartition("/")[2]]
+        and who.account == service_role.account_id
+    )
     arn = subject.service_role_arn if named else who.arn
     return Ours(answer, arn, who.user_id.split(":")[0], canary, policy, names_role, has_drifted)
 
@@ -124,7 +131,9 @@ def _trust(subject: Subject) -> Trust:
     wrong = "byok-" + secrets.token_urlsafe(32)  # nobody's: a new one each time, of the form of a real one
 
     def probe(external_id: str | None) -> sessions.AssumeOutcome:
-        return sessions.probe(subject.service_role_arn, subject.role_arn, external_id, region=subject.region, session=session)
+        return sessions.probe(
+            subject.service_role_arn, subject.role_arn, external_id, region=subject.region, session=session
+        )
 
     without, other = probe(None), probe(wrong)
     right, _ = _ask("sts:AssumeRole", lambda: _credentials(subject, fresh=True))
@@ -133,7 +142,13 @@ def _trust(subject: Subject) -> Trust:
 
 def _credentials(subject: Subject, *, fresh: bool = False) -> sessions.Credentials:
     return sessions.tenant_role(
-        subject.service_role_arn, subject.role_arn, subject.external_id, [subject.key_arn], tenant=subject.tenant, purpose=PURPOSE, fresh=fresh
+        subject.service_role_arn,
+        subject.role_arn,
+        subject.external_id,
+        [subject.key_arn],
+        tenant=subject.tenant,
+        purpose=PURPOSE,
+        fresh=fresh,
     )
 
 
@@ -148,7 +163,12 @@ def _account(subject: Subject) -> Account:
 def _open(subject: Subject) -> KmsKey:
     """Return the key through the session that was opened a moment ago."""
     return aws.open_key(
-        subject.service_role_arn, subject.role_arn, subject.key_arn, subject.external_id, tenant=subject.tenant, purpose=PURPOSE
+        subject.service_role_arn,
+        subject.role_arn,
+        subject.key_arn,
+        subject.external_id,
+        tenant=subject.tenant,
+        purpose=PURPOSE,
     )
 
 

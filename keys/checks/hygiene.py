@@ -19,11 +19,19 @@ def rotation(facts: Facts) -> Finding | None:
         command = f"aws kms get-key-rotation-status --region {facts.subject.region} --key-id {facts.subject.key_arn}"
         evidence["note"] = f"Whether rotation is on, this shows you: {command}"
     else:
-        evidence["warning"] = f"The key material comes from {origin}, so AWS does not rotate it by itself. Plan its rotation."
+        evidence["warning"] = (
+            f"The key material comes from {origin}, so AWS does not rotate it by itself. Plan its rotation."
+        )
     return Finding(Verdict.PASS, evidence)
 
 
-@check("hygiene.permissions", title="Role and key lie where one policy is enough", step=2, needs=("account.identity",), is_warning=True)
+@check(
+    "hygiene.permissions",
+    title="Role and key lie where one policy is enough",
+    step=2,
+    needs=("account.identity",),
+    is_warning=True,
+)
 def permissions(facts: Facts) -> Finding | None:
     """What else the role may do, only its owner can read; the paste box of step 2 does."""
     if facts.account is None:

@@ -11,7 +11,14 @@ from keys.checks.facts import Facts
 NEEDS = ("account.identity",)
 
 
-@check("key.exists", title="AWS KMS knows the key", step=1, needs=NEEDS, document=causes.KEY, remedy=remedies.REMEDIES["key_not_found"])
+@check(
+    "key.exists",
+    title="AWS KMS knows the key",
+    step=1,
+    needs=NEEDS,
+    document=causes.KEY,
+    remedy=remedies.REMEDIES["key_not_found"],
+)
 def exists(facts: Facts) -> Finding | None:
     if facts.key is None:
         return None
@@ -24,9 +31,13 @@ def exists(facts: Facts) -> Finding | None:
         return passed(answer, why="the key was used") if used else _not_described(facts)
     if isinstance(answer.error, errors.KeyNotFound):
         diagnosis = causes.CERTAIN[errors.KeyNotFound]
-        if answer.error.params.get("aws_code") == "InvalidArnException":  # sent to another Region than the ARN's: certain
+        if (
+            answer.error.params.get("aws_code") == "InvalidArnException"
+        ):  # sent to another Region than the ARN's: certain
             return failed(answer, Diagnosis(("key_wrong_region",), 1, causes.KEY))
-        return refused(facts, answer, diagnosis, remedy=remedies.of("key_not_found"))  # a key made just now is not found everywhere yet
+        return refused(
+            facts, answer, diagnosis, remedy=remedies.of("key_not_found")
+        )  # a key made just now is not found everywhere yet
     if isinstance(answer.error, errors.WrongKeyAnswered):
         return failed(answer, causes.CERTAIN[errors.WrongKeyAnswered], remedy=remedies.of("key_arn_changed"))
     return cannot_tell(answer) or Finding(Verdict.UNKNOWN, evidence_of(answer), wait=Wait.AWS)
@@ -45,7 +56,9 @@ def enabled(facts: Facts) -> Finding | None:
     more: dict[str, object] = {"key_state": state}
     if facts.key.facts.deletion_at:
         more["deletion_at"] = facts.key.facts.deletion_at.isoformat(timespec="seconds")
-    return failed(facts.key.answer, Diagnosis((cause,), 1, causes.KEY), reason=reason, remedy=remedies.of(cause), **more)
+    return failed(
+        facts.key.answer, Diagnosis((cause,), 1, causes.KEY), reason=reason, remedy=remedies.of(cause), **more
+    )
 
 
 @check("key.customer_managed", title="The key is customer managed", step=1, needs=("key.exists",), document=causes.KEY)
@@ -59,7 +72,9 @@ def customer_managed(facts: Facts) -> Finding | None:
     return failed(facts.key.answer, diagnosis, remedy=remedies.of("aws_managed_key"), key_manager=manager)
 
 
-@check("key.symmetric", title="The key is symmetric, for encryption", step=1, needs=("key.exists",), document=causes.KEY)
+@check(
+    "key.symmetric", title="The key is symmetric, for encryption", step=1, needs=("key.exists",), document=causes.KEY
+)
 def symmetric(facts: Facts) -> Finding | None:
     if facts.key is None or facts.key.facts is None:
         return _not_described(facts)
@@ -70,7 +85,13 @@ def symmetric(facts: Facts) -> Finding | None:
     return failed(facts.key.answer, Diagnosis((cause,), 1, causes.KEY), remedy=remedies.of("key_wrong_usage"), **kind)
 
 
-@check("key.region_and_account", title="The key has the ARN, Region and account you gave", step=1, needs=("key.exists",), document=causes.KEY)
+@check(
+    "key.region_and_account",
+    title="The key has the ARN, Region and account you gave",
+    step=1,
+    needs=("key.exists",),
+    document=causes.KEY,
+)
 def region_and_account(facts: Facts) -> Finding | None:
     if facts.key is None or facts.key.facts is None:
         return _not_described(facts)
@@ -79,7 +100,9 @@ def region_and_account(facts: Facts) -> Finding | None:
     if found.arn == facts.subject.key_arn and found.account == facts.subject.key_account:
         return passed(facts.key.answer, **evidence)
     diagnosis = Diagnosis(("key_arn_changed",), 1, causes.KEY)
-    return failed(facts.key.answer, diagnosis, reason="kms_wrong_key", remedy=remedies.of("key_arn_changed"), **evidence)
+    return failed(
+        facts.key.answer, diagnosis, reason="kms_wrong_key", remedy=remedies.of("key_arn_changed"), **evidence
+    )
 
 
 def _not_described(facts: Facts) -> Finding | None:

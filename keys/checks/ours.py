@@ -17,7 +17,7 @@ def identity(facts: Facts) -> Finding | None:
     if answer.error is not None:
         return cannot_tell(answer) or Finding(Verdict.UNKNOWN, evidence_of(answer), wait=Wait.OURS)
     role = {"service_role_arn": facts.ours.arn, "unique_id": facts.ours.unique_id}
-    if (facts.ours.arn, facts.ours.unique_id) != (facts.subject.service_role_arn, facts.subject.service_role_unique_id):
+    if not facts.ours.is_expected(facts.subject):
         return Finding(Verdict.UNKNOWN, {**evidence_of(answer), **role, "why": "another role answered"}, wait=Wait.OURS)
     return passed(answer, **role)
 
@@ -47,7 +47,11 @@ def policy(facts: Facts) -> Finding | None:
     if answer.error is not None:
         return cannot_tell(answer) or Finding(Verdict.UNKNOWN, evidence_of(answer), wait=Wait.OURS)
     if not facts.ours.names_role:
-        return Finding(Verdict.UNKNOWN, {**evidence_of(answer), "why": "no attached policy names the role"}, wait=Wait.OURS)
+        return Finding(
+            Verdict.UNKNOWN, {**evidence_of(answer), "why": "no attached policy names the role"}, wait=Wait.OURS
+        )
     if facts.ours.has_drifted:
-        return Finding(Verdict.UNKNOWN, {**evidence_of(answer), "why": "our policy is not what we last wrote"}, wait=Wait.OURS)
+        return Finding(
+            Verdict.UNKNOWN, {**evidence_of(answer), "why": "our policy is not what we last wrote"}, wait=Wait.OURS
+        )
     return passed(answer)

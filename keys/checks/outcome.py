@@ -47,12 +47,22 @@ def failures(findings: Mapping[str, Finding], checks: tuple[Check, ...]) -> list
 
 def warnings(findings: Mapping[str, Finding], checks: tuple[Check, ...]) -> list[str]:
     """Return the sentences of the hygiene checks."""
-    return [str(findings[each.code].evidence["warning"]) for each in checks if each.is_warning and "warning" in findings[each.code].evidence]
+    return [
+        str(findings[each.code].evidence["warning"])
+        for each in checks
+        if each.is_warning and "warning" in findings[each.code].evidence
+    ]
 
 
 def taken() -> Finding:
     """Return the finding for a role that another registration serves with: neutral, it must not tell whose."""
-    return Finding(Verdict.FAIL, {"why": errors.RoleArnTaken.title}, reason=errors.RoleArnTaken.code, step=2, remedy=errors.RoleArnTaken.detail)
+    return Finding(
+        Verdict.FAIL,
+        {"why": errors.RoleArnTaken.title},
+        reason=errors.RoleArnTaken.code,
+        step=2,
+        remedy=errors.RoleArnTaken.detail,
+    )
 
 
 def passed(test: EncryptionTest, registration: KeyRegistration) -> None:
@@ -64,27 +74,63 @@ def passed(test: EncryptionTest, registration: KeyRegistration) -> None:
     if registration.status == Status.TESTING:
         activation.activate(registration, test)
         return
-    if registration.status == Status.SUSPENDED and (registration.suspended_by, registration.reason) == ("aws", INSECURE):
-        lifecycle.move(registration, Status.ACTIVE, actor=SYSTEM, reason="the trust policy was corrected", good_probes=0, denied_probes=0)
+    if registration.status == Status.SUSPENDED and (registration.suspended_by, registration.reason) == (
+        "aws",
+        INSECURE,
+    ):
+        lifecycle.move(
+            registration,
+            Status.ACTIVE,
+            actor=SYSTEM,
+            reason="the trust policy was corrected",
+            good_probes=0,
+            denied_probes=0,
+        )
         audit.record("keys.key.recovered", tenant=registration.tenant, actor=SYSTEM, target=registration)
     if registration.status in KeyRegistration.SERVING:
         for number in (1, 2, 3):
             onboarding.advance_if(registration.tenant, number, {Step.FAILED}, Step.DONE, actor=SYSTEM)
 
 
-def failed(test: EncryptionTest, registration: KeyRegistration, found: list[Failure], findings: Mapping[str, Finding], checks: tuple[Check, ...]) -> None:
+def failed(
+    test: EncryptionTest,
+    registration: KeyRegistration,
+    found: list[Failure],
+    findings: Mapping[str, Finding],
+    checks: tuple[Check, ...],
+) -> None:
     """Reject a registration in preparation; one that serves goes on, unless its role lets anybody in (seen twice by then)."""
     first = found[0]
     if registration.status == Status.TESTING:
         lifecycle.move(registration, Status.REJECTED, actor=SYSTEM, reason=first.reason)
-        audit.record("keys.registration.rejected", tenant=registration.tenant, actor=SYSTEM, target=registration, step=first.step, reason=first.reason)
+        audit.record(
+            "keys.registration.rejected",
+            tenant=registration.tenant,
+            actor=SYSTEM,
+            target=registration,
+            step=first.step,
+            reason=first.reason,
+        )
     elif first.reason == INSECURE and registration.status in {Status.ACTIVE, Status.UNREACHABLE}:
         by = KeyRegistration.SuspendedBy.AWS
         lifecycle.move(registration, Status.SUSPENDED, actor=SYSTEM, reason=INSECURE, suspended_by=by)
-        audit.record("keys.key.suspended", tenant=registration.tenant, actor=SYSTEM, target=registration, suspended_by=by.label, reason=INSECURE)
-    elif first.reason == INSECURE and registration.status == Status.SUSPENDED and registration.suspended_by == KeyRegistration.SuspendedBy.AWS:
+        audit.record(
+            "keys.key.suspended",
+            tenant=registration.tenant,
+            actor=SYSTEM,
+            target=registration,
+            suspended_by=by.label,
+            reason=INSECURE,
+        )
+    elif (
+        first.reason == INSECURE
+        and registration.status == Status.SUSPENDED
+        and registration.suspended_by == KeyRegistration.SuspendedBy.AWS
+    ):
         # Suspended for something that ends by itself; this does not.
-        KeyRegistration.objects.filter(pk=registration.pk, status=Status.SUSPENDED, suspended_by="aws").update(reason=INSECURE)
+        KeyRegistration.objects.filter(pk=registration.pk, status=Status.SUSPENDED, suspended_by="aws").update(
+            reason=INSECURE
+        )
     if is_on_the_tracker(registration):
         _fall_back(test, registration, found, findings, checks)
 
@@ -95,7 +141,11 @@ def is_on_the_tracker(registration: KeyRegistration) -> bool:
 
 
 def _fall_back(
-    test: EncryptionTest, registration: KeyRegistration, found: list[Failure], findings: Mapping[str, Finding], checks: tuple[Check, ...]
+    test: EncryptionTest,
+    registration: KeyRegistration,
+    found: list[Failure],
+    findings: Mapping[str, Finding],
+    checks: tuple[Check, ...],
 ) -> None:
     failing = {failure.step: failure for failure in reversed(found)}
     for number in (1, 2, 3):
@@ -104,10 +154,14 @@ def _fall_back(
         verdicts = {findings[each.code].verdict for each in checks if each.step == number and not each.is_warning}
         if number in failing:
             evidence |= {"check": failing[number].check, "reason": failing[number].reason}
-            onboarding.advance(registration.tenant, number, Step.FAILED, actor=SYSTEM, reason=failing[number].reason, evidence=evidence)
+            onboarding.advance(
+                registration.tenant, number, Step.FAILED, actor=SYSTEM, reason=failing[number].reason, evidence=evidence
+            )
         elif verdicts == {Verdict.PASS}:
             onboarding.advance(registration.tenant, number, Step.DONE, actor=SYSTEM, evidence=evidence)
         else:  # the test is over and did not get as far as this step
-            onboarding.advance_if(registration.tenant, number, {Step.IN_PROGRESS}, Step.WAITING_FOR_TENANT, actor=SYSTEM)
+            onboarding.advance_if(
+                registration.tenant, number, {Step.IN_PROGRESS}, Step.WAITING_FOR_TENANT, actor=SYSTEM
+            )
     if registration.status not in KeyRegistration.SERVING:
         onboarding.advance(registration.tenant, 5, Step.WAITING_FOR_TENANT, actor=SYSTEM, reason=found[0].reason)

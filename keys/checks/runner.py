@@ -51,11 +51,13 @@ def _look(test: EncryptionTest, claimed_at: datetime) -> None:
     facts = Facts(subject, _clock(test, claimed_at))
     findings: dict[str, Finding] = {}
     for part in gather.gather(facts, test.tenant.service_role):
-        if facts.ours is None and part.ours is not None and part.ours.works:
+        if facts.ours is None and part.ours is not None and part.ours.works(subject):
             _our_side_works(test, claimed_at)
         facts = replace(part, clock=_clock(test, claimed_at))
         judged = base.judge(facts, CHECKS)
-        _store(test, claimed_at, subject, {code: found for code, found in judged.items() if findings.get(code) != found})
+        _store(
+            test, claimed_at, subject, {code: found for code, found in judged.items() if findings.get(code) != found}
+        )
         findings = judged
     complete = _complete(findings)
     _store(test, claimed_at, subject, {code: found for code, found in complete.items() if findings.get(code) != found})
@@ -67,7 +69,14 @@ def _look(test: EncryptionTest, claimed_at: datetime) -> None:
 
 def _subject(test: EncryptionTest) -> Subject:
     role = test.tenant.service_role
-    return Subject(str(test.tenant_id), test.registration.role_arn, test.registration.key_arn, role.arn, role.unique_id, test.tenant.external_id)
+    return Subject(
+        str(test.tenant_id),
+        test.registration.role_arn,
+        test.registration.key_arn,
+        role.arn,
+        role.unique_id,
+        test.tenant.external_id,
+    )
 
 
 def _clock(test: EncryptionTest, now: datetime) -> Clock:
@@ -122,7 +131,11 @@ def _change(test: EncryptionTest, claim: datetime, /, **facts: object) -> None:
 def _store(test: EncryptionTest, claimed_at: datetime, subject: Subject, findings: Mapping[str, Finding]) -> None:
     """Write verdicts as they come, so that a page shows the checks turn one by one."""
     _change(test, claimed_at, status=Status.RUNNING)
-    rows = [_row(test, position, subject, findings[each.code]) for position, each in enumerate(CHECKS) if each.code in findings]
+    rows = [
+        _row(test, position, subject, findings[each.code])
+        for position, each in enumerate(CHECKS)
+        if each.code in findings
+    ]
     CheckResult.objects.bulk_create(
         rows,
         update_conflicts=True,
@@ -157,7 +170,9 @@ def _act(test: EncryptionTest, claimed_at: datetime, facts: Facts, findings: dic
                 _store(test, claimed_at, facts.subject, {outcome.TAKEN: findings[outcome.TAKEN]})
                 _fail(test, claimed_at, findings)
             except errors.KeySuspended:  # by a person; activating would undo the pressed button, so it waits for Resume
-                _change(test, claimed_at, status=Status.WAITING, due_at=timezone.now() + schedule.LONGEST, claimed_at=None)
+                _change(
+                    test, claimed_at, status=Status.WAITING, due_at=timezone.now() + schedule.LONGEST, claimed_at=None
+                )
         case Verdict.FAIL:
             _fail(test, claimed_at, findings)
         case _:
@@ -178,14 +193,29 @@ def _fail(test: EncryptionTest, claimed_at: datetime, findings: Mapping[str, Fin
         outcome.failed(test, registration, outcome.failures(findings, CHECKS), findings, CHECKS)
 
 
-def _finish(test: EncryptionTest, claimed_at: datetime, verdict: Verdict, findings: Mapping[str, Finding]) -> KeyRegistration | None:
+def _finish(
+    test: EncryptionTest, claimed_at: datetime, verdict: Verdict, findings: Mapping[str, Finding]
+) -> KeyRegistration | None:
     """End the run, in the transaction of what follows; None when its registration was retired or changed meanwhile."""
-    registration = KeyRegistration.objects.select_for_update().select_related("tenant__service_role").get(pk=test.registration_id)
+    registration = (
+        KeyRegistration.objects.select_for_update().select_related("tenant__service_role").get(pk=test.registration_id)
+    )
     tested = test.registration
-    if registration.status not in TESTED or (registration.role_arn, registration.key_arn) != (tested.role_arn, tested.key_arn):
+    if registration.status not in TESTED or (registration.role_arn, registration.key_arn) != (
+        tested.role_arn,
+        tested.key_arn,
+    ):
         _cancel(test, claimed_at)
         return None
-    _change(test, claimed_at, status=Status.FINISHED, verdict=verdict, finished_at=timezone.now(), due_at=None, claimed_at=None)
+    _change(
+        test,
+        claimed_at,
+        status=Status.FINISHED,
+        verdict=verdict,
+        finished_at=timezone.now(),
+        due_at=None,
+        claimed_at=None,
+    )
     KeyRegistration.objects.filter(pk=registration.pk).update(warnings=outcome.warnings(findings, CHECKS))
     audit.record("keys.test.finished", tenant=test.tenant, actor=SYSTEM, target=test, verdict=str(verdict))
     return registration
@@ -193,7 +223,9 @@ def _finish(test: EncryptionTest, claimed_at: datetime, verdict: Verdict, findin
 
 @transaction.atomic
 def _cancel(test: EncryptionTest, claimed_at: datetime) -> None:
-    _change(test, claimed_at, status=Status.CANCELLED, verdict="", finished_at=timezone.now(), due_at=None, claimed_at=None)
+    _change(
+        test, claimed_at, status=Status.CANCELLED, verdict="", finished_at=timezone.now(), due_at=None, claimed_at=None
+    )
     audit.record("keys.test.finished", tenant=test.tenant, actor=SYSTEM, target=test, verdict=str(Status.CANCELLED))
 
 
@@ -202,7 +234,13 @@ def _come_again(test: EncryptionTest, claimed_at: datetime, facts: Facts, findin
     """Nothing is certain yet: make the row due again, and say so where it is our own side that has to move."""
     now = timezone.now()
     clock = facts.clock
-    if facts.trust and facts.trust.right.ok and facts.trust.without.allowed is False and facts.trust.wrong.allowed is False and not clock.refused_at:
+    if (
+        facts.trust
+        and facts.trust.right.ok
+        and facts.trust.without.allowed is False
+        and facts.trust.wrong.allowed is False
+        and not clock.refused_at
+    ):
         test.refused_at = clock.now
         clock = replace(clock, refused_at=clock.now)
     waits = {findings[each.code].wait for each in CHECKS if not each.is_warning} - {Wait.NOTHING}
@@ -211,7 +249,15 @@ def _come_again(test: EncryptionTest, claimed_at: datetime, facts: Facts, findin
         now, clock, waits or {Wait.AWS}, changed_at=changed_at, window=timedelta(seconds=settings.PROPAGATION_WINDOW), attempts=test.attempts,
         jitter=random.uniform(0.8, 1.2),  # noqa: S311  spreads load, guards nothing
     )  # fmt: skip
-    _change(test, claimed_at, status=Status.WAITING, verdict=Verdict.UNKNOWN, refused_at=test.refused_at, due_at=due_at, claimed_at=None)
+    _change(
+        test,
+        claimed_at,
+        status=Status.WAITING,
+        verdict=Verdict.UNKNOWN,
+        refused_at=test.refused_at,
+        due_at=due_at,
+        claimed_at=None,
+    )
     if Wait.OURS in waits:
         code = next(each.code for each in CHECKS if findings[each.code].wait == Wait.OURS)
         _wait_for_kore(test, code)
@@ -222,14 +268,23 @@ def _wait_for_kore(test: EncryptionTest, code: str) -> None:
     if not AuditEvent.objects.of(test.tenant).filter(name=name, payload__contains=str(test.pk)).exists():  # once a run
         audit.record(name, tenant=test.tenant, actor=SYSTEM, target=test, code=code)
     if test.registration.status == Registration.TESTING and test.registration.replaces_id is None:
-        onboarding.advance(test.tenant, 5, Step.WAITING_FOR_KORE, actor=SYSTEM, reason=code, evidence={"check": code, "test": str(test.pk)})
+        onboarding.advance(
+            test.tenant,
+            5,
+            Step.WAITING_FOR_KORE,
+            actor=SYSTEM,
+            reason=code,
+            evidence={"check": code, "test": str(test.pk)},
+        )
 
 
 @transaction.atomic
 def _our_side_works(test: EncryptionTest, claimed_at: datetime) -> None:
     """Close the configuration that waited for this proof; the step goes on if it stood with us."""
     _change(test, claimed_at, status=Status.RUNNING)
-    open_ones = test.registration.configurations.filter(action=RoleConfiguration.Action.ADD, status=RoleConfiguration.Status.PROPAGATING)
+    open_ones = test.registration.configurations.filter(
+        action=RoleConfiguration.Action.ADD, status=RoleConfiguration.Status.PROPAGATING
+    )
     open_ones.update(status=RoleConfiguration.Status.DONE, due_at=None, claimed_at=None, finished_at=claimed_at)
     if test.registration.status == Registration.TESTING and test.registration.replaces_id is None:
         onboarding.advance_if(test.tenant, 5, {Step.WAITING_FOR_KORE}, Step.IN_PROGRESS, actor=SYSTEM)

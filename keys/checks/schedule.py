@@ -14,7 +14,14 @@ LONGEST = timedelta(seconds=60)  # of a back-off
 
 
 def next_look(
-    now: datetime, clock: Clock, waits: Set[Wait], *, changed_at: datetime, window: timedelta, attempts: int, jitter: float = 1.0
+    now: datetime,
+    clock: Clock,
+    waits: Set[Wait],
+    *,
+    changed_at: datetime,
+    window: timedelta,
+    attempts: int,
+    jitter: float = 1.0,
 ) -> datetime:
     """Return when to look again: the earliest of what is waited for.
 

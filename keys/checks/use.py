@@ -53,7 +53,11 @@ def decrypt(facts: Facts) -> Finding | None:
     if facts.use is None:
         return _not_tried(facts)
     if facts.use.decrypt and facts.use.decrypt.ok and not facts.use.opened_the_same:
-        return Finding(Verdict.UNKNOWN, {**evidence_of(facts.use.decrypt), "why": "something else came out than went in"}, wait=Wait.AWS)
+        return Finding(
+            Verdict.UNKNOWN,
+            {**evidence_of(facts.use.decrypt), "why": "something else came out than went in"},
+            wait=Wait.AWS,
+        )
     return _judge(facts, facts.use, facts.use.decrypt)
 
 

@@ -29,7 +29,9 @@ def apply(configuration_id: str) -> uuid.UUID | None:
     """
     if not RoleConfiguration.objects.filter(status=Status.QUEUED).claim(configuration_id, timezone.now()):
         return None
-    configuration = RoleConfiguration.objects.select_related("tenant", "registration", "service_role").get(pk=configuration_id)
+    configuration = RoleConfiguration.objects.select_related("tenant", "registration", "service_role").get(
+        pk=configuration_id
+    )
     try:
         held = lease.take(configuration.service_role)
         try:
@@ -50,7 +52,9 @@ def _write(configuration: RoleConfiguration, held: lease.Lease) -> tuple[Service
     """Bring the one policy that the configuration concerns to what it has to say."""
     role, ours = configuration.service_role, settings.AWS_ACCOUNT_ID
     policies = {policy.slot: policy for policy in ServiceRolePolicy.objects.filter(service_role=role)}
-    slot = packing.slot_for(configuration.role_arn, {number: row.role_arns for number, row in policies.items()}, our_account=ours)
+    slot = packing.slot_for(
+        configuration.role_arn, {number: row.role_arns for number, row in policies.items()}, our_account=ours
+    )
     row = policies.get(slot) or ServiceRolePolicy.objects.create(service_role=role, slot=slot)
     arns = set(row.role_arns)
     if configuration.action == RoleConfiguration.Action.ADD:
@@ -74,7 +78,10 @@ def _write(configuration: RoleConfiguration, held: lease.Lease) -> tuple[Service
             raise errors.AwsUnreachable(retry_after=5, aws_code="old version read back", action="iam:GetPolicyVersion")
     held.hold()
     ServiceRolePolicy.objects.filter(pk=row.pk).update(
-        policy_arn=found.policy_arn, role_arns=sorted(arns), written_hash=packing.digest(document), written_at=timezone.now()
+        policy_arn=found.policy_arn,
+        role_arns=sorted(arns),
+        written_hash=packing.digest(document),
+        written_at=timezone.now(),
     )
     row.refresh_from_db()
     return row, found
@@ -107,7 +114,9 @@ def _added(configuration: RoleConfiguration, policy: ServiceRolePolicy, written:
         return None
     lifecycle.move(registration, KeyRegistration.Status.TESTING, actor=audit.SYSTEM, changed_at=now)
     test, _ = EncryptionTest.objects.get_or_create(
-        registration=registration, finished_at=None, defaults={"tenant": configuration.tenant, "requested_by": audit.SYSTEM.label, "due_at": now}
+        registration=registration,
+        finished_at=None,
+        defaults={"tenant": configuration.tenant, "requested_by": audit.SYSTEM.label, "due_at": now},
     )
     return test.pk
 
@@ -115,7 +124,12 @@ def _added(configuration: RoleConfiguration, policy: ServiceRolePolicy, written:
 @transaction.atomic
 def _removed(configuration: RoleConfiguration, policy: ServiceRolePolicy) -> None:
     RoleConfiguration.objects.filter(pk=configuration.pk).update(
-        status=Status.DONE, due_at=None, claimed_at=None, finished_at=timezone.now(), reason="", evidence={"policy_arn": policy.policy_arn}
+        status=Status.DONE,
+        due_at=None,
+        claimed_at=None,
+        finished_at=timezone.now(),
+        reason="",
+        evidence={"policy_arn": policy.policy_arn},
     )
     audit.record(
         "keys.configuration.removed",
@@ -132,10 +146,21 @@ def _postpone_or_fail(configuration: RoleConfiguration, error: DomainError) -> N
         row.update(claimed_at=None, due_at=timezone.now() + timedelta(seconds=seconds), reason=error.code)
         return
     row.update(status=Status.FAILED, claimed_at=None, due_at=None, finished_at=timezone.now(), reason=error.code)
-    audit.record("keys.configuration.failed", tenant=configuration.tenant, actor=audit.SYSTEM, target=configuration, reason=error.code)
+    audit.record(
+        "keys.configuration.failed",
+        tenant=configuration.tenant,
+        actor=audit.SYSTEM,
+        target=configuration,
+        reason=error.code,
+    )
     if configuration.action == RoleConfiguration.Action.ADD:
         onboarding.advance(
-            configuration.tenant, 5, OnboardingStep.Status.WAITING_FOR_KORE, actor=audit.SYSTEM, reason=error.code, evidence={"code": error.code}
+            configuration.tenant,
+            5,
+            OnboardingStep.Status.WAITING_FOR_KORE,
+            actor=audit.SYSTEM,
+            reason=error.code,
+            evidence={"code": error.code},
         )
 
 

@@ -28,7 +28,9 @@ def open_service_role(name: str | None = None) -> ServiceRole:
     """
     name = name or _next_name()
     if not NAME.fullmatch(name):
-        raise InvalidInput(errors={"name": ["A service role is named byok-service- and small letters, digits or hyphens."]})
+        raise InvalidInput(
+            errors={"name": ["A service role is named byok-service- and small letters, digits or hyphens."]}
+        )
     known = ServiceRole.objects.filter(name=name).first()
     if known is not None:
         return known
@@ -40,7 +42,12 @@ def open_service_role(name: str | None = None) -> ServiceRole:
     if settings.AWS_MODE == "local":
         iam.create_role(f"byok-canary-{name}", canary_trust(role.arn, external_id), account=settings.CANARY_ACCOUNT_ID)
     return services.record_service_role(
-        name, arn=role.arn, unique_id=role.unique_id, canary_role_arn=canary_arn, canary_external_id=external_id, actor=audit.COMMAND
+        name,
+        arn=role.arn,
+        unique_id=role.unique_id,
+        canary_role_arn=canary_arn,
+        canary_external_id=external_id,
+        actor=audit.COMMAND,
     )
 
 
@@ -65,5 +72,9 @@ def _canary_permission(canary_role_arn: str) -> dict[str, Any]:
 
 
 def _next_name() -> str:
-    numbers = [int(name.rsplit("-", 1)[1]) for name in ServiceRole.objects.values_list("name", flat=True) if name.rsplit("-", 1)[1].isdigit()]
+    numbers = [
+        int(name.rsplit("-", 1)[1])
+        for name in ServiceRole.objects.values_list("name", flat=True)
+        if name.rsplit("-", 1)[1].isdigit()
+    ]
     return f"byok-service-{max(numbers, default=0) + 1}"

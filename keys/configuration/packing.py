@@ -29,7 +29,12 @@ def document(role_arns: Sequence[str], *, our_account: str, partition: str = "aw
     for arn in role_arns:
         if not SAFE_ARN.fullmatch(arn):
             raise ArnRefused(why="This Role ARN holds signs that must not stand in our policy.")
-    deny = {"Sid": "NeverOurOwnRoles", "Effect": "Deny", "Action": "sts:AssumeRole", "Resource": f"arn:{partition}:iam::{our_account}:role/*"}
+    deny = {
+        "Sid": "NeverOurOwnRoles",
+        "Effect": "Deny",
+        "Action": "sts:AssumeRole",
+        "Resource": f"arn:{partition}:iam::{our_account}:role/*",
+    }
     allow = {"Sid": "TenantRoles", "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": sorted(role_arns)}
     return {"Version": "2012-10-17", "Statement": [deny, allow] if role_arns else [deny]}
 
@@ -84,4 +89,6 @@ def require_room(role_arn: str) -> None:
         ServiceRoleFull: it is longer than a policy has room for.
     """
     if size([role_arn], our_account="0" * 12) > FULL:
-        raise ServiceRoleFull(length=len(role_arn), errors={"role_arn": [ServiceRoleFull.detail.format(length=len(role_arn))]})
+        raise ServiceRoleFull(
+            length=len(role_arn), errors={"role_arn": [ServiceRoleFull.detail.format(length=len(role_arn))]}
+        )

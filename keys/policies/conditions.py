@@ -63,13 +63,17 @@ def holds(condition: object, context: Context) -> bool:
     if not isinstance(condition, Mapping):
         return False
     return all(
-        isinstance(keys, Mapping) and all(_met(str(operator), str(key), values, context) for key, values in keys.items())
+        isinstance(keys, Mapping)
+        and all(_met(str(operator), str(key), values, context) for key, values in keys.items())
         for operator, keys in condition.items()
     )
 
 
 def _met(operator: str, key: str, values: object, context: Context) -> bool:
-    wanted = [str(v).lower() if isinstance(v, bool) else str(v) for v in (values if isinstance(values, list | tuple) else [values])]
+    wanted = [
+        str(v).lower() if isinstance(v, bool) else str(v)
+        for v in (values if isinstance(values, list | tuple) else [values])
+    ]
     found = lookup(context, key)
     quantifier, _, rest = operator.rpartition(":")
     quantifier, name = quantifier.lower(), rest.lower()

@@ -71,7 +71,10 @@ def cloudformation(*, service_role_arn: str, external_id: str, key_arn: str) -> 
     template = {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Description": "The IAM role through which Kore.ai uses your KMS key (guide, step 2). Add the key policy statement of step 3 yourself.",
-        "Parameters": {"RoleName": {"Type": "String", "Default": ROLE_NAME}, "PolicyName": {"Type": "String", "Default": POLICY_NAME}},
+        "Parameters": {
+            "RoleName": {"Type": "String", "Default": ROLE_NAME},
+            "PolicyName": {"Type": "String", "Default": POLICY_NAME},
+        },
         "Resources": {
             "AccessRole": {
                 "Type": "AWS::IAM::Role",
@@ -79,7 +82,11 @@ def cloudformation(*, service_role_arn: str, external_id: str, key_arn: str) -> 
             },
             "KmsPolicy": {
                 "Type": "AWS::IAM::ManagedPolicy",
-                "Properties": {"ManagedPolicyName": {"Ref": "PolicyName"}, "PolicyDocument": permissions, "Roles": [{"Ref": "AccessRole"}]},
+                "Properties": {
+                    "ManagedPolicyName": {"Ref": "PolicyName"},
+                    "PolicyDocument": permissions,
+                    "Roles": [{"Ref": "AccessRole"}],
+                },
             },
         },
         "Outputs": {"RoleArn": {"Value": {"Fn::GetAtt": ["AccessRole", "Arn"]}}},

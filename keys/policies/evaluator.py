@@ -15,7 +15,12 @@ from keys.policies import conditions
 
 Policy = Mapping[str, Any]
 IDENTITY, RESOURCE, TRUST = "identity-based policy", "resource-based policy", "role trust policy"
-BOUNDARY, SESSION, SCP, RCP = "permissions boundary", "session policy", "service control policy", "resource control policy"
+BOUNDARY, SESSION, SCP, RCP = (
+    "permissions boundary",
+    "session policy",
+    "service control policy",
+    "resource control policy",
+)
 
 
 class Verdict(StrEnum):
@@ -94,7 +99,12 @@ def evaluate(
     for layer, policies in layers:
         for policy in policies:
             for hit in _hits(policy, "Deny", request, with_principal=layer in {TRUST, RESOURCE, RCP}):
-                return Decision(Verdict.EXPLICIT_DENY, layer, hit.name, f"{hit.name} of the {layer} explicitly denies {request.action}.")
+                return Decision(
+                    Verdict.EXPLICIT_DENY,
+                    layer,
+                    hit.name,
+                    f"{hit.name} of the {layer} explicitly denies {request.action}.",
+                )
     for layer, policies in ((RCP, rcps), (SCP, scps)):
         for policy in policies:
             if not any(_hits(policy, "Allow", request, with_principal=layer == RCP)):
@@ -113,19 +123,25 @@ def _allow(
 ) -> Decision:
     """Find the layers that have to allow, in the order in which AWS names the missing one."""
     resource_layer = TRUST if trust else RESOURCE
-    same_account = (request.resource_account or account_of(request.resource) or request.principal.account) == request.principal.account
+    same_account = (
+        request.resource_account or account_of(request.resource) or request.principal.account
+    ) == request.principal.account
     by_resource = _best(_hits(resource, "Allow", request, with_principal=True)) if resource is not None else None
     by_identity = next((hit for policy in identity for hit in _hits(policy, "Allow", request)), None)
     needs_resource = trust or request.action.lower().startswith("kms:")
     if (needs_resource or not same_account) and resource is not None and by_resource is None:
         return _implicit(resource_layer, request)
-    if needs_resource and resource is None and not request.action.lower().startswith("kms:create"):
-        if trust or request.resource != "*":
-            return _implicit(resource_layer, request)
+    if needs_resource and resource is None and (trust or request.resource != "*"):
+        return _implicit(resource_layer, request)
     # A resource policy that names the session's own ARN is not narrowed by session policy or boundary;
     # one that names the role, the user or the account leaves the other layers their say.
     if same_account and by_resource is not None and by_resource.how == "session":
-        return Decision(Verdict.ALLOWED, resource_layer, by_resource.name, f"{by_resource.name} of the {resource_layer} names this session.")
+        return Decision(
+            Verdict.ALLOWED,
+            resource_layer,
+            by_resource.name,
+            f"{by_resource.name} of the {resource_layer} names this session.",
+        )
     named = same_account and by_resource is not None and by_resource.how == "direct"
     if by_identity is None and not named:
         return _implicit(IDENTITY, request)
@@ -135,9 +151,19 @@ def _allow(
     if session is not None and not any(_hits(session, "Allow", request)):
         return _implicit(SESSION, request)
     if by_identity is not None:
-        return Decision(Verdict.ALLOWED, IDENTITY, by_identity.name, f"{by_identity.name} of the {IDENTITY} allows {request.action}.")
+        return Decision(
+            Verdict.ALLOWED,
+            IDENTITY,
+            by_identity.name,
+            f"{by_identity.name} of the {IDENTITY} allows {request.action}.",
+        )
     assert by_resource is not None
-    return Decision(Verdict.ALLOWED, resource_layer, by_resource.name, f"{by_resource.name} of the {resource_layer} allows {request.action}.")
+    return Decision(
+        Verdict.ALLOWED,
+        resource_layer,
+        by_resource.name,
+        f"{by_resource.name} of the {resource_layer} allows {request.action}.",
+    )
 
 
 def _implicit(layer: str, request: Request) -> Decision:
@@ -152,7 +178,11 @@ def _best(hits: Iterator[_Hit]) -> _Hit | None:
 def _hits(policy: Policy, effect: str, request: Request, *, with_principal: bool = False) -> Iterator[_Hit]:
     """Yield the statements of that effect that apply to the request."""
     for number, statement in enumerate(statements(policy), start=1):
-        if statement.get("Effect") != effect or not _action_matches(statement, request.action) or not _resource_matches(statement, request):
+        if (
+            statement.get("Effect") != effect
+            or not _action_matches(statement, request.action)
+            or not _resource_matches(statement, request)
+        ):
             continue
         how = _principal_matches(statement, request.principal, effect) if with_principal else "direct"
         if how and ("Condition" not in statement or conditions.holds(statement["Condition"], request.context)):
@@ -177,7 +207,9 @@ def account_of(arn: str) -> str:
 
 def _action_matches(statement: Mapping[str, Any], action: str) -> bool:
     if "NotAction" in statement:
-        return not any(conditions.glob(name, ignore_case=True).fullmatch(action) for name in listed(statement["NotAction"]))
+        return not any(
+            conditions.glob(name, ignore_case=True).fullmatch(action) for name in listed(statement["NotAction"])
+        )
     return any(conditions.glob(name, ignore_case=True).fullmatch(action) for name in listed(statement.get("Action")))
 
 

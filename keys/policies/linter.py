@@ -12,7 +12,11 @@ from keys.policies import documents, evaluator
 from keys.policies.evaluator import Principal, Request
 
 Kind = Literal["trust", "permissions", "key"]
-LIMITS = {"trust": 2_048, "permissions": 6_144, "key": 32_768}  # characters, white space not counted (IAM and KMS quotas)
+LIMITS = {
+    "trust": 2_048,
+    "permissions": 6_144,
+    "key": 32_768,
+}  # characters, white space not counted (IAM and KMS quotas)
 MAX_TEXT = 65_536
 DEPTH = 20
 OTHER_ID = "byok-of-nobody"
@@ -44,7 +48,9 @@ class _Unreadable(Exception):
         super().__init__(text)
 
 
-def lint(kind: Kind, text: str, *, service_role_arn: str, external_id: str, role_arn: str = "", key_arn: str = "") -> Reading:
+def lint(
+    kind: Kind, text: str, *, service_role_arn: str, external_id: str, role_arn: str = "", key_arn: str = ""
+) -> Reading:
     """Read a policy.
 
     Args:
@@ -98,18 +104,28 @@ def _read(text: str, kind: Kind) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice is not None:
-            raise _Unreadable("duplicate_key", _line(text, f'"{twice}"', nth=2), f"The name {twice[:40]} stands twice in one object; AWS keeps only one of them.")
+            raise _Unreadable(
+                "duplicate_key",
+                _line(text, f'"{twice}"', nth=2),
+                f"The name {twice[:40]} stands twice in one object; AWS keeps only one of them.",
+            )
         return dict(pairs)
 
     try:
         policy = json.loads(text, object_pairs_hook=unique, parse_constant=lambda name: _no_constant(text, name))
     except json.JSONDecodeError as error:
-        raise _Unreadable("not_json", error.lineno, f"This is not JSON: {error.msg}, line {error.lineno}, column {error.colno}.") from None
+        raise _Unreadable(
+            "not_json", error.lineno, f"This is not JSON: {error.msg}, line {error.lineno}, column {error.colno}."
+        ) from None
     except (RecursionError, ValueError):
         raise _Unreadable("not_json", 1, "This is not JSON that can be read.") from None
     if not isinstance(policy, dict) or not isinstance(policy.get("Statement"), list | dict):
         if isinstance(policy, dict) and kind == "key" and "Effect" in policy:
-            raise _Unreadable("statement_only", 1, "This is a statement, not a whole key policy. Paste the policy with its Statement array.")
+            raise _Unreadable(
+                "statement_only",
+                1,
+                "This is a statement, not a whole key policy. Paste the policy with its Statement array.",
+            )
         raise _Unreadable("no_statement", 1, "A policy is an object with Version and Statement; this is none.")
     return policy
 
@@ -133,19 +149,47 @@ def _common(text: str, kind: Kind, policy: dict[str, Any]) -> list[Finding]:
     found: list[Finding] = []
     if policy.get("Version") != "2012-10-17":
         found.append(
-            Finding("version", "error", _line(text, '"Version"'), "The Version is not 2012-10-17.", 'Set "Version": "2012-10-17", which is no date of yours.')
+            Finding(
+                "version",
+                "error",
+                _line(text, '"Version"'),
+                "The Version is not 2012-10-17.",
+                'Set "Version": "2012-10-17", which is no date of yours.',
+            )
         )
     length = len(re.sub(r"\s", "", text))
     if length > LIMITS[kind]:
-        found.append(Finding("too_large", "error", 1, f"This has {length:,} characters; AWS takes {LIMITS[kind]:,}.", "Shorten it, or split it."))
+        found.append(
+            Finding(
+                "too_large",
+                "error",
+                1,
+                f"This has {length:,} characters; AWS takes {LIMITS[kind]:,}.",
+                "Shorten it, or split it.",
+            )
+        )
     statements = evaluator.statements(policy)
     has_principal = any("Principal" in s or "NotPrincipal" in s for s in statements)
     if kind == "permissions" and has_principal:
         found.append(
-            Finding("other_kind", "error", _line(text, '"Principal"'), "This names a Principal: it is a trust or key policy.", "Paste the permissions policy of the role.")
+            Finding(
+                "other_kind",
+                "error",
+                _line(text, '"Principal"'),
+                "This names a Principal: it is a trust or key policy.",
+                "Paste the permissions policy of the role.",
+            )
         )
     if kind != "permissions" and not has_principal:
-        found.append(Finding("other_kind", "error", 1, "This names no Principal: it is a permissions policy.", f"Paste the {kind} policy."))
+        found.append(
+            Finding(
+                "other_kind",
+                "error",
+                1,
+                "This names no Principal: it is a permissions policy.",
+                f"Paste the {kind} policy.",
+            )
+        )
     for statement in statements:
         if "NotPrincipal" in statement:
             found.append(
@@ -160,7 +204,13 @@ def _common(text: str, kind: Kind, policy: dict[str, Any]) -> list[Finding]:
         for key in ("kms:ViaService", "aws:SourceIp", "aws:SourceVpce"):
             if statement.get("Effect") == "Allow" and key in json.dumps(statement.get("Condition", {})):
                 found.append(
-                    Finding("condition", "warning", _line(text, key), f"The condition {key} is not met by our calls.", f"Leave {key} out of the statement for us.")
+                    Finding(
+                        "condition",
+                        "warning",
+                        _line(text, key),
+                        f"The condition {key} is not met by our calls.",
+                        f"Leave {key} out of the statement for us.",
+                    )
                 )
     return found
 
@@ -178,32 +228,68 @@ def _trust(text: str, policy: dict[str, Any], service_role_arn: str, external_id
         context: dict[str, str] = {"aws:PrincipalArn": who.role_arn or who.arn, "aws:PrincipalAccount": who.account}
         if given is not None:
             context["sts:ExternalId"] = given
-        return evaluator.evaluate(Request("sts:AssumeRole", role, who, context), identity=[everything], resource=policy).allowed
+        return evaluator.evaluate(
+            Request("sts:AssumeRole", role, who, context), identity=[everything], resource=policy
+        ).allowed
 
     found: list[Finding] = []
     line = _line(text, '"Condition"') if '"Condition"' in text else _line(text, '"Principal"')
     mend = "Use the condition StringEquals with sts:ExternalId and your External ID, exactly as in the document below."
     if may(ours, None):
-        found.append(Finding("too_wide_no_external_id", "error", line, "Our role gets in without an External ID.", mend))
+        found.append(
+            Finding("too_wide_no_external_id", "error", line, "Our role gets in without an External ID.", mend)
+        )
     elif may(ours, OTHER_ID):
-        found.append(Finding("too_wide_any_external_id", "error", line, "Our role gets in with somebody else's External ID.", mend))
+        found.append(
+            Finding(
+                "too_wide_any_external_id", "error", line, "Our role gets in with somebody else's External ID.", mend
+            )
+        )
     elif any(may(ours, other) for other in _other_ids(policy, external_id)):
-        found.append(Finding("too_wide_other_external_id", "error", line, "Other External IDs than yours open the role.", mend))
+        found.append(
+            Finding("too_wide_other_external_id", "error", line, "Other External IDs than yours open the role.", mend)
+        )
     if may(stranger, external_id) or may(stranger, None):
         found.append(
-            Finding("too_wide_principal", "error", _line(text, '"Principal"'), "Anybody who knows the External ID gets in.", f'Set the Principal to "{service_role_arn}".')
+            Finding(
+                "too_wide_principal",
+                "error",
+                _line(text, '"Principal"'),
+                "Anybody who knows the External ID gets in.",
+                f'Set the Principal to "{service_role_arn}".',
+            )
         )
     if f":iam::{account}:root" in json.dumps(policy) or f'"{account}"' in json.dumps(policy):
         found.append(
-            Finding("account_root", "warning", _line(text, account), "This trusts our whole account instead of our one role.", f'Set the Principal to "{service_role_arn}".')
+            Finding(
+                "account_root",
+                "warning",
+                _line(text, account),
+                "This trusts our whole account instead of our one role.",
+                f'Set the Principal to "{service_role_arn}".',
+            )
         )
     if "AROA" in json.dumps(policy):
         found.append(
-            Finding("stale_principal", "warning", _line(text, "AROA"), "A principal is shown as AROA…: that role was deleted or mistyped.", f'Set the Principal to "{service_role_arn}".')
+            Finding(
+                "stale_principal",
+                "warning",
+                _line(text, "AROA"),
+                "A principal is shown as AROA…: that role was deleted or mistyped.",
+                f'Set the Principal to "{service_role_arn}".',
+            )
         )
     if not may(ours, external_id):
         where = _line(text, '"Principal"')
-        found.append(Finding("missing_trust", "error", where, "Our role does not get in with your External ID.", "Use the document below as it is."))
+        found.append(
+            Finding(
+                "missing_trust",
+                "error",
+                where,
+                "Our role does not get in with your External ID.",
+                "Use the document below as it is.",
+            )
+        )
     return found
 
 
@@ -214,7 +300,12 @@ def _other_ids(policy: dict[str, Any], external_id: str) -> list[str]:
         condition = statement.get("Condition")
         for keys in condition.values() if isinstance(condition, Mapping) else ():
             if isinstance(keys, Mapping):
-                named |= {v for key, values in keys.items() if str(key).lower() == "sts:externalid" for v in evaluator.listed(values)}
+                named |= {
+                    v
+                    for key, values in keys.items()
+                    if str(key).lower() == "sts:externalid"
+                    for v in evaluator.listed(values)
+                }
     return sorted(named - {external_id})[:50]
 
 
@@ -227,18 +318,36 @@ def _grants(text: str, policy: dict[str, Any], kind: Kind, role_arn: str, key_ar
     found: list[Finding] = []
     if (kind == "permissions" and not key_arn) or (kind == "key" and not role_arn):
         what = "CMK ARN (step 1)" if kind == "permissions" else "Role ARN (step 2)"
-        return [Finding("arn_missing", "info", 1, f"Give your {what} first; then we can say more.", "Save the ARN as a draft.")]
+        return [
+            Finding(
+                "arn_missing", "info", 1, f"Give your {what} first; then we can say more.", "Save the ARN as a draft."
+            )
+        ]
     for pattern in documents.ACTIONS:
         for action in _members(pattern):
             request = Request(action, key, who, {"aws:PrincipalArn": role, "kms:CallerAccount": account})
             layers: dict[str, Any] = {"identity": [policy]} if kind == "permissions" else {"resource": policy}
             if kind == "permissions":
-                layers["resource"] = {"Statement": [{"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{account}:root"}, "Action": "*"}]}
+                layers["resource"] = {
+                    "Statement": [
+                        {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{account}:root"}, "Action": "*"}
+                    ]
+                }
             decision = evaluator.evaluate(request, **layers)
             if not decision.allowed:
-                why = f"{decision.statement} denies" if decision.verdict is evaluator.Verdict.EXPLICIT_DENY else "Nothing here allows"
+                why = (
+                    f"{decision.statement} denies"
+                    if decision.verdict is evaluator.Verdict.EXPLICIT_DENY
+                    else "Nothing here allows"
+                )
                 found.append(
-                    Finding("missing_action", "error", _line(text, '"Action"'), f"{why} {action} to the role.", f"Add {pattern}, as in the document below.")
+                    Finding(
+                        "missing_action",
+                        "error",
+                        _line(text, '"Action"'),
+                        f"{why} {action} to the role.",
+                        f"Add {pattern}, as in the document below.",
+                    )
                 )
                 break
     for statement in evaluator.statements(policy):
@@ -246,10 +355,29 @@ def _grants(text: str, policy: dict[str, Any], kind: Kind, role_arn: str, key_ar
         named = json.dumps(statement.get("Principal", ""))
         if statement.get("Effect") == "Allow" and broad and (kind == "permissions" or role in named):
             found.append(
-                Finding("wider_than_needed", "warning", _line(text, f'"{min(broad)}"'), "The role gets more than we need.", "Name the five actions of the document below.")
+                Finding(
+                    "wider_than_needed",
+                    "warning",
+                    _line(text, f'"{min(broad)}"'),
+                    "The role gets more than we need.",
+                    "Name the five actions of the document below.",
+                )
             )
-        if kind == "key" and statement.get("Effect") == "Allow" and named in {'"*"', '{"AWS": "*"}'} and not statement.get("Condition"):
-            found.append(Finding("too_wide_principal", "error", _line(text, '"Principal"'), "Everybody may use your key.", "Name who may in Principal."))
+        if (
+            kind == "key"
+            and statement.get("Effect") == "Allow"
+            and named in {'"*"', '{"AWS": "*"}'}
+            and not statement.get("Condition")
+        ):
+            found.append(
+                Finding(
+                    "too_wide_principal",
+                    "error",
+                    _line(text, '"Principal"'),
+                    "Everybody may use your key.",
+                    "Name who may in Principal.",
+                )
+            )
     if kind == "key" and not _keeps_an_administrator(policy):
         found.append(
             Finding(
@@ -270,7 +398,8 @@ def _members(pattern: str) -> tuple[str, ...]:
 def _keeps_an_administrator(policy: dict[str, Any]) -> bool:
     return any(
         statement.get("Effect") == "Allow"
-        and {"kms:*", "*", "kms:putkeypolicy", "kms:put*"} & {name.lower() for name in evaluator.listed(statement.get("Action"))}
+        and {"kms:*", "*", "kms:putkeypolicy", "kms:put*"}
+        & {name.lower() for name in evaluator.listed(statement.get("Action"))}
         for statement in evaluator.statements(policy)
     )
 
@@ -279,5 +408,7 @@ def _merged(policy: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
     """Return the customer's key policy with our statement, in place of one of the same Sid; nothing else of theirs changes."""
     (ours,) = wanted["Statement"]
     theirs = policy["Statement"] if isinstance(policy["Statement"], list) else [policy["Statement"]]
-    kept = [statement for statement in theirs if not (isinstance(statement, dict) and statement.get("Sid") == ours["Sid"])]
+    kept = [
+        statement for statement in theirs if not (isinstance(statement, dict) and statement.get("Sid") == ours["Sid"])
+    ]
     return {**policy, "Version": "2012-10-17", "Statement": [*kept, ours]}

@@ -36,7 +36,12 @@ class Tickets(endpoints.TenantView):
         page = pages.numbered(Ticket.objects.of(mine), request.query_params.get("cursor", ""))
         return Response(shapes.TicketsOut(page).data)
 
-    @extend_schema(operation_id="open_ticket", parameters=[endpoints.IDEMPOTENCY_KEY], request=shapes.TicketIn, responses={201: shapes.TicketOut})
+    @extend_schema(
+        operation_id="open_ticket",
+        parameters=[endpoints.IDEMPOTENCY_KEY],
+        request=shapes.TicketIn,
+        responses={201: shapes.TicketOut},
+    )
     def post(self, request: Request, tenant: str) -> Response:
         mine = self.mine(request, tenant)
         given = self.given(request, shapes.TicketIn)
@@ -44,7 +49,9 @@ class Tickets(endpoints.TenantView):
         def do() -> Any:
             return shapes.TicketOut(services.open_ticket(mine, **given, actor=self.caller(request).actor)).data
 
-        return self.once(request, mine, 201, do, location=lambda kept: reverse("api:ticket-messages", args=[mine.pk, kept["id"]]))
+        return self.once(
+            request, mine, 201, do, location=lambda kept: reverse("api:ticket-messages", args=[mine.pk, kept["id"]])
+        )
 
 
 class TicketMessages(endpoints.TenantView):
@@ -57,7 +64,12 @@ class TicketMessages(endpoints.TenantView):
         found = _ticket(self.mine(request, tenant), ticket)
         return Response(shapes.MessagesOut({"items": found.messages.filter(is_internal=False), "next": None}).data)
 
-    @extend_schema(operation_id="answer_ticket", parameters=[endpoints.IDEMPOTENCY_KEY], request=shapes.MessageIn, responses={201: shapes.TicketOut})
+    @extend_schema(
+        operation_id="answer_ticket",
+        parameters=[endpoints.IDEMPOTENCY_KEY],
+        request=shapes.MessageIn,
+        responses={201: shapes.TicketOut},
+    )
     def post(self, request: Request, tenant: str, ticket: str) -> Response:
         mine = self.mine(request, tenant)
         found = _ticket(mine, ticket)

@@ -31,7 +31,12 @@ class Setup(APIView):
         mine = _of_member(request, tenant)
         role = mine.service_role
         return Response(
-            {"tenant": str(mine.pk), "service_role_arn": role.arn, "aws_account_id": role.account_id, "external_id": mine.external_id}
+            {
+                "tenant": str(mine.pk),
+                "service_role_arn": role.arn,
+                "aws_account_id": role.account_id,
+                "external_id": mine.external_id,
+            }
         )
 
 
@@ -100,7 +105,12 @@ def oauth_token(request: HttpRequest) -> HttpResponse:
     if not set(wanted) <= set(account.scopes):
         return _refused("invalid_scope", "The client does not have every scope it asked for.")
     _, raw = tokens.issue(account, scopes=sorted(set(wanted)))
-    answer = {"access_token": raw, "token_type": "Bearer", "expires_in": tokens.LIFETIME, "scope": " ".join(sorted(set(wanted)))}
+    answer = {
+        "access_token": raw,
+        "token_type": "Bearer",
+        "expires_in": tokens.LIFETIME,
+        "scope": " ".join(sorted(set(wanted))),
+    }
     return JsonResponse(answer, headers={"Cache-Control": "no-store", "Pragma": "no-cache"})
 
 

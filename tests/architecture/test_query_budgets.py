@@ -21,7 +21,7 @@ from keys.models import CheckResult, EncryptionTest, KeyRegistration, RoleConfig
 from support import services as support_services
 from support.models import Notice, Ticket
 from tenants import audit, services, tokens
-from tenants.models import Member, Tenant
+from tenants.models import Member
 
 RECORDED = Path(__file__).with_name("query_budgets.json")
 KEY = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -43,11 +43,20 @@ def _fill(alice: Member, rows: int, *, name: str) -> None:
         for owner in (tenant, other):
             registration = KeyRegistration.objects.create(tenant=owner, key_arn=KEY, role_arn=ROLE, status="retired")
             RoleConfiguration.objects.create(
-                tenant=owner, registration=registration, service_role=owner.service_role, action="add", role_arn=ROLE, status="failed"
+                tenant=owner,
+                registration=registration,
+                service_role=owner.service_role,
+                action="add",
+                role_arn=ROLE,
+                status="failed",
             )
-            test = EncryptionTest.objects.create(tenant=owner, registration=registration, requested_by="system", finished_at=timezone.now())
+            test = EncryptionTest.objects.create(
+                tenant=owner, registration=registration, requested_by="system", finished_at=timezone.now()
+            )
             for position in range(3):
-                CheckResult.objects.create(tenant=owner, test=test, position=position, code=f"check-{position}", step=2, verdict="pass")
+                CheckResult.objects.create(
+                    tenant=owner, test=test, position=position, code=f"check-{position}", step=2, verdict="pass"
+                )
         suspended = {"status": "suspended", "suspended_by": "aws", "activated_at": timezone.now()}
         KeyRegistration.objects.create(tenant=other, key_arn=KEY, role_arn=ROLE, role_claim=one, **suspended)
 
@@ -65,18 +74,31 @@ def test_list_pages_make_the_recorded_number_of_queries_however_many_rows(
     tenant = alice.tenant
     serving = {"status": "active", "activated_at": timezone.now(), "role_claim": "111122223333/a"}
     registration = KeyRegistration.objects.create(tenant=tenant, key_arn=KEY, role_arn=ROLE, **serving)
-    test = EncryptionTest.objects.create(tenant=tenant, registration=registration, requested_by="system", finished_at=timezone.now())
+    test = EncryptionTest.objects.create(
+        tenant=tenant, registration=registration, requested_by="system", finished_at=timezone.now()
+    )
     _fill(alice, 1, name="first")
     ticket = Ticket.objects.of(tenant).first()
     assert ticket is not None
     portal = ["", *(f"steps/{number}/" for number in range(1, 7)), "log/", "people/", "automation/", "key/", "tickets/"]
     portal += [f"tickets/{ticket.pk}/", f"tests/{test.pk}/", "tests/progress/"]
     office = [f"{model._meta.app_label}/{model._meta.model_name}/" for model in admin.site._registry]
-    office += [f"tenants/tenant/{tenant.pk}/change/", f"keys/keyregistration/{registration.pk}/change/", f"support/ticket/{ticket.pk}/change/"]
-    pages = {f"/tenants/{tenant.pk}/{path}": browser_of(alice) for path in portal} | {f"/admin/{path}": browser_of(sam) for path in ["", *office]}
+    office += [
+        f"tenants/tenant/{tenant.pk}/change/",
+        f"keys/keyregistration/{registration.pk}/change/",
+        f"support/ticket/{ticket.pk}/change/",
+    ]
+    pages = {f"/tenants/{tenant.pk}/{path}": browser_of(alice) for path in portal} | {
+        f"/admin/{path}": browser_of(sam) for path in ["", *office]
+    }
 
     def names(path: str) -> str:
-        for pk, word in ((tenant.pk, "tenant"), (ticket.pk, "ticket"), (test.pk, "test"), (registration.pk, "registration")):
+        for pk, word in (
+            (tenant.pk, "tenant"),
+            (ticket.pk, "ticket"),
+            (test.pk, "test"),
+            (registration.pk, "registration"),
+        ):
             path = path.replace(str(pk), f"<{word}>")
         return path
 

@@ -37,7 +37,14 @@ def test_the_six_steps_lead_to_an_active_key(
     # guide: prerequisites
     setup = api.get(f"{base}/setup").json()
     assert setup["external_id"] == tenant.external_id
-    assert statuses(tenant) == {1: "waiting_for_tenant", 2: "not_started", 3: "not_started", 4: "not_started", 5: "not_started", 6: "not_started"}
+    assert statuses(tenant) == {
+        1: "waiting_for_tenant",
+        2: "not_started",
+        3: "not_started",
+        4: "not_started",
+        5: "not_started",
+        6: "not_started",
+    }
 
     # guide: step 1
     answer = api.put(f"{base}/registration", {"key_arn": customer.create_key()}, content_type="application/json")
@@ -46,11 +53,16 @@ def test_the_six_steps_lead_to_an_active_key(
     assert statuses(tenant)[2] == "waiting_for_tenant"
 
     # guide: step 2
-    trust, permissions = (api.get(f"{base}/documents/{name}").content.decode() for name in ("trust-policy", "permissions-policy"))
+    trust, permissions = (
+        api.get(f"{base}/documents/{name}").content.decode() for name in ("trust-policy", "permissions-policy")
+    )
     assert setup["service_role_arn"] in trust
     assert tenant.external_id in trust
     customer.create_role(trust, permissions)
-    assert api.put(f"{base}/registration", {"role_arn": customer.role_arn}, content_type="application/json").status_code == 200
+    assert (
+        api.put(f"{base}/registration", {"role_arn": customer.role_arn}, content_type="application/json").status_code
+        == 200
+    )
 
     # guide: step 3
     customer.add_key_statement(json.loads(api.get(f"{base}/documents/key-policy-statement").content))
@@ -63,28 +75,44 @@ def test_the_six_steps_lead_to_an_active_key(
 
     registration = KeyRegistration.objects.get(tenant=tenant)
     test = registration.tests.get()
-    assert {check.code: check.verdict for check in test.checks.all() if check.verdict != "pass" and not check.code.startswith("hygiene.")} == {}
+    assert {
+        check.code: check.verdict
+        for check in test.checks.all()
+        if check.verdict != "pass" and not check.code.startswith("hygiene.")
+    } == {}
     assert registration.status == Status.ACTIVE
     assert statuses(tenant) == {1: "done", 2: "done", 3: "done", 4: "skipped", 5: "done", 6: "done"}
     assert RoleConfiguration.objects.get(tenant=tenant).status == RoleConfiguration.Status.DONE
     assert Ticket.objects.get(tenant=tenant).status == Ticket.Status.CLOSED
     assert [move.new_status for move in registration.moves.all()] == ["submitted", "configuring", "testing", "active"]
     names = set(AuditEvent.objects.of(tenant).values_list("name", flat=True))
-    assert {"keys.registration.submitted", "keys.configuration.written", "keys.registration.activated", "support.ticket.closed"} <= names
+    assert {
+        "keys.registration.submitted",
+        "keys.configuration.written",
+        "keys.registration.activated",
+        "support.ticket.closed",
+    } <= names
 
     # a platform service
     platform = api_of(service)
     made = platform.post(f"{base}/data-keys", {"context": {"object": "17"}}, content_type="application/json")
     assert made.status_code == 200, made.content
     opened = platform.post(
-        f"{base}/data-keys/decrypt", {"wrapped_key": made.json()["wrapped_key"], "context": {"object": "17"}}, content_type="application/json"
+        f"{base}/data-keys/decrypt",
+        {"wrapped_key": made.json()["wrapped_key"], "context": {"object": "17"}},
+        content_type="application/json",
     )
     assert opened.json()["plaintext"] == made.json()["plaintext"]
     assert [(use.operation, use.count) for use in KeyUse.objects.all()] == [("generate", 1), ("decrypt", 1)]
 
 
 def test_with_support_approval_nothing_starts_before_a_person_approves(
-    tenant: Tenant, alice: Member, customer: Customer, work: Callable[[], None], settings: pytest.FixtureRequest, sam: object
+    tenant: Tenant,
+    alice: Member,
+    customer: Customer,
+    work: Callable[[], None],
+    settings: pytest.FixtureRequest,
+    sam: object,
 ) -> None:
     settings.SERVICE_SIDE_APPROVAL = "support"  # type: ignore[attr-defined]
     from tenants.audit import Actor

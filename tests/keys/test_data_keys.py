@@ -18,7 +18,10 @@ from tenants.models import Member, Tenant
 def test_a_key_opens_only_with_its_context(tenant: Tenant, active: KeyRegistration) -> None:
     (made,) = datakeys.generate(tenant, [{"object": "1"}], caller="tests", request_id="r")
     right, wrong = datakeys.open_wrapped(
-        tenant, [(made.wrapped_key, {"object": "1"}), (made.wrapped_key, {"object": "2"})], caller="tests", request_id="r"
+        tenant,
+        [(made.wrapped_key, {"object": "1"}), (made.wrapped_key, {"object": "2"})],
+        caller="tests",
+        request_id="r",
     )
     assert isinstance(right, datakeys.OpenedDataKey)
     assert right.plaintext == made.plaintext

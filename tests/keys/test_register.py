@@ -64,8 +64,12 @@ def test_a_shared_registration_cannot_be_changed_under_our_hands(tenant: Tenant,
         services.save_draft(tenant, role_arn=ROLE + "2", actor=acting(alice))
 
 
-@pytest.mark.parametrize("spelling", [ROLE, ROLE.replace("AIforWork", "aIFORwORK"), ROLE.replace("role/", "role/some/path/")])
-def test_a_role_that_serves_another_tenant_is_refused_neutrally(active: KeyRegistration, mallory: Member, spelling: str) -> None:
+@pytest.mark.parametrize(
+    "spelling", [ROLE, ROLE.replace("AIforWork", "aIFORwORK"), ROLE.replace("role/", "role/some/path/")]
+)
+def test_a_role_that_serves_another_tenant_is_refused_neutrally(
+    active: KeyRegistration, mallory: Member, spelling: str
+) -> None:
     other = mallory.tenant
     services.save_draft(other, key_arn=KEY, role_arn=spelling, actor=acting(mallory))
     with pytest.raises(errors.RoleArnTaken) as refused:
@@ -74,7 +78,9 @@ def test_a_role_that_serves_another_tenant_is_refused_neutrally(active: KeyRegis
     assert str(active.tenant_id) not in str(refused.value.params)
 
 
-def test_drafts_reserve_nothing(tenant: Tenant, alice: Member, mallory: Member, customer: Customer, work: Callable[[], None]) -> None:
+def test_drafts_reserve_nothing(
+    tenant: Tenant, alice: Member, mallory: Member, customer: Customer, work: Callable[[], None]
+) -> None:
     customer.follow_the_guide(tenant, acting(alice))
     services.save_draft(mallory.tenant, key_arn=customer.key_arn, role_arn=customer.role_arn, actor=acting(mallory))
     services.submit_registration(mallory.tenant, actor=acting(mallory))

@@ -23,7 +23,9 @@ def generate(tenant: Tenant) -> list[datakeys.NewDataKey]:
     return datakeys.generate(tenant, [{}], caller="tests", request_id="r-1")
 
 
-def test_a_pressed_suspend_stops_at_once_and_no_probe_undoes_it(tenant: Tenant, alice: Member, active: KeyRegistration, probe_now: Probe) -> None:
+def test_a_pressed_suspend_stops_at_once_and_no_probe_undoes_it(
+    tenant: Tenant, alice: Member, active: KeyRegistration, probe_now: Probe
+) -> None:
     generate(tenant)
     state = services.suspend(tenant, reason="incident 12", actor=acting(alice))
     assert (state.status, state.suspended_by, state.generation) == ("suspended", "tenant", 1)
@@ -34,7 +36,9 @@ def test_a_pressed_suspend_stops_at_once_and_no_probe_undoes_it(tenant: Tenant, 
     assert active.status == Status.SUSPENDED
 
 
-def test_resume_serves_again_after_two_good_probes(tenant: Tenant, alice: Member, active: KeyRegistration, probe_now: Probe) -> None:
+def test_resume_serves_again_after_two_good_probes(
+    tenant: Tenant, alice: Member, active: KeyRegistration, probe_now: Probe
+) -> None:
     services.suspend(tenant, reason="incident 12", actor=acting(alice))
     assert services.resume(tenant, reason="all clear", actor=acting(alice)).status == "unreachable"
     active.refresh_from_db()
@@ -43,7 +47,9 @@ def test_resume_serves_again_after_two_good_probes(tenant: Tenant, alice: Member
     generate(tenant)
 
 
-def test_a_tenant_cannot_undo_what_kore_pressed(tenant: Tenant, alice: Member, sam: User, active: KeyRegistration) -> None:
+def test_a_tenant_cannot_undo_what_kore_pressed(
+    tenant: Tenant, alice: Member, sam: User, active: KeyRegistration
+) -> None:
     services.suspend(tenant, reason="abuse", actor=Actor.staff(sam))
     with pytest.raises(errors.RegistrationBusy):
         services.resume(tenant, reason="please", actor=acting(alice))
@@ -52,7 +58,9 @@ def test_a_tenant_cannot_undo_what_kore_pressed(tenant: Tenant, alice: Member, s
     assert active.suspended_by == "kore"
 
 
-def test_an_auditor_cannot_suspend_and_a_reason_is_needed(tenant: Tenant, alice: Member, bob: Member, active: KeyRegistration) -> None:
+def test_an_auditor_cannot_suspend_and_a_reason_is_needed(
+    tenant: Tenant, alice: Member, bob: Member, active: KeyRegistration
+) -> None:
     with pytest.raises(NotAllowed):
         services.suspend(tenant, reason="x", actor=acting(bob))
     with pytest.raises(ReasonMissing):
@@ -80,6 +88,8 @@ def test_a_disabled_key_refuses_at_once_and_recovers_by_itself(
 def test_a_deleted_role_is_the_tenants_no_when_our_canary_passes(
     tenant: Tenant, customer: Customer, active: KeyRegistration, probe_now: Probe
 ) -> None:
-    customer.set_trust('{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"sts:AssumeRole"}]}')
+    customer.set_trust(
+        '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"sts:AssumeRole"}]}'
+    )
     probe_now(active)
     assert (active.status, active.suspended_by, active.reason) == (Status.SUSPENDED, "aws", "role_not_assumable")

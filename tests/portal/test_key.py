@@ -18,7 +18,12 @@ ROLE = "arn:aws:iam::111122223333:role/AIforWorkByokAccessRole"
 @pytest.fixture
 def serving(tenant: Tenant) -> KeyRegistration:
     return KeyRegistration.objects.create(
-        tenant=tenant, key_arn=KEY, role_arn=ROLE, status="active", activated_at=timezone.now(), role_claim="111122223333/a"
+        tenant=tenant,
+        key_arn=KEY,
+        role_arn=ROLE,
+        status="active",
+        activated_at=timezone.now(),
+        role_claim="111122223333/a",
     )
 
 
@@ -35,7 +40,9 @@ def test_the_page_shows_the_state_with_and_without_a_key(portal: Client, tenant:
     assert "No key yet" in portal.get(_path(tenant, "key/")).content.decode()
 
 
-def test_the_owner_suspends_resumes_and_drops_caches_each_with_a_reason(portal: Client, tenant: Tenant, serving: KeyRegistration) -> None:
+def test_the_owner_suspends_resumes_and_drops_caches_each_with_a_reason(
+    portal: Client, tenant: Tenant, serving: KeyRegistration
+) -> None:
     assert KEY in portal.get(_path(tenant, "key/")).content.decode()
     for deed in ("suspend", "resume", "drop-caches"):
         page = portal.post(_path(tenant, f"key/{deed}/"), {"reason": "  "})
@@ -63,16 +70,25 @@ def test_pressing_suspend_without_a_key_is_refused_with_words(portal: Client, te
 
 def test_the_owner_chooses_the_latency_within_its_bounds(portal: Client, tenant: Tenant) -> None:
     for seconds in ("-1", "901", "x", "", "9" * 400):
-        assert portal.post(_path(tenant, "key/latency/"), {"seconds": seconds}).context["latency_form"].errors["seconds"]
+        assert (
+            portal.post(_path(tenant, "key/latency/"), {"seconds": seconds}).context["latency_form"].errors["seconds"]
+        )
     assert portal.post(_path(tenant, "key/latency/"), {"seconds": "0"}).status_code == 302
     tenant.refresh_from_db()
     assert tenant.revocation_latency == 0
 
 
-def test_an_auditor_presses_nothing(bob: Member, tenant: Tenant, serving: KeyRegistration, browser_of: Callable[[Member], Client]) -> None:
+def test_an_auditor_presses_nothing(
+    bob: Member, tenant: Tenant, serving: KeyRegistration, browser_of: Callable[[Member], Client]
+) -> None:
     reader = browser_of(bob)
     assert reader.get(_path(tenant, "key/")).status_code == 200
-    for deed, data in (("suspend", {"reason": "x"}), ("resume", {"reason": "x"}), ("drop-caches", {"reason": "x"}), ("latency", {"seconds": "5"})):
+    for deed, data in (
+        ("suspend", {"reason": "x"}),
+        ("resume", {"reason": "x"}),
+        ("drop-caches", {"reason": "x"}),
+        ("latency", {"seconds": "5"}),
+    ):
         assert reader.post(_path(tenant, f"key/{deed}/"), data).status_code == 403
     assert reader.post(_path(tenant, "tests/")).status_code == 403
     serving.refresh_from_db()
@@ -85,7 +101,14 @@ def test_a_test_is_asked_for_and_shown_check_by_check(portal: Client, tenant: Te
     assert answer["Location"] == _path(tenant, f"tests/{test.pk}/")
     assert portal.post(_path(tenant, "tests/"))["Location"] == answer["Location"]  # one at a time
     CheckResult.objects.create(
-        tenant=tenant, test=test, position=1, code="role.assumable", step=2, verdict="fail", remedy="Add the principal.", corrected='{"corrected": 1}'
+        tenant=tenant,
+        test=test,
+        position=1,
+        code="role.assumable",
+        step=2,
+        verdict="fail",
+        remedy="Add the principal.",
+        corrected='{"corrected": 1}',
     )
     EncryptionTest.objects.update(finished_at=timezone.now(), verdict="fail", status="finished")
     page = portal.get(answer["Location"]).content.decode()
@@ -95,7 +118,9 @@ def test_a_test_is_asked_for_and_shown_check_by_check(portal: Client, tenant: Te
 
 
 @pytest.mark.parametrize("until", ["yesterday", "2020-01-01T00:00", "9999-12-31T23:59"])
-def test_keep_testing_until_is_within_a_week(portal: Client, tenant: Tenant, serving: KeyRegistration, until: str) -> None:
+def test_keep_testing_until_is_within_a_week(
+    portal: Client, tenant: Tenant, serving: KeyRegistration, until: str
+) -> None:
     page = portal.post(_path(tenant, "tests/"), {"keep_until": until})
     assert page.status_code == 200
     assert page.context["test_form"].errors["keep_until"]
@@ -109,7 +134,12 @@ def test_a_test_before_anything_is_shared_is_refused_with_words(portal: Client, 
 def test_progress_is_a_fragment_while_something_runs_and_then_reloads_the_page(portal: Client, tenant: Tenant) -> None:
     registration = KeyRegistration.objects.create(tenant=tenant, key_arn=KEY, role_arn=ROLE, status="configuring")
     configuration = RoleConfiguration.objects.create(
-        tenant=tenant, registration=registration, service_role=tenant.service_role, action="add", role_arn=ROLE, status="queued"
+        tenant=tenant,
+        registration=registration,
+        service_role=tenant.service_role,
+        action="add",
+        role_arn=ROLE,
+        status="queued",
     )
     htmx = {"HX-Request": "true"}
     running = portal.get(_path(tenant, "tests/progress/"), headers=htmx)

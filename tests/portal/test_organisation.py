@@ -84,7 +84,10 @@ def test_an_owner_invites_and_changes_roles(portal: Client, tenant: Tenant) -> N
     assert portal.post(_path(tenant, f"people/{carol.pk}/role/"), {"role": "admin"}).status_code == 302
     carol.refresh_from_db()
     assert carol.role == "admin"
-    assert "already" in portal.post(_path(tenant, "people/"), {"email": "carol@acme.example", "role": "admin"}).content.decode()
+    assert (
+        "already"
+        in portal.post(_path(tenant, "people/"), {"email": "carol@acme.example", "role": "admin"}).content.decode()
+    )
 
 
 def test_the_last_owner_stays(portal: Client, tenant: Tenant, alice: Member) -> None:
@@ -93,7 +96,9 @@ def test_the_last_owner_stays(portal: Client, tenant: Tenant, alice: Member) -> 
     assert alice.role == "owner"
 
 
-def test_an_auditor_sees_the_people_and_invites_nobody(bob: Member, alice: Member, tenant: Tenant, browser_of: Callable[[Member], Client]) -> None:
+def test_an_auditor_sees_the_people_and_invites_nobody(
+    bob: Member, alice: Member, tenant: Tenant, browser_of: Callable[[Member], Client]
+) -> None:
     reader = browser_of(bob)
     page = reader.get(_path(tenant, "people/")).content.decode()
     assert "alice@acme.example" in page
@@ -140,7 +145,9 @@ def test_nobody_revokes_the_token_of_somebody_else(
 # --- tickets ------------------------------------------------------------------------------------------------
 
 
-def test_a_ticket_is_opened_read_and_answered_without_internal_messages(portal: Client, tenant: Tenant, sam: User) -> None:
+def test_a_ticket_is_opened_read_and_answered_without_internal_messages(
+    portal: Client, tenant: Tenant, sam: User
+) -> None:
     answer = portal.post(_path(tenant, "tickets/"), {"topic": "question", "subject": "Which Region?", "text": "Ours?"})
     ticket = Ticket.objects.get()
     assert answer["Location"] == _path(tenant, f"tickets/{ticket.pk}/")
@@ -165,7 +172,9 @@ def test_a_ticket_that_says_nothing_is_refused(portal: Client, tenant: Tenant, g
 
 
 def test_words_are_shown_as_words(portal: Client, tenant: Tenant) -> None:
-    portal.post(_path(tenant, "tickets/"), {"topic": "question", "subject": "<script>alert(1)</script>", "text": "<b>bold</b>"})
+    portal.post(
+        _path(tenant, "tickets/"), {"topic": "question", "subject": "<script>alert(1)</script>", "text": "<b>bold</b>"}
+    )
     ticket = Ticket.objects.get()
     for path in ("tickets/", f"tickets/{ticket.pk}/", "log/"):
         page = portal.get(_path(tenant, path)).content.decode()
@@ -180,7 +189,12 @@ def test_what_belongs_to_another_organisation_is_not_there(portal: Client, tenan
     theirs = support_services.open_ticket(
         mallory.tenant, topic="question", subject="Hidden", text="Hidden", actor=Actor.of_member(mallory, via="portal")
     )
-    for path in (_path(mallory.tenant, ""), _path(mallory.tenant, f"tickets/{theirs.pk}/"), _path(tenant, f"tickets/{theirs.pk}/"), f"/tenants/{NOBODY}/"):
+    for path in (
+        _path(mallory.tenant, ""),
+        _path(mallory.tenant, f"tickets/{theirs.pk}/"),
+        _path(tenant, f"tickets/{theirs.pk}/"),
+        f"/tenants/{NOBODY}/",
+    ):
         page = portal.get(path)
         assert page.status_code == 404, path
         assert "Hidden" not in page.content.decode()

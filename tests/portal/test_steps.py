@@ -78,7 +78,9 @@ def test_documents_are_filled_in_on_their_pages_and_as_files(portal: Client, ten
 
 
 @pytest.mark.parametrize("number", range(1, 7))
-def test_every_step_has_its_page_with_the_guides_title_and_help(portal: Client, tenant: Tenant, number: int, settings: object) -> None:
+def test_every_step_has_its_page_with_the_guides_title_and_help(
+    portal: Client, tenant: Tenant, number: int, settings: object
+) -> None:
     page = portal.get(_step(tenant, number))
     assert page.status_code == 200
     text = page.content.decode()
@@ -102,7 +104,7 @@ def test_what_has_no_form_takes_no_post(portal: Client, tenant: Tenant, number: 
         (1, "key_arn", ""),
         (1, "key_arn", "arn:aws:kms:eu-central-1:111122223333:alias/mine"),
         (1, "key_arn", "arn:aws:kms:us-east-1.evil.com/#:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"),
-        (1, "key_arn", "arn:aws:kms:eu-central-1:１１１１22223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"),  # noqa: RUF001
+        (1, "key_arn", "arn:aws:kms:eu-central-1:１１１１22223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"),
         (1, "key_arn", KEY + "\u200b"),
         (1, "key_arn", KEY + "\x00"),
         (1, "key_arn", "x" * 100_000),
@@ -140,7 +142,12 @@ def test_a_secret_pasted_by_mistake_is_not_shown_stored_or_logged(
 ) -> None:
     page = portal.post(_step(tenant, number), {field: typed})
     assert page.status_code == 200
-    kept = page.content.decode() + caplog.text + str(list(AuditEvent.objects.values_list("payload", flat=True))) + str(dict(portal.session))
+    kept = (
+        page.content.decode()
+        + caplog.text
+        + str(list(AuditEvent.objects.values_list("payload", flat=True)))
+        + str(dict(portal.session))
+    )
     for piece in (ACCESS_KEY, SECRET_KEY, "MIIEowIBAAKCAQEA7example"):
         assert piece not in kept
     assert not KeyRegistration.objects.exists()
@@ -167,7 +174,9 @@ def test_sharing_twice_asks_for_one_configuration(portal: Client, tenant: Tenant
     assert RoleConfiguration.objects.count() == 1
 
 
-def test_an_auditor_reads_every_step_and_changes_none(bob: Member, tenant: Tenant, browser_of: Callable[[Member], Client]) -> None:
+def test_an_auditor_reads_every_step_and_changes_none(
+    bob: Member, tenant: Tenant, browser_of: Callable[[Member], Client]
+) -> None:
     reader = browser_of(bob)
     for number in range(1, 7):
         assert reader.get(_step(tenant, number)).status_code == 200
@@ -187,7 +196,11 @@ def test_the_paste_box_reads_a_policy_as_page_and_as_fragment(portal: Client, te
     assert fragment.status_code == 200
     assert b"<html" not in fragment.content
     assert fragment.context["reading"] is not None
-    for bad in ({"kind": "nonsense", "policy": policy}, {"kind": "trust", "policy": ""}, {"kind": "trust", "policy": "x" * 40_000}):
+    for bad in (
+        {"kind": "nonsense", "policy": policy},
+        {"kind": "trust", "policy": ""},
+        {"kind": "trust", "policy": "x" * 40_000},
+    ):
         assert portal.post(path, bad).context["form"].errors
 
 

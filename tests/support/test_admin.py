@@ -23,7 +23,12 @@ ROLE = "arn:aws:iam::111122223333:role/AIforWorkByokAccessRole"
 @pytest.fixture
 def serving(tenant: Tenant) -> KeyRegistration:
     return KeyRegistration.objects.create(
-        tenant=tenant, key_arn=KEY, role_arn=ROLE, status="active", activated_at=timezone.now(), role_claim="111122223333/a"
+        tenant=tenant,
+        key_arn=KEY,
+        role_arn=ROLE,
+        status="active",
+        activated_at=timezone.now(),
+        role_claim="111122223333/a",
     )
 
 
@@ -53,21 +58,53 @@ def _of(model: str, pk: object, deed: str = "") -> str:
 # --- looking ------------------------------------------------------------------------------------------------
 
 
-def test_the_first_page_shows_the_queues(desk: Client, tenant: Tenant, ticket: Ticket, serving: KeyRegistration) -> None:
-    KeyRegistration.objects.filter(pk=serving.pk).update(status="suspended", suspended_by="aws", reason="kms_access_denied")
+def test_the_first_page_shows_the_queues(
+    desk: Client, tenant: Tenant, ticket: Ticket, serving: KeyRegistration
+) -> None:
+    KeyRegistration.objects.filter(pk=serving.pk).update(
+        status="suspended", suspended_by="aws", reason="kms_access_denied"
+    )
     page = desk.get("/admin/").content.decode()
-    for words in ("Tickets that wait for us", "Which Region?", "Suspended by AWS kms_access_denied", "Step 1, CMK: Waiting for the tenant"):
+    for words in (
+        "Tickets that wait for us",
+        "Which Region?",
+        "Suspended by AWS kms_access_denied",
+        "Step 1, CMK: Waiting for the tenant",
+    ):
         assert words in page
 
 
-def test_the_page_of_a_tenant_shows_six_steps_and_one_timeline(desk: Client, tenant: Tenant, ticket: Ticket, serving: KeyRegistration) -> None:
-    test = EncryptionTest.objects.create(tenant=tenant, registration=serving, requested_by="system", verdict="fail", status="finished")
-    CheckResult.objects.create(tenant=tenant, test=test, position=1, code="role.assumable", step=2, verdict="fail", evidence={"aws_code": "AccessDenied"})
+def test_the_page_of_a_tenant_shows_six_steps_and_one_timeline(
+    desk: Client, tenant: Tenant, ticket: Ticket, serving: KeyRegistration
+) -> None:
+    test = EncryptionTest.objects.create(
+        tenant=tenant, registration=serving, requested_by="system", verdict="fail", status="finished"
+    )
+    CheckResult.objects.create(
+        tenant=tenant,
+        test=test,
+        position=1,
+        code="role.assumable",
+        step=2,
+        verdict="fail",
+        evidence={"aws_code": "AccessDenied"},
+    )
     services.answer_ticket(ticket, text="Only for us", is_internal=True, actor=audit.SYSTEM)
     page = desk.get(_of("tenants/tenant", tenant.pk)).content.decode()
-    for title in ("Ensure you have a KMS Customer Managed Key", "Service-Side Configuration", "Share required information"):
+    for title in (
+        "Ensure you have a KMS Customer Managed Key",
+        "Service-Side Configuration",
+        "Share required information",
+    ):
         assert title in page
-    for words in ("Waiting for the tenant", "The organisation Acme Bank was created.", "role.assumable", "AccessDenied", "Only for us", "Encryption test: Failed"):
+    for words in (
+        "Waiting for the tenant",
+        "The organisation Acme Bank was created.",
+        "role.assumable",
+        "AccessDenied",
+        "Only for us",
+        "Encryption test: Failed",
+    ):
         assert words in page
     assert "Waiting for you" not in page
 
@@ -75,7 +112,9 @@ def test_the_page_of_a_tenant_shows_six_steps_and_one_timeline(desk: Client, ten
 def test_a_look_at_a_tenant_stands_in_its_log_once(desk: Client, tenant: Tenant) -> None:
     desk.get(_of("tenants/tenant", tenant.pk))
     desk.get(_of("tenants/tenant", tenant.pk))
-    assert AuditEvent.objects.of(tenant).filter(name="tenants.tenant.viewed", actor="kore:sam@kore.example").count() == 1
+    assert (
+        AuditEvent.objects.of(tenant).filter(name="tenants.tenant.viewed", actor="kore:sam@kore.example").count() == 1
+    )
 
 
 def test_every_list_and_every_object_can_be_looked_at(
@@ -83,9 +122,25 @@ def test_every_list_and_every_object_can_be_looked_at(
 ) -> None:
     test = EncryptionTest.objects.create(tenant=tenant, registration=serving, requested_by="system")
     configuration = RoleConfiguration.objects.create(
-        tenant=tenant, registration=serving, service_role=tenant.service_role, action="add", role_arn=ROLE, status="done"
+        tenant=tenant,
+        registration=serving,
+        service_role=tenant.service_role,
+        action="add",
+        role_arn=ROLE,
+        status="done",
     )
-    shown = [tenant, tenant.service_role, serving, test, configuration, ticket, service, alice, alice.user, AuditEvent.objects.last()]
+    shown = [
+        tenant,
+        tenant.service_role,
+        serving,
+        test,
+        configuration,
+        ticket,
+        service,
+        alice,
+        alice.user,
+        AuditEvent.objects.last(),
+    ]
     for obj in shown:
         assert desk.get(_of(f"{obj._meta.app_label}/{obj._meta.model_name}", obj.pk)).status_code == 200, obj
     for model in admin.site._registry:
@@ -103,7 +158,9 @@ def test_tenants_are_found_by_the_step_they_wait_at(desk: Client, tenant: Tenant
 # --- nothing is changed here ------------------------------------------------------------------------------
 
 
-def test_nothing_is_added_changed_or_deleted_not_even_by_a_superuser(tenant: Tenant, browser_of: Callable[[User], Client]) -> None:
+def test_nothing_is_added_changed_or_deleted_not_even_by_a_superuser(
+    tenant: Tenant, browser_of: Callable[[User], Client]
+) -> None:
     root = browser_of(User.objects.create_superuser("root@kore.example", "root@kore.example"))
     for model, options in admin.site._registry.items():
         path = f"/admin/{model._meta.app_label}/{model._meta.model_name}"
@@ -115,8 +172,15 @@ def test_nothing_is_added_changed_or_deleted_not_even_by_a_superuser(tenant: Ten
     assert Tenant.objects.values().get(pk=tenant.pk) == before
 
 
-def test_members_and_strangers_stay_outside(alice: Member, browser_of: Callable[[Member], Client], tenant: Tenant) -> None:
-    for path in ("/admin/", "/admin/tenants/tenant/", _of("tenants/tenant", tenant.pk), _of("tenants/tenant", tenant.pk, "suspend")):
+def test_members_and_strangers_stay_outside(
+    alice: Member, browser_of: Callable[[Member], Client], tenant: Tenant
+) -> None:
+    for path in (
+        "/admin/",
+        "/admin/tenants/tenant/",
+        _of("tenants/tenant", tenant.pk),
+        _of("tenants/tenant", tenant.pk, "suspend"),
+    ):
         assert browser_of(alice).get(path, follow=True).status_code == 403
         answer = Client().get(path, follow=True)
         assert answer.redirect_chain[-1][0].startswith("/accounts/login/")
@@ -149,7 +213,10 @@ def test_a_support_lead_suspends_and_resumes_a_key(proven: Client, serving: KeyR
     event = AuditEvent.objects.get(name="keys.key.suspended")
     assert event.actor == "kore:sam@kore.example"
     assert audit.data_of(event)["reason"] == "Asked by telephone"
-    assert proven.post(_of("keys/keyregistration", serving.pk, "resume"), {"reason": "They called again"}).status_code == 302
+    assert (
+        proven.post(_of("keys/keyregistration", serving.pk, "resume"), {"reason": "They called again"}).status_code
+        == 302
+    )
     serving.refresh_from_db()
     assert serving.status == "unreachable"
 
@@ -163,7 +230,13 @@ def test_a_refusal_is_shown_as_its_sentence(proven: Client, tenant: Tenant) -> N
 def test_a_support_lead_approves_the_configuration_that_waits(desk: Client, tenant: Tenant, sam: User) -> None:
     registration = KeyRegistration.objects.create(tenant=tenant, key_arn=KEY, role_arn=ROLE, status="submitted")
     configuration = RoleConfiguration.objects.create(
-        tenant=tenant, registration=registration, service_role=tenant.service_role, action="add", role_arn=ROLE, status="waiting_for_approval", due_at=None
+        tenant=tenant,
+        registration=registration,
+        service_role=tenant.service_role,
+        action="add",
+        role_arn=ROLE,
+        status="waiting_for_approval",
+        due_at=None,
     )
     assert desk.post(_of("tenants/tenant", tenant.pk, "approve"), {"reason": "Contract is signed"}).status_code == 302
     configuration.refresh_from_db()
@@ -173,7 +246,9 @@ def test_a_support_lead_approves_the_configuration_that_waits(desk: Client, tena
 
 
 def test_support_runs_the_test(desk: Client, serving: KeyRegistration) -> None:
-    assert desk.post(_of("tenants/tenant", serving.tenant_id, "run-test"), {"reason": "They mended it"}).status_code == 302
+    assert (
+        desk.post(_of("tenants/tenant", serving.tenant_id, "run-test"), {"reason": "They mended it"}).status_code == 302
+    )
     test = EncryptionTest.objects.get()
     assert test.requested_by == "kore:sam@kore.example"
     assert AuditEvent.objects.filter(name="keys.test.requested").count() == 1
@@ -181,17 +256,25 @@ def test_support_runs_the_test(desk: Client, serving: KeyRegistration) -> None:
 
 def test_support_answers_and_closes_a_ticket(desk: Client, ticket: Ticket) -> None:
     assert desk.post(_of("support/ticket", ticket.pk, "answer"), {"text": "Any Region."}).status_code == 302
-    assert desk.post(_of("support/ticket", ticket.pk, "answer"), {"text": "Nice people", "is_internal": "on"}).status_code == 302
+    assert (
+        desk.post(_of("support/ticket", ticket.pk, "answer"), {"text": "Nice people", "is_internal": "on"}).status_code
+        == 302
+    )
     ticket.refresh_from_db()
     assert ticket.status == Ticket.Status.WAITING_FOR_TENANT
-    assert list(ticket.messages.values_list("text", "is_internal"))[1:] == [("Any Region.", False), ("Nice people", True)]
+    assert list(ticket.messages.values_list("text", "is_internal"))[1:] == [
+        ("Any Region.", False),
+        ("Nice people", True),
+    ]
     assert desk.post(_of("support/ticket", ticket.pk, "close"), {"reason": "Answered"}).status_code == 302
     refused = desk.post(_of("support/ticket", ticket.pk, "answer"), {"text": "One more"})
     assert "The ticket is closed" in refused.content.decode()
 
 
 def test_creating_a_tenant_invites_its_owner(desk: Client, service_role: object) -> None:
-    answer = desk.post("/admin/tenants/tenant/deeds/create/", {"name": "Borealis", "owner_email": "Olga@Borealis.example"})
+    answer = desk.post(
+        "/admin/tenants/tenant/deeds/create/", {"name": "Borealis", "owner_email": "Olga@Borealis.example"}
+    )
     assert answer.status_code == 302
     tenant = Tenant.objects.get(name="Borealis")
     assert tenant.members.get().user.email == "olga@borealis.example"
@@ -212,7 +295,8 @@ def test_inviting_somebody_twice_is_refused(desk: Client, tenant: Tenant) -> Non
 
 def test_a_client_secret_is_shown_once_and_kept_nowhere(proven: Client, tenant: Tenant) -> None:
     page = proven.post(
-        "/admin/tenants/serviceaccount/deeds/create/", {"name": "search", "scopes": ["key:read"], "tenants": [str(tenant.pk)]}
+        "/admin/tenants/serviceaccount/deeds/create/",
+        {"name": "search", "scopes": ["key:read"], "tenants": [str(tenant.pk)]},
     )
     assert page.status_code == 200
     assert "no-store" in page["Cache-Control"]
@@ -222,14 +306,22 @@ def test_a_client_secret_is_shown_once_and_kept_nowhere(proven: Client, tenant: 
     rotated = proven.post(_of("tenants/serviceaccount", account.pk, "rotate-secret"), {"reason": "It leaked"})
     new = dict(rotated.context["values"])["client_secret"]
     assert new != secret
-    kept = str(list(proven.session.items())) + str(list(AuditEvent.objects.values_list("payload", flat=True))) + proven.get("/admin/").content.decode()
+    kept = (
+        str(list(proven.session.items()))
+        + str(list(AuditEvent.objects.values_list("payload", flat=True)))
+        + proven.get("/admin/").content.decode()
+    )
     assert secret not in kept
     assert new not in kept
 
 
 @pytest.mark.parametrize("group", ["Support", "Auditor", None])
 def test_who_may_not_do_what(
-    group: str | None, serving: KeyRegistration, ticket: Ticket, service: ServiceAccount, browser_of: Callable[[User], Client]
+    group: str | None,
+    serving: KeyRegistration,
+    ticket: Ticket,
+    service: ServiceAccount,
+    browser_of: Callable[[User], Client],
 ) -> None:
     user = User.objects.create_user("kim@kore.example", "kim@kore.example", "kims-password-of-tests", is_staff=True)
     if group:
@@ -238,13 +330,25 @@ def test_who_may_not_do_what(
     browser.post("/accounts/reauthenticate/", {"password": "kims-password-of-tests"})
     lead_only = [("tenants/tenant", serving.tenant_id, "suspend"), ("tenants/tenant", serving.tenant_id, "resume"), ("tenants/tenant", serving.tenant_id, "invite"),
                  ("tenants/serviceaccount", service.pk, "rotate-secret")]  # fmt: skip
-    supports = [("tenants/tenant", serving.tenant_id, "approve"), ("tenants/tenant", serving.tenant_id, "run-test"), ("support/ticket", ticket.pk, "answer")]
+    supports = [
+        ("tenants/tenant", serving.tenant_id, "approve"),
+        ("tenants/tenant", serving.tenant_id, "run-test"),
+        ("support/ticket", ticket.pk, "answer"),
+    ]
     for model, pk, deed in lead_only:
-        assert browser.post(_of(model, pk, deed), {"reason": "because", "email": "a@b.example", "role": "owner"}).status_code == 403
+        assert (
+            browser.post(
+                _of(model, pk, deed), {"reason": "because", "email": "a@b.example", "role": "owner"}
+            ).status_code
+            == 403
+        )
     for model, pk, deed in supports:
         status = browser.get(_of(model, pk, deed)).status_code
         assert status == (200 if group == "Support" else 403), deed
-    assert browser.post("/admin/tenants/tenant/deeds/create/", {"name": "X", "owner_email": "x@x.example"}).status_code == 403
+    assert (
+        browser.post("/admin/tenants/tenant/deeds/create/", {"name": "X", "owner_email": "x@x.example"}).status_code
+        == 403
+    )
     assert browser.get(_of("tenants/tenant", serving.tenant_id)).status_code == (403 if group is None else 200)
     serving.refresh_from_db()
     assert serving.status == "active"
@@ -252,5 +356,10 @@ def test_who_may_not_do_what(
 
 def test_what_is_not_there_is_a_404(desk: Client, tenant: Tenant) -> None:
     nobody = "5f8c1f0e-0000-4000-8000-000000000000"
-    for path in (_of("tenants/tenant", nobody), _of("tenants/tenant", nobody, "run-test"), _of("tenants/tenant", tenant.pk, "delete"), _of("tenants/tenant", "x")):
+    for path in (
+        _of("tenants/tenant", nobody),
+        _of("tenants/tenant", nobody, "run-test"),
+        _of("tenants/tenant", tenant.pk, "delete"),
+        _of("tenants/tenant", "x"),
+    ):
         assert desk.get(path).status_code == 404, path

@@ -20,7 +20,9 @@ ROLE = "arn:aws:iam::111122223333:role/AIforWorkByokAccessRole"
 
 @pytest.fixture
 def registration(tenant: Tenant) -> KeyRegistration:
-    return KeyRegistration.objects.create(tenant=tenant, key_arn=KEY, role_arn=ROLE, status=KeyRegistration.Status.CONFIGURING)
+    return KeyRegistration.objects.create(
+        tenant=tenant, key_arn=KEY, role_arn=ROLE, status=KeyRegistration.Status.CONFIGURING
+    )
 
 
 def _say(name: str, tenant: Tenant, target: object, **data: object) -> AuditEvent:
@@ -55,7 +57,9 @@ def test_the_ticket_closes_itself_when_the_key_is_active(registration: KeyRegist
 
 
 def test_events_that_land_out_of_order_leave_no_open_ticket(registration: KeyRegistration) -> None:
-    KeyRegistration.objects.filter(pk=registration.pk).update(status="active", activated_at=timezone.now(), role_claim="1/r")
+    KeyRegistration.objects.filter(pk=registration.pk).update(
+        status="active", activated_at=timezone.now(), role_claim="1/r"
+    )
     _say("keys.registration.activated", registration.tenant, registration, key_arn=KEY)
     follow.follow()
     _submitted(registration)
@@ -65,10 +69,20 @@ def test_events_that_land_out_of_order_leave_no_open_ticket(registration: KeyReg
 def test_a_rejection_tells_the_tenant_what_to_mend(registration: KeyRegistration) -> None:
     _submitted(registration)
     test = EncryptionTest.objects.create(
-        tenant=registration.tenant, registration=registration, requested_by="system", verdict="fail", finished_at=timezone.now()
+        tenant=registration.tenant,
+        registration=registration,
+        requested_by="system",
+        verdict="fail",
+        finished_at=timezone.now(),
     )
     CheckResult.objects.create(
-        tenant=registration.tenant, test=test, position=1, code="role.external_id", step=2, verdict="fail", remedy="Add the External ID."
+        tenant=registration.tenant,
+        test=test,
+        position=1,
+        code="role.external_id",
+        step=2,
+        verdict="fail",
+        remedy="Add the External ID.",
     )
     _say("keys.registration.rejected", registration.tenant, registration, step=2, reason="role.external_id")
     follow.follow()
@@ -89,14 +103,25 @@ def test_shared_again_the_same_ticket_goes_on(registration: KeyRegistration) -> 
 
 
 @pytest.mark.parametrize("name", ["keys.test.waits_for_kore", "keys.configuration.failed"])
-def test_our_own_fault_calls_a_person_once_and_does_not_blame_the_tenant(registration: KeyRegistration, name: str, settings: object) -> None:
+def test_our_own_fault_calls_a_person_once_and_does_not_blame_the_tenant(
+    registration: KeyRegistration, name: str, settings: object
+) -> None:
     _submitted(registration)
     tenant = registration.tenant
     test = EncryptionTest.objects.create(tenant=tenant, registration=registration, requested_by="system")
     configuration = RoleConfiguration.objects.create(
-        tenant=tenant, registration=registration, service_role=tenant.service_role, action="add", role_arn=ROLE, status="failed"
+        tenant=tenant,
+        registration=registration,
+        service_role=tenant.service_role,
+        action="add",
+        role_arn=ROLE,
+        status="failed",
     )
-    target, data = (test, {"code": "own_access_broken"}) if name.startswith("keys.test") else (configuration, {"reason": "policy_drift"})
+    target, data = (
+        (test, {"code": "own_access_broken"})
+        if name.startswith("keys.test")
+        else (configuration, {"reason": "policy_drift"})
+    )
     for _ in range(3):
         _say(name, tenant, target, **data)
         follow.follow()
@@ -106,7 +131,9 @@ def test_our_own_fault_calls_a_person_once_and_does_not_blame_the_tenant(registr
     assert ticket.messages.filter(is_internal=False).count() == 1
     notice = Notice.objects.get(template="kore-needed")
     assert notice.recipient == settings.SUPPORT_EMAIL  # type: ignore[attr-defined]
-    assert not Notice.objects.filter(recipient="alice@acme.example", template__in=["registration-rejected", "kore-needed"]).exists()
+    assert not Notice.objects.filter(
+        recipient="alice@acme.example", template__in=["registration-rejected", "kore-needed"]
+    ).exists()
 
 
 @pytest.mark.parametrize(
@@ -127,7 +154,10 @@ def test_owners_are_told_what_becomes_of_the_key(
 
 def test_an_invitation_follows_every_new_member(tenant: Tenant, bob: Member) -> None:
     follow.follow()
-    assert set(Notice.objects.filter(template="invitation").values_list("recipient", flat=True)) == {"alice@acme.example", "bob@acme.example"}
+    assert set(Notice.objects.filter(template="invitation").values_list("recipient", flat=True)) == {
+        "alice@acme.example",
+        "bob@acme.example",
+    }
 
 
 def test_a_target_of_another_tenant_or_none_changes_nothing(registration: KeyRegistration, mallory: Member) -> None:

@@ -29,7 +29,9 @@ def test_the_invitation_lets_the_owner_choose_a_password_and_carries_our_values(
     client = Client()
     page = client.get(path, follow=True)
     assert page.status_code == 200
-    done = client.post(page.redirect_chain[-1][0], {"password1": "a long enough passphrase", "password2": "a long enough passphrase"})
+    done = client.post(
+        page.redirect_chain[-1][0], {"password1": "a long enough passphrase", "password2": "a long enough passphrase"}
+    )
     assert done.status_code == 302
     alice.user.refresh_from_db()
     assert alice.user.check_password("a long enough passphrase")
@@ -89,7 +91,10 @@ def test_a_claim_of_a_lost_worker_is_taken_over(tenant: Tenant) -> None:
         ("key-suspended", {"sentence": "The key was suspended by AWS."}),
         ("key-unreachable", {"sentence": "The key could not be asked."}),
         ("key-recovered", {"sentence": "The key answers again."}),
-        ("kore-needed", {"ticket": "5f8c1f0e-0000-4000-8000-000000000000", "code": "policy_drift", "sentence": "It stopped."}),
+        (
+            "kore-needed",
+            {"ticket": "5f8c1f0e-0000-4000-8000-000000000000", "code": "policy_drift", "sentence": "It stopped."},
+        ),
     ],
 )
 def test_every_mail_has_a_subject_and_says_its_words(tenant: Tenant, template: str, context: dict[str, str]) -> None:

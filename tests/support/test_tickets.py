@@ -19,13 +19,18 @@ def _of(member: Member) -> Actor:
 
 @pytest.fixture
 def ticket(tenant: Tenant, alice: Member) -> Ticket:
-    return services.open_ticket(tenant, topic="question", subject="Which Region?", text="Ours is eu-central-1.", actor=_of(alice))
+    return services.open_ticket(
+        tenant, topic="question", subject="Which Region?", text="Ours is eu-central-1.", actor=_of(alice)
+    )
 
 
 def test_a_ticket_opens_with_its_first_message_and_waits_for_kore(ticket: Ticket, tenant: Tenant) -> None:
     assert ticket.status == Ticket.Status.WAITING_FOR_KORE
     assert [message.text for message in ticket.messages.all()] == ["Ours is eu-central-1."]
-    assert AuditEvent.objects.of(tenant).filter(name="support.ticket.opened", actor="member:alice@acme.example").count() == 1
+    assert (
+        AuditEvent.objects.of(tenant).filter(name="support.ticket.opened", actor="member:alice@acme.example").count()
+        == 1
+    )
 
 
 def test_whose_turn_it_is_follows_from_who_wrote(ticket: Ticket, alice: Member, sam: User) -> None:
@@ -81,7 +86,9 @@ def test_a_closed_ticket_says_why_and_takes_no_more_messages(ticket: Ticket, ali
         ({"text": "half a letter \ud800"}, "text"),
     ],
 )
-def test_words_that_do_not_fit_are_refused_on_their_field(tenant: Tenant, alice: Member, given: dict[str, str], field: str) -> None:
+def test_words_that_do_not_fit_are_refused_on_their_field(
+    tenant: Tenant, alice: Member, given: dict[str, str], field: str
+) -> None:
     words = {"topic": "question", "subject": "Which Region?", "text": "Ours."} | given
     with pytest.raises(InvalidInput) as refusal:
         services.open_ticket(tenant, **words, actor=_of(alice))

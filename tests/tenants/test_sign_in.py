@@ -13,7 +13,9 @@ from tenants.models import Member, Tenant
 
 
 def test_nobody_signs_up(db: None) -> None:
-    page = Client().post("/accounts/signup/", {"email": "stranger@evil.example", "password1": "a long enough passphrase"})
+    page = Client().post(
+        "/accounts/signup/", {"email": "stranger@evil.example", "password1": "a long enough passphrase"}
+    )
     assert page.status_code in {200, 404}
     assert not User.objects.exists()
 
@@ -40,7 +42,9 @@ def test_without_a_second_factor_only_its_set_up_is_open(
     assert browser.get("/accounts/logout/").status_code == 200
 
 
-def test_with_a_second_factor_the_portal_is_open(alice: Member, tenant: Tenant, browser_of: Callable[[Member], Client], settings: object) -> None:
+def test_with_a_second_factor_the_portal_is_open(
+    alice: Member, tenant: Tenant, browser_of: Callable[[Member], Client], settings: object
+) -> None:
     settings.MFA_REQUIRED = True  # type: ignore[attr-defined]
     Authenticator.objects.create(user=alice.user, type=Authenticator.Type.TOTP, data={"secret": "x"})
     assert browser_of(alice).get(f"/tenants/{tenant.pk}/").status_code == 200

@@ -16,7 +16,12 @@ MRK = "mrk-1234abcd12ab34cd56ef1234567890ab"
     [
         (ROLE, "111122223333", "/", "AIforWorkByokAccessRole"),
         (f"  {ROLE}\n", "111122223333", "/", "AIforWorkByokAccessRole"),
-        ("arn:aws:iam::111122223333:role/security/byok/Any_Name+=,.@-", "111122223333", "/security/byok/", "Any_Name+=,.@-"),
+        (
+            "arn:aws:iam::111122223333:role/security/byok/Any_Name+=,.@-",
+            "111122223333",
+            "/security/byok/",
+            "Any_Name+=,.@-",
+        ),
         ("arn:aws-us-gov:iam::111122223333:role/r", "111122223333", "/", "r"),
         ("arn:aws:iam::111122223333:role/" + "r" * 64, "111122223333", "/", "r" * 64),
     ],
@@ -69,10 +74,20 @@ def test_a_role_arn_is_refused_with_the_reason(text: str, why: str) -> None:
 
 
 def test_a_claim_ignores_letter_case_and_path() -> None:
-    assert RoleArn.parse("arn:aws:iam::111122223333:role/a/B").claim == RoleArn.parse("arn:aws:iam::111122223333:role/b").claim
+    assert (
+        RoleArn.parse("arn:aws:iam::111122223333:role/a/B").claim
+        == RoleArn.parse("arn:aws:iam::111122223333:role/b").claim
+    )
 
 
-@pytest.mark.parametrize("text", [KEY, f"arn:aws:kms:us-east-1:111122223333:key/{MRK}", KEY.replace("aws:", "aws-us-gov:").replace("eu-central-1", "us-gov-west-1")])
+@pytest.mark.parametrize(
+    "text",
+    [
+        KEY,
+        f"arn:aws:kms:us-east-1:111122223333:key/{MRK}",
+        KEY.replace("aws:", "aws-us-gov:").replace("eu-central-1", "us-gov-west-1"),
+    ],
+)
 def test_a_key_arn_is_accepted(text: str) -> None:
     assert str(KeyArn.parse(f" {text} ", our_account=OURS)) == text
 
@@ -107,7 +122,12 @@ def test_a_key_arn_is_refused_with_the_reason(text: str, why: str) -> None:
 
 @pytest.mark.parametrize(
     "secret",
-    ["AKIAIOSFODNN7EXAMPLE", "ASIAIOSFODNN7EXAMPLE", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "-----BEGIN RSA PRIVATE KEY-----\nMIIE"],
+    [
+        "AKIAIOSFODNN7EXAMPLE",
+        "ASIAIOSFODNN7EXAMPLE",
+        "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+        "-----BEGIN RSA PRIVATE KEY-----\nMIIE",
+    ],
 )
 @pytest.mark.parametrize("kind", [RoleArn, KeyArn])
 def test_a_pasted_secret_is_refused_and_not_repeated(kind: type[RoleArn] | type[KeyArn], secret: str) -> None:

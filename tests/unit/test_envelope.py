@@ -17,8 +17,14 @@ PLAINTEXT = bytes(range(200, 232))
 
 # (context, wrapped key): docs/wrapped-keys.md repeats them, and they open for ever.
 KNOWN_ANSWERS: list[tuple[dict[str, str], str]] = [
-    ({}, "0100112233445566778899aabbccddeeff6465666768696a6b6c6d6e6f707172737475767778797a7b7c7d7e7f808182830773c14e24a7240781cb2f54d7596fb5b200e8452e7669bf0125e3f3678e821551366099f26b992f3f37fc005d99643c045091dfb7799cb74c271b0e179b297fb5d5fce518447bfa4ab114e213a3ea4e"),
-    ({"object": "invoice-17", "größe": "XL"}, "0100112233445566778899aabbccddeeff6465666768696a6b6c6d6e6f707172737475767778797a7b7c7d7e7f80818283f50618505fc6c20c28a50df39c06faf434ce332d739ff8e2665a7543df4f528f25719b064ff9693c7b87ecf164220946325018e2b2f09f3242caf62e48a6345adca850ed147a2983bf88c2b99234201e"),
+    (
+        {},
+        "0100112233445566778899aabbccddeeff6465666768696a6b6c6d6e6f707172737475767778797a7b7c7d7e7f808182830773c14e24a7240781cb2f54d7596fb5b200e8452e7669bf0125e3f3678e821551366099f26b992f3f37fc005d99643c045091dfb7799cb74c271b0e179b297fb5d5fce518447bfa4ab114e213a3ea4e",
+    ),
+    (
+        {"object": "invoice-17", "größe": "XL"},
+        "0100112233445566778899aabbccddeeff6465666768696a6b6c6d6e6f707172737475767778797a7b7c7d7e7f80818283f50618505fc6c20c28a50df39c06faf434ce332d739ff8e2665a7543df4f528f25719b064ff9693c7b87ecf164220946325018e2b2f09f3242caf62e48a6345adca850ed147a2983bf88c2b99234201e",
+    ),
 ]
 
 
@@ -49,7 +55,9 @@ def test_foreign_bytes_are_refused(blob: bytes) -> None:
         envelope.unwrap(BRANCH_KEY, TENANT, {}, blob)
 
 
-contexts = st.dictionaries(st.text(min_size=1, max_size=8).filter(lambda name: name != "tenant"), st.text(max_size=8), max_size=6)
+contexts = st.dictionaries(
+    st.text(min_size=1, max_size=8).filter(lambda name: name != "tenant"), st.text(max_size=8), max_size=6
+)
 
 
 @given(contexts, contexts)
@@ -70,7 +78,13 @@ def test_another_tenant_or_branch_key_does_not_open() -> None:
 
 @pytest.mark.parametrize(
     "context",
-    [{f"n{number}": "" for number in range(17)}, {"a": "b" * 1024}, {"": "x"}, {"tenant": "somebody else"}, {"ü" * 512: "x"}],
+    [
+        {f"n{number}": "" for number in range(17)},
+        {"a": "b" * 1024},
+        {"": "x"},
+        {"tenant": "somebody else"},
+        {"ü" * 512: "x"},
+    ],
 )
 def test_a_context_out_of_bounds_is_refused(context: dict[str, str]) -> None:
     with pytest.raises(ContextInvalid):

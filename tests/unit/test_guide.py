@@ -32,7 +32,9 @@ def test_each_json_block_is_rendered_to_the_letter(index: int) -> None:
 
 def test_each_step_has_the_title_of_the_guide() -> None:
     titles = re.findall(r"^## Step:? (\d):? (.+)$", GUIDE, re.MULTILINE)
-    assert [(int(number), title.strip()) for number, title in titles] == [(step.number, step.title) for step in onboarding.STEPS]
+    assert [(int(number), title.strip()) for number, title in titles] == [
+        (step.number, step.title) for step in onboarding.STEPS
+    ]
 
 
 def test_the_example_names_are_our_default_names() -> None:

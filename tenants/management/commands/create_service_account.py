@@ -32,7 +32,9 @@ class Command(BaseCommand):
                 actor=audit.COMMAND,
             )
         except DomainError as error:
-            raise CommandError("; ".join([str(error), *(text for texts in error.errors.values() for text in texts)])) from error
+            raise CommandError(
+                "; ".join([str(error), *(text for texts in error.errors.values() for text in texts)])
+            ) from error
         self.stdout.write(json.dumps({"client_id": str(account.pk), "client_secret": secret}))
 
 

@@ -25,7 +25,9 @@ class Command(BaseCommand):
                 tenant = services.create_tenant(options["name"], owner_email=options["owner"], actor=audit.COMMAND)
                 _, raw = services.mint_token(tenant.members.get(), name="made by create_tenant", actor=audit.COMMAND)
         except DomainError as error:
-            raise CommandError("; ".join([str(error), *(text for texts in error.errors.values() for text in texts)])) from error
+            raise CommandError(
+                "; ".join([str(error), *(text for texts in error.errors.values() for text in texts)])
+            ) from error
         answer = {
             "tenant": str(tenant.pk),
             "external_id": tenant.external_id,

@@ -72,5 +72,7 @@ def _engineer(account: str) -> Engineer:
     if account not in local["accounts"]:
         raise CommandError(f"The local AWS has the accounts {', '.join(local['accounts'])}.")
     credentials = local["accounts"][account]
-    session = boto3.Session(aws_access_key_id=credentials["access_key_id"], aws_secret_access_key=credentials["secret_access_key"])
+    session = boto3.Session(
+        aws_access_key_id=credentials["access_key_id"], aws_secret_access_key=credentials["secret_access_key"]
+    )
     return Engineer(session, local["endpoint"], account)

@@ -1,0 +1,74 @@
+# What one can do here. Each target sets up what it needs; `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PY := .venv/bin/python
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
+STAMP := .venv/.installed
+CODE := byokportal tenants keys support tests manage.py
+DEV_ENV := SECRET_KEY=not-a-secret-only-for-checks EMBEDDED=1
+# A production-like environment for the checks that judge settings.
+DEPLOY_ENV := SECRET_KEY=$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(60))') ALLOWED_HOSTS=byok.example BASE_URL=https://byok.example
+
+.PHONY: help run demo test test-all ci format lint types imports check openapi lock clean
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+$(STAMP): requirements-dev.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; none was found."; exit 1; }
+	@test -x $(PY) || $(PYTHON) -m venv .venv
+	@$(PY) -m pip install --quiet --disable-pip-version-check uv || true
+	@if $(PY) -m uv --version >/dev/null 2>&1; then $(PY) -m uv pip install --quiet --python $(PY) --require-hashes -r requirements-dev.txt; \
+	else $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt; fi
+	@touch $@
+
+run: $(STAMP) ## the whole system on this machine: portal, back office, workers, local AWS (PORT, AWS_PORT, VAR_DIR)
+	@exec $(PY) -m byokportal.embedded run
+
+demo: $(STAMP) ## the whole journey, headless; exit 0 only if all of it worked
+	@exec $(PY) -m byokportal.embedded demo
+
+test: $(STAMP) ## the suite; nothing to start first
+	@$(PY) -m pytest -n 2 -q -m "not slow"
+
+test-all: $(STAMP) ## the suite with its long runs
+	@$(PY) -m pytest -n 2 -q
+
+ci: $(STAMP) ## everything that has to pass before a change lands
+	@$(MAKE) --no-print-directory format-check lint types imports check test openapi-check
+	@$(PY) tests/on_servers.py
+
+format: $(STAMP) ## format the code
+	@$(PY) -m ruff format $(CODE)
+	@$(PY) -m ruff check --fix --quiet $(CODE) || true
+
+.PHONY: format-check openapi-check
+format-check: $(STAMP)
+	@echo "== format"; $(PY) -m ruff format --check --quiet $(CODE)
+
+lint: $(STAMP) ## ruff
+	@echo "== lint"; $(PY) -m ruff check --quiet $(CODE)
+
+types: $(STAMP) ## mypy
+	@echo "== types"; $(DEV_ENV) $(PY) -m mypy byokportal tenants keys support
+
+imports: $(STAMP) ## import contracts
+	@echo "== imports"; PYTHONPATH=. .venv/bin/lint-imports --no-timing
+
+check: $(STAMP) ## Django's checks and missing migrations
+	@echo "== check"; $(DEPLOY_ENV) $(PY) manage.py check --deploy --fail-level WARNING
+	@$(DEV_ENV) $(PY) manage.py makemigrations --check --dry-run
+
+openapi: $(STAMP) ## write docs/openapi.yaml
+	@$(DEV_ENV) $(PY) manage.py spectacular --file docs/openapi.yaml
+
+openapi-check: $(STAMP)
+	@echo "== openapi"; $(DEV_ENV) $(PY) manage.py spectacular | diff -u docs/openapi.yaml - || { echo "docs/openapi.yaml is old: make openapi"; exit 1; }
+
+lock: $(STAMP) ## compile the requirements with hashes
+	@$(PY) -m uv pip compile --quiet --no-header --generate-hashes --universal --python-version 3.11 requirements-dev.in -o requirements-dev.txt
+	@$(PY) -m uv pip compile --quiet --no-header --generate-hashes --universal --python-version 3.11 requirements.in -c requirements-dev.txt -o requirements.txt
+
+clean: ## remove what was made here, but not var/
+	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,0 +1,107 @@
+"""Runs the suite once more on PostgreSQL and Redis: those of DATABASE_URL and REDIS_URL, else servers started for the run."""
+
+from __future__ import annotations
+
+import contextlib
+import glob
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def main() -> int:
+    with contextlib.ExitStack() as stack:
+        try:
+            database = os.environ.get("DATABASE_URL") or stack.enter_context(_postgresql())
+            redis = os.environ.get("REDIS_URL") or stack.enter_context(_redis())
+        except FileNotFoundError as missing:
+            print(f"== SKIPPED: the suite on PostgreSQL and Redis; {missing} was not found on this machine")
+            return 1 if os.environ.get("CI") else 0
+        print("== the suite on PostgreSQL and Redis", flush=True)
+        environment = {**os.environ, "DATABASE_URL": database, "REDIS_URL": redis}
+        return subprocess.run(
+            [sys.executable, "-m", "pytest", "-n", "2", "-q", "-m", "not slow"], env=environment, check=False
+        ).returncode
+
+
+@contextlib.contextmanager
+def _postgresql() -> Iterator[str]:
+    """Start a PostgreSQL of our own; it refuses to run as root, so then it runs as its package's user."""
+    found = sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"))
+    binary = Path(found[-1] if found else shutil.which("postgres") or "").parent
+    if not (binary / "postgres").exists():
+        raise FileNotFoundError("PostgreSQL")
+    folder = tempfile.mkdtemp(prefix="byok-pg-")
+    as_user: dict[str, object] = {}
+    if os.getuid() == 0:
+        user = pwd.getpwnam("postgres" if _exists("postgres") else "nobody")
+        os.chown(folder, user.pw_uid, user.pw_gid)
+        as_user = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []}
+    data, port = f"{folder}/data", _free_port()
+    subprocess.run(
+        [binary / "initdb", "-D", data, "-U", "byok", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync"],
+        check=True, stdout=subprocess.DEVNULL, cwd=folder, **as_user,  # type: ignore[call-overload]
+    )  # fmt: skip
+    server = subprocess.Popen(
+        [binary / "postgres", "-D", data, "-p", str(port), "-k", folder, "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=60"],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder, **as_user,  # type: ignore[call-overload]
+    )  # fmt: skip
+    try:
+        for _ in range(150):
+            ready = (
+                subprocess.run(
+                    [binary / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(port)], check=False
+                ).returncode
+                == 0
+            )
+            if ready:
+                break
+            time.sleep(0.1)
+        yield f"postgres://byok@127.0.0.1:{port}/postgres"
+    finally:
+        server.terminate()
+        server.wait(20)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _redis() -> Iterator[str]:
+    server = shutil.which("valkey-server") or shutil.which("redis-server")
+    if server is None:
+        raise FileNotFoundError("Redis")
+    folder = tempfile.mkdtemp(prefix="byok-redis-")
+    sock = f"{folder}/redis.sock"
+    process = subprocess.Popen(
+        [server, "--port", "0", "--unixsocket", sock, "--save", "", "--dir", folder], stdout=subprocess.DEVNULL
+    )
+    try:
+        while not Path(sock).exists():
+            time.sleep(0.05)
+        yield f"unix://{sock}?db=0"
+    finally:
+        process.terminate()
+        process.wait(10)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _exists(user: str) -> bool:
+    with contextlib.suppress(KeyError):
+        return bool(pwd.getpwnam(user))
+    return False
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
