@@ -25,7 +25,9 @@ class Problem(serializers.Serializer[Any]):
     whose_turn = serializers.ChoiceField(["tenant", "kore", "caller", "nobody"])
     since = serializers.DateTimeField(allow_null=True)
     request_id = serializers.CharField()
-    errors = serializers.DictField(child=serializers.ListField(child=serializers.CharField()), required=False)
+    errors = serializers.DictField(  # type: ignore[assignment]
+        child=serializers.ListField(child=serializers.CharField()), required=False
+    )
 
 
 class BearerScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]
@@ -62,7 +64,7 @@ class ProblemSchema(AutoSchema):
         "database_unavailable",
     )
 
-    def _get_response_bodies(self, direction: str = "response") -> dict[str, Any]:
+    def _get_response_bodies(self, direction: Any = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
         codes = {*self.always, *getattr(self.view, "problems", ())}
         by_status: dict[int, list[str]] = {}
@@ -70,7 +72,9 @@ class ProblemSchema(AutoSchema):
             if error.code in codes:
                 by_status.setdefault(STATUS[error.kind], []).append(error.code)
         for status, names in sorted(by_status.items()):
-            body = self._get_response_for_code(Problem, str(status), ["application/problem+json"])
+            body = self._get_response_for_code(  # type: ignore[no-untyped-call]
+                Problem, str(status), ["application/problem+json"]
+            )
             bodies[str(status)] = body | {"description": ", ".join(sorted(names))}
         return bodies
 

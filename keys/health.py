@@ -22,6 +22,7 @@ Status = KeyRegistration.Status
 Step = OnboardingStep.Status
 AWS = KeyRegistration.SuspendedBy.AWS
 
+INSECURE = "insecure_trust"  # suspended for it, only a passed encryption test ends it: a probe does not look at the trust policy
 GOOD_PROBES = 2  # in a row, before a suspension by AWS or a Resume ends
 MANY_DENIALS = 5  # role refusals on one service role …
 WITHIN = timedelta(minutes=5)  # … within this time are our doing until a person has looked
@@ -75,7 +76,11 @@ def good(registration: KeyRegistration) -> None:
     """Note a good probe; enough of them in a row end what AWS, a silence or a Resume began."""
     with transaction.atomic():
         _next(registration, settings.PROBE_SECONDS, good_probes=F("good_probes") + 1, denied_probes=0)
-        if registration.status == Status.SUSPENDED and registration.suspended_by == AWS:
+        if (
+            registration.status == Status.SUSPENDED
+            and registration.suspended_by == AWS
+            and registration.reason != INSECURE
+        ):
             needed = GOOD_PROBES
         elif registration.status == Status.UNREACHABLE:
             needed = GOOD_PROBES if registration.reason == "resumed" else 1
@@ -128,13 +133,9 @@ def denied(registration: KeyRegistration, error: DomainError) -> DomainError:
                 suspended_by=AWS.label,
                 reason=error.code,
             )
-            evidence = {
-                "code": error.code,
-                **{
-                    name: error.params[name]
-                    for name in ("aws_code", "action", "aws_request_id")
-                    if name in error.params
-                },
+            evidence: dict[str, object] = {"code": error.code}
+            evidence |= {
+                name: error.params[name] for name in ("aws_code", "action", "aws_request_id") if name in error.params
             }
             number = STEP_OF.get(type(error), 1)
             onboarding.advance(
@@ -143,7 +144,7 @@ def denied(registration: KeyRegistration, error: DomainError) -> DomainError:
         elif (
             registration.status == Status.SUSPENDED
             and registration.suspended_by == AWS
-            and registration.reason != error.code
+            and registration.reason not in {error.code, INSECURE}
         ):
             KeyRegistration.objects.filter(pk=registration.pk, status=Status.SUSPENDED, suspended_by=AWS).update(
                 reason=error.code

@@ -244,7 +244,7 @@ def start_test(tenant: Tenant, *, actor: Actor, reason: str = "", keep_until: da
         raise errors.NoRegistration
     if registration.status in {Status.SUBMITTED, Status.CONFIGURING}:
         raise errors.RegistrationBusy(status=registration.get_status_display().lower(), wanted="tested")
-    running = EncryptionTest.objects.filter(registration=registration).open().first()
+    running: EncryptionTest | None = EncryptionTest.objects.filter(registration=registration).open().first()
     if running is not None:
         EncryptionTest.objects.filter(pk=running.pk).update(keep_until=keep_until, due_at=now)
         transaction.on_commit(partial(tasks.run_test.delay, test_id=str(running.pk)), robust=True)

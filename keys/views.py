@@ -219,7 +219,7 @@ def test_progress(request: HttpRequest, tenant: UUID) -> HttpResponse:
     member = access.member_for(request.user, tenant)
     progress = _progress(member.tenant)
     if request.htmx and not progress.is_running:  # type: ignore[attr-defined]
-        return HttpResponseClientRefresh()
+        return HttpResponseClientRefresh()  # type: ignore[no-any-return]
     return render(request, "portal/parts/test_progress.html", portal.page(member, progress=progress))
 
 

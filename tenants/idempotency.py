@@ -61,7 +61,7 @@ def once(
             raise IdempotencyKeyReused from None
         if first is None or first.status is None:
             raise RequestInProgress(retry_after=1) from None
-        return Answer(first.status, first.answer, is_repeat=True)
+        return Answer(first.status, first.answer or {}, is_repeat=True)
     try:
         answer = do()
     except BaseException:

@@ -21,7 +21,8 @@ class Engineer:
     request_id: str = ""
 
     def _call(self, service: str, operation: str, **parameters: Any) -> Any:
-        client = boto3.client(
+        session: Any = boto3.Session()
+        client = session.client(
             service,
             endpoint_url=self.endpoint,
             region_name="us-east-1" if service == "iam" else self.region,

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import boto3
-
 from keys.policies import documents
 
 Policy = dict[str, Any]
@@ -100,7 +98,7 @@ TRUST_BREAKS = {
 class Engineer:
     """Acts with the customer account's administrator user; doing a step again mends or breaks what is there."""
 
-    session: boto3.Session
+    session: Any  # a boto3.Session
     endpoint: str
     account: str
     region: str = "eu-central-1"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from byokportal.localaws import denials, identities, moto_door, sts
 from byokportal.localaws.errors import AwsError
@@ -32,8 +33,6 @@ def answer(state: State, caller: Caller, form: Mapping[str, str], body: bytes, n
     )
     if not decision.allowed:
         raise denials.iam(caller, f"iam:{action}", resource, decision)
-    if action == "GetAccountSummary":
-        pass
     _refuse(state, caller.account, action, form)
     buried = _to_bury(caller.account, action, form)
     answered = moto_door.call("iam", caller.account, "us-east-1", body)
@@ -96,7 +95,7 @@ def _refuse(state: State, account: str, action: str, form: Mapping[str, str]) ->
             raise AwsError("LimitExceeded", "Cannot exceed quota for PoliciesPerRole: 10", status=409)
 
 
-def _holder(account: str, form: Mapping[str, str]) -> object:
+def _holder(account: str, form: Mapping[str, str]) -> Any:
     rows = iam(account).roles if "RoleName" in form else iam(account).users
     name = form.get("RoleName", form.get("UserName"))
     return next((row for row in rows.values() if row.name == name), None)
@@ -106,7 +105,7 @@ def _to_bury(account: str, action: str, form: Mapping[str, str]) -> tuple[str, s
     if action not in {"DeleteRole", "DeleteUser"}:
         return None
     holder = _holder(account, form)
-    return (str(holder.arn), str(holder.id)) if holder is not None else None  # type: ignore[attr-defined]
+    return (str(holder.arn), str(holder.id)) if holder is not None else None
 
 
 def _document(text: str, *, identity: bool = False) -> dict[str, object]:

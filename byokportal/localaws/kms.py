@@ -331,7 +331,7 @@ def _unseal(key: Key, blob: bytes, context: dict[str, str]) -> bytes:
     header = BLOB.pack(MAGIC, len(key.arn)) + key.arn.encode()
     nonce, sealed = blob[len(header) : len(header) + 12], blob[len(header) + 12 :]
     try:
-        return AESGCM(key.key_material).decrypt(nonce, sealed, header + _canonical(context))
+        return bytes(AESGCM(key.key_material).decrypt(nonce, sealed, header + _canonical(context)))
     except InvalidTag:
         raise AwsError("InvalidCiphertextException", "") from None
 

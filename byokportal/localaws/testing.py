@@ -55,4 +55,5 @@ class LocalAws:
         return boto3.Session(aws_access_key_id=keys["access_key_id"], aws_secret_access_key=keys["secret_access_key"])
 
     def _client(self, account: str, service: str, region: str) -> Any:
-        return self.session(account).client(service, endpoint_url=self.endpoint, region_name=region, config=CONFIG)
+        session: Any = self.session(account)
+        return session.client(service, endpoint_url=self.endpoint, region_name=region, config=CONFIG)

@@ -112,12 +112,12 @@ class ReadingOut(serializers.Serializer[Any]):
 
 
 class GenerateItem(Shape):
-    context = ContextField(required=False)
+    context = ContextField(required=False)  # type: ignore[assignment]
 
 
 class OpenItem(Shape):
     wrapped_key = Blob(max_length=MAX_BLOB)
-    context = ContextField(required=False)
+    context = ContextField(required=False)  # type: ignore[assignment]
 
 
 class _OneOrItems(Shape):
@@ -133,13 +133,13 @@ class _OneOrItems(Shape):
 
 
 class GenerateIn(_OneOrItems):
-    context = ContextField(required=False)
+    context = ContextField(required=False)  # type: ignore[assignment]
     items = GenerateItem(many=True, required=False)
 
 
 class OpenIn(_OneOrItems):
     wrapped_key = Blob(max_length=MAX_BLOB, required=False)
-    context = ContextField(required=False)
+    context = ContextField(required=False)  # type: ignore[assignment]
     items = OpenItem(many=True, required=False)
 
     def validate(self, attrs: Any) -> Any:

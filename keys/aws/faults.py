@@ -5,25 +5,37 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, PartialCredentialsError
+from botocore import exceptions
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
 
 from byokportal.errors import DomainError
 from keys import errors
 
 log = logging.getLogger(__name__)
 
-THROTTLED = {
-    "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "RequestThrottledException", "TooManyRequestsException",
-    "RequestLimitExceeded", "LimitExceededException", "SlowDown", "PriorRequestNotComplete",
-}  # fmt: skip
-OURS = {
-    "InvalidClientTokenId", "UnrecognizedClientException", "ExpiredToken", "ExpiredTokenException", "SignatureDoesNotMatch",
-    "InvalidSignatureException", "IncompleteSignature", "MissingAuthenticationToken", "MissingAuthenticationTokenException", "RequestExpired",
-    "OptInRequired", "RegionDisabledException", "PackedPolicyTooLarge",
-}  # fmt: skip
-UNREACHABLE = {
-    "ServiceUnavailable", "ServiceUnavailableException", "InternalFailure", "InternalServerError", "InternalError", "InternalErrorException",
-    "KMSInternalException", "DependencyTimeoutException", "KeyUnavailableException", "RequestTimeout", "RequestTimeoutException",
+RAISED = (ClientError, BotoCoreError, ResponseParserError)  # all that a call through botocore may raise
+
+# Codes that mean the same whoever answers.
+ANYWHERE: dict[str, type[DomainError]] = {
+    code: error
+    for error, codes in {
+        errors.AwsThrottled: (  # STS and KMS say so with HTTP 400
+            "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "RequestThrottledException",
+            "TooManyRequestsException", "RequestLimitExceeded", "SlowDown", "PriorRequestNotComplete",
+        ),
+        errors.OwnAccessBroken: (  # our credentials, our clock, our request
+            "InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "ExpiredToken", "ExpiredTokenException",
+            "SignatureDoesNotMatch", "InvalidSignatureException", "IncompleteSignature", "IncompleteSignatureException",
+            "MissingAuthenticationToken", "MissingAuthenticationTokenException", "RequestExpired", "OptInRequired",
+            "RegionDisabledException", "PackedPolicyTooLarge",
+        ),
+        errors.AwsUnreachable: (
+            "ServiceUnavailable", "ServiceUnavailableException", "InternalFailure", "InternalServerError", "InternalError",
+            "InternalErrorException", "RequestTimeout", "RequestTimeoutException",
+        ),
+    }.items()
+    for code in codes
 }  # fmt: skip
 KMS: dict[str, type[DomainError]] = {
     "AccessDeniedException": errors.KeyAccessDenied,
@@ -32,11 +44,49 @@ KMS: dict[str, type[DomainError]] = {
     "InvalidArnException": errors.KeyNotFound,
     "DisabledException": errors.KeyDisabled,
     "KMSInvalidStateException": errors.KeyUnusable,
-    "InvalidCiphertextException": errors.CiphertextInvalid,
-    "IncorrectKeyException": errors.WrongKeyAnswered,
     "InvalidKeyUsageException": errors.KeyUnusable,
     "UnsupportedOperationException": errors.KeyUnusable,
-    "ValidationException": errors.KeyUnusable,
+    "InvalidCiphertextException": errors.CiphertextInvalid,
+    "IncorrectKeyException": errors.WrongKeyAnswered,
+    "KeyUnavailableException": errors.AwsUnreachable,
+    "KMSInternalException": errors.AwsUnreachable,
+    "DependencyTimeoutException": errors.AwsUnreachable,
+}
+IAM: dict[str, type[DomainError]] = {  # somebody else changes the same thing: IAM says, try again
+    "ConcurrentModification": errors.AwsUnreachable,
+    "EntityTemporarilyUnmodifiable": errors.AwsUnreachable,
+    "ServiceFailure": errors.AwsUnreachable,
+}
+# The state stands in the sentence, under either code (KMS guide, "Key states of KMS keys", notes 2 and 3; for the external key
+# stores "Troubleshooting external key stores"). The first phrase that is found decides.
+STATE_CODES = {"DisabledException", "KMSInvalidStateException", "KMSInternalException"}
+STATES: tuple[tuple[str, type[DomainError]], ...] = (
+    ("pending deletion", errors.KeyPendingDeletion),
+    ("pending replica deletion", errors.KeyPendingDeletion),
+    ("pending import", errors.KeyPendingImport),
+    ("is creating", errors.AwsUnreachable),
+    ("is updating", errors.AwsUnreachable),
+    ("is unavailable", errors.AwsUnreachable),  # a custom key store that is not connected
+    ("cannot communicate", errors.AwsUnreachable),
+    ("did not respond in time", errors.AwsUnreachable),
+    ("cannot establish a tls connection", errors.AwsUnreachable),
+    ("cannot interpret the response", errors.AwsUnreachable),
+    ("or the encryption context, is corrupted", errors.CiphertextInvalid),
+)
+# No answer came back, or none that can be read.
+SILENCE = (
+    exceptions.HTTPClientError, exceptions.ConnectionError, exceptions.IncompleteReadError, exceptions.ChecksumError, ResponseParserError,
+)  # fmt: skip
+# The environment gives us no usable credentials, or not where to use them.
+NO_CREDENTIALS = (
+    exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.CredentialRetrievalError, exceptions.NoAuthTokenError,
+    exceptions.TokenRetrievalError, exceptions.MetadataRetrievalError, exceptions.SSOError, exceptions.LoginError, exceptions.ProfileNotFound,
+    exceptions.ConfigNotFound, exceptions.ConfigParseError, exceptions.InvalidConfigError, exceptions.NoRegionError,
+)  # fmt: skip
+RETRY_AFTER: dict[type[DomainError], int] = {  # seconds
+    errors.AwsThrottled: 5,
+    errors.AwsUnreachable: 5,
+    errors.OwnAccessBroken: 30,
 }
 
 
@@ -57,42 +107,51 @@ def request_id_of(error: Exception) -> str:
 def words_of(error: DomainError) -> str:
     """Return the sentence that AWS gave with a refusal, for reading causes out of it; it is stored and shown nowhere."""
     answer = error.__cause__
-    return str(answer.response.get("Error", {}).get("Message", "")) if isinstance(answer, ClientError) else ""
+    return _message(answer) if isinstance(answer, ClientError) else ""
 
 
 def translate(error: Exception, action: str, *, denied: type[DomainError] | None = None) -> DomainError:
-    """Return our error for what a call raised.
+    """Return our error for what a call raised; AWS's sentence goes into none of its params.
 
     Args:
+        error: one of `RAISED`.
         action: what was called, "kms:Decrypt".
         denied: the class of an AccessDenied outside KMS: whose refusal that is, the caller knows.
     """
+    found = _class_of(error, action.partition(":")[0], denied)
+    if found is None:
+        log.error("unmapped_aws_fault %s for %s, request %s", code_of(error), action, request_id_of(error))
+        found = errors.AwsSurprise
+    params: dict[str, Any] = {"aws_code": code_of(error), "action": action, "aws_request_id": request_id_of(error)}
+    return found(retry_after=RETRY_AFTER.get(found), **params)
+
+
+def _class_of(error: Exception, service: str, denied: type[DomainError] | None) -> type[DomainError] | None:
+    """Return what a fault means; None when no table has it."""
+    if isinstance(error, SILENCE):
+        return errors.AwsUnreachable
+    if isinstance(error, NO_CREDENTIALS):
+        return errors.OwnAccessBroken
+    if not isinstance(error, ClientError):
+        return None
     code = code_of(error)
-    params: dict[str, Any] = {"aws_code": code, "action": action, "aws_request_id": request_id_of(error)}
-    if isinstance(error, NoCredentialsError | PartialCredentialsError):
-        return errors.OwnAccessBroken(retry_after=30, **params)
-    if isinstance(error, BotoCoreError):
-        return errors.AwsUnreachable(retry_after=5, **params)
-    assert isinstance(error, ClientError)
-    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
-    message = str(error.response.get("Error", {}).get("Message", "")).lower()
-    if code in THROTTLED:
-        return errors.AwsThrottled(retry_after=5, **params)
-    if code in OURS:
-        return errors.OwnAccessBroken(retry_after=30, **params)
-    if code in UNREACHABLE or status >= 500:
-        return errors.AwsUnreachable(retry_after=5, **params)
-    if action.startswith("kms:") and code in KMS:
-        # The state stands in the sentence, under either code (KMS guide, "Key states of KMS keys", notes 2 and 3).
-        if code in {"KMSInvalidStateException", "DisabledException"}:
-            if "pending deletion" in message or "pending replica deletion" in message:
-                return errors.KeyPendingDeletion(**params)
-            if "pending import" in message:
-                return errors.KeyPendingImport(**params)
-            if "is creating" in message or "is updating" in message or "unavailable" in message:
-                return errors.AwsUnreachable(retry_after=5, **params)
-        return KMS[code](**params)
+    if service == "kms":
+        if code in STATE_CODES:
+            message = _message(error).lower()
+            for phrase, meaning in STATES:
+                if phrase in message:
+                    return meaning
+        if code in KMS:
+            return KMS[code]
+    elif service == "iam" and code in IAM:
+        return IAM[code]
+    if code in ANYWHERE:
+        return ANYWHERE[code]
     if code in {"AccessDenied", "AccessDeniedException"} and denied is not None:
-        return denied(**({"retry_after": 30} if denied.retryable else {}), **params)
-    log.error("unmapped AWS code %s for %s", code, action)  # a line is missing in our table
-    return errors.AwsSurprise(**params)
+        return denied
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    return errors.AwsUnreachable if status >= 500 else None
+
+
+def _message(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Message", ""))

@@ -141,7 +141,8 @@ def client(service: str, region: str, credentials: Credentials | None = None, *,
     if kept is not None and kept in _clients:
         return _clients[kept]
     with _lock:  # creating clients in a shared session is not thread-safe (boto3 guide, "Multithreading")
-        made = boto3.Session(botocore_session=_botocore).client(service, **options)
+        session: Any = boto3.Session(botocore_session=_botocore)
+        made = session.client(service, **options)
     if kept is not None:
         _clients[kept] = made
     return made

@@ -6,9 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from byokportal.errors import DomainError, Kind
+from byokportal.errors import Kind
 from keys import errors
 from keys.aws.sessions import AssumeOutcome
+from keys.checks import remedies
 from keys.checks.causes import OURS, Diagnosis
 from keys.checks.facts import Answer, Facts
 from keys.models import EncryptionTest
@@ -132,26 +133,22 @@ def cannot_tell(answer: Answer) -> Finding | None:
     return Finding(Verdict.UNKNOWN, evidence_of(answer), wait=Wait.OURS if ours else Wait.AWS)
 
 
-def refused(
-    facts: Facts, answer: Answer, diagnosis: Diagnosis, *, remedy: str, words: Mapping[str, str] | None = None
-) -> Finding:
+def refused(facts: Facts, answer: Answer, diagnosis: Diagnosis, *, words: Mapping[str, str] | None = None) -> Finding:
     """Return the finding for a refusal: unknown while IAM may still be propagating a change, then fail.
 
     A diagnosis that points at our own side is never the tenant's failure.
+
+    Args:
+        words: values for the remedy of the likeliest cause, beside the tenant's own.
     """
     evidence = evidence_of(answer)
     if diagnosis.step == OURS:
         return Finding(Verdict.UNKNOWN, evidence, diagnosis.causes, wait=Wait.OURS, step=OURS)
     if facts.clock.is_propagating:
         evidence["final_at"] = facts.clock.grace_until.isoformat(timespec="seconds")
-        return Finding(
-            Verdict.UNKNOWN,
-            evidence,
-            (*diagnosis.causes, "propagation_delay"),
-            wait=Wait.PROPAGATION,
-            step=diagnosis.step,
-        )
-    return failed(answer, diagnosis, remedy=remedy, words=words)
+        still_possible = (*diagnosis.causes, "propagation_delay")
+        return Finding(Verdict.UNKNOWN, evidence, still_possible, wait=Wait.PROPAGATION, step=diagnosis.step)
+    return failed(answer, diagnosis, words=words)
 
 
 def failed(
@@ -159,19 +156,23 @@ def failed(
     diagnosis: Diagnosis,
     *,
     reason: str = "",
-    remedy: str = "",
     words: Mapping[str, str] | None = None,
-    **more: object,
+    more: Evidence | None = None,
 ) -> Finding:
-    """Return the finding for an answer that is certain at once."""
-    error: DomainError | None = answer.error
+    """Return the finding for an answer that is certain at once.
+
+    Args:
+        reason: "" takes the code of the answer's error.
+        words: see `refused`.
+        more: evidence beside what AWS answered.
+    """
     return Finding(
         Verdict.FAIL,
-        {**evidence_of(answer), **more},
+        {**evidence_of(answer), **(more or {})},
         diagnosis.causes,
-        reason=reason or (error.code if error else ""),
+        reason=reason or (answer.error.code if answer.error else ""),
         step=diagnosis.step,
         document=diagnosis.document,
-        remedy=remedy,
+        remedy=remedies.of(diagnosis.causes[0]),
         words=words or {},
     )

@@ -35,11 +35,9 @@ def exists(facts: Facts) -> Finding | None:
             answer.error.params.get("aws_code") == "InvalidArnException"
         ):  # sent to another Region than the ARN's: certain
             return failed(answer, Diagnosis(("key_wrong_region",), 1, causes.KEY))
-        return refused(
-            facts, answer, diagnosis, remedy=remedies.of("key_not_found")
-        )  # a key made just now is not found everywhere yet
+        return refused(facts, answer, diagnosis)  # a key made just now is not found everywhere yet
     if isinstance(answer.error, errors.WrongKeyAnswered):
-        return failed(answer, causes.CERTAIN[errors.WrongKeyAnswered], remedy=remedies.of("key_arn_changed"))
+        return failed(answer, causes.CERTAIN[errors.WrongKeyAnswered])
     return cannot_tell(answer) or Finding(Verdict.UNKNOWN, evidence_of(answer), wait=Wait.AWS)
 
 
@@ -57,7 +55,10 @@ def enabled(facts: Facts) -> Finding | None:
     if facts.key.facts.deletion_at:
         more["deletion_at"] = facts.key.facts.deletion_at.isoformat(timespec="seconds")
     return failed(
-        facts.key.answer, Diagnosis((cause,), 1, causes.KEY), reason=reason, remedy=remedies.of(cause), **more
+        facts.key.answer,
+        Diagnosis((cause,), 1, causes.KEY),
+        reason=reason,
+        more=more,
     )
 
 
@@ -69,7 +70,7 @@ def customer_managed(facts: Facts) -> Finding | None:
     if manager == "CUSTOMER":
         return passed(facts.key.answer, key_manager=manager)
     diagnosis = Diagnosis(("aws_managed_key",), 1, causes.KEY)
-    return failed(facts.key.answer, diagnosis, remedy=remedies.of("aws_managed_key"), key_manager=manager)
+    return failed(facts.key.answer, diagnosis, more={"key_manager": manager})
 
 
 @check(
@@ -82,7 +83,7 @@ def symmetric(facts: Facts) -> Finding | None:
     if facts.key.is_symmetric:
         return passed(facts.key.answer, **kind)
     cause = "key_wrong_usage" if kind["key_usage"] != "ENCRYPT_DECRYPT" else "key_wrong_spec"
-    return failed(facts.key.answer, Diagnosis((cause,), 1, causes.KEY), remedy=remedies.of("key_wrong_usage"), **kind)
+    return failed(facts.key.answer, Diagnosis((cause,), 1, causes.KEY), more=kind)
 
 
 @check(
@@ -100,9 +101,7 @@ def region_and_account(facts: Facts) -> Finding | None:
     if found.arn == facts.subject.key_arn and found.account == facts.subject.key_account:
         return passed(facts.key.answer, **evidence)
     diagnosis = Diagnosis(("key_arn_changed",), 1, causes.KEY)
-    return failed(
-        facts.key.answer, diagnosis, reason="kms_wrong_key", remedy=remedies.of("key_arn_changed"), **evidence
-    )
+    return failed(facts.key.answer, diagnosis, reason="kms_wrong_key", more=evidence)
 
 
 def _not_described(facts: Facts) -> Finding | None:

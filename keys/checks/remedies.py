@@ -8,6 +8,10 @@ from keys.checks.facts import Subject
 from keys.policies import documents
 
 SHOW_ROLE = "aws iam get-role --role-name {role_name} --query Role.Arn"
+KIND = (
+    "Create a symmetric key for encryption (SYMMETRIC_DEFAULT, ENCRYPT_DECRYPT) and give its ARN in step 1; "
+    "{key_arn} is of another kind."
+)
 
 REMEDIES = {
     # step 2: role and trust policy
@@ -50,7 +54,9 @@ REMEDIES = {
     "key_pending_replica_deletion": "Cancel the deletion of the multi-Region key {key_arn} and of its replicas, then enable it.",
     "key_pending_import": "Import the key material of {key_arn} again: it was never imported, has expired or was deleted.",
     "custom_key_store_disconnected": "Connect the custom key store of {key_arn} again; while it is disconnected AWS KMS cannot use the key.",
-    "key_wrong_usage": "Create a symmetric key for encryption (SYMMETRIC_DEFAULT, ENCRYPT_DECRYPT) and give its ARN in step 1; {key_arn} is of another kind.",
+    "key_wrong_usage": KIND,
+    "key_wrong_spec": KIND,
+    "key_wrong_region": "Give the ARN of a key in {region} in step 1: AWS KMS says that {key_arn} belongs to another Region.",
     "aws_managed_key": "Create a customer managed key and give its ARN in step 1: AWS does not let the policy of an AWS managed key be edited.",
 }
 

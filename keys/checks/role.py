@@ -19,7 +19,7 @@ def assumable(facts: Facts) -> Finding | None:
     if not answer.is_denied:
         return cannot_tell(answer)
     diagnosis = causes.of_assume(answer.denial)
-    return refused(facts, answer, diagnosis, remedy=remedies.of(diagnosis.causes[0]), words={"action": answer.action})
+    return refused(facts, answer, diagnosis, words={"action": answer.action})
 
 
 @check("account.identity", title="We become your role and nobody else", step=2, needs=("role.assumable",), document="",

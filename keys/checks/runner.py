@@ -99,7 +99,8 @@ def _clock(test: EncryptionTest, now: datetime) -> Clock:
 def _changed_at(test: EncryptionTest) -> datetime:
     """Return the last change on the tenant's or our side."""
     ends = test.registration.configurations.filter(action=RoleConfiguration.Action.ADD).exclude(finished_at=None)
-    return max([test.registration.changed_at, *ends.values_list("finished_at", flat=True)])
+    changes: list[datetime] = [test.registration.changed_at, *ends.values_list("finished_at", flat=True)]
+    return max(changes)
 
 
 def _complete(findings: Mapping[str, Finding]) -> dict[str, Finding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keys import errors
-from keys.checks import causes, remedies
+from keys.checks import causes
 from keys.checks.base import Finding, Verdict, Wait, cannot_tell, check, evidence_of, failed, passed, refused, skipped
 from keys.checks.facts import Answer, Facts, Use
 
@@ -101,8 +101,8 @@ def _judge(facts: Facts, use: Use, answer: Answer | None) -> Finding:
     for error, diagnosis in causes.CERTAIN.items():
         if isinstance(answer.error, error):
             if error is errors.KeyNotFound:
-                return refused(facts, answer, diagnosis, remedy=remedies.of(diagnosis.causes[0]))
-            return failed(answer, diagnosis, remedy=remedies.of(diagnosis.causes[0]))
+                return refused(facts, answer, diagnosis)
+            return failed(answer, diagnosis)
     # CiphertextInvalid too: a ciphertext made a moment ago is no fault of the tenant's.
     return cannot_tell(answer) or Finding(Verdict.UNKNOWN, evidence_of(answer), wait=Wait.AWS)
 
@@ -111,4 +111,4 @@ def _refused(facts: Facts, use: Use, answer: Answer) -> Finding:
     describe_works = facts.key is not None and facts.key.answer.ok
     diagnosis = causes.of_kms(answer.denial, other_uses_work=use.others_work(answer), describe_works=describe_works)
     words = {"action": answer.action, "pattern": PATTERNS[answer.action]}
-    return refused(facts, answer, diagnosis, remedy=remedies.of(diagnosis.causes[0]), words=words)
+    return refused(facts, answer, diagnosis, words=words)

@@ -66,7 +66,10 @@ class EventsExport(APIView):
 
         def lines() -> Iterator[str]:
             for event in AuditEvent.objects.of(mine).order_by("pk").iterator(chunk_size=500):
-                yield json.dumps({**EventOut(event).data, "payload": event.payload, "seal": event.seal}) + "\n"
+                yield (
+                    json.dumps({**EventOut().to_representation(event), "payload": event.payload, "seal": event.seal})
+                    + "\n"
+                )
 
         headers = {"Content-Disposition": f'attachment; filename="events-{mine.pk}.jsonl"'}
         return StreamingHttpResponse(lines(), content_type="application/x-ndjson", headers=headers)
