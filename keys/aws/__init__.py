@@ -30,7 +30,7 @@ def open_key(
     credentials = sessions.tenant_role(
         service_role_arn, role_arn, external_id, [key_arn], tenant=tenant, purpose=purpose, fresh=fresh
     )
-    return KmsKey(key_arn, sessions.client("kms", sessions.region_of(key_arn), credentials), credentials.expires_at)
+    return KmsKey(key_arn, sessions.client("kms", sessions.region_of(key_arn), credentials), credentials)
 
 
 def platform_key(key_arn: str) -> KmsKey:

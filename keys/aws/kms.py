@@ -7,10 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
 from keys import errors
-from keys.aws import faults
+from keys.aws import faults, sessions
 
 Context = Mapping[str, str]
 
@@ -57,7 +55,11 @@ class KmsKey:
 
     arn: str
     client: Any = field(repr=False)
-    session_expires_at: datetime | None
+    session: sessions.Credentials | None  # None: the base principal itself
+
+    @property
+    def session_expires_at(self) -> datetime | None:
+        return self.session.expires_at if self.session else None
 
     def describe(self) -> KeyFacts:
         answer = self._call("kms:DescribeKey", lambda: self.client.describe_key(KeyId=self.arn))
@@ -129,14 +131,18 @@ class KmsKey:
         """Tell whether automatic rotation is on; None when the role may not ask, which the guide does not require."""
         try:
             return bool(self.client.get_key_rotation_status(KeyId=self.arn)["KeyRotationEnabled"])
-        except (ClientError, BotoCoreError):
+        except faults.RAISED:
             return None
 
     def _call(self, action: str, call: Callable[[], Any], *, answers: str = "") -> Any:
         try:
             answer = call()
-        except (ClientError, BotoCoreError) as error:
-            raise faults.translate(error, action) from error
+        except faults.RAISED as error:
+            ours = faults.translate(error, action)
+            if self.session is not None and isinstance(ours, errors.OwnAccessBroken):
+                # AWS knows the session no more, as after its role was deleted: the next call asks for a new one, and hears why.
+                sessions.forget(self.session)
+            raise ours from error
         key_id = answer["KeyMetadata"]["Arn"] if "KeyMetadata" in answer else answer["KeyId"]
         if key_id != (answers or self.arn):
             raise errors.WrongKeyAnswered(aws_code="OK", action=action, aws_request_id=_request_id(answer))

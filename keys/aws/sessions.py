@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from typing import Any
 import boto3
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES  # spelled so by botocore
 from django.conf import settings
 
 from byokportal.errors import DomainError
@@ -25,12 +26,13 @@ SECONDS = 900  # of a session with a tenant: the shortest that STS gives (API re
 EARLY = timedelta(seconds=60)  # a session is renewed that long before its end
 CACHED = 20_000  # sessions kept at most
 CONFIG = Config(
-    connect_timeout=3,
+    connect_timeout=3,  # seconds
     read_timeout=5,
-    retries={"mode": "standard", "max_attempts": 2},
+    retries={"mode": "standard", "total_max_attempts": 2},
     tcp_keepalive=True,
     max_pool_connections=20,
 )
+LOCAL_CONFIG = CONFIG.merge(Config(proxies={}))  # an HTTP_PROXY of the developer's is not on the way to this machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,17 +69,17 @@ class Identity:
 
 _lock = threading.Lock()
 _cache: OrderedDict[tuple[str, ...], Credentials] = OrderedDict()
-_endpoint_of: dict[str, Any] = {}
-# One loader for all clients: parsing the service models costs most of a client.
-_botocore = botocore.session.Session()
+_clients: dict[tuple[str, str, str], Any] = {}  # those of long-lived credentials
+_boto3: dict[str, Any] = {}  # AWS_MODE → its session
+_local_file: dict[str, Any] = {}  # localaws.json as it was read last, and when it had changed
 
 
 def forget_all() -> None:
     """Drop every session and what was read of the local AWS."""
     with _lock:
         _cache.clear()
-        _endpoint_of.clear()
         _clients.clear()
+        _local_file.clear()
 
 
 def forget_role(service_role_arn: str) -> None:
@@ -87,28 +89,54 @@ def forget_role(service_role_arn: str) -> None:
             del _cache[name]
 
 
+def forget(credentials: Credentials) -> None:
+    """Drop one session: AWS does not know it (any more)."""
+    with _lock:
+        for name in [name for name, kept in _cache.items() if kept is credentials]:
+            del _cache[name]
+
+
 def _local() -> dict[str, Any]:
-    """Return localaws.json, read again when it changed.
+    """Return localaws.json, read again when it changed; the sessions of a local AWS that started anew are dropped.
 
     Raises:
         OwnAccessBroken: the file is missing; the developer's own AWS credentials are never used in its place.
     """
+    path = settings.LOCALAWS_FILE
     try:
-        changed = settings.LOCALAWS_FILE.stat().st_mtime_ns
-        if _endpoint_of.get("changed") != changed:
-            read = json.loads(settings.LOCALAWS_FILE.read_text())
+        changed = path.stat().st_mtime_ns
+        if _local_file.get("changed") != changed:
+            read = json.loads(path.read_text())
             with _lock:
                 _cache.clear()
                 _clients.clear()
-                _endpoint_of.update(changed=changed, read=read)
-        return _endpoint_of["read"]  # type: ignore[no-any-return]
-    except FileNotFoundError:
+                _local_file.update(changed=changed, read=read)
+        return _local_file["read"]  # type: ignore[no-any-return]
+    except (OSError, ValueError, KeyError):
         raise errors.OwnAccessBroken(
-            retry_after=5, aws_code="localaws.json is missing", action="reading the local AWS's address"
+            retry_after=5, aws_code=f"{path.name} is missing or unreadable", action="finding the local AWS"
         ) from None
 
 
-_clients: dict[tuple[str, str, str], Any] = {}
+def _session() -> Any:
+    """Return the one boto3 session of this AWS_MODE: parsing the service models costs most of a client, so all share them.
+
+    In local mode it reads no environment variable, no profile and no file of the developer's.
+    """
+    mode = settings.AWS_MODE
+    if mode not in _boto3:
+        if mode == "local":
+            deaf = {
+                name: (None, None, default, convert)
+                for name, (_, _, default, convert) in BOTOCORE_DEFAUT_SESSION_VARIABLES.items()
+            }
+            deaf |= dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
+            made = botocore.session.Session(session_vars=deaf)
+        else:
+            made = botocore.session.Session()
+            made.set_config_variable("sts_regional_endpoints", "regional")  # the global one is in us-east-1 alone
+        _boto3[mode] = boto3.Session(botocore_session=made)
+    return _boto3[mode]
 
 
 def client(service: str, region: str, credentials: Credentials | None = None, *, account: str = "") -> Any:
@@ -117,35 +145,45 @@ def client(service: str, region: str, credentials: Credentials | None = None, *,
     Args:
         region: where to call; IAM is answered in us-east-1.
         account: only with the local AWS: whose administrator user acts.
+
+    Raises:
+        OwnAccessBroken: there is no local AWS, or no usable credentials in the environment.
     """
     options: dict[str, Any] = {"region_name": region, "config": CONFIG}
     if settings.AWS_MODE == "local":
-        local = _local()
-        options["endpoint_url"] = local["endpoint"]
+        options |= {"config": LOCAL_CONFIG, "endpoint_url": _local()["endpoint"]}
         if credentials is None:
-            keys = local["accounts"].get(account or settings.AWS_ACCOUNT_ID)
-            if keys is None:
-                raise errors.OwnAccessBroken(
-                    retry_after=5,
-                    aws_code="the account is missing in localaws.json",
-                    action="signing in to the local AWS",
-                )
-            options |= {"aws_access_key_id": keys["access_key_id"], "aws_secret_access_key": keys["secret_access_key"]}
+            options |= _administrator(account or settings.AWS_ACCOUNT_ID)
     if credentials is not None:
         options |= {
             "aws_access_key_id": credentials.access_key_id,
             "aws_secret_access_key": credentials.secret_access_key,
             "aws_session_token": credentials.token,
         }
-    kept = (service, region, account) if credentials is None else None
-    if kept is not None and kept in _clients:
-        return _clients[kept]
-    with _lock:  # creating clients in a shared session is not thread-safe (boto3 guide, "Multithreading")
-        session: Any = boto3.Session(botocore_session=_botocore)
-        made = session.client(service, **options)
-    if kept is not None:
-        _clients[kept] = made
-    return made
+        with _lock:  # creating clients in a shared session is not thread-safe (boto3 guide, "Multithreading")
+            return _made(service, options)
+    with _lock:
+        name = (service, region, account)
+        if name not in _clients:
+            _clients[name] = _made(service, options)
+        return _clients[name]
+
+
+def _made(service: str, options: dict[str, Any]) -> Any:
+    try:
+        return _session().client(service, **options)
+    except faults.RAISED as error:
+        raise faults.translate(error, f"{service}:client") from error
+
+
+def _administrator(account: str) -> dict[str, str]:
+    """Return the keys of an account's administrator user; our base principal is the one of AWS_ACCOUNT_ID."""
+    keys = _local().get("accounts", {}).get(account)
+    if keys is None:
+        raise errors.OwnAccessBroken(
+            retry_after=5, aws_code=f"localaws.json has no account {account}", action="signing in to the local AWS"
+        )
+    return {"aws_access_key_id": keys["access_key_id"], "aws_secret_access_key": keys["secret_access_key"]}
 
 
 def region_of(arn: str) -> str:
@@ -157,7 +195,7 @@ def identity(credentials: Credentials | None, region: str) -> Identity:
     """Ask who we are; needs no permission, so a failure is about credentials, clock or network."""
     try:
         answer = client("sts", region, credentials).get_caller_identity()
-    except (ClientError, BotoCoreError) as error:
+    except faults.RAISED as error:
         raise faults.translate(error, "sts:GetCallerIdentity", denied=errors.OwnAccessBroken) from error
     return Identity(answer["Account"], answer["Arn"], answer["UserId"], answer["ResponseMetadata"]["RequestId"])
 
@@ -247,8 +285,11 @@ def _assume(
         options["Policy"] = policy
     try:
         answer = client("sts", region, source).assume_role(**options)
-    except (ClientError, BotoCoreError) as error:
-        raise faults.translate(error, "sts:AssumeRole", denied=denied) from error
+    except faults.RAISED as error:
+        ours = faults.translate(error, "sts:AssumeRole", denied=denied)
+        if source is not None and isinstance(ours, errors.OwnAccessBroken):
+            forget(source)
+        raise ours from error
     got = answer["Credentials"]
     return Credentials(
         got["AccessKeyId"],
@@ -264,8 +305,8 @@ def _cached(name: tuple[str, ...], assume: Callable[[], Credentials], *, fresh: 
     if settings.AWS_MODE == "local":
         _local()  # a local AWS that started anew knows none of the old sessions
     with _lock:
-        found = _cache.get(name)
-    if found is not None and not fresh and found.expires_at - EARLY > datetime.now(UTC):
+        found = None if fresh else _cache.get(name)
+    if found is not None and found.expires_at - EARLY > datetime.now(UTC):
         return found
     made = assume()
     with _lock:
