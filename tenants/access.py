@@ -20,7 +20,7 @@ def member_for(user: AbstractBaseUser | AnonymousUser, tenant_id: uuid.UUID | st
         NotFound: there is no such tenant, or the person is not in it.
     """
     member = (
-        Member.objects.filter(user=user, tenant_id=_uuid(tenant_id))
+        Member.objects.filter(user_id=user.pk or 0, tenant_id=_uuid(tenant_id))
         .select_related("tenant__service_role", "user")
         .first()
     )

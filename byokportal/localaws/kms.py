@@ -315,7 +315,8 @@ class _Call:
 def _seal(key: Key, plaintext: bytes, context: dict[str, str]) -> bytes:
     arn, nonce = key.arn.encode(), secrets.token_bytes(12)
     header = BLOB.pack(MAGIC, len(arn)) + arn
-    return header + nonce + AESGCM(key.key_material).encrypt(nonce, plaintext, header + _canonical(context))
+    sealed: bytes = AESGCM(key.key_material).encrypt(nonce, plaintext, header + _canonical(context))
+    return header + nonce + sealed
 
 
 def _maker(blob: bytes) -> str | None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 from django.conf import settings
 
 from keys import errors
 from keys.aws import faults, sessions
 
 REGION = "us-east-1"  # where IAM is answered
+Before = Callable[[], None] | None  # is called before each call: renews the lease, or raises because it was lost
 VERSIONS = 5  # of a managed policy; one has to go before a sixth comes
 
 
@@ -32,79 +34,100 @@ class Role:
 
     arn: str
     unique_id: str
+    trust: dict[str, Any]
 
 
-def _call(action: str, method: str, *, account: str = "", **parameters: Any) -> Any:
+def _call(action: str, method: str, *, account: str = "", before: Before = None, **parameters: Any) -> Any:
+    if before is not None:
+        before()
     try:
         return getattr(sessions.client("iam", REGION, account=account), method)(**parameters)
-    except (ClientError, BotoCoreError) as error:
+    except faults.RAISED as error:
         if faults.code_of(error) in {"NoSuchEntity", "EntityAlreadyExists"}:
             raise
         raise faults.translate(error, f"iam:{action}", denied=errors.OwnAccessBroken) from error
 
 
-def read_policy(policy_arn: str) -> Written | None:
+def arn_of(name: str, *, partition: str = "aws") -> str:
+    """Return the ARN of the managed policy of that name in our account."""
+    return f"arn:{partition}:iam::{settings.AWS_ACCOUNT_ID}:policy/{name}"
+
+
+def read_policy(policy_arn: str, *, before: Before = None) -> Written | None:
     """Return the default version of one of our managed policies, None when it does not exist."""
     try:
-        version = _call("GetPolicy", "get_policy", PolicyArn=policy_arn)["Policy"]["DefaultVersionId"]
-        answer = _call("GetPolicyVersion", "get_policy_version", PolicyArn=policy_arn, VersionId=version)
+        policy = _call("GetPolicy", "get_policy", before=before, PolicyArn=policy_arn)["Policy"]
+        version = policy["DefaultVersionId"]
+        answer = _call("GetPolicyVersion", "get_policy_version", before=before, PolicyArn=policy_arn, VersionId=version)
     except ClientError:
         return None
-    document = answer["PolicyVersion"]["Document"]
     return Written(
-        policy_arn,
-        version,
-        json.loads(document) if isinstance(document, str) else document,
-        answer["ResponseMetadata"]["RequestId"],
+        policy_arn, version, _document(answer["PolicyVersion"]["Document"]), answer["ResponseMetadata"]["RequestId"]
     )
 
 
-def create_policy(name: str, document: str, *, role_name: str) -> Written:
-    """Create one of our managed policies and attach it; one that stands there already is attached as it is."""
-    arn = f"arn:{partition()}:iam::{settings.AWS_ACCOUNT_ID}:policy/{name}"
+def create_policy(name: str, document: str, *, before: Before = None) -> None:
+    """Create one of our managed policies; one of that name that stands there already is left as it is."""
     try:
-        _call("CreatePolicy", "create_policy", PolicyName=name, PolicyDocument=document)
+        _call("CreatePolicy", "create_policy", before=before, PolicyName=name, PolicyDocument=document)
     except ClientError as error:
         if faults.code_of(error) != "EntityAlreadyExists":
-            raise
-    attach(arn, role_name=role_name)
-    written = read_policy(arn)
-    if written is None:
-        raise errors.AwsUnreachable(
-            retry_after=5, aws_code="NoSuchEntity", action="iam:GetPolicy"
-        )  # not visible yet: IAM needs time
-    return written
+            raise faults.translate(error, "iam:CreatePolicy") from error
 
 
-def attach(policy_arn: str, *, role_name: str) -> None:
+def attach(policy_arn: str, *, role_name: str, before: Before = None) -> None:
     """Attach a policy to a service role; twice is once."""
-    _call("AttachRolePolicy", "attach_role_policy", RoleName=role_name, PolicyArn=policy_arn)
+    try:
+        _call("AttachRolePolicy", "attach_role_policy", before=before, RoleName=role_name, PolicyArn=policy_arn)
+    except ClientError as error:  # the role or the policy is not there, or not visible yet: IAM needs time
+        raise errors.AwsUnreachable(
+            retry_after=5,
+            aws_code=faults.code_of(error),
+            action="iam:AttachRolePolicy",
+            aws_request_id=faults.request_id_of(error),
+        ) from error
 
 
-def attached(role_name: str) -> set[str]:
+def attached(role_name: str, *, before: Before = None) -> set[str]:
     """Return the ARNs of the managed policies that are attached to a service role."""
+    if before is not None:
+        before()
     pages = sessions.client("iam", REGION).get_paginator("list_attached_role_policies").paginate(RoleName=role_name)
     try:
         return {policy["PolicyArn"] for page in pages for policy in page["AttachedPolicies"]}
-    except (ClientError, BotoCoreError) as error:
+    except faults.RAISED as error:
         raise faults.translate(error, "iam:ListAttachedRolePolicies", denied=errors.OwnAccessBroken) from error
 
 
-def write_version(policy_arn: str, document: str) -> Written:
-    """Write a new default version, after deleting the oldest of five, and read it back."""
-    versions = _call("ListPolicyVersions", "list_policy_versions", PolicyArn=policy_arn)["Versions"]
-    spare = sorted(
-        (v for v in versions if not v["IsDefaultVersion"]), key=lambda v: int(v["VersionId"].removeprefix("v"))
-    )
-    if len(versions) >= VERSIONS:
-        _call("DeletePolicyVersion", "delete_policy_version", PolicyArn=policy_arn, VersionId=spare[0]["VersionId"])
-    _call(
-        "CreatePolicyVersion", "create_policy_version", PolicyArn=policy_arn, PolicyDocument=document, SetAsDefault=True
-    )
-    written = read_policy(policy_arn)
-    if written is None:
-        raise errors.AwsUnreachable(retry_after=5, aws_code="NoSuchEntity", action="iam:GetPolicy")
-    return written
+def write_version(policy_arn: str, document: str, *, before: Before = None) -> None:
+    """Write a new default version, after deleting the oldest of five."""
+    try:
+        versions = _call("ListPolicyVersions", "list_policy_versions", before=before, PolicyArn=policy_arn)["Versions"]
+        if len(versions) >= VERSIONS:
+            oldest = min(
+                (version["VersionId"] for version in versions if not version["IsDefaultVersion"]),
+                key=lambda version_id: int(version_id.removeprefix("v")),
+            )
+            _call("DeletePolicyVersion", "delete_policy_version", before=before, PolicyArn=policy_arn, VersionId=oldest)
+        _call(
+            "CreatePolicyVersion",
+            "create_policy_version",
+            before=before,
+            PolicyArn=policy_arn,
+            PolicyDocument=document,
+            SetAsDefault=True,
+        )
+    except ClientError as error:  # it was there a moment ago: another IAM host answered, or somebody deletes it now
+        raise errors.AwsUnreachable(
+            retry_after=5,
+            aws_code=faults.code_of(error),
+            action="iam:CreatePolicyVersion",
+            aws_request_id=faults.request_id_of(error),
+        ) from error
+
+
+def _document(text: Any) -> dict[str, Any]:
+    return dict(json.loads(text) if isinstance(text, str) else text)
 
 
 def partition() -> str:
@@ -135,9 +158,20 @@ def create_role(name: str, trust: dict[str, Any], *, account: str = "") -> Role:
         )["Role"]
     except ClientError as error:
         if faults.code_of(error) != "EntityAlreadyExists":
-            raise
+            raise faults.translate(error, "iam:CreateRole") from error
         role = _call("GetRole", "get_role", account=account, RoleName=name)["Role"]
-    return Role(role["Arn"], role["RoleId"])
+    return Role(role["Arn"], role["RoleId"], _document(role["AssumeRolePolicyDocument"]))
+
+
+def set_trust(name: str, trust: dict[str, Any], *, account: str) -> None:
+    """Write the trust policy of a canary role that was created before."""
+    _call(
+        "UpdateAssumeRolePolicy",
+        "update_assume_role_policy",
+        account=account,
+        RoleName=name,
+        PolicyDocument=json.dumps(trust),
+    )
 
 
 def put_inline_policy(role_name: str, policy_name: str, document: dict[str, Any]) -> None:

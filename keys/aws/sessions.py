@@ -82,10 +82,10 @@ def forget_all() -> None:
         _local_file.clear()
 
 
-def forget_role(service_role_arn: str) -> None:
-    """Drop the sessions of one service role: its permissions have just changed."""
+def forget_role(arn: str) -> None:
+    """Drop the sessions of a role, one of ours or a tenant's."""
     with _lock:
-        for name in [name for name in _cache if service_role_arn in name]:
+        for name in [name for name in _cache if arn in name]:
             del _cache[name]
 
 
@@ -106,13 +106,14 @@ def _local() -> dict[str, Any]:
     try:
         changed = path.stat().st_mtime_ns
         if _local_file.get("changed") != changed:
-            read = json.loads(path.read_text())
+            found = json.loads(path.read_text())
+            read = {"endpoint": str(found["endpoint"]), "accounts": dict(found["accounts"])}
             with _lock:
                 _cache.clear()
                 _clients.clear()
                 _local_file.update(changed=changed, read=read)
         return _local_file["read"]  # type: ignore[no-any-return]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError):
         raise errors.OwnAccessBroken(
             retry_after=5, aws_code=f"{path.name} is missing or unreadable", action="finding the local AWS"
         ) from None
@@ -178,7 +179,7 @@ def _made(service: str, options: dict[str, Any]) -> Any:
 
 def _administrator(account: str) -> dict[str, str]:
     """Return the keys of an account's administrator user; our base principal is the one of AWS_ACCOUNT_ID."""
-    keys = _local().get("accounts", {}).get(account)
+    keys = _local()["accounts"].get(account)
     if keys is None:
         raise errors.OwnAccessBroken(
             retry_after=5, aws_code=f"localaws.json has no account {account}", action="signing in to the local AWS"

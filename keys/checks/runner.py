@@ -199,7 +199,9 @@ def _finish(
 ) -> KeyRegistration | None:
     """End the run, in the transaction of what follows; None when its registration was retired or changed meanwhile."""
     registration = (
-        KeyRegistration.objects.select_for_update().select_related("tenant__service_role").get(pk=test.registration_id)
+        KeyRegistration.objects.select_for_update(of=("self",))
+        .select_related("tenant__service_role")
+        .get(pk=test.registration_id)
     )
     tested = test.registration
     if registration.status not in TESTED or (registration.role_arn, registration.key_arn) != (

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import transaction
@@ -17,17 +19,20 @@ from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration, Serv
 from tenants import audit, onboarding
 from tenants.models import OnboardingStep, ServiceRole
 
+Action = RoleConfiguration.Action
 Status = RoleConfiguration.Status
-BACK_OFF = (2, 5, 15, 30, 60)  # seconds between attempts while AWS or a lease is in the way
+Step = OnboardingStep.Status
+BACK_OFF = (2, 5, 15, 30, 60)  # seconds between attempts while AWS is in the way
 
 
 def apply(configuration_id: str) -> uuid.UUID | None:
-    """Do what the row asks for, if it is due and nobody else has it.
+    """Do what the row asks for, if it is due and nobody else has it; safe to repeat after a kill at any point.
 
     Returns:
         The id of the test to ring for, when one follows.
     """
-    if not RoleConfiguration.objects.filter(status=Status.QUEUED).claim(configuration_id, timezone.now()):
+    claimed_at = timezone.now()
+    if not RoleConfiguration.objects.filter(status=Status.QUEUED).claim(configuration_id, claimed_at):
         return None
     configuration = RoleConfiguration.objects.select_related("tenant", "registration", "service_role").get(
         pk=configuration_id
@@ -35,56 +40,107 @@ def apply(configuration_id: str) -> uuid.UUID | None:
     try:
         held = lease.take(configuration.service_role)
         try:
-            policy, written = _write(configuration, held)
+            written = _write(configuration, held)
         finally:
             held.give_back()
     except DomainError as error:
-        _postpone_or_fail(configuration, error)
+        _postpone_or_fail(configuration, claimed_at, error)
         return None
-    sessions.forget_role(configuration.service_role.arn)
-    if configuration.action == RoleConfiguration.Action.REMOVE:
-        _removed(configuration, policy)
+    if configuration.action == Action.REMOVE:
+        sessions.forget_role(configuration.role_arn)
+        _removed(configuration, claimed_at, written)
         return None
-    return _added(configuration, policy, written)
+    assert written is not None  # an ADD always has a policy to stand in
+    test_id = _added(configuration, claimed_at, written)
+    close_if_filled(configuration.service_role)
+    return test_id
 
 
-def _write(configuration: RoleConfiguration, held: lease.Lease) -> tuple[ServiceRolePolicy, iam.Written]:
-    """Bring the one policy that the configuration concerns to what it has to say."""
-    role, ours = configuration.service_role, settings.AWS_ACCOUNT_ID
-    policies = {policy.slot: policy for policy in ServiceRolePolicy.objects.filter(service_role=role)}
-    slot = packing.slot_for(
-        configuration.role_arn, {number: row.role_arns for number, row in policies.items()}, our_account=ours
-    )
-    row = policies.get(slot) or ServiceRolePolicy.objects.create(service_role=role, slot=slot)
-    arns = set(row.role_arns)
-    if configuration.action == RoleConfiguration.Action.ADD:
-        arns.add(configuration.role_arn)
-    elif not _still_named(configuration):
-        arns.discard(configuration.role_arn)
-    document = packing.document(sorted(arns), our_account=ours, partition=role.arn.split(":")[1])
+def _write(configuration: RoleConfiguration, held: lease.Lease) -> iam.Written | None:
+    """Bring the one policy that the configuration concerns to what it has to say; None when there is nothing to remove.
+
+    Raises:
+        PolicyDrift: IAM does not hold what we last wrote; it is left as it is.
+        ServiceRoleFull: no policy has room for the ARN.
+        LeaseTaken: the lease was lost on the way.
+        DomainError: what IAM answered.
+    """
+    role, arn = configuration.service_role, configuration.role_arn
+    partition = role.arn.split(":")[1]
+    rows = {row.slot: row for row in ServiceRolePolicy.objects.filter(service_role=role)}
+    slots = {slot: row.role_arns for slot, row in rows.items()}
+    if configuration.action == Action.REMOVE and (packing.slot_of(arn, slots) is None or _still_named(configuration)):
+        return None
+    slot = packing.slot_for(arn, slots, our_account=settings.AWS_ACCOUNT_ID)
+    row = rows.get(slot) or ServiceRolePolicy.objects.create(service_role=role, slot=slot)
+    name = f"{role.name}-{slot}"
+    policy_arn = row.policy_arn or iam.arn_of(name, partition=partition)
+
+    there = iam.read_policy(policy_arn, before=held.hold)
+    standing = _standing(row, there, configuration, partition)
+    wanted = standing | {arn} if configuration.action == Action.ADD else standing - {arn}
+    document = _document(wanted, partition)
+    if there is None:
+        iam.create_policy(name, packing.text(document), before=held.hold)
+    elif standing != wanted:
+        iam.write_version(policy_arn, packing.text(document), before=held.hold)
+    if not row.policy_arn:  # new, or its writer was killed before it said so
+        iam.attach(policy_arn, role_name=role.name, before=held.hold)
+    elif policy_arn not in iam.attached(role.name, before=held.hold):
+        raise _drift(row, policy_arn, "not attached")
+    back = iam.read_policy(policy_arn, before=held.hold)
+    if back is None or packing.digest(back.document) != packing.digest(document):
+        raise errors.AwsUnreachable(retry_after=5, aws_code="not visible yet", action="iam:GetPolicyVersion")
+
     held.hold()
-    found = iam.read_policy(row.policy_arn) if row.policy_arn else None
-    if found is None:
-        held.hold()
-        found = iam.create_policy(f"{role.name}-{slot}", packing.text(document), role_name=role.name)
-    now_there = packing.digest(found.document)
-    if now_there != packing.digest(document):
-        # What a killed worker wrote just before is what we are about to write; anything else that is not ours is drift.
-        if now_there != row.written_hash:
-            raise errors.PolicyDrift(policy=found.policy_arn)
-        held.hold()
-        found = iam.write_version(found.policy_arn, packing.text(document))
-        if packing.digest(found.document) != packing.digest(document):
-            raise errors.AwsUnreachable(retry_after=5, aws_code="old version read back", action="iam:GetPolicyVersion")
-    held.hold()
+    written = {"written_hash": packing.digest(document), "written_at": timezone.now()} if standing != wanted else {}
     ServiceRolePolicy.objects.filter(pk=row.pk).update(
-        policy_arn=found.policy_arn,
-        role_arns=sorted(arns),
-        written_hash=packing.digest(document),
-        written_at=timezone.now(),
+        **{"policy_arn": policy_arn, "role_arns": sorted(wanted), "written_hash": packing.digest(document)} | written
     )
-    row.refresh_from_db()
-    return row, found
+    return back
+
+
+def _standing(
+    row: ServiceRolePolicy, there: iam.Written | None, configuration: RoleConfiguration, partition: str
+) -> set[str]:
+    """Return the role ARNs that stand in our policy in IAM, if it is what we wrote.
+
+    That is what the row says, or what a worker wrote that was killed before it could say so: then it differs by the one ARN of
+    a configuration that was begun and did not come to its end.
+
+    Raises:
+        PolicyDrift: somebody else wrote it.
+    """
+    known = set(row.role_arns)
+    if there is None:
+        if row.policy_arn:
+            raise _drift(row, row.policy_arn, "not there")
+        return set()
+    found = packing.digest(there.document)
+    if found == row.written_hash:
+        return known
+    begun = (
+        RoleConfiguration.objects.filter(service_role=configuration.service_role, attempts__gt=0)
+        .exclude(status__in=[Status.PROPAGATING, Status.DONE])
+        .values_list("role_arn", flat=True)
+        .distinct()
+    )
+    for arns in (known, *(known ^ {arn} for arn in begun)):
+        if found == packing.digest(_document(arns, partition)):
+            return arns
+    raise _drift(row, there.policy_arn, "another document")
+
+
+def _drift(row: ServiceRolePolicy, policy_arn: str, what: str) -> DomainError:
+    """Return the error for a policy that is not as we left it: right after our own write IAM may still show the old one."""
+    window = timedelta(seconds=settings.PROPAGATION_WINDOW)
+    if row.written_at is not None and timezone.now() - row.written_at < window:
+        return errors.AwsUnreachable(retry_after=5, aws_code=what, action="iam:GetPolicyVersion")
+    return errors.PolicyDrift(policy=policy_arn, found=what)
+
+
+def _document(role_arns: set[str], partition: str) -> dict[str, Any]:
+    return packing.document(sorted(role_arns), our_account=settings.AWS_ACCOUNT_ID, partition=partition)
 
 
 def _still_named(configuration: RoleConfiguration) -> bool:
@@ -96,71 +152,77 @@ def _still_named(configuration: RoleConfiguration) -> bool:
     )
 
 
+def _finish(configuration: RoleConfiguration, claimed_at: datetime, **facts: object) -> bool:
+    """End this look at the row, if it is still ours; False when another worker took it, or it was cancelled."""
+    row = RoleConfiguration.objects.filter(pk=configuration.pk, status=Status.QUEUED, claimed_at=claimed_at)
+    return bool(row.update(claimed_at=None, **facts))
+
+
 @transaction.atomic
-def _added(configuration: RoleConfiguration, policy: ServiceRolePolicy, written: iam.Written) -> uuid.UUID | None:
-    now, registration = timezone.now(), configuration.registration
+def _added(configuration: RoleConfiguration, claimed_at: datetime, written: iam.Written) -> uuid.UUID | None:
+    now, registration, tenant = timezone.now(), configuration.registration, configuration.tenant
     evidence = {
-        "policy_arn": policy.policy_arn, "version": written.version, "sha256": policy.written_hash, "request_id": written.request_id,
+        "policy_arn": written.policy_arn, "version": written.version, "sha256": packing.digest(written.document),
+        "request_id": written.request_id,
     }  # fmt: skip
-    RoleConfiguration.objects.filter(pk=configuration.pk, status=Status.QUEUED).update(
-        status=Status.PROPAGATING, due_at=None, claimed_at=None, reason="", evidence=evidence
-    )
+    if not _finish(configuration, claimed_at, status=Status.PROPAGATING, due_at=None, reason="", evidence=evidence):
+        return None
     audit.record(
         "keys.configuration.written",
-        tenant=configuration.tenant, actor=audit.SYSTEM, target=configuration, policy_arn=policy.policy_arn, role_arn=configuration.role_arn,
+        tenant=tenant, actor=audit.SYSTEM, target=configuration, policy_arn=written.policy_arn, role_arn=configuration.role_arn,
     )  # fmt: skip
+    if registration.replaces_id is None:
+        onboarding.advance_if(tenant, 5, {Step.WAITING_FOR_KORE}, Step.IN_PROGRESS, actor=audit.SYSTEM)
     registration.refresh_from_db()
-    if registration.status != KeyRegistration.Status.CONFIGURING:
+    try:
+        lifecycle.move(registration, KeyRegistration.Status.TESTING, actor=audit.SYSTEM, changed_at=now)
+    except (
+        errors.RegistrationBusy
+    ):  # it was withdrawn meanwhile, or is in service already: our policy is right all the same
         return None
-    lifecycle.move(registration, KeyRegistration.Status.TESTING, actor=audit.SYSTEM, changed_at=now)
     test, _ = EncryptionTest.objects.get_or_create(
         registration=registration,
         finished_at=None,
-        defaults={"tenant": configuration.tenant, "requested_by": audit.SYSTEM.label, "due_at": now},
+        defaults={"tenant": tenant, "requested_by": audit.SYSTEM.label, "due_at": now},
     )
     return test.pk
 
 
 @transaction.atomic
-def _removed(configuration: RoleConfiguration, policy: ServiceRolePolicy) -> None:
-    RoleConfiguration.objects.filter(pk=configuration.pk).update(
-        status=Status.DONE,
-        due_at=None,
-        claimed_at=None,
-        finished_at=timezone.now(),
-        reason="",
-        evidence={"policy_arn": policy.policy_arn},
-    )
-    audit.record(
-        "keys.configuration.removed",
-        tenant=configuration.tenant, actor=audit.SYSTEM, target=configuration, policy_arn=policy.policy_arn, role_arn=configuration.role_arn,
-    )  # fmt: skip
+def _removed(configuration: RoleConfiguration, claimed_at: datetime, written: iam.Written | None) -> None:
+    facts: dict[str, object] = {"status": Status.DONE, "due_at": None, "finished_at": timezone.now(), "reason": ""}
+    if written is None:  # it stood nowhere (any more), or another registration needs it
+        _finish(configuration, claimed_at, **facts)
+        return
+    evidence = {"policy_arn": written.policy_arn, "version": written.version, "request_id": written.request_id}
+    if _finish(configuration, claimed_at, evidence=evidence, **facts):
+        audit.record(
+            "keys.configuration.removed",
+            tenant=configuration.tenant, actor=audit.SYSTEM, target=configuration, policy_arn=written.policy_arn, role_arn=configuration.role_arn,
+        )  # fmt: skip
 
 
 @transaction.atomic
-def _postpone_or_fail(configuration: RoleConfiguration, error: DomainError) -> None:
+def _postpone_or_fail(configuration: RoleConfiguration, claimed_at: datetime, error: DomainError) -> None:
     """Make the row due again where AWS or a lease was in the way; stop and call a person where it was something else."""
-    row = RoleConfiguration.objects.filter(pk=configuration.pk, status=Status.QUEUED)
-    if error.kind is Kind.UNAVAILABLE or isinstance(error, errors.LeaseTaken):
-        seconds = BACK_OFF[min(configuration.attempts, len(BACK_OFF)) - 1] if configuration.attempts else BACK_OFF[0]
-        row.update(claimed_at=None, due_at=timezone.now() + timedelta(seconds=seconds), reason=error.code)
+    now, tenant = timezone.now(), configuration.tenant
+    if isinstance(error, errors.LeaseTaken):  # the other one needs a second or two
+        pause = timedelta(seconds=random.uniform(0.5, 1.5))  # noqa: S311  jitter is no secret
+        _finish(configuration, claimed_at, due_at=now + pause, reason=error.code)
         return
-    row.update(status=Status.FAILED, claimed_at=None, due_at=None, finished_at=timezone.now(), reason=error.code)
+    if error.kind is Kind.UNAVAILABLE:
+        pause = timedelta(seconds=BACK_OFF[min(configuration.attempts, len(BACK_OFF)) - 1])
+        _finish(configuration, claimed_at, due_at=now + pause, reason=error.code)
+        if not isinstance(error, errors.OwnAccessBroken) or configuration.reason == error.code:
+            return  # weather, or somebody was called already
+    elif not _finish(configuration, claimed_at, status=Status.FAILED, due_at=None, finished_at=now, reason=error.code):
+        return
     audit.record(
-        "keys.configuration.failed",
-        tenant=configuration.tenant,
-        actor=audit.SYSTEM,
-        target=configuration,
-        reason=error.code,
+        "keys.configuration.failed", tenant=tenant, actor=audit.SYSTEM, target=configuration, reason=error.code
     )
-    if configuration.action == RoleConfiguration.Action.ADD:
+    if configuration.action == Action.ADD and configuration.registration.replaces_id is None:
         onboarding.advance(
-            configuration.tenant,
-            5,
-            OnboardingStep.Status.WAITING_FOR_KORE,
-            actor=audit.SYSTEM,
-            reason=error.code,
-            evidence={"code": error.code},
+            tenant, 5, Step.WAITING_FOR_KORE, actor=audit.SYSTEM, reason=error.code, evidence={"code": error.code}
         )
 
 

@@ -34,13 +34,17 @@ def open_service_role(name: str | None = None) -> ServiceRole:
     known = ServiceRole.objects.filter(name=name).first()
     if known is not None:
         return known
-    role = iam.create_role(name, trust_of_service_role(iam.base_principal()))
+    trust = trust_of_service_role(iam.base_principal())
+    role = iam.create_role(name, trust)
+    if role.trust != trust:
+        words = "IAM has a role of this name that does not trust our base principal alone. Choose another name."
+        raise InvalidInput(errors={"name": [words]})
     external_id = new_external_id()
     partition = role.arn.split(":")[1]
     canary_arn = f"arn:{partition}:iam::{settings.CANARY_ACCOUNT_ID}:role/byok-canary-{name}"
     iam.put_inline_policy(name, "byok-canary", _canary_permission(canary_arn))
     if settings.AWS_MODE == "local":
-        iam.create_role(f"byok-canary-{name}", canary_trust(role.arn, external_id), account=settings.CANARY_ACCOUNT_ID)
+        _create_canary(name, canary_trust(role.arn, external_id))
     return services.record_service_role(
         name,
         arn=role.arn,
@@ -49,6 +53,13 @@ def open_service_role(name: str | None = None) -> ServiceRole:
         canary_external_id=external_id,
         actor=audit.COMMAND,
     )
+
+
+def _create_canary(name: str, trust: dict[str, Any]) -> None:
+    """Create the canary role; one that an attempt before this one left behind gets the External ID that we keep."""
+    canary = f"byok-canary-{name}"
+    if iam.create_role(canary, trust, account=settings.CANARY_ACCOUNT_ID).trust != trust:
+        iam.set_trust(canary, trust, account=settings.CANARY_ACCOUNT_ID)
 
 
 def trust_of_service_role(base_principal_arn: str) -> dict[str, Any]:

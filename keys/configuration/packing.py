@@ -54,6 +54,11 @@ def size(role_arns: Sequence[str], *, our_account: str) -> int:
     return len(text(document(role_arns, our_account=our_account)))
 
 
+def slot_of(role_arn: str, policies: dict[int, list[str]]) -> int | None:
+    """Return the policy that names an ARN, None when none does."""
+    return next((slot for slot, arns in policies.items() if role_arn in arns), None)
+
+
 def slot_for(role_arn: str, policies: dict[int, list[str]], *, our_account: str) -> int:
     """Choose the policy that takes an ARN: the one that has it, else the first with room.
 
@@ -63,9 +68,9 @@ def slot_for(role_arn: str, policies: dict[int, list[str]], *, our_account: str)
     Raises:
         ServiceRoleFull: none of the ten has room.
     """
-    for slot, arns in policies.items():
-        if role_arn in arns:
-            return slot
+    standing = slot_of(role_arn, policies)
+    if standing is not None:
+        return standing
     for slot in range(SLOTS):
         if size([*policies.get(slot, []), role_arn], our_account=our_account) <= FULL:
             return slot

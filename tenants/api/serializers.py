@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from tenants import audit
@@ -42,6 +44,7 @@ class EventOut(serializers.Serializer[Any]):
     def get_sentence(self, event: Any) -> str:
         return audit.sentence(event)
 
+    @extend_schema_field(OpenApiTypes.OBJECT)
     def get_data(self, event: Any) -> dict[str, object]:
         return audit.data_of(event)
 
@@ -49,6 +52,15 @@ class EventOut(serializers.Serializer[Any]):
 class EventsOut(serializers.Serializer[Any]):
     items = EventOut(many=True)
     next = serializers.CharField(allow_null=True)
+
+
+class TokenIn(serializers.Serializer[Any]):
+    """The form of RFC 6749, section 4.4; the credentials may come by HTTP basic authentication instead."""
+
+    grant_type = serializers.ChoiceField(["client_credentials"])
+    scope = serializers.CharField(required=False)
+    client_id = serializers.CharField(required=False)
+    client_secret = serializers.CharField(required=False)
 
 
 class TokenOut(serializers.Serializer[Any]):

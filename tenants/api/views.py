@@ -8,7 +8,6 @@ import json
 from collections.abc import Iterator
 
 from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
-from django.views.decorators.csrf import csrf_exempt
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
@@ -17,7 +16,7 @@ from rest_framework.views import APIView
 
 from byokportal import pages
 from tenants import access, onboarding, tokens
-from tenants.api.serializers import EventOut, EventsOut, OnboardingOut, SetupOut
+from tenants.api.serializers import EventOut, EventsOut, OnboardingOut, SetupOut, TokenIn, TokenOut
 from tenants.models import AuditEvent, Tenant
 
 CURSOR = OpenApiParameter("cursor", str, description="the `next` of the page before")
@@ -84,11 +83,22 @@ def _of_member(request: Request, tenant: str) -> Tenant:
 # --- OAuth 2.0 client credentials (RFC 6749, section 4.4) -----------------------------------------------
 
 
-@csrf_exempt
-def oauth_token(request: HttpRequest) -> HttpResponse:
+class Token(APIView):
     """Exchange client credentials for a bearer token; the one address with a form body and RFC 6749 errors."""
-    if request.method != "POST":
-        return _refused("invalid_request", "Send a POST.", status=405)
+
+    authentication_classes = ()
+    permission_classes = ()
+
+    @extend_schema(
+        operation_id="get_token",
+        request={"application/x-www-form-urlencoded": TokenIn},
+        responses={200: TokenOut, 400: OpenApiTypes.OBJECT, 401: OpenApiTypes.OBJECT},
+    )
+    def post(self, request: Request) -> HttpResponse:
+        return _token(request._request)
+
+
+def _token(request: HttpRequest) -> HttpResponse:
     if request.content_type != "application/x-www-form-urlencoded":
         return _refused("invalid_request", "The body has to be application/x-www-form-urlencoded.")
     try:

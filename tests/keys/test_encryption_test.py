@@ -148,7 +148,8 @@ def test_a_right_set_up_becomes_active_within_three_seconds(
     assert verdicts(test) == {check.code: "pass" for check in CHECKS}
     assert [check.code for check in test.checks.all()] == [check.code for check in CHECKS]
     assert steps(tenant) == {1: "done", 2: "done", 3: "done", 4: "skipped", 5: "done", 6: "done"}
-    assert RoleConfiguration.objects.get(tenant=tenant).status == RoleConfiguration.Status.DONE
+    configuration = RoleConfiguration.objects.get(tenant=tenant)
+    assert (configuration.status, configuration.finished_at) == (RoleConfiguration.Status.DONE, test.started_at)
     assert (events(tenant, "keys.registration.activated"), events(tenant, "keys.test.finished")) == (1, 1)
     for check in test.checks.exclude(code__startswith="hygiene."):
         assert check.evidence["request_id"], check.code
@@ -370,6 +371,21 @@ def test_a_key_in_another_account_without_our_statement_may_as_well_not_exist(
     assert (failed.code, failed.step) == ("use.describe", 3)
     assert {"key_policy_missing_statement", "key_not_found"} <= set(failed.causes)
     assert verdicts(newest(registration))["key.exists"] == "skipped"
+
+
+def test_a_step_that_was_mended_is_done_again_though_another_one_fails(
+    tenant: Tenant, alice: Member, customer: Customer, work: Work
+) -> None:
+    customer.follow_the_guide(tenant, acting(alice))
+    customer.kms.disable_key(KeyId=customer.key_arn)
+    registration = share(tenant, alice, work)
+    assert (steps(tenant)[1], steps(tenant)[3]) == ("failed", "waiting_for_tenant")
+    customer.kms.enable_key(KeyId=customer.key_arn)
+    change_statement(customer, lambda statement: statement["Action"].remove("kms:Decrypt"))
+    set_permissions(customer, services.document(tenant, "permissions-policy").replace('"kms:Decrypt",', ""))
+    failed_step = first_failure(registration).step if again(registration, alice, work).verdict == "fail" else 0
+    assert steps(tenant)[1] == "done"
+    assert steps(tenant)[failed_step] == "failed"
 
 
 @pytest.mark.parametrize(

@@ -446,6 +446,7 @@ def test_after_a_change_looks_come_at_5_15_30_60_and_never_after_the_windows_end
     assert looks(4) == [1, 2, 3, 4]
     assert looks(300, keep=400) == [5, 15, 30, 60, 120, 180, 240, 300, 360, 400]
     assert looks(0, keep=30) == [5, 15, 30]
+    assert looks(4, keep=20) == [1, 2, 3, 4, 20]
 
 
 def test_the_second_look_comes_a_gap_after_the_first_and_a_back_off_is_bounded() -> None:
