@@ -1,9 +1,9 @@
 """The only map of URLs."""
 
-from django.contrib import admin
-from django.urls import include, path
 from csp.constants import SELF
 from csp.decorators import csp_update
+from django.contrib import admin
+from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from byokportal import health, problems

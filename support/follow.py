@@ -228,6 +228,7 @@ REACTIONS: dict[str, Callable[[AuditEvent, Tenant], None]] = {
     "keys.registration.rejected": _rejected,
     "keys.test.waits_for_kore": _ours,
     "keys.configuration.failed": _ours,
+    "keys.configuration.waits_for_kore": _ours,
     "keys.key.suspended": _suspended,
     "keys.key.unreachable": _unreachable,
     "keys.key.recovered": _recovered,

@@ -65,6 +65,7 @@ EVENTS = {
     "keys.configuration.written": "Our policy {policy_arn} now names the role {role_arn}.",
     "keys.configuration.removed": "Our policy {policy_arn} no longer names the role {role_arn}.",
     "keys.configuration.failed": "The service-side configuration stopped: {reason}.",
+    "keys.configuration.waits_for_kore": "The service-side configuration waits for Kore.ai: our own side does not work ({code}).",
     "keys.test.requested": "A test was requested.",
     "keys.test.finished": "The test ended with {verdict}.",
     "keys.test.waits_for_kore": "The test waits for Kore.ai: our own side does not work ({code}).",

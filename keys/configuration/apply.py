@@ -78,6 +78,8 @@ def _write(configuration: RoleConfiguration, held: lease.Lease) -> iam.Written |
 
     there = iam.read_policy(policy_arn, before=held.hold)
     standing = _standing(row, there, configuration, partition)
+    if row.policy_arn and policy_arn not in iam.attached(role.name, before=held.hold):
+        raise _drift(row, policy_arn, "not attached")
     wanted = standing | {arn} if configuration.action == Action.ADD else standing - {arn}
     document = _document(wanted, partition)
     if there is None:
@@ -86,17 +88,19 @@ def _write(configuration: RoleConfiguration, held: lease.Lease) -> iam.Written |
         iam.write_version(policy_arn, packing.text(document), before=held.hold)
     if not row.policy_arn:  # new, or its writer was killed before it said so
         iam.attach(policy_arn, role_name=role.name, before=held.hold)
-    elif policy_arn not in iam.attached(role.name, before=held.hold):
-        raise _drift(row, policy_arn, "not attached")
     back = iam.read_policy(policy_arn, before=held.hold)
     if back is None or packing.digest(back.document) != packing.digest(document):
         raise errors.AwsUnreachable(retry_after=5, aws_code="not visible yet", action="iam:GetPolicyVersion")
 
+    facts: dict[str, object] = {
+        "policy_arn": policy_arn,
+        "role_arns": sorted(wanted),
+        "written_hash": packing.digest(document),
+    }
+    if standing != wanted:
+        facts["written_at"] = timezone.now()
     held.hold()
-    written = {"written_hash": packing.digest(document), "written_at": timezone.now()} if standing != wanted else {}
-    ServiceRolePolicy.objects.filter(pk=row.pk).update(
-        **{"policy_arn": policy_arn, "role_arns": sorted(wanted), "written_hash": packing.digest(document)} | written
-    )
+    ServiceRolePolicy.objects.filter(pk=row.pk).update(**facts)
     return back
 
 
@@ -205,21 +209,24 @@ def _removed(configuration: RoleConfiguration, claimed_at: datetime, written: ia
 @transaction.atomic
 def _postpone_or_fail(configuration: RoleConfiguration, claimed_at: datetime, error: DomainError) -> None:
     """Make the row due again where AWS or a lease was in the way; stop and call a person where it was something else."""
-    now, tenant = timezone.now(), configuration.tenant
+    now = timezone.now()
     if isinstance(error, errors.LeaseTaken):  # the other one needs a second or two
         pause = timedelta(seconds=random.uniform(0.5, 1.5))  # noqa: S311  jitter is no secret
         _finish(configuration, claimed_at, due_at=now + pause, reason=error.code)
         return
     if error.kind is Kind.UNAVAILABLE:
         pause = timedelta(seconds=BACK_OFF[min(configuration.attempts, len(BACK_OFF)) - 1])
-        _finish(configuration, claimed_at, due_at=now + pause, reason=error.code)
-        if not isinstance(error, errors.OwnAccessBroken) or configuration.reason == error.code:
-            return  # weather, or somebody was called already
-    elif not _finish(configuration, claimed_at, status=Status.FAILED, due_at=None, finished_at=now, reason=error.code):
+        postponed = _finish(configuration, claimed_at, due_at=now + pause, reason=error.code)
+        if postponed and isinstance(error, errors.OwnAccessBroken) and configuration.reason != error.code:
+            _call_a_person("keys.configuration.waits_for_kore", configuration, error, code=error.code)
         return
-    audit.record(
-        "keys.configuration.failed", tenant=tenant, actor=audit.SYSTEM, target=configuration, reason=error.code
-    )
+    if _finish(configuration, claimed_at, status=Status.FAILED, due_at=None, finished_at=now, reason=error.code):
+        _call_a_person("keys.configuration.failed", configuration, error, reason=error.code)
+
+
+def _call_a_person(event: str, configuration: RoleConfiguration, error: DomainError, **data: str) -> None:
+    tenant = configuration.tenant
+    audit.record(event, tenant=tenant, actor=audit.SYSTEM, target=configuration, **data)
     if configuration.action == Action.ADD and configuration.registration.replaces_id is None:
         onboarding.advance(
             tenant, 5, Step.WAITING_FOR_KORE, actor=audit.SYSTEM, reason=error.code, evidence={"code": error.code}
