@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import Group, User
 from django.db import connection
-from django.test import Client
+from django.test import Client, TransactionTestCase
 from django.utils import timezone
 
 from byokportal.localaws.testing import LocalAws
@@ -255,28 +255,16 @@ def _run(lists: str) -> None:
                 cursor.execute(statement)
 
 
-def _commits(request: pytest.FixtureRequest) -> bool:
-    mark = request.node.get_closest_marker("django_db")
-    return bool({"transactional_db", "live_server"} & set(request.fixturenames)) or bool(
-        mark and mark.kwargs.get("transaction")
-    )
+@pytest.fixture(scope="session", autouse=True)
+def _flush_may_empty_append_only_tables() -> Iterator[None]:
+    """Let the triggers step aside while the flush after a test that commits deletes rows, which they forbid."""
+    flush = TransactionTestCase._fixture_teardown
 
+    def teardown(self: TransactionTestCase) -> None:
+        _run("DROP_")
+        flush(self)
+        _run("")
 
-@pytest.fixture(autouse=True)
-def _triggers_come_back(request: pytest.FixtureRequest, django_db_blocker: Any) -> Iterator[None]:
-    """Torn down last: put the append-only triggers back after the flush of a test that commits."""
-    yield
-    if _commits(request):
-        with django_db_blocker.unblock():
-            _run("")
-
-
-@pytest.fixture(autouse=True)
-def _triggers_step_aside(request: pytest.FixtureRequest, _triggers_come_back: None) -> Iterator[None]:
-    """Torn down before the flush of a test that commits: the flush deletes rows, which the triggers forbid."""
-    if not _commits(request):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", teardown)
         yield
-        return
-    request.getfixturevalue("transactional_db")
-    yield
-    _run("DROP_")

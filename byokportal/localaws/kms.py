@@ -314,7 +314,7 @@ class _Call:
 
 def _seal(key: Key, plaintext: bytes, context: dict[str, str]) -> bytes:
     arn, nonce = key.arn.encode(), secrets.token_bytes(12)
-    header = BLOB.pack(MAGIC, len(arn)) + arn
+    header: bytes = BLOB.pack(MAGIC, len(arn)) + arn
     sealed: bytes = AESGCM(key.key_material).encrypt(nonce, plaintext, header + _canonical(context))
     return header + nonce + sealed
 
