@@ -54,7 +54,7 @@ types: $(STAMP) ## mypy
 	@echo "== types"; $(DEV_ENV) $(PY) -m mypy byokportal tenants keys support
 
 imports: $(STAMP) ## import contracts
-	@echo "== imports"; PYTHONPATH=. .venv/bin/lint-imports --no-timing
+	@echo "== imports"; PYTHONPATH=. .venv/bin/lint-imports --no-logo
 
 check: $(STAMP) ## Django's checks and missing migrations
 	@echo "== check"; $(DEPLOY_ENV) $(PY) manage.py check --deploy --fail-level WARNING

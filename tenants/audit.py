@@ -72,6 +72,7 @@ EVENTS = {
     "keys.key.suspended": "The key was suspended by {suspended_by}: {reason}",
     "keys.key.resumed": "The key is asked again after Resume: {reason}",
     "keys.key.unreachable": "The key could not be asked: {reason}.",
+    "keys.service_role.refused": "{count} organisations refused {service_role_arn} within minutes: no more keys are suspended for it.",
     "keys.key.recovered": "The key answers again and is in service.",
     "keys.key.caches_dropped": "All copies of unwrapped keys were told to go: {reason}",
     "keys.branch_key.created": "A branch key was made under {key_arn}.",

@@ -245,7 +245,7 @@ def _trust(text: str, policy: dict[str, Any], service_role_arn: str, external_id
                 "too_wide_any_external_id", "error", line, "Our role gets in with somebody else's External ID.", mend
             )
         )
-    elif any(may(ours, other) for other in _other_ids(policy, external_id)):
+    elif may(ours, external_id) and any(may(ours, other) for other in _other_ids(policy, external_id)):
         found.append(
             Finding("too_wide_other_external_id", "error", line, "Other External IDs than yours open the role.", mend)
         )
