@@ -288,6 +288,7 @@ class CheckResult(models.Model):
     test = models.ForeignKey(EncryptionTest, on_delete=models.PROTECT, related_name="checks")
     position = models.PositiveSmallIntegerField()
     code = models.CharField(max_length=64)
+    title = models.CharField(max_length=120, blank=True)  # what it asks, for people
     step = models.PositiveSmallIntegerField()  # of the guide
     verdict = models.CharField(max_length=8, choices=EncryptionTest.Verdict)
     causes = models.JSONField(default=list)  # labels still possible

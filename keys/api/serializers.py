@@ -38,6 +38,7 @@ class TestIn(Shape):
 
 class CheckOut(serializers.Serializer[Any]):
     code = serializers.CharField()
+    title = serializers.CharField()
     step = serializers.IntegerField()
     verdict = serializers.CharField()
     causes = serializers.ListField(child=serializers.CharField())

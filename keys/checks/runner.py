@@ -148,7 +148,7 @@ def _store(test: EncryptionTest, claimed_at: datetime, subject: Subject, finding
 def _row(test: EncryptionTest, position: int, subject: Subject, found: Finding) -> CheckResult:
     check = CHECKS[position]
     row = CheckResult(
-        tenant_id=test.tenant_id, test=test, position=position, code=check.code, step=found.step or check.step, verdict=found.verdict,
+        tenant_id=test.tenant_id, test=test, position=position, code=check.code, title=check.title, step=found.step or check.step, verdict=found.verdict,
         causes=list(found.causes), evidence=dict(found.evidence), at=timezone.now(),
     )  # fmt: skip
     if found.verdict == Verdict.FAIL:

@@ -157,6 +157,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('position', models.PositiveSmallIntegerField()),
                 ('code', models.CharField(max_length=64)),
+                ('title', models.CharField(blank=True, max_length=120)),
                 ('step', models.PositiveSmallIntegerField()),
                 ('verdict', models.CharField(choices=[('pass', 'Passed'), ('fail', 'Failed'), ('skipped', 'Skipped'), ('unknown', 'Cannot tell yet')], max_length=8)),
                 ('causes', models.JSONField(default=list)),
