@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.urls import include, path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from byokportal import health, problems
+from byokportal import docs, health, problems
 from keys.api import urls as keys_api
 from keys.urls import urlpatterns as keys_pages
 from support.api import urls as support_api
@@ -28,6 +28,7 @@ urlpatterns = [
         csp_update({"img-src": [SELF, "data:"]})(SpectacularSwaggerSplitView.as_view(url_name="schema")),
         name="api-docs",
     ),
+    path("docs/problems", docs.problems, name="problems"),
     path("accounts/", include("allauth.urls")),
     path("admin/", admin.site.urls),
     path("", include((portal, "portal"))),

@@ -15,6 +15,7 @@ OPEN = (
     "account_",
     "mfa_",
     "api:",
+    "problems",
     "healthz",
     "readyz",
 )  # view names: sign-in and set-up themselves, and doors without a session

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
 from io import StringIO
@@ -582,3 +583,24 @@ def test_the_whole_way_by_the_workers(
     configuration = RoleConfiguration.objects.get(tenant=tenant)
     assert configuration.status == Status.DONE
     assert configuration.finished_at is not None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_workers_that_write_at_the_same_time_lose_no_role(share: Callable[..., RoleConfiguration]) -> None:
+    configurations = [share() for _ in range(6)]
+
+    def worker(number: int) -> None:
+        try:
+            for _ in range(30):
+                for row in RoleConfiguration.objects.filter(status=Status.QUEUED).order_by("pk"):
+                    RoleConfiguration.objects.filter(pk=row.pk, claimed_at=None).update(due_at=timezone.now())
+                    apply.apply(str(row.pk))
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(3) as workers:
+        list(workers.map(worker, range(3)))
+    service_role = ServiceRole.objects.get()
+    assert sorted(named(service_role)) == sorted(configuration.role_arn for configuration in configurations)
+    assert set(RoleConfiguration.objects.values_list("status", flat=True)) == {Status.PROPAGATING}
+    assert EncryptionTest.objects.count() == events("keys.configuration.written") == 6
