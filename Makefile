@@ -6,9 +6,9 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
 STAMP := .venv/.installed
 CODE := byokportal tenants keys support tests manage.py
-DEV_ENV := SECRET_KEY=not-a-secret-only-for-checks EMBEDDED=1
+DEV_ENV := EMBEDDED=1 SECRET_KEY=not-a-secret-only-for-checks BASE_URL=http://localhost:8000 VAR_DIR=$(shell mktemp -du)
 # A production-like environment for the checks that judge settings.
-DEPLOY_ENV := SECRET_KEY=$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(60))') ALLOWED_HOSTS=byok.example BASE_URL=https://byok.example
+DEPLOY_ENV := EMBEDDED=0 SECRET_KEY=$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(60))') ALLOWED_HOSTS=byok.example BASE_URL=https://byok.example
 
 .PHONY: help run demo test test-all ci format lint types imports check openapi lock clean
 

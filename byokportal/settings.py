@@ -1,6 +1,10 @@
 """Every setting, read from the environment; a missing or contradictory one fails loudly, with its name."""
 
+import contextlib
+import json
 import os
+import secrets
+from functools import partial
 from pathlib import Path
 
 import environ
@@ -15,16 +19,28 @@ from byokportal.logs import render_json
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.FileAwareEnv()  # NAME or NAME_FILE: secrets may come as files
 
-EMBEDDED = env.bool("EMBEDDED", default=False)  # `make run`: http on this machine only
-DEBUG = env.bool("DEBUG", default=False)
+AWS_MODE = env.str("AWS_MODE", default="local")
 VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var"))).resolve()
+# `make run` leaves its settings in its directory, so that manage.py in another shell means the same database, broker and key.
+if AWS_MODE == "local" and (VAR_DIR / "environment.json").exists():
+    for _name, _value in json.loads((VAR_DIR / "environment.json").read_text()).items():
+        os.environ.setdefault(_name, _value)
+# http on this machine only; the default of a local AWS with SQLite, never of anything else.
+EMBEDDED = env.bool("EMBEDDED", default=AWS_MODE == "local" and "DATABASE_URL" not in os.environ)
+DEBUG = env.bool("DEBUG", default=False)
 PORT = env.int("PORT", default=8000)
 BASE_URL = env.str("BASE_URL", default=f"http://localhost:{PORT}")
 SECRET_KEY = env.str("SECRET_KEY", default="")
+if not SECRET_KEY and EMBEDDED:
+    VAR_DIR.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with (
+        contextlib.suppress(FileExistsError),
+        open(VAR_DIR / "secret_key", "x", opener=partial(os.open, mode=0o600)) as _file,
+    ):
+        _file.write(secrets.token_urlsafe(50))
+    SECRET_KEY = (VAR_DIR / "secret_key").read_text()
 if not SECRET_KEY:
-    raise ImproperlyConfigured(
-        "SECRET_KEY is missing. `make run` makes one; in production set SECRET_KEY or SECRET_KEY_FILE."
-    )
+    raise ImproperlyConfigured("SECRET_KEY is missing. In production set SECRET_KEY or SECRET_KEY_FILE.")
 
 ROOT_URLCONF = "byokportal.urls"
 WSGI_APPLICATION = "byokportal.wsgi.application"
@@ -157,7 +173,6 @@ CELERY_BEAT_SCHEDULE = {
 
 # --- AWS --------------------------------------------------------------------------------------------------
 
-AWS_MODE = env.str("AWS_MODE", default="local")
 if AWS_MODE == "local":
     INSTALLED_APPS.append("byokportal.localaws")  # its commands; no app of ours imports it
 AWS_ACCOUNT_ID = env.str("AWS_ACCOUNT_ID", default="999900001111" if AWS_MODE == "local" else "")

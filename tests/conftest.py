@@ -7,11 +7,13 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
 from django.db import connection
+from django.db.migrations.loader import MigrationLoader
 from django.test import Client, TransactionTestCase
 from django.utils import timezone
 
@@ -264,6 +266,11 @@ def _flush_may_empty_append_only_tables() -> Iterator[None]:
         _run("DROP_")
         flush(self)
         _run("")
+        # The flush took the groups too, which a migration made; it makes them again.
+        state = MigrationLoader(connection).project_state()
+        importlib.import_module("support.migrations.0002_groups").forwards(
+            state.apps, SimpleNamespace(connection=connection)
+        )
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", teardown)

@@ -66,6 +66,7 @@ class Stack:
         before = _changed(self.var_dir / "localaws.json")
         self._child("aws", "-m", "byokportal.localaws", "--port", str(self.aws_port), "--var-dir", str(self.var_dir))
         self._start_broker()
+        self._leave_settings()
         self._start_web()
         self._await(
             "the local AWS", lambda: _changed(self.var_dir / "localaws.json") != before and _listens(self.aws_port)
@@ -108,9 +109,12 @@ class Stack:
         return done.stdout
 
     def _environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "DJANGO_"))}
-        secrets_of_run = self._secrets()
-        self.sign_ins = secrets_of_run["sign_ins"]
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("AWS_", "DJANGO_")) and name not in {"DATABASE_URL", "SECRET_KEY"}
+        }
+        self.sign_ins = self._sign_ins()
         return {
             **kept,
             "DJANGO_SETTINGS_MODULE": "byokportal.settings",
@@ -120,26 +124,29 @@ class Stack:
             "VAR_DIR": str(self.var_dir),
             "PORT": str(self.port),
             "BASE_URL": self.url,
-            "SECRET_KEY": secrets_of_run["secret_key"],
             "DEMO_OWNER_PASSWORD": self.sign_ins["owner"]["password"],
             "DEMO_SUPPORT_PASSWORD": self.sign_ins["support"]["password"],
             "EXTERNAL_ID_PROBE_GAP": os.environ.get("EXTERNAL_ID_PROBE_GAP", "2"),
             **self._settings,
         }
 
-    def _secrets(self) -> dict[str, Any]:
-        """Return the signing key and passwords of this directory, made at the first run."""
-        file = self.var_dir / "secrets.json"
+    def _sign_ins(self) -> dict[str, Any]:
+        """Return the passwords of this directory, made at the first run."""
+        file = self.var_dir / "sign_ins.json"
         if not file.exists():
-            made = {
-                "secret_key": secrets.token_urlsafe(50),
-                "sign_ins": {
-                    "owner": {"email": "owner@acme.example", "password": secrets.token_urlsafe(12)},
-                    "support": {"email": "support@kore.example", "password": secrets.token_urlsafe(12)},
-                },
-            }
-            write_private(file, made)
+            addresses = {"owner": "owner@acme.example", "support": "support@kore.example"}
+            write_private(
+                file, {who: {"email": email, "password": secrets.token_urlsafe(12)} for who, email in addresses.items()}
+            )
         return dict(json.loads(file.read_text()))
+
+    def _leave_settings(self) -> None:
+        """Write down what manage.py in another shell needs to mean this run."""
+        names = ("EMBEDDED", "PORT", "BASE_URL", "REDIS_URL", "EXTERNAL_ID_PROBE_GAP", *self._settings)
+        write_private(
+            self.var_dir / "environment.json",
+            {name: self.environment[name] for name in names if name in self.environment},
+        )
 
     def _child(self, name: str, *arguments: str) -> None:
         self._supervisor.start(
