@@ -165,6 +165,7 @@ RING_SECONDS = env.float("RING_SECONDS", default=2.0)  # beat's safety net: how 
 CELERY_BEAT_SCHEDULE = {
     "ring-due-configurations": {"task": "keys.tasks.ring_configurations", "schedule": RING_SECONDS},
     "ring-due-tests": {"task": "keys.tasks.ring_tests", "schedule": RING_SECONDS},
+    "close-filled-roles": {"task": "keys.tasks.close_filled_roles", "schedule": 60.0},
     "ring-due-probes": {"task": "keys.tasks.ring_probes", "schedule": RING_SECONDS},
     "follow-the-log": {"task": "support.tasks.follow_log", "schedule": RING_SECONDS},
     "send-due-notices": {"task": "support.tasks.send_notices", "schedule": 10.0},

@@ -431,7 +431,8 @@ def set_latency(tenant: Tenant, *, seconds: int, actor: Actor) -> None:
 
 
 def _serving(tenant: Tenant) -> KeyRegistration:
-    registration = KeyRegistration.objects.of(tenant).serving().first()
+    """Return the serving registration, locked: a probe that moves it at this moment waits, so a pressed button is never lost."""
+    registration = KeyRegistration.objects.of(tenant).serving().select_for_update().first()
     if registration is None:
         raise errors.KeyNotActive
     return registration

@@ -9,6 +9,7 @@ from keys import health
 from keys.checks import runner
 from keys.configuration import apply
 from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
+from tenants.models import ServiceRole
 
 CHUNK = 200  # rows a ring; the rest is due at the next one
 
@@ -18,6 +19,12 @@ def configure_service_role(*, configuration_id: str) -> None:
     test_id = apply.apply(configuration_id)
     if test_id is not None:
         run_test.delay(test_id=str(test_id))
+
+
+@shared_task(soft_time_limit=25, time_limit=30)
+def close_filled_roles() -> None:
+    for role in ServiceRole.objects.filter(is_open=True):
+        apply.close_if_filled(role)
 
 
 @shared_task(soft_time_limit=45, time_limit=60)
