@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def run() -> int:
     )
     signal.signal(signal.SIGTERM, _interrupt)
     signal.signal(signal.SIGINT, _interrupt)
+    give_back = _take_terminal()
     try:
         _tell(stack.start(), stack)
         stack.watch()
@@ -41,11 +43,27 @@ def run() -> int:
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave children behind
         stack.stop()
+        give_back()
     return 0
 
 
 def _interrupt(number: int, frame: Any) -> None:
     raise KeyboardInterrupt
+
+
+def _take_terminal() -> Callable[[], None]:
+    """Become the terminal's foreground group: Ctrl-C is then ours alone, and `make` ends with our 0 instead of dying of it."""
+    if not sys.stdin.isatty():
+        return lambda: None
+    before = os.tcgetpgrp(0)
+    signal.signal(signal.SIGTTOU, signal.SIG_IGN)  # a background group that sets the foreground is stopped otherwise
+    os.setpgid(0, 0)
+    os.tcsetpgrp(0, os.getpgrp())
+
+    def give_back() -> None:
+        os.tcsetpgrp(0, before)
+
+    return give_back
 
 
 def _port(name: str, default: int) -> int:
