@@ -11,40 +11,99 @@ import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import lru_cache
 
 Context = Mapping[str, str | Sequence[str]]
 VARIABLE = re.compile(r"\$\{([^}]*)\}")
+LITERAL = {"*", "?", "$"}  # `${*}` is a star that is no wildcard
+NUMBER = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?", re.ASCII)
+EPOCH = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?", re.ASCII)
+W3C_DATE = re.compile(  # IAM guide, "Date condition operators": the W3C forms of ISO 8601
+    r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})(-(?P<day>[0-9]{2})(T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?)?",
+    re.ASCII,
+)
 
 
 @lru_cache(maxsize=4096)
-def glob(pattern: str, *, ignore_case: bool = False) -> re.Pattern[str]:
+def glob(text: str, *, ignore_case: bool = False) -> re.Pattern[str]:
     """Return the pattern of a policy's wildcards: `*` spans anything, `/` and `:` included, `?` is one character."""
-    text = "".join(".*" if sign == "*" else "." if sign == "?" else re.escape(sign) for sign in pattern)
+    return _compiled(_wild(text), ignore_case=ignore_case)
+
+
+def pattern(text: str, context: Context, *, variables: bool = True) -> re.Pattern[str] | None:
+    """Return the pattern of a text with wildcards and policy variables; what a variable stands for is taken literally.
+
+    Args:
+        variables: False in a policy of Version 2008-10-17, where `${…}` is plain text.
+
+    Returns:
+        None when a variable has no value: nothing matches then.
+    """
+    if not variables or "${" not in text:
+        return glob(text)
+    parts: list[str] = []
+    at = 0
+    for match in VARIABLE.finditer(text):
+        value = _value(match[1], context)
+        if value is None:
+            return None
+        parts += [*_wild(text[at : match.start()]), re.escape(value)]
+        at = match.end()
+    return _compiled([*parts, *_wild(text[at:])])
+
+
+STAR = "*"
+
+
+def _wild(text: str) -> list[str]:
+    """Return a text as pieces of a pattern, with `STAR` where anything may stand."""
+    return [sign if sign == STAR else "." if sign == "?" else re.escape(sign) for sign in text]
+
+
+def _compiled(pieces: Sequence[str], *, ignore_case: bool = False) -> re.Pattern[str]:
+    """Compile pieces so that matching takes time in proportion to pattern and text, whatever a stranger writes.
+
+    What stands between two stars is taken at its first place and never looked for again (an atomic group), as `fnmatch` does it:
+    with plain `.*` a policy of forty stars would keep us busy for years.
+    """
+    fixed: list[str] = [""]
+    for piece in pieces:
+        if piece == STAR:
+            fixed.append("")
+        else:
+            fixed[-1] += piece
+    first, *rest = fixed
+    between = "".join(f"(?>.*?{part})" for part in rest[:-1] if part)
+    text = first + between + (".*" + rest[-1] if rest else "")
     return re.compile(text, re.DOTALL | (re.IGNORECASE if ignore_case else 0))
 
 
-def substitute(text: str, context: Context) -> str | None:
+def substitute(text: str, context: Context, *, variables: bool = True) -> str | None:
     """Fill in policy variables (`${aws:username}`, `${*}`, `${key, 'default'}`); None when one has no value."""
-    if "${" not in text:
+    if not variables or "${" not in text:
         return text
     missing = False
 
     def value(match: re.Match[str]) -> str:
         nonlocal missing
-        name, _, default = match[1].partition(",")
-        if name in {"*", "?", "$"}:
-            return name
-        found = lookup(context, name.strip())
-        if found is None or len(found) != 1:
-            if default:
-                return default.strip().strip("'")
-            missing = True
-            return ""
-        return found[0]
+        found = _value(match[1], context)
+        missing = missing or found is None
+        return found or ""
 
     filled = VARIABLE.sub(value, text)
     return None if missing else filled
+
+
+def _value(inside: str, context: Context) -> str | None:
+    """Return what stands for `${inside}`; a variable with several values or none has its default or nothing."""
+    if inside in LITERAL:
+        return inside
+    name, comma, default = inside.partition(",")
+    found = lookup(context, name.strip())
+    if found is not None and len(found) == 1:
+        return found[0]
+    return default.strip().removeprefix("'").removesuffix("'") if comma else None
 
 
 def lookup(context: Context, name: str) -> list[str] | None:
@@ -58,33 +117,55 @@ def lookup(context: Context, name: str) -> list[str] | None:
     return [found] if isinstance(found, str) else [str(value) for value in found]
 
 
-def holds(condition: object, context: Context) -> bool:
+def holds(condition: object, context: Context, *, variables: bool = True) -> bool:
     """Tell whether every operator and every key of a Condition block is met; a block that cannot be read is not."""
     if not isinstance(condition, Mapping):
         return False
     return all(
         isinstance(keys, Mapping)
-        and all(_met(str(operator), str(key), values, context) for key, values in keys.items())
+        and all(_met(str(operator), str(key), values, context, variables) for key, values in keys.items())
         for operator, keys in condition.items()
     )
 
 
-def _met(operator: str, key: str, values: object, context: Context) -> bool:
-    wanted = [
-        str(v).lower() if isinstance(v, bool) else str(v)
-        for v in (values if isinstance(values, list | tuple) else [values])
+def readable(condition: object) -> bool:
+    """Tell whether a Condition block is one: known operators over keys with values."""
+    return isinstance(condition, Mapping) and all(
+        isinstance(keys, Mapping) and _operator(str(operator)) is not None for operator, keys in condition.items()
+    )
+
+
+def texts(values: object) -> list[str]:
+    """Return the values of a condition key in a policy as text: JSON's true, false and numbers count as such."""
+    return [
+        str(value).lower() if isinstance(value, bool) else str(value)
+        for value in (values if isinstance(values, list | tuple) else [values])
     ]
-    found = lookup(context, key)
+
+
+def _operator(operator: str) -> tuple[str, str, bool] | None:
+    """Split an operator into quantifier, name and …IfExists; None when AWS has none of that name."""
     quantifier, _, rest = operator.rpartition(":")
     quantifier, name = quantifier.lower(), rest.lower()
+    if quantifier not in {"", "forallvalues", "foranyvalue"}:
+        return None
     if name == "null":
-        return (found is None) == (wanted[0].lower() == "true") if wanted else False
+        return (quantifier, name, False)
     if_exists = name.endswith("ifexists")
     name = name.removesuffix("ifexists")
-    if name not in OPERATORS:
+    return (quantifier, name, if_exists) if name in OPERATORS else None
+
+
+def _met(operator: str, key: str, values: object, context: Context, variables: bool) -> bool:
+    known = _operator(operator)
+    if known is None:
         return False
+    quantifier, name, if_exists = known
+    wanted, found = texts(values), lookup(context, key)
+    if name == "null":
+        return any((not found) == (value.lower() == "true") for value in wanted)
     compare, negated = OPERATORS[name]
-    if found is None or (not found and quantifier):
+    if not found:
         # A missing key: …IfExists and ForAllValues are met, and so is a negated operator; ForAnyValue is not.
         if quantifier == "forallvalues":
             return True
@@ -93,26 +174,35 @@ def _met(operator: str, key: str, values: object, context: Context) -> bool:
         return if_exists or negated
 
     def one(value: str) -> bool:
-        hit = any((filled := substitute(pattern, context)) is not None and compare(value, filled) for pattern in wanted)
-        return hit != negated
+        return any(compare(value, each, context, variables) for each in wanted) != negated
 
     if quantifier == "foranyvalue":
         return any(one(value) for value in found)
     return all(one(value) for value in found)
 
 
-def _number(compare: Callable[[float, float], bool]) -> Callable[[str, str], bool]:
-    def check(value: str, wanted: str) -> bool:
-        try:
-            return compare(float(value), float(wanted))
-        except ValueError:
-            return False
+Compare = Callable[[str, str, Context, bool], bool]
+
+
+def _filled(compare: Callable[[str, str], bool]) -> Compare:
+    """Compare with the text of the policy after its variables are filled in."""
+
+    def check(value: str, wanted: str, context: Context, variables: bool) -> bool:
+        text = substitute(wanted, context, variables=variables)
+        return text is not None and compare(value, text)
 
     return check
 
 
-def _date(compare: Callable[[datetime, datetime], bool]) -> Callable[[str, str], bool]:
-    def check(value: str, wanted: str) -> bool:
+def _number(compare: Callable[[Decimal, Decimal], bool]) -> Compare:
+    def check(value: str, wanted: str, context: Context, variables: bool) -> bool:
+        return bool(NUMBER.fullmatch(value) and NUMBER.fullmatch(wanted)) and compare(Decimal(value), Decimal(wanted))
+
+    return check
+
+
+def _date(compare: Callable[[datetime, datetime], bool]) -> Compare:
+    def check(value: str, wanted: str, context: Context, variables: bool) -> bool:
         left, right = _moment(value), _moment(wanted)
         return left is not None and right is not None and compare(left, right)
 
@@ -121,22 +211,30 @@ def _date(compare: Callable[[datetime, datetime], bool]) -> Callable[[str, str],
 
 def _moment(text: str) -> datetime | None:
     try:
-        if re.fullmatch(r"[0-9]+(\.[0-9]+)?", text, re.ASCII):
+        if EPOCH.fullmatch(text):
             return datetime.fromtimestamp(float(text), UTC)
-        found = datetime.fromisoformat(text.replace("Z", "+00:00"))
+        match = W3C_DATE.fullmatch(text)
+        if match is None:
+            return None
+        found = datetime.fromisoformat(text if match["day"] else f"{text}-01")
         return found if found.tzinfo else found.replace(tzinfo=UTC)
     except (ValueError, OverflowError, OSError):
         return None
 
 
-def _like(value: str, pattern: str) -> bool:
-    return glob(pattern).fullmatch(value) is not None
+def _like(value: str, wanted: str, context: Context, variables: bool) -> bool:
+    made = pattern(wanted, context, variables=variables)
+    return made is not None and made.fullmatch(value) is not None
 
 
-def _arn_like(value: str, pattern: str) -> bool:
+def _arn_like(value: str, wanted: str, context: Context, variables: bool) -> bool:
     """Compare ARNs part by part: a wildcard does not reach over the first five colons."""
-    left, right = value.split(":", 5), pattern.split(":", 5)
-    return len(left) == len(right) and all(_like(part, wanted) for part, wanted in zip(left, right, strict=True))
+    # A variable may hold colons (`${kms:EncryptionContext:x}`): they do not part the ARN.
+    hidden = VARIABLE.sub(lambda match: match[0].replace(":", "\0"), wanted)
+    left, right = value.split(":", 5), hidden.split(":", 5)
+    return len(left) == len(right) and all(
+        _like(part, each.replace("\0", ":"), context, variables) for part, each in zip(left, right, strict=True)
+    )
 
 
 def _ip(value: str, wanted: str) -> bool:
@@ -149,16 +247,20 @@ def _ip(value: str, wanted: str) -> bool:
 def _binary(value: str, wanted: str) -> bool:
     try:
         return base64.b64decode(value, validate=True) == base64.b64decode(wanted, validate=True)
-    except binascii.Error:
+    except (binascii.Error, ValueError):
         return False
 
 
+_equal = _filled(lambda value, wanted: value == wanted)
+_equal_in_any_case = _filled(lambda value, wanted: value.lower() == wanted.lower())
+_in_network = _filled(_ip)
+
 # Operator (small letters, without …IfExists) → comparison of one value with one wanted value, and whether it is negated.
-OPERATORS: dict[str, tuple[Callable[[str, str], bool], bool]] = {
-    "stringequals": (lambda value, wanted: value == wanted, False),
-    "stringnotequals": (lambda value, wanted: value == wanted, True),
-    "stringequalsignorecase": (lambda value, wanted: value.lower() == wanted.lower(), False),
-    "stringnotequalsignorecase": (lambda value, wanted: value.lower() == wanted.lower(), True),
+OPERATORS: dict[str, tuple[Compare, bool]] = {
+    "stringequals": (_equal, False),
+    "stringnotequals": (_equal, True),
+    "stringequalsignorecase": (_equal_in_any_case, False),
+    "stringnotequalsignorecase": (_equal_in_any_case, True),
     "stringlike": (_like, False),
     "stringnotlike": (_like, True),
     "arnequals": (_arn_like, False),  # AWS: ArnEquals and ArnLike behave alike
@@ -177,8 +279,8 @@ OPERATORS: dict[str, tuple[Callable[[str, str], bool], bool]] = {
     "datelessthanequals": (_date(lambda a, b: a <= b), False),
     "dategreaterthan": (_date(lambda a, b: a > b), False),
     "dategreaterthanequals": (_date(lambda a, b: a >= b), False),
-    "bool": (lambda value, wanted: value.lower() == wanted.lower(), False),
-    "binaryequals": (_binary, False),
-    "ipaddress": (_ip, False),
-    "notipaddress": (_ip, True),
+    "bool": (_equal_in_any_case, False),
+    "binaryequals": (_filled(_binary), False),
+    "ipaddress": (_in_network, False),
+    "notipaddress": (_in_network, True),
 }

@@ -23,6 +23,10 @@ BOUNDARY, SESSION, SCP, RCP = (
 )
 
 
+TRUSTED = {"sts:tagsession", "sts:setsourceidentity"}  # asked of the role's trust policy beside sts:AssumeRole…
+VARIABLES_SINCE = "2012-10-17"  # before it `${…}` in a policy is plain text (IAM guide, "Policy variables")
+
+
 class Verdict(StrEnum):
     ALLOWED = "allowed"
     IMPLICIT_DENY = "implicit deny"
@@ -38,6 +42,11 @@ class Principal:
     unique_id: str = ""
     role_arn: str = ""
     service: str = ""
+
+    @property
+    def is_root(self) -> bool:
+        """Tell whether this is the root user of an account."""
+        return self.arn.endswith(":root")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +76,8 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class _Hit:
-    """A statement that applies, and how its principal matched: direct, delegated (account root) or public."""
+    """A statement that applies, and how it names the caller: `exact` its session or user, `direct` its role or everybody,
+    `delegated` its account."""
 
     name: str
     how: str = "direct"
@@ -82,6 +92,7 @@ def evaluate(
     boundaries: Sequence[Policy] = (),
     scps: Sequence[Policy] = (),
     rcps: Sequence[Policy] = (),
+    granted: str = "",
 ) -> Decision:
     """Decide a request: explicit deny first, then every layer that has to allow.
 
@@ -89,11 +100,17 @@ def evaluate(
         identity: the policies of the user or role; with a session, those of its role.
         resource: the role trust policy (sts:AssumeRole…) or the key policy (kms:…) of what is asked for.
         session: the inline policy that the session was made with.
-        boundaries, scps, rcps: each one has to allow where it is given.
+        boundaries: each one has to allow.
+        scps, rcps: those attached at one level of the organization; where there are any, one of them has to allow.
+        granted: the id of a KMS grant that covers the request; it allows as a key policy that names the caller does.
     """
-    trust = request.action.lower().startswith("sts:assumerole")
+    action = request.action.lower()
+    if action == "sts:getcalleridentity":  # IAM guide: no permission is needed, and no policy can take it away
+        return Decision(Verdict.ALLOWED, IDENTITY, "", f"{request.action} needs no permission.")
+    trust = action in TRUSTED or action.startswith("sts:assumerole")
+    resource_layer = TRUST if trust else RESOURCE
     layers: list[tuple[str, Sequence[Policy]]] = [
-        (RCP, rcps), (SCP, scps), (TRUST if trust else RESOURCE, [resource] if resource is not None else []), (IDENTITY, identity),
+        (RCP, rcps), (SCP, scps), (resource_layer, [resource] if resource is not None else []), (IDENTITY, identity),
         (BOUNDARY, boundaries), (SESSION, [session] if session is not None else []),
     ]  # fmt: skip
     for layer, policies in layers:
@@ -106,64 +123,61 @@ def evaluate(
                     f"{hit.name} of the {layer} explicitly denies {request.action}.",
                 )
     for layer, policies in ((RCP, rcps), (SCP, scps)):
-        for policy in policies:
-            if not any(_hits(policy, "Allow", request, with_principal=layer == RCP)):
-                return _implicit(layer, request)
-    return _allow(request, trust=trust, identity=identity, resource=resource, session=session, boundaries=boundaries)
+        if policies and not any(
+            any(_hits(policy, "Allow", request, with_principal=layer == RCP)) for policy in policies
+        ):
+            return _implicit(layer, request)
+    by_resource = _best(_hits(resource, "Allow", request, with_principal=True)) if resource is not None else None
+    if granted and (by_resource is None or by_resource.how == "delegated"):
+        by_resource = _Hit(f"grant {granted}")
+    return _allow(request, resource_layer, by_resource, identity, session, boundaries)
 
 
 def _allow(
     request: Request,
-    *,
-    trust: bool,
+    resource_layer: str,
+    by_resource: _Hit | None,
     identity: Sequence[Policy],
-    resource: Policy | None,
     session: Policy | None,
     boundaries: Sequence[Policy],
 ) -> Decision:
     """Find the layers that have to allow, in the order in which AWS names the missing one."""
-    resource_layer = TRUST if trust else RESOURCE
-    same_account = (
-        request.resource_account or account_of(request.resource) or request.principal.account
-    ) == request.principal.account
-    by_resource = _best(_hits(resource, "Allow", request, with_principal=True)) if resource is not None else None
-    by_identity = next((hit for policy in identity for hit in _hits(policy, "Allow", request)), None)
-    needs_resource = trust or request.action.lower().startswith("kms:")
-    if (needs_resource or not same_account) and resource is not None and by_resource is None:
+    who = request.principal
+    same_account = (request.resource_account or account_of(request.resource) or who.account) == who.account
+    # Roles and KMS keys always have a policy of their own; `*` stands for calls about no key, like kms:ListKeys.
+    has_policy = resource_layer == TRUST or (request.action.lower().startswith("kms:") and request.resource != "*")
+    if by_resource is None and (has_policy or not same_account):
         return _implicit(resource_layer, request)
-    if needs_resource and resource is None and (trust or request.resource != "*"):
-        return _implicit(resource_layer, request)
-    # A resource policy that names the session's own ARN is not narrowed by session policy or boundary;
-    # one that names the role, the user or the account leaves the other layers their say.
-    if same_account and by_resource is not None and by_resource.how == "session":
-        return Decision(
+    if by_resource is not None and (same_account or who.service):
+        allowed = Decision(
             Verdict.ALLOWED,
             resource_layer,
             by_resource.name,
-            f"{by_resource.name} of the {resource_layer} names this session.",
+            f"{by_resource.name} of the {resource_layer} allows {request.action}.",
         )
-    named = same_account and by_resource is not None and by_resource.how == "direct"
-    if by_identity is None and not named:
+        # A policy that names the very session or user is narrowed by nothing but a deny (IAM guide, "Resource-based policies and
+        # implicit denies in other policy types"); so is a service. One that names the role leaves boundary and session their say.
+        if by_resource.how == "exact" or who.service:
+            return allowed
+    else:
+        allowed = None
+    by_identity = next((hit for policy in identity for hit in _hits(policy, "Allow", request)), None)
+    if who.is_root:
+        by_identity = _Hit("the account's root user")  # no identity-based policy limits it
+    if by_identity is None and (allowed is None or by_resource is None or by_resource.how == "delegated"):
         return _implicit(IDENTITY, request)
     for policy in boundaries:
         if not any(_hits(policy, "Allow", request)):
             return _implicit(BOUNDARY, request)
     if session is not None and not any(_hits(session, "Allow", request)):
         return _implicit(SESSION, request)
-    if by_identity is not None:
-        return Decision(
-            Verdict.ALLOWED,
-            IDENTITY,
-            by_identity.name,
-            f"{by_identity.name} of the {IDENTITY} allows {request.action}.",
-        )
-    assert by_resource is not None
-    return Decision(
-        Verdict.ALLOWED,
-        resource_layer,
-        by_resource.name,
-        f"{by_resource.name} of the {resource_layer} allows {request.action}.",
-    )
+    if by_identity is None:
+        assert allowed is not None
+        return allowed
+    words = f"{by_identity.name} of the {IDENTITY} allows {request.action}."
+    if by_resource is not None:
+        words = f"{words[:-1]}, and so does {by_resource.name} of the {resource_layer}."
+    return Decision(Verdict.ALLOWED, IDENTITY, by_identity.name, words)
 
 
 def _implicit(layer: str, request: Request) -> Decision:
@@ -171,22 +185,31 @@ def _implicit(layer: str, request: Request) -> Decision:
 
 
 def _best(hits: Iterator[_Hit]) -> _Hit | None:
-    order = {"session": 0, "direct": 1, "delegated": 2}
-    return min(hits, key=lambda hit: order[hit.how], default=None)
+    return min(hits, key=lambda hit: ORDER[hit.how], default=None)
 
 
 def _hits(policy: Policy, effect: str, request: Request, *, with_principal: bool = False) -> Iterator[_Hit]:
     """Yield the statements of that effect that apply to the request."""
+    variables = policy.get("Version") == VARIABLES_SINCE
     for number, statement in enumerate(statements(policy), start=1):
         if (
             statement.get("Effect") != effect
             or not _action_matches(statement, request.action)
-            or not _resource_matches(statement, request)
+            or not _resource_matches(statement, request, variables)
         ):
             continue
         how = _principal_matches(statement, request.principal, effect) if with_principal else "direct"
-        if how and ("Condition" not in statement or conditions.holds(statement["Condition"], request.context)):
+        if how and _condition_holds(statement, request, effect, variables):
             yield _Hit(str(statement.get("Sid") or f"statement {number}"), how)
+
+
+def _condition_holds(statement: Mapping[str, Any], request: Request, effect: str, variables: bool) -> bool:
+    if "Condition" not in statement:
+        return True
+    condition = statement["Condition"]
+    if effect == "Deny" and not conditions.readable(condition):
+        return True  # AWS would not have saved it: when in doubt a deny denies
+    return conditions.holds(condition, request.context, variables=variables)
 
 
 def statements(policy: Policy) -> list[Mapping[str, Any]]:
@@ -213,25 +236,43 @@ def _action_matches(statement: Mapping[str, Any], action: str) -> bool:
     return any(conditions.glob(name, ignore_case=True).fullmatch(action) for name in listed(statement.get("Action")))
 
 
-def _resource_matches(statement: Mapping[str, Any], request: Request) -> bool:
-    def matches(pattern: str) -> bool:
-        # `${*}` is a literal star, not a wildcard: it is hidden from the wildcards while variables are filled in.
-        filled = conditions.substitute(pattern, request.context)
-        return filled is not None and conditions.glob(filled).fullmatch(request.resource) is not None
+def _resource_matches(statement: Mapping[str, Any], request: Request, variables: bool) -> bool:
+    def matches(text: str) -> bool:
+        made = conditions.pattern(text, request.context, variables=variables)
+        return made is not None and made.fullmatch(request.resource) is not None
 
     if "NotResource" in statement:
-        return not any(matches(pattern) for pattern in listed(statement["NotResource"]))
+        return not any(matches(text) for text in listed(statement["NotResource"]))
     if "Resource" in statement:
-        return any(matches(pattern) for pattern in listed(statement["Resource"]))
+        return any(matches(text) for text in listed(statement["Resource"]))
     return True  # a trust policy has none: it stands on the role itself
 
 
+ORDER = {"exact": 0, "direct": 1, "delegated": 2, "": 3}
+
+
 def _principal_matches(statement: Mapping[str, Any], who: Principal, effect: str) -> str:
-    """Return how a statement names the caller: "session", "direct", "delegated", or "" when it does not."""
-    if "NotPrincipal" in statement:
-        named = _named(statement["NotPrincipal"], who, effect)
-        return "" if named else "direct"
-    return _named(statement.get("Principal"), who, effect)
+    """Return how a statement names the caller: "exact", "direct", "delegated", or "" when it does not."""
+    if "NotPrincipal" not in statement:
+        return _named(statement.get("Principal"), who, effect)
+    spared = _spared(statement["NotPrincipal"], who, effect)
+    return "" if spared else "direct"
+
+
+def _spared(principal: object, who: Principal, effect: str) -> bool:
+    """Tell whether NotPrincipal leaves the caller out.
+
+    A deny spares only whom it names whole: the account, the role or user, and the session too (IAM guide, "NotPrincipal": AWS
+    may look at the account first, then the role, then the session). An allow leaves out whoever is named in any way.
+    """
+    if effect == "Allow" or principal == "*" or not isinstance(principal, Mapping) or who.service:
+        return bool(_named(principal, who, effect))
+    names = set(listed(principal.get("AWS")))
+    account = {who.account, f"arn:aws:iam::{who.account}:root"}
+    needed = [account, {who.role_arn or who.arn, who.unique_id or who.arn}]
+    if who.role_arn and who.role_arn != who.arn:
+        needed.append({who.arn})
+    return "*" in names or all(names & each for each in needed)
 
 
 def _named(principal: object, who: Principal, effect: str) -> str:
@@ -241,19 +282,17 @@ def _named(principal: object, who: Principal, effect: str) -> str:
         return ""
     if who.service:
         return "direct" if who.service in listed(principal.get("Service")) else ""
-    best = ""
-    for name in listed(principal.get("AWS")):
-        if name == "*":
-            how = "direct"
-        elif who.role_arn and name == who.arn:
-            how = "session"
-        elif name in {who.arn, who.role_arn or who.arn} or (name == who.unique_id and name):
-            how = "direct"
-        elif name == who.account or (name.startswith("arn:") and name.endswith(f":iam::{who.account}:root")):
-            how = "delegated" if effect == "Allow" else "direct"
-        else:
-            continue
-        if how == "session":
-            return how
-        best = "direct" if "direct" in {best, how} else how
-    return best
+    return min((_how(name, who, effect) for name in listed(principal.get("AWS"))), key=ORDER.__getitem__, default="")
+
+
+def _how(name: str, who: Principal, effect: str) -> str:
+    if name == "*":
+        return "direct"
+    if name == who.role_arn or (who.role_arn and name == who.unique_id):
+        return "direct"
+    if name == who.arn or (name and name == who.unique_id):
+        # The root user is its account: it is told apart by nothing.
+        return "delegated" if name.endswith(":root") and effect == "Allow" else "exact"
+    if name == who.account or (name.startswith("arn:") and name.endswith(f":iam::{who.account}:root")):
+        return "delegated" if effect == "Allow" else "direct"
+    return ""
