@@ -10,28 +10,38 @@ from keys.policies.evaluator import Decision, Verdict
 HIDDEN = "because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access"
 
 
-def assume_role(caller: Caller, role_arn: str, decision: Decision) -> AwsError:
+def assume_role(caller: Caller, action: str, role_arn: str, decision: Decision) -> AwsError:
     """Across accounts STS says only that it is so, whatever the cause."""
-    words = f"User: {caller.principal.arn} is not authorized to perform: sts:AssumeRole on resource: {role_arn}"
+    words = f"User: {caller.principal.arn} is not authorized to perform: {action} on resource: {role_arn}"
     if evaluator.account_of(role_arn) == caller.account:
-        words += tail(decision, "sts:AssumeRole")
+        words += tail(decision, action)
     return AwsError("AccessDenied", words, status=403)
 
 
-def iam(caller: Caller, action: str, resource: str, decision: Decision) -> AwsError:
+def plain(
+    caller: Caller, action: str, resource: str, decision: Decision, *, code: str = "AccessDenied", status: int = 403
+) -> AwsError:
+    """The words of services whose resources have no policies of their own."""
     words = f"User: {caller.principal.arn} is not authorized to perform: {action} on resource: {resource}{tail(decision, action)}"
-    return AwsError("AccessDenied", words, status=403)
+    return AwsError(code, words, status=status)
 
 
 def kms(caller: Caller, action: str, key_arn: str, decision: Decision, *, by_ciphertext: bool = False) -> AwsError:
     """In another account the key, its absence and its policy are not told apart."""
-    who = f"User: {caller.principal.arn} is not authorized to perform: {action}"
-    hidden = decision.layer == evaluator.RESOURCE and evaluator.account_of(key_arn) != caller.account
-    if hidden:
-        where = "the resource associated with this ciphertext" if by_ciphertext else "this resource"
-        return AwsError("AccessDeniedException", f"{who} on {where} {HIDDEN}")
+    if decision.layer == evaluator.RESOURCE and evaluator.account_of(key_arn) != caller.account:
+        return hidden(caller, action, by_ciphertext=by_ciphertext)
     where = "on the resource associated with this ciphertext" if by_ciphertext else f"on resource: {key_arn}"
-    return AwsError("AccessDeniedException", f"{who} {where}{tail(decision, action)}")
+    words = f"User: {caller.principal.arn} is not authorized to perform: {action} {where}{tail(decision, action)}"
+    return AwsError("AccessDeniedException", words)
+
+
+def hidden(caller: Caller, action: str, *, by_ciphertext: bool = False) -> AwsError:
+    """The refusal that leaves open whether there is such a key at all."""
+    where = "the resource associated with this ciphertext" if by_ciphertext else "this resource"
+    return AwsError(
+        "AccessDeniedException",
+        f"User: {caller.principal.arn} is not authorized to perform: {action} on {where} {HIDDEN}",
+    )
 
 
 def tail(decision: Decision, action: str) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
-from byokportal.localaws import denials, identities, moto_door, sts
+from byokportal.localaws import denials, iam_simulation, identities, moto_door, visibility
 from byokportal.localaws.errors import AwsError
 from byokportal.localaws.identities import Caller, iam
 from byokportal.localaws.state import State
+from byokportal.localaws.weather import Call
 from keys.policies import evaluator
 from keys.policies.evaluator import Request
 
@@ -20,27 +22,43 @@ ATTACHED, VERSIONS = 10, 5
 INVALID_PRINCIPAL = 'Invalid principal in policy: "AWS":"{principal}"'
 
 
-def answer(state: State, caller: Caller, form: Mapping[str, str], body: bytes, now: object) -> moto_door.Answer:
+def answer(
+    state: State, caller: Caller, region: str, form: Mapping[str, str], body: bytes, now: datetime
+) -> moto_door.Answer:
     """Do one call: authorise, refuse what AWS refuses, let moto do the rest."""
     action = form.get("Action", "")
     resource = _resource(caller.account, form)
-    request = Request(f"iam:{action}", resource, caller.principal, sts.caller_context(caller, now))  # type: ignore[arg-type]
-    decision = evaluator.evaluate(
-        request,
-        identity=caller.identity,
-        session=caller.session.policy if caller.session else None,
-        boundaries=caller.boundaries,
-    )
+    context = identities.context_of(caller, region, now) | {"aws:ResourceAccount": caller.account}
+    if "PolicyArn" in form:
+        context["iam:PolicyARN"] = form["PolicyArn"]
+    if "PermissionsBoundary" in form:
+        context["iam:PermissionsBoundary"] = form["PermissionsBoundary"]
+    request = Request(f"iam:{action}", resource, caller.principal, context)
+    decision = evaluator.evaluate(request, **caller.layers(state, caller.account))
     if not decision.allowed:
-        raise denials.iam(caller, f"iam:{action}", resource, decision)
-    _refuse(state, caller.account, action, form)
+        raise denials.plain(caller, f"iam:{action}", resource, decision)
+    _refuse(state, caller.account, action, form, now)
+    if action == "SimulatePrincipalPolicy":
+        return iam_simulation.answer(state, caller, form, now)
+    before = identities.directory(caller.account) if _is_held(state, caller.account, action) else {}
     buried = _to_bury(caller.account, action, form)
     answered = moto_door.call("iam", caller.account, "us-east-1", body)
     if answered.status < 400 and not READS.fullmatch(action):
         if buried:
             identities.bury(state, *buried)
+        _hold(state, caller.account, action, before, now)
         state.changed()
     return answered
+
+
+def _is_held(state: State, account: str, action: str) -> bool:
+    return not READS.fullmatch(action) and any(rule["fault"] == "iam-delay" for rule in state.weather.rules())
+
+
+def _hold(state: State, account: str, action: str, before: Mapping[str, Any], now: datetime) -> None:
+    """Let a change be seen only after the delay that the weather has for it."""
+    for rule in state.weather.met(Call("iam", action, (account,)), wanted=lambda fault: fault == "iam-delay"):
+        state.visibility.hold("iam", account, before, visibility.until(now, float(rule.value)))
 
 
 def _resource(account: str, form: Mapping[str, str]) -> str:
@@ -56,13 +74,13 @@ def _resource(account: str, form: Mapping[str, str]) -> str:
     return "*"
 
 
-def _refuse(state: State, account: str, action: str, form: Mapping[str, str]) -> None:
+def _refuse(state: State, account: str, action: str, form: Mapping[str, str], now: datetime) -> None:
     """Raise where AWS refuses and moto would not."""
     if action in {"CreateRole", "UpdateAssumeRolePolicy"}:
         text = form.get("AssumeRolePolicyDocument", form.get("PolicyDocument", ""))
         policy = _document(text)
         _within(text, TRUST, "ACLSizePerRole", "Cannot exceed quota for ACLSizePerRole: 2048")
-        identities.check_principals(state, policy, code="MalformedPolicyDocument", words=INVALID_PRINCIPAL)
+        identities.check_principals(state, policy, code="MalformedPolicyDocument", words=INVALID_PRINCIPAL, now=now)
         for statement in evaluator.statements(policy):
             if "Resource" in statement:
                 raise AwsError("MalformedPolicyDocument", "Has prohibited field Resource")

@@ -1,375 +1,364 @@
-"""KMS: key policy and state before each operation, and cryptography with an exact encryption context (KMS API reference)."""
+"""KMS: which key is meant, who may, and in which state, before moto or our cryptography answers (KMS API reference)."""
 
 from __future__ import annotations
 
-import base64
-import binascii
+import copy
 import json
-import secrets
-import struct
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from moto.kms.models import Key, kms_backends
+from moto.kms.models import RESERVED_ALIASES, Key, kms_backends
 
-from byokportal.localaws import denials, identities, moto_door, sts
+from byokportal.localaws import denials, grants, identities, key_policies, keystates, kms_crypto, moto_door, visibility
 from byokportal.localaws.errors import AwsError
 from byokportal.localaws.identities import Caller
 from byokportal.localaws.state import State
+from byokportal.localaws.weather import Call as Weathered
 from keys.policies import evaluator
-from keys.policies.evaluator import Request
+from keys.policies.evaluator import Policy, Request
 
-CRYPTO = {"Encrypt", "Decrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "ReEncrypt"}
 READS = {
-    "DescribeKey",
-    "GetKeyPolicy",
-    "GetKeyRotationStatus",
-    "ListKeyPolicies",
-    "ListResourceTags",
-    "ListKeys",
-    "ListAliases",
-    "ListGrants",
-}
-# Operations that a disabled key still takes (KMS guide, "Key states of KMS keys"); deletion takes fewer.
-WHILE_DISABLED = READS | {
-    "EnableKey", "DisableKey", "ScheduleKeyDeletion", "PutKeyPolicy", "TagResource", "UntagResource", "UpdateKeyDescription", "CreateAlias",
-    "UpdateAlias", "DeleteAlias", "RevokeGrant", "RetireGrant", "CancelKeyDeletion",
+    "DescribeKey", "GetKeyPolicy", "GetKeyRotationStatus", "GetPublicKey", "ListKeyPolicies", "ListKeyRotations", "ListResourceTags",
+    "ListKeys", "ListAliases", "ListGrants", "ListRetirableGrants", "GenerateRandom", "Sign", "Verify", "GenerateMac", "VerifyMac",
 }  # fmt: skip
-WHILE_DELETED = READS | {
-    "CancelKeyDeletion",
-    "PutKeyPolicy",
-    "DeleteAlias",
-    "RevokeGrant",
+KEYLESS = {"CreateKey", "ListKeys", "ListAliases", "GenerateRandom", "ListRetirableGrants"}
+BY_MOTO = READS | {
+    "CancelKeyDeletion", "CreateAlias", "CreateGrant", "CreateKey", "DeleteAlias", "DisableKey", "DisableKeyRotation", "EnableKey",
+    "EnableKeyRotation", "PutKeyPolicy", "ReplicateKey", "RevokeGrant", "RotateKeyOnDemand", "ScheduleKeyDeletion", "TagResource",
+    "UntagResource", "UpdateAlias", "UpdateKeyDescription",
+}  # fmt: skip
+# What works on a key of another account (API reference, "Cross-account use"); the rest is refused whatever the policies say.
+ACROSS_ACCOUNTS = keystates.CRYPTO | {
+    "DescribeKey",
+    "CreateGrant",
+    "ListGrants",
     "RetireGrant",
-    "UntagResource",
+    "RevokeGrant",
+    "GetKeyRotationStatus",
 }
-BLOB = struct.Struct(">5sH")
-MAGIC = b"LAWS1"
+TAKES_ALIAS = keystates.CRYPTO | {"DescribeKey", "CreateAlias", "UpdateAlias", "DeleteAlias"}
+KEY_ID = re.compile(r"(mrk-[0-9a-f]{32}|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})", re.ASCII)
+ALIAS = re.compile(r"alias/[A-Za-z0-9/_-]{1,250}", re.ASCII)
 
 
-def answer(state: State, caller: Caller, region: str, target: str, body: bytes, now: datetime) -> moto_door.Answer:
-    """Do one call."""
-    operation = target.partition(".")[2]
-    try:
-        given = json.loads(body or b"{}")
-    except ValueError:
-        raise AwsError("SerializationException", "") from None
-    return _Call(state, caller, region, operation, given, body, target, now).run()
+def answer(
+    state: State, caller: Caller, region: str, operation: str, given: dict[str, Any], now: datetime
+) -> moto_door.Answer:
+    """Do one call of the JSON protocol."""
+    call = Call(state, caller, region, operation, given, now)
+    if operation in kms_crypto.OPERATIONS:
+        return moto_door.json_answer(kms_crypto.OPERATIONS[operation](call))
+    if operation == "RetireGrant":
+        return _retire(call)
+    if operation not in BY_MOTO:
+        raise AwsError("UnknownOperationException", "")
+    if operation in KEYLESS and "KeyId" not in given:
+        return _without_key(call)
+    return _on_key(call)
 
 
-class _Call:
+@dataclass(frozen=True, slots=True)
+class Call:
     """One call with its caller, Region and parameters."""
 
-    def __init__(
-        self,
-        state: State,
-        caller: Caller,
-        region: str,
-        operation: str,
-        given: dict[str, Any],
-        body: bytes,
-        target: str,
-        now: datetime,
-    ) -> None:
-        self.state, self.caller, self.region, self.operation = state, caller, region, operation
-        self.given, self.body, self.target, self.now = given, body, target, now
+    state: State
+    caller: Caller
+    region: str
+    operation: str
+    given: dict[str, Any]
+    now: datetime
 
-    def run(self) -> moto_door.Answer:
-        if self.operation in CRYPTO:
-            return _json(getattr(self, f"_{_snake(self.operation)}")())
-        if self.operation in {"CreateKey", "ListKeys", "ListAliases"}:
-            return self._without_key()
-        key = self._key(self.given.get("KeyId") or self.given.get("TargetKeyId") or self._of_alias())
-        self._authorise(self.operation, key)
-        self._usable(self.operation, key)
-        if self.operation == "PutKeyPolicy":
-            self._refuse_key_policy(self.given.get("Policy", ""), key.account_id)
-        return self._by_moto(key.account_id, {**self.given, **({"KeyId": key.id} if "KeyId" in self.given else {})})
+    def begin(self, name: object, action: str = "", *, context: Mapping[str, str] | None = None) -> Key:
+        """Find the key, see that the caller may, and that the key takes the operation in its state.
 
-    def _without_key(self) -> moto_door.Answer:
-        decision = evaluator.evaluate(
-            Request(f"kms:{self.operation}", "*", self.caller.principal, sts.caller_context(self.caller, self.now)),
-            **self._speaking(),
-        )
-        if not decision.allowed:
-            raise denials.kms(self.caller, f"kms:{self.operation}", "*", decision)
-        if self.operation == "CreateKey" and self.given.get("Policy"):
-            self._refuse_key_policy(self.given["Policy"], self.caller.account)
-        defaults = (
-            {"KeyUsage": "ENCRYPT_DECRYPT", "KeySpec": "SYMMETRIC_DEFAULT"} if self.operation == "CreateKey" else {}
-        )  # moto forgets them
-        return self._by_moto(self.caller.account, {**defaults, **self.given})
+        Args:
+            action: what is asked of the policies, where that is not the operation (ReEncryptTo).
+            context: the encryption context of the call.
+        """
+        key = self.key(name)
+        self.authorise(action or self.operation, key, context=context)
+        self.usable(key)
+        return key
 
-    def _by_moto(self, account: str, given: dict[str, Any]) -> moto_door.Answer:
-        answered = moto_door.call("kms", account, self.region, json.dumps(given).encode(), self.target)
-        if answered.status < 400 and self.operation not in READS:
-            self.state.changed()
-        return answered
+    def end(self) -> None:
+        """After all that could refuse: a dry run ends here."""
+        if self.given.get("DryRun"):
+            words = "The request would have succeeded, but the DryRun option is set."
+            raise AwsError("DryRunOperationException", words, status=412)
 
-    # --- which key, who may, in which state ----------------------------------------------------------------
-
-    def _of_alias(self) -> str:
-        return str(self.given.get("AliasName", ""))
-
-    def _key(self, name: str) -> Key:
+    def key(self, name: object) -> Key:
         """Find a key by id, ARN, alias or alias ARN.
 
         Raises:
             AwsError: it is in another Region, or there is none; across accounts that looks like a refusal.
         """
-        account, plain = self.caller.account, str(name)
+        account, plain = self._named(name)
+        key = self._find(account, plain)
+        if key is not None:
+            return key
+        if account != self.caller.account:
+            raise denials.hidden(self.caller, f"kms:{self.operation}")
+        if plain.startswith("alias/"):
+            raise AwsError("NotFoundException", f"Alias arn:aws:kms:{self.region}:{account}:{plain} is not found.")
+        raise AwsError("NotFoundException", f"Key 'arn:aws:kms:{self.region}:{account}:key/{plain}' does not exist")
+
+    def _named(self, name: object) -> tuple[str, str]:
+        """Return the account, and the id or alias, that a KeyId means."""
+        if name is None or name == "":
+            words = "Value null at 'keyId' failed to satisfy constraint: Member must not be null"
+            raise AwsError("ValidationException", f"1 validation error detected: {words}")
+        if not isinstance(name, str) or len(name) > 2048:
+            raise AwsError("SerializationException", "")
+        account, plain = self.caller.account, name
         if plain.startswith("arn:"):
             parts = plain.split(":", 5)
-            if len(parts) != 6 or parts[2] != "kms":
+            if len(parts) != 6 or parts[1:3] != ["aws", "kms"]:
                 raise AwsError("NotFoundException", f"Invalid arn {plain}")
             if parts[3] != self.region:
                 raise AwsError("NotFoundException", f"Invalid arn {parts[3]}")
             account, plain = parts[4], parts[5].removeprefix("key/")
-        key = self._find(account, plain)
-        if key is None:
-            if account != self.caller.account:
-                hidden = evaluator.Decision(evaluator.Verdict.IMPLICIT_DENY, evaluator.RESOURCE, "", "")
-                raise denials.kms(self.caller, f"kms:{self.operation}", str(name), hidden)
-            kind = "Alias" if plain.startswith("alias/") else "Key"
-            path = plain if plain.startswith("alias/") else f"key/{plain}"
-            words = "is not found." if kind == "Alias" else "does not exist"
-            arn = f"arn:aws:kms:{self.region}:{account}:{path}"
-            raise AwsError("NotFoundException", f"{kind} {arn} {words}" if kind == "Alias" else f"Key '{arn}' {words}")
-        return key
+        if plain.startswith("alias/") and self.operation not in TAKES_ALIAS:
+            raise AwsError("InvalidArnException", "Key Aliases are not supported for this operation")
+        if not (KEY_ID.fullmatch(plain) or plain.startswith("alias/")):
+            raise AwsError("NotFoundException", f"Invalid keyId '{plain}'")
+        return account, plain
 
     def _find(self, account: str, plain: str) -> Key | None:
         if account not in self.state.admins:
             return None
         backend = kms_backends[account][self.region]
         if plain.startswith("alias/"):
-            for key in backend.keys.values():
-                if plain in {alias.alias_name for alias in key.aliases.values()}:
-                    return key
-            return None
-        return backend.keys.get(plain)
+            if plain in RESERVED_ALIASES and account == self.caller.account:
+                key_policies.make_aws_managed(backend, plain)
+            found = next((key for key in backend.keys.values() if plain in key.aliases), None)
+        else:
+            found = backend.keys.get(plain)
+        seen = self.state.visibility.seen("kms", account, self.now)
+        return found if found is None or seen is None or found.arn in seen else None
 
-    def _speaking(self) -> dict[str, Any]:
-        return {
-            "identity": self.caller.identity,
-            "session": self.caller.session.policy if self.caller.session else None,
-            "boundaries": self.caller.boundaries,
-        }
+    def policy_of(self, key: Key) -> Policy:
+        """Return the key policy, as far as it has got around."""
+        seen = self.state.visibility.seen("kms", key.account_id, self.now)
+        return identities.parsed(seen[key.arn][0] if seen else key.policy)
 
-    def _authorise(
-        self, operation: str, key: Key, *, context: dict[str, str] | None = None, by_ciphertext: bool = False
+    def state_of(self, key: Key) -> str:
+        """Return the state of the key as it is seen now: the weather may have its own."""
+        weathered = Weathered("kms", self.operation, (self.caller.account, key.account_id), key.arn)
+        for rule in self.state.weather.met(weathered, wanted=lambda fault: fault == "key-state"):
+            return str(rule.value)
+        seen = self.state.visibility.seen("kms", key.account_id, self.now)
+        return str(seen[key.arn][1] if seen else key.key_state)
+
+    def authorise(
+        self, action: str, key: Key, *, context: Mapping[str, str] | None = None, by_ciphertext: bool = False
     ) -> None:
-        keys: dict[str, Any] = {
-            **sts.caller_context(self.caller, self.now),
+        """Ask all policies and the grants on the key.
+
+        Raises:
+            AwsError: AccessDeniedException in AWS's words.
+        """
+        facts = self._facts(key, context or {})
+        request = Request(f"kms:{action}", key.arn, self.caller.principal, facts, key.account_id)
+        decision = evaluator.evaluate(
+            request, resource=self.policy_of(key), granted=grants.covering(key, self.caller, action, context or {}),
+            **self.caller.layers(self.state, key.account_id),
+        )  # fmt: skip
+        if not decision.allowed:
+            raise denials.kms(self.caller, f"kms:{action}", key.arn, decision, by_ciphertext=by_ciphertext)
+        if key.account_id != self.caller.account and self.operation not in ACROSS_ACCOUNTS:
+            who = f"User: {self.caller.principal.arn} is not authorized to perform: kms:{action}"
+            raise AwsError("AccessDeniedException", f"{who} on resource: {key.arn}")
+
+    def _facts(self, key: Key, context: Mapping[str, str]) -> dict[str, Any]:
+        """Return the context keys of a request about a key (KMS guide, "Condition keys for AWS KMS")."""
+        facts: dict[str, Any] = identities.context_of(self.caller, self.region, self.now) | {
             "kms:CallerAccount": self.caller.account,
             "kms:KeySpec": key.key_spec,
             "kms:KeyUsage": key.key_usage,
             "kms:KeyOrigin": key.origin,
+            "kms:MultiRegion": "true" if key.multi_region else "false",
+            "kms:ResourceAliases": list(key.aliases),
             "aws:ResourceAccount": key.account_id,
-            "aws:RequestedRegion": self.region,
         }
+        if str(self.given.get("KeyId", "")).rpartition(":")[2].startswith("alias/"):
+            facts["kms:RequestAlias"] = str(self.given["KeyId"]).rpartition(":")[2]
         if context:
-            keys |= {f"kms:EncryptionContext:{name}": value for name, value in context.items()}
-            keys["kms:EncryptionContextKeys"] = list(context)
-        request = Request(f"kms:{operation}", key.arn, self.caller.principal, keys, key.account_id)
-        decision = evaluator.evaluate(request, resource=json.loads(key.policy), **self._speaking())
-        if not decision.allowed:
-            raise denials.kms(self.caller, f"kms:{operation}", key.arn, decision, by_ciphertext=by_ciphertext)
+            facts |= {f"kms:EncryptionContext:{name}": value for name, value in context.items()}
+            facts["kms:EncryptionContextKeys"] = list(context)
+        if self.operation == "CreateGrant":
+            operations = self.given.get("Operations")
+            facts["kms:GrantOperations"] = [str(each) for each in operations] if isinstance(operations, list) else []
+            facts["kms:GranteePrincipal"] = str(self.given.get("GranteePrincipal", ""))
+            facts["kms:GrantIsForAWSResource"] = "false"
+        if self.operation == "PutKeyPolicy":
+            facts["kms:BypassPolicyLockoutSafetyCheck"] = str(
+                bool(self.given.get("BypassPolicyLockoutSafetyCheck"))
+            ).lower()
+        if self.operation == "ScheduleKeyDeletion":
+            facts["kms:ScheduleKeyDeletionPendingWindowInDays"] = str(self.given.get("PendingWindowInDays", 30))
+        tags = kms_backends[key.account_id][self.region].tagger.get_tag_dict_for_resource(key.id)
+        return facts | {f"aws:ResourceTag/{name}": str(value) for name, value in tags.items()}
 
-    def _usable(self, operation: str, key: Key) -> None:
-        match key.key_state:
-            case "Disabled" if operation not in WHILE_DISABLED:
-                raise AwsError("DisabledException", f"{key.arn} is disabled.")
-            case "PendingDeletion" if operation not in WHILE_DELETED:
-                raise AwsError("KMSInvalidStateException", f"{key.arn} is pending deletion.")
-            case "PendingImport" if operation in CRYPTO:
-                raise AwsError("KMSInvalidStateException", f"{key.arn} is pending import.")
-            case "PendingDeletion" | "Enabled" | "Disabled" | "PendingImport":
-                pass
-            case other if operation not in READS:
-                raise AwsError("KMSInvalidStateException", f"{key.arn} is {other.lower()}.")
-        if operation == "CancelKeyDeletion" and key.key_state != "PendingDeletion":
-            raise AwsError("KMSInvalidStateException", f"{key.arn} is not pending deletion.")
-        if operation in CRYPTO or operation in {"ReEncryptFrom", "ReEncryptTo"}:
-            if key.key_usage != "ENCRYPT_DECRYPT":
-                raise AwsError(
-                    "InvalidKeyUsageException",
-                    f"{key.arn} key usage is {key.key_usage} which is not valid for {operation}.",
-                )
-            if key.key_spec != "SYMMETRIC_DEFAULT":
-                if operation.startswith("GenerateDataKey"):
-                    raise AwsError(
-                        "InvalidKeyUsageException",
-                        f"{key.arn} key spec is {key.key_spec} which is not valid for {operation}.",
-                    )
-                algorithm = self.given.get("EncryptionAlgorithm", "SYMMETRIC_DEFAULT")
-                raise AwsError(
-                    "InvalidKeyUsageException", f"Algorithm {algorithm} is incompatible with key spec {key.key_spec}."
-                )
+    def usable(self, key: Key) -> None:
+        """See that the key takes the operation: its state first, then what kind of key it is."""
+        keystates.check(self.operation, self.state_of(key), key.arn, origin=key.origin)
+        if self.operation in kms_crypto.OPERATIONS:
+            kms_crypto.check_kind(self.operation, key, self.given)
 
-    def _refuse_key_policy(self, text: str, account: str) -> None:
-        try:
-            policy = json.loads(text)
-        except ValueError:
-            raise AwsError("MalformedPolicyDocumentException", "The policy is not valid JSON.") from None
-        if not isinstance(policy, dict) or not evaluator.statements(policy) or len(text) > 32_768:
-            raise AwsError("MalformedPolicyDocumentException", "Policy is invalid.")
-        identities.check_principals(
-            self.state,
-            policy,
-            code="MalformedPolicyDocumentException",
-            words="Policy contains a statement with one or more invalid principals.",
+    def by_moto(self, account: str, given: dict[str, Any]) -> moto_door.Answer:
+        """Let moto do it, after holding the view before a change if the weather says so."""
+        target = f"TrentService.{self.operation}"
+        if self.operation in READS:
+            return moto_door.call("kms", account, self.region, json.dumps(given).encode(), target)
+        weathered = Weathered("kms", self.operation, (self.caller.account, account), str(given.get("KeyId", "")))
+        delays = self.state.weather.met(weathered, wanted=lambda fault: fault == "kms-delay")
+        before = (
+            {key.arn: (key.policy, key.key_state) for key in kms_backends[account][self.region].keys.values()}
+            if delays
+            else {}
         )
-        if self.given.get("BypassPolicyLockoutSafetyCheck"):
-            return
-        context = {**sts.caller_context(self.caller, self.now), "kms:CallerAccount": self.caller.account}
-        request = Request("kms:PutKeyPolicy", "*", self.caller.principal, context, account)
-        if not evaluator.evaluate(request, resource=policy, **self._speaking()).allowed:
-            words = "The new key policy will not allow you to update the key policy in the future."
-            raise AwsError("MalformedPolicyDocumentException", words)
-
-    # --- cryptography ----------------------------------------------------------------------------------------
-
-    def _begin(self, name: str, operation: str = "", *, context: dict[str, str] | None = None) -> Key:
-        key = self._key(name)
-        self._authorise(operation or self.operation, key, context=context)
-        self._usable(self.operation, key)
-        return key
-
-    def _end(self) -> None:
-        if self.given.get("DryRun"):
-            raise AwsError(
-                "DryRunOperationException",
-                "The request would have succeeded, but the DryRun option is set.",
-                status=412,
-            )
-
-    def _encrypt(self) -> dict[str, Any]:
-        context = _context(self.given, "EncryptionContext")
-        key = self._begin(self.given.get("KeyId", ""), context=context)
-        plaintext = _bytes(self.given, "Plaintext", 4096)
-        self._end()
-        return {
-            "CiphertextBlob": _b64(_seal(key, plaintext, context)),
-            "KeyId": key.arn,
-            "EncryptionAlgorithm": "SYMMETRIC_DEFAULT",
-        }
-
-    def _generate_data_key(self) -> dict[str, Any]:
-        context = _context(self.given, "EncryptionContext")
-        key = self._begin(self.given.get("KeyId", ""), context=context)
-        size = {"AES_256": 32, "AES_128": 16}.get(self.given.get("KeySpec", ""), self.given.get("NumberOfBytes"))
-        if not isinstance(size, int) or not 1 <= size <= 1024:
-            raise AwsError("ValidationException", "Please specify either number of bytes or key spec.")
-        plaintext = secrets.token_bytes(size)
-        self._end()
-        return {"Plaintext": _b64(plaintext), "CiphertextBlob": _b64(_seal(key, plaintext, context)), "KeyId": key.arn}
-
-    def _generate_data_key_without_plaintext(self) -> dict[str, Any]:
-        made = self._generate_data_key()
-        del made["Plaintext"]
-        return made
-
-    def _decrypt(self) -> dict[str, Any]:
-        context = _context(self.given, "EncryptionContext")
-        key, plaintext = self._opened("CiphertextBlob", self.given.get("KeyId"), context, "Decrypt")
-        self._end()
-        return {"Plaintext": _b64(plaintext), "KeyId": key.arn, "EncryptionAlgorithm": "SYMMETRIC_DEFAULT"}
-
-    def _re_encrypt(self) -> dict[str, Any]:
-        old, new = _context(self.given, "SourceEncryptionContext"), _context(self.given, "DestinationEncryptionContext")
-        source, plaintext = self._opened("CiphertextBlob", self.given.get("SourceKeyId"), old, "ReEncryptFrom")
-        destination = self._begin(self.given.get("DestinationKeyId", ""), "ReEncryptTo", context=new)
-        self._end()
-        return {
-            "CiphertextBlob": _b64(_seal(destination, plaintext, new)),
-            "SourceKeyId": source.arn,
-            "KeyId": destination.arn,
-            "SourceEncryptionAlgorithm": "SYMMETRIC_DEFAULT",
-            "DestinationEncryptionAlgorithm": "SYMMETRIC_DEFAULT",
-        }
-
-    def _opened(self, field: str, wanted: str | None, context: dict[str, str], operation: str) -> tuple[Key, bytes]:
-        blob = _bytes(self.given, field, 6144)
-        made_by = _maker(blob)
-        if wanted is not None:
-            key = self._key(wanted)
-            self._authorise(operation, key, context=context)
-        elif made_by is None:
-            raise AwsError("InvalidCiphertextException", "")
-        else:
-            key = self._key(made_by)
-            self._authorise(operation, key, context=context, by_ciphertext=True)
-        self._usable(self.operation, key)
-        if made_by is None:
-            raise AwsError("InvalidCiphertextException", "")
-        if made_by != key.arn:
-            raise AwsError(
-                "IncorrectKeyException",
-                "The key ID in the request does not identify a CMK that can perform this operation.",
-            )
-        return key, _unseal(key, blob, context)
+        answered = moto_door.call("kms", account, self.region, json.dumps(given).encode(), target)
+        if answered.status < 400:
+            for rule in delays:
+                self.state.visibility.hold("kms", account, before, visibility.until(self.now, float(rule.value)))
+        return answered
 
 
-def _seal(key: Key, plaintext: bytes, context: dict[str, str]) -> bytes:
-    arn, nonce = key.arn.encode(), secrets.token_bytes(12)
-    header: bytes = BLOB.pack(MAGIC, len(arn)) + arn
-    sealed: bytes = AESGCM(key.key_material).encrypt(nonce, plaintext, header + _canonical(context))
-    return header + nonce + sealed
+def _on_key(call: Call) -> moto_door.Answer:
+    name = call.given.get("KeyId") or call.given.get("TargetKeyId") or call.given.get("AliasName")
+    key = call.begin(name)
+    if call.operation in {"CreateAlias", "UpdateAlias", "DeleteAlias"}:
+        _check_alias(call, key)
+    if call.operation == "PutKeyPolicy":
+        key_policies.check(
+            call.state, call.caller, call.region, call.given.get("Policy"), call.given, key.account_id, call.now
+        )
+    if call.operation == "CreateGrant":
+        grants.check(call.state, call.given)
+        call.end()
+    if call.operation == "ReplicateKey":
+        _check_replica(call, key)
+    answered = call.by_moto(key.account_id, {**call.given, **({"KeyId": key.id} if "KeyId" in call.given else {})})
+    if answered.status >= 400:
+        return answered
+    if call.operation == "DescribeKey":
+        return _as_seen(call, key, answered)
+    if call.operation == "ReplicateKey":
+        _part(call, key)
+    if call.operation == "ScheduleKeyDeletion" and _has_replicas(key):
+        key.key_state, key.deletion_date = (
+            "PendingReplicaDeletion",
+            None,
+        )  # its waiting period begins after the last replica
+    if call.operation not in READS:
+        call.state.changed()
+    return answered
 
 
-def _maker(blob: bytes) -> str | None:
-    """Return the ARN of the key that made a ciphertext, None when it is none of ours."""
-    if len(blob) < BLOB.size:
-        return None
-    magic, length = BLOB.unpack_from(blob)
-    arn = blob[BLOB.size : BLOB.size + length]
-    return arn.decode("ascii", "replace") if magic == MAGIC and len(blob) >= BLOB.size + length + 28 else None
+def _as_seen(call: Call, key: Key, answered: moto_door.Answer) -> moto_door.Answer:
+    """Tell the state that is seen now, which is not always the one that moto keeps."""
+    body = json.loads(answered.body)
+    seen = call.state_of(key)
+    body["KeyMetadata"] |= {"KeyState": seen, "Enabled": seen in {"Enabled", "Updating"}}
+    if seen not in keystates.DELETED:
+        body["KeyMetadata"].pop("DeletionDate", None)
+    return moto_door.json_answer(body)
 
 
-def _unseal(key: Key, blob: bytes, context: dict[str, str]) -> bytes:
-    header = BLOB.pack(MAGIC, len(key.arn)) + key.arn.encode()
-    nonce, sealed = blob[len(header) : len(header) + 12], blob[len(header) + 12 :]
-    try:
-        return bytes(AESGCM(key.key_material).decrypt(nonce, sealed, header + _canonical(context)))
-    except InvalidTag:
-        raise AwsError("InvalidCiphertextException", "") from None
-
-
-def _canonical(context: dict[str, str]) -> bytes:
-    return json.dumps(context, sort_keys=True).encode()
-
-
-def _context(given: dict[str, Any], field: str) -> dict[str, str]:
-    context = given.get(field) or {}
-    if not isinstance(context, dict) or not all(isinstance(value, str) for value in context.values()):
-        raise AwsError("SerializationException", "")
-    return context
-
-
-def _bytes(given: dict[str, Any], field: str, limit: int) -> bytes:
-    try:
-        found = base64.b64decode(given.get(field, ""), validate=True)
-    except (binascii.Error, TypeError, ValueError):
-        raise AwsError("SerializationException", "") from None
-    if not 1 <= len(found) <= limit:
-        name = field[0].lower() + field[1:]
-        words = f"Member must have length less than or equal to {limit}"
+def _check_alias(call: Call, key: Key) -> None:
+    name = call.given.get("AliasName")
+    if not isinstance(name, str) or not ALIAS.fullmatch(name):
         raise AwsError(
             "ValidationException",
-            f"1 validation error detected: Value at '{name}' failed to satisfy constraint: {words}",
+            'Alias must start with the prefix "alias/". Please see https://docs.aws.amazon.com/kms/latest/developerguide/kms-alias.html',
         )
-    return found
+    if name.startswith("alias/aws/"):
+        raise AwsError("NotAuthorizedException", "")
+    request = Request(
+        f"kms:{call.operation}", f"arn:aws:kms:{call.region}:{call.caller.account}:{name}", call.caller.principal,
+        identities.context_of(call.caller, call.region, call.now), call.caller.account,
+    )  # fmt: skip
+    # An alias has no policy of its own: the account's identity policies decide.
+    trusting = {
+        "Statement": [
+            {"Effect": "Allow", "Principal": {"AWS": call.caller.account}, "Action": "kms:*", "Resource": "*"}
+        ]
+    }
+    decision = evaluator.evaluate(request, resource=trusting, **call.caller.layers(call.state, call.caller.account))
+    if not decision.allowed:
+        raise denials.kms(call.caller, f"kms:{call.operation}", request.resource, decision)
 
 
-def _b64(data: bytes) -> str:
-    return base64.b64encode(data).decode()
+def _has_replicas(key: Key) -> bool:
+    return bool(key.multi_region) and bool(key.multi_region_configuration["ReplicaKeys"]) and _is_primary(key)
 
 
-def _snake(name: str) -> str:
-    return "".join(f"_{sign.lower()}" if sign.isupper() else sign for sign in name).lstrip("_")
+def _is_primary(key: Key) -> bool:
+    return bool(key.multi_region_configuration["PrimaryKey"]["Arn"] == key.arn)
 
 
-def _json(value: dict[str, Any]) -> moto_door.Answer:
-    return moto_door.Answer(200, json.dumps(value).encode(), "application/x-amz-json-1.1")
+def _check_replica(call: Call, key: Key) -> None:
+    if not key.multi_region or not _is_primary(key):
+        raise AwsError("UnsupportedOperationException", f"{key.arn} is not a multi-region primary key.")
+    region = call.given.get("ReplicaRegion")
+    if not isinstance(region, str) or not moto_door.is_region("kms", region):
+        raise AwsError(
+            "ValidationException",
+            "1 validation error detected: Value at 'replicaRegion' failed to satisfy constraint: Member must be a Region",
+        )
+    if kms_backends[key.account_id][region].keys.get(key.id):
+        raise AwsError("AlreadyExistsException", f"{key.arn.replace(call.region, region)} already exists.")
+    if call.given.get("Policy"):
+        key_policies.check(
+            call.state, call.caller, call.region, call.given["Policy"], call.given, key.account_id, call.now
+        )
+
+
+def _part(call: Call, key: Key) -> None:
+    """Give a replica what is its own: moto lets it share policy, grants and aliases with the primary."""
+    region = call.given["ReplicaRegion"]
+    replica = kms_backends[key.account_id][region].keys[key.id]
+    replica.policy = call.given.get("Policy") or replica.generate_default_policy()
+    replica.grants, replica.aliases, replica.rotations, replica.key_state, replica.enabled = {}, {}, [], "Enabled", True
+    replica.description = call.given.get("Description", "")
+    replica.multi_region_configuration = copy.deepcopy(key.multi_region_configuration)
+
+
+def _without_key(call: Call) -> moto_door.Answer:
+    facts = identities.context_of(call.caller, call.region, call.now) | {"kms:CallerAccount": call.caller.account}
+    request = Request(f"kms:{call.operation}", "*", call.caller.principal, facts, call.caller.account)
+    decision = evaluator.evaluate(request, **call.caller.layers(call.state, call.caller.account))
+    if not decision.allowed:
+        raise denials.kms(call.caller, f"kms:{call.operation}", "*", decision)
+    if call.operation != "CreateKey":
+        return call.by_moto(call.caller.account, call.given)
+    if call.given.get("Policy"):
+        key_policies.check(
+            call.state, call.caller, call.region, call.given["Policy"], call.given, call.caller.account, call.now
+        )
+    defaults = {
+        "KeyUsage": "ENCRYPT_DECRYPT",
+        "KeySpec": call.given.get("CustomerMasterKeySpec") or "SYMMETRIC_DEFAULT",
+    }  # moto forgets them
+    answered = call.by_moto(call.caller.account, {**defaults, **call.given})
+    if answered.status >= 400:
+        return answered
+    body = json.loads(answered.body)
+    if call.given.get("Origin") == "EXTERNAL":  # it has no key material yet
+        key = kms_backends[call.caller.account][call.region].keys[body["KeyMetadata"]["KeyId"]]
+        key.key_state, key.enabled = "PendingImport", False
+        body["KeyMetadata"] |= {"KeyState": "PendingImport", "Enabled": False}
+    call.state.changed()
+    return moto_door.json_answer(body)
+
+
+def _retire(call: Call) -> moto_door.Answer:
+    every = [key for account in call.state.admins for key in kms_backends[account][call.region].keys.values()]
+    key, grant = grants.retirable(every, call.caller, call.given)
+    call.end()
+    del key.grants[grant.id]
+    call.state.changed()
+    return moto_door.json_answer(None)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import botocore.session
 from moto.moto_server.werkzeug_app import create_backend_app
 from werkzeug.test import Client
 
@@ -17,6 +19,22 @@ class Answer:
     status: int
     body: bytes
     content_type: str
+
+
+def json_answer(value: Any) -> Answer:
+    """Return an answer of the JSON protocol."""
+    return Answer(200, json.dumps(value).encode() if value is not None else b"", "application/x-amz-json-1.1")
+
+
+@cache
+def regions(service: str) -> frozenset[str]:
+    """Return the Regions of the standard partition in which a service is offered."""
+    return frozenset(botocore.session.get_session().get_available_regions(service))
+
+
+def is_region(service: str, name: str) -> bool:
+    """Tell whether a service is offered in a Region of that name."""
+    return name in regions(service) or (service == "iam" and name == "us-east-1")
 
 
 @cache

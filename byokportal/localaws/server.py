@@ -1,37 +1,47 @@
-"""The wire: one WSGI application that verifies, decides and answers as IAM, STS and KMS do; loopback only."""
+"""The wire: one WSGI application that verifies, decides and answers as IAM, STS, KMS and CloudTrail do; loopback only."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import logging
-import re
 import threading
-import urllib.parse
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
 
 from werkzeug.serving import BaseWSGIServer, WSGIRequestHandler, make_server
 from werkzeug.wrappers import Request, Response
 
-from byokportal.localaws import iam, identities, kms, moto_door, signatures, sts
+from byokportal.localaws import (
+    cloudtrail,
+    iam,
+    identities,
+    kms,
+    moto_door,
+    rough_wire,
+    signatures,
+    sts,
+    weather_door,
+    wire,
+)
 from byokportal.localaws.errors import AwsError
+from byokportal.localaws.identities import Caller
 from byokportal.localaws.state import State, write_private
+from byokportal.localaws.wire import Asked
 
 ACCOUNTS = ("999900001111", "999900002222", "111122223333", "444455556666")  # ours, our canary's, two customers'
 VERSION = 1
 MAX_BODY = 256 * 1024  # bytes
-REQUEST_ID = re.compile(rb"<RequestId>[^<]*</RequestId>")  # moto makes its own; one call has one id
-NAMESPACE = {"sts": "https://sts.amazonaws.com/doc/2011-06-15/", "iam": "https://iam.amazonaws.com/doc/2010-05-08/"}
+REMEMBERED = 10_000  # calls, for tests
+log = logging.getLogger(__name__)
 
 
 class Gate:
-    """The application. `calls` holds (service, operation, account) of what was answered, for tests."""
+    """The application. `calls` holds (service, operation, account) of what was asked, for tests."""
 
     def __init__(self, state: State) -> None:
         self.state = state
@@ -43,75 +53,62 @@ class Gate:
         return response(environ, start_response)
 
     def _answer(self, request: Request) -> Response:
-        request_id = str(uuid.uuid4())
         if request.path != "/" or request.method != "POST":
-            return Response("", status=404)  # there is nothing but the three services: no /moto-api/, no pages
-        service = _claimed_service(request)
+            return Response("", status=404)  # there is nothing but the services: no /moto-api/, no pages
+        request_id = str(uuid.uuid4())
+        asked = wire.Asked()
         try:
-            body = request.get_data(cache=False) if (request.content_length or 0) <= MAX_BODY else b""
-            if len(body) > MAX_BODY or (request.content_length or 0) > MAX_BODY:
+            if (request.content_length or 0) > MAX_BODY:
                 raise AwsError("RequestEntityTooLargeException", "The request is too large.", status=413)
-            with self._lock:
-                answered = self._decide(request, body, request_id)
+            asked = wire.read(request)
+            answered = self._in_this_weather(asked, request, request_id)
         except AwsError as error:
-            answered = _error(service, error, request_id)
+            answered = wire.error(asked.service or wire.claimed_service(request), error, request_id)
+        except ConnectionResetError:
+            raise
+        except Exception:
+            log.exception("The local AWS failed at %s:%s", asked.service, asked.operation)
+            failed = AwsError(
+                "InternalFailure", "The request processing has failed because of an unknown error.", status=500
+            )
+            answered = wire.error(asked.service, failed, request_id)
         response = Response(answered.body, status=answered.status, content_type=answered.content_type)
         response.headers["x-amzn-RequestId"] = request_id
         return response
 
-    def _decide(self, request: Request, body: bytes, request_id: str) -> moto_door.Answer:
-        now = datetime.now(UTC)
-        headers = {name.lower(): value for name, value in request.headers.items()}
-        signed = signatures.Signed(request.method, request.path, request.query_string.decode(), headers, body)
-        scope = signatures.scope_of(signed)
-        is_kms = scope.service == "kms"
-        secret = identities.secret_of(
-            self.state, scope.access_key_id, headers.get("x-amz-security-token", ""), now, kms=is_kms
-        )
-        signatures.verify(signed, scope, secret, now)
-        caller = identities.caller_of(self.state, scope.access_key_id)
-        if is_kms:
-            target = headers.get("x-amz-target", "")
-            self.calls.append(("kms", target.partition(".")[2], caller.account))
-            return kms.answer(self.state, caller, scope.region, target, body, now)
-        form = {
-            name: values[-1] for name, values in urllib.parse.parse_qs(body.decode(), keep_blank_values=True).items()
-        }
-        self.calls.append((scope.service, form.get("Action", ""), caller.account))
-        if scope.service == "sts":
-            return _xml("sts", form.get("Action", ""), sts.answer(self.state, caller, form, now), request_id)
-        if scope.service == "iam":
-            answered = iam.answer(self.state, caller, form, body, now)
-            return replace(
-                answered, body=REQUEST_ID.sub(f"<RequestId>{request_id}</RequestId>".encode(), answered.body)
-            )
-        raise AwsError("UnknownService", f"The local AWS has no service {scope.service}: it has iam, sts and kms.")
+    def _in_this_weather(self, asked: Asked, request: Request, request_id: str) -> moto_door.Answer:
+        account = identities.account_of_key(self.state, asked.scope.access_key_id, asked.token)
+        ahead = rough_wire.suffer(self.state.weather, asked, account, request.environ)
+        with self._lock:
+            return self._decide(asked, datetime.now(UTC) + timedelta(seconds=ahead), request_id)
 
+    def _decide(self, asked: Asked, now: datetime, request_id: str) -> moto_door.Answer:
+        key_id = asked.scope.access_key_id
+        secret = identities.secret_of(self.state, key_id, asked.token, now, json_protocol=asked.is_json)
+        signatures.verify(asked.signed, asked.scope, secret, now)
+        caller = identities.caller_of(self.state, key_id, asked.token, now)
+        del self.calls[:-REMEMBERED]
+        self.calls.append((asked.service, asked.operation, caller.account))
+        try:
+            answered = self._do(asked, caller, now, request_id)
+        except AwsError as error:
+            cloudtrail.note(self.state, asked, caller, None, error, request_id, now)
+            raise
+        cloudtrail.note(self.state, asked, caller, answered, None, request_id, now)
+        return answered
 
-def _claimed_service(request: Request) -> str:
-    """Return the service that a request is for, also when its signature cannot be read: the error has its form."""
-    return "kms" if request.headers.get("X-Amz-Target", "").startswith("TrentService") else "sts"
-
-
-def _xml(service: str, action: str, result: str, request_id: str) -> moto_door.Answer:
-    text = (
-        f'<{action}Response xmlns="{NAMESPACE[service]}"><{action}Result>{result}</{action}Result>'
-        f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{action}Response>"
-    )
-    return moto_door.Answer(200, text.encode(), "text/xml")
-
-
-def _error(service: str, error: AwsError, request_id: str) -> moto_door.Answer:
-    if service == "kms":
-        body = json.dumps(
-            {"__type": error.code, "message": error.message} if error.message else {"__type": error.code}
-        ).encode()
-        return moto_door.Answer(error.status, body, "application/x-amz-json-1.1")
-    text = (
-        f'<ErrorResponse xmlns="{NAMESPACE["sts"]}"><Error><Type>Sender</Type><Code>{error.code}</Code><Message>{escape(error.message)}</Message>'
-        f"</Error><RequestId>{request_id}</RequestId></ErrorResponse>"
-    )
-    return moto_door.Answer(error.status, text.encode(), "text/xml")
+    def _do(self, asked: Asked, caller: Caller, now: datetime, request_id: str) -> moto_door.Answer:
+        match asked.service:
+            case "kms":
+                return kms.answer(self.state, caller, asked.scope.region, asked.operation, asked.given, now)
+            case "cloudtrail":
+                return cloudtrail.answer(self.state, caller, asked.scope.region, asked.operation, asked.given, now)
+            case "sts":
+                result = sts.answer(self.state, caller, asked.scope.region, asked.form, now)
+                return wire.xml("sts", asked.operation, result, request_id)
+            case _:
+                answered = iam.answer(self.state, caller, asked.scope.region, asked.form, asked.signed.body, now)
+                return replace(answered, body=wire.with_request_id(answered.body, request_id))
 
 
 class _Handler(WSGIRequestHandler):
@@ -122,7 +119,7 @@ class _Handler(WSGIRequestHandler):
 
 
 def start(var_dir: Path, port: int, accounts: Sequence[str] = ACCOUNTS) -> tuple[BaseWSGIServer, Gate]:
-    """Bind to the loopback address and write localaws.json; the caller runs `serve_forever`.
+    """Bind to the loopback address, write localaws.json and open the weather's door; the caller runs `serve_forever`.
 
     Args:
         port: 0 takes a free one.
@@ -131,6 +128,7 @@ def start(var_dir: Path, port: int, accounts: Sequence[str] = ACCOUNTS) -> tuple
         SystemExit: the port is in use, or the state file is of another version.
     """
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    var_dir.mkdir(parents=True, exist_ok=True)
     gate = Gate(State(var_dir, accounts))
     try:
         with contextlib.redirect_stderr(None):
@@ -141,12 +139,21 @@ def start(var_dir: Path, port: int, accounts: Sequence[str] = ACCOUNTS) -> tuple
         ) from None
     server.daemon_threads = True  # type: ignore[attr-defined]
     gate.state.changed()
-    keys = {
-        a.account: {"access_key_id": a.access_key_id, "secret_access_key": a.secret} for a in gate.state.admins.values()
-    }
     endpoint = f"http://127.0.0.1:{server.server_port}"
-    write_private(
-        var_dir / "localaws.json",
-        json.dumps({"version": VERSION, "endpoint": endpoint, "accounts": keys}, indent=2).encode(),
-    )
+    content = {"version": VERSION, "endpoint": endpoint, "accounts": credentials(gate.state)}
+    write_private(var_dir / "localaws.json", json.dumps(content, indent=2).encode())
+    weather_door.serve(var_dir / weather_door.NAME, gate.state.weather)
     return server, gate
+
+
+def credentials(state: State) -> dict[str, dict[str, str]]:
+    """Return the keys of each account: of its administrator user, and of its root user for those who want to see it refused."""
+    return {
+        keys.account: {
+            "access_key_id": keys.access_key_id,
+            "secret_access_key": keys.secret,
+            "root_access_key_id": state.roots[keys.account].access_key_id,
+            "root_secret_access_key": state.roots[keys.account].secret,
+        }
+        for keys in state.admins.values()
+    }

@@ -16,7 +16,8 @@ AUTHORIZATION = re.compile(
     r"AWS4-HMAC-SHA256 Credential=(?P<key>[A-Za-z0-9]{16,128})/(?P<date>[0-9]{8})/(?P<region>[a-z0-9-]+)/(?P<service>[a-z0-9]+)/aws4_request, ?"
     r"SignedHeaders=(?P<signed>[a-z0-9;-]+), ?Signature=(?P<signature>[0-9a-f]{64})"
 )
-SKEW = {"kms": 300, "sts": 900, "iam": 900}  # seconds
+SKEW = {"kms": 300, "sts": 900, "iam": 900, "cloudtrail": 300}  # seconds
+JSON = {"kms", "cloudtrail"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +43,21 @@ class Scope:
     signature: str
 
 
-def scope_of(request: Signed) -> Scope:
+def scope_of(request: Signed, *, is_json: bool = False) -> Scope:
     """Read the Authorization header.
 
     Raises:
         AwsError: there is none, or it is no Signature Version 4.
     """
     header = request.headers.get("authorization", "")
+    status = 400 if is_json else 403
     if not header:
-        raise AwsError("MissingAuthenticationToken", "Request is missing Authentication Token", status=403)
+        code = "MissingAuthenticationTokenException" if is_json else "MissingAuthenticationToken"
+        raise AwsError(code, "Request is missing Authentication Token", status=status)
     match = AUTHORIZATION.fullmatch(header)
     if match is None:
-        raise AwsError(
-            "IncompleteSignature", "Authorization header requires 'Credential', 'SignedHeaders' and 'Signature'."
-        )
+        words = "Authorization header requires 'Credential' parameter. Authorization header requires 'Signature' parameter. Authorization header requires 'SignedHeaders' parameter."
+        raise AwsError("IncompleteSignatureException" if is_json else "IncompleteSignature", words, status=status)
     return Scope(
         match["key"],
         match["date"],
@@ -66,45 +68,49 @@ def scope_of(request: Signed) -> Scope:
     )
 
 
+def mismatch(service: str, words: str) -> AwsError:
+    """A signature that is not the right one: the code and status depend on the protocol of the service."""
+    is_json = service in JSON
+    return AwsError(
+        "InvalidSignatureException" if is_json else "SignatureDoesNotMatch", words, status=400 if is_json else 403
+    )
+
+
 def verify(request: Signed, scope: Scope, secret: str, now: datetime) -> None:
     """Compare the signature with the one made with the right secret, then look at the clock.
 
     Raises:
         AwsError: another secret, a changed request, or a clock too far off.
     """
-    kms = scope.service == "kms"
-    code = "InvalidSignatureException" if kms else "SignatureDoesNotMatch"
-    status = 400 if kms else 403
     at = request.headers.get("x-amz-date", "")
-    if not re.fullmatch(r"[0-9]{8}T[0-9]{6}Z", at) or not at.startswith(scope.date):
-        raise AwsError(
-            code,
-            "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP",
-            status=status,
-        )
-    if not {"host", "x-amz-date"} <= set(scope.signed_headers):
-        raise AwsError(code, "'Host' must be a 'SignedHeader' in the AWS Authorization.", status=status)
+    if not re.fullmatch(r"[0-9]{8}T[0-9]{6}Z", at, re.ASCII) or not at.startswith(scope.date):
+        words = "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP"
+        raise mismatch(scope.service, words)
+    needed = {"host", "x-amz-date", *({"x-amz-security-token"} if "x-amz-security-token" in request.headers else ())}
+    needed |= {"x-amz-target"} if "x-amz-target" in request.headers else set()
+    if not needed <= set(scope.signed_headers):
+        words = f"'{sorted(needed - set(scope.signed_headers))[0]}' must be a 'SignedHeader' in the AWS Authorization."
+        raise mismatch(scope.service, words)
     if not hmac.compare_digest(_signature(request, scope, secret, at), scope.signature):
         words = (
             "The request signature we calculated does not match the signature you provided. "
             "Check your AWS Secret Access Key and signing method. Consult the service documentation for details."
         )
-        raise AwsError(code, words, status=status)
-    signed_at = datetime.strptime(at, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+        raise mismatch(scope.service, words)
+    try:
+        signed_at = datetime.strptime(at, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        raise mismatch(scope.service, "Date must be in ISO-8601 'basic format'.") from None
     window = SKEW.get(scope.service, 900)
     off = (now - signed_at).total_seconds()
     stamp, minutes = now.strftime("%Y%m%dT%H%M%SZ"), window // 60
     if off > window:
         edge = datetime.fromtimestamp(now.timestamp() - window, UTC).strftime("%Y%m%dT%H%M%SZ")
-        raise AwsError(
-            code, f"Signature expired: {at} is now earlier than {edge} ({stamp} - {minutes} min.)", status=status
-        )
+        raise mismatch(scope.service, f"Signature expired: {at} is now earlier than {edge} ({stamp} - {minutes} min.)")
     if off < -window:
         edge = datetime.fromtimestamp(now.timestamp() + window, UTC).strftime("%Y%m%dT%H%M%SZ")
-        raise AwsError(
-            code,
-            f"Signature not yet current: {at} is still later than {edge} ({stamp} + {minutes} min.)",
-            status=status,
+        raise mismatch(
+            scope.service, f"Signature not yet current: {at} is still later than {edge} ({stamp} + {minutes} min.)"
         )
 
 
@@ -121,7 +127,7 @@ def _signature(request: Signed, scope: Scope, secret: str, at: str) -> str:
             query,
             headers,
             ";".join(scope.signed_headers),
-            hashlib.sha256(request.body).hexdigest(),
+            hashlib.sha256(request.body).hexdigest(),  # what was signed is what came: an unsigned payload does not pass
         ]
     )
     credential_scope = f"{scope.date}/{scope.region}/{scope.service}/aws4_request"

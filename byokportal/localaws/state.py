@@ -1,4 +1,4 @@
-"""What the local AWS remembers: accounts, sessions and moto's rows, in one file that survives a restart and a kill."""
+"""What the local AWS remembers: accounts and moto's rows, in one file that survives a restart and a kill."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import string
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -20,39 +19,31 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from moto.iam.models import iam_backends
 from moto.kms.models import kms_backends
 
-VERSION = 1
+from byokportal.localaws.trail import Trail
+from byokportal.localaws.visibility import Visibility
+from byokportal.localaws.weather import Weather
+from keys.policies.evaluator import Policy
+
+VERSION = 2
 HEADER = b"byok-localaws-state-%d\n"
 # What a state file may name when it is read: moto's rows and plain values, nothing that runs a command.
 ALLOWED = ("moto.", "collections", "datetime", "copyreg", "re", "byokportal.localaws.")
 BUILTINS = {"set", "frozenset", "dict", "list", "tuple", "object", "bytearray", "complex", "range", "slice"}
 
 
-@dataclass(slots=True)
-class Session:
-    """Temporary credentials that AssumeRole gave out."""
-
-    access_key_id: str
-    secret: str = field(repr=False)
-    token: str = field(repr=False)
-    account: str
-    role_unique_id: str
-    name: str
-    expires_at: datetime
-    policy: dict[str, Any] | None
-
-
-@dataclass(slots=True)
-class Admin:
-    """The administrator user of an account."""
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Long-lived access keys: of the administrator user of an account, or of its root user."""
 
     account: str
     access_key_id: str
     secret: str = field(repr=False)
     unique_id: str
+    name: str = "user/administrator"
 
     @property
     def arn(self) -> str:
-        return f"arn:aws:iam::{self.account}:user/administrator"
+        return f"arn:aws:iam::{self.account}:{self.name}"
 
 
 def random_id(prefix: str, length: int = 20) -> str:
@@ -61,39 +52,64 @@ def random_id(prefix: str, length: int = 20) -> str:
 
 
 class State:
-    """Everything that the gate keeps beside moto; `changed()` writes it all down."""
+    """Everything that the gate keeps beside moto; `changed()` writes down what has to last."""
 
     def __init__(self, var_dir: Path, accounts: Sequence[str]) -> None:
         self.var_dir = var_dir
         self.file = var_dir / "localaws.state"
-        self.admins: dict[str, Admin] = {}
-        self.sessions: dict[str, Session] = {}
+        self.admins: dict[str, Keys] = {}
+        self.roots: dict[str, Keys] = {}
+        self.session_key = secrets.token_bytes(32)  # seals session tokens
+        self.scps: dict[str, list[Policy]] = {}  # account → what its organization attached to it
+        self.rcps: dict[str, list[Policy]] = {}
+        self.weather = Weather()
+        self.visibility = Visibility()
         known = self._known_credentials()
         for account in accounts:
-            keys = known.get(account) or {
-                "access_key_id": random_id("AKIA"),
-                "secret_access_key": secrets.token_urlsafe(30),
-            }
-            self.admins[account] = Admin(
-                account, keys["access_key_id"], keys["secret_access_key"], random_id("AIDA", 21)
+            given = known.get(account, {})
+            self.admins[account] = Keys(
+                account,
+                given.get("access_key_id") or random_id("AKIA"),
+                given.get("secret_access_key") or secrets.token_urlsafe(30),
+                random_id("AIDA", 21),
+            )
+            self.roots[account] = Keys(
+                account,
+                given.get("root_access_key_id") or random_id("AKIA"),
+                given.get("root_secret_access_key") or secrets.token_urlsafe(30),
+                account,
+                "root",
             )
         self._read()
+        self.trail = Trail(var_dir / "localaws.trail")
 
     def _known_credentials(self) -> dict[str, dict[str, str]]:
         try:
             return dict(json.loads((self.var_dir / "localaws.json").read_text())["accounts"])
         except FileNotFoundError:
             return {}
+        except (ValueError, KeyError, TypeError):
+            raise SystemExit(
+                f"{self.var_dir / 'localaws.json'} cannot be read. Remove it (and localaws.state beside it) to start with fresh accounts."
+            ) from None
 
     def forget(self) -> None:
-        """Go back to fresh accounts with the same administrators."""
-        self.sessions.clear()
+        """Go back to fresh accounts with the same administrators, in fair weather."""
+        self.session_key = secrets.token_bytes(32)
+        self.scps.clear()
+        self.rcps.clear()
+        self.weather.clear()
+        self.visibility.forget()
+        self.trail.forget()
         _drop_moto()
 
     def changed(self) -> None:
         """Write the state to the file, atomically: an acknowledged change survives a kill."""
         buffer = io.BytesIO()
-        _Pickler(buffer, protocol=5).dump((self.admins, self.sessions, _moto_rows()))
+        held = {
+            "admins": _plain(self.admins), "roots": _plain(self.roots), "session_key": self.session_key, "scps": self.scps, "rcps": self.rcps,
+        }  # fmt: skip
+        _Pickler(buffer, protocol=5).dump((held, _moto_rows()))
         write_private(self.file, HEADER % VERSION + buffer.getvalue())
 
     def _read(self) -> None:
@@ -105,10 +121,14 @@ class State:
             raise SystemExit(
                 f"{self.file} was written by another version of the local AWS. Remove it (and localaws.json beside it) to start with fresh accounts."
             )
-        admins, self.sessions, rows = _Unpickler(io.BytesIO(body)).load()
-        for account in self.admins:
-            if account in admins:
-                self.admins[account] = admins[account]
+        try:
+            held, rows = _Unpickler(io.BytesIO(body)).load()
+        except (pickle.UnpicklingError, EOFError, AttributeError, ImportError, IndexError, ValueError) as error:
+            raise SystemExit(f"{self.file} is damaged ({error}). Remove it to start with fresh accounts.") from None
+        for name in ("admins", "roots"):
+            mine: dict[str, Keys] = getattr(self, name)
+            mine |= {account: Keys(*facts) for account, facts in held[name].items() if account in mine}
+        self.session_key, self.scps, self.rcps = held["session_key"], held["scps"], held["rcps"]
         for account, iam in rows["iam"].items():
             iam_backends[account]["aws"].__dict__.update(iam)
         for (account, region), kms in rows["kms"].items():
@@ -124,6 +144,10 @@ def write_private(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     os.replace(name, path)
+
+
+def _plain(keys: dict[str, Keys]) -> dict[str, tuple[str, ...]]:
+    return {a: (each.account, each.access_key_id, each.secret, each.unique_id, each.name) for a, each in keys.items()}
 
 
 def _drop_moto() -> None:
@@ -164,11 +188,7 @@ class _Unpickler(pickle.Unpickler):
     """Reads back only what `_Pickler` writes; a file that names anything else is refused."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if module == "builtins" and name not in BUILTINS:
-            raise SystemExit(
-                f"The state file names {module}.{name}, which it never holds. Remove it to start with fresh accounts."
-            )
-        if module != "builtins" and not module.startswith(ALLOWED):
+        if (module == "builtins" and name not in BUILTINS) or (module != "builtins" and not module.startswith(ALLOWED)):
             raise SystemExit(
                 f"The state file names {module}.{name}, which it never holds. Remove it to start with fresh accounts."
             )

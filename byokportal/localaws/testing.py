@@ -11,7 +11,9 @@ from typing import Any, Self
 import boto3
 from botocore.config import Config
 
-from byokportal.localaws import server
+from byokportal.localaws import server, weather
+from byokportal.localaws.weather import Weather
+from keys.policies.evaluator import Policy
 
 CONFIG = Config(retries={"max_attempts": 1}, connect_timeout=2, read_timeout=10)
 
@@ -36,14 +38,23 @@ class LocalAws:
 
     @property
     def accounts(self) -> dict[str, dict[str, str]]:
-        return {
-            a.account: {"access_key_id": a.access_key_id, "secret_access_key": a.secret}
-            for a in self.gate.state.admins.values()
-        }
+        return server.credentials(self.gate.state)
 
     @property
     def calls(self) -> list[tuple[str, str, str]]:
         return self.gate.calls
+
+    @property
+    def weather(self) -> Weather:
+        return self.gate.state.weather
+
+    def set_weather(self, fault: str, value: float | str | None = None, **where: Any) -> None:
+        """Let something go wrong: `account`, `key`, `operation`, `times` say where and how often."""
+        self.weather.add(weather.rule_of({"fault": fault, "value": value, **where}))
+
+    def organization(self, account: str, *, scps: Sequence[Policy] = (), rcps: Sequence[Policy] = ()) -> None:
+        """Attach policies of an organization to an account, in place of those it had."""
+        self.gate.state.scps[account], self.gate.state.rcps[account] = list(scps), list(rcps)
 
     def reset(self) -> None:
         """Back to fresh accounts with the same administrators."""

@@ -9,11 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any
 
 from keys.policies import conditions
 
 Policy = Mapping[str, Any]
+NO_POLICY: Policy = MappingProxyType({"Statement": []})
 IDENTITY, RESOURCE, TRUST = "identity-based policy", "resource-based policy", "role trust policy"
 BOUNDARY, SESSION, SCP, RCP = (
     "permissions boundary",

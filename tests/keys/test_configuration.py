@@ -286,10 +286,10 @@ def test_the_first_policy_survives_a_kill_between_create_and_attach(
     configuration = share(ROLE)
     real = local_iam.answer
 
-    def fail(state: Any, caller: Any, form: Any, *rest: Any) -> Any:
+    def fail(state: Any, caller: Any, region: str, form: Any, *rest: Any) -> Any:
         if form.get("Action") == "AttachRolePolicy":
             raise AwsError("ServiceFailure", "", status=500)
-        return real(state, caller, form, *rest)
+        return real(state, caller, region, form, *rest)
 
     with monkeypatch.context() as patched:
         patched.setattr(local_iam, "answer", fail)

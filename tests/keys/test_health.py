@@ -40,10 +40,10 @@ def sts_says(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def say(code: str, *, about: str = "", status: int = 400) -> None:
         real = local_sts.answer
 
-        def refuse(state: Any, caller: Any, form: Any, *rest: Any) -> Any:
+        def refuse(state: Any, caller: Any, region: str, form: Any, *rest: Any) -> Any:
             if about in form.get("RoleArn", ""):
                 raise AwsError(code, "Rate exceeded", status=status)
-            return real(state, caller, form, *rest)
+            return real(state, caller, region, form, *rest)
 
         monkeypatch.setattr(local_sts, "answer", refuse)
 
