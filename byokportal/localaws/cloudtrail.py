@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from datetime import datetime
 from typing import Any
 
@@ -58,12 +59,14 @@ def note(
         service=asked.service, operation=asked.operation, region=asked.scope.region, caller=_identity(caller), parameters=_parameters(asked),
         resources=resources, request_id=request_id, now=now, error=refused,
     )  # fmt: skip
-    state.trail.note(event, (caller.account,))
     owners = {each["accountId"] for each in resources} & set(state.admins) - {caller.account}
-    if refused is None or refused.code not in UNKNOWN:
-        outsider = {"type": "AWSAccount", "principalId": caller.user_id, "accountId": caller.account}
-        for owner in owners:
-            state.trail.note({**event, "userIdentity": outsider}, (owner,))
+    if refused is not None and refused.code in UNKNOWN:
+        owners = set()
+    outsider = {"type": "AWSAccount", "principalId": caller.user_id, "accountId": caller.account}
+    shared = {"sharedEventID": str(uuid.uuid4())} if owners else {}
+    state.trail.note({**event, **shared}, caller.account)
+    for owner in owners:
+        state.trail.note({**event, **shared, "userIdentity": outsider}, owner)
 
 
 def _identity(caller: Caller) -> dict[str, Any]:

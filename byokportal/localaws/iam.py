@@ -42,13 +42,28 @@ def answer(
         return iam_simulation.answer(state, caller, form, now)
     before = identities.directory(caller.account) if _is_held(state, caller.account, action) else {}
     buried = _to_bury(caller.account, action, form)
-    answered = moto_door.call("iam", caller.account, "us-east-1", body)
+    if action in {"PutUserPermissionsBoundary", "DeleteUserPermissionsBoundary"}:
+        answered = _bound_user(caller.account, action, form)
+    else:
+        answered = moto_door.call("iam", caller.account, "us-east-1", body)
+    if answered.status < 400 and action == "CreateUser" and "PermissionsBoundary" in form:
+        _holder(caller.account, form).permissions_boundary_arn = form["PermissionsBoundary"]  # moto forgets it
     if answered.status < 400 and not READS.fullmatch(action):
         if buried:
             identities.bury(state, *buried)
         _hold(state, caller.account, action, before, now)
         state.changed()
     return answered
+
+
+def _bound_user(account: str, action: str, form: Mapping[str, str]) -> moto_door.Answer:
+    """Set or take away a user's boundary: moto knows only those of roles."""
+    user = _holder(account, form)
+    if user is None:
+        raise AwsError("NoSuchEntity", f"The user with name {form.get('UserName')} cannot be found.", status=404)
+    user.permissions_boundary_arn = form.get("PermissionsBoundary")
+    text = f'<{action}Response xmlns="https://iam.amazonaws.com/doc/2010-05-08/"><ResponseMetadata><RequestId></RequestId></ResponseMetadata></{action}Response>'
+    return moto_door.Answer(200, text.encode(), "text/xml")
 
 
 def _is_held(state: State, account: str, action: str) -> bool:

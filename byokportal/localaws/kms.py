@@ -347,12 +347,27 @@ def _without_key(call: Call) -> moto_door.Answer:
     if answered.status >= 400:
         return answered
     body = json.loads(answered.body)
+    if call.given.get("MultiRegion"):
+        body = _rename(call, body)
     if call.given.get("Origin") == "EXTERNAL":  # it has no key material yet
         key = kms_backends[call.caller.account][call.region].keys[body["KeyMetadata"]["KeyId"]]
         key.key_state, key.enabled = "PendingImport", False
         body["KeyMetadata"] |= {"KeyState": "PendingImport", "Enabled": False}
     call.state.changed()
     return moto_door.json_answer(body)
+
+
+def _rename(call: Call, body: dict[str, Any]) -> dict[str, Any]:
+    """Give a multi-Region key an id of AWS's form: `mrk-` and 32 hexadecimal digits, where moto has dashes."""
+    backend, old = kms_backends[call.caller.account][call.region], body["KeyMetadata"]["KeyId"]
+    new = "mrk-" + old.removeprefix("mrk-").replace("-", "")
+    key = backend.keys.pop(old)
+    key.id, key.arn = new, key.arn.replace(old, new)
+    key.multi_region_configuration = json.loads(json.dumps(key.multi_region_configuration).replace(old, new))
+    backend.keys[new] = key
+    backend.tagger.copy_tags(old, new)
+    backend.tagger.delete_all_tags_for_resource(old)
+    return dict(json.loads(json.dumps(body).replace(old, new)))
 
 
 def _retire(call: Call) -> moto_door.Answer:

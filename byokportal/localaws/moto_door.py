@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import botocore.session
+from moto.kms.responses import KmsResponse
 from moto.moto_server.werkzeug_app import create_backend_app
 from werkzeug.test import Client
 
@@ -19,6 +20,10 @@ class Answer:
     status: int
     body: bytes
     content_type: str
+
+
+# moto refuses ids of multi-Region keys in AWS's form. The gate has found the key before moto is asked.
+KmsResponse._validate_cmk_id = lambda self, key_id: None
 
 
 def json_answer(value: Any) -> Answer:

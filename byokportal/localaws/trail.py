@@ -63,16 +63,12 @@ class Trail:
             self._events.clear()
             self.file.unlink(missing_ok=True)
 
-    def note(self, event: dict[str, Any], accounts: tuple[str, ...]) -> None:
-        """Write an event into the trail of each account; the copies share an id."""
-        shared = {"sharedEventID": str(uuid.uuid4())} if len(accounts) > 1 else {}
+    def note(self, event: dict[str, Any], account: str) -> None:
+        """Write an event into the trail of an account."""
+        mine = {**event, "eventID": str(uuid.uuid4()), "recipientAccountId": account}
         with self._lock:
-            lines = b""
-            for account in accounts:
-                mine = {**event, **shared, "eventID": str(uuid.uuid4()), "recipientAccountId": account}
-                self._events[account].append(mine)
-                lines += json.dumps(mine).encode() + b"\n"
-            self._append(lines)
+            self._events[account].append(mine)
+            self._append(json.dumps(mine).encode() + b"\n")
 
     def lookup(self, account: str, region: str, given: dict[str, Any]) -> dict[str, Any]:
         """Answer LookupEvents: newest first, of one Region, at most fifty at once.
