@@ -293,9 +293,15 @@ class CheckResult(models.Model):
     verdict = models.CharField(max_length=8, choices=EncryptionTest.Verdict)
     causes = models.JSONField(default=list)  # labels still possible
     evidence = models.JSONField(default=dict)  # AWS code, request id, time; never a secret
-    remedy = models.TextField(blank=True)
+    remedy = models.TextField(blank=True)  # the change in words
     document = models.CharField(max_length=40, blank=True)  # which document to change
-    corrected = models.TextField(blank=True)
+    corrected = models.TextField(blank=True)  # that document in full, as it has to read
+    believed = models.TextField(
+        blank=True
+    )  # what stands there now, in full, as far as AWS's answers tell; "" when they do not
+    decide = models.TextField(
+        blank=True
+    )  # the one command whose output tells the causes apart; "" when only one is left
     at = models.DateTimeField(default=timezone.now)
 
     class Meta:

@@ -46,6 +46,8 @@ class CheckOut(serializers.Serializer[Any]):
     remedy = serializers.CharField()
     document = serializers.CharField()
     corrected = serializers.CharField()
+    believed = serializers.CharField()
+    decide = serializers.CharField()
 
 
 class TestStarted(serializers.Serializer[Any]):

@@ -141,7 +141,19 @@ def _store(test: EncryptionTest, claimed_at: datetime, subject: Subject, finding
         rows,
         update_conflicts=True,
         unique_fields=["test", "code"],
-        update_fields=["position", "step", "verdict", "causes", "evidence", "remedy", "document", "corrected", "at"],
+        update_fields=[
+            "position",
+            "step",
+            "verdict",
+            "causes",
+            "evidence",
+            "remedy",
+            "document",
+            "corrected",
+            "believed",
+            "decide",
+            "at",
+        ],
     )
 
 
