@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import DatabaseError, IntegrityError, transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from byokportal.errors import DatabaseUnavailable, DomainError, Kind
-from keys import aws, envelope, errors, health
+from byokportal.errors import DomainError, Kind
+from keys import aws, envelope, errors, health, ledger
 from keys.aws.kms import KmsKey
 from keys.models import BranchKey, KeyRegistration, KeyUse
 from tenants import audit
@@ -61,7 +60,7 @@ def generate(tenant: Tenant, contexts: Sequence[Context], *, caller: str, reques
     registration = _protector(tenant, new=True)
     branch = _open(tenant, _current_branch_key(tenant, registration))
     made = [envelope.generate(branch.plaintext, branch.id, str(tenant.pk), context) for context in contexts]
-    _record(tenant, KeyUse.Operation.GENERATE, contexts, caller=caller, request_id=request_id)
+    ledger.record(tenant, KeyUse.Operation.GENERATE, contexts, caller=caller, request_id=request_id)
     return [NewDataKey(key.plaintext, key.wrapped, branch.until) for key in made]
 
 
@@ -78,7 +77,7 @@ def open_wrapped(
         context for (_, context), result in zip(items, results, strict=True) if isinstance(result, OpenedDataKey)
     ]
     if contexts:
-        _record(tenant, KeyUse.Operation.DECRYPT, contexts, caller=caller, request_id=request_id)
+        ledger.record(tenant, KeyUse.Operation.DECRYPT, contexts, caller=caller, request_id=request_id)
     return results
 
 
@@ -98,7 +97,7 @@ def rewrap(
             results.append(envelope.wrap(current.plaintext, current.id, str(tenant.pk), context, opened[0]))
     contexts = [context for (_, context), result in zip(items, results, strict=True) if isinstance(result, bytes)]
     if contexts:
-        _record(tenant, KeyUse.Operation.REWRAP, contexts, caller=caller, request_id=request_id)
+        ledger.record(tenant, KeyUse.Operation.REWRAP, contexts, caller=caller, request_id=request_id)
     return results
 
 
@@ -217,24 +216,3 @@ def _seen(registration: KeyRegistration | None, error: DomainError) -> DomainErr
     if registration is None or error.kind is not Kind.KEY_REFUSED:
         return error
     return health.denied(registration, error)
-
-
-def _record(tenant: Tenant, operation: str, contexts: Sequence[Context], *, caller: str, request_id: str) -> None:
-    """Commit the `KeyUse` row; without it no plaintext leaves.
-
-    Raises:
-        DatabaseUnavailable: the row could not be committed.
-    """
-    digest = hashlib.sha256(audit.canonical(list(contexts)).encode()).hexdigest()
-    try:
-        with transaction.atomic(durable=True):
-            KeyUse.objects.create(
-                tenant=tenant,
-                operation=operation,
-                count=len(contexts),
-                caller=caller[:200],
-                context_digest=digest,
-                request_id=request_id[:64],
-            )
-    except DatabaseError as error:
-        raise DatabaseUnavailable(retry_after=2) from error

@@ -18,7 +18,7 @@ from django.test import Client, TransactionTestCase
 from django.utils import timezone
 
 from byokportal.localaws.testing import LocalAws
-from keys import health, services
+from keys import health, ledger, services
 from keys.aws import sessions
 from keys.checks import runner
 from keys.configuration import apply, opening
@@ -238,6 +238,16 @@ def active(tenant: Tenant, alice: Member, customer: Customer, work: Callable[[],
     registration = KeyRegistration.objects.get(tenant=tenant)
     assert registration.status == KeyRegistration.Status.ACTIVE, registration.reason
     return registration
+
+
+# --- the writer of uses of keys -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _the_ledger_ends_before_its_database(django_db_setup: None) -> Iterator[None]:
+    """Tests that commit start the writer; PostgreSQL drops no database that it is still connected to."""
+    yield
+    ledger.stop()
 
 
 # --- append-only tables in tests that commit ----------------------------------------------------------------
