@@ -1,51 +1,22 @@
-"""AWS's words → the set of causes still possible, and the step in which the mend lies; pure.
+"""What a refusal of the test means, narrowed by what else it saw: the set of causes still possible, and the step that mends; pure.
 
-Wordings: IAM guide, "Troubleshoot access denied error messages"; KMS guide, "Key states of KMS keys". The labels are a fixed
-vocabulary that portal, API and support share; a diagnosis names a set of them, likeliest first, and never guesses one.
+The words are read by `keys.diagnosis`. The labels are a fixed vocabulary that portal, API and support share; a diagnosis names a
+set of them, likeliest first, and never guesses one.
 """
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 from byokportal.errors import DomainError
 from keys import errors
-
-NO_ALLOW = re.compile(r"because\s+no\s+([\w -]+?)\s+allows\b", re.IGNORECASE)
-EXPLICIT = re.compile(r"with\s+an\s+explicit\s+deny\s+in\s+(?:an?|the)\s+([\w -]*?(?:policy|boundary))", re.IGNORECASE)
-# KMS across accounts: the key, its absence and its policy are not told apart.
-HIDDEN = re.compile(r"resource\s+does\s+not\s+exist\s+in\s+this\s+Region", re.IGNORECASE)
-LAYERS = {
-    "identity-based policy": "identity",
-    "resource-based policy": "resource",
-    "resource-based policies": "resource",
-    "role trust policy": "trust",
-    "permissions boundary": "boundary",
-    "session policy": "session",
-    "sessions policy": "session",
-    "service control policy": "scp",
-    "resource control policy": "rcp",
-    "vpc endpoint policy": "endpoint",
-}
+from keys.diagnosis import grammar
+from keys.diagnosis.grammar import Denial as Denial
 
 TRUST, PERMISSIONS, KEY_POLICY, KEY = "trust-policy", "permissions-policy", "key-policy-statement", "key"
 OURS = 5  # the step that is Kore.ai's
 
-
-@dataclass(frozen=True, slots=True)
-class Denial:
-    """What an AccessDenied says of itself.
-
-    Args:
-        layer: the kind of policy that decided (a value of `LAYERS`), "" when the words do not say.
-        is_explicit: a Deny decided, not a missing Allow.
-        is_hidden: the key in another account could not be looked at, so its policy may say anything.
-    """
-
-    layer: str = ""
-    is_explicit: bool = False
-    is_hidden: bool = False
+read = grammar.denial_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +26,6 @@ class Diagnosis:
     causes: tuple[str, ...]
     step: int
     document: str = ""
-
-
-def read(words: str) -> Denial:
-    """Read the sentence of an AccessDenied."""
-    if HIDDEN.search(words):
-        return Denial("resource", is_hidden=True)
-    if found := EXPLICIT.search(words):
-        return Denial(_layer(found[1]), is_explicit=True)
-    if found := NO_ALLOW.search(words):
-        return Denial(_layer(found[1]))
-    return Denial()
-
-
-def _layer(words: str) -> str:
-    return LAYERS.get(" ".join(words.lower().split()), "")
 
 
 # --- sts:AssumeRole ------------------------------------------------------------------------------------------

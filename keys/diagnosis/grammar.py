@@ -1,0 +1,237 @@
+"""The grammar of AWS's errors: any SDK's wrapping → codes, operation, principal, action, resource and the policy that decided; pure.
+
+Every text is hostile: blanks are folded first and each pattern is bounded, so that reading takes time linear in its length.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from dataclasses import dataclass, field
+
+# --- the tail: which kind of policy decided ------------------------------------------------------------------
+
+POLICY = r"([\w -]{0,60}?(?:policy|policies|boundary))"
+NO_ALLOW = re.compile(rf"because no {POLICY}", re.IGNORECASE)
+EXPLICIT = re.compile(
+    rf"explicit deny(?: in (?:an? |the )?{POLICY}(?: transitively through (?:an? )?{POLICY})?(?:: ?(arn:[^\s\"]{{1,600}}))?)?", re.IGNORECASE
+)  # fmt: skip
+# KMS across accounts: the key, its absence and its policy are not told apart. The second is what it said before 2021.
+HIDDEN = re.compile(
+    r"resource does not exist in this region|does not exist in this region,? or you are not allowed", re.IGNORECASE
+)
+LAYERS = {
+    "identity-based": "identity",
+    "resource-based": "resource",
+    "key": "resource",
+    "role trust": "trust",
+    "trust": "trust",
+    "permissions": "boundary",
+    "permission": "boundary",
+    "session": "session",
+    "sessions": "session",
+    "service control": "scp",
+    "resource control": "rcp",
+    "vpc endpoint": "endpoint",
+}
+# --- the head: who may not do what on what -------------------------------------------------------------------
+
+NOT_AUTHORIZED = re.compile(
+    r"not authorized to perform:? ?[\"'`]?([\w-]{1,64}:\w{1,128}\*?|xxx)[\"'`]?(?: on (?:the )?resource:? ?[\"']?([^\s\"']{1,2048}))?", re.IGNORECASE
+)  # fmt: skip
+OLD_SENTENCE = re.compile(r"or you are not allowed to access", re.IGNORECASE)
+
+# --- the wrapping: codes and operation -----------------------------------------------------------------------
+
+# Where a code stands in the wrappings of boto3 (also before 2016), Java, Go, XML and JSON; elsewhere only a word in camel case is one.
+CODE_PLACES = re.compile(
+    r"error \(([\w.]{2,80})\)|error code: ?([\w.]{2,80})|api error ([\w.]{2,80})|<code>([\w.]{2,80})</code>"
+    r"|\"(?:__type|code|error_?code|errortype)\": ?\"(?:[\w.]{1,80}#)?([\w.]{2,80})|\b([a-z][\w.]{2,80}) \(client\)|^([\w.]{2,80}): ",
+    re.IGNORECASE,
+)
+CAMEL = re.compile(r"(?<![A-Za-z])(?:KMS\.)?(?:[A-Z]{1,8}[a-z0-9]{1,24}){2,8}(?![a-z0-9])")
+CALLED = re.compile(
+    r"when calling the (\w{2,80}) operation|occurred when calling the (\w{2,80}) operation|operation error \w{2,40}: (\w{2,80})"
+    r"|(?:error executing|while calling|calling kms) [\"']?(\w{2,80})", re.IGNORECASE
+)  # fmt: skip
+WRAPPED_KMS = re.compile(r"service: ?\"?(?:awskms|kms)\b|aws kms|kms key|\bkms\.amazonaws|\barn:aws[a-z-]{0,12}:kms:|\bkms exception|\bkms message|awskmsexception", re.IGNORECASE)  # fmt: skip
+STS_OPERATIONS = {
+    "AssumeRole", "AssumeRoleWithWebIdentity", "AssumeRoleWithSAML", "AssumeRoot", "GetCallerIdentity", "GetSessionToken",
+    "GetFederationToken", "TagSession", "SetSourceIdentity", "DecodeAuthorizationMessage", "GetAccessKeyInfo",
+}  # fmt: skip
+KMS_OPERATIONS = {
+    "CancelKeyDeletion", "ConnectCustomKeyStore", "CreateAlias", "CreateCustomKeyStore", "CreateGrant", "CreateKey", "Decrypt",
+    "DeleteAlias", "DeleteCustomKeyStore", "DeleteImportedKeyMaterial", "DeriveSharedSecret", "DescribeCustomKeyStores", "DescribeKey",
+    "DisableKey", "DisableKeyRotation", "DisconnectCustomKeyStore", "EnableKey", "EnableKeyRotation", "Encrypt", "GenerateDataKey",
+    "GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext", "GenerateDataKeyWithoutPlaintext", "GenerateMac", "GenerateRandom",
+    "GetKeyPolicy", "GetKeyRotationStatus", "GetParametersForImport", "GetPublicKey", "ImportKeyMaterial", "ListAliases", "ListGrants",
+    "ListKeyPolicies", "ListKeyRotations", "ListKeys", "ListResourceTags", "ListRetirableGrants", "PutKeyPolicy", "ReEncrypt",
+    "ReEncryptFrom", "ReEncryptTo", "ReplicateKey", "RetireGrant", "RevokeGrant", "RotateKeyOnDemand", "ScheduleKeyDeletion", "Sign",
+    "SynchronizeMultiRegionKey", "UpdateAlias", "UpdateCustomKeyStore", "UpdateKeyDescription", "UpdatePrimaryRegion", "Verify", "VerifyMac",
+}  # fmt: skip
+IAM_OPERATIONS = {
+    "CreateRole", "UpdateAssumeRolePolicy", "CreatePolicy", "CreatePolicyVersion", "PutRolePolicy", "AttachRolePolicy", "GetRole",
+}  # fmt: skip
+SERVICES = {
+    operation: service
+    for service, operations in {"sts": STS_OPERATIONS, "kms": KMS_OPERATIONS, "iam": IAM_OPERATIONS}.items()
+    for operation in operations
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Denial:
+    """What an AccessDenied says of itself.
+
+    Args:
+        layer: the kind of policy that decided (a value of `LAYERS`), "" when the words do not say.
+        is_explicit: a Deny decided, not a missing Allow.
+        is_hidden: the key in another account could not be looked at, so its policy may say anything.
+    """
+
+    layer: str = ""
+    is_explicit: bool = False
+    is_hidden: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AwsError:
+    """An AWS error, taken out of its wrapping.
+
+    Args:
+        codes: all codes, bare (`bare`), the structured one first, then those in the text from the inside out.
+        operation: what was called or, of a refusal, what was refused: "kms:Decrypt"; "" when nothing says.
+        words: the text with its blanks folded.
+        principal, action, resource: of a refusal; "" when the words leave them out.
+        is_refusal: the words are those of a denial ("not authorized to perform", "explicit deny", "because no … policy allows").
+        via: the layer that a Deny came through, when AWS names a second one.
+        policy_arn: the policy that holds the Deny, where AWS names it.
+    """
+
+    codes: tuple[str, ...]
+    operation: str
+    words: str
+    principal: str = ""
+    action: str = ""
+    resource: str = ""
+    is_refusal: bool = False
+    denial: Denial = field(default_factory=Denial)
+    via: str = ""
+    policy_arn: str = ""
+
+    @property
+    def service(self) -> str:
+        """The service whose answer this is: "kms", "sts", …; "" when nothing says."""
+        return self.operation.partition(":")[0]
+
+
+def fold(text: str) -> str:
+    """Return the text on one line with single blanks, JSON's and XML's escapes resolved."""
+    text = text.replace("\\n", " ").replace("\\t", " ").replace('\\"', '"')
+    return " ".join((html.unescape(text) if "&" in text else text).split())
+
+
+def denial_of(text: str) -> Denial:
+    """Read the sentence of an AccessDenied."""
+    words = fold(text)
+    if HIDDEN.search(words):
+        return Denial("resource", is_hidden=True)
+    if found := EXPLICIT.search(words):
+        return Denial(_layer(found[1] or ""), is_explicit=True)
+    if found := NO_ALLOW.search(words):
+        return Denial(_layer(found[1]))
+    return Denial()
+
+
+def _layer(words: str) -> str:
+    kind = re.sub(r"\b(identity|resource) based\b", r"\1-based", words.lower())
+    return LAYERS.get(kind.rsplit(" ", 1)[0].strip(), "") if kind else ""
+
+
+def bare(code: str) -> str:
+    """Return a code as the tables know it: without namespace, suffix and the "KMS" that other services put before KMS's codes."""
+    name = code.rpartition("#")[2].lower().rpartition(".")[2]
+    name = re.sub(r"(exception|error|fault)$", "", name)
+    return name[3:] if name.startswith("kms") else name
+
+
+def parse(message: str, *, operation: str = "", code: str = "") -> AwsError:
+    """Take an error out of its wrapping.
+
+    Args:
+        message: the text as an SDK, a log or a person gives it.
+        operation: what was called, where that is known from elsewhere: "kms:Decrypt", "AssumeRole", "s3:GetObject (KMS)".
+        code: AWS's code, where that is known from elsewhere; it goes before those in the text.
+    """
+    words = fold(_unwrap(message))
+    denial = denial_of(words)
+    explicit = EXPLICIT.search(words)
+    head = NOT_AUTHORIZED.search(words)
+    action = head[1] if head and ":" in head[1] else ""
+    called = [name for found in CALLED.findall(words) for name in found if name]
+    return AwsError(
+        codes=_codes(code, words),
+        operation=_operation(action, operation, called, words, code),
+        words=words,
+        principal=_principal(words),
+        action=action,
+        resource=(head[2] or "").rstrip(".,;:)") if head else "",
+        is_refusal=bool(head or explicit or denial.is_hidden or denial.layer),
+        denial=denial,
+        via=_layer(explicit[2] or "") if explicit else "",
+        policy_arn=(explicit[3] or "").rstrip(".,;:)") if explicit else "",
+    )
+
+
+def _unwrap(message: str) -> str:
+    """Return the members of a JSON error as one text ("CODE: message"); anything else as it is."""
+    if not message.lstrip().startswith("{"):
+        return message
+    try:
+        given = json.loads(message)
+    except (ValueError, RecursionError):
+        return message
+    found = {str(key).lower(): value for key, value in given.items() if isinstance(value, str)}
+    code = next((found[key] for key in ("__type", "code", "errorcode", "errortype") if key in found), "")
+    said = next((found[key] for key in ("message", "errormessage") if key in found), "")
+    return f"{code.rpartition('#')[2]}: {said}" if code else message
+
+
+def _codes(code: str, words: str) -> tuple[str, ...]:
+    """Return every code once: the structured one, then those of the text, the innermost first."""
+    in_text = [name for found in CODE_PLACES.findall(words) for name in found if name]
+    in_text += CAMEL.findall(words)
+    return tuple(dict.fromkeys(bare(name) for name in [*([code] if code else []), *reversed(in_text[:200])]))
+
+
+def _principal(words: str) -> str:
+    """Return who was refused: what stands before "is not authorized to perform"."""
+    before, found, _ = words.partition(" is not authorized to perform")
+    if not found:
+        return ""
+    before = before[-2100:]
+    if before.endswith(">") and " <" in before:
+        return before[before.rindex(" <") + 1 :]
+    return before.rpartition(" ")[2].strip("\"'")
+
+
+def _operation(action: str, given: str, called: list[str], words: str, code: str) -> str:
+    if action:
+        service, _, name = action.partition(":")
+        return f"{service.lower()}:{name}"
+    service, colon, name = given.partition("(")[0].strip().partition(":")
+    if not colon:
+        service, name = SERVICES.get(service, ""), service
+    if "(kms" in given.lower() or (code or "").lower().startswith("kms"):
+        return f"kms:{name}"
+    for candidate in (
+        []
+        if service
+        else [*called, *(word for word in re.findall(r"\w{4,40}", words[:4000]) if word in STS_OPERATIONS)]
+    ):
+        if candidate in SERVICES:
+            return f"{SERVICES[candidate]}:{candidate}"
+    if not service and WRAPPED_KMS.search(words):
+        return f"kms:{name}"
+    return f"{service}:{name}" if service else name
