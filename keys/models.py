@@ -246,6 +246,7 @@ class EncryptionTest(Job):
         QUEUED = "queued", "Queued"
         RUNNING = "running", "Running"
         WAITING = "waiting", "Waiting to try again"
+        WAITING_FOR_KORE = "waiting_for_kore", "Waiting for Kore.ai"  # our own side does not work; it too tries again
         FINISHED = "finished", "Finished"
         CANCELLED = "cancelled", "Cancelled"
 

@@ -267,7 +267,7 @@ def _come_again(test: EncryptionTest, claimed_at: datetime, facts: Facts, findin
     _change(
         test,
         claimed_at,
-        status=Status.WAITING,
+        status=Status.WAITING_FOR_KORE if Wait.OURS in waits else Status.WAITING,
         verdict=Verdict.UNKNOWN,
         refused_at=test.refused_at,
         due_at=due_at,

@@ -458,7 +458,7 @@ def test_our_policy_detached_waits_for_kore_and_blames_nobody(
         EncryptionTest.objects.filter(pk=test_id).update(due_at=timezone.now())
         work()
     test = newest(registration)
-    assert (test.status, test.verdict, registration.status) == ("waiting", "unknown", Status.TESTING)
+    assert (test.status, test.verdict, registration.status) == ("waiting_for_kore", "unknown", Status.TESTING)
     assert test.due_at is not None
     assert test.due_at > timezone.now()
     assert verdicts(test)["ours.policy"] == "unknown"
