@@ -167,6 +167,7 @@ CELERY_BEAT_SCHEDULE = {
     "ring-due-configurations": {"task": "keys.tasks.ring_configurations", "schedule": RING_SECONDS},
     "ring-due-tests": {"task": "keys.tasks.ring_tests", "schedule": RING_SECONDS},
     "close-filled-roles": {"task": "keys.tasks.close_filled_roles", "schedule": 60.0},
+    "ring-due-branch-keys": {"task": "keys.tasks.ring_branch_keys", "schedule": RING_SECONDS},
     "ring-due-probes": {"task": "keys.tasks.ring_probes", "schedule": RING_SECONDS},
     "follow-the-log": {"task": "support.tasks.follow_log", "schedule": RING_SECONDS},
     "send-due-notices": {"task": "support.tasks.send_notices", "schedule": 10.0},
@@ -183,6 +184,8 @@ LOCALAWS_FILE = VAR_DIR / "localaws.json"
 PLATFORM_KEY_ARN = env.str("PLATFORM_KEY_ARN", default="")
 SERVICE_SIDE_APPROVAL = env.str("SERVICE_SIDE_APPROVAL", default="automatic")
 SUPPORT_URL = env.str("SUPPORT_URL", default="https://support.kore.ai/")
+
+BRANCH_KEY_ROTATION_DAYS = env.float("BRANCH_KEY_ROTATION_DAYS", default=90)
 
 # Times, in seconds. Tests and the demo shorten them; what each means is in design.md 3, 5 and 8.
 PROBE_SECONDS = env.float("PROBE_SECONDS", default=300)

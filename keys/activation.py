@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from keys import errors, lifecycle
+from keys import branchkeys, errors, lifecycle
 from keys.arns import RoleArn
 from keys.models import EncryptionTest, KeyRegistration
 from tenants import audit, onboarding
@@ -51,6 +51,7 @@ def activate(registration: KeyRegistration, test: EncryptionTest) -> None:
         if KeyRegistration.objects.filter(role_claim=claim).exclude(pk=registration.pk).exists():
             raise errors.RoleArnTaken from error
         raise
+    branchkeys.begin_moving(registration.tenant)
     audit.record(
         "keys.registration.activated",
         tenant=registration.tenant,

@@ -8,12 +8,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from byokportal.errors import DomainError, Kind
-from keys import aws, envelope, errors, health, ledger
-from keys.aws.kms import KmsKey
+from keys import branchkeys, envelope, errors, health, ledger
 from keys.models import BranchKey, KeyRegistration, KeyUse
 from tenants import audit
 from tenants.models import Tenant
@@ -123,23 +121,6 @@ def _protector(tenant: Tenant, *, new: bool) -> KeyRegistration | None:
     return registration
 
 
-def _kms_key(tenant: Tenant, registration: KeyRegistration | None, key_arn: str) -> KmsKey:
-    if registration is None:
-        return aws.platform_key(key_arn)
-    return aws.open_key(
-        tenant.service_role.arn,
-        registration.role_arn,
-        key_arn,
-        tenant.external_id,
-        tenant=str(tenant.pk),
-        purpose="data-keys",
-    )
-
-
-def _encryption_context(tenant: Tenant, key_id: uuid.UUID) -> Context:
-    return {"tenant": str(tenant.pk), "branch-key": str(key_id)}
-
-
 def _current_branch_key(tenant: Tenant, registration: KeyRegistration | None) -> BranchKey:
     """Return the branch key that wraps new data keys; the first request after an activation makes it."""
     current = (
@@ -150,36 +131,19 @@ def _current_branch_key(tenant: Tenant, registration: KeyRegistration | None) ->
     )
     if current is not None:
         return current
-    key_id = uuid.uuid4()
-    key_arn = registration.key_arn if registration else settings.PLATFORM_KEY_ARN
     try:
-        wrapped = (
-            _kms_key(tenant, registration, key_arn).generate_wrapped(_encryption_context(tenant, key_id)).ciphertext
-        )
+        return branchkeys.make(tenant, registration)
     except DomainError as error:
         raise _seen(registration, error) from error
-    try:
-        with transaction.atomic():
-            BranchKey.objects.of(tenant).filter(is_current=True).exclude(registration=registration).update(
-                is_current=False
-            )
-            branch_key = BranchKey.objects.create(
-                id=key_id, tenant=tenant, registration=registration, key_arn=key_arn, wrapped=wrapped
-            )
-            audit.record(
-                "keys.branch_key.created", tenant=tenant, actor=audit.SYSTEM, target=branch_key, key_arn=key_arn
-            )
-            return branch_key
-    except IntegrityError:  # another request was first: one current branch key a tenant
-        return BranchKey.objects.of(tenant).get(is_current=True)
 
 
 def _open(tenant: Tenant, branch_key: BranchKey) -> _Open:
     """Ask AWS to open a branch key; it lives in this request only."""
     now = timezone.now()
     try:
-        key = _kms_key(tenant, branch_key.registration, branch_key.key_arn)
-        plaintext = key.decrypt(bytes(branch_key.wrapped), _encryption_context(tenant, branch_key.pk)).plaintext
+        key = branchkeys.kms_key(tenant, branch_key.registration, branch_key.key_arn, purpose="data-keys")
+        context = branchkeys.context_of(tenant.pk, branch_key.pk)
+        plaintext = key.decrypt(bytes(branch_key.wrapped), context).plaintext
     except DomainError as error:
         raise _seen(branch_key.registration, error) from error
     until = now + timedelta(seconds=tenant.revocation_latency)

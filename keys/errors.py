@@ -57,6 +57,15 @@ class ServiceRoleFull(DomainError):
     turn = Turn.TENANT
 
 
+class PlatformKeyMissing(DomainError):
+    kind, code = Kind.CONFLICT, "platform_key_missing"
+    title = "There is no other key to go back to"
+    detail = (
+        "Nothing would protect your data without your key here. Replace the key instead, or contact Kore.ai support."
+    )
+    turn = Turn.KORE
+
+
 # --- what AWS said when we asked it --------------------------------------------------------------
 
 

@@ -313,7 +313,7 @@ class CheckResult(models.Model):
         return f"{self.code}: {self.verdict}"
 
 
-class BranchKeyQuerySet(models.QuerySet["BranchKey"]):
+class BranchKeyQuerySet(JobQuerySet):
     def of(self, tenant: Tenant) -> Self:
         return self.filter(tenant=tenant)
 
@@ -330,6 +330,11 @@ class BranchKey(models.Model):
     wrapped = models.BinaryField()
     is_current = models.BooleanField(default=True)  # wraps new data keys
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    # the job: rotated while it is current, moved when another key protects the tenant (`keys.branchkeys`)
+    due_at = models.DateTimeField(null=True)
+    claimed_at = models.DateTimeField(null=True)
+    attempts = models.PositiveIntegerField(default=0)
+    reason = models.CharField(max_length=200, blank=True)  # error code of the last attempt
     objects = BranchKeyQuerySet.as_manager()
 
     class Meta:
@@ -339,6 +344,7 @@ class BranchKey(models.Model):
                 fields=["tenant"], condition=Q(is_current=True), name="keys_one_current_branch_key_per_tenant"
             ),
         ]
+        indexes: ClassVar = [models.Index(fields=["due_at"], name="keys_branch_key_due")]
 
     def __str__(self) -> str:
         return str(self.id)

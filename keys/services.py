@@ -13,11 +13,11 @@ from django.db.models import F
 from django.utils import timezone
 
 from byokportal.errors import DomainError, InvalidInput, Turn
-from keys import datakeys, errors, lifecycle, tasks
+from keys import branchkeys, datakeys, errors, lifecycle, tasks
 from keys.arns import KeyArn, RoleArn
 from keys.configuration import packing
 from keys.datakeys import Context, NewDataKey, OpenedDataKey
-from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
+from keys.models import BranchKey, EncryptionTest, KeyRegistration, RoleConfiguration
 from keys.policies import documents, linter
 from tenants import audit, onboarding, roles
 from tenants.audit import Actor
@@ -81,7 +81,7 @@ def save_draft(
     if changed and registration.status == Status.REJECTED:
         lifecycle.move(registration, Status.DRAFT, actor=actor, reason="changed by the tenant")
     if "role_arn" in changed:
-        _request_removal(registration, keep=changed["role_arn"])
+        _request_removal(registration)
     if changed:
         KeyRegistration.objects.filter(pk=registration.pk).update(changed_at=timezone.now(), **changed)
         registration.refresh_from_db()
@@ -90,24 +90,13 @@ def save_draft(
     return registration
 
 
-def _request_removal(registration: KeyRegistration, *, keep: str) -> None:
-    """Ask for the removal from our policy of a role that this registration named before and names no more."""
-    written = registration.configurations.filter(action=Configuration.Action.ADD).exclude(
-        status=Configuration.Status.CANCELLED
-    )
-    if registration.role_arn in {"", keep} or not written.filter(role_arn=registration.role_arn).exists():
-        return
-    configuration = RoleConfiguration.objects.create(
-        tenant=registration.tenant,
-        registration=registration,
-        service_role=registration.tenant.service_role,
-        action=Configuration.Action.REMOVE,
-        role_arn=registration.role_arn,
-        status=Configuration.Status.QUEUED,
-    )
-    transaction.on_commit(
-        partial(tasks.configure_service_role.delay, configuration_id=str(configuration.pk)), robust=True
-    )
+def _request_removal(registration: KeyRegistration) -> None:
+    """Ask for the removal from our policy of the role that this registration named until now."""
+    removal_id = branchkeys.request_removal(registration)
+    if removal_id is not None:
+        transaction.on_commit(
+            partial(tasks.configure_service_role.delay, configuration_id=str(removal_id)), robust=True
+        )
 
 
 def _advance_draft(tenant: Tenant, registration: KeyRegistration, given: dict[str, str], *, actor: Actor) -> None:
@@ -210,6 +199,33 @@ def approve_configuration(configuration: RoleConfiguration, *, reason: str, acto
     onboarding.advance(configuration.tenant, 5, Step.IN_PROGRESS, actor=actor, reason=reason)
     if configuration.registration.status == Status.SUBMITTED:
         _start_configuration(configuration.registration, configuration, actor=actor)
+
+
+@transaction.atomic
+def withdraw(tenant: Tenant, *, reason: str, actor: Actor) -> None:
+    """Give up the registration in preparation; the key that serves, if there is one, goes on serving.
+
+    Raises:
+        NoRegistration: nothing is in preparation.
+        RegistrationBusy: somebody moved it at the same moment.
+    """
+    roles.require(actor, "keys.register", tenant)
+    reason = reason_of(reason)
+    registration = KeyRegistration.objects.of(tenant).in_preparation().select_for_update().first()
+    if registration is None:
+        raise errors.NoRegistration
+    now = timezone.now()
+    registration.tests.open().update(
+        status=EncryptionTest.Status.CANCELLED, finished_at=now, due_at=None, claimed_at=None
+    )
+    registration.configurations.filter(status__in=Configuration.OPEN).update(
+        status=Configuration.Status.CANCELLED, finished_at=now, due_at=None, claimed_at=None
+    )
+    lifecycle.move(registration, Status.RETIRED, actor=actor, reason=reason)
+    audit.record("keys.registration.withdrawn", tenant=tenant, actor=actor, target=registration, reason=reason)
+    _request_removal(registration)
+    if registration.replaces_id is None:
+        onboarding.restart(tenant, actor=actor, reason="withdrawn")
 
 
 def shown_registration(tenant: Tenant) -> KeyRegistration | None:
@@ -428,6 +444,47 @@ def set_latency(tenant: Tenant, *, seconds: int, actor: Actor) -> None:
         raise InvalidInput(errors={"seconds": ["Choose 0 to 900 seconds."]})
     Tenant.objects.filter(pk=tenant.pk).update(revocation_latency=seconds)
     audit.record("keys.latency.changed", tenant=tenant, actor=actor, seconds=seconds)
+
+
+@transaction.atomic
+def rotate_branch_key(tenant: Tenant, *, reason: str, actor: Actor) -> None:
+    """Ask for a fresh branch key now, ahead of its schedule; what the old one wrapped goes on opening.
+
+    Raises:
+        KeyNotActive: no branch key wraps new data keys yet.
+    """
+    roles.require(actor, "keys.rotate", tenant)
+    reason = reason_of(reason)
+    current = BranchKey.objects.of(tenant).filter(is_current=True).first()
+    if current is None:
+        raise errors.KeyNotActive
+    BranchKey.objects.filter(pk=current.pk, is_current=True).update(due_at=timezone.now(), attempts=0)
+    audit.record("keys.branch_key.rotation_requested", tenant=tenant, actor=actor, target=current, reason=reason)
+    transaction.on_commit(partial(tasks.attend_branch_key.delay, branch_key_id=str(current.pk)), robust=True)
+
+
+@transaction.atomic
+def leave(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
+    """Give up BYOK: the platform's key takes over, every branch key moves to it, then the registration is retired.
+
+    Raises:
+        PlatformKeyMissing: there is no key to go back to.
+        KeyNotActive: no registration serves.
+        RegistrationBusy: the key does not answer or is suspended, so nothing could be moved away from it.
+    """
+    roles.require(actor, "keys.leave", tenant)
+    reason = reason_of(reason)
+    if not settings.PLATFORM_KEY_ARN:
+        raise errors.PlatformKeyMissing
+    registration = _serving(tenant)
+    if registration.status != Status.ACTIVE:
+        raise errors.RegistrationBusy(status=registration.get_status_display().lower(), wanted="left")
+    lifecycle.move(registration, Status.RETIRING, actor=actor, reason="left")
+    audit.record("keys.key.left", tenant=tenant, actor=actor, target=registration, reason=reason)
+    branchkeys.begin_moving(tenant)
+    onboarding.restart(tenant, actor=actor, reason="left")
+    transaction.on_commit(tasks.ring_branch_keys.delay, robust=True)
+    return key_state(tenant)
 
 
 def _serving(tenant: Tenant) -> KeyRegistration:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from celery import shared_task
 from django.utils import timezone
 
-from keys import health
+from keys import branchkeys, health
 from keys.checks import runner
 from keys.configuration import apply
-from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
+from keys.models import BranchKey, EncryptionTest, KeyRegistration, RoleConfiguration
 from tenants.models import ServiceRole
 
 CHUNK = 200  # rows a ring; the rest is due at the next one
@@ -54,3 +54,18 @@ def ring_probes() -> None:
     now = timezone.now()
     for pk in KeyRegistration.objects.due_for_probe(now).order_by("next_probe_at").values_list("pk", flat=True)[:CHUNK]:
         probe.delay(registration_id=str(pk))
+
+
+@shared_task(queue="bulk", soft_time_limit=45, time_limit=60)
+def attend_branch_key(*, branch_key_id: str) -> None:
+    removal_id = branchkeys.attend(branch_key_id)
+    if removal_id is not None:
+        configure_service_role.delay(configuration_id=str(removal_id))
+
+
+@shared_task(soft_time_limit=25, time_limit=30)
+def ring_branch_keys() -> None:
+    for pk in BranchKey.objects.due(timezone.now()).order_by("due_at").values_list("pk", flat=True)[:CHUNK]:
+        attend_branch_key.delay(branch_key_id=str(pk))
+    for registration in branchkeys.unneeded():
+        branchkeys.retire(registration)

@@ -168,6 +168,14 @@ def advance_if(tenant: Tenant, number: int, statuses: set[str], status: str, *, 
     return advance(tenant, number, status, actor=actor, reason=reason)
 
 
+@transaction.atomic
+def restart(tenant: Tenant, *, actor: Actor, reason: str) -> None:
+    """Lay the six steps out again, as for a new tenant: its registration is gone."""
+    for step in STEPS:
+        status = Status.WAITING_FOR_TENANT if step.number == 1 else Status.NOT_STARTED
+        advance(tenant, step.number, status, actor=actor, reason=reason, evidence={})
+
+
 def overview(tenant: Tenant) -> list[StepView]:
     """Return the six steps in order."""
     return [view(step) for step in OnboardingStep.objects.filter(tenant=tenant).order_by("number")]

@@ -19,6 +19,8 @@ PERMISSIONS: dict[str, frozenset[Role]] = {
     "keys.resume": CHANGE,
     "keys.drop_caches": CHANGE,
     "keys.set_latency": OWN,
+    "keys.rotate": CHANGE,
+    "keys.leave": OWN,
     "tenants.invite": OWN,
     "tenants.change_role": OWN,
     "tenants.mint_token": CHANGE,

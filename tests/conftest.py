@@ -18,11 +18,15 @@ from django.test import Client, TransactionTestCase
 from django.utils import timezone
 
 from byokportal.localaws.testing import LocalAws
+<<<<<<< HEAD
 from keys import health, ledger, services
+=======
+from keys import branchkeys, health, services
+>>>>>>> 0327ac4 (Branch keys are jobs: they move to the key that protects the tenant now, rotate, and retire what nothing needs)
 from keys.aws import sessions
 from keys.checks import runner
 from keys.configuration import apply, opening
-from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
+from keys.models import BranchKey, EncryptionTest, KeyRegistration, RoleConfiguration
 from support import follow
 from tenants import audit, tokens
 from tenants import services as tenant_services
@@ -205,11 +209,16 @@ def work() -> Callable[[], None]:
             now = timezone.now()
             configurations = list(RoleConfiguration.objects.due(now))
             tests = list(EncryptionTest.objects.due(now))
+            branch_keys = list(BranchKey.objects.due(now))
+            for branch_key in branch_keys:
+                branchkeys.attend(str(branch_key.pk))
+            for registration in branchkeys.unneeded():
+                branchkeys.retire(registration)
             for configuration in configurations:
                 apply.apply(str(configuration.pk))
             for test in tests:
                 runner.run(str(test.pk))
-            if not configurations and not tests and not follow.follow():
+            if not configurations and not tests and not branch_keys and not follow.follow():
                 return
         raise AssertionError("the work never ends")
 

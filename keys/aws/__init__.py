@@ -15,11 +15,13 @@ def open_key(
     tenant: str,
     purpose: str,
     fresh: bool = False,
+    also: str = "",
 ) -> KmsKey:
     """Return the tenant's key, reached through our service role and the tenant's role.
 
     Args:
         purpose: stands in the session name that the customer sees in CloudTrail: `data-keys`, `test`, `probe`.
+        also: another key of the same Region that the session may use too: kms:ReEncrypt needs both.
         fresh: ask STS now, whatever session is kept.
 
     Raises:
@@ -28,8 +30,8 @@ def open_key(
         AwsThrottled, AwsUnreachable, AwsSurprise: it cannot be told.
     """
     credentials = sessions.tenant_role(
-        service_role_arn, role_arn, external_id, [key_arn], tenant=tenant, purpose=purpose, fresh=fresh
-    )
+        service_role_arn, role_arn, external_id, [key_arn, also] if also else [key_arn], tenant=tenant, purpose=purpose, fresh=fresh
+    )  # fmt: skip
     return KmsKey(key_arn, sessions.client("kms", sessions.region_of(key_arn), credentials), credentials)
 
 

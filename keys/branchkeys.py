@@ -1,0 +1,280 @@
+"""A tenant's branch keys: make one, rotate it, move it to the key that protects the tenant now, retire what nothing needs any more.
+
+The row is the job. `due_at` says when a branch key has to be attended to: the current one when it is to be rotated, any other one at
+once when the key that wraps it no longer is the tenant's. A worker that is killed leaves a claim that goes stale; doing it again is
+harmless, because a move is one UPDATE that names the ciphertext it replaces.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Count, Max, Min, Q
+from django.utils import timezone
+
+from byokportal.errors import DomainError
+from keys import aws, errors, lifecycle
+from keys.aws.kms import KmsKey
+from keys.errors import RegistrationBusy
+from keys.models import BranchKey, KeyRegistration, RoleConfiguration
+from tenants import audit
+from tenants.models import Tenant
+
+Status = KeyRegistration.Status
+BACK_OFF = (5, 15, 30, 60, 300)  # seconds between attempts while the old key or the new one cannot be used
+WAITING = timedelta(seconds=30)  # until it is looked again whether a key that stands still serves
+OPENING = (Status.ACTIVE, Status.UNREACHABLE, Status.RETIRING)  # a registration in these may be asked to open
+
+
+@dataclass(frozen=True, slots=True)
+class Remaining:
+    """Branch keys that open with one key only, which is not the tenant's present one.
+
+    Args:
+        key_arn: that key; take it away and what these branch keys wrapped is lost.
+        reason: code of the error that the last attempt to move them ended with, "" when there was none.
+    """
+
+    key_arn: str
+    role_arn: str
+    count: int
+    since: datetime
+    reason: str
+    next_at: datetime | None
+
+
+def context_of(tenant_id: object, branch_key_id: object) -> dict[str, str]:
+    """Return the encryption context of a branch key (design.md 8)."""
+    return {"tenant": str(tenant_id), "branch-key": str(branch_key_id)}
+
+
+def kms_key(
+    tenant: Tenant, registration: KeyRegistration | None, key_arn: str, *, purpose: str, also: str = ""
+) -> KmsKey:
+    """Return the key behind a registration, or the platform's own where there is none.
+
+    Args:
+        also: another key of the same Region that the session has to reach too (kms:ReEncrypt).
+    """
+    if registration is None:
+        return aws.platform_key(key_arn)
+    return aws.open_key(
+        tenant.service_role.arn, registration.role_arn, key_arn, tenant.external_id, tenant=str(tenant.pk), purpose=purpose, also=also
+    )  # fmt: skip
+
+
+# --- making -----------------------------------------------------------------------------------------------------
+
+
+def make(tenant: Tenant, registration: KeyRegistration | None, *, instead_of: BranchKey | None = None) -> BranchKey:
+    """Make the branch key that wraps new data keys from now on; of several makers at once one wins, and all get its key.
+
+    Args:
+        registration: the serving one; None for the platform key.
+        instead_of: the current branch key that is rotated; None where there is none of this registration.
+
+    Raises:
+        RegistrationBusy: the registration stopped serving meanwhile.
+        DomainError: what AWS answered.
+    """
+    key_id = uuid.uuid4()
+    key_arn = registration.key_arn if registration else settings.PLATFORM_KEY_ARN
+    key = kms_key(tenant, registration, key_arn, purpose="data-keys")
+    wrapped = key.generate_wrapped(context_of(tenant.pk, key_id)).ciphertext
+    try:
+        with transaction.atomic():
+            _require_serving(registration)
+            current = BranchKey.objects.of(tenant).filter(is_current=True)
+            (current.filter(pk=instead_of.pk) if instead_of else current.exclude(registration=registration)).update(
+                is_current=False, due_at=None if instead_of else timezone.now()
+            )
+            made = BranchKey.objects.create(
+                id=key_id, tenant=tenant, registration=registration, key_arn=key_arn, wrapped=wrapped, due_at=_rotation(timezone.now())
+            )  # fmt: skip
+            audit.record("keys.branch_key.created", tenant=tenant, actor=audit.SYSTEM, target=made, key_arn=key_arn)
+            return made
+    except IntegrityError:  # another maker was first: there is one current branch key a tenant
+        return BranchKey.objects.of(tenant).select_related("registration").get(is_current=True)
+
+
+def _require_serving(registration: KeyRegistration | None) -> None:
+    """Hold the registration in service until the row is written: a branch key must never name one that is retired at that moment."""
+    if registration is None:
+        return
+    row = KeyRegistration.objects.select_for_update().filter(pk=registration.pk, status__in=KeyRegistration.SERVING)
+    if not row.exists():
+        raise RegistrationBusy(status="no longer serving", wanted="used for new data keys")
+
+
+def _rotation(made_at: datetime) -> datetime:
+    """Return when a branch key is to be rotated; spread, because tenants that came together would rotate together for ever."""
+    return made_at + timedelta(days=settings.BRANCH_KEY_ROTATION_DAYS * random.uniform(0.9, 1.0))  # noqa: S311
+
+
+# --- what is still to do ----------------------------------------------------------------------------------------
+
+
+def protector(tenant: Tenant) -> tuple[bool, KeyRegistration | None]:
+    """Return whether something protects the tenant now, and its registration (None: the platform key)."""
+    serving = KeyRegistration.objects.of(tenant).serving().first()
+    return serving is not None or bool(settings.PLATFORM_KEY_ARN), serving
+
+
+def remaining(tenant: Tenant) -> list[Remaining]:
+    """Return what still opens only with another key than the tenant's present one, key by key: a query, not a guess."""
+    is_there, present = protector(tenant)
+    if not is_there:
+        return []
+    rows = (
+        BranchKey.objects.of(tenant)
+        .exclude(registration=present)
+        .values("key_arn", "registration__role_arn", "registration__moved_at")
+        .annotate(count=Count("id"), reason=Max("reason"), next_at=Min("due_at"), first=Min("created_at"))
+        .order_by("first")
+    )
+    return [
+        Remaining(
+            row["key_arn"], row["registration__role_arn"] or "", row["count"], row["registration__moved_at"] or row["first"], row["reason"],
+            row["next_at"],
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+def begin_moving(tenant: Tenant) -> None:
+    """Make every branch key due that another key wraps than the tenant's present one; call it where that key changes."""
+    _, present = protector(tenant)
+    BranchKey.objects.of(tenant).exclude(registration=present).update(due_at=timezone.now(), attempts=0, reason="")
+
+
+# --- attending to one --------------------------------------------------------------------------------------------
+
+
+def attend(branch_key_id: str) -> uuid.UUID | None:
+    """Do what a branch key is due for: move it to the tenant's present key, or put a fresh one in its place.
+
+    Returns:
+        The id of the `RoleConfiguration` to ring for, when a registration was retired by it.
+    """
+    claim = timezone.now()
+    if not BranchKey.objects.claim(branch_key_id, claim):
+        return None
+    row = BranchKey.objects.select_related("tenant__service_role", "registration").get(pk=branch_key_id)
+    is_there, present = protector(row.tenant)
+    if not is_there or (present is not None and present.status != Status.ACTIVE):
+        _give_back(row, claim, due_at=claim + WAITING)  # there is nothing to move to as long as the key stands still
+        return None
+    try:
+        if row.registration_id == (present.pk if present else None):
+            _rotate(row, present, claim)
+            return None
+        _move(row, present, claim)
+    except DomainError as error:
+        _postpone(row, claim, error)
+        return None
+    return retire(row.registration) if row.registration else None
+
+
+def _rotate(row: BranchKey, registration: KeyRegistration | None, claim: datetime) -> None:
+    if row.is_current:
+        make(row.tenant, registration, instead_of=row)
+    _give_back(row, claim, due_at=None, attempts=0, reason="")
+
+
+def _move(row: BranchKey, present: KeyRegistration | None, claim: datetime) -> None:
+    """Wrap one branch key by the present key; its id and encryption context stay, so every blob that names it goes on opening."""
+    if row.registration is not None and row.registration.status not in OPENING:
+        raise errors.KeySuspended(suspended_by=row.registration.get_suspended_by_display())
+    wrapped = _wrapped_anew(row, present)
+    key_arn = present.key_arn if present else settings.PLATFORM_KEY_ARN
+    with transaction.atomic():
+        _require_serving(present)
+        moved = BranchKey.objects.filter(pk=row.pk, claimed_at=claim, key_arn=row.key_arn).update(
+            registration=present, key_arn=key_arn, wrapped=wrapped, claimed_at=None, attempts=0, reason="",
+            due_at=_rotation(row.created_at) if row.is_current else None,
+        )  # fmt: skip
+        if moved:
+            audit.record(
+                "keys.branch_key.moved", tenant=row.tenant, actor=audit.SYSTEM, target=row, key_arn=key_arn, old_key_arn=row.key_arn
+            )  # fmt: skip
+
+
+def _wrapped_anew(row: BranchKey, present: KeyRegistration | None) -> bytes:
+    """Return the branch key wrapped by the present key: by one kms:ReEncrypt where one session reaches both keys."""
+    context, tenant, old = context_of(row.tenant_id, row.pk), row.tenant, row.registration
+    if present is not None and old is not None and _one_session_reaches(old, present):
+        key = kms_key(tenant, present, row.key_arn, purpose="re-encrypt", also=present.key_arn)
+        return key.re_encrypt(bytes(row.wrapped), context, context, destination_arn=present.key_arn).ciphertext
+    opened = kms_key(tenant, old, row.key_arn, purpose="re-encrypt").decrypt(bytes(row.wrapped), context)
+    destination = present.key_arn if present else settings.PLATFORM_KEY_ARN
+    return kms_key(tenant, present, destination, purpose="re-encrypt").encrypt(opened.plaintext, context).ciphertext
+
+
+def _one_session_reaches(old: KeyRegistration, present: KeyRegistration) -> bool:
+    return old.role_arn == present.role_arn and old.key_arn.split(":")[3] == present.key_arn.split(":")[3]
+
+
+def _give_back(row: BranchKey, claim: datetime, **facts: object) -> None:
+    BranchKey.objects.filter(pk=row.pk, claimed_at=claim).update(claimed_at=None, **facts)
+
+
+@transaction.atomic
+def _postpone(row: BranchKey, claim: datetime, error: DomainError) -> None:
+    """Try again later, and say once in the log why it stays where it is."""
+    pause = BACK_OFF[min(row.attempts, len(BACK_OFF)) - 1] * random.uniform(0.9, 1.1)  # noqa: S311  jitter is no secret
+    _give_back(row, claim, due_at=timezone.now() + timedelta(seconds=pause), reason=error.code)
+    if row.reason != error.code:
+        audit.record(
+            "keys.branch_key.stays", tenant=row.tenant, actor=audit.SYSTEM, target=row, key_arn=row.key_arn, reason=error.code, **_facts(error)
+        )  # fmt: skip
+
+
+def _facts(error: DomainError) -> Mapping[str, object]:
+    return {name: error.params[name] for name in ("aws_code", "action", "aws_request_id") if name in error.params}
+
+
+# --- the end of a registration ------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def retire(registration: KeyRegistration) -> uuid.UUID | None:
+    """Retire a registration that no branch key names any more, and ask for its role to leave our policy.
+
+    Returns:
+        The id of that `RoleConfiguration`; None when it is still needed or somebody else retired it.
+    """
+    KeyRegistration.objects.select_for_update().get(pk=registration.pk)
+    registration.refresh_from_db()
+    if registration.status != Status.RETIRING or registration.branch_keys.exists():
+        return None
+    lifecycle.move(
+        registration, Status.RETIRED, actor=audit.SYSTEM, reason="no branch key needs it", role_claim=None, next_probe_at=None, probe_claimed_at=None
+    )  # fmt: skip
+    return request_removal(registration)
+
+
+def request_removal(registration: KeyRegistration) -> uuid.UUID | None:
+    """Ask for a role that our policy names for this registration to be taken out again; None when it never was in it."""
+    written = registration.configurations.filter(
+        action=RoleConfiguration.Action.ADD,
+        role_arn=registration.role_arn,
+        attempts__gt=0,  # a worker has begun to write it
+    )
+    if not registration.role_arn or not written.exists():
+        return None
+    return RoleConfiguration.objects.create(
+        tenant=registration.tenant, registration=registration, service_role=registration.tenant.service_role,
+        action=RoleConfiguration.Action.REMOVE, role_arn=registration.role_arn, status=RoleConfiguration.Status.QUEUED,
+    ).pk  # fmt: skip
+
+
+def unneeded() -> list[KeyRegistration]:
+    """Return retiring registrations that no branch key names: those that never made one."""
+    retiring = KeyRegistration.objects.filter(status=Status.RETIRING).select_related("tenant__service_role")
+    return list(retiring.filter(~Q(pk__in=BranchKey.objects.exclude(registration=None).values("registration")))[:200])
