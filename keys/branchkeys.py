@@ -100,7 +100,8 @@ def make(tenant: Tenant, registration: KeyRegistration | None, *, instead_of: Br
             audit.record("keys.branch_key.created", tenant=tenant, actor=audit.SYSTEM, target=made, key_arn=key_arn)
             return made
     except IntegrityError:  # another maker was first: there is one current branch key a tenant
-        return BranchKey.objects.of(tenant).select_related("registration").get(is_current=True)
+        winner: BranchKey = BranchKey.objects.of(tenant).select_related("registration").get(is_current=True)
+        return winner
 
 
 def _require_serving(registration: KeyRegistration | None) -> None:

@@ -13,7 +13,6 @@ from django.utils import timezone
 from byokportal.errors import DomainError, Kind
 from keys import branchkeys, envelope, errors, health, ledger
 from keys.models import BranchKey, KeyRegistration, KeyUse
-from tenants import audit
 from tenants.models import Tenant
 
 Context = dict[str, str]
@@ -123,7 +122,7 @@ def _protector(tenant: Tenant, *, new: bool) -> KeyRegistration | None:
 
 def _current_branch_key(tenant: Tenant, registration: KeyRegistration | None) -> BranchKey:
     """Return the branch key that wraps new data keys; the first request after an activation makes it."""
-    current = (
+    current: BranchKey | None = (
         BranchKey.objects.of(tenant)
         .filter(is_current=True, registration=registration)
         .select_related("registration")

@@ -18,11 +18,7 @@ from django.test import Client, TransactionTestCase
 from django.utils import timezone
 
 from byokportal.localaws.testing import LocalAws
-<<<<<<< HEAD
-from keys import health, ledger, services
-=======
-from keys import branchkeys, health, services
->>>>>>> 0327ac4 (Branch keys are jobs: they move to the key that protects the tenant now, rotate, and retire what nothing needs)
+from keys import branchkeys, health, ledger, services
 from keys.aws import sessions
 from keys.checks import runner
 from keys.configuration import apply, opening

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from keys.api import datakeys, views
+from keys.api import branchkeys, datakeys, views
 
 urlpatterns = [
     path("tenants/<str:tenant>/documents/<str:name>", views.Document.as_view(), name="document"),
@@ -15,6 +15,10 @@ urlpatterns = [
     path("tenants/<str:tenant>/key/suspend", views.SuspendKey.as_view(), name="suspend"),
     path("tenants/<str:tenant>/key/resume", views.ResumeKey.as_view(), name="resume"),
     path("tenants/<str:tenant>/key/drop-caches", views.DropCaches.as_view(), name="drop-caches"),
+    path("tenants/<str:tenant>/registration/withdraw", branchkeys.Withdraw.as_view(), name="withdraw"),
+    path("tenants/<str:tenant>/key/branch-keys", branchkeys.BranchKeys.as_view(), name="branch-keys"),
+    path("tenants/<str:tenant>/key/rotate", branchkeys.RotateBranchKey.as_view(), name="rotate"),
+    path("tenants/<str:tenant>/key/leave", branchkeys.Leave.as_view(), name="leave"),
     path("tenants/<str:tenant>/data-keys", datakeys.DataKeys.as_view(), name="data-keys"),
     path("tenants/<str:tenant>/data-keys/decrypt", datakeys.Decrypt.as_view(), name="decrypt"),
     path("tenants/<str:tenant>/data-keys/rewrap", datakeys.Rewrap.as_view(), name="rewrap"),

@@ -326,3 +326,29 @@ def test_a_replacement_can_be_withdrawn_and_the_key_goes_on(
     assert {arn for policy in ServiceRolePolicy.objects.all() for arn in policy.role_arns} == {active.role_arn}
     with pytest.raises(errors.NoRegistration):
         services.withdraw(tenant, reason="not now", actor=acting(alice))
+
+
+# --- the doors --------------------------------------------------------------------------------------------------
+
+
+def test_the_api_shows_what_is_left_and_does_the_deeds(
+    platform_key: str, tenant: Tenant, active: KeyRegistration, alice: Member, bob: Member, api_of: Any, work: Work
+) -> None:
+    generate(tenant)
+    base = f"/api/v1/tenants/{tenant.pk}"
+    api = api_of(alice)
+    body = {"data": json.dumps({"reason": "an exercise"}), "content_type": "application/json"}
+    assert api.post(f"{base}/key/rotate", **body).status_code == 202
+    work()
+    shown = api.get(f"{base}/key/branch-keys").json()
+    assert [row["is_current"] for row in shown["items"]] == [True, False] and shown["remaining"] == []
+    assert "wrapped" not in json.dumps(shown)
+    refused = api_of(bob).post(f"{base}/key/leave", **body)
+    assert (refused.status_code, refused.json()["code"]) == (403, "not_allowed")
+    left = api.post(f"{base}/key/leave", **body)
+    assert (left.status_code, left.json()["protected_by"]) == (202, "platform")
+    assert api.get(f"{base}/key/branch-keys").json()["remaining"][0]["count"] == 2
+    services.save_draft(tenant, key_arn=active.key_arn, actor=acting(alice))
+    assert api.post(f"{base}/registration/withdraw", **body).status_code == 204
+    missing = api.post(f"{base}/registration/withdraw", **body)
+    assert (missing.status_code, missing.json()["code"]) == (409, "no_registration")

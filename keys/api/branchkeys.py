@@ -1,0 +1,112 @@
+"""Addresses of a tenant's branch keys: which key opens them, rotate the current one, leave BYOK, withdraw a replacement."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema
+from rest_framework import serializers
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from keys import branchkeys, services
+from keys.api import serializers as shapes
+from keys.models import BranchKey
+from tenants import endpoints
+
+
+class BranchKeyOut(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    key_arn = serializers.CharField()
+    is_current = serializers.BooleanField()
+    created_at = serializers.DateTimeField()
+    due_at = serializers.DateTimeField(allow_null=True)
+    reason = serializers.CharField()
+
+
+class RemainingOut(serializers.Serializer[Any]):
+    key_arn = serializers.CharField()
+    role_arn = serializers.CharField()
+    count = serializers.IntegerField()
+    since = serializers.DateTimeField()
+    reason = serializers.CharField()
+    next_at = serializers.DateTimeField(allow_null=True)
+
+
+class BranchKeysOut(serializers.Serializer[Any]):
+    items = BranchKeyOut(many=True)
+    remaining = RemainingOut(many=True)
+
+
+class BranchKeys(endpoints.TenantView):
+    """The tenant's branch keys, and what still opens only with another key than the present one."""
+
+    @extend_schema(operation_id="list_branch_keys", responses=BranchKeysOut)
+    def get(self, request: Request, tenant: str) -> Response:
+        mine = self.mine(request, tenant)
+        found = {"items": BranchKey.objects.of(mine)[:500], "remaining": branchkeys.remaining(mine)}
+        return Response(BranchKeysOut(found).data)
+
+
+class RotateBranchKey(endpoints.TenantView):
+    """Put a fresh branch key in place of the current one; the old one goes on opening what it wrapped."""
+
+    problems = ("key_not_active", "reason_missing", "not_allowed", "invalid_input")
+
+    @extend_schema(
+        operation_id="rotate_branch_key", parameters=[endpoints.IDEMPOTENCY_KEY], request=shapes.ReasonIn, responses={202: BranchKeysOut}
+    )  # fmt: skip
+    def post(self, request: Request, tenant: str) -> Response:
+        mine = self.mine(request, tenant)
+        reason = self.given(request, shapes.ReasonIn)["reason"]
+
+        def do() -> Any:
+            services.rotate_branch_key(mine, reason=reason, actor=self.caller(request).actor)
+            return BranchKeysOut(
+                {"items": BranchKey.objects.of(mine)[:500], "remaining": branchkeys.remaining(mine)}
+            ).data
+
+        return self.once(request, mine, 202, do)
+
+
+class Leave(endpoints.TenantView):
+    """Give up BYOK: the platform's key takes over, and every branch key moves to it."""
+
+    problems = ("key_not_active", "platform_key_missing", "registration_busy", "reason_missing", "not_allowed", "invalid_input")  # fmt: skip
+
+    @extend_schema(
+        operation_id="leave_byok",
+        parameters=[endpoints.IDEMPOTENCY_KEY],
+        request=shapes.ReasonIn,
+        responses={202: shapes.KeyOut},
+    )
+    def post(self, request: Request, tenant: str) -> Response:
+        mine = self.mine(request, tenant)
+        reason = self.given(request, shapes.ReasonIn)["reason"]
+
+        def do() -> Any:
+            return shapes.KeyOut(services.leave(mine, reason=reason, actor=self.caller(request).actor)).data
+
+        return self.once(request, mine, 202, do)
+
+
+class Withdraw(endpoints.TenantView):
+    """Give up the registration in preparation; a key that serves goes on serving."""
+
+    problems = ("no_registration", "registration_busy", "reason_missing", "not_allowed", "invalid_input")
+
+    @extend_schema(
+        operation_id="withdraw_registration",
+        parameters=[endpoints.IDEMPOTENCY_KEY],
+        request=shapes.ReasonIn,
+        responses={204: None},
+    )
+    def post(self, request: Request, tenant: str) -> Response:
+        mine = self.mine(request, tenant)
+        reason = self.given(request, shapes.ReasonIn)["reason"]
+
+        def do() -> Any:
+            services.withdraw(mine, reason=reason, actor=self.caller(request).actor)
+            return None
+
+        return self.once(request, mine, 204, do)
