@@ -11,6 +11,6 @@ def forwards(apps, schema_editor):
 
 
 class Migration(migrations.Migration):
-    dependencies = [("keys", "0004_branch_keys_are_jobs")]
+    dependencies = [("keys", "0005_branch_keys_are_jobs")]
 
     operations = [migrations.RunPython(forwards, migrations.RunPython.noop)]

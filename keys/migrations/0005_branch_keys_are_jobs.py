@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('keys', '0003_what_is_believed_and_what_decides'),
+        ('keys', '0004_a_test_may_wait_for_kore'),
         ('tenants', '0002_append_only_log'),
     ]
 
