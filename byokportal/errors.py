@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import Enum
-from typing import ClassVar
+from typing import ClassVar, Self
 
 
 class Kind(Enum):
@@ -64,6 +64,10 @@ class DomainError(Exception):
         self.errors = errors or {}
         self.params = params
         super().__init__(self.detail.format(**params))
+
+    def again(self) -> Self:
+        """Return an equal error: one that was raised collects the tracebacks of everybody who raises it."""
+        return type(self)(since=self.since, retry_after=self.retry_after, errors=self.errors, **self.params)
 
 
 class InvalidInput(DomainError):

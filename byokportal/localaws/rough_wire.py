@@ -78,5 +78,7 @@ def _reset(environ: dict[str, Any]) -> NoReturn:
     connection: socket.socket | None = environ.get("werkzeug.socket")
     if connection is not None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        # `close` alone waits for the handler's own files on the socket, and meanwhile the other side waits for us.
+        connection.shutdown(socket.SHUT_RDWR)
         connection.close()
     raise ConnectionResetError("the weather")

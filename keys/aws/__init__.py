@@ -15,6 +15,7 @@ def open_key(
     tenant: str,
     purpose: str,
     fresh: bool = False,
+    hot: bool = False,
     also: str = "",
 ) -> KmsKey:
     """Return the tenant's key, reached through our service role and the tenant's role.
@@ -23,6 +24,7 @@ def open_key(
         purpose: stands in the session name that the customer sees in CloudTrail: `data-keys`, `test`, `probe`.
         also: another key of the same Region that the session may use too: kms:ReEncrypt needs both.
         fresh: ask STS now, whatever session is kept.
+        hot: for unwrap and sweep: describe, decrypt and generate_wrapped only, through the client that all tenants share.
 
     Raises:
         RoleNotAssumable: STS answered AccessDenied for the tenant's role.
@@ -32,7 +34,8 @@ def open_key(
     credentials = sessions.tenant_role(
         service_role_arn, role_arn, external_id, [key_arn, also] if also else [key_arn], tenant=tenant, purpose=purpose, fresh=fresh
     )  # fmt: skip
-    return KmsKey(key_arn, sessions.client("kms", sessions.region_of(key_arn), credentials), credentials)
+    client = sessions.hot_client if hot else sessions.client
+    return KmsKey(key_arn, client("kms", sessions.region_of(key_arn), credentials), credentials)
 
 
 def platform_key(key_arn: str) -> KmsKey:

@@ -19,7 +19,8 @@ from django.conf import settings
 
 from byokportal.errors import DomainError
 from keys import errors
-from keys.aws import faults
+from keys.aws import faults, hot
+from keys.aws.flights import Flights
 from keys.policies import documents
 
 SECONDS = 900  # of a session with a tenant: the shortest that STS gives (API reference, AssumeRole)
@@ -69,7 +70,9 @@ class Identity:
 
 _lock = threading.Lock()
 _cache: OrderedDict[tuple[str, ...], Credentials] = OrderedDict()
+_under_way: Flights[Credentials] = Flights()  # at most one AssumeRole for a session, whoever asks for it at once
 _clients: dict[tuple[str, str, str], Any] = {}  # those of long-lived credentials
+_endpoints: dict[tuple[str, str], str] = {}
 _boto3: dict[str, Any] = {}  # AWS_MODE → its session
 _local_file: dict[str, Any] = {}  # localaws.json as it was read last, and when it had changed
 
@@ -168,6 +171,19 @@ def client(service: str, region: str, credentials: Credentials | None = None, *,
         if name not in _clients:
             _clients[name] = _made(service, options)
         return _clients[name]
+
+
+def hot_client(service: str, region: str, credentials: Credentials) -> hot.Client:
+    """Return the way to a service for the hot paths (`keys.aws.hot`), at the endpoint that boto3 would call.
+
+    Raises:
+        OwnAccessBroken: there is no local AWS.
+    """
+    if settings.AWS_MODE == "local":
+        return hot.Client(service, region, _local()["endpoint"], credentials)
+    if (service, region) not in _endpoints:
+        _endpoints[service, region] = str(client(service, region, credentials).meta.endpoint_url)
+    return hot.Client(service, region, _endpoints[service, region], credentials)
 
 
 def _made(service: str, options: dict[str, Any]) -> Any:
@@ -285,7 +301,9 @@ def _assume(
     if policy:
         options["Policy"] = policy
     try:
-        answer = client("sts", region, source).assume_role(**options)
+        # The base principal's credentials come from wherever boto3 finds them; those of our service roles are plain values.
+        sts = client("sts", region) if source is None else hot_client("sts", region, source)
+        answer = sts.assume_role(**options)
     except faults.RAISED as error:
         ours = faults.translate(error, "sts:AssumeRole", denied=denied)
         if source is not None and isinstance(ours, errors.OwnAccessBroken):
@@ -309,10 +327,21 @@ def _cached(name: tuple[str, ...], assume: Callable[[], Credentials], *, fresh: 
         found = None if fresh else _cache.get(name)
     if found is not None and found.expires_at - EARLY > datetime.now(UTC):
         return found
-    made = assume()
-    with _lock:
-        _cache[name] = made
-        _cache.move_to_end(name)
-        while len(_cache) > CACHED:
-            _cache.popitem(last=False)
-    return made
+
+    def ask() -> Credentials:
+        made = assume()
+        with _lock:
+            _cache[name] = made
+            _cache.move_to_end(name)
+            while len(_cache) > CACHED:
+                _cache.popitem(last=False)
+        return made
+
+    def renew() -> Credentials:
+        with _lock:
+            newest = _cache.get(name)
+        return (
+            ask() if newest is None or newest is found else newest
+        )  # somebody was first between our look and our turn
+
+    return ask() if fresh else _under_way.do(name, renew)

@@ -185,7 +185,7 @@ def test_another_key_that_answers_is_refused(tenant: Tenant, customer: Customer,
         def __getattr__(self, name: str) -> Callable[..., Any]:
             def call(**parameters: Any) -> Any:
                 answer = getattr(key.client, name)(**parameters)
-                return answer | {"KeyId": active.key_arn[:-1] + "f"}
+                return answer | {"KeyId": active.key_arn.replace("key/", "key/f")}
 
             return call
 

@@ -1,0 +1,59 @@
+"""One call at a time for one thing: those who ask for the same meanwhile wait for its result instead of asking again."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+from byokportal.errors import DomainError
+
+Result = TypeVar("Result")
+
+
+class Flight(Generic[Result]):
+    """A call under way."""
+
+    __slots__ = ("done", "error", "result")
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.result: Result | None = None
+        self.error: BaseException | None = None
+
+
+class Flights(Generic[Result]):
+    """The calls under way in this process, each by its name."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._under_way: dict[Hashable, Flight[Result]] = {}
+
+    def do(self, name: Hashable, call: Callable[[], Result]) -> Result:
+        """Make the call, or wait for the one of that name that is under way and take its result.
+
+        A failure is everybody's too: a thousand who wait for a throttled AWS must not ask it a thousand times. Each gets an error of
+        its own, because a raised exception collects the tracebacks of all who raise it.
+        """
+        with self._lock:
+            flight = self._under_way.get(name)
+            leads = flight is None
+            if flight is None:
+                flight = self._under_way[name] = Flight()
+        if not leads:
+            flight.done.wait()
+            if isinstance(flight.error, DomainError):
+                raise flight.error.again() from flight.error.__cause__
+            if flight.error is not None:
+                raise RuntimeError("the call that this one waited for failed") from flight.error
+            return flight.result  # type: ignore[return-value]
+        try:
+            flight.result = call()
+            return flight.result
+        except BaseException as error:
+            flight.error = error
+            raise
+        finally:
+            with self._lock:
+                del self._under_way[name]
+            flight.done.set()

@@ -1,0 +1,160 @@
+"""STS and KMS on the two hot paths, unwrap and sweep: botocore's own signer and parsers over one pooled client for all tenants.
+
+A boto3 client for each tenant costs about a megabyte, 46 ms and a TLS context, and a call through it about twice the CPU of
+one through this module. So one `URLLib3Session` of botocore's (one connection pool, one TLS context)
+carries the calls of all tenants, each signed with its tenant's session. Serializer, signer, parser and errors are botocore's,
+so `keys.aws.faults` reads what comes from here by the same table as what boto3 raises.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import socket
+import time
+from functools import cache
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+import botocore
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import ReadOnlyCredentials
+from botocore.exceptions import ClientError, ReadTimeoutError
+from botocore.httpsession import URLLib3Session
+from botocore.loaders import Loader
+from botocore.model import ServiceModel
+from botocore.parsers import create_parser
+from botocore.serialize import create_serializer
+from botocore.utils import get_environ_proxies
+
+from keys import errors
+from keys.aws import faults
+
+if TYPE_CHECKING:
+    from keys.aws.sessions import Credentials
+
+CONNECT_TIMEOUT, READ_TIMEOUT = (
+    1.0,
+    3.0,
+)  # seconds: KMS and STS answer in tens of milliseconds, and a thread of ours waits
+ATTEMPTS = 2  # botocore's "standard" mode with total_max_attempts 2
+BACKOFF = 0.2  # seconds at most before the second attempt, at random
+POOL = 64  # connections kept for each endpoint
+TRANSIENT = {500, 502, 503, 504}  # HTTP statuses that "standard" mode tries again
+
+QUIET = (
+    "botocore.parsers",
+    "botocore.auth",
+)  # at DEBUG they log bodies (an opened key stands in one) and session tokens
+AGENT = f"byokportal botocore/{botocore.__version__}"
+
+
+for _name in QUIET:  # whatever level somebody sets while looking for something else
+    logging.getLogger(_name).addFilter(lambda record: record.levelno > logging.DEBUG)
+
+
+class Client:
+    """One session's way to a service, with boto3's names, parameters and answers for the operations of the hot paths.
+
+    All of these may be repeated without harm: they read, or make something that nobody keeps when the answer is lost.
+    """
+
+    __slots__ = ("_credentials", "_endpoint", "_region", "_service")
+
+    def __init__(self, service: str, region: str, endpoint: str, credentials: Credentials) -> None:
+        self._service, self._region, self._endpoint = service, region, endpoint
+        self._credentials = ReadOnlyCredentials(
+            credentials.access_key_id, credentials.secret_access_key, credentials.token
+        )
+
+    def __repr__(self) -> str:
+        return f"<hot {self._service} client for {self._region}>"
+
+    def assume_role(self, **parameters: Any) -> dict[str, Any]:
+        return self._call("AssumeRole", parameters)
+
+    def describe_key(self, **parameters: Any) -> dict[str, Any]:
+        return self._call("DescribeKey", parameters)
+
+    def decrypt(self, **parameters: Any) -> dict[str, Any]:
+        return self._call("Decrypt", parameters)
+
+    def generate_data_key_without_plaintext(self, **parameters: Any) -> dict[str, Any]:
+        return self._call("GenerateDataKeyWithoutPlaintext", parameters)
+
+    def _call(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Ask, and once more where "standard" retries would; an answer that is an error is raised as boto3 raises it.
+
+        Raises:
+            ClientError, BotoCoreError, ResponseParserError: `faults.RAISED`.
+        """
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return self._ask(operation, parameters)
+            except faults.RAISED as error:
+                if not _is_worth_another(error):
+                    raise
+            time.sleep(random.uniform(0, BACKOFF))  # noqa: S311  spreading retries needs no secret
+        return self._ask(operation, parameters)
+
+    def _ask(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        serializer, parser, model = _protocol(self._service)
+        shape = model.operation_model(operation)
+        ready = serializer.serialize_to_request(parameters, shape)
+        body = ready["body"] if isinstance(ready["body"], bytes) else urlencode(ready["body"]).encode()
+        request = AWSRequest("POST", self._endpoint + "/", {**ready["headers"], "User-Agent": AGENT}, body)
+        SigV4Auth(self._credentials, self._service, self._region).add_auth(request)
+        answer = _pool(self._endpoint).send(request.prepare())
+        read: dict[str, Any] = parser.parse(
+            {"status_code": answer.status_code, "headers": answer.headers, "body": answer.content},
+            shape.output_shape,
+        )
+        if answer.status_code >= 300:
+            raise ClientError(read, operation)
+        return read
+
+
+def _is_worth_another(error: Exception) -> bool:
+    """Tell what "standard" mode tries again; not after a read timeout: whoever waits for us has waited long enough."""
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return status in TRANSIENT or faults.ANYWHERE.get(faults.code_of(error)) is errors.AwsThrottled
+    return isinstance(error, faults.SILENCE) and not isinstance(error, ReadTimeoutError)
+
+
+@cache
+def _pool(endpoint: str) -> URLLib3Session:
+    if endpoint.startswith("http://"):  # the local AWS: a proxy of the developer's is not on the way to this machine
+        return _pooled(())
+    return _pooled(tuple(sorted(get_environ_proxies(endpoint).items())))
+
+
+@cache
+def _pooled(proxies: tuple[tuple[str, str], ...]) -> URLLib3Session:
+    """Return the pooled client of this process; there is a second one only where NO_PROXY names some endpoints of AWS."""
+    return URLLib3Session(
+        verify=os.environ.get("AWS_CA_BUNDLE", True),
+        proxies=dict(proxies),
+        timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+        max_pool_connections=POOL,
+        socket_options=[(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+    )
+
+
+def _forget_pools() -> None:
+    _pool.cache_clear()
+    _pooled.cache_clear()
+
+
+os.register_at_fork(after_in_child=_forget_pools)  # the connections are the parent's
+
+
+@cache
+def _protocol(service: str) -> tuple[Any, Any, Any]:
+    """Return serializer, parser and model of a service; the model is parsed once in a process."""
+    model = ServiceModel(Loader().load_service_model(service, "service-2"), service)
+    protocol = str(model.metadata["protocol"])
+    # Parameters are ours, and AWS refuses a bad one: boto3's own validation would cost as much as signing.
+    return create_serializer(protocol, include_validation=False), create_parser(protocol), model

@@ -1,0 +1,197 @@
+"""The hot way into AWS answers and fails as boto3 does, is shared by all tenants, and asks no more often than it has to."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+from conftest import Customer
+
+from byokportal.errors import DomainError
+from byokportal.localaws.testing import LocalAws
+from keys import aws as keys_aws
+from keys import errors
+from keys.aws import faults, hot, sessions
+from keys.models import KeyRegistration
+from tenants.models import Tenant
+
+CONTEXT = {"tenant": "a", "branch-key": "b"}
+
+
+@pytest.fixture
+def way(tenant: Tenant, active: KeyRegistration) -> Any:
+    """Return a function that opens the tenant's key, by the hot client or by boto3."""
+
+    def opened(*, hot: bool = True, purpose: str = "data-keys") -> keys_aws.KmsKey:
+        return keys_aws.open_key(
+            tenant.service_role.arn, active.role_arn, active.key_arn, tenant.external_id,
+            tenant=str(tenant.pk), purpose=purpose, hot=hot,
+        )  # fmt: skip
+
+    return opened
+
+
+def operations(aws: LocalAws) -> Counter[str]:
+    return Counter(operation for _, operation, _ in aws.calls)
+
+
+def test_it_answers_as_boto3_does(way: Any) -> None:
+    ours, theirs = way(), way(hot=False)
+    assert isinstance(ours.client, hot.Client)
+    wrapped = ours.generate_wrapped(CONTEXT).ciphertext
+    assert ours.decrypt(wrapped, CONTEXT).plaintext == theirs.decrypt(wrapped, CONTEXT).plaintext
+    mine, his = (key.client.describe_key(KeyId=key.arn)["KeyMetadata"] for key in (ours, theirs))
+    assert mine == his
+
+
+def refused_by(call: Any) -> tuple[str, int, str]:
+    with pytest.raises(ClientError) as refused:
+        call()
+    answer = refused.value.response
+    assert answer["ResponseMetadata"]["RequestId"]
+    return answer["Error"]["Code"], answer["ResponseMetadata"]["HTTPStatusCode"], answer["Error"]["Message"]
+
+
+def test_it_fails_as_boto3_does(way: Any, customer: Customer, tenant: Tenant, active: KeyRegistration) -> None:
+    ours, theirs = way(), way(hot=False)
+    wrapped = ours.generate_wrapped(CONTEXT).ciphertext
+
+    def both(method: str, **parameters: Any) -> None:
+        mine, his = (refused_by(lambda key=key: getattr(key.client, method)(**parameters)) for key in (ours, theirs))
+        assert mine == his
+
+    both("decrypt", KeyId=ours.arn, CiphertextBlob=wrapped, EncryptionContext={"tenant": "other"})
+    both("decrypt", KeyId=ours.arn, CiphertextBlob=b"x" * 50, EncryptionContext=CONTEXT)
+    both("describe_key", KeyId=ours.arn.replace("key/", "key/f"))
+    customer.kms.disable_key(KeyId=customer.key_arn)
+    both("decrypt", KeyId=ours.arn, CiphertextBlob=wrapped, EncryptionContext=CONTEXT)
+    source = sessions.service_role(tenant.service_role.arn, "eu-central-1")
+    asked = {"RoleArn": active.role_arn, "RoleSessionName": "byok-test-x", "DurationSeconds": 900, "ExternalId": "wrong-one"}  # fmt: skip
+    mine, his = (
+        refused_by(lambda make=make: make("sts", "eu-central-1", source).assume_role(**asked))
+        for make in (sessions.hot_client, sessions.client)
+    )
+    assert mine == his
+    assert mine[0] == "AccessDenied"
+
+
+@pytest.mark.parametrize(
+    ("fault", "value", "asked", "raised"),
+    [
+        ("throttling", None, 2, errors.AwsThrottled),
+        ("error", 503, 2, errors.AwsUnreachable),
+        ("reset", None, 2, errors.AwsUnreachable),
+        ("timeout", 30, 1, errors.AwsUnreachable),
+    ],
+)
+def test_bad_weather_is_tried_once_more_and_then_told(
+    way: Any, aws: LocalAws, monkeypatch: pytest.MonkeyPatch, fault: str, value: Any, asked: int, raised: type[DomainError]
+) -> None:  # fmt: skip
+    monkeypatch.setattr(hot, "READ_TIMEOUT", 0.3)
+    hot._forget_pools()
+    key = way()
+    wrapped = key.generate_wrapped(CONTEXT).ciphertext
+    aws.set_weather(fault, value, operation="kms:Decrypt", times=asked)
+    started = time.monotonic()
+    with pytest.raises(raised):
+        key.decrypt(wrapped, CONTEXT)
+    assert time.monotonic() - started < 5
+    assert key.decrypt(wrapped, CONTEXT).plaintext  # the weather met exactly `asked` calls, so this one is fair
+    hot._forget_pools()
+
+
+@pytest.mark.parametrize(("fault", "value"), [("throttling", None), ("error", 500), ("reset", None)])
+def test_one_bad_answer_is_not_noticed(way: Any, aws: LocalAws, fault: str, value: Any) -> None:
+    key = way()
+    wrapped = key.generate_wrapped(CONTEXT).ciphertext
+    aws.set_weather(fault, value, operation="kms:Decrypt", times=1)
+    assert key.decrypt(wrapped, CONTEXT).plaintext
+
+
+def test_all_tenants_share_one_pool_and_one_tls_context(way: Any) -> None:
+    way().describe()
+    way(purpose="probe").describe()
+    assert hot._pooled.cache_info().currsize == 1
+    assert hot._pool("https://kms.eu-central-1.amazonaws.com") is hot._pool("https://sts.us-east-1.amazonaws.com")
+
+
+def test_real_aws_is_called_at_its_regional_endpoints(way: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    credentials = way().session
+    settings.AWS_MODE = "real"
+    monkeypatch.setattr(sessions, "_endpoints", {})
+    endpoint = {
+        service: sessions.hot_client(service, region, credentials)._endpoint
+        for service, region in (("sts", "eu-central-1"), ("kms", "cn-north-1"))
+    }
+    assert endpoint == {
+        "sts": "https://sts.eu-central-1.amazonaws.com",
+        "kms": "https://kms.cn-north-1.amazonaws.com.cn",
+    }
+
+
+def test_many_at_once_assume_the_role_once(way: Any, aws: LocalAws) -> None:
+    sessions.forget_all()
+    aws.calls.clear()
+    gate = threading.Barrier(24)
+
+    def ask(_: int) -> sessions.Credentials | None:
+        gate.wait()
+        session: sessions.Credentials | None = way().session
+        return session
+
+    with ThreadPoolExecutor(24) as pool:
+        got = list(pool.map(ask, range(24)))
+    assert len({id(session) for session in got}) == 1
+    assert operations(aws)["AssumeRole"] == 2  # our service role, the tenant's role
+
+
+def test_a_failure_of_the_one_call_is_told_to_all_who_waited(way: Any, aws: LocalAws) -> None:
+    sessions.forget_all()
+    aws.set_weather("throttling", operation="sts:AssumeRole")
+    gate = threading.Barrier(8)
+
+    def ask(_: int) -> Exception:
+        gate.wait()
+        with pytest.raises(errors.AwsThrottled) as told:
+            way()
+        return told.value
+
+    with ThreadPoolExecutor(8) as pool:
+        told = list(pool.map(ask, range(8)))
+    assert len({id(error) for error in told}) == 8  # each its own: a traceback belongs to one thread
+    assert {error.params["aws_code"] for error in told} == {"Throttling"}
+
+
+def test_an_opened_key_and_a_session_are_in_no_log_line_and_no_repr(way: Any, caplog: pytest.LogCaptureFixture) -> None:
+    sessions.forget_all()
+    with caplog.at_level(logging.DEBUG):
+        for name in ("botocore", "urllib3", "keys", *hot.QUIET):
+            logging.getLogger(name).setLevel(logging.DEBUG)
+        key = way()
+        opened = key.decrypt(key.generate_wrapped(CONTEXT).ciphertext, CONTEXT)
+    import base64
+
+    said = caplog.text + repr(opened) + repr(key) + repr(key.client)
+    assert "DEBUG" in caplog.text
+    for secret in (opened.plaintext.hex(), base64.b64encode(opened.plaintext).decode(), repr(opened.plaintext), key.session.token,
+                   key.session.secret_access_key):  # fmt: skip
+        assert secret not in said
+    for name in ("botocore", "urllib3"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("keys", *hot.QUIET):
+        logging.getLogger(name).setLevel(logging.NOTSET)
+
+
+def test_what_aws_said_is_translated_by_the_one_table(way: Any, customer: Customer) -> None:
+    key = way()
+    wrapped = key.generate_wrapped(CONTEXT).ciphertext
+    customer.kms.schedule_key_deletion(KeyId=customer.key_arn, PendingWindowInDays=7)
+    with pytest.raises(errors.KeyPendingDeletion) as refused:
+        key.decrypt(wrapped, CONTEXT)
+    assert "pending deletion" in faults.words_of(refused.value)
