@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from django.db import transaction
@@ -49,10 +50,8 @@ def move(registration: KeyRegistration, to: str, *, actor: Actor, reason: str = 
     facts = {"suspended_by": "", "reason": reason[:200], **facts, "status": to, "moved_at": now}
     if not KeyRegistration.objects.filter(pk=registration.pk, status=old).update(**facts):
         raise RegistrationBusy(status="changing", wanted=to)
-    tenant = Tenant.objects.select_for_update().get(pk=registration.tenant_id)
-    if to in STOPPING and old in KeyRegistration.SERVING:
-        Tenant.objects.filter(pk=tenant.pk).update(key_generation=F("key_generation") + 1)
-        tenant.refresh_from_db(fields=["key_generation"])
+    changed(registration.tenant_id, drop=to in STOPPING and old in KeyRegistration.SERVING)
+    tenant = Tenant.objects.get(pk=registration.tenant_id)
     RegistrationMove.objects.create(
         tenant=tenant, registration=registration, old_status=old, new_status=to, reason=reason[:500], actor=actor.label,
         generation=tenant.key_generation, at=now,
@@ -62,3 +61,17 @@ def move(registration: KeyRegistration, to: str, *, actor: Actor, reason: str = 
     )
     for name, value in facts.items():
         setattr(registration, name, value)
+
+
+def changed(tenant_id: uuid.UUID, *, drop: bool = False) -> None:
+    """Tell every process that what it knows of the tenant's key is old (`keys.standing` looks once a second).
+
+    Whoever changes a serving registration, a branch key or the latency calls this in the same transaction.
+
+    Args:
+        drop: the unwrapped branch keys must go too.
+    """
+    facts: dict[str, Any] = {"key_changed_at": timezone.now()}
+    if drop:
+        facts["key_generation"] = F("key_generation") + 1
+    Tenant.objects.filter(pk=tenant_id).update(**facts)

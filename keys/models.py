@@ -373,3 +373,38 @@ class KeyUse(models.Model):
 
     def __str__(self) -> str:
         return f"{self.operation} {self.count}"
+
+
+class ServingProcess(models.Model):
+    """A process of ours that gives out data keys, while it lives: its heartbeat, and how it says what it has forgotten."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)  # drawn anew by each process
+    name = models.CharField(max_length=200)  # host and process number, for people
+    started_at = models.DateTimeField(default=timezone.now)
+    seen_at = models.DateTimeField(default=timezone.now)  # when it last read what has changed (keys.standing)
+
+    class Meta:
+        ordering: ClassVar = ["started_at"]
+        indexes: ClassVar = [models.Index(fields=["seen_at"], name="keys_process_seen")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class CacheDrop(models.Model):
+    """A process has seen this generation of a tenant, or a later one, and holds no branch key from before it."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="cache_drops")
+    process = models.ForeignKey(ServingProcess, on_delete=models.CASCADE, related_name="drops")
+    generation = models.PositiveBigIntegerField()
+    count = models.PositiveSmallIntegerField()  # branch keys that it forgot; 0: it held none
+    at = models.DateTimeField(default=timezone.now)  # when they were gone from its memory
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant", "process", "generation"], name="keys_each_drop_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.process_id} dropped {self.tenant_id} at generation {self.generation}"

@@ -9,7 +9,6 @@ from functools import partial
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import F
 from django.utils import timezone
 
 from byokportal.errors import DomainError, InvalidInput, Turn
@@ -373,6 +372,7 @@ def suspend(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
             KeyRegistration.objects.filter(pk=registration.pk, status=Status.SUSPENDED).update(
                 suspended_by=by, reason=reason
             )
+            lifecycle.changed(tenant.pk)
             audit.record(
                 "keys.key.suspended",
                 tenant=tenant,
@@ -427,7 +427,7 @@ def drop_caches(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
     """Tell every process of ours to forget its unwrapped keys of this tenant now: the generation grows."""
     roles.require(actor, "keys.drop_caches", tenant)
     reason = reason_of(reason)
-    Tenant.objects.filter(pk=tenant.pk).update(key_generation=F("key_generation") + 1)
+    lifecycle.changed(tenant.pk, drop=True)
     audit.record("keys.key.caches_dropped", tenant=tenant, actor=actor, reason=reason)
     return key_state(tenant)
 
@@ -443,6 +443,8 @@ def set_latency(tenant: Tenant, *, seconds: int, actor: Actor) -> None:
     if not 0 <= seconds <= 900:
         raise InvalidInput(errors={"seconds": ["Choose 0 to 900 seconds."]})
     Tenant.objects.filter(pk=tenant.pk).update(revocation_latency=seconds)
+    # A shorter promise counts at once: what was loaded under the longer one goes.
+    lifecycle.changed(tenant.pk, drop=True)
     audit.record("keys.latency.changed", tenant=tenant, actor=actor, seconds=seconds)
 
 

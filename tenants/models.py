@@ -55,6 +55,8 @@ class Tenant(models.Model):
     service_role = models.ForeignKey(ServiceRole, on_delete=models.PROTECT, related_name="tenants", editable=False)
     revocation_latency = models.PositiveIntegerField(default=300)  # seconds
     key_generation = models.PositiveBigIntegerField(default=0)  # grows with every stop; caches compare it
+    # When anything last changed that decides about data keys: every process reads what is new here once a second.
+    key_changed_at = models.DateTimeField(default=timezone.now, db_index=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:

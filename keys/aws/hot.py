@@ -112,7 +112,7 @@ class Client:
             shape.output_shape,
         )
         if answer.status_code >= 300:
-            raise ClientError(read, operation)
+            raise ClientError(read, operation)  # type: ignore[arg-type]
         return read
 
 
@@ -134,13 +134,14 @@ def _pool(endpoint: str) -> URLLib3Session:
 @cache
 def _pooled(proxies: tuple[tuple[str, str], ...]) -> URLLib3Session:
     """Return the pooled client of this process; there is a second one only where NO_PROXY names some endpoints of AWS."""
-    return URLLib3Session(
-        verify=os.environ.get("AWS_CA_BUNDLE", True),
-        proxies=dict(proxies),
-        timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
-        max_pool_connections=POOL,
-        socket_options=[(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
-    )
+    options: dict[str, Any] = {  # botocore's stubs know less of these than botocore does
+        "verify": os.environ.get("AWS_CA_BUNDLE", True),
+        "proxies": dict(proxies),
+        "timeout": (CONNECT_TIMEOUT, READ_TIMEOUT),
+        "max_pool_connections": POOL,
+        "socket_options": [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
+    }
+    return URLLib3Session(**options)
 
 
 def _forget_pools() -> None:
