@@ -97,6 +97,7 @@ def make(tenant: Tenant, registration: KeyRegistration | None, *, instead_of: Br
             made = BranchKey.objects.create(
                 id=key_id, tenant=tenant, registration=registration, key_arn=key_arn, wrapped=wrapped, due_at=_rotation(timezone.now())
             )  # fmt: skip
+            lifecycle.changed(tenant.pk)
             audit.record("keys.branch_key.created", tenant=tenant, actor=audit.SYSTEM, target=made, key_arn=key_arn)
             return made
     except IntegrityError:  # another maker was first: there is one current branch key a tenant
@@ -201,6 +202,7 @@ def _move(row: BranchKey, present: KeyRegistration | None, claim: datetime) -> N
             due_at=_rotation(row.created_at) if row.is_current else None,
         )  # fmt: skip
         if moved:
+            lifecycle.changed(row.tenant_id)
             audit.record(
                 "keys.branch_key.moved", tenant=row.tenant, actor=audit.SYSTEM, target=row, key_arn=key_arn, old_key_arn=row.key_arn
             )  # fmt: skip

@@ -9,7 +9,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('keys', '0004_a_test_may_wait_for_kore'),
+        ('keys', '0006_current_branch_keys_will_rotate'),
         ('tenants', '0003_when_the_key_changed'),
     ]
 
