@@ -168,7 +168,7 @@ CELERY_BEAT_SCHEDULE = {
     "ring-due-tests": {"task": "keys.tasks.ring_tests", "schedule": RING_SECONDS},
     "close-filled-roles": {"task": "keys.tasks.close_filled_roles", "schedule": 60.0},
     "ring-due-branch-keys": {"task": "keys.tasks.ring_branch_keys", "schedule": RING_SECONDS},
-    "ring-due-probes": {"task": "keys.tasks.ring_probes", "schedule": RING_SECONDS},
+    "sweep-due-probes": {"task": "keys.tasks.sweep", "schedule": RING_SECONDS},
     "follow-the-log": {"task": "support.tasks.follow_log", "schedule": RING_SECONDS},
     "send-due-notices": {"task": "support.tasks.send_notices", "schedule": 10.0},
     "clear-expired": {"task": "tenants.tasks.clear_expired", "schedule": 3600.0},
@@ -190,6 +190,13 @@ BRANCH_KEY_ROTATION_DAYS = env.float("BRANCH_KEY_ROTATION_DAYS", default=90)
 # Times, in seconds. Tests and the demo shorten them; what each means is in design.md 3, 5 and 8.
 PROBE_SECONDS = env.float("PROBE_SECONDS", default=300)
 DENIED_PROBE_SECONDS = [float(part) for part in env.list("DENIED_PROBE_SECONDS", default=["60", "120", "300"])]
+TRUST_PROBE_SECONDS = env.float("TRUST_PROBE_SECONDS", default=3600)  # how often a probe looks at the trust policy too
+DRILL_PROBE_SECONDS = env.float("DRILL_PROBE_SECONDS", default=3)  # while a revocation drill is on
+DRILL_SECONDS = env.float("DRILL_SECONDS", default=3600)  # a drill that nobody ends is over then
+# That many tenants refused on one service role, and at least that share of those it serves, within that time: our doing until shown otherwise.
+MANY_DENIALS = env.int("MANY_DENIALS", default=5)
+MANY_DENIALS_SHARE = env.float("MANY_DENIALS_SHARE", default=0.05)
+MANY_DENIALS_SECONDS = env.float("MANY_DENIALS_SECONDS", default=300)
 DEFAULT_REVOCATION_LATENCY = env.int("DEFAULT_REVOCATION_LATENCY", default=300)
 PROPAGATION_WINDOW = env.float("PROPAGATION_WINDOW", default=300)
 EXTERNAL_ID_PROBE_GAP = env.float("EXTERNAL_ID_PROBE_GAP", default=60)

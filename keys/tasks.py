@@ -8,7 +8,7 @@ from django.utils import timezone
 from keys import branchkeys, health
 from keys.checks import runner
 from keys.configuration import apply
-from keys.models import BranchKey, EncryptionTest, KeyRegistration, RoleConfiguration
+from keys.models import BranchKey, EncryptionTest, RoleConfiguration
 from tenants.models import ServiceRole
 
 CHUNK = 200  # rows a ring; the rest is due at the next one
@@ -49,11 +49,12 @@ def ring_tests() -> None:
         run_test.delay(test_id=str(pk))
 
 
-@shared_task(soft_time_limit=25, time_limit=30)
-def ring_probes() -> None:
-    now = timezone.now()
-    for pk in KeyRegistration.objects.due_for_probe(now).order_by("next_probe_at").values_list("pk", flat=True)[:CHUNK]:
-        probe.delay(registration_id=str(pk))
+@shared_task(soft_time_limit=55, time_limit=60)
+def sweep() -> None:
+    """Probe the chunk that is due, then close the incidents that are over; a full chunk means that more is due."""
+    if health.sweep() == health.CHUNK:
+        sweep.delay()
+    health.close_incidents()
 
 
 @shared_task(queue="bulk", soft_time_limit=45, time_limit=60)

@@ -30,7 +30,7 @@ def follow(limit: int = 500) -> int:
     Returns:
         how many events had something to follow.
     """
-    AuditEvent.objects.not_followed().exclude(name__in=REACTIONS).update(followed_at=timezone.now())
+    AuditEvent.objects.not_followed().exclude(name__in=[*REACTIONS, *INCIDENTS]).update(followed_at=timezone.now())
     followed = 0
     for pk in list(AuditEvent.objects.not_followed().order_by("id").values_list("pk", flat=True)[:limit]):
         try:
@@ -47,11 +47,24 @@ def _follow_one(pk: int) -> bool:
         return False
     event = AuditEvent.objects.get(pk=pk)
     if event.tenant_id is None:
-        return False
+        return _follow_ours(event)
     # One follower a tenant: a later event must see the ticket that an earlier one opens.
     tenant = Tenant.objects.select_for_update().get(pk=event.tenant_id)
     REACTIONS[event.name](event, tenant)
     return True
+
+
+def _follow_ours(event: AuditEvent) -> bool:
+    """What happened to our own side concerns no tenant: the people on call are told."""
+    template = INCIDENTS.get(event.name)
+    if template is not None:
+        Notice.objects.get_or_create(
+            event=event,
+            template=template,
+            recipient=settings.SUPPORT_EMAIL,
+            defaults={"context": {"sentence": audit.sentence(event), "incident": json.loads(event.payload)["target"]}},
+        )
+    return template is not None
 
 
 # --- step 5: the ticket that opens, answers and closes itself -------------------------------------------
@@ -222,6 +235,7 @@ def _invited(event: AuditEvent, tenant: Tenant) -> None:
     _notice(event, tenant, "invitation", str(data["email"]), {"role": str(data["role"])})
 
 
+INCIDENTS = {"keys.incident.opened": "incident-opened", "keys.incident.closed": "incident-closed"}
 REACTIONS: dict[str, Callable[[AuditEvent, Tenant], None]] = {
     "keys.registration.submitted": _submitted,
     "keys.registration.activated": _activated,

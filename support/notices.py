@@ -68,6 +68,8 @@ def compose(notice: Notice) -> EmailMessage:
         context |= _invitation(notice)
     if notice.template == "kore-needed":
         context["ticket_url"] = settings.BASE_URL + reverse("admin:support_ticket_change", args=[context["ticket"]])
+    if notice.template == "incident-opened":
+        context["incident_url"] = settings.BASE_URL + reverse("admin:keys_incident_change", args=[context["incident"]])
     subject = " ".join(render_to_string(f"emails/{notice.template}.subject.txt", context).split())
     return EmailMessage(subject, render_to_string(f"emails/{notice.template}.txt", context), to=[notice.recipient])
 

@@ -16,9 +16,9 @@ from byokportal.localaws import sts as local_sts
 from byokportal.localaws.errors import AwsError
 from byokportal.localaws.testing import LocalAws
 from keys import datakeys, errors, health, services
+from keys.health import judging, questions
 from keys.models import KeyRegistration, RegistrationMove
-from tenants import audit, onboarding
-from tenants import services as tenant_services
+from tenants import onboarding
 from tenants.models import AuditEvent, Member, OnboardingStep, Tenant
 
 Status = KeyRegistration.Status
@@ -324,28 +324,6 @@ def test_a_silence_after_a_refusal_leaves_it_suspended(
     assert state(active) == (Status.SUSPENDED, "aws", "kms_key_disabled")
 
 
-def test_when_many_tenants_refuse_one_service_role_nothing_moves_there_any_more(
-    tenant: Tenant, customer: Customer, active: KeyRegistration, probe_now: Probe
-) -> None:
-    others = []
-    for number in range(health.MANY_DENIALS):
-        other = tenant_services.create_tenant(f"O{number}", owner_email=f"o{number}@x.example", actor=audit.COMMAND)
-        registration = KeyRegistration.objects.create(
-            tenant=other, key_arn=active.key_arn, role_arn=f"{active.role_arn}{number}", status=Status.ACTIVE,
-            activated_at=timezone.now(), role_claim=f"claim-{number}",
-        )  # fmt: skip
-        others.append(probe_now(registration))
-    assert {registration.status for registration in others} == {Status.SUSPENDED}
-    customer.set_trust(NOBODY)
-    probe_now(active)
-    probe_now(active)
-    assert state(active) == (Status.UNREACHABLE, "", "own_access_broken")
-    assert events("keys.service_role.refused") == 1
-    RegistrationMove.objects.update(at=timezone.now() - health.WITHIN)
-    probe_now(active)
-    assert state(active) == (Status.SUSPENDED, "aws", "role_not_assumable")
-
-
 # --- people ----------------------------------------------------------------------------------------------------
 
 
@@ -356,7 +334,7 @@ def test_a_hundred_good_probes_do_not_undo_a_pressed_button(
     for _ in range(3):
         probe_now(active)
     for _ in range(100):
-        health.good(active)
+        judging.good(active)
     assert state(active) == (Status.SUSPENDED, "tenant", "incident 7")
 
 
@@ -370,10 +348,10 @@ def test_a_button_pressed_while_a_probe_is_under_way_stays_pressed(
     stale = KeyRegistration.objects.get(pk=active.pk)  # what the probe's worker loaded before the button was pressed
     assert stale.suspended_by == "aws"
     services.suspend(tenant, reason="incident 8", actor=acting(alice))
-    health.good(stale)
+    judging.good(stale)
     assert state(active) == (Status.SUSPENDED, "tenant", "incident 8")
     health.denied(stale, errors.KeyDisabled())
-    health.unreachable(stale, errors.AwsUnreachable(aws_code="x", action="x"))
+    judging.unreachable(stale, errors.AwsUnreachable(aws_code="x", action="x"))
     assert state(active) == (Status.SUSPENDED, "tenant", "incident 8")
 
 
@@ -384,7 +362,7 @@ def test_after_resume_what_an_older_probe_learnt_does_not_count(
     KeyRegistration.objects.filter(pk=active.pk).update(probe_claimed_at=claim)  # a probe is under way
     services.suspend(tenant, reason="incident 9", actor=acting(alice))
     services.resume(tenant, reason="over", actor=acting(alice))
-    health.good(active, claim=claim)
+    judging.good(active, claim=claim)
     active.refresh_from_db()
     assert (active.status, active.good_probes) == (Status.UNREACHABLE, 0)
     assert probe_now(active).status == Status.UNREACHABLE
@@ -401,13 +379,81 @@ def test_a_refusal_after_resume_is_awss_and_ends_by_itself(
     assert state(active) == (Status.SUSPENDED, "aws", "kms_key_disabled")
 
 
-def test_good_probes_do_not_end_a_suspension_for_insecure_trust(active: KeyRegistration, probe_now: Probe) -> None:
-    KeyRegistration.objects.filter(pk=active.pk).update(
-        status=Status.SUSPENDED, suspended_by="aws", reason=health.INSECURE
+@pytest.fixture
+def anybody() -> str:
+    """A trust policy that lets our service role in without an External ID."""
+    return json.dumps(
+        {
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}],
+        }
     )
-    for _ in range(4):
+
+
+def test_a_trust_policy_that_became_too_wide_is_seen_twice_then_suspends_and_ends_by_itself(
+    tenant: Tenant,
+    customer: Customer,
+    active: KeyRegistration,
+    probe_now: Probe,
+    trust: str,
+    anybody: str,
+    settings: Any,
+) -> None:
+    settings.TRUST_PROBE_SECONDS = 0
+    settings.EXTERNAL_ID_PROBE_GAP = 60
+    customer.set_trust(anybody)
+    assert probe_now(active).status == Status.ACTIVE  # once is no proof
+    assert active.insecure_since is not None
+    assert active.next_probe_at is not None and active.next_probe_at < timezone.now() + timedelta(seconds=70)
+    assert probe_now(active).status == Status.ACTIVE  # the second look comes a gap later
+    assert events("keys.key.trust_too_wide") == 1
+    KeyRegistration.objects.update(insecure_since=timezone.now() - timedelta(seconds=61))
+    probe_now(active)
+    assert state(active) == (Status.SUSPENDED, "aws", questions.INSECURE)
+    assert steps(tenant)[2] == OnboardingStep.Status.FAILED
+    for _ in range(3):
         probe_now(active)
-    assert state(active) == (Status.SUSPENDED, "aws", health.INSECURE)
+    assert state(active) == (
+        Status.SUSPENDED,
+        "aws",
+        questions.INSECURE,
+    )  # the key answers; strangers come in all the same
+    customer.set_trust(trust)
+    assert probe_now(active).status == Status.SUSPENDED
+    assert probe_now(active).status == Status.ACTIVE
+    assert active.insecure_since is None
+    assert steps(tenant)[2] == OnboardingStep.Status.DONE
+
+
+def test_the_trust_policy_is_looked_at_now_and_then_only(
+    active: KeyRegistration, probe_now: Probe, aws: LocalAws, settings: Any
+) -> None:
+    settings.TRUST_PROBE_SECONDS = 3600
+    aws.calls.clear()
+    probe_now(active)
+    assert [operation for _, operation, _ in aws.calls].count(
+        "AssumeRole"
+    ) <= 2  # ours, and the tenant's with its External ID
+    KeyRegistration.objects.update(activated_at=timezone.now() - timedelta(hours=2))
+    aws.calls.clear()
+    probe_now(active)
+    assert [operation for _, operation, _ in aws.calls].count("AssumeRole") >= 3
+    assert active.trust_looked_at is not None
+    aws.calls.clear()
+    probe_now(active)
+    assert [operation for _, operation, _ in aws.calls].count("AssumeRole") == 1
+
+
+def test_a_role_that_refuses_everybody_says_nothing_about_its_external_id(
+    customer: Customer, active: KeyRegistration, probe_now: Probe, settings: Any
+) -> None:
+    settings.TRUST_PROBE_SECONDS = 0
+    insecure_since = timezone.now()
+    KeyRegistration.objects.update(insecure_since=insecure_since)
+    customer.set_trust(NOBODY)
+    probe_now(active)
+    assert active.insecure_since == insecure_since
+    assert active.trust_looked_at is None
 
 
 def test_a_retiring_key_is_probed_and_moved_by_no_answer(

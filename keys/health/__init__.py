@@ -1,0 +1,9 @@
+"""Is the key still ours to use? Probes, whose doing a refusal is, and what follows from it (design.md 3 and 8)."""
+
+from __future__ import annotations
+
+from keys.health.blame import close_what_is_over as close_incidents
+from keys.health.judging import denied
+from keys.health.sweep import CHUNK, probe, sweep
+
+__all__ = ["CHUNK", "close_incidents", "denied", "probe", "sweep"]

@@ -1,0 +1,221 @@
+"""Whose doing is a refusal? AWS's words, the canary, how many were refused at once, other tenants of the service role (design.md 8)."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+
+import structlog
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from byokportal.errors import DomainError
+from keys import errors, lifecycle
+from keys.aws import faults, sessions
+from keys.diagnosis import grammar
+from keys.errors import RegistrationBusy
+from keys.health import asking, questions
+from keys.models import Incident, KeyRegistration, ServiceRolePolicy
+from tenants import audit
+from tenants.models import ServiceRole
+
+log = structlog.get_logger(__name__)
+Status = KeyRegistration.Status
+
+# Refusals that our own policies can cause as well as the tenant's. All others say what happened to the key itself.
+DOUBTFUL: tuple[type[DomainError], ...] = (errors.RoleNotAssumable, errors.KeyAccessDenied, errors.KeyNotFound)
+DOUBTFUL_CODES = tuple(error.code for error in DOUBTFUL)
+# The kinds of policy that stand on our side of a call, where AWS names the one that decided: of AssumeRole the caller is our service
+# role; of a KMS call it is the tenant's role, in a session that we narrowed (IAM guide, "Troubleshoot access denied error messages").
+OUR_LAYERS: dict[type[DomainError], frozenset[str]] = {
+    errors.RoleNotAssumable: frozenset({"identity", "boundary", "scp", "session", "endpoint"}),
+    errors.KeyAccessDenied: frozenset({"session", "endpoint"}),
+}
+WITNESSES = 3  # other tenants that are asked, at most
+HELD = errors.OwnAccessBroken.code  # the reason of a registration that was refused while it may be our doing
+
+
+def of(
+    service_role: ServiceRole,
+    error: DomainError,
+    *,
+    refused: Sequence[KeyRegistration],
+    is_anybody_let_in: bool = False,
+) -> DomainError | None:
+    """Judge a refusal; call it after the refusal and outside a transaction: it asks AWS.
+
+    Args:
+        error: what AWS answered.
+        refused: the registrations that it refused just now, all named by the same policy of this service role.
+        is_anybody_let_in: another registration that this policy names got in just now.
+
+    Returns:
+        None when it is the tenant's doing, else the error that says it is ours.
+    """
+    if not isinstance(error, DOUBTFUL):
+        return None
+    why, is_broken = _why_ours(service_role, error, refused, is_anybody_let_in)
+    if not why:
+        return None
+    if is_broken:
+        _open(service_role, why, refused)
+    return errors.OwnAccessBroken(retry_after=30, aws_code=why, action="our own side", aws_request_id="")
+
+
+def policies(service_roles: Collection[ServiceRole]) -> dict[str, int]:
+    """Return role ARN → the policy of ours that names it."""
+    rows = ServiceRolePolicy.objects.filter(service_role__in=service_roles)
+    return {role_arn: row.pk for row in rows for role_arn in row.role_arns}
+
+
+def _why_ours(
+    service_role: ServiceRole, error: DomainError, refused: Sequence[KeyRegistration], is_anybody_let_in: bool
+) -> tuple[str, bool]:
+    """Return why it is ours ("": it is the tenant's), and whether that shows our side broken rather than silent."""
+    layer = grammar.denial_of(faults.words_of(error)).layer
+    if layer in OUR_LAYERS.get(type(error), ()):
+        return f"AWS names our own {layer} policy", True
+    if isinstance(error, errors.RoleNotAssumable):
+        outcome = sessions.probe(
+            service_role.arn,
+            service_role.canary_role_arn,
+            service_role.canary_external_id,
+            region=sessions.region_of(refused[0].key_arn),  # the STS that refused
+            session=sessions.session_name("canary", "ours"),
+        )
+        if outcome.allowed is not True:
+            sessions.forget_role(service_role.arn)
+            return f"the canary got {outcome.aws_code}", outcome.allowed is False
+    since = _window_began()
+    began = {one.pk for one in refused if one.refused_since is None or one.refused_since > since}
+    count = len(_refused_lately(service_role) | began)
+    if count >= _many(service_role):
+        return f"{count} organisations refused at once", True
+    return ("", False) if is_anybody_let_in else _witnesses(service_role, refused)
+
+
+def _window_began() -> datetime:
+    return timezone.now() - timedelta(seconds=settings.MANY_DENIALS_SECONDS)
+
+
+def _refused_lately(service_role: ServiceRole) -> set[uuid.UUID]:
+    """Return whom AWS began to refuse within the window: a refusal that has stood for long is no sign of anything new."""
+    rows = KeyRegistration.objects.filter(
+        tenant__service_role=service_role,
+        refused_code__in=DOUBTFUL_CODES,
+        refused_since__gt=_window_began(),
+    )
+    return set(rows.values_list("pk", flat=True))
+
+
+def _many(service_role: ServiceRole) -> int:
+    tenants = KeyRegistration.objects.serving().filter(tenant__service_role=service_role).count()
+    return max(int(settings.MANY_DENIALS), math.ceil(float(settings.MANY_DENIALS_SHARE) * tenants))
+
+
+def _witnesses(service_role: ServiceRole, refused: Sequence[KeyRegistration]) -> tuple[str, bool]:
+    """Ask tenants that stand beside the refused ones in our policy: if AWS refuses those too, it is our policy."""
+    others = (
+        KeyRegistration.objects.filter(
+            tenant__service_role=service_role, status__in=[Status.ACTIVE, Status.UNREACHABLE]
+        )
+        .exclude(pk__in=[registration.pk for registration in refused])
+        .select_related("tenant__service_role")
+        .order_by("-last_probe_at")
+    )
+    policy_of = policies([service_role])
+    ours = policy_of.get(refused[0].role_arn)
+    if ours is not None:
+        others = others.filter(role_arn__in=[role_arn for role_arn, policy in policy_of.items() if policy == ours])
+    answers = [asking.ask(question).error for question in questions.of(list(others[:WITNESSES]))]
+    no = sum(isinstance(error, DOUBTFUL) for error in answers)
+    if not answers and len(refused) > WITNESSES:  # they are all there are: several at once bear witness for each other
+        return f"all {len(refused)} organisations are refused", True
+    if no >= 2 and None not in answers:
+        return f"{no} of {len(answers)} other organisations are refused too", True
+    return "", False
+
+
+# --- the incident ---------------------------------------------------------------------------------------------------
+
+
+def note_if_many(service_role: ServiceRole) -> None:
+    """Open an incident when our own side fails for many tenants of a service role, however each of them heard of it."""
+    held = _held(service_role).count()
+    if held >= _many(service_role):
+        _open(service_role, f"our own side does not work for {held} organisations", ())
+
+
+def _held(service_role: ServiceRole) -> QuerySet[KeyRegistration]:
+    return KeyRegistration.objects.filter(tenant__service_role=service_role, status=Status.UNREACHABLE, reason=HELD)
+
+
+@transaction.atomic
+def _open(service_role: ServiceRole, why: str, refused: Sequence[KeyRegistration]) -> None:
+    """Open the incident of a service role, or note that it goes on; what was blamed on tenants within the window is taken back."""
+    now = timezone.now()
+    count = len(_refused_lately(service_role) | {registration.pk for registration in refused})
+    running = Incident.objects.filter(service_role=service_role, closed_at=None)
+    if running.update(seen_at=now):
+        running.filter(refused__lt=count).update(refused=count)
+        return
+    try:
+        with transaction.atomic():
+            incident = Incident.objects.create(
+                service_role=service_role, why=why, refused=count, opened_at=now, seen_at=now
+            )
+    except IntegrityError:  # another worker was first
+        return
+    log.error("incident_opened", service_role=service_role.arn, why=why, refused=count)
+    audit.record(
+        "keys.incident.opened",
+        tenant=None, actor=audit.SYSTEM, target=incident, service_role_arn=service_role.arn, why=why, count=count,
+    )  # fmt: skip
+    _take_back(service_role)
+
+
+def _take_back(service_role: ServiceRole) -> None:
+    blamed = KeyRegistration.objects.filter(
+        tenant__service_role=service_role,
+        status=Status.SUSPENDED,
+        suspended_by=KeyRegistration.SuspendedBy.AWS,
+        reason__in=DOUBTFUL_CODES,
+        moved_at__gt=_window_began(),
+    )
+    for registration in blamed.select_related("tenant"):
+        try:
+            lifecycle.move(registration, Status.UNREACHABLE, actor=audit.SYSTEM, reason=HELD)
+        except RegistrationBusy:  # somebody moved it at this moment: that counts
+            continue
+        audit.record(
+            "keys.key.unreachable",
+            tenant=registration.tenant, actor=audit.SYSTEM, target=registration, reason=HELD, whose_turn="kore",
+        )  # fmt: skip
+
+
+def close_what_is_over() -> int:
+    """Close the incidents that are over: nobody is held any more, or for a whole window nothing said that it is ours.
+
+    Returns:
+        how many were closed.
+    """
+    closed = 0
+    now = timezone.now()
+    for incident in Incident.objects.filter(closed_at=None).select_related("service_role"):
+        if incident.seen_at >= _window_began() and _held(incident.service_role).exists():
+            continue
+        with transaction.atomic():
+            if not Incident.objects.filter(pk=incident.pk, closed_at=None, seen_at=incident.seen_at).update(
+                closed_at=now
+            ):
+                continue
+            audit.record(
+                "keys.incident.closed",
+                tenant=None, actor=audit.SYSTEM, target=incident, service_role_arn=incident.service_role.arn,
+            )  # fmt: skip
+            closed += 1
+    return closed

@@ -1,0 +1,311 @@
+"""What AWS's answer means for one registration: its state, its next probe, the steps that fall back (design.md 3 and 8)."""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Value
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+
+from byokportal.errors import DomainError, Kind, Turn
+from keys import errors, lifecycle
+from keys.errors import RegistrationBusy
+from keys.health import blame
+from keys.health.asking import Answer
+from keys.health.questions import INSECURE
+from keys.models import KeyRegistration
+from tenants import audit, onboarding
+from tenants.models import OnboardingStep
+
+Status = KeyRegistration.Status
+Step = OnboardingStep.Status
+AWS = KeyRegistration.SuspendedBy.AWS
+
+RESUMED = "resumed"  # the reason of a registration that a person has just let go on
+GOOD_PROBES = 2  # in a row, before a suspension by AWS or a Resume ends
+
+# The step of the guide that a refusal falls back on; all others are about the key itself, step 1.
+STEP_OF: dict[type[DomainError], int] = {
+    errors.RoleNotAssumable: 2,
+    errors.KeyAccessDenied: 3,
+}
+
+
+def judge(registration: KeyRegistration, answer: Answer, *, claim: datetime, ours: DomainError | None) -> None:
+    """Use what a probe learnt, as long as its claim holds and nobody moved the registration meanwhile.
+
+    Args:
+        ours: what `blame.of` says of a refusal: None when it is the tenant's doing.
+    """
+    # A role that refuses everybody proves nothing about its External ID.
+    if answer.is_narrow is False or (answer.is_narrow and answer.facts is not None):
+        _note_trust(registration, answer, claim)
+    error = answer.error
+    if error is None:
+        good(registration, answer, claim=claim)
+    elif error.kind is not Kind.KEY_REFUSED:
+        unreachable(registration, error, answer, claim=claim)
+    elif ours is not None:
+        unreachable(registration, ours, answer, claim=claim, refusal=error)
+    else:
+        _refused(registration, error, answer, claim=claim)
+
+
+@transaction.atomic
+def good(registration: KeyRegistration, answer: Answer | None = None, *, claim: datetime | None = None) -> None:
+    """Note a good probe; enough of them in a row end what AWS, a silence or a Resume began.
+
+    Args:
+        claim: of the probe that asked; what was learnt under a lost claim is not used.
+    """
+    if not _lock(registration, claim):
+        return
+    needed = _needed(registration, answer)
+    in_a_row = registration.good_probes + 1 if needed is None or needed > 0 else 0
+    is_over = needed is not None and 0 < needed <= in_a_row
+    # After the first good probe of a stopped key the second one follows quickly: somebody waits for it.
+    soon = needed is not None and not is_over
+    _note(
+        registration, min(settings.DENIED_PROBE_SECONDS[0], settings.PROBE_SECONDS) if soon else pause_when_well(registration),
+        answer, good_probes=in_a_row, denied_probes=0, refused_since=None, refused_code="",
+    )  # fmt: skip
+    if not is_over:
+        return
+    try:
+        lifecycle.move(registration, Status.ACTIVE, actor=audit.SYSTEM)
+    except RegistrationBusy:
+        return
+    audit.record("keys.key.recovered", tenant=registration.tenant, actor=audit.SYSTEM, target=registration)
+    _steps_recover(registration)
+
+
+def _needed(registration: KeyRegistration, answer: Answer | None) -> int | None:
+    """Return how many good probes in a row put the key in service again; None: probes do not decide it; 0: this one does not count."""
+    if registration.status == Status.UNREACHABLE:
+        return GOOD_PROBES if registration.reason == RESUMED else 1
+    if registration.status == Status.SUSPENDED and registration.suspended_by == AWS:
+        if registration.reason == INSECURE and (answer is None or answer.is_narrow is not True):
+            return 0  # only a probe that saw the trust policy refuse strangers says anything about it
+        return GOOD_PROBES
+    return None
+
+
+def denied(registration: KeyRegistration, error: DomainError) -> DomainError:
+    """Judge a refusal that a request for a data key met. Call it outside a transaction: it may ask AWS.
+
+    Args:
+        error: of kind KEY_REFUSED, what AWS answered.
+
+    Returns:
+        What the caller is told: the refusal, or that our own side does not work.
+    """
+    ours = None
+    if registration.status in {Status.ACTIVE, Status.UNREACHABLE}:
+        ours = blame.of(registration.tenant.service_role, error, refused=[registration])
+    if ours is not None:
+        unreachable(registration, ours, refusal=error)
+        return ours
+    _refused(registration, error)
+    return error
+
+
+@transaction.atomic
+def _refused(
+    registration: KeyRegistration, error: DomainError, answer: Answer | None = None, *, claim: datetime | None = None
+) -> None:
+    """AWS said no and it is the tenant's doing: stop."""
+    if not _lock(registration, claim):
+        return
+    if claim is not None:
+        _note(registration, _pause(registration), answer, good_probes=0, denied_probes=registration.denied_probes + 1)
+    _note_refusal(registration, error, answer)
+    if registration.status in {Status.ACTIVE, Status.UNREACHABLE}:
+        _suspend(registration, error.code, is_probed=claim is not None)
+        _fall_back(registration, error)
+    elif (
+        registration.status == Status.SUSPENDED
+        and registration.suspended_by == AWS
+        and registration.reason not in {error.code, INSECURE}
+    ):
+        _say(registration, error.code)  # AWS's last word is what people see
+
+
+def _suspend(registration: KeyRegistration, reason: str, *, is_probed: bool) -> None:
+    facts: dict[str, object] = {"suspended_by": AWS, "good_probes": 0}
+    if not is_probed:  # a probe has set the time of the next one already
+        facts |= {"next_probe_at": next_at(_pause(registration))}
+    try:
+        lifecycle.move(registration, Status.SUSPENDED, actor=audit.SYSTEM, reason=reason, **facts)
+    except RegistrationBusy:
+        return
+    audit.record(
+        "keys.key.suspended",
+        tenant=registration.tenant, actor=audit.SYSTEM, target=registration, suspended_by=AWS.label, reason=reason,
+    )  # fmt: skip
+
+
+def _fall_back(registration: KeyRegistration, error: DomainError) -> None:
+    evidence: dict[str, object] = {"code": error.code}
+    evidence |= {name: error.params[name] for name in ("aws_code", "action", "aws_request_id") if name in error.params}
+    number = STEP_OF.get(type(error), 1)
+    onboarding.advance(
+        registration.tenant, number, Step.FAILED, actor=audit.SYSTEM, reason=error.code, evidence=evidence
+    )
+
+
+@transaction.atomic
+def unreachable(
+    registration: KeyRegistration,
+    error: DomainError,
+    answer: Answer | None = None,
+    *,
+    claim: datetime | None = None,
+    refusal: DomainError | None = None,
+) -> None:
+    """Note that we could not tell; nothing says that the key was taken back, so nothing is suspended.
+
+    Args:
+        claim: as in `good`.
+        refusal: AWS's own words, where it refused us and that is our doing.
+    """
+    if not _lock(registration, claim):
+        return
+    if claim is not None:
+        _note(registration, _pause(registration), answer, good_probes=0, denied_probes=registration.denied_probes + 1)
+    if refusal is not None:
+        _note_refusal(registration, refusal, answer)
+    if registration.status == Status.UNREACHABLE and registration.reason != error.code and refusal is not None:
+        _say(registration, error.code)
+    if registration.status != Status.ACTIVE:
+        return
+    facts = {} if claim else {"good_probes": 0, "next_probe_at": next_at(_pause(registration))}
+    try:
+        lifecycle.move(registration, Status.UNREACHABLE, actor=audit.SYSTEM, reason=error.code, **facts)
+    except RegistrationBusy:
+        return
+    turn = error.turn if error.turn in {Turn.KORE, Turn.NOBODY} else Turn.KORE
+    audit.record(
+        "keys.key.unreachable",
+        tenant=registration.tenant, actor=audit.SYSTEM, target=registration, reason=error.code, whose_turn=turn.value,
+    )  # fmt: skip
+
+
+@transaction.atomic
+def _note_trust(registration: KeyRegistration, answer: Answer, claim: datetime) -> None:
+    """Keep what a look at the trust policy found; a serving role that lets anybody in twice is suspended (design.md 3)."""
+    if not _lock(registration, claim):
+        return
+    now = answer.at
+    if answer.is_narrow:
+        KeyRegistration.objects.filter(pk=registration.pk).update(insecure_since=None, trust_looked_at=now)
+    elif registration.insecure_since is None:
+        KeyRegistration.objects.filter(pk=registration.pk).update(insecure_since=now)
+        audit.record("keys.key.trust_too_wide", tenant=registration.tenant, actor=audit.SYSTEM, target=registration)
+    elif now >= registration.insecure_since + timedelta(seconds=settings.EXTERNAL_ID_PROBE_GAP):
+        if registration.status in {Status.ACTIVE, Status.UNREACHABLE}:
+            _suspend(registration, INSECURE, is_probed=True)
+            onboarding.advance(
+                registration.tenant, 2, Step.FAILED, actor=audit.SYSTEM, reason=INSECURE, evidence={"code": INSECURE}
+            )
+        elif registration.status == Status.SUSPENDED and registration.suspended_by == AWS:
+            _say(registration, INSECURE)
+    registration.refresh_from_db()
+
+
+def _steps_recover(registration: KeyRegistration) -> None:
+    """Steps 1 to 3 that fell back with the key are done again."""
+    for step in OnboardingStep.objects.filter(tenant=registration.tenant, number__in=(1, 2, 3), status=Step.FAILED):
+        about = {"role_arn": registration.role_arn} if step.number == 2 else {"key_arn": registration.key_arn}
+        onboarding.advance(
+            registration.tenant,
+            step.number,
+            Step.DONE,
+            actor=audit.SYSTEM,
+            reason="the key answers again",
+            evidence=about,
+        )
+
+
+# --- the row ----------------------------------------------------------------------------------------------------
+
+
+def _lock(registration: KeyRegistration, claim: datetime | None) -> bool:
+    """Lock the row and load it anew; False when the probe's claim on it is gone, or it moved since the probe was asked."""
+    row = KeyRegistration.objects.select_for_update().filter(pk=registration.pk)
+    if claim is not None:
+        row = row.filter(probe_claimed_at=claim)
+    if row.first() is None:
+        return False
+    believed = registration.moved_at
+    registration.refresh_from_db()
+    if claim is not None and registration.moved_at != believed:
+        KeyRegistration.objects.filter(pk=registration.pk).update(probe_claimed_at=None)
+        return False
+    return True
+
+
+def _note(registration: KeyRegistration, pause: float, answer: Answer | None, **facts: object) -> None:
+    """Give the claim back, count, and say when the next probe is."""
+    facts |= {
+        "probe_claimed_at": None,
+        "last_probe_at": answer.at if answer else timezone.now(),
+        "next_probe_at": next_at(pause),
+    }
+    if answer is not None and answer.facts is not None:
+        facts["key_facts"] = facts_of(answer)
+    KeyRegistration.objects.filter(pk=registration.pk).update(**facts)
+    for name, value in facts.items():
+        setattr(registration, name, value)
+
+
+def facts_of(answer: Answer) -> dict[str, str]:
+    """Return what people have to know of DescribeKey's answer, as the row keeps it."""
+    found = answer.facts
+    if found is None:
+        return {}
+    facts = {"state": found.state, "origin": found.origin}
+    if found.deletion_at is not None:
+        facts["deletion_at"] = found.deletion_at.isoformat()
+    return facts
+
+
+def _say(registration: KeyRegistration, reason: str) -> None:
+    """Change the reason without a move: AWS's last word is what people and services see."""
+    KeyRegistration.objects.filter(pk=registration.pk).update(reason=reason)
+    lifecycle.changed(registration.tenant_id)
+
+
+def _note_refusal(registration: KeyRegistration, error: DomainError, answer: Answer | None) -> None:
+    """Keep since when AWS refuses us; the time is the one of its answer, not of this transaction."""
+    at = answer.at if answer else timezone.now()
+    KeyRegistration.objects.filter(pk=registration.pk).update(
+        refused_since=Coalesce("refused_since", Value(at)), refused_code=error.code
+    )
+
+
+def pause_when_well(registration: KeyRegistration) -> float:
+    """Return the seconds until a key that answers is asked again."""
+    pause = settings.PROBE_SECONDS
+    if registration.insecure_since is not None:  # the second look comes a gap later
+        pause = min(pause, settings.EXTERNAL_ID_PROBE_GAP)
+    return float(_dense(registration, pause))
+
+
+def _pause(registration: KeyRegistration) -> float:
+    """Return the seconds until a key that did not answer is asked again: longer each time."""
+    pauses = settings.DENIED_PROBE_SECONDS
+    return float(_dense(registration, pauses[min(registration.denied_probes, len(pauses) - 1)]))
+
+
+def _dense(registration: KeyRegistration, pause: float) -> float:
+    is_dense = registration.dense_until is not None and registration.dense_until > timezone.now()
+    return min(pause, settings.DRILL_PROBE_SECONDS) if is_dense else pause
+
+
+def next_at(pause: float) -> datetime:
+    """Return the time in so many seconds, jittered: ten thousand keys are not asked at once."""
+    return timezone.now() + timedelta(seconds=pause * random.uniform(0.9, 1.1))  # noqa: S311  jitter is no secret

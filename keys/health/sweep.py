@@ -1,0 +1,189 @@
+"""Probe many registrations at once: claim a chunk, ask AWS in threads, write what is as it was in one statement.
+
+A task for each tenant costs milliseconds before anything is asked, and a statement for each row more than the asking. So a worker
+takes thousands of rows, and only what changes goes through `judging` one by one.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+import structlog
+from django.db import connection, transaction
+from django.utils import timezone
+
+from byokportal.errors import DomainError, Kind
+from keys.health import asking, blame, judging, questions
+from keys.health.asking import Answer, Question
+from keys.models import KeyRegistration, KeyRegistrationQuerySet
+
+log = structlog.get_logger(__name__)
+Status = KeyRegistration.Status
+
+CHUNK = 2_000  # registrations of one sweep
+THREADS = 64  # calls under way at once; a call that hangs takes one of them for some seconds
+BUDGET = 20.0  # seconds in which new questions are asked; the last of them may hang for half a minute more
+WELL = (Status.ACTIVE, Status.RETIRING)
+MOVED = (Status.ACTIVE, Status.UNREACHABLE)  # what a refusal would suspend
+
+
+def probe(registration_id: uuid.UUID | str) -> None:
+    """Probe one registration now, if its probe is due and no living worker holds it."""
+    _sweep(KeyRegistration.objects.filter(pk=registration_id), 1)
+
+
+def sweep(limit: int = CHUNK) -> int:
+    """Probe what is due, those that wait longest first; safe to run anywhere, by several workers at once.
+
+    Returns:
+        how many were asked.
+    """
+    return _sweep(KeyRegistration.objects.all(), limit)
+
+
+def _sweep(rows: KeyRegistrationQuerySet, limit: int) -> int:
+    claim, claimed = _claim(rows, limit)
+    if not claimed:
+        return 0
+    asked: list[tuple[KeyRegistration, Answer]] = []
+    not_asked: list[uuid.UUID] = []
+    for registration, answer in zip(claimed, _ask(questions.of(claimed, with_trust=True)), strict=True):
+        if answer is None:
+            not_asked.append(registration.pk)
+        else:
+            asked.append((registration, answer))
+    KeyRegistration.objects.filter(pk__in=not_asked, probe_claimed_at=claim).update(probe_claimed_at=None)
+    _write([(r, a) for r, a in asked if _is_as_it_was(r, a)], claim)
+    _judge([(r, a) for r, a in asked if not _is_as_it_was(r, a)], asked, claim)
+    return len(asked)
+
+
+def _claim(rows: KeyRegistrationQuerySet, limit: int) -> tuple[datetime, list[KeyRegistration]]:
+    now = timezone.now()
+    with transaction.atomic():
+        due = rows.due_for_probe(now).order_by("next_probe_at")
+        if connection.features.has_select_for_update_skip_locked:  # SQLite has one writer at a time anyway
+            due = due.select_for_update(skip_locked=True)
+        ids = list(due.values_list("pk", flat=True)[:limit])
+        KeyRegistration.objects.filter(pk__in=ids).update(probe_claimed_at=now)
+    return now, list(KeyRegistration.objects.filter(pk__in=ids).select_related("tenant__service_role"))
+
+
+def _ask(asked: Sequence[Question]) -> Iterator[Answer | None]:
+    """Yield the answer to each question in its order; None: there was no time, or the probe itself broke."""
+    until = time.monotonic() + BUDGET
+
+    def one(question: Question) -> Answer | None:
+        if time.monotonic() > until:
+            return None
+        try:
+            return asking.ask(question)
+        except Exception:  # a bug with one registration must not cost the others their probe
+            log.exception("probe_broke", registration=str(question.registration_id))
+            return None
+
+    if len(asked) == 1:
+        yield one(asked[0])
+        return
+    with ThreadPoolExecutor(min(THREADS, len(asked)), thread_name_prefix="probe") as pool:
+        yield from pool.map(one, asked)
+
+
+# --- what is as it was ------------------------------------------------------------------------------------------------
+
+
+def _is_as_it_was(registration: KeyRegistration, answer: Answer) -> bool:
+    """Tell whether a good answer changes nothing but times and a counter."""
+    return (
+        answer.error is None
+        and answer.is_narrow is not False
+        and registration.status in WELL
+        and registration.denied_probes == 0
+        and registration.refused_since is None
+        and registration.insecure_since is None
+        and registration.key_facts == judging.facts_of(answer)
+    )
+
+
+# One statement for the chunk, compare-and-set on claim and status; `bulk_update` would write a CASE for each row and column.
+UPDATE = """
+UPDATE keys_keyregistration AS r
+SET probe_claimed_at = NULL, good_probes = r.good_probes + 1, last_probe_at = asked.at, next_probe_at = asked.next_at,
+    trust_looked_at = COALESCE(asked.looked_at, r.trust_looked_at)
+FROM {asked}
+WHERE r.id = asked.id AND r.probe_claimed_at = %s AND r.status IN ('active', 'retiring')
+"""
+POSTGRESQL = UPDATE.format(
+    asked="unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[]) AS asked(id, at, next_at, looked_at)"
+)
+SQLITE = UPDATE.format(
+    asked="(SELECT value ->> 0 AS id, value ->> 1 AS at, value ->> 2 AS next_at, value ->> 3 AS looked_at FROM json_each(%s)) AS asked"
+)
+
+
+def _write(well: Sequence[tuple[KeyRegistration, Answer]], claim: datetime) -> None:
+    """Note good probes: compare-and-set on the claim and the status, in one statement."""
+    if not well:
+        return
+    ids = [registration.pk for registration, _ in well]
+    ats = [answer.at for _, answer in well]
+    nexts = [judging.next_at(judging.pause_when_well(registration)) for registration, _ in well]
+    looks = [answer.at if answer.is_narrow else None for _, answer in well]
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(POSTGRESQL, [ids, ats, nexts, looks, claim])
+            return
+        stored = connection.ops.adapt_datetimefield_value
+        rows = [
+            [pk.hex, stored(at), stored(next_at), stored(look)]
+            for pk, at, next_at, look in zip(ids, ats, nexts, looks, strict=True)
+        ]
+        cursor.execute(SQLITE, [json.dumps(rows), stored(claim)])
+
+
+# --- what changes --------------------------------------------------------------------------------------------------------
+
+
+def _judge(
+    changed: Sequence[tuple[KeyRegistration, Answer]],
+    asked: Sequence[tuple[KeyRegistration, Answer]],
+    claim: datetime,
+) -> None:
+    """Settle first whose doing the refusals are, then move one registration after the other."""
+    verdicts = _whose_doing(asked)
+    for registration, answer in changed:
+        judging.judge(registration, answer, claim=claim, ours=verdicts.get(registration.pk))
+    for service_role in {r.tenant.service_role for r, answer in changed if answer.error is not None}:
+        blame.note_if_many(service_role)
+
+
+def _whose_doing(asked: Sequence[tuple[KeyRegistration, Answer]]) -> dict[uuid.UUID, DomainError | None]:
+    """Ask once for each policy of ours and kind of refusal; return what it means for each refused registration."""
+    refused = [
+        (r, a.error) for r, a in asked if a.error is not None and a.error.kind is Kind.KEY_REFUSED and r.status in MOVED
+    ]
+    if not refused:
+        return {}
+    policy_of = blame.policies({registration.tenant.service_role for registration, _ in refused})
+
+    def named_by(registration: KeyRegistration) -> tuple[int, int | None]:
+        return registration.tenant.service_role_id, policy_of.get(registration.role_arn)
+
+    let_in = {named_by(registration) for registration, answer in asked if answer.error is None}
+    groups: dict[tuple[object, ...], list[tuple[KeyRegistration, DomainError]]] = defaultdict(list)
+    for registration, error in refused:
+        groups[*named_by(registration), type(error)].append((registration, error))
+    verdicts: dict[uuid.UUID, DomainError | None] = {}
+    for group in groups.values():
+        first, error = group[0]
+        ours = blame.of(
+            first.tenant.service_role, error, refused=[r for r, _ in group], is_anybody_let_in=named_by(first) in let_in
+        )
+        verdicts |= {registration.pk: ours for registration, _ in group}
+    return verdicts

@@ -1,0 +1,297 @@
+"""Our broken policy must not tell forty customers that their key said no: whose doing a refusal is, and the one incident."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from conftest import CUSTOMER, REGION, Customer
+from django.utils import timezone
+
+from byokportal.localaws import sts as local_sts
+from byokportal.localaws.errors import AwsError
+from byokportal.localaws.testing import LocalAws
+from keys import health
+from keys.health import blame
+from keys.models import Incident, KeyRegistration, RegistrationMove, ServiceRolePolicy
+from keys.policies import documents
+from support import follow
+from support.models import Notice
+from tenants import audit, services
+from tenants.models import AuditEvent, ServiceRole, Tenant
+
+Status = KeyRegistration.Status
+FORTY, SOME = 40, 9
+
+
+def everybody_due() -> None:
+    KeyRegistration.objects.probed().update(next_probe_at=timezone.now(), probe_claimed_at=None)
+
+
+def statuses() -> dict[str, int]:
+    found: dict[str, int] = {}
+    for status in KeyRegistration.objects.values_list("status", flat=True):
+        found[str(status)] = found.get(str(status), 0) + 1
+    return found
+
+
+@pytest.fixture
+def customers(service_role: ServiceRole, aws: LocalAws) -> list[KeyRegistration]:
+    return in_service(service_role, aws, SOME)
+
+
+def in_service(service_role: ServiceRole, aws: LocalAws, count: int) -> list[KeyRegistration]:
+    """Return so many tenants in service in one AWS account: a role each, one key, their ARNs in one policy of ours."""
+    customer = Customer(aws)
+    key_arn = customer.create_key()
+    made = []
+    for number in range(count):
+        tenant = services.create_tenant(
+            f"Bank {number}", owner_email=f"owner@bank{number}.example", actor=audit.COMMAND
+        )
+        customer.role_name = f"AIforWork-{number}"
+        customer.create_role(
+            json.dumps(documents.trust_policy(service_role.arn, tenant.external_id)),
+            json.dumps(documents.permissions_policy(key_arn)),
+        )
+        made.append(
+            KeyRegistration.objects.create(
+                tenant=tenant, key_arn=key_arn, role_arn=customer.role_arn, status=Status.ACTIVE, activated_at=timezone.now(),
+                role_claim=f"{CUSTOMER}/{number}", next_probe_at=timezone.now(),
+            )
+        )  # fmt: skip
+    policy = our_policy([registration.role_arn for registration in made])
+    arn = aws.client(service_role.account_id, "iam", "us-east-1").create_policy(
+        PolicyName="byok-tenants", PolicyDocument=policy
+    )["Policy"]["Arn"]
+    ours(aws, service_role).attach_role_policy(RoleName=service_role.name, PolicyArn=arn)
+    ServiceRolePolicy.objects.create(
+        service_role=service_role, slot=0, policy_arn=arn, role_arns=[registration.role_arn for registration in made]
+    )
+    assert health.sweep() == count
+    assert statuses() == {"active": count}
+    return made
+
+
+def ours(aws: LocalAws, service_role: ServiceRole) -> Any:
+    return aws.client(service_role.account_id, "iam", "us-east-1")
+
+
+def our_policy(role_arns: list[str]) -> str:
+    statement = {"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": role_arns}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+def shut(aws: LocalAws, service_role: ServiceRole) -> Callable[[], None]:
+    """Take our policy away from the service role; return what gives it back."""
+    arn = ServiceRolePolicy.objects.get(service_role=service_role).policy_arn
+    ours(aws, service_role).detach_role_policy(RoleName=service_role.name, PolicyArn=arn)
+    return lambda: ours(aws, service_role).attach_role_policy(RoleName=service_role.name, PolicyArn=arn)
+
+
+@pytest.fixture
+def mute(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Return a function that makes STS refuse roles by a bare AccessDenied, as AWS does across accounts: no policy is named."""
+
+    def refuse(wanted: Callable[[str], bool]) -> None:
+        real = local_sts.answer
+
+        def answer(state: Any, caller: Any, region: str, form: Any, *rest: Any) -> Any:
+            if wanted(form.get("RoleArn", "")):
+                raise AwsError("AccessDenied", "Access denied", status=403)
+            return real(state, caller, region, form, *rest)
+
+        monkeypatch.setattr(local_sts, "answer", answer)
+
+    return refuse
+
+
+def nobody_was_blamed() -> None:
+    assert not RegistrationMove.objects.filter(new_status=Status.SUSPENDED).exists()
+    assert not AuditEvent.objects.filter(name="keys.key.suspended").exists()
+    assert not KeyRegistration.objects.filter(tenant__steps__status="failed").exists()
+    assert set(Tenant.objects.values_list("key_generation", flat=True)) == {0}
+    while follow.follow():
+        pass
+    assert not Notice.objects.filter(template="key-suspended").exists()
+
+
+def test_our_policy_lost_forty_tenants_one_incident_nobody_blamed_and_all_come_back(
+    service_role: ServiceRole, aws: LocalAws
+) -> None:
+    customers = in_service(service_role, aws, FORTY)
+    give_back = shut(aws, service_role)
+    everybody_due()
+    assert health.sweep() == FORTY
+    assert statuses() == {"unreachable": FORTY}
+    assert set(KeyRegistration.objects.values_list("reason", flat=True)) == {blame.HELD}
+    nobody_was_blamed()
+    everybody_due()
+    health.sweep()
+    health.close_incidents()
+    (incident,) = Incident.objects.all()
+    assert incident.refused == FORTY and incident.closed_at is None
+    assert AuditEvent.objects.filter(name="keys.incident.opened").count() == 1
+    while follow.follow():
+        pass
+    assert Notice.objects.filter(template="incident-opened").count() == 1
+    assert Notice.objects.get(template="incident-opened").tenant is None
+
+    # It lasts: longer than the window, and still nobody is blamed.
+    KeyRegistration.objects.update(refused_since=timezone.now() - timedelta(hours=1))
+    for _ in range(2):
+        everybody_due()
+        health.sweep()
+        health.probe(customers[3].pk)
+    everybody_due()
+    health.probe(customers[3].pk)
+    assert statuses() == {"unreachable": FORTY}
+    assert Incident.objects.filter(closed_at=None).count() == 1
+    nobody_was_blamed()
+
+    give_back()
+    everybody_due()
+    health.sweep()
+    assert statuses() == {"active": FORTY}
+    assert health.close_incidents() == 1
+    assert health.close_incidents() == 0
+    incident.refresh_from_db()
+    assert incident.closed_at is not None
+    while follow.follow():
+        pass
+    assert Notice.objects.filter(template="incident-closed").count() == 1
+    nobody_was_blamed()
+
+
+def test_asked_one_by_one_the_first_refusal_is_not_blamed_on_its_tenant_either(
+    customers: list[KeyRegistration], mute: Callable[..., None]
+) -> None:
+    mute(lambda role_arn: "AIforWork" in role_arn)  # the canary passes, AWS names no policy
+    for registration in customers[:5]:
+        KeyRegistration.objects.filter(pk=registration.pk).update(next_probe_at=timezone.now())
+        health.probe(registration.pk)
+    assert statuses() == {"unreachable": 5, "active": SOME - 5}
+    assert Incident.objects.get().why == "3 of 3 other organisations are refused too"
+    nobody_was_blamed()
+
+
+def test_the_canary_is_refused_too(customers: list[KeyRegistration], mute: Callable[..., None]) -> None:
+    mute(lambda role_arn: True)
+    everybody_due()
+    health.sweep()
+    assert statuses() == {"unreachable": SOME}
+    assert Incident.objects.count() == 1
+    nobody_was_blamed()
+
+
+def test_one_tenant_among_forty_that_says_no_is_believed_at_once(
+    customers: list[KeyRegistration], mute: Callable[..., None]
+) -> None:
+    mute(lambda role_arn: role_arn.endswith("AIforWork-7"))
+    KeyRegistration.objects.filter(pk=customers[7].pk).update(next_probe_at=timezone.now())
+    health.probe(customers[7].pk)
+    customers[7].refresh_from_db()
+    assert (customers[7].status, customers[7].reason) == (Status.SUSPENDED, "role_not_assumable")
+    assert not Incident.objects.exists()
+    everybody_due()
+    health.sweep()
+    assert statuses() == {"suspended": 1, "active": SOME - 1}
+
+
+def test_many_within_minutes_stop_all_moves_and_take_back_the_first_ones(
+    customers: list[KeyRegistration], mute: Callable[..., None], settings: Any
+) -> None:
+    settings.MANY_DENIALS, settings.MANY_DENIALS_SHARE = 5, 0.0
+    refused = {registration.role_arn for registration in customers[:6]}
+    mute(lambda role_arn: role_arn in refused)
+    KeyRegistration.objects.exclude(role_arn__in=refused).update(last_probe_at=timezone.now())  # the first to be asked
+    for registration in customers[:4]:
+        KeyRegistration.objects.filter(pk=registration.pk).update(next_probe_at=timezone.now())
+        health.probe(registration.pk)
+    assert statuses() == {"suspended": 4, "active": SOME - 4}  # their neighbours get in: it looks like theirs
+    KeyRegistration.objects.filter(pk=customers[4].pk).update(next_probe_at=timezone.now())
+    health.probe(customers[4].pk)
+    assert statuses() == {"unreachable": 5, "active": SOME - 5}
+    assert Incident.objects.get().refused == 5
+    # It was theirs after all: a window later nothing new has happened, the incident ends and each is believed.
+    earlier = timezone.now() - timedelta(seconds=settings.MANY_DENIALS_SECONDS + 1)
+    Incident.objects.update(seen_at=earlier)
+    KeyRegistration.objects.exclude(refused_since=None).update(refused_since=earlier)
+    assert health.close_incidents() == 1
+    everybody_due()
+    health.sweep()
+    assert statuses() == {"suspended": 6, "active": SOME - 6}
+
+
+def test_the_share_of_a_large_role_counts_not_five_heads(
+    customers: list[KeyRegistration], mute: Callable[..., None], settings: Any
+) -> None:
+    settings.MANY_DENIALS, settings.MANY_DENIALS_SHARE = 2, 0.5
+    refused = {registration.role_arn for registration in customers[:4]}
+    mute(lambda role_arn: role_arn in refused)
+    everybody_due()
+    health.sweep()
+    assert statuses() == {"suspended": 4, "active": SOME - 4}
+
+
+def test_a_canary_that_does_not_answer_is_no_incident_and_no_blame(
+    customers: list[KeyRegistration], mute: Callable[..., None], aws: LocalAws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mute(lambda role_arn: role_arn.endswith("AIforWork-7"))
+    refusing = local_sts.answer
+
+    def answer(state: Any, caller: Any, region: str, form: Any, *rest: Any) -> Any:
+        if "byok-canary" in form.get("RoleArn", ""):
+            raise AwsError("Throttling", "Rate exceeded", status=400)
+        return refusing(state, caller, region, form, *rest)
+
+    monkeypatch.setattr(local_sts, "answer", answer)
+    everybody_due()
+    health.sweep()
+    assert statuses() == {"unreachable": 1, "active": SOME - 1}
+    assert not Incident.objects.exists()
+
+
+def test_what_kms_says_of_the_key_itself_is_never_ours(
+    customers: list[KeyRegistration], aws: LocalAws, mute: Callable[..., None]
+) -> None:
+    """These tenants share one key; disabling it is one deed of the tenant, however many it stops."""
+    aws.client(CUSTOMER, "kms", REGION).disable_key(KeyId=customers[0].key_arn)
+    mute(lambda role_arn: "byok-canary" in role_arn)  # nobody asks the canary about a disabled key
+    everybody_due()
+    health.sweep()
+    assert statuses() == {"suspended": SOME}
+    assert not Incident.objects.exists()
+
+
+def test_kms_refusals_of_many_at_once_are_held_too(customers: list[KeyRegistration], aws: LocalAws) -> None:
+    kms = aws.client(CUSTOMER, "kms", REGION)
+    shut_out = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {"Sid": "Admin", "Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{CUSTOMER}:root"}, "Action": "kms:PutKeyPolicy", "Resource": "*"}
+        ],
+    }  # fmt: skip
+    kms.put_key_policy(KeyId=customers[0].key_arn, PolicyName="default", Policy=json.dumps(shut_out))
+    everybody_due()
+    health.sweep()
+    assert statuses() == {"unreachable": SOME}
+    assert set(KeyRegistration.objects.values_list("refused_code", flat=True)) == {"kms_access_denied"}
+    assert Incident.objects.count() == 1
+
+
+def test_our_session_policy_is_ours(
+    customers: list[KeyRegistration], monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> None:
+    settings.MANY_DENIALS = 1_000
+    other = f"arn:aws:kms:{REGION}:{CUSTOMER}:key/{uuid.uuid4()}"
+    right = documents.session_policy
+    monkeypatch.setattr(documents, "session_policy", lambda key_arns: right([other]))
+    KeyRegistration.objects.filter(pk=customers[0].pk).update(next_probe_at=timezone.now())
+    health.probe(customers[0].pk)
+    assert statuses() == {"unreachable": 1, "active": SOME - 1}
+    assert "session" in Incident.objects.get().why
