@@ -1,0 +1,215 @@
+"""Fixed sentences and codes of AWS and its SDKs → causes; what says so for certain, without a policy in play; pure.
+
+Sources: KMS guide, "Key states of KMS keys" (table of details) and "Troubleshooting external key stores"; error lists of the KMS and
+STS API references; answers of AWS recorded in public; what botocore and the other SDKs say on the client's side.
+"""
+
+from __future__ import annotations
+
+import re
+
+STATES = (
+    "key_disabled", "key_pending_deletion", "key_pending_replica_deletion", "key_pending_import", "key_material_expired_or_deleted",
+    "custom_key_store_disconnected", "mrk_replica_creating", "mrk_primary_updating",
+)  # fmt: skip
+CONTEXT = ("encryption_context_mismatch", "ciphertext_invalid")
+# A key id that KMS does not know: absent, in another Region, or a replica that was never made.
+NO_KEY = ("key_not_found", "key_wrong_region")
+TOKEN = ("our_credentials_invalid", "our_session_token_missing", "sts_optin_region_token")
+REGION_OFF = ("sts_region_disabled", "new_account_not_ready")
+
+# The first that is found decides, so the narrower stands first. Searched in small letters with single blanks.
+SENTENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    # external key stores (the first sentence of each message)
+    (r"proxy rejected the request because of an invalid uri path", ("xks_proxy_misconfigured",)),
+    (r"cannot establish a tls connection|xks_proxy_invalid_tls|certificate .{0,80}external key store proxy", ("xks_proxy_tls",)),
+    (r"could not authenticate aws kms", ("xks_proxy_credentials_wrong",)),
+    (r"kms cannot (?:communicate with|connect to|reach) the external key store proxy", ("xks_proxy_unreachable", "xks_proxy_misconfigured")),
+    (r"proxy did not respond (?:in time|to the request in the time)|xks_proxy_timed_out", ("xks_proxy_timeout",)),
+    (r"proxy was unable to reach the external key manager|cannot (?:communicate with|reach) the external key manager|proxy .{0,60}external key manager .{0,40}(?:unavailable|unreachable|not (?:available|reachable))|external key manager is (?:unavailable|unreachable|not reachable)", ("xks_key_manager_unreachable",)),
+    (r"external key store proxy is in an unhealthy state|proxy is unhealthy", ("xks_proxy_unhealthy",)),
+    (r"cannot interpret the response", ("xks_proxy_bad_response",)),
+    (r"proxy denied access to the operation|xks_proxy_access_denied", ("xks_proxy_denied",)),
+    (r"could not find the external key\b", ("xks_external_key_not_found",)),
+    (r"external key is not enabled|status of the external key must be enabled", ("xks_external_key_disabled",)),
+    (r"external key does not support the requested|usage of the external key must|key spec of the external key must|proxy .{0,60}does not support the requested (?:cryptographic )?operation", ("xks_external_key_wrong_usage",)),
+    (r"(?:ciphertext|additional authenticated data).{0,120}(?:corrupted|missing),? (?:missing, )?or otherwise invalid", CONTEXT),
+    (r"(?:proxy|external key (?:store|manager)).{0,160}(?:request rate|throttl|too many|capacity|exceeded|rate limit)|due to a high (?:request rate|rate of requests)", ("xks_throttled",)),
+    (r"external key store proxy.{0,80}(?:configur|vpc endpoint service|uri)|xks_proxy_invalid_configuration|xks_vpc_endpoint", ("xks_proxy_misconfigured",)),
+    (r"xks_proxy_not_reachable", ("xks_proxy_unreachable", "xks_key_manager_unreachable")),
+    # custom key stores
+    (r"cannot communicate with (?:your|the) (?:aws )?cloudhsm|cloudhsm cluster .{0,80}(?:not active|unavailable|not found)|insufficient_cloudhsm|cluster_not_found", ("custom_key_store_cloudhsm_unreachable",)),
+    (r"is unavailable\b(?=.{0,40}$|\.| because)|custom key store .{0,60}(?:is not connected|disconnected|connectionstate)|key state .{0,20}unavailable", ("custom_key_store_disconnected",)),
+    # key states
+    (r"pending deletion \(or pending replica deletion\)", ("key_pending_deletion", "key_pending_replica_deletion")),
+    (r"pending replica deletion|pendingreplicadeletion", ("key_pending_replica_deletion", "key_pending_deletion")),
+    (r"pending deletion|pendingdeletion", ("key_pending_deletion", "key_pending_replica_deletion")),
+    (r"pending import|pendingimport", ("key_pending_import", "key_material_expired_or_deleted")),
+    (r"key material .{0,60}(?:expired|deleted)", ("key_material_expired_or_deleted", "key_pending_import")),
+    (r"\bis creating\b", ("mrk_replica_creating",)),
+    (r"\bis updating\b", ("mrk_primary_updating",)),
+    (r"\bis disabled\b|(?:cmk|key) is not enabled|key .{0,80}\bdisabled\b", ("key_disabled",)),
+    # the kind of key
+    (r"is not a multi-?region (?:primary )?key|not a multi-?region primary", ("mrk_not_primary",)),
+    (r"key usage is \w+,? which is not valid|(?:key ?usage|keyusage) .{0,60}(?:not valid|incompatible|not supported)", ("key_wrong_usage",)),
+    (r"incompatible with (?:the )?key ?spec|keyspec .{0,60}(?:not valid|incompatible)|not compatible with (?:the )?key ?spec", ("key_wrong_spec",)),
+    (r"origin is \w+,? which is not valid|unsupported origin", ("key_wrong_origin",)),
+    # which key
+    (r"key aliases are not supported|alias.{0,40}(?:is|are) not supported", ("alias_given_instead_of_key",)),
+    (r"\balias\b.{0,300}(?:is not found|not found|does not exist)|invalid alias", ("alias_not_found", "alias_given_instead_of_key")),
+    (r"invalid arn\b(?! arn)|\bis not in (?:this|the same) region|arn is in a different region|in a different (?:aws )?region than", ("key_wrong_region",)),
+    (r"invalid key ?id|invalid keyid|key ?id .{0,300}is not (?:a )?valid|malformed (?:key )?arn|not a valid (?:kms )?key|arn .{0,300}is not valid|illegal arn", ("key_arn_malformed",)),
+    (r"invalid endpoint: https?://kms\.\.|provided region_name '[^']{0,200}' doesn't match|unknown endpoint|invalid ?region|not a valid (?:aws )?region|unable to construct an endpoint|no region (?:found|determinable)|region .{0,40}is not valid", ("key_arn_malformed",)),
+    (r"key '?arn:aws[^ ]{0,300}:key/mrk-[^ ]{0,60} does not exist", (*NO_KEY, "mrk_replica_missing")),
+    (r"key '?[^ ]{0,2000} does not exist|(?:cmk|kms key|customer master key)\b.{0,200}(?:not found|cannot be found|does not exist)", NO_KEY),
+    # saving policies
+    (r"new key policy will not allow you to update|lockout safety", ("key_policy_lockout_check",)),
+    (r"one or more invalid principals", ("key_policy_invalid_principal", "propagation_delay")),
+    (r"invalid principal in policy", ("trust_policy_invalid_principal", "propagation_delay")),
+    (r"partition .{0,20}\baws[a-z-]*\b.{0,20} is not valid|different partition", ("wrong_partition",)),
+    # STS
+    (r"exceeds the 1 ?hour session limit", ("our_duration_exceeds_chaining_limit",)),
+    (r"exceeds the maxsessionduration", ("role_max_session_duration_exceeded",)),
+    (r"multifactorauthentication failed|must provide both mfa", ("trust_policy_condition_failed",)),
+    (r"may not be assumed by root|cannot be called by root|root (?:user|account).{0,60}(?:not|cannot)", ("our_root_user_caller",)),
+    (r"sts is not activated|not activated in this region", REGION_OFF),
+    (r"packed (?:policy|size)|allotted space|session policy .{0,40}too (?:large|long)", ("our_session_policy_too_large",)),
+    (r"transitive tag|tag key.{0,60}(?:conflict|duplicate)|duplicate tag keys", ("our_invalid_request_parameter",)),
+    (r"(?:web identity|identity ?token|id token|jwt|\btoken)\b.{0,40}expired: current date|expired token: current|web identity token.{0,80}expired", ("our_web_identity_token_expired",)),
+    (r"couldn't retrieve verification key|incorrect token audience|no openidconnect provider|invalid identity token|identity provider", ("our_web_identity_token_expired", "our_credentials_invalid")),
+    # our clock, signature and credentials
+    (r"signature expired|signature not yet current|request time .{0,40}too large|time too skewed|requesttimetooskewed|clock skew|request has expired|is now earlier than|is still later than|not within .{0,20}minutes", ("our_clock_skew",)),
+    (r"signature we calculated does not match|credential should be scoped|authorization header requires|signature .{0,60}does not match", ("our_signature_mismatch",)),
+    (r"no region specified|must specify a region|region is missing|missing region in config", ("our_invalid_request_parameter",)),
+    (r"no (?:valid )?(?:credential )?providers? in chain|unable to (?:locate|load|find) (?:aws )?(?:credentials|authorization)|could not (?:load|find) credentials|missing credentials|partial credentials|no (?:aws )?credentials|couldn't find aws credentials|no ec2 imds role|unable to get (?:iam|aws) (?:security )?credentials|(?:retrieve|retrieving|get|load|loading|refresh) (?:cached )?(?:static )?credentials.{0,80}(?:empty|imds|metadata|not found|no ec2)|missing authentication token|profile .{0,200}could not be found|error when retrieving credentials|error retrieving metadata", ("our_credentials_missing",)),
+    (r"sso session .{0,80}expired|session has expired", ("our_credentials_expired",)),
+    (r"need(?:s)? a subscription|not subscribed|not signed up|pending verification|account .{0,60}(?:activation|is being verified|not ready)", ("new_account_not_ready",)),
+    # rates
+    (r"operations involving aws kms", ("kms_throttled",)),
+    # requests of ours
+    (r"identifies? a (?:cmk|kms key) that can perform|key id in the request does not identify|cannot decrypt the data|not (?:the )?(?:same )?key .{0,60}encrypt", ("ciphertext_from_other_key",)),
+    (r"dryrun option is set|would have succeeded", ("dry_run_ok",)),
+)  # fmt: skip
+
+# --- codes, as `grammar.bare` gives them ----------------------------------------------------------------------
+
+CODES: dict[str, tuple[str, ...]] = {
+    "disabled": ("key_disabled",),
+    "invalidstate": STATES,
+    "invalidciphertext": CONTEXT,
+    "incorrectkey": ("ciphertext_from_other_key",),
+    "dryrunoperation": ("dry_run_ok",),
+    "notfound": NO_KEY,
+    "invalidkeyusage": ("key_wrong_usage", "key_wrong_spec"),
+    "unsupportedoperation": ("key_wrong_origin", "key_wrong_usage", "key_wrong_spec", "mrk_not_primary"),
+    "invalidarn": ("key_arn_malformed", "alias_given_instead_of_key"),
+    "invalidaliasname": ("alias_not_found", "alias_given_instead_of_key"),
+    "invalidkeyid": ("key_arn_malformed", *NO_KEY),
+    "invalidkey": ("key_arn_malformed", *NO_KEY),
+    "incorrectkeymaterial": ("key_pending_import", "key_material_expired_or_deleted"),
+    "expiredimporttoken": ("key_pending_import", "key_material_expired_or_deleted"),
+    "invalidimporttoken": ("key_pending_import", "key_material_expired_or_deleted"),
+    "invalidgranttoken": ("grant_missing",),
+    "invalidgrantid": ("grant_missing",),
+    "customkeystoreinvalidstate": ("custom_key_store_disconnected",),
+    "customkeystorenotfound": ("custom_key_store_disconnected",),
+    "cloudhsmclusternotactive": ("custom_key_store_cloudhsm_unreachable",),
+    "cloudhsmclusternotfound": ("custom_key_store_cloudhsm_unreachable",),
+    "cloudhsmclusternotrelated": ("custom_key_store_cloudhsm_unreachable",),
+    "cloudhsmclusterinvalidconfiguration": ("custom_key_store_cloudhsm_unreachable",),
+    "xkskeynotfound": ("xks_external_key_not_found",),
+    "xkskeyinvalidconfiguration": ("xks_external_key_wrong_usage", "xks_external_key_disabled"),
+    "xksproxyincorrectauthenticationcredential": ("xks_proxy_credentials_wrong",),
+    "xksproxyinvalidconfiguration": ("xks_proxy_misconfigured", "xks_proxy_tls"),
+    "xksproxyinvalidresponse": ("xks_proxy_bad_response",),
+    "xksproxyuriunreachable": ("xks_proxy_unreachable", "xks_key_manager_unreachable", "xks_proxy_unhealthy", "xks_proxy_timeout", "xks_proxy_tls"),
+    "xksproxyvpcendpointservicenotfound": ("xks_proxy_misconfigured",),
+    "xksproxyvpcendpointserviceinvalidconfiguration": ("xks_proxy_misconfigured",),
+    "xksproxyvpcendpointserviceinuse": ("xks_proxy_misconfigured",),
+    "xksproxyuriinuse": ("xks_proxy_misconfigured",),
+    "xksproxyuriendpointinuse": ("xks_proxy_misconfigured",),
+    "regiondisabled": REGION_OFF,
+    "packedpolicytoolarge": ("our_session_policy_too_large",),
+    "invalididentitytoken": ("our_web_identity_token_expired", "our_credentials_invalid"),
+    "idprejectedclaim": ("our_web_identity_token_expired", "our_credentials_invalid"),
+    "idpcommunication": ("our_network_unreachable", "our_web_identity_token_expired"),
+    "invalidclienttokenid": TOKEN,
+    "unrecognizedclient": TOKEN,
+    "invalidaccesskeyid": TOKEN,
+    "invalidtoken": TOKEN,
+    "authfailure": TOKEN,
+    "notauthorized": TOKEN,
+    "optinrequired": ("new_account_not_ready", "sts_region_disabled"),
+    "subscriptionrequired": ("new_account_not_ready",),
+    "pendingverification": ("new_account_not_ready",),
+    "signaturedoesnotmatch": ("our_signature_mismatch", "our_clock_skew"),
+    "invalidsignature": ("our_signature_mismatch", "our_clock_skew"),
+    "incompletesignature": ("our_signature_mismatch",),
+    "requestexpired": ("our_clock_skew",),
+    "requesttimetooskewed": ("our_clock_skew",),
+    "missingauthenticationtoken": ("our_credentials_missing",),
+    "nocredentials": ("our_credentials_missing",),
+    "nocredentialproviders": ("our_credentials_missing",),
+    "partialcredentials": ("our_credentials_missing",),
+    "credentialretrieval": ("our_credentials_missing",),
+    "credentialsprovider": ("our_credentials_missing",),
+    "credentials": ("our_credentials_missing",),
+    "profilenotfound": ("our_credentials_missing",),
+    "unauthorizedssotoken": ("our_credentials_expired",),
+    "noregion": ("our_invalid_request_parameter",),
+    "invalidregion": ("key_arn_malformed",),
+    "unknownendpoint": ("key_arn_malformed",),
+    "invalidaction": ("our_invalid_request_parameter",),
+    "malformedquerystring": ("our_invalid_request_parameter",),
+    "invalidparametervalue": ("our_invalid_request_parameter",),
+    "invalidparametercombination": ("our_invalid_request_parameter",),
+    "keyunavailable": ("our_network_unreachable", "kms_throttled"),
+    "dependencytimeout": ("our_network_unreachable", "kms_throttled"),
+    "internal": ("our_network_unreachable", "kms_throttled"),
+    "serviceunavailable": ("our_network_unreachable", "kms_throttled"),
+    "internalfailure": ("our_network_unreachable", "kms_throttled"),
+}  # fmt: skip
+EXPIRED = {"expiredtoken", "tokenrefreshrequired"}
+THROTTLED = {
+    "throttling", "throttled", "requestthrottled", "toomanyrequests", "requestlimitexceeded", "slowdown", "limitexceeded", "priorrequestnotcomplete",
+}  # fmt: skip
+DENIED = {
+    "accessdenied", "unauthorizedoperation", "unauthorized", "decryptionfailure", "encryptionfailure", "kmsaccessdenied", "authorizationerror",
+    "authorization",
+}  # fmt: skip
+VALIDATION = {"validation", "paramvalidation", "invalidparameter", "missingparameter", "missingrequiredparameter", "invalidparametertype", "multiplevalidationerrors", "serialization", "invalidinput", "argument", "modeledinvalid"}  # fmt: skip
+
+# --- a parameter that AWS or the SDK refuses ------------------------------------------------------------------
+
+PARAMETERS: dict[str, tuple[str, ...]] = {
+    "rolearn": ("role_arn_malformed",),
+    "keyid": ("key_arn_malformed",),
+    "sourcekeyid": ("key_arn_malformed",),
+    "destinationkeyid": ("key_arn_malformed",),
+    "externalid": ("external_id_invalid_format",),
+    "plaintext": ("plaintext_too_large",),
+    "ciphertextblob": ("ciphertext_invalid",),
+} | dict.fromkeys(
+    (
+        "durationseconds", "rolesessionname", "policyarns", "transitivetagkeys", "sourceidentity", "serialnumber", "tokencode", "numberofbytes",
+        "granttokens", "encryptioncontext", "encryptionalgorithm", "providedcontexts", "webidentitytoken", "keyspec", "tags", "policy", "dryrun",
+    ),
+    ("our_invalid_request_parameter",),
+)  # fmt: skip
+PARAMETER = re.compile(r"[a-z_]{4,24}")
+# Below this the SDK lists what it would have taken.
+CHOICES = re.compile(r"must be one of|valid types|allowed values|enum value set")
+INVALID = re.compile(
+    r"validation error|failed to satisfy|parameter validation|(?:invalid|missing|unexpected|unknown) (?:\w+ ){0,3}(?:parameter|field|key|length|type|value)|expected params|"
+    r"required (?:parameter|field|key)|minimum field size|error\(?s?\)? found|must contain the parameter|found \d+ errors? while validating|expected string length|(?:null|none)\b.{0,60}(?:rolearn|keyid|externalid)|is a required parameter"
+)  # fmt: skip
+
+# --- no answer -------------------------------------------------------------------------------------------------
+
+SILENCE = re.compile(
+    r"time(?:d)? ?-?out|no such host|could not connect|connection (?:refused|reset|closed|was closed|aborted)|unreachable|enotfound|econnre|etimedout|"
+    r"getaddrinfo|name or service not known|nodename nor servname|unknownhost|temporary failure in name resolution|ssl validation failed|failed to connect|"
+    r"failed to establish|deadline exceeded|unable to execute http request|bytes read, but total|eof\b|dial tcp|remote end closed|network is|tls handshake|request send failed|send request failed|max retries exceeded with url|could not resolve|name resolution|proxy url"
+)  # fmt: skip
+HOST = re.compile(r"\b(?:kms|sts)(?:-fips)?\.([\w-]{0,40})\.(?:amazonaws\.com|api\.aws)")
+PATTERNS = tuple((re.compile(pattern), found) for pattern, found in SENTENCES)
