@@ -39,6 +39,28 @@ class ReplyForm(forms.Form):
     is_internal = forms.BooleanField(required=False, label="Internal: the tenant does not see it")
 
 
+class AwsErrorForm(forms.Form):
+    """An AWS error that a customer sent, as text; the page shows neither field again as it came."""
+
+    MOST = 16 * 1024  # bytes: more than any SDK prints with one error
+
+    text = forms.CharField(
+        widget=forms.Textarea(attrs={"rows": 8, "spellcheck": "false"}), label="What AWS said, as it came"
+    )
+    operation = forms.CharField(
+        required=False,
+        max_length=100,
+        label="What was called",
+        help_text="Only if you know it and the text does not say: AssumeRole, kms:Decrypt.",
+    )
+
+    def clean_text(self) -> str:
+        text: str = self.cleaned_data["text"]
+        if len(text.encode(errors="replace")) > self.MOST:
+            raise forms.ValidationError("This is longer than 16 KB. Paste the lines around the error only.")
+        return text
+
+
 class NewTenantForm(forms.Form):
     name = forms.CharField(max_length=120, label="Name of the organisation")
     owner_email = forms.EmailField(label="Mail address of its first owner", help_text="An invitation goes there.")

@@ -14,7 +14,7 @@ NOWHERE = 0  # the step of a cause that mends itself
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One cause: the step of the guide in which its mend lies, the mend in a sentence, and the document that it changes."""
+    """One cause: the step of the guide, the mend in a sentence (`{action}` stands for what was refused), and the document to change."""
 
     step: int
     mend: str
@@ -69,7 +69,7 @@ ROLE = _of(
     role_arn_is_not_a_role="Give the ARN of an IAM role (…:role/name): a user, a session or the account itself cannot be assumed.",
     wrong_partition="Give a role and a key in the partition of our service role: AWS, AWS China and AWS GovCloud (US) do not trust each other's identities.",
     role_max_session_duration_exceeded="Set the maximum session duration of the role to one hour or more, or tell us, and we ask for less.",
-    customer_scp_deny="Ask whoever runs your AWS Organization to let the service control policy allow this action for the role; nothing in your account mends it.",
+    customer_scp_deny="Ask whoever runs your AWS Organization to let the service control policy allow {action} for the role; nothing in your account mends it.",
 ) | _of(
     2, TRUST,
     trust_policy_principal_mismatch="Put our Service Role ARN, exactly as your set-up page shows it, as the principal into the trust policy of your role.",
@@ -82,23 +82,23 @@ ROLE = _of(
     trust_policy_invalid_principal="Copy our Service Role ARN from your set-up page into the trust policy again: AWS knows no such principal.",
 ) | _of(
     2, PERMISSIONS,
-    role_permissions_policy_missing_action="Add the action to the permissions policy that is attached to your role; the one on your set-up page has all that we need.",
+    role_permissions_policy_missing_action="Add {action} to the permissions policy that is attached to your role; the one on your set-up page has all that we need.",
     role_permissions_policy_wrong_key_arn="Set the Resource of your role's permissions policy to your key's own ARN (not an alias, another key or another Region).",
-    role_permissions_policy_explicit_deny="Take the Deny that covers this action out of the identity-based policies attached to your role.",
-    role_permissions_boundary="Let the permissions boundary of your role allow this action on your key; a boundary limits whatever the other policies allow.",
+    role_permissions_policy_explicit_deny="Take the Deny that covers {action} out of the identity-based policies attached to your role.",
+    role_permissions_boundary="Let the permissions boundary of your role allow {action} on your key; a boundary limits whatever the other policies allow.",
 )  # fmt: skip
 KEY_DOCUMENT = _of(
     3, KEY_POLICY,
     key_policy_missing_statement="Add the statement from your set-up page to the policy of your key.",
     key_policy_wrong_principal="Put your Role ARN, letter by letter, as the principal into the statement of your key's policy.",
-    key_policy_missing_action="Add the action to the statement for your role in your key's policy; the one on your set-up page has all that we need.",
+    key_policy_missing_action="Add {action} to the statement for your role in your key's policy; the one on your set-up page has all that we need.",
     key_policy_condition_failed="Take the conditions (such as kms:ViaService or aws:SourceIp) out of the statement for your role in your key's policy.",
     key_policy_explicit_deny="Take the Deny that covers your role out of your key's policy.",
     key_policy_invalid_principal="Check that the role exists, then put its ARN into the key policy again: AWS does not save a principal that it does not know.",
     key_policy_lockout_check="Keep the statement that lets your own administrators change the key policy: AWS refuses a policy that would lock you out.",
 ) | _of(
     3,
-    customer_rcp_deny="Ask whoever runs your AWS Organization to let the resource control policy allow our access; nothing in your account mends it.",
+    customer_rcp_deny="Ask whoever runs your AWS Organization to let the resource control policy allow {action} to us; nothing in your account mends it.",
     grant_missing="Add the statement from your set-up page to the policy of your key, or create the grant again: no grant allows this.",
 )  # fmt: skip
 OURS = _of(
@@ -113,9 +113,9 @@ OURS = _of(
     our_credentials_missing="Kore.ai gives its service its AWS credentials back.",
     our_credentials_invalid="Kore.ai replaces the AWS credentials of its service: AWS does not know them.",
     our_credentials_expired="Kore.ai renews the AWS credentials of its service and tries again.",
-    our_session_token_missing="Kore.ai sends the session token with its temporary credentials.",
+    our_session_token_missing="Kore.ai sends the session token with its temporary credentials.",  # noqa: S106
     assumed_session_expired="Kore.ai assumes the role again and repeats the request: the session had run out.",
-    our_web_identity_token_expired="Kore.ai gets a fresh identity token for its service and tries again.",
+    our_web_identity_token_expired="Kore.ai gets a fresh identity token for its service and tries again.",  # noqa: S106
     our_clock_skew="Kore.ai sets the clock of its machine right.",
     our_signature_mismatch="Kore.ai checks its secret access key and how its requests are signed.",
     our_root_user_caller="Kore.ai calls as a role or user: AWS lets no root user assume a role.",
@@ -124,7 +124,7 @@ OURS = _of(
     our_network_unreachable="Kore.ai tries again and checks its network: no answer came from AWS, so nothing is known of your set-up.",
     external_id_invalid_format="Kore.ai sends an External ID that AWS takes (2 to 1,224 letters, digits and + = , . @ : / -).",
     sts_region_disabled="Kore.ai asks STS in another Region (us-east-1 is always on); if it is your account that AWS names, turn STS on for the Region in IAM, Account settings.",
-    sts_optin_region_token="Kore.ai asks for tokens that opt-in Regions accept (a regional STS endpoint, or version 2 tokens).",
+    sts_optin_region_token="Kore.ai asks for tokens that opt-in Regions accept (a regional STS endpoint, or version 2 tokens).",  # noqa: S106
     sts_throttled="Kore.ai asks STS less often and tries again.",
     kms_throttled="Kore.ai asks AWS KMS less often and tries again; the quota is that of your account, so tell us if other work of yours uses KMS heavily.",
     new_account_not_ready="Wait until AWS has finished setting up the account (up to a day), then try again.",

@@ -38,9 +38,8 @@ LAYERS = {
 # --- the head: who may not do what on what -------------------------------------------------------------------
 
 NOT_AUTHORIZED = re.compile(
-    r"not authorized to perform:? ?[\"'`]?([\w-]{1,64}:\w{1,128}\*?|xxx)[\"'`]?(?: on (?:the )?resource:? ?[\"']?([^\s\"']{1,2048}))?", re.IGNORECASE
+    r"not authorized to perform:? ?[\"'`]?([A-Za-z0-9-]{1,64}:[A-Za-z0-9_]{1,128}\*?|xxx)[\"'`]?(?: on (?:the )?resource:? ?[\"']?([^\s\"']{1,2048}))?", re.IGNORECASE
 )  # fmt: skip
-OLD_SENTENCE = re.compile(r"or you are not allowed to access", re.IGNORECASE)
 
 # --- the wrapping: codes and operation -----------------------------------------------------------------------
 
@@ -56,6 +55,10 @@ CALLED = re.compile(
     r"|(?:error executing|while calling|calling kms) [\"']?(\w{2,80})", re.IGNORECASE
 )  # fmt: skip
 WRAPPED_KMS = re.compile(r"service: ?\"?(?:awskms|kms)\b|aws kms|kms key|\bkms\.amazonaws|\barn:aws[a-z-]{0,12}:kms:|\bkms exception|\bkms message|awskmsexception", re.IGNORECASE)  # fmt: skip
+WRAPPED_STS = re.compile(
+    r"service: ?\"?(?:awssecuritytokenservice|sts)\b|\bsts\.[\w.-]{0,40}amazonaws|securitytoken\.model|\bsts::errors",
+    re.IGNORECASE,
+)
 STS_OPERATIONS = {
     "AssumeRole", "AssumeRoleWithWebIdentity", "AssumeRoleWithSAML", "AssumeRoot", "GetCallerIdentity", "GetSessionToken",
     "GetFederationToken", "TagSession", "SetSourceIdentity", "DecodeAuthorizationMessage", "GetAccessKeyInfo",
@@ -80,6 +83,9 @@ SERVICES = {
 }
 
 
+FURNITURE = " \t│|>"  # what Terraform, tables and mails put around the lines of a message
+
+
 @dataclass(frozen=True, slots=True)
 class Denial:
     """What an AccessDenied says of itself.
@@ -100,7 +106,7 @@ class AwsError:
     """An AWS error, taken out of its wrapping.
 
     Args:
-        codes: all codes, bare (`bare`), the structured one first, then those in the text from the inside out.
+        codes: whatever may be a code, as it was spelled, the structured one first, then those in the text from the inside out.
         operation: what was called or, of a refusal, what was refused: "kms:Decrypt"; "" when nothing says.
         words: the text with its blanks folded.
         principal, action, resource: of a refusal; "" when the words leave them out.
@@ -121,6 +127,10 @@ class AwsError:
     policy_arn: str = ""
 
     @property
+    def bare_codes(self) -> tuple[str, ...]:
+        return tuple(bare(code) for code in self.codes)
+
+    @property
     def service(self) -> str:
         """The service whose answer this is: "kms", "sts", …; "" when nothing says."""
         return self.operation.partition(":")[0]
@@ -128,8 +138,9 @@ class AwsError:
 
 def fold(text: str) -> str:
     """Return the text on one line with single blanks, JSON's and XML's escapes resolved."""
-    text = text.replace("\\n", " ").replace("\\t", " ").replace('\\"', '"')
-    return " ".join((html.unescape(text) if "&" in text else text).split())
+    text = text.replace("\\n", "\n").replace("\\t", " ").replace('\\"', '"')
+    lines = (line.strip(FURNITURE) for line in (html.unescape(text) if "&" in text else text).splitlines())
+    return " ".join(" ".join(lines).split())
 
 
 def denial_of(text: str) -> Denial:
@@ -200,9 +211,12 @@ def _unwrap(message: str) -> str:
 
 def _codes(code: str, words: str) -> tuple[str, ...]:
     """Return every code once: the structured one, then those of the text, the innermost first."""
-    in_text = [name for found in CODE_PLACES.findall(words) for name in found if name]
-    in_text += CAMEL.findall(words)
-    return tuple(dict.fromkeys(bare(name) for name in [*([code] if code else []), *reversed(in_text[:200])]))
+    in_text = [name for found in CODE_PLACES.findall(words) for name in found if name] + CAMEL.findall(words)
+    names = [*([code] if code else []), *reversed(in_text[:200])]
+    found: dict[str, str] = {}
+    for name in names:
+        found.setdefault(bare(name), name)
+    return tuple(found.values())
 
 
 def _principal(words: str) -> str:
@@ -232,6 +246,6 @@ def _operation(action: str, given: str, called: list[str], words: str, code: str
     ):
         if candidate in SERVICES:
             return f"{SERVICES[candidate]}:{candidate}"
-    if not service and WRAPPED_KMS.search(words):
-        return f"kms:{name}"
+    if not service and (found := "sts" if WRAPPED_STS.search(words) else "kms" if WRAPPED_KMS.search(words) else ""):
+        return f"{found}:{name}"
     return f"{service}:{name}" if service else name

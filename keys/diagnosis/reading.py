@@ -6,11 +6,12 @@ for is known by its sentence.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from keys import arns
 from keys.diagnosis import advice, causes, sentences
-from keys.diagnosis.grammar import AwsError, parse
+from keys.diagnosis.grammar import AwsError, bare, parse
 
 # --- what a refusal means: layer × action ----------------------------------------------------------------------
 
@@ -85,8 +86,12 @@ HIDDEN = (
     "aws_managed_key",
     "propagation_delay",
 )
-# No tail at all (before 2021, and where a service swallows it): either side of the account.
-BARE = (*IN_PERMISSIONS, *IN_KEY_POLICY, "grant_missing", "propagation_delay")
+# No tail at all (before 2021, and where a service swallows it): any policy of either side.
+BARE = (
+    *IN_PERMISSIONS, *IN_KEY_POLICY, "role_permissions_policy_explicit_deny", "key_policy_explicit_deny", "customer_scp_deny",
+    "role_permissions_boundary", "grant_missing", "propagation_delay",
+)  # fmt: skip
+OLD = re.compile(r"you are not allowed to access", re.IGNORECASE)  # before 2021 the permissions policy hid here too
 # Actions on no key of their own: nothing but the permissions policy can allow them.
 KEYLESS = {
     "createkey",
@@ -116,6 +121,7 @@ class Reading:
         steps: the steps of the guide in which the mends lie, in the order of the causes.
         probe: what tells the causes apart; None when there is nothing to tell apart.
         text: what to do, in plain words.
+        answer: the same for the customer, ready to be sent.
     """
 
     error: AwsError
@@ -123,6 +129,7 @@ class Reading:
     steps: tuple[int, ...]
     probe: advice.Probe | None
     text: str
+    answer: str
 
 
 def read(message: str, *, operation: str = "", code: str = "") -> Reading:
@@ -131,7 +138,14 @@ def read(message: str, *, operation: str = "", code: str = "") -> Reading:
     found = causes_of(error)
     probe = advice.probe_of(error, found)
     steps = causes.steps(found, assuming=is_assuming(error))
-    return Reading(error, found, steps, probe, advice.text_of(error, found, steps, probe))
+    said = advice.text_of(error, found, steps, probe), advice.answer_of(error, found, steps, probe)
+    return Reading(error, found, steps, probe, *said)
+
+
+def known_codes(error: AwsError) -> tuple[str, ...]:
+    """Return the codes in an error that mean something to us; other words in camel case are not shown as codes."""
+    known = sentences.CODES.keys() | sentences.EXPIRED | sentences.THROTTLED | sentences.DENIED | sentences.VALIDATION
+    return tuple(code for code in error.codes if bare(code) in known)
 
 
 def is_assuming(error: AwsError) -> bool:
@@ -149,7 +163,7 @@ def causes_of(error: AwsError) -> tuple[str, ...]:
         or _of_parameters(error, text)
         or _of_silence(text)
         or _of_code(error)
-        or (_of_refusal(error) if sentences.DENIED.intersection(error.codes) or "access denied" in text else ())
+        or (_of_refusal(error) if sentences.DENIED.intersection(error.bare_codes) or "access denied" in text else ())
     )
 
 
@@ -160,8 +174,9 @@ def _of_refusal(error: AwsError) -> tuple[str, ...]:
     denial = error.denial
     service, _, action = error.operation.lower().partition(":")
     if denial.is_hidden:
-        old = IN_PERMISSIONS if "not allowed to access" in error.words.lower() else ()
-        return HIDDEN + old
+        return (
+            (*HIDDEN, *IN_PERMISSIONS, "role_permissions_policy_explicit_deny") if OLD.search(error.words) else HIDDEN
+        )
     through = EXPLICIT[error.via] if error.via else ()
     if service == "sts":
         return through + _of_sts(error, action)
@@ -178,7 +193,7 @@ def _of_refusal(error: AwsError) -> tuple[str, ...]:
     if action in KEYLESS and service == "kms":
         return IN_PERMISSIONS[:1]
     # CreateGrant is what AWS's own keys refuse across accounts.
-    return ("aws_managed_key", *BARE) if action == "creategrant" else BARE
+    return ("aws_managed_key", *IN_KEY_POLICY, *BARE) if action == "creategrant" else BARE
 
 
 def _of_sts(error: AwsError, action: str) -> tuple[str, ...]:
@@ -216,18 +231,20 @@ def _partition(arn: str) -> str:
 
 
 def _of_sentence(error: AwsError, text: str) -> tuple[str, ...]:
-    for pattern, found in sentences.PATTERNS:
-        if pattern.search(text):
-            if found is sentences.CONTEXT or found[0] != "trust_policy_invalid_principal" or error.service != "kms":
-                return found
-            return ("key_policy_invalid_principal", "propagation_delay")
-    return ()
+    found = next((found for pattern, found in sentences.PATTERNS if pattern.search(text)), ())
+    if "trust_policy_invalid_principal" in found and error.service == "kms":
+        return ("key_policy_invalid_principal", "propagation_delay")
+    return found
 
 
 def _of_parameters(error: AwsError, text: str) -> tuple[str, ...]:
     """Return what is wrong with the parameters that AWS or the SDK names."""
-    is_validation = bool(sentences.VALIDATION.intersection(error.codes))
-    if is_validation and (error.service in {"sts", ""}) and text.rstrip(". ").endswith("is invalid"):
+    is_validation = bool(sentences.VALIDATION.intersection(error.bare_codes))
+    if (
+        (is_validation or error.words.startswith("arn:"))
+        and error.service in {"sts", ""}
+        and text.rstrip(". ").endswith("is invalid")
+    ):
         return _of_role_arn(error.words)
     if not (is_validation or sentences.INVALID.search(text)):
         return ()
@@ -266,7 +283,7 @@ def _of_silence(text: str) -> tuple[str, ...]:
 
 def _of_code(error: AwsError) -> tuple[str, ...]:
     """Return what the first code that is known means: the structured one, then those in the text."""
-    for code in error.codes:
+    for code in error.bare_codes:
         if code in sentences.EXPIRED:
             if error.operation.lower() in {"sts:assumerolewithwebidentity", "sts:assumerolewithsaml"}:
                 return ("our_web_identity_token_expired",)

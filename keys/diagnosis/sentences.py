@@ -23,23 +23,24 @@ SENTENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
     # external key stores (the first sentence of each message)
     (r"proxy rejected the request because of an invalid uri path", ("xks_proxy_misconfigured",)),
     (r"cannot establish a tls connection|xks_proxy_invalid_tls|certificate .{0,80}external key store proxy", ("xks_proxy_tls",)),
-    (r"could not authenticate aws kms", ("xks_proxy_credentials_wrong",)),
+    (r"could not authenticate aws kms|proxy credentials failed to authenticate", ("xks_proxy_credentials_wrong",)),
     (r"kms cannot (?:communicate with|connect to|reach) the external key store proxy", ("xks_proxy_unreachable", "xks_proxy_misconfigured")),
     (r"proxy did not respond (?:in time|to the request in the time)|xks_proxy_timed_out", ("xks_proxy_timeout",)),
-    (r"proxy was unable to reach the external key manager|cannot (?:communicate with|reach) the external key manager|proxy .{0,60}external key manager .{0,40}(?:unavailable|unreachable|not (?:available|reachable))|external key manager is (?:unavailable|unreachable|not reachable)", ("xks_key_manager_unreachable",)),
+    (r"(?:cannot|could not|unable to) (?:communicate with|reach|connect to) the external key manager|proxy .{0,60}external key manager .{0,40}(?:unavailable|unreachable|not (?:available|reachable))|external key manager is (?:unavailable|unreachable|not reachable)", ("xks_key_manager_unreachable",)),
     (r"external key store proxy is in an unhealthy state|proxy is unhealthy", ("xks_proxy_unhealthy",)),
     (r"cannot interpret the response", ("xks_proxy_bad_response",)),
     (r"proxy denied access to the operation|xks_proxy_access_denied", ("xks_proxy_denied",)),
     (r"could not find the external key\b", ("xks_external_key_not_found",)),
     (r"external key is not enabled|status of the external key must be enabled", ("xks_external_key_disabled",)),
-    (r"external key does not support the requested|usage of the external key must|key spec of the external key must|proxy .{0,60}does not support the requested (?:cryptographic )?operation", ("xks_external_key_wrong_usage",)),
+    (r"external key does not support the requested|usage of the external key must|key spec of the external key must", ("xks_external_key_wrong_usage",)),
+    (r"it does not support the requested (?:cryptographic )?operation", ("xks_external_key_wrong_usage", "xks_proxy_misconfigured", "xks_proxy_bad_response")),
     (r"(?:ciphertext|additional authenticated data).{0,120}(?:corrupted|missing),? (?:missing, )?or otherwise invalid", CONTEXT),
     (r"(?:proxy|external key (?:store|manager)).{0,160}(?:request rate|throttl|too many|capacity|exceeded|rate limit)|due to a high (?:request rate|rate of requests)", ("xks_throttled",)),
     (r"external key store proxy.{0,80}(?:configur|vpc endpoint service|uri)|xks_proxy_invalid_configuration|xks_vpc_endpoint", ("xks_proxy_misconfigured",)),
     (r"xks_proxy_not_reachable", ("xks_proxy_unreachable", "xks_key_manager_unreachable")),
     # custom key stores
-    (r"cannot communicate with (?:your|the) (?:aws )?cloudhsm|cloudhsm cluster .{0,80}(?:not active|unavailable|not found)|insufficient_cloudhsm|cluster_not_found", ("custom_key_store_cloudhsm_unreachable",)),
-    (r"is unavailable\b(?=.{0,40}$|\.| because)|custom key store .{0,60}(?:is not connected|disconnected|connectionstate)|key state .{0,20}unavailable", ("custom_key_store_disconnected",)),
+    (r"(?<!origin is aws_)cloudhsm|cluster_not_found|user_locked_out", ("custom_key_store_cloudhsm_unreachable",)),
+    (r"key.{0,300} is unavailable\b|connectionstate of the custom key store|custom key store .{0,60}(?:is not connected|disconnected|connectionstate)|key state .{0,20}unavailable", ("custom_key_store_disconnected",)),
     # key states
     (r"pending deletion \(or pending replica deletion\)", ("key_pending_deletion", "key_pending_replica_deletion")),
     (r"pending replica deletion|pendingreplicadeletion", ("key_pending_replica_deletion", "key_pending_deletion")),
@@ -49,6 +50,7 @@ SENTENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"\bis creating\b", ("mrk_replica_creating",)),
     (r"\bis updating\b", ("mrk_primary_updating",)),
     (r"\bis disabled\b|(?:cmk|key) is not enabled|key .{0,80}\bdisabled\b", ("key_disabled",)),
+    (r"state of the specified resource is not valid", STATES),
     # the kind of key
     (r"is not a multi-?region (?:primary )?key|not a multi-?region primary", ("mrk_not_primary",)),
     (r"key usage is \w+,? which is not valid|(?:key ?usage|keyusage) .{0,60}(?:not valid|incompatible|not supported)", ("key_wrong_usage",)),
@@ -57,6 +59,7 @@ SENTENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
     # which key
     (r"key aliases are not supported|alias.{0,40}(?:is|are) not supported", ("alias_given_instead_of_key",)),
     (r"\balias\b.{0,300}(?:is not found|not found|does not exist)|invalid alias", ("alias_not_found", "alias_given_instead_of_key")),
+    (r"specified entity or resource could not be found", NO_KEY),
     (r"invalid arn\b(?! arn)|\bis not in (?:this|the same) region|arn is in a different region|in a different (?:aws )?region than", ("key_wrong_region",)),
     (r"invalid key ?id|invalid keyid|key ?id .{0,300}is not (?:a )?valid|malformed (?:key )?arn|not a valid (?:kms )?key|arn .{0,300}is not valid|illegal arn", ("key_arn_malformed",)),
     (r"invalid endpoint: https?://kms\.\.|provided region_name '[^']{0,200}' doesn't match|unknown endpoint|invalid ?region|not a valid (?:aws )?region|unable to construct an endpoint|no region (?:found|determinable)|region .{0,40}is not valid", ("key_arn_malformed",)),
@@ -75,7 +78,7 @@ SENTENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"sts is not activated|not activated in this region", REGION_OFF),
     (r"packed (?:policy|size)|allotted space|session policy .{0,40}too (?:large|long)", ("our_session_policy_too_large",)),
     (r"transitive tag|tag key.{0,60}(?:conflict|duplicate)|duplicate tag keys", ("our_invalid_request_parameter",)),
-    (r"(?:web identity|identity ?token|id token|jwt|\btoken)\b.{0,40}expired: current date|expired token: current|web identity token.{0,80}expired", ("our_web_identity_token_expired",)),
+    (r"(?:web identity|identity ?token|id token|jwt|\btoken)\b.{0,40}expired: current date|token too old|web identity token.{0,80}expired", ("our_web_identity_token_expired",)),
     (r"couldn't retrieve verification key|incorrect token audience|no openidconnect provider|invalid identity token|identity provider", ("our_web_identity_token_expired", "our_credentials_invalid")),
     # our clock, signature and credentials
     (r"signature expired|signature not yet current|request time .{0,40}too large|time too skewed|requesttimetooskewed|clock skew|request has expired|is now earlier than|is still later than|not within .{0,20}minutes", ("our_clock_skew",)),
@@ -93,6 +96,7 @@ SENTENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
 
 # --- codes, as `grammar.bare` gives them ----------------------------------------------------------------------
 
+NO_ANSWER = ("our_network_unreachable",)
 CODES: dict[str, tuple[str, ...]] = {
     "disabled": ("key_disabled",),
     "invalidstate": STATES,
@@ -163,6 +167,18 @@ CODES: dict[str, tuple[str, ...]] = {
     "malformedquerystring": ("our_invalid_request_parameter",),
     "invalidparametervalue": ("our_invalid_request_parameter",),
     "invalidparametercombination": ("our_invalid_request_parameter",),
+    "connecttimeout": NO_ANSWER,
+    "readtimeout": NO_ANSWER,
+    "endpointconnection": NO_ANSWER,
+    "connectionclosed": NO_ANSWER,
+    "connection": NO_ANSWER,
+    "proxyconnection": NO_ANSWER,
+    "httpclient": NO_ANSWER,
+    "ssl": NO_ANSWER,
+    "networking": NO_ANSWER,
+    "timeout": NO_ANSWER,
+    "requesttimeout": NO_ANSWER,
+    "unknownhost": NO_ANSWER,
     "keyunavailable": ("our_network_unreachable", "kms_throttled"),
     "dependencytimeout": ("our_network_unreachable", "kms_throttled"),
     "internal": ("our_network_unreachable", "kms_throttled"),
@@ -181,6 +197,10 @@ VALIDATION = {"validation", "paramvalidation", "invalidparameter", "missingparam
 
 # --- a parameter that AWS or the SDK refuses ------------------------------------------------------------------
 
+OUR_PARAMETERS = (
+    "durationseconds", "rolesessionname", "policyarns", "transitivetagkeys", "sourceidentity", "serialnumber", "tokencode", "numberofbytes",
+    "granttokens", "encryptioncontext", "encryptionalgorithm", "providedcontexts", "webidentitytoken", "keyspec", "tags", "policy", "dryrun",
+)  # fmt: skip
 PARAMETERS: dict[str, tuple[str, ...]] = {
     "rolearn": ("role_arn_malformed",),
     "keyid": ("key_arn_malformed",),
@@ -189,13 +209,8 @@ PARAMETERS: dict[str, tuple[str, ...]] = {
     "externalid": ("external_id_invalid_format",),
     "plaintext": ("plaintext_too_large",),
     "ciphertextblob": ("ciphertext_invalid",),
-} | dict.fromkeys(
-    (
-        "durationseconds", "rolesessionname", "policyarns", "transitivetagkeys", "sourceidentity", "serialnumber", "tokencode", "numberofbytes",
-        "granttokens", "encryptioncontext", "encryptionalgorithm", "providedcontexts", "webidentitytoken", "keyspec", "tags", "policy", "dryrun",
-    ),
-    ("our_invalid_request_parameter",),
-)  # fmt: skip
+    **dict.fromkeys(OUR_PARAMETERS, ("our_invalid_request_parameter",)),
+}
 PARAMETER = re.compile(r"[a-z_]{4,24}")
 # Below this the SDK lists what it would have taken.
 CHOICES = re.compile(r"must be one of|valid types|allowed values|enum value set")

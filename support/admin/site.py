@@ -6,9 +6,13 @@ from typing import Any
 
 from django.contrib.admin import AdminSite
 from django.contrib.admin.apps import SimpleAdminConfig
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
+from django.urls import URLPattern, URLResolver, path
+
+EXPLAINS = "support.view_ticket"  # who reads what customers write may have it explained
 
 
 class SupportAdminConfig(SimpleAdminConfig):
@@ -32,7 +36,19 @@ class SupportAdminSite(AdminSite):
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         from support.admin import queues
 
-        return super().index(request, {**(extra_context or {}), "queues": queues.of(request)})
+        context = {"queues": queues.of(request), "explains": request.user.has_perm(EXPLAINS)}
+        return super().index(request, {**(extra_context or {}), **context})
+
+    def get_urls(self) -> list[URLResolver | URLPattern]:
+        explain = self.admin_view(self.explain_aws_error)
+        return [path("explain-aws-error/", explain, name="explain_aws_error"), *super().get_urls()]
+
+    def explain_aws_error(self, request: HttpRequest) -> HttpResponse:
+        from support.admin import explain
+
+        if not request.user.has_perm(EXPLAINS):
+            raise PermissionDenied
+        return explain.page(request, self.each_context(request))
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Send people to the one sign-in of the portal, with its second factor and its rate limits."""
