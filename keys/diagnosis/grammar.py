@@ -38,7 +38,7 @@ LAYERS = {
 # --- the head: who may not do what on what -------------------------------------------------------------------
 
 NOT_AUTHORIZED = re.compile(
-    r"not authorized to perform:? ?[\"'`]?([A-Za-z0-9-]{1,64}:[A-Za-z0-9_]{1,128}\*?|xxx)[\"'`]?(?: on (?:the )?resource:? ?[\"']?([^\s\"']{1,2048}))?", re.IGNORECASE
+    r"not authorized to perform(?: the)?(?: following)?(?: actions?)?:? ?[\"'`]?([A-Za-z0-9-]{1,64}:[A-Za-z0-9_]{1,128}\*?|xxx)[\"'`]?(?: on (?:the )?resource:? ?[\"']?([^\s\"']{1,2048}))?", re.IGNORECASE
 )  # fmt: skip
 
 # --- the wrapping: codes and operation -----------------------------------------------------------------------
@@ -221,7 +221,9 @@ def _codes(code: str, words: str) -> tuple[str, ...]:
 
 def _principal(words: str) -> str:
     """Return who was refused: what stands before "is not authorized to perform"."""
-    before, found, _ = words.partition(" is not authorized to perform")
+    before, found, _ = words.partition(
+        " is not authorized to perform"
+    )  # AWS's own words; others leave out who was refused
     if not found:
         return ""
     before = before[-2100:]

@@ -163,7 +163,7 @@ def causes_of(error: AwsError) -> tuple[str, ...]:
         or _of_parameters(error, text)
         or _of_silence(text)
         or _of_code(error)
-        or (_of_refusal(error) if sentences.DENIED.intersection(error.bare_codes) or "access denied" in text else ())
+        or _of_denial(error, text)
     )
 
 
@@ -225,6 +225,15 @@ def _names_a_role(arn: str) -> bool:
 def _partition(arn: str) -> str:
     partition = arn.split(":", 2)[1] if arn.count(":") > 1 else ""
     return partition if arn.startswith("arn:") and partition in arns.PARTITIONS else ""
+
+
+def _of_denial(error: AwsError, text: str) -> tuple[str, ...]:
+    """Return the causes of a denial that is told in somebody else's words; nothing when it is none."""
+    if not (sentences.DENIED.intersection(error.bare_codes) or sentences.DENIAL.search(text)):
+        return ()
+    if not error.service and sentences.ASSUMING.search(text):
+        return NOT_ASSUMABLE
+    return _of_refusal(error)
 
 
 # --- everything else ---------------------------------------------------------------------------------------------
@@ -292,6 +301,8 @@ def _of_code(error: AwsError) -> tuple[str, ...]:
             return ("assumed_session_expired", "our_credentials_expired")
         if code in sentences.THROTTLED:
             return ("sts_throttled",) if error.service == "sts" else ("kms_throttled",)
+        if code == "malformedpolicydocument" and error.service in sentences.MALFORMED:
+            return sentences.MALFORMED[error.service]
         if found := sentences.CODES.get(code):
             # Another partition's STS does not know our credentials; only who names a role can be in the wrong partition.
             is_foreign = found is sentences.TOKEN and (
@@ -307,6 +318,6 @@ def _of_code(error: AwsError) -> tuple[str, ...]:
             if error.service == "sts"
             else ("assumed_session_expired", "our_credentials_expired")
         )
-    if "rate exceeded" in text or "too many requests" in text:
+    if any(sign in text for sign in ("rate exceeded", "too many requests", "throttl")):
         return ("sts_throttled",) if error.service == "sts" else ("kms_throttled",)
     return ()

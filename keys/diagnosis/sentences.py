@@ -16,6 +16,10 @@ CONTEXT = ("encryption_context_mismatch", "ciphertext_invalid")
 # A key id that KMS does not know: absent, in another Region, or a replica that was never made.
 NO_KEY = ("key_not_found", "key_wrong_region")
 TOKEN = ("our_credentials_invalid", "our_session_token_missing", "sts_optin_region_token")
+INACCESSIBLE = (
+    "key_not_found", "key_wrong_region", "key_disabled", "key_pending_deletion", "key_policy_missing_statement", "key_policy_wrong_principal",
+    "key_policy_missing_action", "role_permissions_policy_missing_action", "role_permissions_policy_wrong_key_arn",
+)  # fmt: skip
 REGION_OFF = ("sts_region_disabled", "new_account_not_ready")
 
 # The first that is found decides, so the narrower stands first. Searched in small letters with single blanks.
@@ -41,7 +45,8 @@ SENTENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
     # custom key stores
     (r"(?<!origin is aws_)cloudhsm|cluster_not_found|user_locked_out", ("custom_key_store_cloudhsm_unreachable",)),
     (r"key.{0,300} is unavailable\b|connectionstate of the custom key store|custom key store .{0,60}(?:is not connected|disconnected|connectionstate)|key state .{0,20}unavailable", ("custom_key_store_disconnected",)),
-    # key states
+    # key states; where another service tells nothing apart, any of these and any policy
+    (r"does not exist,? .{0,80}(?:not|n't) have permission|kms ?key ?(?:is )?not ?accessible|(?:kms|encryption) key .{0,40}inaccessible", INACCESSIBLE),
     (r"pending deletion \(or pending replica deletion\)", ("key_pending_deletion", "key_pending_replica_deletion")),
     (r"pending replica deletion|pendingreplicadeletion", ("key_pending_replica_deletion", "key_pending_deletion")),
     (r"pending deletion|pendingdeletion", ("key_pending_deletion", "key_pending_replica_deletion")),
@@ -50,7 +55,7 @@ SENTENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"\bis creating\b", ("mrk_replica_creating",)),
     (r"\bis updating\b", ("mrk_primary_updating",)),
     (r"\bis disabled\b|(?:cmk|key) is not enabled|key .{0,80}\bdisabled\b", ("key_disabled",)),
-    (r"state of the specified resource is not valid", STATES),
+    (r"state of the (?:specified resource|kms key).{0,20} not valid", STATES),
     # the kind of key
     (r"is not a multi-?region (?:primary )?key|not a multi-?region primary", ("mrk_not_primary",)),
     (r"key usage is \w+,? which is not valid|(?:key ?usage|keyusage) .{0,60}(?:not valid|incompatible|not supported)", ("key_wrong_usage",)),
@@ -84,7 +89,7 @@ SENTENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (r"signature expired|signature not yet current|request time .{0,40}too large|time too skewed|requesttimetooskewed|clock skew|request has expired|is now earlier than|is still later than|not within .{0,20}minutes", ("our_clock_skew",)),
     (r"signature we calculated does not match|credential should be scoped|authorization header requires|signature .{0,60}does not match", ("our_signature_mismatch",)),
     (r"no region specified|must specify a region|region is missing|missing region in config", ("our_invalid_request_parameter",)),
-    (r"no (?:valid )?(?:credential )?providers? in chain|unable to (?:locate|load|find) (?:aws )?(?:credentials|authorization)|could not (?:load|find) credentials|missing credentials|partial credentials|no (?:aws )?credentials|couldn't find aws credentials|no ec2 imds role|unable to get (?:iam|aws) (?:security )?credentials|(?:retrieve|retrieving|get|load|loading|refresh) (?:cached )?(?:static )?credentials.{0,80}(?:empty|imds|metadata|not found|no ec2)|missing authentication token|profile .{0,200}could not be found|error when retrieving credentials|error retrieving metadata", ("our_credentials_missing",)),
+    (r"no (?:valid )?(?:credential )?providers? in chain|unable to (?:locate|load|find) (?:aws )?(?:credentials|authorization)|could not (?:load|find) credentials|missing credentials|partial credentials|no (?:aws )?credentials|without credentials|couldn't find aws credentials|no ec2 imds role|unable to get (?:iam|aws) (?:security )?credentials|(?:retrieve|retrieving|get|load|loading|refresh) (?:cached )?(?:static )?credentials.{0,80}(?:empty|imds|metadata|not found|no ec2)|missing authentication token|profile .{0,200}could not be found|error when retrieving credentials|error retrieving metadata", ("our_credentials_missing",)),
     (r"sso session .{0,80}expired|session has expired", ("our_credentials_expired",)),
     (r"need(?:s)? a subscription|not subscribed|not signed up|pending verification|account .{0,60}(?:activation|is being verified|not ready)", ("new_account_not_ready",)),
     # rates
@@ -121,6 +126,9 @@ CODES: dict[str, tuple[str, ...]] = {
     "cloudhsmclusternotfound": ("custom_key_store_cloudhsm_unreachable",),
     "cloudhsmclusternotrelated": ("custom_key_store_cloudhsm_unreachable",),
     "cloudhsmclusterinvalidconfiguration": ("custom_key_store_cloudhsm_unreachable",),
+    "kmskeynotaccessible": INACCESSIBLE,
+    "keynotaccessible": INACCESSIBLE,
+    "inaccessiblekms": INACCESSIBLE,
     "xkskeynotfound": ("xks_external_key_not_found",),
     "xkskeyinvalidconfiguration": ("xks_external_key_wrong_usage", "xks_external_key_disabled"),
     "xksproxyincorrectauthenticationcredential": ("xks_proxy_credentials_wrong",),
@@ -158,6 +166,7 @@ CODES: dict[str, tuple[str, ...]] = {
     "credentialretrieval": ("our_credentials_missing",),
     "credentialsprovider": ("our_credentials_missing",),
     "credentials": ("our_credentials_missing",),
+    "missingcredentials": ("our_credentials_missing",),
     "profilenotfound": ("our_credentials_missing",),
     "unauthorizedssotoken": ("our_credentials_expired",),
     "noregion": ("our_invalid_request_parameter",),
@@ -185,6 +194,12 @@ CODES: dict[str, tuple[str, ...]] = {
     "serviceunavailable": ("our_network_unreachable", "kms_throttled"),
     "internalfailure": ("our_network_unreachable", "kms_throttled"),
 }  # fmt: skip
+# A document that AWS does not save, by the service that refuses it.
+MALFORMED = {
+    "kms": ("key_policy_invalid_principal", "key_policy_lockout_check"),
+    "iam": ("trust_policy_invalid_principal",),
+    "sts": ("our_invalid_request_parameter", "our_session_policy"),
+}
 EXPIRED = {"expiredtoken", "tokenrefreshrequired"}
 THROTTLED = {
     "throttling", "throttled", "requestthrottled", "toomanyrequests", "requestlimitexceeded", "slowdown", "limitexceeded", "priorrequestnotcomplete",
@@ -219,12 +234,17 @@ INVALID = re.compile(
     r"required (?:parameter|field|key)|minimum field size|error\(?s?\)? found|must contain the parameter|found \d+ errors? while validating|expected string length|(?:null|none)\b.{0,60}(?:rolearn|keyid|externalid)|is a required parameter"
 )  # fmt: skip
 
+# --- a denial in somebody else's words ---------------------------------------------------------------------------
+
+DENIAL = re.compile(r"access (?:is |was )?denied|accessdenied|403 forbidden|(?:cannot|could not|couldn't|unable to|failed to|not able to) (?:be )?assumed?\b|not authorized to assume")  # fmt: skip
+ASSUMING = re.compile(r"\bassumed?\b")
+
 # --- no answer -------------------------------------------------------------------------------------------------
 
 SILENCE = re.compile(
     r"time(?:d)? ?-?out|no such host|could not connect|connection (?:refused|reset|closed|was closed|aborted)|unreachable|enotfound|econnre|etimedout|"
     r"getaddrinfo|name or service not known|nodename nor servname|unknownhost|temporary failure in name resolution|ssl validation failed|failed to connect|"
-    r"failed to establish|deadline exceeded|unable to execute http request|bytes read, but total|eof\b|dial tcp|remote end closed|network is|tls handshake|request send failed|send request failed|max retries exceeded with url|could not resolve|name resolution|proxy url"
+    r"failed to establish|deadline exceeded|unable to execute http request|bytes read, but total|eof\b|dial tcp|remote end closed|network is|tls handshake|request send failed|send request failed|max retries exceeded with url|could not resolve|name resolution|proxy url|dns error|trying to connect|lookup address|execution expired|no response from"
 )  # fmt: skip
 HOST = re.compile(r"\b(?:kms|sts)(?:-fips)?\.([\w-]{0,40})\.(?:amazonaws\.com|api\.aws)")
 PATTERNS = tuple((re.compile(pattern), found) for pattern, found in SENTENCES)
