@@ -310,6 +310,7 @@ def check_policy(tenant: Tenant, *, kind: str, text: str) -> linter.Reading:
         external_id=tenant.external_id,
         role_arn=registration.role_arn if registration else "",
         key_arn=registration.key_arn if registration else "",
+        tenant=str(tenant.pk),
     )
 
 

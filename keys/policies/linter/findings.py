@@ -1,0 +1,61 @@
+"""What a reading says: findings, and the values of the tenant that it speaks in; pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+Kind = Literal["trust", "permissions", "key"]
+Severity = Literal["error", "warning", "info"]
+Path = tuple[str | int, ...]  # from the policy down to the element: ("Statement", 0, "Principal", "AWS")
+Policy = dict[str, Any]
+
+NAMES = {"trust": "trust policy", "permissions": "permissions policy", "key": "key policy"}
+# Codes for which AWS would not take the text as a policy at all.
+UNREADABLE = {
+    "not_json", "empty", "too_long", "too_deep", "too_many_elements", "smart_quotes", "character", "byte_order_mark",
+    "duplicate_key", "no_statement", "statement_only",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing about a policy: the 1-based line, what is so, and what to do."""
+
+    code: str
+    severity: Severity
+    line: int
+    text: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A finding before its line is looked up: the path says where in the policy it stands."""
+
+    code: str
+    severity: Severity
+    path: Path
+    text: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """The tenant's own values; an ARN that it has not given yet is empty."""
+
+    service_role_arn: str
+    external_id: str
+    role_arn: str = ""
+    key_arn: str = ""
+    tenant: str = ""  # its id: it stands in the encryption context of our calls
+
+
+def shown(value: object, *, most: int = 80) -> str:
+    """Return a value of a stranger's document as a sentence may quote it: short, printable, on one line."""
+    text = value if isinstance(value, str) else str(value)
+    text = text if len(text) <= most else f"{text[: most - 1]}…"
+    return (
+        "".join(sign if sign.isprintable() and sign != "\u00a0" else f"\\u{ord(sign):04x}" for sign in text).strip()
+        or "(blank)"
+    )
