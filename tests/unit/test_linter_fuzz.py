@@ -15,11 +15,11 @@ from unit.test_linter import CASES, EXTERNAL_ID, KEY, ROLE, SERVICE, VALUES, wit
 from keys.policies import evaluator, linter
 from keys.policies.evaluator import Principal, Request
 
-PIECES = (
-    "{ } [ ] , : \" \\ * ? ${ null true 0 -1 1e9 // /* # ' <x> {} [] ; = \u00a0 \u201c \ufeff \u200b \ud7ff \x00 \u2028 "
-    '"Allow" "Deny" "Principal" "*" "NotPrincipal" "Condition" "StringLike" "ForAnyValue:StringEquals" "NotAction" "kms:*" '
-    '"Resource" "Sid" "Version" "2008-10-17" "sts:ExternalId" "AWS" "Statement" AKIA arn:aws:iam::'
-).split(" ")  # noqa: SIM905
+PIECES = [
+    *"{}[],:\"\\*?#';=\u00a0\u201c\ufeff\u200b\ud7ff\x00\u2028", "${", "null", "true", "0", "-1", "1e9", "//", "/*", "<x>", "{}", "[]",
+    *map(json.dumps, ("Allow", "Deny", "Principal", "*", "NotPrincipal", "Condition", "StringLike", "ForAnyValue:StringEquals", "NotAction")),
+    *map(json.dumps, ("kms:*", "Resource", "Sid", "Version", "2008-10-17", "sts:ExternalId", "AWS", "Statement")), "AKIA", "arn:aws:iam::",
+]  # fmt: skip
 NAMES = "Allow Deny Action Principal Resource Condition StringEquals AWS Statement Version Effect sts:ExternalId kms: arn:aws".split()  # noqa: SIM905
 INSTEAD = "Allow Deny NotAction NotPrincipal Principal NotResource * X StringLike Null kms:ViaService ForAllValues:StringEquals".split()  # noqa: SIM905
 VALUES_OF_ANY_KIND: list[Any] = [
