@@ -84,7 +84,14 @@ class PolicyForm(_CarefulForm):
 
 
 class TestForm(forms.Form):
-    keep_until = forms.DateTimeField(label="Keep testing until (UTC)", required=False)
+    """Ask for a test; a tenant that waits for its change window says until when a refusal is no verdict."""
+
+    keep_until = forms.DateTimeField(
+        label="Keep testing until (UTC)",
+        required=False,
+        help_text="At most seven days away. Leave it empty, and a refusal counts once AWS had time to pass on your change.",
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+    )
 
 
 class ReasonForm(forms.Form):

@@ -9,11 +9,13 @@ from functools import partial
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from byokportal.errors import DomainError, InvalidInput, Turn
 from keys import branchkeys, datakeys, errors, lifecycle, tasks
 from keys.arns import KeyArn, RoleArn
+from keys.checks import history, reading
 from keys.configuration import packing
 from keys.datakeys import Context, NewDataKey, OpenedDataKey
 from keys.models import BranchKey, EncryptionTest, KeyRegistration, RoleConfiguration
@@ -275,6 +277,23 @@ def start_test(tenant: Tenant, *, actor: Actor, reason: str = "", keep_until: da
     audit.record("keys.test.requested", tenant=tenant, actor=actor, target=test, reason=reason)
     transaction.on_commit(partial(tasks.run_test.delay, test_id=str(test.pk)), robust=True)
     return test
+
+
+def read_test(test: EncryptionTest) -> reading.Reading:
+    """Return a test as people read it, in the portal and in the back office; reads its checks and its registration."""
+    return reading.read(test, list(test.checks.all()), test.registration)
+
+
+def compare_tests(tests: QuerySet[EncryptionTest], *, start: int, count: int) -> history.Comparison:
+    """Return runs side by side.
+
+    Args:
+        tests: newest first.
+        start: how many to pass over.
+        count: how many to show; the one after them is read too, for the last one to be compared with.
+    """
+    runs = tests.select_related("registration").prefetch_related("checks")[start : start + count + 1]
+    return history.compare(list(runs), shown=count)
 
 
 def document(tenant: Tenant, name: str) -> str:

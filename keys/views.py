@@ -8,16 +8,19 @@ from uuid import UUID
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
-from django_htmx.http import HttpResponseClientRefresh
+from django_htmx.http import trigger_client_event
 
 from byokportal.errors import NotFound
 from keys import services
+from keys.checks import chain
+from keys.checks.reading import Reading
 from keys.errors import ArnsMissing
 from keys.forms import KeyArnForm, LatencyForm, PolicyForm, ReasonForm, RoleArnForm, ShareForm, TestForm, ValidationForm
-from keys.models import CheckResult, EncryptionTest, KeyRegistration, RoleConfiguration
+from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
 from tenants import access, onboarding, portal, roles
 from tenants.models import Member, Tenant
 
@@ -28,6 +31,7 @@ DOCUMENTS = {
     3: ("key-policy-statement",),
 }
 PASTED = {2: ("trust", "permissions"), 3: ("key",)}
+RUNS_A_PAGE = 6  # columns of the comparison
 AFTER = {1: 2, 2: 3, 4: 5}  # where the page leads once its form is saved; step 6 leads back to the tracker
 SAID = {
     1: "The CMK ARN is saved. Next: the IAM role.",
@@ -52,9 +56,8 @@ class Progress:
 
     registration: KeyRegistration | None
     configuration: RoleConfiguration | None
-    test: EncryptionTest | None
-    checks: list[CheckResult]
-    is_running: bool
+    is_configuring: bool
+    reading: Reading | None  # of the newest test
 
 
 def _document(tenant: Tenant, name: str) -> Document:
@@ -67,14 +70,15 @@ def _document(tenant: Tenant, name: str) -> Document:
 def _progress(tenant: Tenant) -> Progress:
     registration = services.shown_registration(tenant)
     configuration = RoleConfiguration.objects.of(tenant).filter(registration=registration).first()
-    test = EncryptionTest.objects.of(tenant).filter(registration=registration).first()
-    checks = list(test.checks.all()) if test else []
+    tests = EncryptionTest.objects.of(tenant).filter(registration=registration)
+    test = tests.select_related("registration").prefetch_related("checks").first()
     configuring = configuration is not None and configuration.status in {
         RoleConfiguration.Status.QUEUED,
         RoleConfiguration.Status.PROPAGATING,
     }
+    is_testing = test is not None and test.finished_at is None
     return Progress(
-        registration, configuration, test, checks, configuring or (test is not None and test.finished_at is None)
+        registration, configuration, configuring and not is_testing, services.read_test(test) if test else None
     )
 
 
@@ -137,9 +141,9 @@ def _step_page(member: Member, number: int, form: forms.Form, progress: Progress
         arns=_arns(progress.registration),
         registration=progress.registration,
         progress=progress,
-        failed=[
-            check for check in progress.checks if check.step == number and check.verdict == EncryptionTest.Verdict.FAIL
-        ],
+        mends=[mend for mend in progress.reading.mends if mend.step == number] if progress.reading else [],
+        reading=progress.reading,
+        not_begun=chain.of(()),
         test_form=TestForm(),
     )
 
@@ -179,10 +183,19 @@ def check_policy(request: HttpRequest, tenant: UUID) -> HttpResponse:
 
 
 @login_required
-@require_POST
-def start_test(request: HttpRequest, tenant: UUID) -> HttpResponse:
-    """Ask for a fresh proof."""
+@require_http_methods(["GET", "POST"])
+def tests(request: HttpRequest, tenant: UUID) -> HttpResponse:
+    """Show the runs so far side by side; POST asks for a fresh proof."""
     member = access.member_for(request.user, tenant)
+    if request.method == "POST":
+        return _start_test(request, member)
+    runs = EncryptionTest.objects.of(member.tenant)
+    found = Paginator(runs, RUNS_A_PAGE).get_page(request.GET.get("page"))
+    comparison = services.compare_tests(runs, start=max(found.start_index() - 1, 0), count=RUNS_A_PAGE)
+    return render(request, "portal/tests.html", portal.page(member, found=found, comparison=comparison))
+
+
+def _start_test(request: HttpRequest, member: Member) -> HttpResponse:
     form = TestForm(request.POST)
     if form.is_valid():
         with portal.refusals_on(form):
@@ -200,27 +213,34 @@ def start_test(request: HttpRequest, tenant: UUID) -> HttpResponse:
 @login_required
 @require_GET
 def test(request: HttpRequest, tenant: UUID, test: UUID) -> HttpResponse:
-    """Show one test with every check."""
+    """Show one test; while it goes on, htmx asks again and gets what is new: nothing, or the part of the page that lives."""
     member = access.member_for(request.user, tenant)
-    found = EncryptionTest.objects.of(member.tenant).filter(pk=test).select_related("registration").first()
+    runs = EncryptionTest.objects.of(member.tenant).select_related("registration").prefetch_related("checks")
+    found = runs.filter(pk=test).first()
     if found is None:
         raise NotFound
-    return render(
-        request,
-        "portal/test.html",
-        portal.page(member, test=found, checks=list(found.checks.all()), running=found.finished_at is None),
-    )
+    reading = services.read_test(found)
+    if request.htmx and request.GET.get("seen") == reading.seen:  # type: ignore[attr-defined]
+        return HttpResponse(status=204)
+    template = "portal/parts/live_test.html" if request.htmx else "portal/test.html"  # type: ignore[attr-defined]
+    page = render(request, template, portal.page(member, reading=reading, test_form=TestForm()))
+    return _say_when_over(page, reading)
+
+
+def _say_when_over(page: HttpResponse, reading: Reading | None) -> HttpResponse:
+    """Let step 5, which shows this part under its own status, ask for that status again."""
+    return trigger_client_event(page, "test-over") if reading and reading.is_over else page
 
 
 @login_required
 @require_GET
 def test_progress(request: HttpRequest, tenant: UUID) -> HttpResponse:
-    """Show what is going on, as a fragment that htmx asks for again; once it is over, the page is loaded again."""
+    """Show what is going on from sharing to the test, as a fragment that htmx asks for until there is a test to follow."""
     member = access.member_for(request.user, tenant)
     progress = _progress(member.tenant)
-    if request.htmx and not progress.is_running:  # type: ignore[attr-defined]
-        return HttpResponseClientRefresh()  # type: ignore[no-any-return]
-    return render(request, "portal/parts/test_progress.html", portal.page(member, progress=progress))
+    context = {"progress": progress, "reading": progress.reading, "not_begun": chain.of(()), "test_form": TestForm()}
+    page = render(request, "portal/parts/test_progress.html", portal.page(member, **context))
+    return page if progress.is_configuring else _say_when_over(page, progress.reading)
 
 
 # --- the key in service -------------------------------------------------------------------------------------

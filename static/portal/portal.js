@@ -16,3 +16,27 @@ document.addEventListener("click", async (event) => {
   }
   setTimeout(() => { button.textContent = "Copy"; }, 2500);
 });
+
+// Countdowns: "in 12 s" instead of the time of day, from seconds that the server counted. Without this script the time stands there.
+const countDown = () => {
+  for (const place of document.querySelectorAll("[data-countdown]")) {
+    place.endsAt ??= performance.now() + Number(place.dataset.countdown) * 1000;
+    const seconds = Math.max(0, Math.round((place.endsAt - performance.now()) / 1000));
+    place.textContent = seconds ? `in ${seconds < 120 ? `${seconds} s` : `${Math.round(seconds / 60)} min`}` : "any moment";
+  }
+};
+countDown();
+setInterval(countDown, 1000);
+
+// A part that is replaced while somebody reads it keeps what they opened, and says aloud only what is new.
+let opened = [];
+document.addEventListener("htmx:beforeSwap", (event) => {
+  opened = [...event.detail.target.querySelectorAll("details[open][id]")].map((details) => details.id);
+});
+document.addEventListener("htmx:afterSwap", () => {
+  for (const id of opened) document.getElementById(id)?.setAttribute("open", "");
+  countDown();
+  const said = document.getElementById("said");
+  const says = document.querySelector("[data-say]")?.dataset.say;
+  if (said && says && said.textContent !== says) said.textContent = says;
+});

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from django.contrib import admin
 from django.http import HttpRequest
 
+from keys import services as key_services
 from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
 from support import services
 from support.admin import standing, timeline
@@ -27,6 +28,7 @@ def _of_tenant(deed: Deed) -> Deed:
 
 TENANTS_DEEDS = tuple(_of_tenant(deed) for deed in DEEDS)
 APPROVE = tuple(deed for deed in TENANTS_DEEDS if deed.name == "approve")
+RUNS_SIDE_BY_SIDE = 4  # the test of the page and those before it
 RUN_TEST = tuple(deed for deed in TENANTS_DEEDS if deed.name == "run-test")
 
 
@@ -45,7 +47,13 @@ class KeyRegistrationAdmin(ReadOnlyAdmin):
 
     def about(self, request: HttpRequest, obj: KeyRegistration) -> dict[str, Any]:
         services.record_view(obj.tenant, actor=Actor.staff(request.user))
-        return {"standing": standing.of(obj.tenant), "timeline": timeline.of(obj.tenant), "tests": obj.tests.all()[:20]}
+        tests = list(obj.tests.select_related("registration").prefetch_related("checks")[:20])
+        return {
+            "standing": standing.of(obj.tenant),
+            "timeline": timeline.of(obj.tenant),
+            "tests": tests,
+            "newest": key_services.read_test(tests[0]) if tests else None,
+        }
 
 
 @admin.register(EncryptionTest)
@@ -61,7 +69,9 @@ class EncryptionTestAdmin(ReadOnlyAdmin):
     deeds: ClassVar[tuple[Deed, ...]] = RUN_TEST
 
     def about(self, request: HttpRequest, obj: EncryptionTest) -> dict[str, Any]:
-        return {"checks": obj.checks.all()}
+        before = EncryptionTest.objects.of(obj.tenant).filter(created_at__lte=obj.created_at)
+        comparison = key_services.compare_tests(before, start=0, count=RUNS_SIDE_BY_SIDE)
+        return {"reading": key_services.read_test(obj), "comparison": comparison}
 
 
 @admin.register(RoleConfiguration)

@@ -26,7 +26,7 @@ def _approve(tenant: Tenant, data: dict[str, Any], actor: Actor) -> Answer:
 
 def _run_test(tenant: Tenant, data: dict[str, Any], actor: Actor) -> Answer:
     key_services.start_test(tenant, reason=data["reason"], actor=actor)
-    return "The encryption test runs. Reload this page to see its checks."
+    return "The encryption test runs. Open it below to see its checks turn."
 
 
 def _suspend(tenant: Tenant, data: dict[str, Any], actor: Actor) -> Answer:

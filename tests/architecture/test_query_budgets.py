@@ -81,11 +81,12 @@ def test_list_pages_make_the_recorded_number_of_queries_however_many_rows(
     ticket = Ticket.objects.of(tenant).first()
     assert ticket is not None
     portal = ["", *(f"steps/{number}/" for number in range(1, 7)), "log/", "people/", "automation/", "key/", "tickets/"]
-    portal += [f"tickets/{ticket.pk}/", f"tests/{test.pk}/", "tests/progress/"]
+    portal += [f"tickets/{ticket.pk}/", f"tests/{test.pk}/", "tests/progress/", "tests/"]
     office = [f"{model._meta.app_label}/{model._meta.model_name}/" for model in admin.site._registry]
     office += [
         f"tenants/tenant/{tenant.pk}/change/",
         f"keys/keyregistration/{registration.pk}/change/",
+        f"keys/encryptiontest/{test.pk}/change/",
         f"support/ticket/{ticket.pk}/change/",
     ]
     pages = {f"/tenants/{tenant.pk}/{path}": browser_of(alice) for path in portal} | {

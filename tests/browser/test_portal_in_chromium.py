@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import Customer
+from conftest import Customer, acting
+from django.contrib.auth.models import User
+from django.utils import timezone
 from playwright.sync_api import Browser, Page, sync_playwright
 from pytest_django.live_server_helper import LiveServer
 
 from keys import services
-from keys.models import KeyRegistration
+from keys.models import CheckResult, EncryptionTest, KeyRegistration
 from tenants.models import Member, Tenant
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -58,9 +61,9 @@ def page(chromium: Browser, live_server: LiveServer, alice: Member, said: list[s
     context.close()
 
 
-def serious(page: Page) -> list[str]:
-    """Return what axe finds that keeps people out."""
-    found = Axe().run(page).response["violations"]
+def serious(page: Page, part: str = "body") -> list[str]:
+    """Return what axe finds that keeps people out, on the page or in a part of it."""
+    found = Axe().run(page, context=part).response["violations"]
     return [
         f"{one['id']}: {one['nodes'][0]['html'][:120]}" for one in found if one["impact"] in {"serious", "critical"}
     ]
@@ -112,8 +115,6 @@ def test_the_six_steps_in_the_browser(
 def test_the_pages_are_accessible_and_fit_a_phone(
     page: Page, tenant: Tenant, alice: Member, said: list[str], scheme: Any
 ) -> None:
-    from conftest import acting
-
     services.save_draft(
         tenant,
         key_arn="arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
@@ -139,3 +140,115 @@ def test_the_api_page_asks_nobody_else_and_breaks_no_policy(
     page.wait_for_selector("[data-path='/api/v1/tenants/{tenant}/data-keys']", timeout=15_000)
     assert [url for url in asked if not url.startswith((live_server.url, "data:"))] == []
     assert said == []
+
+
+# --- the encryption test as people watch it ---------------------------------------------------------------------
+
+
+def test_the_checks_turn_the_link_breaks_and_the_corrected_document_mends_it(
+    page: Page,
+    said: list[str],
+    tenant: Tenant,
+    alice: Member,
+    customer: Customer,
+    work: Callable[[], None],
+    settings: Any,
+) -> None:
+    settings.PROPAGATION_WINDOW = 0
+    loads: list[str] = []
+    customer.follow_the_guide(tenant, acting(alice))
+    customer.set_trust(services.document(tenant, "trust-policy").replace(tenant.external_id, "byok-of-somebody-else"))
+    services.submit_registration(tenant, actor=acting(alice))
+    page.goto(f"/tenants/{tenant.pk}/steps/5/")
+    page.on("framenavigated", lambda frame: loads.append(frame.url))
+    assert "setting up our side" in page.inner_text("#outcome")
+    work()
+    page.wait_for_selector(".link.broken", timeout=10_000)
+    page.wait_for_selector("#standing .waiting_for_tenant")  # the step's own status came along
+    assert loads == []
+    assert page.locator(".link.broken").count() == 1
+    assert "Broken here" in page.inner_text(".link.broken")
+    assert "broken here" in str(page.get_attribute(".chain", "aria-label"))
+    assert "The trust policy of your role needs a change (step 2)" in page.inner_text(
+        "#said", timeout=2_000
+    ) + page.inner_text("#outcome")
+
+    customer.set_trust(page.inner_text(".mend .copy pre >> nth=0"))  # the person pastes what the page gives
+    page.click("text=I changed it: test again")
+    page.wait_for_url("**/tests/*/")
+    loads.clear()
+    work()
+    page.wait_for_selector(".outcome.ok", timeout=10_000)
+    assert loads == []
+    assert page.locator(".link.works").count() == 4
+    assert KeyRegistration.objects.get(tenant=tenant).status == "active"
+
+    page.click("text=All tests")
+    assert "was refused, now passes" in page.inner_text("table.comparison")
+    assert said == []
+
+
+@pytest.fixture
+def waiting(tenant: Tenant) -> EncryptionTest:
+    registration = KeyRegistration.objects.create(
+        tenant=tenant, status="testing", key_arn="arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+        role_arn="arn:aws:iam::111122223333:role/" + "Long" * 16,
+    )  # fmt: skip
+    test = EncryptionTest.objects.create(
+        tenant=tenant, registration=registration, requested_by="system", status="waiting", verdict="unknown",
+        due_at=timezone.now() + timedelta(seconds=40),
+    )  # fmt: skip
+    final_at = (timezone.now() + timedelta(minutes=4)).isoformat(timespec="seconds")
+    CheckResult.objects.create(
+        tenant=tenant, test=test, position=3, code="role.assumable", title="Your role lets us in", step=2, verdict="unknown",
+        causes=["external_id_mismatch", "propagation_delay"], evidence={"action": "sts:AssumeRole", "final_at": final_at},
+    )  # fmt: skip
+    return test
+
+
+def test_a_wait_counts_down_and_keeps_what_the_reader_opened(
+    page: Page, waiting: EncryptionTest, said: list[str]
+) -> None:
+    page.goto(f"/tenants/{waiting.tenant_id}/tests/{waiting.pk}/")
+    first = page.inner_text("[data-countdown]")
+    assert first.startswith("in ")
+    page.wait_for_function("text => document.querySelector('[data-countdown]').textContent !== text", arg=first)
+    assert "We count a refusal as final at" in page.inner_text(".waits")
+    page.click("#evidence-role\\.assumable summary")
+    CheckResult.objects.filter(test=waiting).update(causes=["role_not_found", "propagation_delay"])
+    page.wait_for_selector("text=role_not_found", timeout=10_000)  # the part was replaced, and is still open
+    assert said == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_accessible_and_fits_a_phone_for_tenants_and_for_support(
+    page: Page,
+    waiting: EncryptionTest,
+    sam: User,
+    said: list[str],
+    scheme: Any,
+) -> None:
+    page.emulate_media(color_scheme=scheme)
+    page.set_viewport_size({"width": 360, "height": 740})
+    of_tenant = [
+        f"/tenants/{waiting.tenant_id}/{path}" for path in (f"tests/{waiting.pk}/", "tests/", "steps/2/", "steps/5/")
+    ]
+    failed = {"verdict": "fail", "document": "trust-policy", "remedy": "Set the External ID. " * 9, "believed": '{\n "a": 1\n}', "corrected": '{\n "b": 2\n}', "decide": "aws iam get-role --role-name " + "Long" * 16}  # fmt: skip
+    for over in (False, True):
+        if over:
+            CheckResult.objects.update(**failed)
+            EncryptionTest.objects.update(status="finished", verdict="fail", finished_at=timezone.now(), due_at=None)
+        for path in of_tenant:
+            page.goto(path)
+            assert page.evaluate("document.documentElement.scrollWidth") <= 360, path
+            assert serious(page) == [], path
+    page.context.clear_cookies()
+    page.set_viewport_size({"width": 1280, "height": 900})
+    page.goto("/admin/")
+    page.fill("input[name=login]", sam.email)
+    page.fill("input[name=password]", "sam-password-of-tests")
+    page.click("main button[type=submit] >> nth=0")
+    page.goto(f"/admin/keys/encryptiontest/{waiting.pk}/change/")
+    assert page.locator(".chain .link.broken").count() == 1
+    assert said == []  # before axe, which asks for a stylesheet of Django's that Django names wrongly
+    assert serious(page, "#live-test") == []

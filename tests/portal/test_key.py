@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.test import Client
@@ -131,7 +132,9 @@ def test_a_test_before_anything_is_shared_is_refused_with_words(portal: Client, 
     assert "There is no key registered yet" in portal.post(_path(tenant, "tests/")).content.decode()
 
 
-def test_progress_is_a_fragment_while_something_runs_and_then_reloads_the_page(portal: Client, tenant: Tenant) -> None:
+def test_progress_asks_again_while_our_side_is_configured_and_stops_when_it_is_over(
+    portal: Client, tenant: Tenant
+) -> None:
     registration = KeyRegistration.objects.create(tenant=tenant, key_arn=KEY, role_arn=ROLE, status="configuring")
     configuration = RoleConfiguration.objects.create(
         tenant=tenant,
@@ -142,8 +145,109 @@ def test_progress_is_a_fragment_while_something_runs_and_then_reloads_the_page(p
         status="queued",
     )
     htmx = {"HX-Request": "true"}
-    running = portal.get(_path(tenant, "tests/progress/"), headers=htmx)
-    assert b"<html" not in running.content
-    assert "HX-Refresh" not in running
+    running = portal.get(_path(tenant, "tests/progress/"), headers=htmx).content.decode()
+    assert "<html" not in running
+    assert f'hx-get="{_path(tenant, "tests/progress/")}"' in running
     RoleConfiguration.objects.filter(pk=configuration.pk).update(status="done")
-    assert portal.get(_path(tenant, "tests/progress/"), headers=htmx)["HX-Refresh"] == "true"
+    assert "hx-get" not in portal.get(_path(tenant, "tests/progress/"), headers=htmx).content.decode()
+
+
+# --- the encryption test as it is seen ---------------------------------------------------------------------------
+
+
+def _run_of(
+    serving: KeyRegistration, *, verdict: str = "fail", finished: bool = True, **checks: dict[str, object]
+) -> EncryptionTest:
+    test = EncryptionTest.objects.create(
+        tenant=serving.tenant,
+        registration=serving,
+        requested_by="alice@acme.example",
+        verdict=verdict,
+        status="finished" if finished else "waiting",
+        due_at=None if finished else timezone.now() + timedelta(seconds=12),
+        finished_at=timezone.now() if finished else None,
+    )
+    for position, (code, facts) in enumerate(checks.items()):
+        values = {"code": code.replace("_", ".", 1), "title": code, "step": 2, "position": position, **facts}
+        CheckResult.objects.create(tenant=serving.tenant, test=test, **values)
+    return test
+
+
+def test_a_failing_test_shows_document_difference_causes_command_and_the_button(
+    portal: Client, tenant: Tenant, serving: KeyRegistration
+) -> None:
+    refused = {
+        "verdict": "fail",
+        "document": "trust-policy",
+        "remedy": "Set the External ID.",
+        "causes": ["external_id_mismatch", "role_not_found"],
+        "believed": '{\n  "old": 1\n}',
+        "corrected": '{\n  "new": 1\n}',
+        "decide": "aws iam get-role --role-name AIforWorkByokAccessRole",
+    }
+    test = _run_of(
+        serving,
+        role_assumable=refused,
+        key_enabled={"verdict": "fail", "step": 1, "document": "key", "remedy": "Enable the key."},
+    )
+    page = portal.get(_path(tenant, f"tests/{test.pk}/")).content.decode()
+    in_order = [
+        "The trust policy of your role needs a change (step 2)", 'role="img"', "Set the External ID.", "<del>", "<ins>",
+        "The whole document as it has to read", "external_id_mismatch", "role_not_found", "aws iam get-role", "2. Your key needs a change (step 1)",
+        "Enable the key.", "I changed it: test again", "Every check",
+    ]  # fmt: skip
+    places = [page.find(words) for words in in_order]
+    assert -1 not in places
+    assert places == sorted(places)
+    on_step_1 = portal.get(_path(tenant, "steps/1/")).content.decode()
+    assert "Enable the key." in on_step_1
+    assert "first</strong>, then this" in on_step_1  # step 2 is to be mended first
+    assert "Set the External ID." in portal.get(_path(tenant, "steps/2/")).content.decode()
+    assert "Set the External ID." in portal.get(_path(tenant, "steps/5/")).content.decode()
+
+
+def test_a_running_test_answers_htmx_with_nothing_while_nothing_is_new(
+    portal: Client, tenant: Tenant, serving: KeyRegistration
+) -> None:
+    test = _run_of(serving, verdict="unknown", finished=False, ours_identity={"verdict": "pass", "step": 5})
+    path = _path(tenant, f"tests/{test.pk}/")
+    page = portal.get(path)
+    seen = page.context["reading"].seen
+    assert f'hx-get="{path}?seen={seen}"' in page.content.decode()
+    assert "You may close this page" in page.content.decode()
+    htmx = {"HX-Request": "true"}
+    assert portal.get(path, {"seen": seen}, headers=htmx).status_code == 204
+    CheckResult.objects.update(verdict="unknown")
+    changed = portal.get(path, {"seen": seen}, headers=htmx)
+    assert changed.status_code == 200
+    assert b"<html" not in changed.content
+    assert "This is on Kore.ai’s side. You need not change anything." in changed.content.decode()
+    EncryptionTest.objects.update(status="finished", verdict="pass", finished_at=timezone.now())
+    over = portal.get(path, {"seen": seen}, headers=htmx)
+    assert b"hx-get" not in over.content
+    assert "test-over" in over["HX-Trigger"]
+
+
+def test_the_runs_are_listed_and_compared_page_by_page(
+    portal: Client, tenant: Tenant, serving: KeyRegistration
+) -> None:
+    assert "There is no test yet" in portal.get(_path(tenant, "tests/")).content.decode()
+    for verdict in ("pass", "fail", *["pass"] * 6):  # oldest first: eight runs, six to a page
+        _run_of(serving, verdict=verdict, role_assumable={"verdict": verdict})
+    first = portal.get(_path(tenant, "tests/"))
+    assert len(first.context["comparison"].runs) == 6
+    assert "was refused, now passes" in first.content.decode()  # the last column, against a run of the next page
+    second = portal.get(_path(tenant, "tests/"), {"page": "2"}).content.decode()
+    assert "passed, now fails" in second
+    assert "role_assumable" in second
+    for page in ("0", "99", "x", "-1", "9" * 40):
+        assert portal.get(_path(tenant, "tests/"), {"page": page}).status_code == 200
+
+
+def test_an_auditor_sees_what_to_change_and_no_button(
+    bob: Member, tenant: Tenant, serving: KeyRegistration, browser_of: Callable[[Member], Client]
+) -> None:
+    test = _run_of(serving, role_assumable={"verdict": "fail", "remedy": "Set the External ID."})
+    page = browser_of(bob).get(_path(tenant, f"tests/{test.pk}/")).content.decode()
+    assert "Set the External ID." in page
+    assert "I changed it" not in page

@@ -109,6 +109,32 @@ def test_the_page_of_a_tenant_shows_six_steps_and_one_timeline(
     assert "Waiting for you" not in page
 
 
+def test_support_sees_the_chain_the_evidence_and_the_causes_that_the_tenant_sees(
+    desk: Client, tenant: Tenant, serving: KeyRegistration
+) -> None:
+    test = EncryptionTest.objects.create(
+        tenant=tenant, registration=serving, requested_by="alice@acme.example", status="waiting", verdict="unknown"
+    )
+    CheckResult.objects.create(
+        tenant=tenant, test=test, position=3, code="role.assumable", title="Your role lets us in", step=2, verdict="unknown",
+        causes=["role_not_found", "propagation_delay"],
+        evidence={"action": "sts:AssumeRole", "aws_code": "AccessDenied", "request_id": "req-17", "at": "2026-03-04T14:00:00+00:00", "final_at": "2026-03-04T14:03:20+00:00"},
+    )  # fmt: skip
+    page = desk.get(_of("keys/encryptiontest", test.pk)).content.decode()
+    for words in ("AccessDenied", "req-17", "role_not_found", 'role="img"', "Your role: waiting.", "Final at 2026-03-04 14:03:20 UTC"):  # fmt: skip
+        assert words in page
+    assert "hx-get" in page
+    assert "Your role: waiting." in desk.get(_of("keys/keyregistration", serving.pk)).content.decode()
+    CheckResult.objects.update(
+        verdict="fail", remedy="Compare the Role ARN.", believed="a", corrected="b", document="trust-policy"
+    )
+    EncryptionTest.objects.update(status="finished", verdict="fail", finished_at=timezone.now())
+    over = desk.get(_of("keys/encryptiontest", test.pk)).content.decode()
+    for words in ("Your role: broken here.", "Compare the Role ARN.", "<del>", "The trust policy of your role needs a change (step 2)"):  # fmt: skip
+        assert words in over
+    assert "hx-get" not in over
+
+
 def test_a_look_at_a_tenant_stands_in_its_log_once(desk: Client, tenant: Tenant) -> None:
     desk.get(_of("tenants/tenant", tenant.pk))
     desk.get(_of("tenants/tenant", tenant.pk))

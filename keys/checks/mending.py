@@ -1,0 +1,83 @@
+"""What failed → what to mend, in the order to mend it, one entry for each document; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from keys.checks import causes
+from keys.checks.base import Verdict
+from keys.models import CheckResult
+from keys.policies import difference
+
+DOCUMENTS = {
+    causes.TRUST: "The trust policy of your role",
+    causes.PERMISSIONS: "The permissions policy of your role",
+    causes.KEY_POLICY: "The key policy of your key",
+    causes.KEY: "Your key",
+}
+WITHOUT_DOCUMENT = {1: "Your key", 2: "Your role", 3: "The key policy of your key"}
+
+
+@dataclass(frozen=True, slots=True)
+class Mend:
+    """One document of one step, and every check that failed for it.
+
+    Attributes:
+        headline: which document of which step.
+        remedies: the changes in words; several when one document lacks several things.
+        causes: labels still possible, likeliest first.
+    """
+
+    step: int
+    document: str
+    headline: str
+    remedies: tuple[str, ...]
+    causes: tuple[str, ...]
+    checks: tuple[CheckResult, ...]
+
+    @property
+    def first(self) -> CheckResult:
+        """The row whose corrected document and command are shown: the document mends all of them."""
+        return self.checks[0]
+
+    @property
+    def corrected_label(self) -> str:
+        """What the corrected document is."""
+        what = (
+            "statement" if self.document == causes.KEY_POLICY and "Version" not in self.first.corrected else "document"
+        )
+        return f"The whole {what} as it has to read"
+
+    @property
+    def difference(self) -> list[difference.Line]:
+        """The lines that change; empty when AWS's answers do not tell what stands there."""
+        return difference.lines(self.first.believed, self.first.corrected) if self.first.believed else []
+
+
+def in_order(rows: Iterable[CheckResult]) -> list[Mend]:
+    """Return what to mend: a role that lets anybody in first, then in the order of the chain."""
+    failed = sorted(
+        (row for row in rows if row.verdict == Verdict.FAIL), key=lambda row: (not lets_anybody_in(row), row.position)
+    )
+    groups: dict[tuple[int, str], list[CheckResult]] = {}
+    for row in failed:
+        groups.setdefault((row.step, row.document), []).append(row)
+    return [_mend(step, document, group) for (step, document), group in groups.items()]
+
+
+def lets_anybody_in(row: CheckResult) -> bool:
+    """Tell whether the row saw our role let in without the right External ID."""
+    return row.code.startswith("external_id.") and row.verdict == Verdict.FAIL
+
+
+def _mend(step: int, document: str, rows: Sequence[CheckResult]) -> Mend:
+    what = DOCUMENTS.get(document) or WITHOUT_DOCUMENT.get(step, "Something")
+    return Mend(
+        step,
+        document,
+        f"{what} needs a change (step {step})",
+        tuple(dict.fromkeys(row.remedy for row in rows if row.remedy)),
+        tuple(dict.fromkeys(cause for row in rows for cause in row.causes)),
+        tuple(rows),
+    )
