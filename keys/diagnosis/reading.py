@@ -144,8 +144,7 @@ def read(message: str, *, operation: str = "", code: str = "") -> Reading:
 
 def known_codes(error: AwsError) -> tuple[str, ...]:
     """Return the codes in an error that mean something to us; other words in camel case are not shown as codes."""
-    known = sentences.CODES.keys() | sentences.EXPIRED | sentences.THROTTLED | sentences.DENIED | sentences.VALIDATION
-    return tuple(code for code in error.codes if bare(code) in known)
+    return tuple(code for code in error.codes if bare(code) in sentences.KNOWN)
 
 
 def is_assuming(error: AwsError) -> bool:
@@ -301,7 +300,7 @@ def _of_code(error: AwsError) -> tuple[str, ...]:
             return ("assumed_session_expired", "our_credentials_expired")
         if code in sentences.THROTTLED:
             return ("sts_throttled",) if error.service == "sts" else ("kms_throttled",)
-        if code == "malformedpolicydocument" and error.service in sentences.MALFORMED:
+        if code == sentences.MALFORMED_POLICY and error.service in sentences.MALFORMED:
             return sentences.MALFORMED[error.service]
         if found := sentences.CODES.get(code):
             # Another partition's STS does not know our credentials; only who names a role can be in the wrong partition.

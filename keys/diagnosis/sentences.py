@@ -195,6 +195,7 @@ CODES: dict[str, tuple[str, ...]] = {
     "internalfailure": ("our_network_unreachable", "kms_throttled"),
 }  # fmt: skip
 # A document that AWS does not save, by the service that refuses it.
+MALFORMED_POLICY = "malformedpolicydocument"
 MALFORMED = {
     "kms": ("key_policy_invalid_principal", "key_policy_lockout_check"),
     "iam": ("trust_policy_invalid_principal",),
@@ -209,6 +210,8 @@ DENIED = {
     "authorization",
 }  # fmt: skip
 VALIDATION = {"validation", "paramvalidation", "invalidparameter", "missingparameter", "missingrequiredparameter", "invalidparametertype", "multiplevalidationerrors", "serialization", "invalidinput", "argument", "modeledinvalid"}  # fmt: skip
+
+KNOWN = CODES.keys() | EXPIRED | THROTTLED | DENIED | VALIDATION | {MALFORMED_POLICY}
 
 # --- a parameter that AWS or the SDK refuses ------------------------------------------------------------------
 

@@ -252,3 +252,40 @@ def test_it_is_accessible_and_fits_a_phone_for_tenants_and_for_support(
     assert page.locator(".chain .link.broken").count() == 1
     assert said == []  # before axe, which asks for a stylesheet of Django's that Django names wrongly
     assert serious(page, "#live-test") == []
+
+
+# --- support --------------------------------------------------------------------------------------------------
+
+REFUSED = (
+    "An error occurred (AccessDenied) when calling the AssumeRole operation: User: arn:aws:sts::999900001111:assumed-role/kore/byok is not "
+    "authorized to perform: sts:AssumeRole on resource: arn:aws:iam::111122223333:role/AIforWorkByokAccessRole, key AKIAIOSFODNN7EXAMPLE"
+)
+
+
+def test_support_pastes_an_error_and_copies_the_answer(
+    chromium: Browser, live_server: LiveServer, sam: User, said: list[str]
+) -> None:
+    context = chromium.new_context(
+        base_url=live_server.url, permissions=["clipboard-read", "clipboard-write"], color_scheme="dark"
+    )
+    page = context.new_page()
+    page.on("pageerror", lambda error: said.append(str(error)))
+    page.goto("/accounts/login/?next=/admin/")
+    page.fill("input[name=login]", sam.email)
+    page.fill("input[name=password]", "sam-password-of-tests")
+    page.click("main button[type=submit] >> nth=0")
+    page.click("text=Explain an AWS error")
+    page.fill("textarea", REFUSED)
+    page.click("input[value=Explain]")
+    assert page.locator("text=Ours first.").is_visible()
+    assert page.locator("[role=alert]").inner_text().startswith("The text held an AWS access key ID.")
+    assert "AKIA" not in page.content()
+    page.click("text=Copy")
+    page.wait_for_selector("text=Copied")
+    assert page.evaluate("navigator.clipboard.readText()").startswith("AWS refused sts:AssumeRole.")
+    for width in (1280, 390):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert not serious(page)
+    assert not said
+    context.close()
