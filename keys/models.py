@@ -85,6 +85,8 @@ class KeyRegistration(models.Model):
     denied_probes = models.PositiveIntegerField(default=0)  # in a row
     refused_since = models.DateTimeField(null=True)  # AWS's first refusal in a row; null: its last answer was none
     refused_code = models.CharField(max_length=64, blank=True)  # of its last refusal, whoever is to blame for it
+    allowed_until = models.DateTimeField(null=True)  # its last yes to a probe before that refusal
+    allowed_since = models.DateTimeField(null=True)  # its first yes to a probe after a refusal; null while it refuses
     key_facts = models.JSONField(
         default=dict
     )  # what DescribeKey said last that people have to know: `keys.health.notes`
@@ -379,7 +381,8 @@ class RevocationDrill(models.Model):
     allowed_at = models.DateTimeField(null=True)  # AWS's last yes before its first no
     refused_at = models.DateTimeField(null=True)  # AWS's first no
     refused_code = models.CharField(max_length=64, blank=True)
-    generation = models.PositiveBigIntegerField(null=True)  # of the stop: what the processes acknowledge
+    suspended_at = models.DateTimeField(null=True)  # we had judged it and told every process
+    generation = models.PositiveBigIntegerField(null=True)  # of that stop: what the processes acknowledge
     processes = models.JSONField(
         default=dict
     )  # process → when it had dropped its keys, null while it has not; ISO 8601
@@ -399,6 +402,24 @@ class RevocationDrill(models.Model):
 
     def __str__(self) -> str:
         return f"drill of {self.tenant_id}: {self.get_status_display()}"
+
+    @property
+    def stopped_after(self) -> float | None:
+        """Seconds from AWS's first refusal until the last process of ours had stopped."""
+        if self.refused_at is None or self.stopped_at is None:
+            return None
+        return round((self.stopped_at - self.refused_at).total_seconds(), 1)
+
+    @property
+    def is_within_bound(self) -> bool | None:
+        return None if self.stopped_after is None else self.stopped_after <= self.bound_seconds
+
+    @property
+    def served_after(self) -> float | None:
+        """Seconds from AWS's first yes until the key was in service again."""
+        if self.answered_at is None or self.served_at is None:
+            return None
+        return round((self.served_at - self.answered_at).total_seconds(), 1)
 
 
 class BranchKeyQuerySet(JobQuerySet):

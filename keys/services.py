@@ -18,16 +18,45 @@ from keys.arns import KeyArn, RoleArn
 from keys.checks import history, reading
 from keys.configuration import packing
 from keys.datakeys import Context, NewDataKey, OpenedDataKey
+from keys.health import notes, stops
 from keys.models import BranchKey, EncryptionTest, KeyRegistration, RoleConfiguration
 from keys.policies import documents, linter
 from tenants import audit, onboarding, roles
 from tenants.audit import Actor
-from tenants.models import OnboardingStep, Tenant
+from tenants.models import AuditEvent, OnboardingStep, Tenant
 from tenants.services import reason_of
 
 Status = KeyRegistration.Status
 Step = OnboardingStep.Status
 Configuration = RoleConfiguration
+DROPPING = (
+    "keys.key.caches_dropped",
+    "keys.key.suspended",
+    "keys.latency.changed",
+)  # what tells every process to drop its keys
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """The last time that every process was told to forget its unwrapped keys of a tenant, and what they made of it."""
+
+    generation: int
+    since: datetime
+    processes: list[stops.Process]
+
+    @property
+    def done(self) -> list[stops.Process]:
+        return [process for process in self.processes if process.at is not None]
+
+    @property
+    def is_over(self) -> bool:
+        return len(self.done) == len(self.processes)
+
+    @property
+    def last_after(self) -> float:
+        """Seconds from the deed until the last process that has dropped had done so."""
+        times = [process.at for process in self.processes if process.at is not None]
+        return round(max((max(times) - self.since).total_seconds(), 0.0), 1) if times else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +74,10 @@ class KeyState:
     generation: int
     key_arn: str
     role_arn: str
+    refused_since: datetime | None = None  # AWS refuses us since, whoever's doing that is
+    refused_code: str = ""
+    deletion_date: datetime | None = None
+    warnings: tuple[notes.Note, ...] = ()
 
 
 # --- registration (steps 1, 2 and 6) ------------------------------------------------------------------
@@ -358,6 +391,10 @@ def key_state(tenant: Tenant) -> KeyState:
         generation=tenant.key_generation,
         key_arn=registration.key_arn,
         role_arn=registration.role_arn,
+        refused_since=registration.refused_since,
+        refused_code=registration.refused_code,
+        deletion_date=notes.deletion_date(registration) if serving else None,
+        warnings=tuple(notes.of(registration)) if serving else (),
     )
 
 
@@ -386,23 +423,19 @@ def suspend(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
     reason = reason_of(reason)
     registration = _serving(tenant)
     by = KeyRegistration.SuspendedBy.TENANT if actor.kind == "member" else KeyRegistration.SuspendedBy.KORE
-    if registration.status == Status.SUSPENDED:
-        # AWS's refusal, or the other side's button: the pressed button is what counts from now on, Kore.ai's above the tenant's.
-        if registration.suspended_by != by and registration.suspended_by != KeyRegistration.SuspendedBy.KORE:
-            KeyRegistration.objects.filter(pk=registration.pk, status=Status.SUSPENDED).update(
-                suspended_by=by, reason=reason
-            )
-            lifecycle.changed(tenant.pk)
-            audit.record(
-                "keys.key.suspended",
-                tenant=tenant,
-                actor=actor,
-                target=registration,
-                suspended_by=by.label,
-                reason=reason,
-            )
+    # The tenant's button stays pressed under Kore.ai's: each side undoes its own only.
+    presses = by == KeyRegistration.SuspendedBy.TENANT and registration.tenant_suspended_at is None
+    facts: dict[str, object] = {"tenant_suspended_at": timezone.now()} if presses else {}
+    stands_below = registration.suspended_by == KeyRegistration.SuspendedBy.KORE
+    if registration.status != Status.SUSPENDED:
+        lifecycle.move(registration, Status.SUSPENDED, actor=actor, reason=reason, suspended_by=by, **facts)
+    elif registration.suspended_by == by or (stands_below and not presses):
         return key_state(tenant)
-    lifecycle.move(registration, Status.SUSPENDED, actor=actor, reason=reason, suspended_by=by)
+    else:
+        # AWS's refusal, or the other side's button: the pressed button is what counts from now on, Kore.ai's above the tenant's.
+        facts |= {} if stands_below else {"suspended_by": by, "reason": reason}
+        KeyRegistration.objects.filter(pk=registration.pk, status=Status.SUSPENDED).update(**facts)
+        lifecycle.changed(tenant.pk)
     audit.record(
         "keys.key.suspended", tenant=tenant, actor=actor, target=registration, suspended_by=by.label, reason=reason
     )
@@ -413,6 +446,8 @@ def suspend(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
 def resume(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
     """Undo a pressed Suspend: the key is asked again and serves after two good probes in a row.
 
+    While the other side's button is pressed too, the key stays suspended by that.
+
     Raises:
         KeyNotActive: no registration serves.
         RegistrationBusy: it is not suspended by the button that this actor may undo.
@@ -420,25 +455,35 @@ def resume(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
     roles.require(actor, "keys.resume", tenant)
     reason = reason_of(reason)
     registration = _serving(tenant)
-    by = KeyRegistration.SuspendedBy.TENANT if actor.kind == "member" else KeyRegistration.SuspendedBy.KORE
-    if registration.status != Status.SUSPENDED or registration.suspended_by != by:
+    tenants_own, kores = KeyRegistration.SuspendedBy.TENANT, KeyRegistration.SuspendedBy.KORE
+    is_tenant = actor.kind == "member"
+    is_pressed = registration.tenant_suspended_at is not None if is_tenant else registration.suspended_by == kores
+    if registration.status != Status.SUSPENDED or not is_pressed:
         state = registration.get_status_display().lower()
         raise errors.RegistrationBusy(
             status=f"{state} by {registration.get_suspended_by_display()}" if registration.suspended_by else state,
             wanted="resumed",
         )
-    lifecycle.move(
-        registration,
-        Status.UNREACHABLE,
-        actor=actor,
-        reason="resumed",
-        good_probes=0,
-        denied_probes=0,
-        next_probe_at=timezone.now(),
-        probe_claimed_at=None,
-    )
+    rows = KeyRegistration.objects.filter(pk=registration.pk, status=Status.SUSPENDED)
+    if is_tenant and registration.suspended_by == kores:
+        rows.update(tenant_suspended_at=None)
+    elif not is_tenant and registration.tenant_suspended_at is not None:
+        rows.update(suspended_by=tenants_own, reason="the organisation's own Suspend stands")
+        lifecycle.changed(tenant.pk)
+    else:
+        lifecycle.move(
+            registration,
+            Status.UNREACHABLE,
+            actor=actor,
+            reason="resumed",
+            tenant_suspended_at=None,
+            good_probes=0,
+            denied_probes=0,
+            next_probe_at=timezone.now(),
+            probe_claimed_at=None,
+        )
+        transaction.on_commit(partial(tasks.probe.delay, registration_id=str(registration.pk)), robust=True)
     audit.record("keys.key.resumed", tenant=tenant, actor=actor, target=registration, reason=reason)
-    transaction.on_commit(partial(tasks.probe.delay, registration_id=str(registration.pk)), robust=True)
     return key_state(tenant)
 
 
@@ -450,6 +495,16 @@ def drop_caches(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
     lifecycle.changed(tenant.pk, drop=True)
     audit.record("keys.key.caches_dropped", tenant=tenant, actor=actor, reason=reason)
     return key_state(tenant)
+
+
+def last_drop(tenant: Tenant) -> Drop | None:
+    """Return what became of the last stop or drop; None: there was none."""
+    event = AuditEvent.objects.of(tenant).filter(name__in=DROPPING).order_by("-id").first()
+    if event is None:
+        return None
+    tenant.refresh_from_db(fields=["key_generation"])
+    processes = stops.of(tenant.pk, generation=tenant.key_generation, since=event.at)
+    return Drop(tenant.key_generation, event.at, processes)
 
 
 @transaction.atomic

@@ -51,10 +51,11 @@ def ring_tests() -> None:
 
 @shared_task(soft_time_limit=55, time_limit=60)
 def sweep() -> None:
-    """Probe the chunk that is due, then close the incidents that are over; a full chunk means that more is due."""
+    """Probe the chunk that is due, then see what that ends and what a drill has measured; a full chunk means that more is due."""
     if health.sweep() == health.CHUNK:
         sweep.delay()
     health.close_incidents()
+    health.follow_drills()
 
 
 @shared_task(queue="bulk", soft_time_limit=45, time_limit=60)

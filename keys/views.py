@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from django import forms
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
@@ -15,12 +16,12 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import trigger_client_event
 
 from byokportal.errors import NotFound
-from keys import services
+from keys import drills, services
 from keys.checks import chain
 from keys.checks.reading import Reading
 from keys.errors import ArnsMissing
 from keys.forms import KeyArnForm, LatencyForm, PolicyForm, ReasonForm, RoleArnForm, ShareForm, TestForm, ValidationForm
-from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
+from keys.models import EncryptionTest, KeyRegistration, RevocationDrill, RoleConfiguration
 from tenants import access, onboarding, portal, roles
 from tenants.models import Member, Tenant
 
@@ -255,6 +256,8 @@ def _key_page(request: HttpRequest, member: Member, **given: object) -> HttpResp
         "latency_form": LatencyForm(initial={"seconds": latency}),
         "reason_form": ReasonForm(),
         "pressed": "",
+        "drop": services.last_drop(member.tenant),
+        "drill": RevocationDrill.objects.of(member.tenant).first(),
         **given,
     }
     return render(request, "portal/key.html", portal.page(member, **context))
@@ -265,6 +268,15 @@ def _key_page(request: HttpRequest, member: Member, **given: object) -> HttpResp
 def key(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Show the key in service and its buttons."""
     return _key_page(request, access.member_for(request.user, tenant))
+
+
+@login_required
+@require_GET
+def key_live(request: HttpRequest, tenant: UUID) -> HttpResponse:
+    """Show the state and who has dropped what, as a fragment that htmx asks for again."""
+    member = access.member_for(request.user, tenant)
+    context = {"state": services.key_state(member.tenant), "drop": services.last_drop(member.tenant)}
+    return render(request, "portal/parts/key_state.html", portal.page(member, **context))
 
 
 @login_required
@@ -328,3 +340,67 @@ def set_latency(request: HttpRequest, tenant: UUID) -> HttpResponse:
             )
             return redirect("portal:key", member.tenant.pk)
     return _key_page(request, member, latency_form=form)
+
+
+# --- revocation drills ----------------------------------------------------------------------------------------
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def drill_list(request: HttpRequest, tenant: UUID) -> HttpResponse:
+    """Say what a drill is and list those there were; POST starts one."""
+    member = access.member_for(request.user, tenant)
+    form = forms.Form(request.POST if request.method == "POST" else None)
+    if request.method == "POST":
+        form.is_valid()
+        with portal.refusals_on(form):
+            drill = drills.start(member.tenant, actor=portal.actor(member))
+            return redirect("portal:drill", member.tenant.pk, drill.pk)
+    context = {
+        "form": form,
+        "drills": RevocationDrill.objects.of(member.tenant)[:50],
+        "latency": member.tenant.revocation_latency,
+        "probe_seconds": settings.DRILL_PROBE_SECONDS,
+    }
+    return render(request, "portal/drills.html", portal.page(member, **context))
+
+
+def _drill_page(request: HttpRequest, tenant: UUID, drill: UUID, template: str) -> HttpResponse:
+    member = access.member_for(request.user, tenant)
+    found = RevocationDrill.objects.of(member.tenant).filter(pk=drill).select_related("registration").first()
+    if found is None:
+        raise NotFound
+    context = {
+        "drill": found,
+        "region": found.registration.key_arn.split(":")[3],
+        "key_arn": found.registration.key_arn,
+        "probe_seconds": settings.DRILL_PROBE_SECONDS,
+    }
+    return render(request, template, portal.page(member, **context))
+
+
+@login_required
+@require_GET
+def drill(request: HttpRequest, tenant: UUID, drill: UUID) -> HttpResponse:
+    """Show one drill: what to do now, what was measured; printed, it is the report that the tenant keeps."""
+    return _drill_page(request, tenant, drill, "portal/drill.html")
+
+
+@login_required
+@require_GET
+def drill_live(request: HttpRequest, tenant: UUID, drill: UUID) -> HttpResponse:
+    """Show the drill as a fragment that htmx asks for again while it is on."""
+    return _drill_page(request, tenant, drill, "portal/parts/drill.html")
+
+
+@login_required
+@require_POST
+def cancel_drill(request: HttpRequest, tenant: UUID, drill: UUID) -> HttpResponse:
+    """End a drill before it is done."""
+    member = access.member_for(request.user, tenant)
+    found = RevocationDrill.objects.of(member.tenant).filter(pk=drill).first()
+    if found is None:
+        raise NotFound
+    drills.cancel(found, actor=portal.actor(member))
+    messages.success(request, "The drill is cancelled. If you disabled the key, enable it again.")
+    return redirect("portal:drill", member.tenant.pk, found.pk)

@@ -18,6 +18,7 @@ PERMISSIONS: dict[str, frozenset[Role]] = {
     "keys.suspend": CHANGE,
     "keys.resume": CHANGE,
     "keys.drop_caches": CHANGE,
+    "keys.drill": CHANGE,
     "keys.set_latency": OWN,
     "keys.rotate": CHANGE,
     "keys.leave": OWN,

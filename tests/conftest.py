@@ -283,9 +283,10 @@ def _flush_may_empty_append_only_tables() -> Iterator[None]:
         _run("")
         # The flush took the groups too, which a migration made; it makes them again.
         state = MigrationLoader(connection).project_state()
-        importlib.import_module("support.migrations.0002_groups").forwards(
-            state.apps, SimpleNamespace(connection=connection)
-        )
+        for name in ("0002_groups", "0003_incidents_and_drills"):
+            importlib.import_module(f"support.migrations.{name}").forwards(
+                state.apps, SimpleNamespace(connection=connection)
+            )
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", teardown)

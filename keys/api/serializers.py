@@ -72,6 +72,14 @@ class ReasonIn(Shape):
     reason = Text(max_length=200)
 
 
+class NoteOut(serializers.Serializer[Any]):
+    code = serializers.CharField()
+    text = serializers.CharField()
+    is_urgent = serializers.BooleanField()
+    command = serializers.CharField()
+    at = serializers.DateTimeField(allow_null=True)
+
+
 class KeyOut(serializers.Serializer[Any]):
     status = serializers.CharField()
     since = serializers.DateTimeField(allow_null=True)
@@ -81,6 +89,49 @@ class KeyOut(serializers.Serializer[Any]):
     next_probe_at = serializers.DateTimeField(allow_null=True)
     protected_by = serializers.CharField()
     generation = serializers.IntegerField()
+    refused_since = serializers.DateTimeField(allow_null=True)
+    refused_code = serializers.CharField()
+    deletion_date = serializers.DateTimeField(allow_null=True)
+    warnings = NoteOut(many=True)
+
+
+class ProcessOut(serializers.Serializer[Any]):
+    name = serializers.CharField()
+    at = serializers.DateTimeField(allow_null=True)
+    count = serializers.IntegerField()
+
+
+class DropOut(serializers.Serializer[Any]):
+    generation = serializers.IntegerField()
+    since = serializers.DateTimeField()
+    is_over = serializers.BooleanField()
+    processes = ProcessOut(many=True)
+
+
+class DrillOut(serializers.Serializer[Any]):
+    id = serializers.UUIDField()
+    status = serializers.CharField()
+    reason = serializers.CharField()
+    started_by = serializers.CharField()
+    started_at = serializers.DateTimeField()
+    until = serializers.DateTimeField()
+    bound_seconds = serializers.IntegerField()
+    allowed_at = serializers.DateTimeField(allow_null=True)
+    refused_at = serializers.DateTimeField(allow_null=True)
+    refused_code = serializers.CharField()
+    suspended_at = serializers.DateTimeField(allow_null=True)
+    processes = serializers.DictField(child=serializers.DateTimeField(allow_null=True))
+    stopped_at = serializers.DateTimeField(allow_null=True)
+    stopped_after = serializers.FloatField(allow_null=True)
+    is_within_bound = serializers.BooleanField(allow_null=True)
+    answered_at = serializers.DateTimeField(allow_null=True)
+    served_at = serializers.DateTimeField(allow_null=True)
+    finished_at = serializers.DateTimeField(allow_null=True)
+
+
+class DrillsOut(serializers.Serializer[Any]):
+    items = DrillOut(many=True)
+    next = serializers.CharField(allow_null=True)
 
 
 class KeyStateOut(serializers.Serializer[Any]):

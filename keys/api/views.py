@@ -14,10 +14,11 @@ from rest_framework.reverse import reverse
 
 from byokportal import pages
 from byokportal.errors import InvalidInput, NotFound
-from keys import services
+from keys import drills, services
 from keys.api import serializers as shapes
-from keys.models import EncryptionTest, KeyRegistration, RegistrationMove
+from keys.models import EncryptionTest, KeyRegistration, RegistrationMove, RevocationDrill
 from tenants import access, endpoints
+from tenants.models import Tenant
 
 STATES = 500
 
@@ -179,6 +180,74 @@ class DropCaches(KeyDeed):
     """Tell every process of ours to forget its unwrapped keys now."""
 
     deed = services.drop_caches
+
+
+class CacheDrops(endpoints.TenantView):
+    """Which processes have dropped their unwrapped keys since the last stop or drop."""
+
+    @extend_schema(operation_id="get_cache_drop", responses=shapes.DropOut)
+    def get(self, request: Request, tenant: str) -> Response:
+        found = services.last_drop(self.mine(request, tenant))
+        if found is None:
+            raise NotFound
+        return Response(shapes.DropOut(found).data)
+
+
+class Drills(endpoints.TenantView):
+    """Revocation drills: start one, or read those there were."""
+
+    problems = ("key_not_active", "registration_busy", "not_allowed")
+
+    @extend_schema(
+        operation_id="start_drill", parameters=[endpoints.IDEMPOTENCY_KEY], request=shapes.Empty, responses={201: shapes.DrillOut}
+    )  # fmt: skip
+    def post(self, request: Request, tenant: str) -> Response:
+        mine = self.mine(request, tenant)
+        self.given(request, shapes.Empty)
+
+        def do() -> Any:
+            return shapes.DrillOut(drills.start(mine, actor=self.caller(request).actor)).data
+
+        return self.once(request, mine, 201, do, location=lambda kept: reverse("api:drill", args=[mine.pk, kept["id"]]))
+
+    @extend_schema(operation_id="list_drills", parameters=[endpoints.CURSOR], responses=shapes.DrillsOut)
+    def get(self, request: Request, tenant: str) -> Response:
+        rows = RevocationDrill.objects.of(self.mine(request, tenant))
+        return Response(shapes.DrillsOut(pages.numbered(rows, request.query_params.get("cursor", ""))).data)
+
+
+class Drill(endpoints.TenantView):
+    """One drill, with every time that was measured."""
+
+    @extend_schema(operation_id="get_drill", responses=shapes.DrillOut)
+    def get(self, request: Request, tenant: str, drill: str) -> Response:
+        return Response(shapes.DrillOut(_drill(self.mine(request, tenant), drill)).data)
+
+
+class CancelDrill(endpoints.TenantView):
+    """End a drill before it is done; twice is once."""
+
+    problems = ("not_allowed",)
+
+    @extend_schema(
+        operation_id="cancel_drill", parameters=[endpoints.IDEMPOTENCY_KEY], request=shapes.Empty, responses=shapes.DrillOut
+    )  # fmt: skip
+    def post(self, request: Request, tenant: str, drill: str) -> Response:
+        mine = self.mine(request, tenant)
+        self.given(request, shapes.Empty)
+        found = _drill(mine, drill)
+
+        def do() -> Any:
+            return shapes.DrillOut(drills.cancel(found, actor=self.caller(request).actor)).data
+
+        return self.once(request, mine, 200, do)
+
+
+def _drill(tenant: Tenant, text: str) -> RevocationDrill:
+    found = RevocationDrill.objects.of(tenant).filter(pk=endpoints.as_uuid(text)).first()
+    if found is None:
+        raise NotFound
+    return found
 
 
 class KeyStates(endpoints.TenantView):

@@ -7,8 +7,6 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Value
-from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from byokportal.errors import DomainError, Kind, Turn
@@ -65,13 +63,16 @@ def good(registration: KeyRegistration, answer: Answer | None = None, *, claim: 
     if not _lock(registration, claim):
         return
     needed = _needed(registration, answer)
+    allowed_since = (
+        (answer.at if answer else timezone.now()) if registration.refused_since else registration.allowed_since
+    )
     in_a_row = registration.good_probes + 1 if needed is None or needed > 0 else 0
     is_over = needed is not None and 0 < needed <= in_a_row
     # After the first good probe of a stopped key the second one follows quickly: somebody waits for it.
     soon = needed is not None and not is_over
     _note(
         registration, min(settings.DENIED_PROBE_SECONDS[0], settings.PROBE_SECONDS) if soon else pause_when_well(registration),
-        answer, good_probes=in_a_row, denied_probes=0, refused_since=None, refused_code="",
+        answer, good_probes=in_a_row, denied_probes=0, refused_since=None, refused_code="", allowed_since=allowed_since,
     )  # fmt: skip
     if not is_over:
         return
@@ -120,9 +121,9 @@ def _refused(
     """AWS said no and it is the tenant's doing: stop."""
     if not _lock(registration, claim):
         return
+    _note_refusal(registration, error, answer, registration.last_probe_at)
     if claim is not None:
         _note(registration, _pause(registration), answer, good_probes=0, denied_probes=registration.denied_probes + 1)
-    _note_refusal(registration, error, answer)
     if registration.status in {Status.ACTIVE, Status.UNREACHABLE}:
         _suspend(registration, error.code, is_probed=claim is not None)
         _fall_back(registration, error)
@@ -174,10 +175,10 @@ def unreachable(
     """
     if not _lock(registration, claim):
         return
+    if refusal is not None:
+        _note_refusal(registration, refusal, answer, registration.last_probe_at)
     if claim is not None:
         _note(registration, _pause(registration), answer, good_probes=0, denied_probes=registration.denied_probes + 1)
-    if refusal is not None:
-        _note_refusal(registration, refusal, answer)
     if registration.status == Status.UNREACHABLE and registration.reason != error.code and refusal is not None:
         _say(registration, error.code)
     if registration.status != Status.ACTIVE:
@@ -279,12 +280,20 @@ def _say(registration: KeyRegistration, reason: str) -> None:
     lifecycle.changed(registration.tenant_id)
 
 
-def _note_refusal(registration: KeyRegistration, error: DomainError, answer: Answer | None) -> None:
-    """Keep since when AWS refuses us; the time is the one of its answer, not of this transaction."""
-    at = answer.at if answer else timezone.now()
-    KeyRegistration.objects.filter(pk=registration.pk).update(
-        refused_since=Coalesce("refused_since", Value(at)), refused_code=error.code
-    )
+def _note_refusal(
+    registration: KeyRegistration, error: DomainError, answer: Answer | None, last_asked: datetime | None
+) -> None:
+    """Keep since when AWS refuses us; the time is the one of its answer, not of this transaction.
+
+    Args:
+        last_asked: when the probe before this answer was answered.
+    """
+    facts: dict[str, object] = {"refused_code": error.code, "allowed_since": None}
+    if registration.refused_since is None:
+        facts |= {"refused_since": answer.at if answer else timezone.now(), "allowed_until": last_asked}
+    KeyRegistration.objects.filter(pk=registration.pk).update(**facts)
+    for name, value in facts.items():
+        setattr(registration, name, value)
 
 
 def pause_when_well(registration: KeyRegistration) -> float:

@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from keys import services as key_services
-from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
+from keys.models import EncryptionTest, Incident, KeyRegistration, RevocationDrill, RoleConfiguration
 from support import services
 from support.admin import standing, timeline
 from support.admin.base import Answer, Deed, ReadOnlyAdmin
@@ -41,7 +41,8 @@ class KeyRegistrationAdmin(ReadOnlyAdmin):
     search_help_text = "Tenant, id, ARN or account id"
     fields = (
         "tenant", "id", "status", "suspended_by", "reason", "moved_at", "key_arn", "role_arn", "submitted_at",
-        "activated_at", "last_probe_at", "next_probe_at", "good_probes", "denied_probes",
+        "activated_at", "last_probe_at", "next_probe_at", "good_probes", "denied_probes", "refused_since", "refused_code", "key_facts",
+        "trust_looked_at", "insecure_since", "tenant_suspended_at",
     )  # fmt: skip
     deeds: ClassVar[tuple[Deed, ...]] = TENANTS_DEEDS
 
@@ -85,3 +86,38 @@ class RoleConfigurationAdmin(ReadOnlyAdmin):
         "evidence", "attempts", "due_at", "created_at", "finished_at",
     )  # fmt: skip
     deeds: ClassVar[tuple[Deed, ...]] = APPROVE
+
+
+@admin.register(RevocationDrill)
+class RevocationDrillAdmin(ReadOnlyAdmin):
+    list_display = (
+        "tenant",
+        "status",
+        "started_at",
+        "refused_at",
+        "stopped_after",
+        "bound_seconds",
+        "served_at",
+        "reason",
+    )
+    list_filter = ("status",)
+    list_select_related = ("tenant",)
+    search_fields = ("tenant__name", "=id")
+    fields = (
+        "tenant", "registration", "status", "reason", "started_by", "bound_seconds", "started_at", "until", "allowed_at", "refused_at",
+        "refused_code", "suspended_at", "generation", "processes", "stopped_at", "answered_at", "served_at", "finished_at",
+    )  # fmt: skip
+
+
+@admin.register(Incident)
+class IncidentAdmin(ReadOnlyAdmin):
+    """What is our own doing: docs/runbook.md says what one does."""
+
+    list_display = ("service_role", "why", "refused", "opened_at", "seen_at", "closed_at")
+    list_filter = (("closed_at", admin.EmptyFieldListFilter),)
+    list_select_related = ("service_role",)
+    fields = ("service_role", "why", "refused", "opened_at", "seen_at", "closed_at")
+
+    def about(self, request: HttpRequest, obj: Incident) -> dict[str, Any]:
+        held = KeyRegistration.objects.filter(tenant__service_role=obj.service_role, status="unreachable")
+        return {"registrations": held.select_related("tenant")[:50]}

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
-from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
+from keys.models import EncryptionTest, Incident, KeyRegistration, RoleConfiguration
 from support.admin import standing
 from support.models import Ticket
 from tenants.models import OnboardingStep, Tenant
@@ -40,6 +40,7 @@ class Queue:
 def of(request: HttpRequest) -> list[Queue]:
     """Return the queues that this person may see, the most urgent first."""
     found = [
+        ("keys.view_incident", _incidents),
         ("support.view_ticket", _tickets),
         ("keys.view_keyregistration", _impaired),
         ("keys.view_encryptiontest", _stuck),
@@ -55,6 +56,14 @@ def _change(obj: Model, pk: Any = None) -> str:
 def _some(rows: QuerySet[Any]) -> tuple[list[Any], bool]:
     found = list(rows[: SHOWN + 1])
     return found[:SHOWN], len(found) > SHOWN
+
+
+def _incidents() -> Queue:
+    rows, more = _some(Incident.objects.filter(closed_at=None).select_related("service_role").order_by("opened_at"))
+    listed = [
+        Row(str(row.service_role), _change(row), f"{row.why} ({row.refused} refused)", row.opened_at) for row in rows
+    ]
+    return Queue("Incidents on our own side", reverse("admin:keys_incident_changelist"), listed, more)
 
 
 def _tickets() -> Queue:

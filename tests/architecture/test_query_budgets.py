@@ -17,7 +17,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from keys.models import CheckResult, EncryptionTest, KeyRegistration, RoleConfiguration
+from keys.models import CheckResult, EncryptionTest, KeyRegistration, RevocationDrill, RoleConfiguration
 from support import services as support_services
 from support.models import Notice, Ticket
 from tenants import audit, services, tokens
@@ -77,11 +77,21 @@ def test_list_pages_make_the_recorded_number_of_queries_however_many_rows(
     test = EncryptionTest.objects.create(
         tenant=tenant, registration=registration, requested_by="system", finished_at=timezone.now()
     )
+    drill = RevocationDrill.objects.create(
+        tenant=tenant, registration=registration, started_by="system", bound_seconds=300, until=timezone.now(), finished_at=timezone.now()
+    )  # fmt: skip
     _fill(alice, 1, name="first")
     ticket = Ticket.objects.of(tenant).first()
     assert ticket is not None
     portal = ["", *(f"steps/{number}/" for number in range(1, 7)), "log/", "people/", "automation/", "key/", "tickets/"]
-    portal += [f"tickets/{ticket.pk}/", f"tests/{test.pk}/", "tests/progress/", "tests/"]
+    portal += [
+        f"tickets/{ticket.pk}/",
+        f"tests/{test.pk}/",
+        "tests/progress/",
+        "tests/",
+        "key/drills/",
+        f"key/drills/{drill.pk}/",
+    ]
     office = [f"{model._meta.app_label}/{model._meta.model_name}/" for model in admin.site._registry]
     office += [
         f"tenants/tenant/{tenant.pk}/change/",
@@ -98,6 +108,7 @@ def test_list_pages_make_the_recorded_number_of_queries_however_many_rows(
             (tenant.pk, "tenant"),
             (ticket.pk, "ticket"),
             (test.pk, "test"),
+            (drill.pk, "drill"),
             (registration.pk, "registration"),
         ):
             path = path.replace(str(pk), f"<{word}>")

@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from conftest import acting
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from keys import drills
 from keys.models import KeyRegistration
 from support import services as support_services
 from tenants import audit
@@ -61,6 +63,7 @@ def test_a_stranger_gets_the_same_404_as_for_what_does_not_exist(
         "test": str(active.tests.get().pk),
         "ticket": str(ticket.pk),
         "token": str(uuid.uuid4()),
+        "drill": str(drills.start(alice.tenant, actor=acting(alice)).pk),
     }
     client = api_of(mallory) if route.startswith("api/") else browser_of(mallory)
     missing = fill(route, str(uuid.uuid4()), theirs)
@@ -82,7 +85,12 @@ def test_a_stranger_gets_the_same_404_as_for_what_does_not_exist(
 
 
 @pytest.mark.parametrize(
-    "route", [route for route in ROUTES if "<str:test>" in route or "<uuid:test>" in route or ":ticket>" in route]
+    "route",
+    [
+        route
+        for route in ROUTES
+        if "<str:test>" in route or "<uuid:test>" in route or ":ticket>" in route or ":drill>" in route
+    ],
 )
 def test_an_object_of_a_stranger_under_ones_own_tenant_is_a_404(
     route: str,
@@ -93,6 +101,9 @@ def test_an_object_of_a_stranger_under_ones_own_tenant_is_a_404(
     browser_of: Callable[[Member], Client],
 ) -> None:
     ticket = support_services.open_ticket(alice.tenant, topic="question", subject="s", text="t", actor=audit.SYSTEM)
-    theirs = {"test": str(active.tests.get().pk), "ticket": str(ticket.pk)}
+    drill = drills.start(alice.tenant, actor=acting(alice))
+    theirs = {"test": str(active.tests.get().pk), "ticket": str(ticket.pk), "drill": str(drill.pk)}
     client = api_of(mallory) if route.startswith("api/") else browser_of(mallory)
-    assert client.get(fill(route, str(mallory.tenant_id), theirs)).status_code == 404
+    path = fill(route, str(mallory.tenant_id), theirs)
+    answer = client.post(path, "{}", content_type="application/json") if "cancel" in path else client.get(path)
+    assert answer.status_code == 404

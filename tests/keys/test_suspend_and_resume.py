@@ -58,6 +58,43 @@ def test_a_tenant_cannot_undo_what_kore_pressed(
     assert active.suspended_by == "kore"
 
 
+def test_each_side_undoes_its_own_button_only(
+    tenant: Tenant, alice: Member, sam: User, active: KeyRegistration, probe_now: Probe
+) -> None:
+    """Whoever presses first: the key serves only when neither button is pressed."""
+    kore, tenant_s = Actor.staff(sam), acting(alice)
+    services.suspend(tenant, reason="ours first", actor=tenant_s)
+    services.suspend(tenant, reason="abuse", actor=kore)
+    assert services.key_state(tenant).suspended_by == "kore"
+    state = services.resume(tenant, reason="cleared", actor=kore)
+    assert (state.status, state.suspended_by) == ("suspended", "tenant")
+    with pytest.raises(errors.KeySuspended):
+        generate(tenant)
+    for _ in range(3):
+        assert probe_now(active).status == Status.SUSPENDED
+    with pytest.raises(errors.RegistrationBusy):
+        services.resume(tenant, reason="once more", actor=kore)
+    services.suspend(tenant, reason="abuse again", actor=kore)
+    assert services.resume(tenant, reason="ours is over", actor=tenant_s).suspended_by == "kore"
+    assert services.resume(tenant, reason="cleared", actor=kore).status == "unreachable"
+    active.refresh_from_db()
+    assert active.tenant_suspended_at is None
+    assert probe_now(active).status == Status.UNREACHABLE
+    assert probe_now(active).status == Status.ACTIVE
+
+
+def test_a_button_pressed_on_a_key_that_aws_refuses_stays_pressed_when_aws_lets_us_in_again(
+    tenant: Tenant, alice: Member, customer: Customer, active: KeyRegistration, probe_now: Probe
+) -> None:
+    customer.kms.disable_key(KeyId=customer.key_arn)
+    probe_now(active)
+    services.suspend(tenant, reason="and we mean it", actor=acting(alice))
+    customer.kms.enable_key(KeyId=customer.key_arn)
+    for _ in range(3):
+        probe_now(active)
+    assert (active.status, active.suspended_by) == (Status.SUSPENDED, "tenant")
+
+
 def test_an_auditor_cannot_suspend_and_a_reason_is_needed(
     tenant: Tenant, alice: Member, bob: Member, active: KeyRegistration
 ) -> None:

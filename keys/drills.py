@@ -1,0 +1,66 @@
+"""Deeds about revocation drills: start one, cancel it (design.md 8, issue "The key in service")."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from functools import partial
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from keys import errors, tasks
+from keys.health import measuring
+from keys.models import KeyRegistration, RevocationDrill
+from tenants import audit, roles
+from tenants.audit import Actor
+from tenants.models import Tenant
+
+STANDING = (
+    5  # seconds: with a latency of 0 nothing is kept, and what a process knows of the key is never older (design.md 8)
+)
+
+
+@transaction.atomic
+def start(tenant: Tenant, *, actor: Actor) -> RevocationDrill:
+    """Start a drill; while one is on, that one is returned.
+
+    Raises:
+        KeyNotActive: no registration serves.
+        RegistrationBusy: it serves, but AWS does not answer well now, so there is nothing to rehearse.
+    """
+    roles.require(actor, "keys.drill", tenant)
+    registration = KeyRegistration.objects.of(tenant).serving().select_for_update().first()
+    if registration is None:
+        raise errors.KeyNotActive
+    running: RevocationDrill | None = RevocationDrill.objects.of(tenant).open().first()
+    if running is not None:
+        return running
+    if registration.status != KeyRegistration.Status.ACTIVE:
+        raise errors.RegistrationBusy(status=registration.get_status_display().lower(), wanted="drilled")
+    now = timezone.now()
+    until = now + timedelta(seconds=settings.DRILL_SECONDS)
+    drill = RevocationDrill.objects.create(
+        tenant=tenant,
+        registration=registration,
+        started_by=actor.label[:200],
+        bound_seconds=max(tenant.revocation_latency, STANDING),
+        started_at=now,
+        until=until,
+    )
+    # From now on it is asked every few seconds, on the way that every probe goes.
+    KeyRegistration.objects.filter(pk=registration.pk).update(dense_until=until, next_probe_at=now)
+    audit.record("keys.drill.started", tenant=tenant, actor=actor, target=drill, seconds=drill.bound_seconds)
+    transaction.on_commit(partial(tasks.probe.delay, registration_id=str(registration.pk)), robust=True)
+    return drill
+
+
+@transaction.atomic
+def cancel(drill: RevocationDrill, *, actor: Actor) -> RevocationDrill:
+    """End a drill before it is done; the key goes its ordinary way, whatever state it is in. Twice is once."""
+    roles.require(actor, "keys.drill", drill.tenant)
+    mine = RevocationDrill.objects.select_for_update().get(pk=drill.pk)
+    if mine.finished_at is None:
+        measuring.end(mine, RevocationDrill.Status.CANCELLED, "cancelled", actor=actor)
+        mine.save()
+    return mine

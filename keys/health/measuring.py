@@ -1,0 +1,111 @@
+"""A revocation drill under way: what has happened so far, read from the rows that probes and processes leave.
+
+Nothing is remembered between two looks but the row, so a worker may be killed at any moment: the next look sees the same.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+from keys.health import stops
+from keys.models import KeyRegistration, RegistrationMove, RevocationDrill
+from tenants import audit
+from tenants.audit import Actor
+
+Status = RevocationDrill.Status
+Registration = KeyRegistration.Status
+AWS = KeyRegistration.SuspendedBy.AWS
+
+
+def follow_all() -> None:
+    """Look at every drill that is on."""
+    for pk in RevocationDrill.objects.open().values_list("pk", flat=True):
+        follow(pk)
+
+
+@transaction.atomic
+def follow(pk: uuid.UUID) -> None:
+    """Note what has happened since the last look, as far as it goes."""
+    drill = RevocationDrill.objects.select_for_update().filter(pk=pk, finished_at=None).first()
+    if drill is None:
+        return
+    registration = KeyRegistration.objects.get(pk=drill.registration_id)
+    before = None
+    while drill.finished_at is None and before != drill.status:
+        before = drill.status
+        _look(drill, registration)
+    drill.save()
+
+
+def _look(drill: RevocationDrill, registration: KeyRegistration) -> None:
+    now = timezone.now()
+    by_a_person = registration.suspended_by not in {"", AWS}
+    if by_a_person or registration.status not in KeyRegistration.SERVING:
+        where = f"suspended by {registration.get_suspended_by_display()}" if by_a_person else "out of service"
+        end(drill, Status.CANCELLED, f"the key was {where}")
+    elif now > drill.until:
+        end(drill, Status.EXPIRED, "the time was over")
+    elif drill.status == Status.WAITING_FOR_REFUSAL:
+        if registration.status == Registration.SUSPENDED:
+            _stopped_by_aws(drill, registration)
+    elif drill.status == Status.STOPPING:
+        _count_processes(drill)
+    elif drill.status == Status.WAITING_FOR_KEY:
+        drill.answered_at = registration.allowed_since
+        if drill.answered_at is not None:
+            drill.status = Status.RECOVERING
+    elif registration.status == Registration.ACTIVE:
+        drill.served_at = registration.moved_at
+        _done(drill, now)
+    elif registration.allowed_since is None:  # refused once more before it was back
+        drill.status, drill.answered_at = Status.WAITING_FOR_KEY, None
+
+
+def _stopped_by_aws(drill: RevocationDrill, registration: KeyRegistration) -> None:
+    move = RegistrationMove.objects.filter(
+        registration=registration, new_status=Registration.SUSPENDED, at__gte=drill.started_at
+    ).first()
+    if move is None:
+        return
+    drill.status = Status.STOPPING
+    drill.refused_at = registration.refused_since or move.at
+    drill.allowed_at = registration.allowed_until
+    drill.refused_code = registration.reason
+    drill.generation = move.generation
+    drill.suspended_at = move.at
+
+
+def _count_processes(drill: RevocationDrill) -> None:
+    assert drill.generation is not None
+    assert drill.suspended_at is not None
+    found = stops.of(drill.tenant_id, generation=drill.generation, since=drill.suspended_at)
+    drill.processes = {process.name: process.at.isoformat() if process.at else None for process in found}
+    if all(process.at is not None for process in found):
+        drill.stopped_at = max([drill.suspended_at, *(process.at for process in found if process.at)])
+        drill.status = Status.WAITING_FOR_KEY
+
+
+def _done(drill: RevocationDrill, now: datetime) -> None:
+    assert drill.stopped_at is not None
+    assert drill.refused_at is not None
+    drill.status, drill.finished_at = Status.DONE, now
+    _sparse(drill)
+    took = (drill.stopped_at - drill.refused_at).total_seconds()
+    audit.record(
+        "keys.drill.finished", tenant=drill.tenant, actor=audit.SYSTEM, target=drill, stopped_after=round(took, 1)
+    )
+
+
+def end(drill: RevocationDrill, status: str, reason: str, *, actor: Actor = audit.SYSTEM) -> None:
+    """End a drill that is not done; the caller holds its row and saves it."""
+    drill.status, drill.reason, drill.finished_at = status, reason[:200], timezone.now()
+    _sparse(drill)
+    audit.record("keys.drill.ended", tenant=drill.tenant, actor=actor, target=drill, reason=reason)
+
+
+def _sparse(drill: RevocationDrill) -> None:
+    KeyRegistration.objects.filter(pk=drill.registration_id).update(dense_until=None)
