@@ -225,12 +225,13 @@ def test(request: HttpRequest, tenant: UUID, test: UUID) -> HttpResponse:
         return HttpResponse(status=204)
     template = "portal/parts/live_test.html" if request.htmx else "portal/test.html"  # type: ignore[attr-defined]
     page = render(request, template, portal.page(member, reading=reading, test_form=TestForm()))
-    return _say_when_over(page, reading)
+    return _say_when_it_matters(page, reading)
 
 
-def _say_when_over(page: HttpResponse, reading: Reading | None) -> HttpResponse:
-    """Let step 5, which shows this part under its own status, ask for that status again."""
-    return trigger_client_event(page, "test-over") if reading and reading.is_over else page
+def _say_when_it_matters(page: HttpResponse, reading: Reading | None) -> HttpResponse:
+    """Let step 5, which shows this part under its own status, ask for that status again: it changes with these."""
+    changes = reading is not None and (reading.is_over or reading.tone == "ours")
+    return trigger_client_event(page, "step-changed") if changes else page
 
 
 @login_required
@@ -241,7 +242,7 @@ def test_progress(request: HttpRequest, tenant: UUID) -> HttpResponse:
     progress = _progress(member.tenant)
     context = {"progress": progress, "reading": progress.reading, "not_begun": chain.of(()), "test_form": TestForm()}
     page = render(request, "portal/parts/test_progress.html", portal.page(member, **context))
-    return page if progress.is_configuring else _say_when_over(page, progress.reading)
+    return page if progress.is_configuring else _say_when_it_matters(page, progress.reading)
 
 
 # --- the key in service -------------------------------------------------------------------------------------

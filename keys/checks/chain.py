@@ -21,6 +21,7 @@ class State(StrEnum):
     WAITING = "waiting"
     OURS = "ours"  # broken on Kore.ai's side: nobody else can mend it
     NOT_ASKED = "not_asked"
+    UNSETTLED = "unsettled"  # the test ended, for another reason, before this was certain
 
 
 LABELS = {
@@ -29,6 +30,7 @@ LABELS = {
     State.WAITING: "Waiting",
     State.OURS: "On Kore.ai’s side",
     State.NOT_ASKED: "Not asked yet",
+    State.UNSETTLED: "Not settled",
 }
 LINKS = {"ours": "Our role", "external_id": "External ID", "role": "Your role", "key": "Your key"}
 BY_PREFIX = {
@@ -48,7 +50,13 @@ WORKS = {
     "key": "It does everything the guide asks for.",
 }
 OURS_SAYS = "Kore.ai mends this. You need not change anything."
-NOT_ASKED = "We ask it once the links before it work."
+NOT_ASKED = {
+    "ours": "We ask it first.",
+    "external_id": "We see it once your role lets us in.",
+    "role": "We ask it once our side works.",
+    "key": "We ask it once your role lets us in.",
+}
+UNSETTLED = "The test ended before this was certain. The next one asks again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +98,18 @@ class Chain:
         return " ".join(f"{link.title}: {link.label.lower()}. {link.says}" for link in self.links)
 
 
-def of(rows: Iterable[CheckResult], *, waits_for_kore: bool = False) -> Chain:
+def of(rows: Iterable[CheckResult], *, is_over: bool = False, waits_for_kore: bool = False) -> Chain:
     """Return the chain as the rows of one test show it.
 
     Args:
+        is_over: the test is: nothing is waited for any more.
         waits_for_kore: our own side failed, even where the row at which it was met does not say so.
     """
     found: dict[str, list[CheckResult]] = {name: [] for name in LINKS}
     for row in rows:
         if not row.code.startswith("hygiene."):  # warnings never decide
             found[link_of(row)].append(row)
-    first, *rest = (_link(name, found[name]) for name in LINKS)
+    first, *rest = (_link(name, found[name], is_over=is_over) for name in LINKS)
     if waits_for_kore and first.state != State.OURS:
         first = Link(first.name, first.title, State.OURS, OURS_SAYS, first.check)
     return Chain((first, *rest))
@@ -151,7 +160,7 @@ LET_US_IN = "Your role let us in without it. We look a second time before we sto
 USES = sum(code.startswith("use.") for code in EXPECTED)
 
 
-def _link(name: str, rows: Sequence[CheckResult]) -> Link:
+def _link(name: str, rows: Sequence[CheckResult], *, is_over: bool) -> Link:
     title = LINKS[name]
     waits = {wait_of(row): row for row in reversed(rows)}  # the first row of each kind
     failed = [row for row in rows if row.verdict == Verdict.FAIL]
@@ -160,6 +169,8 @@ def _link(name: str, rows: Sequence[CheckResult]) -> Link:
     if failed:
         return Link(name, title, State.BROKEN, _broken(name, failed), failed[0])
     for wait, says in WAITS.items():
+        if wait in waits and is_over:
+            return Link(name, title, State.UNSETTLED, UNSETTLED, waits[wait])
         if wait in waits:
             says = LET_US_IN if let_us_in(waits[wait]) else says
             return Link(name, title, State.WAITING, says, waits[wait], until(waits[wait]))
@@ -168,7 +179,7 @@ def _link(name: str, rows: Sequence[CheckResult]) -> Link:
     if passed >= expected:
         return Link(name, title, State.WORKS, WORKS[name], rows[-1])
     # Not green before everything was asked: a green link must not turn red.
-    says = f"{len(passed & expected)} of {len(expected)} checks passed so far." if passed else NOT_ASKED
+    says = f"{len(passed & expected)} of {len(expected)} checks passed so far." if passed else NOT_ASKED[name]
     return Link(name, title, State.NOT_ASKED, says)
 
 

@@ -30,11 +30,13 @@ class Cell:
     Attributes:
         change: what became of it since the run before, in words; "" when nothing did.
         is_better: it passes now; None when nothing changed.
+        is_news: it was asked both times.
     """
 
     check: CheckResult | None
     change: str = ""
     is_better: bool | None = None
+    is_news: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +70,8 @@ class Comparison:
 
     @property
     def news(self) -> list[str]:
-        """What the newest run changed, in sentences."""
-        return [f"{row.title}: {row.cells[0].change}." for row in self.rows if row.cells[0].change]
+        """What the newest run changed, in sentences; a check that was skipped hung on another, so it is no news of its own."""
+        return [f"{row.title}: {row.cells[0].change}." for row in self.rows if row.cells[0].is_news]
 
 
 def compare(tests: Sequence[EncryptionTest], *, shown: int) -> Comparison:
@@ -106,4 +108,5 @@ def _cell(runs: Sequence[Mapping[str, CheckResult]], index: int, code: str) -> C
     if check is None or before is None or check.verdict == before.verdict:
         return Cell(check)
     change = f"{WAS[Verdict(before.verdict)]}, {NOW[Verdict(check.verdict)]}"
-    return Cell(check, change, check.verdict == Verdict.PASS)
+    is_news = Verdict.SKIPPED not in {check.verdict, before.verdict}
+    return Cell(check, change, check.verdict == Verdict.PASS, is_news)

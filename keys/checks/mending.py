@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from keys.checks import causes
 from keys.checks.base import Verdict
+from keys.diagnosis import causes as vocabulary
 from keys.models import CheckResult
 from keys.policies import difference
 
@@ -42,6 +43,12 @@ class Mend:
         return self.checks[0]
 
     @property
+    def others(self) -> list[tuple[str, str]]:
+        """The causes besides the likeliest, which the remedy is for: each label and what mends it then."""
+        action = str(self.first.evidence.get("action") or "the action")
+        return [(label, _words(label).replace("{action}", action)) for label in self.causes[1:]]
+
+    @property
     def corrected_label(self) -> str:
         """What the corrected document is."""
         what = (
@@ -64,6 +71,11 @@ def in_order(rows: Iterable[CheckResult]) -> list[Mend]:
     for row in failed:
         groups.setdefault((row.step, row.document), []).append(row)
     return [_mend(step, document, group) for (step, document), group in groups.items()]
+
+
+def _words(label: str) -> str:
+    cause = vocabulary.CAUSES.get(label)
+    return cause.mend if cause else label
 
 
 def lets_anybody_in(row: CheckResult) -> bool:

@@ -118,7 +118,7 @@ def read(test: EncryptionTest, rows: Sequence[CheckResult], registration: KeyReg
         rows: its checks, in their order.
         registration: what it tests, for what follows from the verdict.
     """
-    links = chain.of(rows, waits_for_kore=test.status == Status.WAITING_FOR_KORE)
+    links = chain.of(rows, is_over=test.finished_at is not None, waits_for_kore=test.status == Status.WAITING_FOR_KORE)
     mends = tuple(mending.in_order(rows)) if test.finished_at else ()
     waits = () if test.finished_at else tuple(_waits(rows))
     passed = sum(row.verdict == Verdict.PASS for row in rows if not row.code.startswith("hygiene."))
@@ -131,7 +131,7 @@ def read(test: EncryptionTest, rows: Sequence[CheckResult], registration: KeyReg
         links,
         waits,
         mends,
-        tuple(_line(row) for row in rows),
+        tuple(_line(row, is_over=test.finished_at is not None) for row in rows),
         passed,
         TOTAL,
         _seen(test, rows),
@@ -220,7 +220,7 @@ def _waits(rows: Sequence[CheckResult]) -> list[Waiting]:
     ]
 
 
-def _line(row: CheckResult) -> Line:
+def _line(row: CheckResult, *, is_over: bool) -> Line:
     evidence = [(EVIDENCE.get(name, name), value) for name, value in row.evidence.items() if name not in SHOWN_APART]
     note = str(row.evidence.get("warning") or row.evidence.get("note") or "")
     wait = chain.wait_of(row)
@@ -232,8 +232,10 @@ def _line(row: CheckResult) -> Line:
         return Line(row, "ours", chain.LABELS[State.OURS], tuple(evidence), note)
     if row.verdict != Verdict.UNKNOWN:
         return Line(row, row.verdict, row.get_verdict_display(), tuple(evidence), note)
-    label = chain.LABELS[State.NOT_ASKED if wait is Wait.NOTHING else State.WAITING]
-    return Line(row, "skipped" if wait is Wait.NOTHING else row.verdict, label, tuple(evidence), note)
+    if wait is Wait.NOTHING:
+        return Line(row, "skipped", chain.LABELS[State.NOT_ASKED], tuple(evidence), note)
+    label = chain.LABELS[State.UNSETTLED if is_over else State.WAITING]
+    return Line(row, "skipped" if is_over else row.verdict, label, tuple(evidence), note)
 
 
 def _seen(test: EncryptionTest, rows: Sequence[CheckResult]) -> str:

@@ -109,6 +109,14 @@ def test_the_rows_make_the_chain(found: list[CheckResult], states: list[str], de
         assert f"{link.title}: {link.label.lower()}. {link.says}" in made.alt
 
 
+def test_when_the_test_is_over_nothing_waits() -> None:
+    found = rows(key_enabled=DISABLED, external_id_exact={"verdict": "unknown", "evidence": LATER})
+    assert [link.state for link in chain.of(found, is_over=True).links] == [W, "unsettled", W, B]
+    assert [line.label for line in read(found, "finished", "fail").lines if line.row.verdict == "unknown"] == [
+        "Not settled"
+    ]
+
+
 def test_a_test_that_waits_for_us_marks_our_link_wherever_it_was_met() -> None:
     assert [link.state for link in chain.of(rows(use_encrypt="unknown"), waits_for_kore=True).links] == [US, W, W, T]
 
@@ -200,7 +208,8 @@ def run(**changed: Any) -> Any:
 
 
 def test_runs_side_by_side_mark_what_changed() -> None:
-    made = history.compare([run(), run(role_assumable="fail"), run(role_assumable="unknown")], shown=2)
+    refused = run(role_assumable="fail", account_identity="skipped")  # what was skipped is marked, but no news
+    made = history.compare([run(), refused, run(role_assumable="unknown")], shown=2)
     (row,) = [row for row in made.rows if row.code == "role.assumable"]
     assert [(cell.change, cell.is_better) for cell in row.cells] == [
         ("was refused, now passes", True),
