@@ -1,22 +1,47 @@
-"""Give out and open data keys: find the tenant's branch key, ask AWS to open it, write the row, then answer."""
+"""Give out and open data keys: where the tenant stands, its branch key out of memory or through AWS, the row, then the answer.
+
+What makes it fast is that a request reads no row and asks no AWS: `keys.standing` knows the tenant, `keys.cache` holds its branch key.
+What makes it safe is that both end by themselves, and that every doubt ends in an error.
+"""
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 import uuid
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
+from functools import partial
+from typing import TypeVar
 
+import structlog
 from django.conf import settings
-from django.utils import timezone
+from django.db import DatabaseError, InterfaceError, connection
 
-from byokportal.errors import DomainError, Kind
-from keys import branchkeys, envelope, errors, health, ledger
+from byokportal import patience
+from byokportal.errors import DatabaseUnavailable, DomainError, Kind
+from keys import aws, branchkeys, envelope, errors, health, ledger
+from keys.aws.kms import KmsKey
+from keys.bulkhead import Bulkhead
+from keys.cache import BranchKeys, Unwrapped
 from keys.models import BranchKey, KeyRegistration, KeyUse
+from keys.standing import WAIT, Standing, Standings, WrappedBranchKey
 from tenants.models import Tenant
 
+log = structlog.get_logger(__name__)
 Context = dict[str, str]
 Status = KeyRegistration.Status
+Job = Callable[[], None]
+Told = TypeVar("Told")
+
+REFRESHERS = 8  # threads that fetch new copies in the background
+ATTEMPTS = (
+    3  # a copy may be dropped between its load and its use; more often than that in one request, something is wrong
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,146 +61,364 @@ class OpenedDataKey:
     cache_until: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class _Open:
-    """A branch key in use within one request."""
+class Engine:
+    """The data keys of one process: what it knows of tenants, the branch keys that it holds, and its way to AWS."""
 
-    id: uuid.UUID
-    plaintext: bytes = field(repr=False)
-    until: datetime
+    def __init__(
+        self,
+        *,
+        now: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+        in_background: Callable[[Job], object] | None = None,
+    ) -> None:
+        """
+        Args:
+            now, monotonic: the clocks of `keys.cache` and `keys.standing`.
+            in_background: runs a job some time soon; a small pool of threads when None.
+        """
+        self.keys = BranchKeys(now=now, monotonic=monotonic)
+        self.standings = Standings(self.keys, now=now, monotonic=monotonic)
+        self.bulkhead = Bulkhead(settings.WEB_THREADS, monotonic=monotonic)
+        self._in_background = in_background or (_Pool().submit if settings.DATA_KEY_THREADS else _at_once)
+        if settings.DATA_KEY_THREADS:
+            self.standings.watch()
+
+    def generate(
+        self, tenant: Tenant, contexts: Sequence[Context], *, caller: str, request_id: str
+    ) -> list[NewDataKey]:
+        encoded = [envelope.encode_context(str(tenant.pk), context) for context in contexts]
+        with self._take_current(tenant, uses=len(contexts)) as branch:
+            made = [envelope.generate(branch.secret, branch.id, context) for context in encoded]
+        ledger.record(tenant, KeyUse.Operation.GENERATE, contexts, caller=caller, request_id=request_id)
+        return [NewDataKey(key.plaintext, key.wrapped, branch.until) for key in made]
+
+    def open_wrapped(
+        self, tenant: Tenant, items: Sequence[tuple[bytes, Context]], *, caller: str, request_id: str
+    ) -> list[OpenedDataKey | DomainError]:
+        results = self._open_each(tenant, items)
+        contexts = [context for (_, context), result in zip(items, results, strict=True) if isinstance(result, OpenedDataKey)]  # fmt: skip
+        if contexts:
+            ledger.record(tenant, KeyUse.Operation.DECRYPT, contexts, caller=caller, request_id=request_id)
+        return results
+
+    def rewrap(
+        self, tenant: Tenant, items: Sequence[tuple[bytes, Context]], *, caller: str, request_id: str
+    ) -> list[bytes | DomainError]:
+        with self._take_current(tenant, uses=len(items)) as current:
+            results: list[bytes | DomainError] = []
+            for opened, (blob, context) in zip(self._open_each(tenant, items), items, strict=True):
+                if isinstance(opened, DomainError):
+                    results.append(opened)
+                elif envelope.branch_key_id(blob) == current.id:
+                    results.append(blob)
+                else:
+                    encoded = envelope.encode_context(str(tenant.pk), context)
+                    results.append(envelope.wrap(current.secret, current.id, encoded, opened.plaintext))
+        contexts = [context for (_, context), result in zip(items, results, strict=True) if isinstance(result, bytes)]
+        if contexts:
+            ledger.record(tenant, KeyUse.Operation.REWRAP, contexts, caller=caller, request_id=request_id)
+        return results
+
+    # --- which branch key --------------------------------------------------------------------------------------
+
+    def _standing(self, tenant: uuid.UUID, *, new: bool) -> Standing:
+        """Return where the tenant stands.
+
+        Raises:
+            KeyNotActive, KeySuspended, KeyUnreachable: nothing serves, or nothing that may wrap new keys; a refusal of AWS's.
+            DatabaseUnavailable: it is not known.
+        """
+        standing = self.standings.of(tenant)
+        if _why_not(standing, new=new) is not None:
+            standing = self.standings.of(tenant, fresh=True)  # what just ended must not be refused for another second
+            error = _why_not(standing, new=new)
+            if error is not None:
+                raise error
+        assert standing is not None
+        return standing
+
+    def _take_current(self, tenant: Tenant, *, uses: int) -> Unwrapped:
+        """Return the branch key that wraps new data keys, counted in; the first request after an activation makes it."""
+        for _ in range(ATTEMPTS):
+            standing = self._standing(tenant.pk, new=True)
+            if standing.current is None:
+                self._make(tenant.pk, standing)
+                continue
+            taken = self._take(standing, standing.current, uses=uses)
+            if taken is not None:
+                return taken
+        raise errors.KeyUnreachable(retry_after=1)
+
+    def _make(self, tenant: uuid.UUID, standing: Standing) -> None:
+        """Make the tenant's branch key; those who want one at the same time wait for it."""
+
+        def make() -> None:
+            registration = KeyRegistration.objects.get(pk=standing.registration) if standing.registration else None
+            try:
+                branchkeys.make(Tenant.objects.select_related("service_role").get(pk=tenant), registration)
+            except errors.RegistrationBusy:  # it stopped serving at this moment: the next look says what it is now
+                return
+            except DomainError as error:
+                raise self._judged(tenant, standing.registration, error) from error
+            finally:
+                self.standings.forget(tenant)
+
+        self.bulkhead.call(tenant, (tenant, "make"), make)
+
+    def _open_each(self, tenant: Tenant, items: Sequence[tuple[bytes, Context]]) -> list[OpenedDataKey | DomainError]:
+        """Open each blob with its branch key; each of those is taken once."""
+        named = [_branch_key_id(blob) for blob, _ in items]
+        taken = self._take_each(self._standing(tenant.pk, new=False), Counter(key_id for key_id in named if key_id))
+        results: list[OpenedDataKey | DomainError] = []
+        try:
+            for (blob, context), key_id in zip(items, named, strict=True):
+                branch = taken[key_id] if key_id else errors.BlobUnreadable()
+                try:
+                    if isinstance(branch, DomainError):
+                        raise branch.again()
+                    encoded = envelope.encode_context(str(tenant.pk), context)
+                    results.append(OpenedDataKey(envelope.unwrap(branch.secret, encoded, blob), branch.until))
+                except DomainError as error:
+                    results.append(error)
+        finally:
+            for branch in taken.values():
+                if isinstance(branch, Unwrapped):
+                    branch.release()
+        return results
+
+    def _take_each(self, standing: Standing, wanted: Mapping[uuid.UUID, int]) -> dict[uuid.UUID, Unwrapped | DomainError]:  # fmt: skip
+        """Return the branch keys that blobs name, counted in, or why one cannot be had.
+
+        Args:
+            wanted: id → how many data keys are to be opened with it.
+        """
+        taken: dict[uuid.UUID, Unwrapped | DomainError] = {}
+        for key_id, uses in wanted.items():
+            found = self._find(standing, key_id, uses=uses)
+            if found is not None:
+                taken[key_id] = found
+        missing = wanted.keys() - taken.keys()
+        rows = self._rows(standing, missing) if missing else {}
+        for key_id in missing:
+            taken[key_id] = self._take_old(standing, rows[key_id], uses=wanted[key_id]) if key_id in rows else errors.BlobUnreadable()  # fmt: skip
+        return taken
+
+    def _take_old(self, standing: Standing, row: WrappedBranchKey, *, uses: int) -> Unwrapped | DomainError:
+        """Return one branch key that is not in memory, counted in, or why it cannot be had."""
+        try:
+            for _ in range(ATTEMPTS):
+                taken = self._take(standing, row, uses=uses)
+                if taken is not None:
+                    return taken
+                standing = self._standing(standing.tenant, new=False)
+        except DomainError as error:
+            return error
+        return errors.KeyUnreachable(retry_after=1)
+
+    def _rows(self, standing: Standing, key_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, WrappedBranchKey]:
+        """Return those branch keys of the tenant as the database holds them; of another tenant's there is none."""
+        current = standing.current
+        if current is not None and set(key_ids) == {current.id}:
+            return {current.id: current}
+        try:
+            with patience.at_most(WAIT):
+                found = list(BranchKey.objects.filter(tenant=standing.tenant, pk__in=key_ids).select_related("registration"))  # fmt: skip
+        except (DatabaseError, InterfaceError) as error:
+            raise DatabaseUnavailable(retry_after=2) from error
+        return {
+            row.pk: WrappedBranchKey(
+                row.pk, bytes(row.wrapped), row.key_arn, row.registration_id, row.registration.role_arn if row.registration else ""
+            )
+            for row in found
+        }  # fmt: skip
+
+    # --- out of memory or through AWS --------------------------------------------------------------------------
+
+    def _take(self, standing: Standing, row: WrappedBranchKey, *, uses: int) -> Unwrapped | None:
+        """Return a branch key, counted in; None when it was loaded but is gone again, or somebody else loaded it: look again.
+
+        Raises:
+            DomainError: of kind KEY_REFUSED or UNAVAILABLE, what AWS answered.
+        """
+        found = self._find(standing, row.id, uses=uses)
+        if found is not None:
+            return found
+        if standing.latency == 0:  # the CMK is asked every time, and what it opens serves this request alone
+            return self.bulkhead.call(standing.tenant, None, lambda: self._load(standing, row, uses=uses))
+        self.bulkhead.call(standing.tenant, (row.id, standing.generation), lambda: self._load(standing, row))
+        return self._find(standing, row.id, uses=uses)
+
+    def _find(self, standing: Standing, key_id: uuid.UUID, *, uses: int) -> Unwrapped | None:
+        """Return a branch key out of memory, counted in; one that is due is fetched anew meanwhile."""
+        found = self.keys.take(key_id, standing.tenant, standing.generation, uses=uses)
+        if found is not None and found.is_due(self.keys.monotonic()):
+            self._refresh(standing, key_id)
+        return found
+
+    def _load(self, standing: Standing, row: WrappedBranchKey, *, uses: int = 0) -> Unwrapped:
+        """Let the CMK open a branch key, and keep it."""
+        began = self.keys.start()
+        try:
+            key = self._kms_key(standing, row)
+            opened = key.decrypt(row.wrapped, branchkeys.context_of(standing.tenant, row.id))
+        except DomainError as error:
+            raise self._judged(standing.tenant, row.registration, error) from error
+        return self.keys.put(
+            row.id, standing.tenant, standing.generation, envelope.Secret(opened.plaintext),
+            began=began, lasts=standing.latency, uses=uses,
+            session_ends=key.session_expires_at.timestamp() if key.session_expires_at else None,
+        )  # fmt: skip
+
+    def _kms_key(self, standing: Standing, row: WrappedBranchKey) -> KmsKey:
+        if row.registration is None:
+            return aws.platform_key(row.key_arn)
+        return aws.open_key(
+            standing.service_role_arn, row.role_arn, row.key_arn, standing.external_id, tenant=str(standing.tenant), purpose="data-keys", hot=True
+        )  # fmt: skip
+
+    def _refresh(self, standing: Standing, key_id: uuid.UUID) -> None:
+        """Fetch a new copy in the background while the old one serves; a failure leaves the old one to its own end."""
+        if self.bulkhead.is_open(standing.tenant):
+            return
+
+        def refresh() -> None:
+            try:
+                for row in self._rows(standing, [key_id]).values():
+                    self.bulkhead.call(
+                        standing.tenant, (key_id, standing.generation), partial(self._load, standing, row)
+                    )
+            except DomainError as error:
+                log.warning("branch_key_not_refreshed", tenant=str(standing.tenant), code=error.code)
+
+        self._in_background(refresh)
+
+    def _judged(self, tenant: uuid.UUID, registration: uuid.UUID | None, error: DomainError) -> DomainError:
+        """Let health judge what AWS said, and return what the caller is told; a refusal purges what is held here.
+
+        A refusal that turns out to be our own doing is a silence: what is cached runs out (design.md 8).
+        """
+        if registration is None or error.kind not in {Kind.KEY_REFUSED, Kind.UPSTREAM}:
+            return error
+        if error.kind is Kind.UPSTREAM:  # an answer that nobody knows: no new keys until a probe has looked
+            self._judge(registration, lambda row: health.unreachable(row, error))
+            self.standings.forget(tenant)
+            return error
+        try:
+            told = self._judge(registration, lambda row: health.denied(row, error))
+        except BaseException:
+            self.keys.drop(tenant)  # nobody could tell whose doing it is
+            raise
+        if told.kind is Kind.KEY_REFUSED:
+            self.keys.drop(tenant)
+        self.standings.forget(tenant)
+        return told
+
+    def _judge(self, registration: uuid.UUID, judge: Callable[[KeyRegistration], Told]) -> Told:
+        try:
+            return judge(KeyRegistration.objects.select_related("tenant__service_role").get(pk=registration))
+        except (DatabaseError, InterfaceError) as error:
+            raise DatabaseUnavailable(retry_after=2) from error
+
+
+class _Pool:
+    """The threads that fetch new copies; what comes when they are all busy for long is left out, and asked for again later."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(REFRESHERS, thread_name_prefix="refresh")
+        self._room = threading.BoundedSemaphore(REFRESHERS * 32)
+
+    def submit(self, job: Job) -> None:
+        if self._room.acquire(blocking=False):
+            self._threads.submit(self._run, job)
+
+    def _run(self, job: Job) -> None:
+        try:
+            job()
+        except Exception as error:
+            log.error("refreshing_failed", exc_info=error)
+        finally:
+            connection.close()
+            self._room.release()
+
+
+def _at_once(job: Job) -> None:
+    job()
+
+
+def _branch_key_id(blob: bytes) -> uuid.UUID | None:
+    try:
+        return envelope.branch_key_id(blob)
+    except errors.BlobUnreadable:
+        return None
+
+
+def _why_not(standing: Standing | None, *, new: bool) -> DomainError | None:
+    """Return why nothing is given out; None when it is."""
+    if standing is None or (standing.registration is None and not settings.PLATFORM_KEY_ARN):
+        return errors.KeyNotActive()
+    if standing.status == Status.SUSPENDED:
+        return refusal(standing)
+    if new and standing.status == Status.UNREACHABLE:  # new keys fail closed in every doubt
+        return errors.KeyUnreachable(since=standing.since, retry_after=30)
+    return None
+
+
+def refusal(standing: Standing) -> DomainError:
+    """Return the error that a suspended registration answers with: AWS's own code where AWS said no."""
+    if standing.suspended_by == KeyRegistration.SuspendedBy.AWS and standing.reason in errors.REFUSALS:
+        return errors.REFUSALS[standing.reason](since=standing.since, aws_code="the refusal", action="our last call")
+    by = KeyRegistration.SuspendedBy(standing.suspended_by).label
+    return errors.KeySuspended(since=standing.since, suspended_by=by)
+
+
+# --- this process ----------------------------------------------------------------------------------------------
+
+_engine: Engine | None = None
+_starting = threading.Lock()
+
+
+def here() -> Engine:
+    """Return the engine of this process, started by the first who needs it."""
+    global _engine
+    if _engine is None:
+        with _starting:
+            if _engine is None:
+                _engine = Engine()
+    return _engine
+
+
+def start_anew() -> None:
+    """Forget the engine: a forked process shares nothing with its parent, and a test nothing with the one before."""
+    global _engine, _starting
+    _engine, _starting = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=start_anew)
 
 
 def generate(tenant: Tenant, contexts: Sequence[Context], *, caller: str, request_id: str) -> list[NewDataKey]:
     """Make a data key for each context.
 
+    Args:
+        tenant: its id is all that is looked at.
+
     Raises:
         KeyNotActive, KeySuspended, KeyUnreachable: the registration does not serve new keys now.
+        DatabaseUnavailable: the row could not be committed, or it is not known where the tenant stands.
         DomainError: of kind KEY_REFUSED or UNAVAILABLE, what AWS answered.
     """
-    for context in contexts:
-        envelope.encode_context(str(tenant.pk), context)
-    registration = _protector(tenant, new=True)
-    branch = _open(tenant, _current_branch_key(tenant, registration))
-    made = [envelope.generate(branch.plaintext, branch.id, str(tenant.pk), context) for context in contexts]
-    ledger.record(tenant, KeyUse.Operation.GENERATE, contexts, caller=caller, request_id=request_id)
-    return [NewDataKey(key.plaintext, key.wrapped, branch.until) for key in made]
+    return here().generate(tenant, contexts, caller=caller, request_id=request_id)
 
 
 def open_wrapped(
     tenant: Tenant, items: Sequence[tuple[bytes, Context]], *, caller: str, request_id: str
 ) -> list[OpenedDataKey | DomainError]:
     """Open wrapped data keys; each item's own failure stands in its place."""
-    _protector(tenant, new=False)
-    results = [
-        opened if isinstance(opened, DomainError) else OpenedDataKey(opened[0], opened[1].until)
-        for opened in _open_each(tenant, items)
-    ]
-    contexts = [
-        context for (_, context), result in zip(items, results, strict=True) if isinstance(result, OpenedDataKey)
-    ]
-    if contexts:
-        ledger.record(tenant, KeyUse.Operation.DECRYPT, contexts, caller=caller, request_id=request_id)
-    return results
+    return here().open_wrapped(tenant, items, caller=caller, request_id=request_id)
 
 
 def rewrap(
     tenant: Tenant, items: Sequence[tuple[bytes, Context]], *, caller: str, request_id: str
 ) -> list[bytes | DomainError]:
     """Move wrapped data keys to the current branch key without showing them; each item's own failure stands in its place."""
-    registration = _protector(tenant, new=True)
-    current = _open(tenant, _current_branch_key(tenant, registration))
-    results: list[bytes | DomainError] = []
-    for opened, (blob, context) in zip(_open_each(tenant, items, known=current), items, strict=True):
-        if isinstance(opened, DomainError):
-            results.append(opened)
-        elif opened[1].id == current.id:
-            results.append(blob)
-        else:
-            results.append(envelope.wrap(current.plaintext, current.id, str(tenant.pk), context, opened[0]))
-    contexts = [context for (_, context), result in zip(items, results, strict=True) if isinstance(result, bytes)]
-    if contexts:
-        ledger.record(tenant, KeyUse.Operation.REWRAP, contexts, caller=caller, request_id=request_id)
-    return results
-
-
-def refusal(registration: KeyRegistration) -> DomainError:
-    """Return the error that a suspended registration answers with: AWS's own code where AWS said no."""
-    code, since = registration.reason, registration.moved_at
-    if registration.suspended_by == KeyRegistration.SuspendedBy.AWS and code in errors.REFUSALS:
-        return errors.REFUSALS[code](since=since, aws_code="the refusal", action="our last call")
-    return errors.KeySuspended(since=since, suspended_by=registration.get_suspended_by_display())
-
-
-def _protector(tenant: Tenant, *, new: bool) -> KeyRegistration | None:
-    """Return the serving registration, None for the platform key, or raise why there is neither."""
-    registration = KeyRegistration.objects.of(tenant).serving().first()
-    if registration is None:
-        if settings.PLATFORM_KEY_ARN:
-            return None
-        raise errors.KeyNotActive
-    if registration.status == Status.SUSPENDED:
-        raise refusal(registration)
-    if new and registration.status == Status.UNREACHABLE:  # new keys fail closed in every doubt
-        raise errors.KeyUnreachable(since=registration.moved_at, retry_after=30)
-    return registration
-
-
-def _current_branch_key(tenant: Tenant, registration: KeyRegistration | None) -> BranchKey:
-    """Return the branch key that wraps new data keys; the first request after an activation makes it."""
-    current: BranchKey | None = (
-        BranchKey.objects.of(tenant)
-        .filter(is_current=True, registration=registration)
-        .select_related("registration")
-        .first()
-    )
-    if current is not None:
-        return current
-    try:
-        return branchkeys.make(tenant, registration)
-    except DomainError as error:
-        raise _seen(registration, error) from error
-
-
-def _open(tenant: Tenant, branch_key: BranchKey) -> _Open:
-    """Ask AWS to open a branch key; it lives in this request only."""
-    now = timezone.now()
-    try:
-        key = branchkeys.kms_key(tenant, branch_key.registration, branch_key.key_arn, purpose="data-keys")
-        context = branchkeys.context_of(tenant.pk, branch_key.pk)
-        plaintext = key.decrypt(bytes(branch_key.wrapped), context).plaintext
-    except DomainError as error:
-        raise _seen(branch_key.registration, error) from error
-    until = now + timedelta(seconds=tenant.revocation_latency)
-    return _Open(branch_key.pk, plaintext, min(until, key.session_expires_at) if key.session_expires_at else until)
-
-
-def _open_each(
-    tenant: Tenant, items: Sequence[tuple[bytes, Context]], known: _Open | None = None
-) -> list[tuple[bytes, _Open] | DomainError]:
-    """Open each blob with its branch key; AWS is asked once for each branch key."""
-    opened: dict[uuid.UUID, _Open | DomainError] = {known.id: known} if known else {}
-    results: list[tuple[bytes, _Open] | DomainError] = []
-    for blob, context in items:
-        try:
-            key_id = envelope.branch_key_id(blob)
-            if key_id not in opened:
-                row = BranchKey.objects.of(tenant).filter(pk=key_id).select_related("registration").first()
-                try:
-                    opened[key_id] = errors.BlobUnreadable() if row is None else _open(tenant, row)
-                except DomainError as error:
-                    opened[key_id] = error
-            branch = opened[key_id]
-            if isinstance(branch, DomainError):
-                results.append(branch)
-            else:
-                results.append((envelope.unwrap(branch.plaintext, str(tenant.pk), context, blob), branch))
-        except DomainError as error:
-            results.append(error)
-    return results
-
-
-def _seen(registration: KeyRegistration | None, error: DomainError) -> DomainError:
-    """Let health judge what AWS said, and return what the caller is told."""
-    if registration is None or error.kind is not Kind.KEY_REFUSED:
-        return error
-    return health.denied(registration, error)
+    return here().rewrap(tenant, items, caller=caller, request_id=request_id)

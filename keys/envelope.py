@@ -18,6 +18,7 @@ import struct
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import NoReturn
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
@@ -36,12 +37,43 @@ NONCE = bytes(12)  # never repeats under one wrapping key: each wrapping key is 
 LABEL = b"byok data key v1"
 
 
+class Secret:
+    """Key bytes that stand in no repr, no traceback with locals, no pickle and no copy; `wipe` overwrites them.
+
+    It is our own buffer that is overwritten. Copies that Python and the libraries below made are theirs (docs/THREAT_MODEL.md).
+    """
+
+    __slots__ = ("_material",)
+
+    def __init__(self, material: bytes | bytearray) -> None:
+        self._material = bytearray(material)
+
+    def __repr__(self) -> str:
+        return "<secret>"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a secret is not copied and leaves this process in no form")
+
+    def reveal(self) -> bytearray:
+        """Return the bytes themselves, for the argument of one call; a local variable of them would show in a traceback."""
+        return self._material
+
+    def wipe(self) -> None:
+        self._material[:] = bytes(len(self._material))
+
+
 @dataclass(frozen=True, slots=True)
 class DataKey:
     """A fresh data key and its wrapped form."""
 
     plaintext: bytes = field(repr=False)
     wrapped: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Derived:
+    wrapping_key: bytes = field(repr=False)
+    commitment: bytes = field(repr=False)
 
 
 def encode_context(tenant: str, context: Mapping[str, str]) -> bytes:
@@ -79,54 +111,50 @@ def branch_key_id(blob: bytes) -> uuid.UUID:
     return uuid.UUID(bytes=blob[1:17])
 
 
-def generate(branch_key: bytes, key_id: uuid.UUID, tenant: str, context: Mapping[str, str]) -> DataKey:
+def generate(branch_key: Secret, key_id: uuid.UUID, context: bytes) -> DataKey:
     """Make a fresh 256-bit data key and wrap it."""
     plaintext = secrets.token_bytes(KEY_BYTES)
-    return DataKey(plaintext, wrap(branch_key, key_id, tenant, context, plaintext))
+    return DataKey(plaintext, wrap(branch_key, key_id, context, plaintext))
 
 
 def wrap(
-    branch_key: bytes,
-    key_id: uuid.UUID,
-    tenant: str,
-    context: Mapping[str, str],
-    plaintext: bytes,
-    *,
-    salt: bytes | None = None,
+    branch_key: Secret, key_id: uuid.UUID, context: bytes, plaintext: bytes, *, salt: bytes | None = None
 ) -> bytes:
     """Wrap a data key.
 
     Args:
         branch_key: 32 bytes.
+        context: what `encode_context` returned.
         plaintext: the data key, 32 bytes.
         salt: 32 random bytes; given only by the known-answer tests.
     """
     salt = secrets.token_bytes(32) if salt is None else salt
-    encoded = encode_context(tenant, context)
-    wrapping_key, commitment = _derive(branch_key, salt, encoded)
-    header = HEADER.pack(VERSION, key_id.bytes, salt, commitment)
-    return header + AESGCM(wrapping_key).encrypt(NONCE, plaintext, header + encoded)
+    derived = _derive(branch_key, salt, context)
+    header = HEADER.pack(VERSION, key_id.bytes, salt, derived.commitment)
+    return header + AESGCM(derived.wrapping_key).encrypt(NONCE, plaintext, header + context)
 
 
-def unwrap(branch_key: bytes, tenant: str, context: Mapping[str, str], blob: bytes) -> bytes:
+def unwrap(branch_key: Secret, context: bytes, blob: bytes) -> bytes:
     """Open a wrapped data key.
+
+    Args:
+        context: what `encode_context` returned.
 
     Raises:
         BlobUnreadable: damaged, of another tenant or branch key, or made with another context; which, nobody can tell.
     """
     branch_key_id(blob)
-    encoded = encode_context(tenant, context)
     header = blob[: HEADER.size]
     _, _, salt, stored = HEADER.unpack(header)
-    wrapping_key, commitment = _derive(branch_key, salt, encoded)
-    if not hmac.compare_digest(commitment, stored):
+    derived = _derive(branch_key, salt, context)
+    if not hmac.compare_digest(derived.commitment, stored):
         raise BlobUnreadable
     try:
-        return AESGCM(wrapping_key).decrypt(NONCE, blob[HEADER.size :], header + encoded)
+        return AESGCM(derived.wrapping_key).decrypt(NONCE, blob[HEADER.size :], header + context)
     except InvalidTag:
         raise BlobUnreadable from None
 
 
-def _derive(branch_key: bytes, salt: bytes, encoded_context: bytes) -> tuple[bytes, bytes]:
-    derived = HKDF(hashes.SHA512(), 64, salt, LABEL + encoded_context).derive(branch_key)
-    return derived[:32], derived[32:]
+def _derive(branch_key: Secret, salt: bytes, context: bytes) -> _Derived:
+    derived = HKDF(hashes.SHA512(), 64, salt, LABEL + context).derive(branch_key.reveal())
+    return _Derived(derived[:32], derived[32:])

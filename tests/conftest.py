@@ -18,7 +18,7 @@ from django.test import Client, TransactionTestCase
 from django.utils import timezone
 
 from byokportal.localaws.testing import LocalAws
-from keys import branchkeys, health, ledger, services
+from keys import branchkeys, datakeys, health, ledger, services
 from keys.aws import sessions
 from keys.checks import runner
 from keys.configuration import apply, opening
@@ -52,6 +52,7 @@ def aws(_local_aws: LocalAws) -> LocalAws:
     """The local AWS with fresh accounts; our own caches of sessions forget the last test."""
     _local_aws.reset()
     sessions.forget_all()
+    datakeys.start_anew()
     return _local_aws
 
 

@@ -11,15 +11,36 @@ from byokportal.errors import DomainError
 Result = TypeVar("Result")
 
 
+class StillUnderWay(Exception):
+    """The call that was waited for takes longer than the caller can wait; it goes on."""
+
+
 class Flight(Generic[Result]):
     """A call under way."""
 
-    __slots__ = ("done", "error", "result")
+    __slots__ = ("_done", "error", "result")
 
     def __init__(self) -> None:
-        self.done = threading.Event()
+        self._done = threading.Event()
         self.result: Result | None = None
         self.error: BaseException | None = None
+
+    def end(self) -> None:
+        self._done.set()
+
+    def outcome(self, at_most: float | None) -> Result:
+        """Wait for the result, or raise the failure again.
+
+        Raises:
+            StillUnderWay: it took longer than `at_most` seconds.
+        """
+        if not self._done.wait(at_most):
+            raise StillUnderWay
+        if isinstance(self.error, DomainError):
+            raise self.error.again() from self.error.__cause__
+        if self.error is not None:
+            raise RuntimeError("the call that this one waited for failed") from self.error
+        return self.result  # type: ignore[return-value]
 
 
 class Flights(Generic[Result]):
@@ -41,12 +62,7 @@ class Flights(Generic[Result]):
             if flight is None:
                 flight = self._under_way[name] = Flight()
         if not leads:
-            flight.done.wait()
-            if isinstance(flight.error, DomainError):
-                raise flight.error.again() from flight.error.__cause__
-            if flight.error is not None:
-                raise RuntimeError("the call that this one waited for failed") from flight.error
-            return flight.result  # type: ignore[return-value]
+            return flight.outcome(None)
         try:
             flight.result = call()
             return flight.result
@@ -56,4 +72,16 @@ class Flights(Generic[Result]):
         finally:
             with self._lock:
                 del self._under_way[name]
-            flight.done.set()
+            flight.end()
+
+    def join(self, name: Hashable, at_most: float) -> Flight[Result] | None:
+        """Wait for the call of that name, if one is under way; None when there is none to wait for.
+
+        Raises:
+            StillUnderWay: it took longer than `at_most` seconds.
+        """
+        with self._lock:
+            flight = self._under_way.get(name)
+        if flight is not None:
+            flight.outcome(at_most)
+        return flight

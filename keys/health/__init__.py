@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from keys.health.blame import close_what_is_over as close_incidents
-from keys.health.judging import denied
+from keys.health.judging import denied, unreachable
 from keys.health.measuring import follow_all as follow_drills
 from keys.health.sweep import CHUNK, probe, sweep
 
-__all__ = ["CHUNK", "close_incidents", "denied", "follow_drills", "probe", "sweep"]
+__all__ = ["CHUNK", "close_incidents", "denied", "follow_drills", "probe", "sweep", "unreachable"]

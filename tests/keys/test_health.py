@@ -228,6 +228,7 @@ def test_a_refusal_met_by_a_request_suspends_too_and_does_not_put_off_the_probe(
 ) -> None:
     settings.DENIED_PROBE_SECONDS = [60, 120, 300]
     (made,) = datakeys.generate(tenant, [{}], caller="tests", request_id="r")
+    datakeys.start_anew()  # nothing is cached
     customer.kms.disable_key(KeyId=customer.key_arn)
     datakeys.open_wrapped(tenant, [(made.wrapped_key, {})], caller="tests", request_id="r")
     assert state(active) == (Status.SUSPENDED, "aws", "kms_key_disabled")

@@ -105,8 +105,9 @@ def test_an_auditor_cannot_suspend_and_a_reason_is_needed(
 
 
 def test_a_disabled_key_refuses_at_once_and_recovers_by_itself(
-    tenant: Tenant, customer: Customer, active: KeyRegistration, probe_now: Probe
+    tenant: Tenant, alice: Member, customer: Customer, active: KeyRegistration, probe_now: Probe
 ) -> None:
+    services.set_latency(tenant, seconds=0, actor=acting(alice))
     blob = generate(tenant)[0].wrapped_key
     customer.kms.disable_key(KeyId=customer.key_arn)
     (refused,) = datakeys.open_wrapped(tenant, [(blob, {})], caller="tests", request_id="r-2")

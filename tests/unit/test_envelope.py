@@ -1,5 +1,8 @@
 """Wrapped data keys: the byte layout, its known answers, and that nothing else opens them."""
 
+import copy
+import pickle
+import traceback
 import uuid
 
 import pytest
@@ -9,11 +12,13 @@ from hypothesis import strategies as st
 from keys import envelope
 from keys.errors import BlobUnreadable, ContextInvalid
 
-BRANCH_KEY = bytes(range(32))
+BRANCH_KEY = envelope.Secret(bytes(range(32)))
 KEY_ID = uuid.UUID("00112233-4455-6677-8899-aabbccddeeff")
 TENANT = "7d4f3a52-0b0e-4f1e-9a55-0a3e5a0f7c11"
 SALT = bytes(range(100, 132))
 PLAINTEXT = bytes(range(200, 232))
+
+NO_CONTEXT = envelope.encode_context(TENANT, {})
 
 # (context, wrapped key): docs/wrapped-keys.md repeats them, and they open for ever.
 KNOWN_ANSWERS: list[tuple[dict[str, str], str]] = [
@@ -30,29 +35,31 @@ KNOWN_ANSWERS: list[tuple[dict[str, str], str]] = [
 
 @pytest.mark.parametrize(("context", "wrapped"), KNOWN_ANSWERS)
 def test_known_answers(context: dict[str, str], wrapped: str) -> None:
-    assert envelope.wrap(BRANCH_KEY, KEY_ID, TENANT, context, PLAINTEXT, salt=SALT).hex() == wrapped
-    assert envelope.unwrap(BRANCH_KEY, TENANT, context, bytes.fromhex(wrapped)) == PLAINTEXT
+    encoded = envelope.encode_context(TENANT, context)
+    assert envelope.wrap(BRANCH_KEY, KEY_ID, encoded, PLAINTEXT, salt=SALT).hex() == wrapped
+    assert envelope.unwrap(BRANCH_KEY, encoded, bytes.fromhex(wrapped)) == PLAINTEXT
 
 
 def test_the_layout_is_the_documented_one() -> None:
-    blob = envelope.wrap(BRANCH_KEY, KEY_ID, TENANT, {}, PLAINTEXT, salt=SALT)
+    blob = envelope.wrap(BRANCH_KEY, KEY_ID, NO_CONTEXT, PLAINTEXT, salt=SALT)
     assert (len(blob), blob[0], blob[1:17], blob[17:49]) == (129, 1, KEY_ID.bytes, SALT)
     assert envelope.branch_key_id(blob) == KEY_ID
 
 
 def test_every_flipped_bit_is_refused() -> None:
-    blob = envelope.generate(BRANCH_KEY, KEY_ID, TENANT, {"a": "b"}).wrapped
+    context = envelope.encode_context(TENANT, {"a": "b"})
+    blob = envelope.generate(BRANCH_KEY, KEY_ID, context).wrapped
     for bit in range(len(blob) * 8):
         damaged = bytearray(blob)
         damaged[bit // 8] ^= 1 << bit % 8
         with pytest.raises(BlobUnreadable):
-            envelope.unwrap(BRANCH_KEY, TENANT, {"a": "b"}, bytes(damaged))
+            envelope.unwrap(BRANCH_KEY, context, bytes(damaged))
 
 
 @given(st.binary(max_size=300))
 def test_foreign_bytes_are_refused(blob: bytes) -> None:
     with pytest.raises(BlobUnreadable):
-        envelope.unwrap(BRANCH_KEY, TENANT, {}, blob)
+        envelope.unwrap(BRANCH_KEY, NO_CONTEXT, blob)
 
 
 contexts = st.dictionaries(
@@ -62,18 +69,19 @@ contexts = st.dictionaries(
 
 @given(contexts, contexts)
 def test_only_the_same_context_opens(made_with: dict[str, str], opened_with: dict[str, str]) -> None:
-    key = envelope.generate(BRANCH_KEY, KEY_ID, TENANT, made_with)
-    assert envelope.unwrap(BRANCH_KEY, TENANT, made_with, key.wrapped) == key.plaintext
+    right, other = (envelope.encode_context(TENANT, context) for context in (made_with, opened_with))
+    key = envelope.generate(BRANCH_KEY, KEY_ID, right)
+    assert envelope.unwrap(BRANCH_KEY, right, key.wrapped) == key.plaintext
     if made_with != opened_with:
         with pytest.raises(BlobUnreadable):
-            envelope.unwrap(BRANCH_KEY, TENANT, opened_with, key.wrapped)
+            envelope.unwrap(BRANCH_KEY, other, key.wrapped)
 
 
 def test_another_tenant_or_branch_key_does_not_open() -> None:
-    blob = envelope.generate(BRANCH_KEY, KEY_ID, TENANT, {}).wrapped
-    for branch_key, tenant in ((BRANCH_KEY, str(uuid.uuid4())), (bytes(32), TENANT)):
+    blob = envelope.generate(BRANCH_KEY, KEY_ID, NO_CONTEXT).wrapped
+    for branch_key, tenant in ((BRANCH_KEY, str(uuid.uuid4())), (envelope.Secret(bytes(32)), TENANT)):
         with pytest.raises(BlobUnreadable):
-            envelope.unwrap(branch_key, tenant, {}, blob)
+            envelope.unwrap(branch_key, envelope.encode_context(tenant, {}), blob)
 
 
 @pytest.mark.parametrize(
@@ -96,5 +104,29 @@ def test_the_tenant_may_be_repeated() -> None:
 
 
 def test_plaintext_is_in_no_repr() -> None:
-    key = envelope.generate(BRANCH_KEY, KEY_ID, TENANT, {})
+    key = envelope.generate(BRANCH_KEY, KEY_ID, NO_CONTEXT)
     assert repr(key.plaintext) not in repr(key)
+
+
+def test_a_secret_shows_in_no_form_and_can_be_wiped() -> None:
+    secret = envelope.Secret(b"canary-canary-canary-canary-cana")
+    assert "canary" not in f"{secret!r} {secret!s} {[secret]}"
+    for copied in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError):
+            copied(secret)
+    material = secret.reveal()
+    secret.wipe()
+    assert material == bytes(32)
+
+
+def test_a_traceback_with_locals_shows_no_key() -> None:
+    secret = envelope.Secret(b"canary-canary-canary-canary-cana")
+    blob = bytearray(envelope.generate(secret, KEY_ID, NO_CONTEXT).wrapped)
+    for place in (20, 60, 100):  # salt, commitment, ciphertext: each another way out of the function
+        damaged = bytes(blob[:place] + bytes([blob[place] ^ 1]) + blob[place + 1 :])
+        try:
+            envelope.unwrap(secret, NO_CONTEXT, damaged)
+        except BlobUnreadable as error:
+            said = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+            assert "derived = _Derived()" in said
+            assert "canary" not in said

@@ -1,0 +1,282 @@
+"""What this process knows of each tenant's key, at most a second old: where it stands, whose it is, and which branch key wraps.
+
+A request for a data key reads no row: it looks at a copy. So that a stop counts everywhere within seconds, every process asks the
+database one question twice a second, whatever the number of tenants: *which tenants' keys have changed?* Every change leaves the time
+at which it happened on the tenant's row (`lifecycle.changed`), so the answer is an index scan that is nearly always empty, and the
+question is the same for ten tenants or a hundred thousand. What has changed is marked, and read again by the next request that needs
+it. The other way, each request reading its tenant again once a second, was not taken: ten thousand busy tenants would be ten
+thousand queries a second in each process.
+
+Transactions commit out of order, so the question reaches `OVERLAP` further back than the last one did, and compares the time on the row
+with the time on the copy instead of trusting a cursor. That is longer than any transaction of ours may take (`CLAIM_LASTS`). A copy is read
+anew after `COPY_LASTS` in any case.
+
+Everything fails closed: when the question has not been answered for 5 seconds (database gone, thread dead, process stopped and
+continued), no copy counts and no key is given out. A generation that has grown drops the tenant's branch keys at once, and the
+process writes down that it did. `ServingProcess.seen_at` is written after that and says *everything that was stopped before is
+dropped here*: a process that was seen since a stop and has no `CacheDrop` for it held nothing of that tenant.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db.models import FilteredRelation, Q
+
+from byokportal import patience
+from byokportal.errors import DatabaseUnavailable
+from keys.cache import BranchKeys
+from keys.models import CacheDrop, KeyRegistration, ServingProcess
+from tenants.models import Tenant
+
+log = structlog.get_logger(__name__)
+
+TOO_OLD = 5.0  # seconds after which no copy counts (design.md 8)
+WAIT = 0.4  # seconds that a request waits for the database here: 503 within half a second
+OVERLAP = timedelta(seconds=120)
+COPY_LASTS = 300.0  # seconds
+A_MOMENT = 0.1  # seconds: a tenant that is refused is not read more often
+CAPACITY = 20_000  # tenants
+HEARTBEAT = 2.0  # seconds
+FORGOTTEN = timedelta(days=30)  # processes that were not seen for so long, and what they dropped
+
+
+@dataclass(frozen=True, slots=True)
+class WrappedBranchKey:
+    """A branch key as the database holds it, and the way to the CMK that opens it."""
+
+    id: uuid.UUID
+    wrapped: bytes = field(repr=False)
+    key_arn: str
+    registration: uuid.UUID | None  # None: the platform key
+    role_arn: str
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where one tenant's key stands."""
+
+    tenant: uuid.UUID
+    changed_at: datetime
+    read_at: float  # monotonic
+    generation: int
+    latency: int  # seconds
+    external_id: str
+    service_role_arn: str
+    registration: uuid.UUID | None  # the serving one
+    status: str
+    suspended_by: str
+    reason: str
+    since: datetime | None
+    role_arn: str
+    key_arn: str
+    current: WrappedBranchKey | None  # what wraps new data keys; None: it has to be made
+
+
+class Standings:
+    """The copies of one process, and what it has dropped."""
+
+    def __init__(self, keys: BranchKeys, *, monotonic: Callable[[], float] = time.monotonic, now: Callable[[], float] = time.time) -> None:  # fmt: skip
+        """
+        Args:
+            keys: what is dropped from when a generation grows.
+        """
+        self.process = uuid.uuid4()
+        self._keys, self._monotonic, self._now = keys, monotonic, now
+        self._copies: dict[uuid.UUID, Standing] = {}
+        self._generations: dict[uuid.UUID, int] = {}  # the last one seen, of tenants that were ever asked for here
+        self._looked_at = -math.inf  # monotonic, when the last answered question was put …
+        self._looked_from: datetime | None = None  # … and on the wall clock
+        self._drops: list[CacheDrop] = []
+        self._seen_at = -math.inf
+        self._is_written = False
+        self._looking, self._counting = threading.Lock(), threading.Lock()
+        self._news = threading.Condition()
+        self._watch: threading.Thread | None = None
+        self._ended = threading.Event()
+
+    def of(self, tenant: uuid.UUID, *, fresh: bool = False) -> Standing | None:
+        """Return where a tenant's key stands; None when there is no such tenant.
+
+        Args:
+            fresh: read it now, unless that was done a moment ago.
+
+        Raises:
+            DatabaseUnavailable: what is known is too old, and the database did not answer in time.
+        """
+        if self._monotonic() - self._looked_at > 2 * settings.STANDING_SECONDS:
+            self._catch_up()
+        copy = self._copies.get(tenant)
+        if copy is None or self._monotonic() - copy.read_at > (A_MOMENT if fresh else COPY_LASTS):
+            copy = self._read(tenant)
+        return copy
+
+    def forget(self, tenant: uuid.UUID) -> None:
+        """Read the tenant again at the next request: something was just learnt about it here."""
+        self._copies.pop(tenant, None)
+
+    def watch(self) -> None:
+        """Start the thread that looks; once it runs no request does."""
+        with self._news:
+            if self._watch is None:
+                self._watch = threading.Thread(target=self._run, daemon=True, name="standing")
+                self._watch.start()
+
+    def stop(self) -> None:
+        """End that thread."""
+        self._ended.set()
+        if self._watch is not None:
+            self._watch.join(WAIT)
+
+    # --- looking ------------------------------------------------------------------------------------------------
+
+    def look(self) -> None:
+        """Ask what has changed, drop what was stopped, and write down what was dropped.
+
+        Raises:
+            DatabaseError, InterfaceError: nothing was learnt; the copies grow older.
+        """
+        began, at = self._monotonic(), datetime.fromtimestamp(self._now(), UTC)
+        since = (self._looked_from or at) - OVERLAP
+        changed = Tenant.objects.filter(key_changed_at__gt=since).values_list("pk", "key_changed_at", "key_generation")
+        for tenant, changed_at, generation in changed:
+            copy = self._copies.get(tenant)
+            if copy is not None and copy.changed_at != changed_at:
+                self._copies.pop(tenant, None)
+            self._note_generation(tenant, generation)
+        self._keys.sweep()
+        with self._news:
+            self._looked_at, self._looked_from = began, at
+            self._news.notify_all()
+        if self._drops or (self._watch is not None and began - self._seen_at >= HEARTBEAT):
+            self._write(at)
+            self._seen_at = began
+
+    def _note_generation(self, tenant: uuid.UUID, generation: int) -> None:
+        """Drop a tenant's branch keys when its generation has grown since it was seen last; what is not known here is not held."""
+        with self._counting:
+            known = self._generations.get(tenant)
+            if known is None or known >= generation:
+                return
+            self._generations[tenant] = generation
+        dropped = self._keys.drop(tenant, generation)
+        self._drops.append(
+            CacheDrop(tenant_id=tenant, process_id=self.process, generation=generation, count=dropped, at=datetime.fromtimestamp(self._now(), UTC))
+        )  # fmt: skip
+
+    def _write(self, at: datetime) -> None:
+        """Write what was dropped, then that this process was seen: whoever reads the second must find the first."""
+        drops = self._drops[:]
+        with transaction.atomic():
+            if not self._is_written:
+                name = f"{socket.gethostname()}:{os.getpid()}"
+                ServingProcess.objects.create(pk=self.process, name=name, started_at=at, seen_at=at)
+                ServingProcess.objects.filter(seen_at__lt=at - FORGOTTEN).delete()
+            CacheDrop.objects.bulk_create(drops, ignore_conflicts=True)
+            ServingProcess.objects.filter(pk=self.process).update(seen_at=at)
+        self._is_written = True
+        del self._drops[: len(drops)]
+
+    def _run(self) -> None:
+        failed = False
+        while not self._ended.is_set():
+            try:
+                with patience.at_most(TOO_OLD):
+                    self.look()
+                failed = False
+            except Exception as error:
+                if not failed:
+                    log.error("standing_is_not_known", exc_info=error)
+                failed = True
+                connection.close()
+            self._ended.wait(settings.STANDING_SECONDS)
+        connection.close()
+
+    def _catch_up(self) -> None:
+        """Look here where no thread does; wait for the thread where one does and what is known is too old."""
+        if self._watch is None:
+            with self._looking:
+                if self._monotonic() - self._looked_at > 2 * settings.STANDING_SECONDS:
+                    try:
+                        with patience.at_most(WAIT):
+                            self.look()
+                    except (DatabaseError, InterfaceError) as error:
+                        if self._is_too_old():
+                            raise DatabaseUnavailable(retry_after=2) from error
+            return
+        if self._is_too_old():
+            with self._news:
+                if not self._news.wait_for(lambda: not self._is_too_old(), WAIT):
+                    raise DatabaseUnavailable(retry_after=2)
+
+    def _is_too_old(self) -> bool:
+        return self._monotonic() - self._looked_at > TOO_OLD
+
+    # --- reading one tenant ------------------------------------------------------------------------------------
+
+    def _read(self, tenant: uuid.UUID) -> Standing | None:
+        """Read a tenant, keep the copy, and see to a generation that has grown.
+
+        A change that commits while we read is not lost: its time differs from the one that we read first.
+        """
+        began = self._monotonic()
+        try:
+            with patience.at_most(WAIT):
+                copy = read(tenant, began)
+        except (DatabaseError, InterfaceError) as error:
+            raise DatabaseUnavailable(retry_after=2) from error
+        if copy is None:
+            return None
+        self._generations.setdefault(tenant, copy.generation)
+        self._note_generation(tenant, copy.generation)
+        while len(self._copies) >= CAPACITY:
+            self._copies.pop(next(iter(self._copies)), None)
+        self._copies[tenant] = copy
+        return copy
+
+
+def read(tenant: uuid.UUID, at: float) -> Standing | None:
+    """Read one tenant from the database, in one query.
+
+    Args:
+        at: monotonic, now.
+    """
+    serving, current = "serving", "current"
+    row = (
+        Tenant.objects.annotate(
+            serving=FilteredRelation("registrations", condition=Q(registrations__status__in=KeyRegistration.SERVING)),
+            current=FilteredRelation("branch_keys", condition=Q(branch_keys__is_current=True)),
+        )
+        .filter(pk=tenant)
+        .values_list(
+            "key_changed_at", "key_generation", "revocation_latency", "external_id", "service_role__arn",
+            *(f"{serving}__{name}" for name in ("id", "status", "suspended_by", "reason", "moved_at", "role_arn", "key_arn")),
+            *(f"{current}__{name}" for name in ("id", "wrapped", "key_arn", "registration_id")),
+        )
+        .first()
+    )  # fmt: skip
+    if row is None:
+        return None
+    changed_at, generation, latency, external_id, service_role_arn = row[:5]
+    registration, status, suspended_by, reason, since, role_arn, key_arn = row[5:12]
+    key_id, wrapped, wrapped_by, of_registration = row[12:]
+    branch_key = None
+    if (
+        key_id is not None and of_registration == registration
+    ):  # one of the key before is left to be moved, and wraps nothing new
+        branch_key = WrappedBranchKey(key_id, bytes(wrapped), wrapped_by, registration, role_arn or "")
+    return Standing(
+        tenant, changed_at, at, generation, latency, external_id, service_role_arn, registration, status or "", suspended_by or "",
+        reason or "", since, role_arn or "", key_arn or "", branch_key,
+    )  # fmt: skip
