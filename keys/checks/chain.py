@@ -33,6 +33,8 @@ LABELS = {
     State.UNSETTLED: "Not settled",
 }
 LINKS = {"ours": "Our role", "external_id": "External ID", "role": "Your role", "key": "Your key"}
+NOT_YET = "not asked yet"  # the evidence of a check that a look did not come to
+STRANGERS = "role.refuses_others"
 BY_PREFIX = {
     "ours": "ours",
     "external_id": "external_id",
@@ -131,7 +133,9 @@ def wait_of(row: CheckResult) -> Wait:
     """Return why a row cannot tell yet."""
     if row.verdict != Verdict.UNKNOWN:
         return Wait.NOTHING
-    if row.step == OURS or (row.causes and all(cause.startswith("our_") for cause in row.causes)):
+    if row.causes and all(cause.startswith("our_") for cause in row.causes):
+        return Wait.OURS
+    if row.step == OURS and row.evidence.get("why", NOT_YET) != NOT_YET:  # no answer at all says nothing of our side
         return Wait.OURS
     if "propagation_delay" in row.causes:
         return Wait.PROPAGATION
@@ -141,7 +145,7 @@ def wait_of(row: CheckResult) -> Wait:
 
 
 def let_us_in(row: CheckResult) -> bool:
-    """Tell whether a role that serves let us in without the right External ID, once so far."""
+    """Tell whether a role that serves let in whom it has to refuse, once so far."""
     return row.verdict == Verdict.UNKNOWN and "insecure_at" in row.evidence
 
 
@@ -156,7 +160,7 @@ WAITS = {
     Wait.AWS: "AWS gave no clear answer. We ask again.",
     Wait.SECOND_LOOK: "It passed the first look. We look a second time.",
 }
-LET_US_IN = "Your role let us in without it. We look a second time before we stop the key."
+LET_US_IN = "It let in whom it has to refuse. We look a second time before we stop the key."
 USES = sum(code.startswith("use.") for code in EXPECTED)
 
 
@@ -188,6 +192,8 @@ def _broken(name: str, failed: Sequence[CheckResult]) -> str:
     prefix = first.code.partition(".")[0]
     if prefix == "external_id":
         return "Your role lets us in without exactly your External ID."
+    if first.code == STRANGERS:
+        return "It lets in others than our role."
     if prefix == "role":
         return "Your role asks for another one than yours." if name == "external_id" else "It refuses our role."
     if prefix == "account":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from keys.checks import causes
+from keys.checks import causes, chain
 from keys.checks.base import Verdict
 from keys.diagnosis import causes as vocabulary
 from keys.models import CheckResult
@@ -79,8 +79,9 @@ def _words(label: str) -> str:
 
 
 def lets_anybody_in(row: CheckResult) -> bool:
-    """Tell whether the row saw our role let in without the right External ID."""
-    return row.code.startswith("external_id.") and row.verdict == Verdict.FAIL
+    """Tell whether the row saw the role let in whom it has to refuse."""
+    is_about_others = row.code.startswith("external_id.") or row.code == chain.STRANGERS
+    return is_about_others and row.verdict == Verdict.FAIL
 
 
 def _mend(step: int, document: str, rows: Sequence[CheckResult]) -> Mend:

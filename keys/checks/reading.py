@@ -27,6 +27,7 @@ EVIDENCE = {
     "final_at": "Final at",
     "first_refused_at": "First refused at",
     "insecure_at": "First seen at",
+    "turned_at": "Turned at",
     "allowed": "Let us in",
     "arn": "ARN",
     "account": "Account",
@@ -177,7 +178,7 @@ def _headline(
     if LET_US_IN in kinds:
         return (
             "bad",
-            "Your role lets us in without the right External ID",
+            "Your role lets in whom it has to refuse",
             "Set the trust policy as step 2 shows it, now. If a second look finds the same, we stop the key.",
         )
     if Wait.SECOND_LOOK in kinds:
@@ -200,7 +201,7 @@ PASSED: dict[str, str] = {
 }
 LET_US_IN = "let_us_in"
 WAITS: dict[str, str] = {
-    LET_US_IN: "Your role let us in without the right External ID. We look a second time before we stop the key.",
+    LET_US_IN: "Your role let in whom it has to refuse. We look a second time before we stop the key.",
     Wait.OURS: "Kore.ai’s side has to work first. Nothing here depends on you.",
     Wait.PROPAGATION: "AWS refused us soon after a change. It may not have passed the change on yet.",
     Wait.AWS: "AWS was too busy, or did not answer.",

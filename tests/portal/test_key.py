@@ -217,7 +217,7 @@ def test_a_running_test_answers_htmx_with_nothing_while_nothing_is_new(
     assert "You may close this page" in page.content.decode()
     htmx = {"HX-Request": "true"}
     assert portal.get(path, {"seen": seen}, headers=htmx).status_code == 204
-    CheckResult.objects.update(verdict="unknown")
+    CheckResult.objects.update(verdict="unknown", causes=["our_explicit_deny"])
     changed = portal.get(path, {"seen": seen}, headers=htmx)
     assert changed.status_code == 200
     assert b"<html" not in changed.content

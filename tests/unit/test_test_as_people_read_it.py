@@ -36,8 +36,8 @@ def rows(**changed: dict[str, Any] | str) -> list[CheckResult]:
     return found
 
 
-def only(count: int) -> list[CheckResult]:
-    return rows()[:count]
+def up_to(code: str) -> list[CheckResult]:
+    return rows()[: [check.code for check in CHECKS].index(code) + 1]
 
 
 def behind(code: str, change: dict[str, Any]) -> list[CheckResult]:
@@ -69,6 +69,16 @@ ANYBODY = {
     "evidence": {**ASKED, "allowed": True},
     "remedy": "Require it.",
 }
+OUR_FAULT = {"verdict": "unknown", "causes": ["our_identity_policy_missing_assume_role"]}
+STRANGER = CheckResult(
+    code="role.refuses_others",
+    position=6,
+    step=2,
+    title="",
+    verdict="fail",
+    causes=["trust_policy_anybody"],
+    document="trust-policy",
+)
 SOON = {"verdict": "unknown", "causes": [*REFUSED, "propagation_delay"], "evidence": LATER}
 
 
@@ -76,10 +86,10 @@ SOON = {"verdict": "unknown", "causes": [*REFUSED, "propagation_delay"], "eviden
     ("found", "states", "decides"),
     [
         pytest.param([], [N, N, N, N], None, id="nothing was asked"),
-        pytest.param(only(2), [N, N, N, N], None, id="half of our own side is not a green link"),
-        pytest.param(only(3), [W, N, N, N], None, id="our side works"),
-        pytest.param(only(6), [W, W, N, N], None, id="the role lets us in, whom we became is not asked yet"),
-        pytest.param(only(9), [W, W, W, N], None, id="the key exists, its use is not tried yet"),
+        pytest.param(up_to("ours.canary"), [N, N, N, N], None, id="half of our own side is not a green link"),
+        pytest.param(up_to("ours.policy"), [W, N, N, N], None, id="our side works"),
+        pytest.param(up_to("external_id.exact"), [W, W, N, N], None, id="the role lets us in, whom we became is not asked yet"),
+        pytest.param(up_to("key.enabled"), [W, W, W, N], None, id="the key exists, its use is not tried yet"),
         pytest.param(rows(), [W, W, W, W], None, id="everything passed"),
         pytest.param(rows(hygiene_rotation="gone", hygiene_permissions="unknown"), [W, W, W, W], None, id="warnings never decide"),
         pytest.param(behind("role.assumable", REFUSAL), [W, N, B, N], "role.assumable", id="refused: which of them AWS does not say"),
@@ -93,7 +103,9 @@ SOON = {"verdict": "unknown", "causes": [*REFUSED, "propagation_delay"], "eviden
         pytest.param(rows(use_encrypt=LACKS), [W, W, B, N], "use.encrypt", id="the permissions policy is the role's"),
         pytest.param(rows(use_encrypt=KEY_POLICY), [W, W, W, B], "use.encrypt", id="the key policy is the key's"),
         pytest.param(rows(use_encrypt={"verdict": "unknown"}), [W, W, W, T], None, id="throttled"),
-        pytest.param(behind("ours.canary", {"verdict": "unknown"}), [US, N, N, N], "ours.canary", id="our canary"),
+        pytest.param(behind("ours.canary", OUR_FAULT), [US, N, N, N], "ours.canary", id="our canary"),
+        pytest.param(behind("ours.canary", {"verdict": "unknown"}), [T, N, N, N], None, id="no answer says nothing of our side"),
+        pytest.param([*rows(role_refuses_others="gone"), STRANGER], [W, W, B, W], "role.refuses_others", id="others are let in"),
         pytest.param(behind("ours.canary", {"verdict": "unknown", "evidence": {"why": "no canary role is set up"}}), [US, N, N, N], "ours.canary", id="no canary at all"),
         pytest.param(behind("role.assumable", {"verdict": "unknown", "causes": ["our_session_policy"]}), [US, N, N, N], "role.assumable", id="the refusal was our own policy's"),
         pytest.param(rows(use_encrypt={"verdict": "unknown", "evidence": {"why": "not asked yet"}}), [W, W, W, N], None, id="not asked yet is not waiting"),
@@ -133,6 +145,7 @@ def test_a_waiting_link_says_until_when() -> None:
         (rows(use_encrypt=KEY_POLICY, use_decrypt=KEY_POLICY), [(3, "key-policy-statement", 1)]),
         (rows(role_assumable=REFUSAL, external_id_required=ANYBODY, key_enabled=DISABLED), [(2, "trust-policy", 2), (1, "key", 1)]),
         (rows(account_identity={"verdict": "fail"}, external_id_exact=ANYBODY), [(2, "trust-policy", 1), (2, "", 0)]),
+        ([*rows(role_refuses_others="gone", account_identity={"verdict": "fail"}, key_enabled=DISABLED), STRANGER], [(2, "trust-policy", 0), (2, "", 0), (1, "key", 1)]),
         (rows(use_encrypt=LACKS, key_enabled=DISABLED), [(1, "key", 1), (2, "permissions-policy", 1)]),
     ],
 )  # fmt: skip
@@ -164,12 +177,12 @@ def read(
     ("made", "tone", "words"),
     [
         (lambda: read([], "queued", ""), "wait", "We are asking AWS"),
-        (lambda: read(only(4), "running", ""), "wait", "4 of"),
+        (lambda: read(up_to("role.assumable"), "running", ""), "wait", "4 of"),
         (lambda: read(behind("role.assumable", SOON)), "wait", "may pass by itself"),
         (lambda: read(rows(use_encrypt={"verdict": "unknown"})), "wait", "no clear answer"),
         (lambda: read(rows(external_id_exact={"verdict": "unknown", "evidence": LATER})), "wait", "second time"),
-        (lambda: read(rows(external_id_exact={"verdict": "unknown", "evidence": {**LATER, "insecure_at": NOW.isoformat()}})), "bad", "without the right External ID"),
-        (lambda: read(behind("ours.canary", {"verdict": "unknown"})), "ours", "This is on Kore.ai’s side. You need not change anything."),
+        (lambda: read(rows(external_id_exact={"verdict": "unknown", "evidence": {**LATER, "insecure_at": NOW.isoformat()}})), "bad", "lets in whom it has to refuse"),
+        (lambda: read(behind("ours.canary", OUR_FAULT)), "ours", "This is on Kore.ai’s side. You need not change anything."),
         (lambda: read(rows(use_encrypt="unknown"), "waiting_for_kore"), "ours", "You need not change anything."),
         (lambda: read(rows()), "wait", "Resume it"),
         (lambda: read(rows(), "finished", "pass", "active"), "ok", "in service"),
@@ -184,7 +197,7 @@ def test_the_headline_says_what_is_so_and_whose_turn_it_is(made: Any, tone: str,
 
 
 def test_our_own_fault_asks_nothing_of_the_tenant() -> None:
-    found = read(behind("ours.canary", {"verdict": "unknown"}))
+    found = read(behind("ours.canary", OUR_FAULT))
     said = " ".join([found.headline, found.says, found.chain.alt, *(wait.says for wait in found.waits)]).lower()
     assert found.mends == ()
     assert [wait.kind for wait in found.waits] == ["ours"]
@@ -195,7 +208,7 @@ def test_our_own_fault_asks_nothing_of_the_tenant() -> None:
 def test_a_page_is_told_apart_from_what_it_shows_by_every_change_that_people_see() -> None:
     seen = {
         read(found, status).seen
-        for found in ([], only(3), rows(), behind("role.assumable", SOON))
+        for found in ([], up_to("ours.policy"), rows(), behind("role.assumable", SOON))
         for status in ("waiting", "running")
     }
     assert len(seen) == 8
