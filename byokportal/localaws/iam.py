@@ -149,7 +149,7 @@ def _document(text: str, *, identity: bool = False) -> dict[str, object]:
         raise AwsError("MalformedPolicyDocument", words) from None
     if not isinstance(policy, dict) or "Statement" not in policy:
         raise AwsError("MalformedPolicyDocument", "Syntax errors in policy.")
-    if policy.get("Version", "2008-10-17") not in {"2012-10-17", "2008-10-17"}:
+    if policy.get("Version", "2008-10-17") not in ("2012-10-17", "2008-10-17"):
         raise AwsError("MalformedPolicyDocument", "Syntax errors in policy.")
     if identity and any("Principal" in statement for statement in evaluator.statements(policy)):
         raise AwsError("MalformedPolicyDocument", "Policy document should not specify a principal.")

@@ -48,6 +48,7 @@ class Caller:
     session: Session | None = None
     access_key_id: str = ""
     tags: tuple[tuple[str, str], ...] = ()
+    organization: str = ""
 
     @property
     def account(self) -> str:
@@ -177,6 +178,8 @@ def context_of(caller: Caller, region: str, now: datetime) -> dict[str, Any]:
         "aws:EpochTime": str(int(now.timestamp())),
         "aws:RequestedRegion": region,
     }
+    if caller.organization:
+        context["aws:PrincipalOrgID"] = caller.organization
     if ":user/" in caller.principal.arn:
         context["aws:username"] = caller.principal.arn.rpartition("/")[2]
     if caller.session is not None:
@@ -259,6 +262,12 @@ def _boundary(account: str, holder: Any) -> Iterator[Policy]:
         yield _default_version(policy) if policy else NOTHING
 
 
+def managed_policy(account: str, arn: str) -> Policy | None:
+    """Return the default version of a managed policy of an account."""
+    policy = iam(account).managed_policies.get(arn)
+    return _default_version(policy) if policy else None
+
+
 def _default_version(policy: Any) -> Policy:
     return parsed(next(v.document for v in policy.versions if v.version_id == policy.default_version_id))
 
@@ -334,3 +343,8 @@ def bury(state: State, arn: str, unique_id: str) -> None:
         for backend in kms_backends[account].values():
             for key in backend.keys.values():
                 key.policy = key.policy.replace(quoted, buried)
+                for grant in key.grants.values():
+                    grant.grantee_principal = unique_id if grant.grantee_principal == arn else grant.grantee_principal
+                    grant.retiring_principal = (
+                        unique_id if grant.retiring_principal == arn else grant.retiring_principal
+                    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from keys.policies import conditions, evaluator
 from keys.policies.evaluator import Request
 
 MAX = 32_768  # bytes
+LETTERS = re.compile(r"[\u0009\u000A\u000D\u0020-\u00FF]+")
 MALFORMED = "MalformedPolicyDocumentException"
 
 
@@ -30,6 +32,9 @@ def check(
             "ValidationException",
             "1 validation error detected: Value at 'policy' failed to satisfy constraint: Member must have length less than or equal to 131072",
         )
+    if not LETTERS.fullmatch(text):
+        words = f"Value at 'policy' failed to satisfy constraint: Member must satisfy regular expression pattern: {LETTERS.pattern}"
+        raise AwsError("ValidationException", f"1 validation error detected: {words}")
     try:
         policy = json.loads(text)
     except (ValueError, RecursionError):
@@ -38,10 +43,10 @@ def check(
         raise AwsError(MALFORMED, "Policy is invalid.")
     for statement in evaluator.statements(policy):
         if (
-            statement.get("Effect") not in {"Allow", "Deny"}
-            or ("Action" in statement) == ("NotAction" in statement)
+            statement.get("Effect") not in ("Allow", "Deny")
+            or ("Action" in statement and "NotAction" in statement)
             or ("Principal" in statement) == ("NotPrincipal" in statement)
-            or not ("Resource" in statement or "NotResource" in statement)
+            or ("Resource" in statement and "NotResource" in statement)
             or ("Condition" in statement and not conditions.readable(statement["Condition"]))
         ):
             raise AwsError(MALFORMED, "Policy is invalid.")

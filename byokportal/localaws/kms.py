@@ -282,12 +282,7 @@ def _check_alias(call: Call, key: Key) -> None:
         identities.context_of(call.caller, call.region, call.now), call.caller.account,
     )  # fmt: skip
     # An alias has no policy of its own: the account's identity policies decide.
-    trusting = {
-        "Statement": [
-            {"Effect": "Allow", "Principal": {"AWS": call.caller.account}, "Action": "kms:*", "Resource": "*"}
-        ]
-    }
-    decision = evaluator.evaluate(request, resource=trusting, **call.caller.layers(call.state, call.caller.account))
+    decision = evaluator.evaluate(request, **call.caller.layers(call.state, call.caller.account))
     if not decision.allowed:
         raise denials.kms(call.caller, f"kms:{call.operation}", request.resource, decision)
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-import struct
 import time
-from typing import Any, NoReturn
 
 from byokportal.localaws.errors import AwsError
 from byokportal.localaws.weather import DELAYS, Call, Weather
@@ -28,7 +25,7 @@ FAILED = {
 AT_ONCE = {*DELAYS, "key-state"}  # these are looked at where they matter, not here
 
 
-def suffer(weather: Weather, asked: Asked, account: str, environ: dict[str, Any]) -> float:
+def suffer(weather: Weather, asked: Asked, account: str) -> float:
     """Let a call meet the rules that stand.
 
     Returns:
@@ -36,7 +33,7 @@ def suffer(weather: Weather, asked: Asked, account: str, environ: dict[str, Any]
 
     Raises:
         AwsError: throttled, or an error of AWS's own.
-        ConnectionResetError: the connection is gone.
+        ConnectionResetError: the connection is to be reset.
     """
     target = asked.form.get("RoleArn") or _key(asked)
     accounts = tuple({account, evaluator.account_of(target)} - {""})
@@ -51,9 +48,9 @@ def suffer(weather: Weather, asked: Asked, account: str, environ: dict[str, Any]
                 time.sleep(value)
             case "timeout":
                 time.sleep(value)
-                _reset(environ)
+                raise ConnectionResetError("the weather")
             case "reset":
-                _reset(environ)
+                raise ConnectionResetError("the weather")
             case "throttling":
                 code, words = THROTTLED.get(asked.service, ("Throttling", "Rate exceeded"))
                 raise AwsError(code, words, status=400)
@@ -71,14 +68,3 @@ def _key(asked: Asked) -> str:
         if isinstance(asked.given.get(field), str):
             return str(asked.given[field])
     return ""
-
-
-def _reset(environ: dict[str, Any]) -> NoReturn:
-    """Close the connection so that the other side sees a reset."""
-    connection: socket.socket | None = environ.get("werkzeug.socket")
-    if connection is not None:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        # `close` alone waits for the handler's own files on the socket, and meanwhile the other side waits for us.
-        connection.shutdown(socket.SHUT_RDWR)
-        connection.close()
-    raise ConnectionResetError("the weather")

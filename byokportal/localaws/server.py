@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import socket
+import struct
 import threading
 import uuid
 from collections.abc import Iterable, Sequence
@@ -61,7 +63,7 @@ class Gate:
             if (request.content_length or 0) > MAX_BODY:
                 raise AwsError("RequestEntityTooLargeException", "The request is too large.", status=413)
             asked = wire.read(request)
-            answered = self._in_this_weather(asked, request, request_id)
+            answered = self._in_this_weather(asked, request_id)
         except AwsError as error:
             answered = wire.error(asked.service or wire.claimed_service(request), error, request_id)
         except ConnectionResetError:
@@ -76,9 +78,9 @@ class Gate:
         response.headers["x-amzn-RequestId"] = request_id
         return response
 
-    def _in_this_weather(self, asked: Asked, request: Request, request_id: str) -> moto_door.Answer:
+    def _in_this_weather(self, asked: Asked, request_id: str) -> moto_door.Answer:
         account = identities.account_of_key(self.state, asked.scope.access_key_id, asked.token)
-        ahead = rough_wire.suffer(self.state.weather, asked, account, request.environ)
+        ahead = rough_wire.suffer(self.state.weather, asked, account)
         with self._lock:
             return self._decide(asked, datetime.now(UTC) + timedelta(seconds=ahead), request_id)
 
@@ -87,6 +89,7 @@ class Gate:
         secret = identities.secret_of(self.state, key_id, asked.token, now, json_protocol=asked.is_json)
         signatures.verify(asked.signed, asked.scope, secret, now)
         caller = identities.caller_of(self.state, key_id, asked.token, now)
+        caller = replace(caller, organization=self.state.organizations.get(caller.account, ""))
         del self.calls[:-REMEMBERED]
         self.calls.append((asked.service, asked.operation, caller.account))
         try:
@@ -116,6 +119,14 @@ class _Handler(WSGIRequestHandler):
 
     def log_request(self, *args: Any, **kwargs: Any) -> None:
         """Requests are not printed: they carry signatures and policies."""
+
+    def connection_dropped(self, error: BaseException, environ: dict[str, Any] | None = None) -> None:
+        """Close the connection so that the other side sees a reset: nothing is sent, and nothing lingers."""
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        for end in (self.rfile, self.wfile, self.connection):  # the socket closes with the last of them
+            with contextlib.suppress(OSError):
+                end.close()
 
 
 def start(var_dir: Path, port: int, accounts: Sequence[str] = ACCOUNTS) -> tuple[BaseWSGIServer, Gate]:

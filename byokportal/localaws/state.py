@@ -22,9 +22,9 @@ from moto.kms.models import kms_backends
 from byokportal.localaws.trail import Trail
 from byokportal.localaws.visibility import Visibility
 from byokportal.localaws.weather import Weather
-from keys.policies.evaluator import Policy
+from keys.policies.evaluator import Levels
 
-VERSION = 2
+VERSION = 3
 HEADER = b"byok-localaws-state-%d\n"
 # What a state file may name when it is read: moto's rows and plain values, nothing that runs a command.
 ALLOWED = ("moto.", "collections", "datetime", "copyreg", "re", "byokportal.localaws.")
@@ -60,8 +60,9 @@ class State:
         self.admins: dict[str, Keys] = {}
         self.roots: dict[str, Keys] = {}
         self.session_key = secrets.token_bytes(32)  # seals session tokens
-        self.scps: dict[str, list[Policy]] = {}  # account → what its organization attached to it
-        self.rcps: dict[str, list[Policy]] = {}
+        self.organizations: dict[str, str] = {}  # account → the id of its organization
+        self.scps: dict[str, Levels] = {}  # account → what its organization attached to it
+        self.rcps: dict[str, Levels] = {}
         self.weather = Weather()
         self.visibility = Visibility()
         known = self._known_credentials()
@@ -96,6 +97,7 @@ class State:
     def forget(self) -> None:
         """Go back to fresh accounts with the same administrators, in fair weather."""
         self.session_key = secrets.token_bytes(32)
+        self.organizations.clear()
         self.scps.clear()
         self.rcps.clear()
         self.weather.clear()
@@ -108,6 +110,7 @@ class State:
         buffer = io.BytesIO()
         held = {
             "admins": _plain(self.admins), "roots": _plain(self.roots), "session_key": self.session_key, "scps": self.scps, "rcps": self.rcps,
+            "organizations": self.organizations,
         }  # fmt: skip
         _Pickler(buffer, protocol=5).dump((held, _moto_rows()))
         write_private(self.file, HEADER % VERSION + buffer.getvalue())
@@ -129,6 +132,7 @@ class State:
             mine: dict[str, Keys] = getattr(self, name)
             mine |= {account: Keys(*facts) for account, facts in held[name].items() if account in mine}
         self.session_key, self.scps, self.rcps = held["session_key"], held["scps"], held["rcps"]
+        self.organizations = held["organizations"]
         for account, iam in rows["iam"].items():
             iam_backends[account]["aws"].__dict__.update(iam)
         for (account, region), kms in rows["kms"].items():

@@ -42,7 +42,7 @@ def _assume_role(state: State, caller: Caller, region: str, form: Mapping[str, s
     assert role_arn is not None
     assert name is not None
     duration = _duration(form.get("DurationSeconds", "3600"))
-    policy = _session_policy(form.get("Policy", ""))
+    policy = _session_policy(form, evaluator.account_of(role_arn))
     tags, transitive = _tags(form, caller)
     source_identity = _source_identity(form, caller)
     if caller.principal.is_root:
@@ -148,9 +148,20 @@ def _duration(text: str) -> int:
     return int(text)
 
 
-def _session_policy(text: str) -> dict[str, Any] | None:
-    if not text:
-        return None
+def _session_policy(form: Mapping[str, str], account: str) -> dict[str, Any] | None:
+    """Return what the session is narrowed to: the inline policy and the managed ones of the role's account, together."""
+    found = [_inline_session_policy(form["Policy"])] if form.get("Policy") else []
+    arns = [form[f"PolicyArns.member.{n}.arn"] for n in range(1, 11) if f"PolicyArns.member.{n}.arn" in form]
+    for arn in arns:
+        managed = identities.managed_policy(account, arn)
+        if managed is None:
+            raise AwsError("MalformedPolicyDocument", f"The policy {arn} is not in the account of the role.")
+        found.append(managed)
+    statements = [statement for policy in found for statement in evaluator.statements(policy)]
+    return {"Version": evaluator.VARIABLES_SINCE, "Statement": statements} if found else None
+
+
+def _inline_session_policy(text: str) -> Policy:
     if len(text) > 2048:
         raise AwsError("PackedPolicyTooLarge", "Packed size of session policy consumes more than the allotted space.")
     try:

@@ -13,7 +13,7 @@ from botocore.config import Config
 
 from byokportal.localaws import server, weather
 from byokportal.localaws.weather import Weather
-from keys.policies.evaluator import Policy
+from keys.policies.evaluator import Levels
 
 CONFIG = Config(retries={"max_attempts": 1}, connect_timeout=2, read_timeout=10)
 
@@ -52,8 +52,9 @@ class LocalAws:
         """Let something go wrong: `account`, `key`, `operation`, `times` say where and how often."""
         self.weather.add(weather.rule_of({"fault": fault, "value": value, **where}))
 
-    def organization(self, account: str, *, scps: Sequence[Policy] = (), rcps: Sequence[Policy] = ()) -> None:
+    def organization(self, account: str, *, name: str = "o-1", scps: Levels = (), rcps: Levels = ()) -> None:
         """Attach policies of an organization to an account, in place of those it had."""
+        self.gate.state.organizations[account] = name
         self.gate.state.scps[account], self.gate.state.rcps[account] = list(scps), list(rcps)
 
     def reset(self) -> None:

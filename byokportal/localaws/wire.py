@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 
 from werkzeug.wrappers import Request
 
-from byokportal.localaws import moto_door, signatures
+from byokportal.localaws import moto_door, shapes, signatures
 from byokportal.localaws.errors import AwsError
 from byokportal.localaws.signatures import Scope, Signed
 
@@ -73,7 +73,7 @@ def read(request: Request) -> Asked:
         service = TARGETS.get(target, "")
         if not service:
             raise AwsError("UnknownOperationException", "")
-        given = _object(body)
+        given = shapes.typed(service, operation, _object(body))
     else:
         form = _form(body)
         service, operation = VERSIONS.get(form.get("Version", ""), scope.service), form.get("Action", "")

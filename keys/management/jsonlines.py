@@ -59,7 +59,7 @@ class JsonLinesCommand(BaseCommand):
 
     def _answered(self, line: bytes) -> dict[str, Any]:
         try:
-            question = json.loads(line)
+            question = json.loads(line, object_pairs_hook=_once, parse_constant=_no_number)
         except ValueError as error:
             return {"error": f"The line is not JSON: {error}"}
         except RecursionError:
@@ -73,3 +73,15 @@ class JsonLinesCommand(BaseCommand):
             return {**name, "error": str(error)}
         except RecursionError:
             return {**name, "error": DEPTH}
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a name that stands twice in an object: two readers would read two policies."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice in one object.")
+    return found
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is no JSON.")

@@ -76,7 +76,9 @@ def _compiled(pieces: Sequence[str], *, ignore_case: bool = False) -> re.Pattern
     first, *rest = fixed
     between = "".join(f"(?>.*?{part})" for part in rest[:-1] if part)
     text = first + between + (".*" + rest[-1] if rest else "")
-    return re.compile(text, re.DOTALL | (re.IGNORECASE if ignore_case else 0))
+    return re.compile(
+        text, re.ASCII | re.DOTALL | (re.IGNORECASE if ignore_case else 0)
+    )  # ASCII: a Kelvin sign is no k
 
 
 def substitute(text: str, context: Context, *, variables: bool = True) -> str | None:
@@ -162,10 +164,12 @@ def _met(operator: str, key: str, values: object, context: Context, variables: b
         return False
     quantifier, name, if_exists = known
     wanted, found = texts(values), lookup(context, key)
+    # With a quantifier and under Null a key whose values are all empty counts as missing (IAM guide, "ForAllValues").
+    empty = not found or not any(found)
     if name == "null":
-        return any((not found) == (value.lower() == "true") for value in wanted)
+        return any(empty == (value.lower() == "true") for value in wanted)
     compare, negated = OPERATORS[name]
-    if not found:
+    if not found or (quantifier and empty):
         # A missing key: …IfExists and ForAllValues are met, and so is a negated operator; ForAnyValue is not.
         if quantifier == "forallvalues":
             return True
@@ -174,22 +178,24 @@ def _met(operator: str, key: str, values: object, context: Context, variables: b
         return if_exists or negated
 
     def one(value: str) -> bool:
-        return any(compare(value, each, context, variables) for each in wanted) != negated
+        results = [compare(value, each, context, variables) for each in wanted]
+        return not any(result is None or result for result in results) if negated else any(results)
 
     if quantifier == "foranyvalue":
         return any(one(value) for value in found)
     return all(one(value) for value in found)
 
 
-Compare = Callable[[str, str, Context, bool], bool]
+# None: a variable in the policy has no value. The condition is not met then, negated or not (IAM guide, "Policy variables").
+Compare = Callable[[str, str, Context, bool], bool | None]
 
 
 def _filled(compare: Callable[[str, str], bool]) -> Compare:
     """Compare with the text of the policy after its variables are filled in."""
 
-    def check(value: str, wanted: str, context: Context, variables: bool) -> bool:
+    def check(value: str, wanted: str, context: Context, variables: bool) -> bool | None:
         text = substitute(wanted, context, variables=variables)
-        return text is not None and compare(value, text)
+        return None if text is None else compare(value, text)
 
     return check
 
@@ -222,19 +228,20 @@ def _moment(text: str) -> datetime | None:
         return None
 
 
-def _like(value: str, wanted: str, context: Context, variables: bool) -> bool:
+def _like(value: str, wanted: str, context: Context, variables: bool) -> bool | None:
     made = pattern(wanted, context, variables=variables)
-    return made is not None and made.fullmatch(value) is not None
+    return None if made is None else made.fullmatch(value) is not None
 
 
-def _arn_like(value: str, wanted: str, context: Context, variables: bool) -> bool:
+def _arn_like(value: str, wanted: str, context: Context, variables: bool) -> bool | None:
     """Compare ARNs part by part: a wildcard does not reach over the first five colons."""
     # A variable may hold colons (`${kms:EncryptionContext:x}`): they do not part the ARN.
     hidden = VARIABLE.sub(lambda match: match[0].replace(":", "\0"), wanted)
     left, right = value.split(":", 5), hidden.split(":", 5)
-    return len(left) == len(right) and all(
-        _like(part, each.replace("\0", ":"), context, variables) for part, each in zip(left, right, strict=True)
-    )
+    if not len(left) == len(right) == 6:
+        return False
+    parts = [_like(part, each.replace("\0", ":"), context, variables) for part, each in zip(left, right, strict=True)]
+    return None if None in parts else all(parts)
 
 
 def _ip(value: str, wanted: str) -> bool:

@@ -25,6 +25,8 @@ BOUNDARY, SESSION, SCP, RCP = (
 )
 
 
+Levels = Sequence["Policy | Sequence[Policy]"]
+FREE = {"sts:getcalleridentity", "sts:getsessiontoken"}  # STS API: no permission is needed, and no policy takes it away
 TRUSTED = {"sts:tagsession", "sts:setsourceidentity"}  # asked of the role's trust policy beside sts:AssumeRole…
 VARIABLES_SINCE = "2012-10-17"  # before it `${…}` in a policy is plain text (IAM guide, "Policy variables")
 
@@ -37,18 +39,25 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks: a user, a role's session, an account root or a service."""
+    """Who asks: a user, a role's session, an account root; or, without an account of its own, a service, somebody whom an
+    identity provider vouches for, or nobody in particular (`*`)."""
 
     arn: str
     account: str
     unique_id: str = ""
     role_arn: str = ""
     service: str = ""
+    federated: str = ""  # the provider
 
     @property
     def is_root(self) -> bool:
         """Tell whether this is the root user of an account."""
         return self.arn.endswith(":root")
+
+    @property
+    def is_service_linked(self) -> bool:
+        """Tell whether this is a role that AWS made for a service of its own: no organization policy limits it."""
+        return ":role/aws-service-role/" in self.role_arn
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +101,8 @@ def evaluate(
     resource: Policy | None = None,
     session: Policy | None = None,
     boundaries: Sequence[Policy] = (),
-    scps: Sequence[Policy] = (),
-    rcps: Sequence[Policy] = (),
+    scps: Levels = (),
+    rcps: Levels = (),
     granted: str = "",
 ) -> Decision:
     """Decide a request: explicit deny first, then every layer that has to allow.
@@ -103,36 +112,44 @@ def evaluate(
         resource: the role trust policy (sts:AssumeRole…) or the key policy (kms:…) of what is asked for.
         session: the inline policy that the session was made with.
         boundaries: each one has to allow.
-        scps, rcps: those attached at one level of the organization; where there are any, one of them has to allow.
+        scps: those of the caller's organization; where there are any, one at each level has to allow. A policy is of the one
+            level there is, a list is a level of its own (root, unit, account).
+        rcps: those of the resource's organization; they only deny: RCPFullAWSAccess stands beside them and cannot be taken away.
         granted: the id of a KMS grant that covers the request; it allows as a key policy that names the caller does.
     """
-    action = request.action.lower()
-    if action == "sts:getcalleridentity":  # IAM guide: no permission is needed, and no policy can take it away
+    action, who = request.action.lower(), request.principal
+    if action in FREE:
         return Decision(Verdict.ALLOWED, IDENTITY, "", f"{request.action} needs no permission.")
     trust = action in TRUSTED or action.startswith("sts:assumerole")
     resource_layer = TRUST if trust else RESOURCE
+    above = _levels(scps) if who.account and not who.is_service_linked else []
+    around = _levels(rcps) if not who.is_service_linked and action != "kms:retiregrant" else []
     layers: list[tuple[str, Sequence[Policy]]] = [
-        (RCP, rcps), (SCP, scps), (resource_layer, [resource] if resource is not None else []), (IDENTITY, identity),
-        (BOUNDARY, boundaries), (SESSION, [session] if session is not None else []),
+        (RCP, [policy for level in around for policy in level]), (SCP, [policy for level in above for policy in level]),
+        (resource_layer, [resource] if resource is not None else []), (IDENTITY, identity), (BOUNDARY, boundaries),
+        (SESSION, [session] if session is not None else []),
     ]  # fmt: skip
     for layer, policies in layers:
         for policy in policies:
-            for hit in _hits(policy, "Deny", request, with_principal=layer in {TRUST, RESOURCE, RCP}):
+            for hit in _hits(policy, "Deny", request, layer, bounded=bool(boundaries)):
                 return Decision(
                     Verdict.EXPLICIT_DENY,
                     layer,
                     hit.name,
                     f"{hit.name} of the {layer} explicitly denies {request.action}.",
                 )
-    for layer, policies in ((RCP, rcps), (SCP, scps)):
-        if policies and not any(
-            any(_hits(policy, "Allow", request, with_principal=layer == RCP)) for policy in policies
-        ):
-            return _implicit(layer, request)
-    by_resource = _best(_hits(resource, "Allow", request, with_principal=True)) if resource is not None else None
+    if not all(any(_allows(policy, request, SCP) for policy in level) for level in above):
+        return _implicit(SCP, request)
+    by_resource = _best(_hits(resource, "Allow", request, resource_layer)) if resource is not None else None
     if granted and (by_resource is None or by_resource.how == "delegated"):
         by_resource = _Hit(f"grant {granted}")
     return _allow(request, resource_layer, by_resource, identity, session, boundaries)
+
+
+def _levels(policies: Levels) -> list[Sequence[Policy]]:
+    """Return the policies of an organization level by level."""
+    flat = [policy for policy in policies if isinstance(policy, Mapping)]
+    return [*([flat] if flat else []), *(level for level in policies if not isinstance(level, Mapping))]
 
 
 def _allow(
@@ -144,13 +161,15 @@ def _allow(
     boundaries: Sequence[Policy],
 ) -> Decision:
     """Find the layers that have to allow, in the order in which AWS names the missing one."""
-    who = request.principal
+    who, is_kms = request.principal, request.action.lower().startswith("kms:")
+    if is_kms and ":alias/aws/" in request.resource:
+        return _implicit(RESOURCE, request)  # these aliases are AWS's own (KMS API, CreateAlias)
     same_account = (request.resource_account or account_of(request.resource) or who.account) == who.account
-    # Roles and KMS keys always have a policy of their own; `*` stands for calls about no key, like kms:ListKeys.
-    has_policy = resource_layer == TRUST or (request.action.lower().startswith("kms:") and request.resource != "*")
-    if by_resource is None and (has_policy or not same_account):
+    # Roles and KMS keys always have a policy of their own; aliases and calls about no key (`*`, like kms:ListKeys) have none.
+    has_policy = resource_layer == TRUST or (is_kms and request.resource != "*" and ":alias/" not in request.resource)
+    if by_resource is None and (has_policy or not same_account or not who.account):
         return _implicit(resource_layer, request)
-    if by_resource is not None and (same_account or who.service):
+    if by_resource is not None and (same_account or not who.account):
         allowed = Decision(
             Verdict.ALLOWED,
             resource_layer,
@@ -158,20 +177,21 @@ def _allow(
             f"{by_resource.name} of the {resource_layer} allows {request.action}.",
         )
         # A policy that names the very session or user is narrowed by nothing but a deny (IAM guide, "Resource-based policies and
-        # implicit denies in other policy types"); so is a service. One that names the role leaves boundary and session their say.
-        if by_resource.how == "exact" or who.service:
+        # implicit denies in other policy types"); nor is one without an account. One that names the role leaves boundary and
+        # session their say.
+        if by_resource.how == "exact" or not who.account:
             return allowed
     else:
         allowed = None
-    by_identity = next((hit for policy in identity for hit in _hits(policy, "Allow", request)), None)
+    by_identity = next((hit for policy in identity for hit in _hits(policy, "Allow", request, IDENTITY)), None)
     if who.is_root:
         by_identity = _Hit("the account's root user")  # no identity-based policy limits it
     if by_identity is None and (allowed is None or by_resource is None or by_resource.how == "delegated"):
         return _implicit(IDENTITY, request)
     for policy in boundaries:
-        if not any(_hits(policy, "Allow", request)):
+        if not _allows(policy, request, BOUNDARY):
             return _implicit(BOUNDARY, request)
-    if session is not None and not any(_hits(session, "Allow", request)):
+    if session is not None and not _allows(session, request, SESSION):
         return _implicit(SESSION, request)
     if by_identity is None:
         assert allowed is not None
@@ -190,17 +210,25 @@ def _best(hits: Iterator[_Hit]) -> _Hit | None:
     return min(hits, key=lambda hit: ORDER[hit.how], default=None)
 
 
-def _hits(policy: Policy, effect: str, request: Request, *, with_principal: bool = False) -> Iterator[_Hit]:
-    """Yield the statements of that effect that apply to the request."""
+def _allows(policy: Policy, request: Request, layer: str) -> bool:
+    return any(True for _ in _hits(policy, "Allow", request, layer))
+
+
+def _hits(policy: Policy, effect: str, request: Request, layer: str, *, bounded: bool = False) -> Iterator[_Hit]:
+    """Yield the statements of that effect that apply to the request.
+
+    Args:
+        bounded: the caller has a permissions boundary.
+    """
     variables = policy.get("Version") == VARIABLES_SINCE
     for number, statement in enumerate(statements(policy), start=1):
         if (
             statement.get("Effect") != effect
             or not _action_matches(statement, request.action)
-            or not _resource_matches(statement, request, variables)
+            or not _resource_matches(statement, request, variables, effect, layer)
         ):
             continue
-        how = _principal_matches(statement, request.principal, effect) if with_principal else "direct"
+        how = _principal_matches(statement, request.principal, effect, layer, bounded)
         if how and _condition_holds(statement, request, effect, variables):
             yield _Hit(str(statement.get("Sid") or f"statement {number}"), how)
 
@@ -238,38 +266,46 @@ def _action_matches(statement: Mapping[str, Any], action: str) -> bool:
     return any(conditions.glob(name, ignore_case=True).fullmatch(action) for name in listed(statement.get("Action")))
 
 
-def _resource_matches(statement: Mapping[str, Any], request: Request, variables: bool) -> bool:
-    def matches(text: str) -> bool:
+def _resource_matches(statement: Mapping[str, Any], request: Request, variables: bool, effect: str, layer: str) -> bool:
+    def matches(text: str, *, unknown: bool = False) -> bool:
         made = conditions.pattern(text, request.context, variables=variables)
-        return made is not None and made.fullmatch(request.resource) is not None
+        return unknown if made is None else made.fullmatch(request.resource) is not None
 
-    if "NotResource" in statement:
-        return not any(matches(text) for text in listed(statement["NotResource"]))
+    if "NotResource" in statement:  # a variable without a value leaves out whatever it might have named
+        return not any(matches(text, unknown=effect == "Allow") for text in listed(statement["NotResource"]))
     if "Resource" in statement:
         return any(matches(text) for text in listed(statement["Resource"]))
-    return True  # a trust policy has none: it stands on the role itself
+    # A trust policy stands on the role itself. A key policy's statement has no effect without it (KMS API, PutKeyPolicy). Of the
+    # others AWS saves none without it: when in doubt a deny denies.
+    return layer == TRUST or (effect == "Deny" and layer != RESOURCE)
 
 
 ORDER = {"exact": 0, "direct": 1, "delegated": 2, "": 3}
 
 
-def _principal_matches(statement: Mapping[str, Any], who: Principal, effect: str) -> str:
+def _principal_matches(statement: Mapping[str, Any], who: Principal, effect: str, layer: str, bounded: bool) -> str:
     """Return how a statement names the caller: "exact", "direct", "delegated", or "" when it does not."""
-    if "NotPrincipal" not in statement:
-        return _named(statement.get("Principal"), who, effect)
-    spared = _spared(statement["NotPrincipal"], who, effect)
-    return "" if spared else "direct"
+    if layer not in {TRUST, RESOURCE, RCP}:
+        return "direct"  # it is attached to the caller
+    if "NotPrincipal" in statement:
+        return "" if _spared(statement["NotPrincipal"], who, effect, bounded) else "direct"
+    if layer == RCP and "Principal" not in statement:
+        return "direct"
+    return _named(statement.get("Principal"), who, effect)
 
 
-def _spared(principal: object, who: Principal, effect: str) -> bool:
+def _spared(principal: object, who: Principal, effect: str, bounded: bool) -> bool:
     """Tell whether NotPrincipal leaves the caller out.
 
     A deny spares only whom it names whole: the account, the role or user, and the session too (IAM guide, "NotPrincipal": AWS
-    may look at the account first, then the role, then the session). An allow leaves out whoever is named in any way.
+    may look at the account first, then the role, then the session); it spares nobody who has a permissions boundary (IAM guide,
+    "Permissions boundaries"). An allow leaves out whoever is named in any way.
     """
-    if effect == "Allow" or principal == "*" or not isinstance(principal, Mapping) or who.service:
+    if effect == "Allow" or principal == "*" or not isinstance(principal, Mapping) or not who.account:
         return bool(_named(principal, who, effect))
     names = set(listed(principal.get("AWS")))
+    if bounded and "*" not in names:
+        return False
     account = {who.account, f"arn:aws:iam::{who.account}:root"}
     needed = [account, {who.role_arn or who.arn, who.unique_id or who.arn}]
     if who.role_arn and who.role_arn != who.arn:
@@ -280,17 +316,18 @@ def _spared(principal: object, who: Principal, effect: str) -> bool:
 def _named(principal: object, who: Principal, effect: str) -> str:
     if principal == "*":
         return "direct"
-    if not isinstance(principal, Mapping):
-        return ""
-    if who.service:
-        return "direct" if who.service in listed(principal.get("Service")) else ""
-    return min((_how(name, who, effect) for name in listed(principal.get("AWS"))), key=ORDER.__getitem__, default="")
+    named = principal if isinstance(principal, Mapping) else {"AWS": principal}
+    aws = listed(named.get("AWS"))
+    if who.account:
+        return min((_how(name, who, effect) for name in aws), key=ORDER.__getitem__, default="")
+    vouched = [(who.service, "Service"), (who.federated, "Federated")]
+    return "direct" if "*" in aws or any(name and name in listed(named.get(kind)) for name, kind in vouched) else ""
 
 
 def _how(name: str, who: Principal, effect: str) -> str:
     if name == "*":
         return "direct"
-    if name == who.role_arn or (who.role_arn and name == who.unique_id):
+    if who.role_arn and (name == who.role_arn or name == who.unique_id or _is_role_of(name, who)):
         return "direct"
     if name == who.arn or (name and name == who.unique_id):
         # The root user is its account: it is told apart by nothing.
@@ -298,3 +335,11 @@ def _how(name: str, who: Principal, effect: str) -> str:
     if name == who.account or (name.startswith("arn:") and name.endswith(f":iam::{who.account}:root")):
         return "delegated" if effect == "Allow" else "direct"
     return ""
+
+
+def _is_role_of(name: str, who: Principal) -> bool:
+    """Tell whether a role's ARN with a path is that of a session whose own ARN leaves the path out: role names are unique."""
+    if who.role_arn == who.arn or ":role/" not in name:
+        return False
+    prefix, _, rest = who.role_arn.partition(":role/")
+    return "/" not in rest and name.startswith(f"{prefix}:role/") and name.rpartition("/")[2] == rest

@@ -14,6 +14,8 @@ ARN = re.compile(
     r"arn:[a-z-]{1,20}:(?P<service>iam|sts)::(?P<account>[0-9]{12}):(?P<rest>[\x21-\x7e]{1,1900})", re.ASCII
 )
 ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
+PROVIDERS = {"accounts.google.com", "graph.facebook.com", "www.amazon.com", "cognito-identity.amazonaws.com"}
+PROVIDER_ARN = re.compile(r"arn:[a-z-]{1,20}:iam::[0-9]{12}:(saml|oidc)-provider/[\x21-\x7e]{1,1900}", re.ASCII)
 SERVICE = re.compile(r"[a-z0-9.-]{1,100}\.amazonaws\.com(\.cn)?", re.ASCII)
 ACTION = re.compile(r"[A-Za-z0-9-]{1,64}:[A-Za-z0-9*?]{1,128}", re.ASCII)
 FIELDS = {
@@ -58,24 +60,30 @@ def simulate(question: Mapping[str, Any]) -> dict[str, str]:
         resource=_policy(question.get("resourcePolicy"), "resourcePolicy"),
         session=_policy(question.get("sessionPolicy"), "sessionPolicy"),
         boundaries=_policies(question, "permissionBoundaries"),
-        scps=_policies(question, "scps"),
-        rcps=_policies(question, "rcps"),
+        scps=_levels(question, "scps"),
+        rcps=_levels(question, "rcps"),
     )
     return {"verdict": decision.verdict.value, "because": decision.because}
 
 
 def principal_of(given: object) -> Principal:
-    """Read a principal: account id, root, role, user, session or service, alone or as `{"AWS": …}` or `{"Service": …}`.
+    """Read a principal: account id, root, role, user, session, service or provider, alone or as `{"AWS": …}`, `{"Service": …}`
+    or `{"Federated": …}`; `*` is nobody in particular.
 
     Raises:
         Unreadable: it is none of these.
     """
+    kind = ""
     if isinstance(given, Mapping) and len(given) == 1:
         ((kind, given),) = given.items()
-        if kind not in {"AWS", "Service"}:
-            raise Unreadable("principal is of kind AWS or Service.")
+        if kind not in {"AWS", "Service", "Federated"}:
+            raise Unreadable("principal is of kind AWS, Service or Federated.")
     if not isinstance(given, str):
         raise Unreadable("principal is missing.")
+    if given == "*" and not kind:
+        return Principal("*", "")
+    if given in PROVIDERS or PROVIDER_ARN.fullmatch(given) or (kind == "Federated" and 1 <= len(given) <= 2048):
+        return Principal(given, "", federated=given)
     if SERVICE.fullmatch(given):
         return Principal(given, "", service=given)
     if ACCOUNT.fullmatch(given):
@@ -114,11 +122,12 @@ def _implied(who: Principal, action: str, resource: str, account: str) -> dict[s
     implied = {"aws:ResourceAccount": account or evaluator.account_of(resource) or who.account}
     if who.service:
         implied |= {"aws:PrincipalIsAWSService": "true", "aws:PrincipalServiceName": who.service}
-    else:
+    elif who.account:
         implied |= {
             "aws:PrincipalArn": who.role_arn or who.arn,
             "aws:PrincipalAccount": who.account,
             "aws:PrincipalIsAWSService": "false",
+            "aws:ViaAWSService": "false",
         }
         if ":user/" in who.arn:
             implied["aws:username"] = who.arn.rpartition("/")[2]
@@ -161,6 +170,18 @@ def _policies(question: Mapping[str, Any], name: str) -> list[Policy]:
     return [policy for policy in found if policy is not None]
 
 
+def _levels(question: Mapping[str, Any], name: str) -> list[Policy | list[Policy]]:
+    """Return the policies of an organization; a list in the list is a level of its own."""
+    given = question.get(name)
+    if not isinstance(given, list):
+        return [*_policies(question, name)]
+    return [
+        _policies({name: each}, name) if isinstance(each, list) else policy
+        for each in given
+        if isinstance(each, list) or (policy := _policy(each, name)) is not None
+    ]
+
+
 def _policy(given: object, name: str) -> Policy | None:
     """Return a policy after a look at its grammar: what AWS would not have saved is not judged."""
     if given is None:
@@ -168,14 +189,15 @@ def _policy(given: object, name: str) -> Policy | None:
     if not isinstance(given, Mapping):
         raise Unreadable(f"{name}: a policy is an object.")
     statements = given.get("Statement")
-    if given.get("Version", "2008-10-17") not in {"2012-10-17", "2008-10-17"}:
+    if given.get("Version", "2008-10-17") not in ("2012-10-17", "2008-10-17"):
         raise Unreadable(f"{name}: the Version is 2012-10-17 or 2008-10-17.")
     for statement in statements if isinstance(statements, list) else [statements]:
         if not isinstance(statement, Mapping):
             raise Unreadable(f"{name}: a Statement is an object or a list of objects.")
-        if statement.get("Effect") not in {"Allow", "Deny"}:
+        if statement.get("Effect") not in ("Allow", "Deny"):
             raise Unreadable(f"{name}: an Effect is Allow or Deny.")
-        if ("Action" in statement) == ("NotAction" in statement):
+        both = "Action" in statement and "NotAction" in statement
+        if both or (name != "resourcePolicy" and not {"Action", "NotAction"} & set(statement)):
             raise Unreadable(f"{name}: a statement has either Action or NotAction.")
         if "Resource" in statement and "NotResource" in statement:
             raise Unreadable(f"{name}: a statement has either Resource or NotResource.")

@@ -21,6 +21,8 @@ def _trust(w: World, document: str) -> None:
 # (name, trust policy, words)
 TRUST: list[tuple[str, str, str]] = [
     ("no JSON", "{", "This policy contains invalid Json"),
+    ("a Version that is none", policy(trusting("111122223333"), version="2020-01-01"), "Syntax errors in policy."),
+    ("two Versions", json.dumps({"Version": ["2012-10-17"], "Statement": [trusting("111122223333")]}), "Syntax errors in policy."),
     ("no Principal", json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole"}]}), "Missing required field Principal"),
     ("a Resource", json.dumps({"Version": "2012-10-17", "Statement": [{**trusting("111122223333"), "Resource": "*"}]}), "Has prohibited field Resource"),
     ("a role that does not exist", policy(trusting("arn:aws:iam::111122223333:role/nobody")), 'Invalid principal in policy: "AWS":"arn:aws:iam::111122223333:role/nobody"'),

@@ -281,6 +281,53 @@ def a_role_that_was_made_again_is_not_the_one_in_the_key_policy(w: World) -> Non
     encrypted(w, w.session(w.theirs, arn), key)
 
 
+PUT = KMS_API + "API_PutKeyPolicy.html"
+
+
+@refused(PUT, *DENIED, NO_KEY_POLICY + "Encrypt action")
+def a_statement_without_resource_is_saved_and_has_no_effect(w: World) -> None:
+    arn, session = w.insider(allow("kms:*"))
+    statement = guide(arn)
+    del statement["Resource"]
+    encrypted(w, session, w.key(w.theirs, statement))
+
+
+@allowed(PUT)
+def a_deny_without_resource_has_no_effect(w: World) -> None:
+    arn, session = w.insider(allow("kms:*"))
+    statement = guide(arn, Effect="Deny", Sid="No")
+    del statement["Resource"]
+    encrypted(w, session, w.key(w.theirs, guide(arn), statement))
+
+
+@refused(PUT, *DENIED, NO_KEY_POLICY + "Encrypt action")
+def a_statement_without_action_is_saved_and_has_no_effect(w: World) -> None:
+    arn, session = w.insider(allow("kms:*"))
+    statement = guide(arn)
+    del statement["Action"]
+    encrypted(w, session, w.key(w.theirs, statement))
+
+
+@refused(PUT, "ValidationException", 400)
+def a_key_policy_in_other_letters(w: World) -> None:
+    text = json.dumps(
+        {"Version": "2012-10-17", "Statement": [{**w.owner(w.theirs), "Sid": "\u0416"}]}, ensure_ascii=False
+    )
+    w.client(w.theirs, "kms").put_key_policy(KeyId=w.key(w.theirs), PolicyName="default", Policy=text)
+
+
+@refused(
+    IAM + "reference_policies_elements_notprincipal.html", *DENIED, "with an explicit deny in a resource-based policy"
+)
+def a_deny_for_all_but_one_spares_nobody_with_a_boundary(w: World) -> None:
+    arn = w.role(w.theirs, policy(trusting(w.theirs)), allow("kms:*"), boundary=w.managed(w.theirs, allow("*")))
+    session = arn.replace(":iam:", ":sts:").replace(":role/", ":assumed-role/") + "/conformance"
+    deny_ = guide(arn, "kms:Encrypt", Effect="Deny", Sid="No")
+    del deny_["Principal"]
+    deny_["NotPrincipal"] = {"AWS": [w.theirs, arn, session]}
+    encrypted(w, w.session(w.theirs, arn), w.key(w.theirs, guide(arn), deny_))
+
+
 # (name, Condition of the guide's statement, context of the call, whether it works)
 ON_CONDITION: list[tuple[str, dict[str, Any], dict[str, str], bool]] = [
     ("the encryption context, met", {"StringEquals": {"kms:EncryptionContext:tenant": "t1"}}, MINE, True),
@@ -298,6 +345,8 @@ ON_CONDITION: list[tuple[str, dict[str, Any], dict[str, str], bool]] = [
     ("an alias that it has not", {"ForAnyValue:StringEquals": {"kms:ResourceAliases": "alias/x"}}, MINE, False),
     ("an address", {"IpAddress": {"aws:SourceIp": "203.0.113.0/24"}}, MINE, False),
     ("the role by ARN", {"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:role/byok-*"}}, MINE, True),
+    ("a variable", {"StringEquals": {"kms:EncryptionContext:purpose": "${kms:EncryptionContext:purpose}"}}, MINE, True),
+    ("a variable without a value", {"StringNotEquals": {"kms:EncryptionContext:tenant": "${aws:PrincipalTag/tenant}"}}, MINE, False),
     ("another role by ARN", {"ArnEquals": {"aws:PrincipalArn": "arn:aws:iam::111122223333:role/another"}}, MINE, False),
 ]  # fmt: skip
 
@@ -606,6 +655,16 @@ def a_retired_grant(w: World) -> None:
     w.client(session, "kms").retire_grant(KeyId=key, GrantId=grant["GrantId"])
     w.settle()
     encrypted(w, session, key)
+
+
+@refused(GRANTS, *DENIED)
+def a_grant_for_a_role_that_was_made_again(w: World) -> None:
+    arn = w.role(w.theirs, policy(trusting(w.theirs)))
+    key, name, iam = w.key(w.theirs, w.owner(w.theirs)), arn.rpartition("/")[2], w.client(w.theirs, "iam")
+    w.client(w.theirs, "kms").create_grant(KeyId=key, GranteePrincipal=arn, Operations=["Encrypt"])
+    iam.delete_role(RoleName=name)
+    w.role(w.theirs, policy(trusting(w.theirs)), name=name)
+    encrypted(w, w.session(w.theirs, arn), key)
 
 
 @refused(GRANTS, *DENIED)

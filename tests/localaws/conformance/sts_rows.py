@@ -205,6 +205,73 @@ def not_resource_leaves_it_out(w: World) -> None:
     _other_side(w, {"Effect": "Allow", "Action": "sts:*", "NotResource": f"arn:aws:iam::{w.theirs}:role/*"})
 
 
+@allowed(ASSUME)
+def managed_session_policies_have_it(w: World) -> None:
+    arn = w.role(w.ours, policy(trusting(w.ours)), EVERYTHING)
+    session = w.session(
+        w.ours, arn, Policy=policy(allow("kms:*")), PolicyArns=[{"arn": w.managed(w.ours, allow("sts:*"))}]
+    )
+    w.client(session, "sts").assume_role(RoleArn=w.role(w.theirs, policy(trusting(arn))), RoleSessionName="xx")
+
+
+@refused(ASSUME, *DENIED)
+def managed_session_policies_leave_it_out(w: World) -> None:
+    arn = w.role(w.ours, policy(trusting(w.ours)), EVERYTHING)
+    session = w.session(w.ours, arn, PolicyArns=[{"arn": w.managed(w.ours, allow("kms:*"))}])
+    w.client(session, "sts").assume_role(RoleArn=w.role(w.theirs, policy(trusting(arn))), RoleSessionName="xx")
+
+
+@refused(ASSUME, "MalformedPolicyDocument", 400)
+def a_managed_session_policy_that_there_is_not(w: World) -> None:
+    arn = w.role(w.ours, policy(trusting(w.ours)), EVERYTHING)
+    w.session(w.ours, arn, PolicyArns=[{"arn": f"arn:aws:iam::{w.ours}:policy/nothing"}])
+
+
+ORGANIZATIONS = "https://docs.aws.amazon.com/organizations/latest/userguide/"
+
+
+@refused(ORGANIZATIONS + "orgs_manage_policies_scps_evaluation.html", *DENIED, local=True)
+def every_level_of_our_organization_has_to_allow(w: World) -> None:
+    assert w.local
+    full = {"Version": "2012-10-17", "Statement": [EVERYTHING]}
+    some = {"Version": "2012-10-17", "Statement": [allow("kms:*"), allow("iam:*")]}
+    arn = w.role(w.ours, policy(trusting(w.ours)), EVERYTHING)
+    session, role = w.session(w.ours, arn), w.role(w.theirs, policy(trusting(arn)))
+    w.local.organization(w.ours, scps=[[full], [some]])
+    w.client(session, "sts").assume_role(RoleArn=role, RoleSessionName="xx")
+
+
+@allowed(ORGANIZATIONS + "orgs_manage_policies_scps_evaluation.html", local=True)
+def one_policy_of_a_level_is_enough(w: World) -> None:
+    assert w.local
+    full = {"Version": "2012-10-17", "Statement": [EVERYTHING]}
+    some = {"Version": "2012-10-17", "Statement": [allow("kms:*")]}
+    w.local.organization(w.ours, scps=[[full], [some, full]])
+    _other_side(w, EVERYTHING)
+
+
+@allowed(ORGANIZATIONS + "orgs_manage_policies_rcps.html", local=True)
+def an_rcp_takes_away_only_what_it_denies(w: World) -> None:
+    assert w.local
+    other = {"Effect": "Deny", "Principal": "*", "Action": "kms:*", "Resource": "*"}
+    w.local.organization(w.theirs, rcps=[{"Version": "2012-10-17", "Statement": [other]}])
+    _other_side(w, EVERYTHING)
+
+
+@allowed(IAM + "reference_policies_condition-keys.html", local=True)
+def our_organization_is_known(w: World) -> None:
+    assert w.local
+    w.local.organization(w.ours, name="o-kore123456")
+    cross(w, trusting("*", StringEquals={"aws:PrincipalOrgID": "o-kore123456"}))
+
+
+@refused(IAM + "reference_policies_condition-keys.html", *DENIED, local=True)
+def another_organization_is_another(w: World) -> None:
+    assert w.local
+    w.local.organization(w.ours, name="o-kore123456")
+    cross(w, trusting("*", StringEquals={"aws:PrincipalOrgID": "o-bank123456"}))
+
+
 @refused(
     "https://docs.aws.amazon.com/organizations/latest/userguide/orgs_manage_policies_scps.html", *DENIED, local=True
 )

@@ -1,0 +1,248 @@
+"""Weather: every fault over the socket and from a test, where it applies and for how long."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import time
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
+from django.conf import settings
+from django.core.management import CommandError, call_command
+
+from byokportal.localaws import weather, weather_door
+from byokportal.localaws.testing import LocalAws
+from tests.localaws.conformance.world import World, allow, local_world, policy, trusting
+
+CUSTOMER, OURS, REGION = "111122223333", "999900001111", "eu-central-1"
+
+
+@pytest.fixture
+def world(aws: LocalAws) -> World:
+    return local_world(aws)
+
+
+def hasty(aws: LocalAws, service: str, *, account: str = CUSTOMER) -> Any:
+    """A client that gives up after a second and never tries again."""
+    config = Config(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=1)
+    region = "us-east-1" if service == "iam" else REGION
+    return aws.session(account).client(service, endpoint_url=aws.endpoint, region_name=region, config=config)
+
+
+def code_of(act: Callable[[], Any]) -> str:
+    try:
+        act()
+    except ClientError as error:
+        return str(error.response["Error"]["Code"])
+    return ""
+
+
+@pytest.mark.parametrize(
+    ("service", "code"), [("sts", "Throttling"), ("iam", "Throttling"), ("kms", "ThrottlingException")]
+)
+def test_throttling_lasts_for_so_many_calls(aws: LocalAws, service: str, code: str) -> None:
+    aws.set_weather("throttling", times=2)
+    client = hasty(aws, service)
+    act = {"sts": client.get_caller_identity} if service == "sts" else {"iam": getattr(client, "list_roles", None), "kms": getattr(client, "list_keys", None)}  # fmt: skip
+    assert [code_of(act[service]) for _ in range(3)] == [code, code, ""]
+    assert aws.weather.rules() == []
+
+
+def test_an_error_of_awss_own_has_its_status(aws: LocalAws) -> None:
+    aws.set_weather("error", 503)
+    with pytest.raises(ClientError) as caught:
+        hasty(aws, "kms").list_keys()
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
+    assert caught.value.response["Error"]["Code"] == "KMSInternalException"
+
+
+def test_a_reset_and_a_time_out_are_seen_as_such(aws: LocalAws) -> None:
+    aws.set_weather("reset", times=1)
+    with pytest.raises(ConnectionClosedError):
+        hasty(aws, "kms").list_keys()
+    aws.set_weather("timeout", 3, times=1)
+    with pytest.raises(ReadTimeoutError):
+        hasty(aws, "kms").list_keys()
+    aws.set_weather("timeout", 0, times=1)
+    with pytest.raises(ConnectionClosedError):
+        hasty(aws, "kms").list_keys()
+    hasty(aws, "kms").list_keys()
+
+
+def test_latency_holds_back_one_call_and_not_the_others(aws: LocalAws) -> None:
+    aws.set_weather("latency", 0.6, operation="kms:ListKeys", times=1)
+    client = hasty(aws, "kms")
+    began = time.monotonic()
+    client.list_keys()
+    assert time.monotonic() - began >= 0.6
+
+
+def test_a_rule_holds_where_it_says(aws: LocalAws, world: World) -> None:
+    key, other = world.key(CUSTOMER), world.key(CUSTOMER)
+    kms = hasty(aws, "kms")
+    aws.set_weather("throttling", key=key, operation="Enc*")
+    assert code_of(lambda: kms.encrypt(KeyId=key, Plaintext=b"x")) == "ThrottlingException"
+    assert code_of(lambda: kms.encrypt(KeyId=key.rpartition("/")[2], Plaintext=b"x")) == "ThrottlingException"
+    assert code_of(lambda: kms.encrypt(KeyId=other, Plaintext=b"x")) == ""
+    assert code_of(lambda: kms.describe_key(KeyId=key)) == ""
+    aws.weather.clear()
+    aws.set_weather("throttling", account=CUSTOMER)
+    assert code_of(lambda: kms.describe_key(KeyId=key)) == "ThrottlingException"
+    assert code_of(hasty(aws, "kms", account=OURS).list_keys) == ""
+
+
+def test_a_rule_about_an_account_meets_calls_for_its_roles(aws: LocalAws) -> None:
+    aws.set_weather("throttling", account=CUSTOMER)
+    sts = hasty(aws, "sts", account=OURS)
+    assume = {"RoleArn": f"arn:aws:iam::{CUSTOMER}:role/nobody", "RoleSessionName": "xx"}
+    assert code_of(lambda: sts.assume_role(**assume)) == "Throttling"
+    assert code_of(sts.get_caller_identity) == ""
+
+
+def later(aws: LocalAws, seconds: float) -> None:
+    """Let time pass on AWS's clock: so many seconds after the tests' own."""
+    for rule in aws.weather.rules():
+        if rule["fault"] == "clock":
+            aws.weather.clear(rule["number"])
+    aws.set_weather("clock", seconds)
+
+
+def test_a_change_in_iam_is_seen_after_the_delay(aws: LocalAws, world: World) -> None:
+    arn, session = world.us()
+    role = world.role(CUSTOMER, policy(trusting(CUSTOMER)))
+    sts, iam, name = world.client(session, "sts"), world.client(CUSTOMER, "iam"), role.rpartition("/")[2]
+    assume = {"RoleArn": role, "RoleSessionName": "xx"}
+    aws.set_weather("iam-delay", 60, account=CUSTOMER)
+    iam.update_assume_role_policy(RoleName=name, PolicyDocument=policy(trusting(arn)))
+    assert code_of(lambda: sts.assume_role(**assume)) == "AccessDenied"  # still the old trust policy
+    later(aws, 61)
+    assert code_of(lambda: sts.assume_role(**assume)) == ""
+    iam.update_assume_role_policy(RoleName=name, PolicyDocument=policy(trusting(CUSTOMER)))
+    assert code_of(lambda: sts.assume_role(**assume)) == ""  # and a revocation is as late
+    later(aws, 150)
+    assert code_of(lambda: sts.assume_role(**assume)) == "AccessDenied"
+
+
+def test_a_role_that_is_new_cannot_be_assumed_yet(aws: LocalAws, world: World) -> None:
+    arn, session = world.us()
+    aws.set_weather("iam-delay", 60, account=CUSTOMER)
+    role = world.role(CUSTOMER, policy(trusting(arn)))
+    assume = {"RoleArn": role, "RoleSessionName": "xx"}
+    assert code_of(lambda: world.client(session, "sts").assume_role(**assume)) == "AccessDenied"
+    later(aws, 61)
+    assert code_of(lambda: world.client(session, "sts").assume_role(**assume)) == ""
+
+
+def test_two_changes_arrive_one_after_the_other(aws: LocalAws, world: World) -> None:
+    arn, session = world.us()
+    role = world.role(CUSTOMER, policy(trusting(CUSTOMER)))
+    iam, name = world.client(CUSTOMER, "iam"), role.rpartition("/")[2]
+    aws.set_weather("iam-delay", 60, account=CUSTOMER)
+    iam.update_assume_role_policy(RoleName=name, PolicyDocument=policy(trusting(arn)))
+    later(aws, 40)
+    iam.update_assume_role_policy(RoleName=name, PolicyDocument=policy(trusting(CUSTOMER)))
+    later(aws, 70)  # the first is seen, the second not yet
+    assume = {"RoleArn": role, "RoleSessionName": "xx"}
+    assert code_of(lambda: world.client(session, "sts").assume_role(**assume)) == ""
+    later(aws, 130)
+    assert code_of(lambda: world.client(session, "sts").assume_role(**assume)) == "AccessDenied"
+
+
+def test_a_change_in_kms_is_seen_after_the_delay(aws: LocalAws, world: World) -> None:
+    kms, key = world.client(CUSTOMER, "kms"), world.key(CUSTOMER)
+    aws.set_weather("kms-delay", 60)
+    kms.disable_key(KeyId=key)
+    assert code_of(lambda: kms.encrypt(KeyId=key, Plaintext=b"x")) == ""
+    assert kms.describe_key(KeyId=key)["KeyMetadata"]["KeyState"] == "Enabled"
+    young = kms.create_key()["KeyMetadata"]["Arn"]
+    assert code_of(lambda: kms.describe_key(KeyId=young)) == "NotFoundException"
+    later(aws, 61)
+    assert code_of(lambda: kms.encrypt(KeyId=key, Plaintext=b"x")) == "DisabledException"
+    assert code_of(lambda: kms.describe_key(KeyId=young)) == ""
+
+
+def test_a_key_has_the_state_that_the_weather_says(aws: LocalAws, world: World) -> None:
+    key = world.key(CUSTOMER)
+    aws.set_weather("key-state", "Unavailable", key=key)
+    kms = world.client(CUSTOMER, "kms")
+    assert code_of(lambda: kms.encrypt(KeyId=key, Plaintext=b"x")) == "KMSInvalidStateException"
+    assert kms.describe_key(KeyId=key)["KeyMetadata"]["KeyState"] == "Unavailable"
+    aws.weather.clear()
+    assert code_of(lambda: kms.encrypt(KeyId=key, Plaintext=b"x")) == ""
+
+
+# --- the door ---------------------------------------------------------------------------------------------------------
+
+
+def command(*arguments: str) -> dict[str, Any]:
+    out = StringIO()
+    call_command("weather", *arguments, stdout=out)
+    answer: dict[str, Any] = json.loads(out.getvalue())
+    return answer
+
+
+def test_the_command_adds_lists_and_clears(aws: LocalAws) -> None:
+    added = command("add", "throttling", "--account", CUSTOMER, "--operation", "kms:*", "--times", "3")
+    assert added["rules"][0] | {"number": 0} == {"fault": "throttling", "account": CUSTOMER, "key": "", "operation": "kms:*", "value": 0, "times": 3, "number": 0}  # fmt: skip
+    command("add", "iam-delay", "20")
+    assert [rule["fault"] for rule in command("list")["rules"]] == ["throttling", "iam-delay"]
+    assert command("clear", str(added["added"]))["cleared"] == 1
+    assert [rule["value"] for rule in command("list")["rules"]] == [20.0]
+    assert command("clear") == {"cleared": 1, "rules": []}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["add", "iam-delay", "121"], "from 0 to 120"),
+        (["add", "error", "200"], "from 500 to 599"),
+        (["add", "latency", "long"], "is a number"),
+        (["add", "key-state", "Happy"], "key-state is one of"),
+        (["add", "throttling", "--times", "-1"], "times is a whole number"),
+        (["add", "hail"], "invalid choice"),
+    ],
+)
+def test_a_rule_that_is_none_is_refused_with_the_reason(aws: LocalAws, arguments: list[str], words: str) -> None:
+    with pytest.raises(CommandError, match=words):
+        command(*arguments)
+    assert aws.weather.rules() == []
+
+
+@pytest.mark.parametrize(
+    "line", [b"", b"{", b"[]", b"[" * 5_000, b'{"do": "rain"}', b'{"do": "add"}', b'{"do": "add", "rule": {"fault": "reset", "smell": 1}}', b'{"do": "clear", "number": "x"}', b"x" * 70_000]
+)  # fmt: skip
+def test_the_door_answers_nonsense_with_an_error(aws: LocalAws, line: bytes) -> None:
+    assert "error" in weather_door._answered(line, aws.weather)
+
+
+def test_the_socket_is_its_owners_alone(aws: LocalAws) -> None:
+    path = Path(settings.VAR_DIR) / weather_door.NAME
+    assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
+
+
+def test_without_a_local_aws_the_command_says_so(tmp_path: Path, settings: Any) -> None:
+    settings.VAR_DIR = tmp_path
+    with pytest.raises(CommandError, match="No local AWS runs here"):
+        command("list")
+
+
+def test_there_is_an_end_to_the_rules() -> None:
+    sky = weather.Weather()
+    for _ in range(weather.MAX_RULES):
+        sky.add(weather.Rule("reset"))
+    with pytest.raises(ValueError, match="clear some"):
+        sky.add(weather.Rule("reset"))
+
+
+def test_a_delay_is_of_one_account(aws: LocalAws, world: World) -> None:
+    """What a delay holds back is the view of one account: another sees its own changes at once."""
+    aws.set_weather("iam-delay", 60, account=CUSTOMER)
+    arn, session = world.us()
+    assert code_of(lambda: world.session(session, world.role(OURS, policy(trusting(arn)), allow("kms:*")))) == ""
