@@ -1,0 +1,166 @@
+"""Switch off each rule of the gate in turn, in a copy, and see the conformance table go red: `make mutate`."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import multiprocessing
+import os
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+GATE, PURE = "byokportal/localaws/", "keys/policies/"
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One rule, and the change that switches it off."""
+
+    rule: str
+    file: str
+    old: str
+    new: str
+
+
+MUTATIONS = [
+    Mutation("the signature is compared", GATE + "signatures.py", "if not hmac.compare_digest(_signature(request, scope, secret, at), scope.signature):", "if False:"),
+    Mutation("a clock that is behind is refused", GATE + "signatures.py", "if off > window:", "if False:"),
+    Mutation("a clock that is ahead is refused", GATE + "signatures.py", "if off < -window:", "if False:"),
+    Mutation("KMS takes five minutes only", GATE + "signatures.py", '"kms": 300,', '"kms": 900,'),
+    Mutation("the scope names the service", GATE + "wire.py", "if scope.service != service:", "if False:"),
+    Mutation("the scope names a Region", GATE + "wire.py", "if not moto_door.is_region(service, scope.region):", "if False:"),
+    Mutation("a token belongs to its access key", GATE + "identities.py", "if session is None or session.access_key_id != access_key_id:", "if session is None:"),
+    Mutation("a session ends", GATE + "identities.py", "if session.expires_at <= now:", "if False:"),
+    Mutation("an access key can be switched off", GATE + "identities.py", ' and key.status == "Active"', ""),
+    Mutation("a deleted role's sessions may do nothing", GATE + "identities.py", "return Caller(principal, (), (), session, access_key_id, tags)", "return Caller(principal, (ADMINISTRATOR,), (), session, access_key_id, tags)"),
+    Mutation("a principal has to exist", GATE + "identities.py", "                if not _exists(state, name, now):", "                if False:"),
+    Mutation("a deleted principal is buried", GATE + "iam.py", "identities.bury(state, *buried)", "pass"),
+    Mutation("AssumeRole is authorised", GATE + "sts.py", "if role is None or not decision.allowed:", "if role is None:"),
+    Mutation("a role has to exist", GATE + "identities.py", "if role.arn == arn), None)\n        return _role(account, role) if role else None\n    user", "if role.arn.lower() == arn.lower()), None)\n        return _role(account, role) if role else None\n    user"),
+    Mutation("role chaining lasts an hour", GATE + "sts.py", "if caller.session is not None and duration > CHAINED:", "if False:"),
+    Mutation("a role has a longest session", GATE + "sts.py", "if duration > role.max_session:", "if False:"),
+    Mutation("a session lasts fifteen minutes at least", GATE + "sts.py", "if int(text) < 900:", "if False:"),
+    Mutation("a session lasts twelve hours at most", GATE + "sts.py", "if int(text) > 43_200:", "if False:"),
+    Mutation("the External ID reaches the trust policy", GATE + "sts.py", 'context["sts:ExternalId"] = external_id', "pass"),
+    Mutation("the root user assumes no role", GATE + "sts.py", "if caller.principal.is_root:", "if False:"),
+    Mutation("parameters have their letters", GATE + "sts.py", "if not pattern.fullmatch(value):", "if False:"),
+    Mutation("parameters have their least length", GATE + "sts.py", "if len(value) < least:", "if False:"),
+    Mutation("parameters have their greatest length", GATE + "sts.py", "if len(value) > most:", "if False:"),
+    Mutation("tags need sts:TagSession", GATE + "sts.py", '*(["sts:TagSession"] if tags else [])', "*()"),
+    Mutation("a source identity needs its permission", GATE + "sts.py", '*(["sts:SetSourceIdentity"] if source_identity else [])', "*()"),
+    Mutation("a session policy is kept", GATE + "sts.py", "        policy=policy,\n", "        policy=None,\n"),
+    Mutation("managed session policies count", GATE + "sts.py", "found.append(managed)", "pass"),
+    Mutation("a managed session policy has to be there", GATE + "sts.py", "        if managed is None:", "        if managed is None:\n            continue\n        if managed is None:"),
+    Mutation("the organization is known", GATE + "identities.py", "    if caller.organization:", "    if False:"),
+    Mutation("parameters have their types", GATE + "wire.py", "given = shapes.typed(service, operation, _object(body))", "given = _object(body)"),
+    Mutation("a grant is for a role, not for its name", GATE + "identities.py", "grant.grantee_principal = unique_id if grant.grantee_principal == arn else grant.grantee_principal", "pass"),
+    Mutation("a session policy has a size", GATE + "sts.py", "if len(text) > 2048:", "if False:"),
+    Mutation("IAM is authorised", GATE + "iam.py", "if not decision.allowed:", "if False:"),
+    Mutation("a managed policy has a size", GATE + "iam.py", "MANAGED, INLINE, TRUST = 6_144,", "MANAGED, INLINE, TRUST = 60_144,"),
+    Mutation("inline policies have a size", GATE + "iam.py", "INLINE, TRUST = 6_144, 10_240,", "INLINE, TRUST = 6_144, 100_240,"),
+    Mutation("a trust policy has a size", GATE + "iam.py", "10_240, 2_048", "10_240, 20_048"),
+    Mutation("white space is not counted", GATE + "iam.py", r'len(re.sub(r"\s", "", text))', "len(text)"),
+    Mutation("ten policies are attached", GATE + "iam.py", "ATTACHED, VERSIONS = 10, 5", "ATTACHED, VERSIONS = 100, 5"),
+    Mutation("a policy has five versions", GATE + "iam.py", "ATTACHED, VERSIONS = 10, 5", "ATTACHED, VERSIONS = 10, 50"),
+    Mutation("a key's policies are asked", GATE + "kms.py", "        if not decision.allowed:\n            raise denials.kms(self.caller, f\"kms:{action}\"", "        if False:\n            raise denials.kms(self.caller, f\"kms:{action}\""),
+    Mutation("nobody administers another account's key", GATE + "kms.py", "if key.account_id != self.caller.account and self.operation not in ACROSS_ACCOUNTS:", "if False:"),
+    Mutation("a key has its state", GATE + "keystates.py", "if operation in refused:", "if False:"),
+    Mutation("only a deletion is cancelled", GATE + "keystates.py", 'if operation == "CancelKeyDeletion" and state not in DELETED:', "if False:"),
+    Mutation("imported keys do not rotate", GATE + "keystates.py", 'and origin != "AWS_KMS":', "and False:"),
+    Mutation("a key has its Region", GATE + "kms.py", "if parts[3] != self.region:", "if False:"),
+    Mutation("an alias is not taken everywhere", GATE + "kms.py", 'if plain.startswith("alias/") and self.operation not in TAKES_ALIAS:', "if False:"),
+    Mutation("the encryption context is exact", GATE + "ciphertexts.py", "header + _canonical(context))\n    except", "header + _canonical({}))\n    except"),
+    Mutation("the key that made it opens it", GATE + "kms_crypto.py", "if not ciphertexts.is_of(key, made_by):", "if False:"),
+    Mutation("ReEncrypt needs To", GATE + "kms_crypto.py", 'call.begin(call.given.get("DestinationKeyId"), "ReEncryptTo", context=new)', 'call.key(call.given.get("DestinationKeyId"))'),
+    Mutation("ReEncrypt needs From", GATE + "kms_crypto.py", 'call.given.get("SourceKeyId"), old, "ReEncryptFrom")', 'call.given.get("SourceKeyId"), old, "ReEncryptTo")'),
+    Mutation("a dry run does nothing", GATE + "kms.py", 'if self.given.get("DryRun"):', "if False:"),
+    Mutation("a key is of its kind", GATE + "kms_crypto.py", 'if key.key_usage != "ENCRYPT_DECRYPT":', "if False:"),
+    Mutation("grants are asked", GATE + "grants.py", "            return str(grant.id)", '            return ""'),
+    Mutation("a grant has its operations", GATE + "grants.py", "and operation in grant.operations", "and True"),
+    Mutation("a grant has its context", GATE + "grants.py", "and dict(exact) != dict(context):", "and False:"),
+    Mutation("no key policy locks its author out", GATE + "key_policies.py", "will not allow you to update the key policy in the future.", "x"),
+    Mutation("a primary waits for its replicas", GATE + "kms.py", 'if call.operation == "ScheduleKeyDeletion" and _has_replicas(key):', "if False:"),
+    Mutation("the trail keeps plaintexts out", GATE + "cloudtrail.py", "for name in KMS_FIELDS if name in asked.given", "for name in asked.given"),
+    Mutation("the trail is authorised", GATE + "cloudtrail.py", "if not decision.allowed:", "if False:"),
+    Mutation("a deny comes first", PURE + "evaluator.py", 'for hit in _hits(policy, "Deny", request, layer, bounded=bool(boundaries)):', "for hit in ():"),
+    Mutation("an SCP has to allow", PURE + "evaluator.py", "if not all(any(_allows(policy, request, SCP) for policy in level) for level in above):", "if False:"),
+    Mutation("every level of SCPs has to allow", PURE + "evaluator.py", "for policy in level) for level in above):", "for policy in level) for level in above[:1]):"),
+    Mutation("an SCP may deny", PURE + "evaluator.py", "(SCP, [policy for level in above for policy in level]),", "(SCP, []),"),
+    Mutation("an RCP may deny", PURE + "evaluator.py", "(RCP, [policy for level in around for policy in level]),", "(RCP, []),"),
+    Mutation("the resource's policy has to allow", PURE + "evaluator.py", "if by_resource is None and (has_policy or not same_account or not who.account):", "if False:"),
+    Mutation("the caller's side has to allow", PURE + "evaluator.py", 'if by_identity is None and (allowed is None or by_resource is None or by_resource.how == "delegated"):', "if False:"),
+    Mutation("a boundary narrows", PURE + "evaluator.py", "return _implicit(BOUNDARY, request)", "pass"),
+    Mutation("a session policy narrows", PURE + "evaluator.py", "return _implicit(SESSION, request)", "pass"),
+    Mutation("an account root delegates only", PURE + "evaluator.py", 'return "delegated" if effect == "Allow" else "direct"', 'return "direct"'),
+    Mutation("conditions count", PURE + "evaluator.py", "return conditions.holds(condition, request.context, variables=variables)", "return True"),
+    Mutation("the action counts", PURE + "evaluator.py", "or not _action_matches(statement, request.action)", "or False"),
+    Mutation("the resource counts", PURE + "evaluator.py", "or not _resource_matches(statement, request, variables, effect, layer)", "or False"),
+    Mutation("a key policy without Resource does nothing", PURE + "evaluator.py", 'return layer == TRUST or (effect == "Deny" and layer != RESOURCE)', "return True"),
+    Mutation("NotPrincipal spares nobody with a boundary", PURE + "evaluator.py", 'if bounded and "*" not in names:', "if False:"),
+    Mutation("NotPrincipal spares who is named whole", PURE + "evaluator.py", 'return "*" in names or all(names & each for each in needed)', "return True"),
+    Mutation("a variable without a value meets nothing", PURE + "conditions.py", "not any(result is None or result for result in results)", "not any(results)"),
+    Mutation("a session's own ARN is more than its role's", PURE + "evaluator.py", 'if by_resource.how == "exact" or not who.account:', "if not who.account:"),
+    Mutation("a role named is narrowed by its boundary", PURE + "evaluator.py", 'if by_resource.how == "exact" or not who.account:', "if True:"),
+]  # fmt: skip
+
+
+HEAVY = (
+    "django",
+    "pytest",
+    "boto3",
+    "moto.iam.models",
+    "moto.kms.models",
+    "moto.moto_server.werkzeug_app",
+    "hypothesis",
+)
+TABLE = "tests/localaws/test_conformance.py"
+
+
+def survives(mutation: Mutation) -> bool:
+    """Tell whether the table stays green with a rule switched off; runs in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "project"
+        left_out = shutil.ignore_patterns(".git", ".venv", "var", ".*_cache", "__pycache__", "static", "docs")
+        shutil.copytree(ROOT, copy, ignore=left_out)
+        path = copy / mutation.file
+        path.write_text(path.read_text().replace(mutation.old, mutation.new))
+        os.chdir(copy)
+        sys.path[:] = [str(copy), *(entry for entry in sys.path if not entry.startswith(str(ROOT)) or ".venv" in entry)]
+        with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(nowhere), contextlib.redirect_stderr(nowhere):
+            code = pytest.main(["-q", "-x", "-p", "no:xdist", "-p", "no:cacheprovider", "--rootdir", str(copy), TABLE])
+        return code == pytest.ExitCode.OK
+
+
+def main() -> None:
+    chosen = [each for each in MUTATIONS if len(sys.argv) < 2 or sys.argv[1] in each.rule]
+    old = [each for each in chosen if each.old not in (ROOT / each.file).read_text()]
+    if old:
+        sys.exit("\n".join(f"{each.rule}: {each.file} does not hold {each.old!r}" for each in old))
+    if not survives_untouched():
+        sys.exit("The table is red before anything is changed.")
+    alive = []
+    # Each rule gets a process that has the libraries loaded and none of our code: a fork of this one.
+    with multiprocessing.get_context("fork").Pool(2, maxtasksperchild=1) as pool:
+        for mutation, is_alive in zip(chosen, pool.imap(survives, chosen, chunksize=1), strict=True):
+            alive += [mutation.rule] if is_alive else []
+            print("SURVIVES" if is_alive else "red     ", mutation.rule, flush=True)
+    print(f"{len(chosen) - len(alive)} of {len(chosen)} rules: the table goes red without them.")
+    sys.exit(bool(alive))
+
+
+def survives_untouched() -> bool:
+    """Tell whether the table is green with every rule in place: a red one would prove nothing."""
+    for name in HEAVY:
+        importlib.import_module(name)
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        return pool.apply(survives, (Mutation("nothing", GATE + "server.py", "\n", "\n"),))
+
+
+if __name__ == "__main__":
+    main()
