@@ -56,7 +56,7 @@ def note(
         return
     resources = _resources(asked, answered)
     event = trail.event_of(
-        service=asked.service, operation=asked.operation, region=asked.scope.region, caller=_identity(caller), parameters=_parameters(asked),
+        service=asked.service, operation=asked.operation, region=asked.region, caller=_identity(caller), parameters=_parameters(asked),
         resources=resources, request_id=request_id, now=now, error=refused,
     )  # fmt: skip
     owners = {each["accountId"] for each in resources} & set(state.admins) - {caller.account}

@@ -38,8 +38,12 @@ def regions(service: str) -> frozenset[str]:
 
 
 def is_region(service: str, name: str) -> bool:
-    """Tell whether a service is offered in a Region of that name."""
-    return name in regions(service) or (service == "iam" and name == "us-east-1")
+    """Tell whether a service is offered in a Region of that name.
+
+    IAM takes all of them: a client that is pointed at an endpoint signs with its own Region, where against AWS it would find
+    out by itself that IAM wants us-east-1.
+    """
+    return name in regions("sts" if service == "iam" else service)
 
 
 @cache

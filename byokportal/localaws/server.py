@@ -103,14 +103,14 @@ class Gate:
     def _do(self, asked: Asked, caller: Caller, now: datetime, request_id: str) -> moto_door.Answer:
         match asked.service:
             case "kms":
-                return kms.answer(self.state, caller, asked.scope.region, asked.operation, asked.given, now)
+                return kms.answer(self.state, caller, asked.region, asked.operation, asked.given, now)
             case "cloudtrail":
-                return cloudtrail.answer(self.state, caller, asked.scope.region, asked.operation, asked.given, now)
+                return cloudtrail.answer(self.state, caller, asked.region, asked.operation, asked.given, now)
             case "sts":
-                result = sts.answer(self.state, caller, asked.scope.region, asked.form, now)
+                result = sts.answer(self.state, caller, asked.region, asked.form, now)
                 return wire.xml("sts", asked.operation, result, request_id)
             case _:
-                answered = iam.answer(self.state, caller, asked.scope.region, asked.form, asked.signed.body, now)
+                answered = iam.answer(self.state, caller, asked.region, asked.form, asked.signed.body, now)
                 return replace(answered, body=wire.with_request_id(answered.body, request_id))
 
 

@@ -47,6 +47,11 @@ class Asked:
     def is_json(self) -> bool:
         return self.service in JSON
 
+    @property
+    def region(self) -> str:
+        """Return the Region of the call; IAM has one for the world, whatever Region its caller signs for."""
+        return "us-east-1" if self.service == "iam" else self.scope.region
+
 
 def claimed_service(request: Request) -> str:
     """Return the service that a request is for, also when its signature cannot be read: the error has its form."""

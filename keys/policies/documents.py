@@ -99,18 +99,24 @@ def terraform(*, service_role_arn: str, external_id: str, key_arn: str) -> str:
     trust, permissions = render(trust_policy(service_role_arn, external_id)), render(permissions_policy(key_arn))
     return f"""# The IAM role through which Kore.ai uses your KMS key (guide, step 2).
 # Add the key policy statement of step 3 to your key yourself.
+locals {{
+  byok_trust_policy = <<-JSON
+{_indented(trust)}
+  JSON
+
+  byok_permissions_policy = <<-JSON
+{_indented(permissions)}
+  JSON
+}}
+
 resource "aws_iam_role" "byok" {{
   name               = "{ROLE_NAME}"
-  assume_role_policy = <<-JSON
-{trust}
-  JSON
+  assume_role_policy = local.byok_trust_policy
 }}
 
 resource "aws_iam_policy" "byok" {{
   name   = "{POLICY_NAME}"
-  policy = <<-JSON
-{permissions}
-  JSON
+  policy = local.byok_permissions_policy
 }}
 
 resource "aws_iam_role_policy_attachment" "byok" {{
@@ -124,11 +130,24 @@ output "role_arn" {{
 """
 
 
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())
+
+
 def cli(*, service_role_arn: str, external_id: str, key_arn: str, account: str) -> str:
-    """Return the same as AWS CLI commands."""
+    """Return steps 2 and 3 as a shell script for the AWS CLI."""
     trust, permissions = render(trust_policy(service_role_arn, external_id)), render(permissions_policy(key_arn))
-    partition = key_arn.split(":")[1]
-    return f"""# Step 2: the role, its trust policy and its permissions policy. Run this in your account {account}.
+    _, partition, _, region, key_account, _ = key_arn.split(":", 5)
+    statement = render(key_policy_statement(f"arn:{partition}:iam::{account}:role/{ROLE_NAME}"))
+    where = (
+        ""
+        if account == key_account
+        else f"\n# The key is in account {key_account}: run what follows with credentials of that account."
+    )
+    return f"""#!/usr/bin/env bash
+set -euo pipefail
+
+# Step 2: the role, its trust policy and its permissions policy. Run this in your account {account}.
 cat > trust-policy.json <<'JSON'
 {trust}
 JSON
@@ -140,9 +159,23 @@ aws iam create-policy --policy-name {POLICY_NAME} --policy-document file://permi
 aws iam attach-role-policy --role-name {ROLE_NAME} --policy-arn arn:{partition}:iam::{account}:policy/{POLICY_NAME}
 aws iam get-role --role-name {ROLE_NAME} --query Role.Arn --output text
 
-# Step 3: read your key policy, add the statement of step 3 to it in an editor, put it back.
-aws kms get-key-policy --region {key_arn.split(":")[3]} --key-id {key_arn} --policy-name default --query Policy --output text > key-policy.json
-aws kms put-key-policy --region {key_arn.split(":")[3]} --key-id {key_arn} --policy-name default --policy file://key-policy.json
+# Step 3: your key policy with one more statement; what it says already stays.{where}
+cat > key-policy-statement.json <<'JSON'
+{statement}
+JSON
+aws kms get-key-policy --region {region} --key-id {key_arn} --policy-name default --query Policy --output text > key-policy.json
+python3 - <<'PYTHON'
+import json
+policy, statement = json.load(open("key-policy.json")), json.load(open("key-policy-statement.json"))
+others = policy["Statement"] if isinstance(policy["Statement"], list) else [policy["Statement"]]
+policy["Statement"] = [each for each in others if each.get("Sid") != statement["Sid"]] + [statement]
+json.dump(policy, open("key-policy.json", "w"), indent=2)
+PYTHON
+# AWS needs some seconds to see a new role everywhere: until then it calls the principal invalid.
+for attempt in 1 2 3 4 5 6; do
+  aws kms put-key-policy --region {region} --key-id {key_arn} --policy-name default --policy file://key-policy.json && break
+  [ "$attempt" -lt 6 ] && sleep 10
+done
 """
 
 

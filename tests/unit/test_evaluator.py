@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -53,6 +54,27 @@ ROOT = key_policy({"AWS": f"arn:aws:iam::{CUSTOMER}:root"})
 DIRECT = key_policy({"AWS": ROLE_ARN}, "kms:Decrypt")
 EVERYTHING = [allow()]
 
+EC2 = Principal("ec2.amazonaws.com", "", service="ec2.amazonaws.com")
+SAML = Principal(f"arn:aws:iam::{CUSTOMER}:saml-provider/P", "", federated=f"arn:aws:iam::{CUSTOMER}:saml-provider/P")
+NOBODY = Principal("*", "")
+LINKED = Principal(
+    f"arn:aws:sts::{CUSTOMER}:assumed-role/L/s", CUSTOMER, "AROAL", f"arn:aws:iam::{CUSTOMER}:role/aws-service-role/x.amazonaws.com/L"
+)  # fmt: skip
+OUTSIDERS = deny("kms:*", Principal="*", Condition={"StringNotEqualsIfExists": {"aws:PrincipalOrgID": "o-1"}})
+
+
+def not_principal(effect: str, *names: str) -> Policy:
+    """A key policy that names everybody, and one statement about all but the named."""
+    about = {"Effect": effect, "NotPrincipal": {"AWS": list(names)}, "Action": "kms:*", "Resource": "*"}
+    return {"Statement": [*key_policy("*")["Statement"], about]}
+
+
+def federated(provider: str) -> Policy:
+    return {
+        "Statement": [{"Effect": "Allow", "Principal": {"Federated": provider}, "Action": "sts:AssumeRoleWithSAML"}]
+    }
+
+
 ROWS: list[tuple[str, Request, dict[str, Any], str, str]] = [
     # role trust
     ("our role with the External ID", assume(SERVICE), {"identity": EVERYTHING, "resource": OURS_ONLY}, "allowed", ""),
@@ -98,6 +120,62 @@ ROWS: list[tuple[str, Request, dict[str, Any], str, str]] = [
     ("encryption context in a condition", decrypt(ROLE, **{"kms:EncryptionContext:tenant": "t"}), {"identity": [], "resource": key_policy({"AWS": ROLE_ARN}, "kms:Decrypt", Condition={"StringEquals": {"kms:EncryptionContext:tenant": "t"}})}, "allowed", ""),
     ("another context", decrypt(ROLE, **{"kms:EncryptionContext:tenant": "x"}), {"identity": [], "resource": key_policy({"AWS": ROLE_ARN}, "kms:Decrypt", Condition={"StringEquals": {"kms:EncryptionContext:tenant": "t"}})}, "implicit deny", "resource-based policy"),
     ("a policy variable", decrypt(USER, **{"aws:username": "u"}), {"identity": [allow("kms:*", "arn:aws:kms:*:*:key/${aws:username}")], "resource": ROOT}, "implicit deny", "identity-based policy"),
+    # NotPrincipal
+    ("a deny spares who is named whole", decrypt(USER), {"identity": [], "resource": not_principal("Deny", CUSTOMER, USER.arn)}, "allowed", ""),
+    ("a deny does not spare a user whose account is not named", decrypt(USER), {"identity": [], "resource": not_principal("Deny", USER.arn)}, "explicit deny", "resource-based policy"),
+    ("a deny does not spare the users of an account that is named", decrypt(USER), {"identity": [], "resource": not_principal("Deny", CUSTOMER)}, "explicit deny", "resource-based policy"),
+    ("a deny does not spare a session whose role is named", decrypt(ROLE), {"identity": EVERYTHING, "resource": not_principal("Deny", CUSTOMER, ROLE_ARN)}, "explicit deny", "resource-based policy"),
+    ("a deny spares a session with role and account", decrypt(ROLE), {"identity": EVERYTHING, "resource": not_principal("Deny", CUSTOMER, ROLE_ARN, ROLE.arn)}, "allowed", ""),
+    ("a deny spares nobody with a boundary", decrypt(ROLE), {"identity": EVERYTHING, "boundaries": EVERYTHING, "resource": not_principal("Deny", CUSTOMER, ROLE_ARN, ROLE.arn)}, "explicit deny", "resource-based policy"),
+    ("an allow leaves out who is named", decrypt(USER), {"identity": [], "resource": {"Statement": not_principal("Allow", USER.arn)["Statement"][1:]}}, "implicit deny", "resource-based policy"),
+    ("an allow lets in who is not", decrypt(USER), {"identity": [], "resource": {"Statement": not_principal("Allow", ROLE_ARN)["Statement"][1:]}}, "allowed", ""),
+    # principals without an account
+    ("a service that is named", decrypt(EC2), {"resource": key_policy({"Service": "ec2.amazonaws.com"})}, "allowed", ""),
+    ("another service", decrypt(EC2), {"resource": key_policy({"Service": "s3.amazonaws.com"})}, "implicit deny", "resource-based policy"),
+    ("a service among all of AWS", decrypt(EC2), {"resource": key_policy({"AWS": "*"})}, "allowed", ""),
+    ("a service and the account's root", decrypt(EC2), {"resource": ROOT}, "implicit deny", "resource-based policy"),
+    ("a service is under no SCP", decrypt(EC2), {"resource": key_policy({"Service": "ec2.amazonaws.com"}), "scps": [deny()]}, "allowed", ""),
+    ("a service is under RCPs", decrypt(EC2), {"resource": key_policy({"Service": "ec2.amazonaws.com"}), "rcps": [deny(Principal="*")]}, "explicit deny", "resource control policy"),
+    ("a provider that is trusted", Request("sts:AssumeRoleWithSAML", ROLE_ARN, SAML, {}), {"resource": federated(SAML.arn)}, "allowed", ""),
+    ("another provider", Request("sts:AssumeRoleWithSAML", ROLE_ARN, SAML, {}), {"resource": federated(SAML.arn + "2")}, "implicit deny", "role trust policy"),
+    ("nobody in particular, everybody named", decrypt(NOBODY), {"resource": key_policy("*")}, "allowed", ""),
+    ("nobody in particular, the account named", decrypt(NOBODY), {"resource": ROOT}, "implicit deny", "resource-based policy"),
+    ("the root user, and the account's root named", decrypt(Principal(f"arn:aws:iam::{CUSTOMER}:root", CUSTOMER)), {"resource": ROOT}, "allowed", ""),
+    ("the root user under an SCP", decrypt(Principal(f"arn:aws:iam::{CUSTOMER}:root", CUSTOMER)), {"resource": ROOT, "scps": [allow(), deny("kms:*")]}, "explicit deny", "service control policy"),
+    ("the root of another account delegates to it", decrypt(ROLE, FOREIGN_KEY), {"identity": EVERYTHING, "resource": key_policy({"AWS": f"arn:aws:iam::{CUSTOMER}:root"})}, "allowed", ""),
+    ("the root of another account, its IAM silent", decrypt(ROLE, FOREIGN_KEY), {"identity": [], "resource": key_policy({"AWS": CUSTOMER})}, "implicit deny", "identity-based policy"),
+    ("a deny for the account's root", decrypt(ROLE), {"identity": EVERYTHING, "resource": {"Statement": [*ROOT["Statement"], {"Effect": "Deny", "Principal": {"AWS": CUSTOMER}, "Action": "kms:*", "Resource": "*"}]}}, "explicit deny", "resource-based policy"),
+    ("a role with a path, by its session's ARN", decrypt(ROLE), {"identity": [], "resource": key_policy({"AWS": ROLE_ARN.replace("role/", "role/kore/")})}, "allowed", ""),
+    # sessions and boundaries
+    ("a session policy narrows a role that is named", decrypt(ROLE), {"identity": [], "resource": DIRECT, "session": allow("s3:*")}, "implicit deny", "session policy"),
+    ("a session policy does not narrow a session that is named", decrypt(ROLE), {"identity": [], "resource": key_policy({"AWS": ROLE.arn}), "session": allow("s3:*")}, "allowed", ""),
+    ("a session that is named across accounts needs its own side", decrypt(ROLE, FOREIGN_KEY), {"identity": EVERYTHING, "resource": key_policy({"AWS": ROLE.arn}), "session": allow("s3:*")}, "implicit deny", "session policy"),
+    ("a boundary narrows a role that is named", decrypt(ROLE), {"identity": [], "resource": DIRECT, "boundaries": [allow("s3:*")]}, "implicit deny", "permissions boundary"),
+    ("a boundary does not narrow a user who is named", decrypt(USER), {"identity": [], "resource": key_policy({"AWS": USER.arn}), "boundaries": [allow("s3:*")]}, "allowed", ""),
+    ("a boundary that denies", decrypt(USER), {"identity": [], "resource": key_policy({"AWS": USER.arn}), "boundaries": [allow(), deny("kms:*")]}, "explicit deny", "permissions boundary"),
+    ("a boundary alone allows nothing", decrypt(ROLE), {"identity": [], "resource": ROOT, "boundaries": EVERYTHING}, "implicit deny", "identity-based policy"),
+    # organizations
+    ("one SCP of a level is enough", decrypt(ROLE), {"identity": EVERYTHING, "resource": ROOT, "scps": [allow("s3:*"), allow("kms:*")]}, "allowed", ""),
+    ("each level has to allow", decrypt(ROLE), {"identity": EVERYTHING, "resource": ROOT, "scps": [[allow()], [allow("s3:*")]]}, "implicit deny", "service control policy"),
+    ("a deny at any level", decrypt(ROLE), {"identity": EVERYTHING, "resource": ROOT, "scps": [[allow(), deny("kms:*")], [allow()]]}, "explicit deny", "service control policy"),
+    ("an SCP gives nothing", decrypt(ROLE), {"identity": [], "resource": ROOT, "scps": [allow()]}, "implicit deny", "identity-based policy"),
+    ("a service-linked role is under no SCP", decrypt(LINKED), {"identity": EVERYTHING, "resource": ROOT, "scps": [deny()]}, "allowed", ""),
+    ("an RCP only denies", decrypt(ROLE), {"identity": EVERYTHING, "resource": ROOT, "rcps": [deny("s3:*", Principal="*")]}, "allowed", ""),
+    ("an RCP that takes away all but the organization", decrypt(ROLE, **{"aws:PrincipalOrgID": "o-1"}), {"identity": EVERYTHING, "resource": ROOT, "rcps": [OUTSIDERS]}, "allowed", ""),
+    ("an RCP and an outsider", decrypt(ROLE), {"identity": EVERYTHING, "resource": ROOT, "rcps": [OUTSIDERS]}, "explicit deny", "resource control policy"),
+    # what asks no policy, what has none
+    ("who am I", Request("sts:GetCallerIdentity", "*", ROLE, {}), {"identity": [deny()], "scps": [deny()]}, "allowed", ""),
+    ("a list of keys", Request("kms:ListKeys", "*", ROLE, {}), {"identity": [allow("kms:ListKeys")]}, "allowed", ""),
+    ("an alias has no policy", Request("kms:CreateAlias", f"arn:aws:kms:eu-central-1:{CUSTOMER}:alias/x", ROLE, {}), {"identity": [allow("kms:*")]}, "allowed", ""),
+    ("an alias of AWS's", Request("kms:CreateAlias", f"arn:aws:kms:eu-central-1:{CUSTOMER}:alias/aws/s3", ROLE, {}), {"identity": [allow("kms:*")]}, "implicit deny", ""),
+    ("a bucket without a policy", Request("s3:GetObject", "arn:aws:s3:::b/x", ROLE, {}), {"identity": [allow("s3:Get*")]}, "allowed", ""),
+    ("a bucket of another account without one", Request("s3:GetObject", "arn:aws:s3:::b/x", ROLE, {}, OTHER), {"identity": [allow("s3:Get*")]}, "implicit deny", "resource-based policy"),
+    ("a key policy statement without Resource", decrypt(ROLE), {"identity": [], "resource": {"Statement": [{"Effect": "Allow", "Principal": "*", "Action": "kms:*"}]}}, "implicit deny", "resource-based policy"),
+    ("a permission without Resource", decrypt(ROLE), {"identity": [{"Statement": [{"Effect": "Allow", "Action": "kms:*"}]}], "resource": ROOT}, "implicit deny", "identity-based policy"),
+    ("a variable without a value in a deny", decrypt(ROLE, **{"aws:PrincipalArn": ROLE_ARN}), {"identity": [allow(), deny(Condition={"StringNotEquals": {"aws:PrincipalArn": "${aws:PrincipalTag/a}"}})], "resource": ROOT}, "allowed", ""),
+    ("NotResource with a variable without a value", decrypt(ROLE), {"identity": [{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "NotResource": "${aws:PrincipalTag/a}"}]}], "resource": ROOT}, "implicit deny", "identity-based policy"),
+    ("a service in between", decrypt(ROLE, **{"kms:ViaService": "s3.eu-central-1.amazonaws.com"}), {"identity": [], "resource": key_policy("*", Condition={"StringEquals": {"kms:ViaService": "s3.eu-central-1.amazonaws.com"}})}, "allowed", ""),
+    ("a VPC endpoint", decrypt(ROLE, **{"aws:SourceVpce": "vpce-2"}), {"identity": [allow(), deny(Condition={"StringNotEquals": {"aws:SourceVpce": "vpce-1"}})], "resource": ROOT}, "explicit deny", "identity-based policy"),
     ("a single statement without a list", decrypt(ROLE), {"identity": [{"Statement": {"Effect": "Allow", "Action": "kms:*", "Resource": "*"}}], "resource": ROOT}, "allowed", ""),
 ]  # fmt: skip
 
@@ -149,6 +227,51 @@ def test_a_documented_rule(request_: Request, layers: dict[str, Any], verdict: s
         ("ForAllValues:StringEquals", ["a", "b"], ["b", "a"], True),
         ("ForAllValues:StringEquals", ["a"], ["b", "a"], False),
         ("ForAllValues:StringEquals", ["a"], None, True),
+        ("ForAnyValue:StringEqualsIfExists", ["a"], None, True),
+        ("ForAnyValue:StringNotEquals", ["a"], ["a", "b"], True),
+        ("ForAnyValue:StringNotEquals", ["a"], ["a"], False),
+        ("ForAnyValue:StringNotEquals", ["a"], None, False),
+        ("ForAllValues:StringNotEquals", ["a"], ["a", "b"], False),
+        ("ForAllValues:StringNotEquals", ["a"], ["b", "c"], True),
+        ("ForAllValues:StringEquals", ["a"], "", True),
+        ("ForAnyValue:StringEquals", ["a"], [], False),
+        ("ForAllValues:StringLike", ["a*"], ["ab", "ac"], True),
+        ("StringNotEqualsIfExists", "a", "a", False),
+        ("StringNotEqualsIfExists", "a", None, True),
+        ("StringNotEqualsIgnoreCase", ["a", "b"], "B", False),
+        ("StringLike", "a", "A", False),
+        ("StringEquals", "a*", "ab", False),
+        ("stringequals", "a", "a", True),
+        ("Null", "true", "", True),
+        ("Null", ["true", "false"], "x", True),
+        ("NullIfExists", "true", None, False),
+        ("NumericNotEquals", "10", "11", True),
+        ("NumericLessThanEquals", "10", "10.0", True),
+        ("NumericGreaterThan", "-1", "0", True),
+        ("NumericLessThanIfExists", "10", None, True),
+        ("NumericLessThan", "10", None, False),
+        ("DateEquals", "2026-01-01T00:00:00Z", "1767225600", True),
+        ("DateNotEquals", "2026-01-01T00:00:00Z", "2026-01-01T01:00:00+01:00", False),
+        ("DateLessThanEquals", "2026-01-01", "2026-01-01T00:00:00Z", True),
+        ("DateGreaterThanEquals", "1767225600", "2026-01-01T00:00:00Z", True),
+        ("BoolIfExists", "true", None, True),
+        ("Bool", "true", None, False),
+        ("Bool", "true", "TRUE", True),
+        ("IpAddress", ["10.0.0.0/8", "2001:db8::/32"], "2001:db8::1", True),
+        ("IpAddress", "10.1.2.3", "10.1.2.3", True),
+        ("NotIpAddress", ["10.0.0.0/8", "192.0.2.0/24"], "192.0.2.1", False),
+        ("NotIpAddress", "10.0.0.0/8", None, True),
+        ("ArnEquals", "arn:aws:iam::*:role/a*", "arn:aws:iam::1:role/ab/c", True),
+        ("ArnNotLike", "arn:aws:iam::*:role/a*", "arn:aws:iam::1:role/ab", False),
+        ("ArnLike", "arn:aws:iam::1:role/x", "x", False),
+        ("ArnLikeIfExists", "arn:aws:iam::1:role/x", None, True),
+        ("StringNotEquals", "${aws:PrincipalTag/missing}", "a", False),
+        ("StringEquals", ["${aws:PrincipalTag/missing}", "a"], "a", True),
+        ("StringEquals", "${aws:PrincipalTag/missing, 'a'}", "a", True),
+        ("StringLike", "${*}", "*", True),
+        ("StringLike", "${*}", "a", False),
+        ("StringEquals", "${K}", "a", True),
+        ("ForSomeValues:StringEquals", "a", "a", False),
         ("StringSmells", "a", "a", False),
     ],
 )
@@ -166,7 +289,9 @@ def test_a_condition_that_cannot_be_read_is_not_met() -> None:
 
 actions = st.sampled_from(["kms:Decrypt", "kms:*", "*", "kms:Enc*", "s3:Get"])
 resources = st.sampled_from([KEY, "*", FOREIGN_KEY])
-principals = st.sampled_from(["*", {"AWS": "*"}, {"AWS": ROLE_ARN}, {"AWS": CUSTOMER}, {"AWS": USER.arn}])
+principals = st.sampled_from(
+    ["*", {"AWS": "*"}, {"AWS": ROLE_ARN}, {"AWS": ROLE.arn}, {"AWS": CUSTOMER}, {"AWS": USER.arn}]
+)
 statements = st.fixed_dictionaries(
     {"Effect": st.sampled_from(["Allow", "Deny"]), "Action": actions, "Resource": resources, "Principal": principals}
 )
@@ -180,30 +305,60 @@ requests = st.builds(
 )
 
 
-@given(requests, policies, policies)
-def test_an_explicit_deny_always_wins(request_: Request, identity: Policy, resource: Policy) -> None:
-    denied = {"Statement": [*identity["Statement"], deny()["Statement"][0]]}
-    assert evaluate(request_, identity=[denied], resource=resource).verdict is Verdict.EXPLICIT_DENY
+Layers = dict[str, Any]
+# Every layer that a request can meet: an explicit deny, an allow that is taken away, a layer that is added are tried in each.
+layers = st.fixed_dictionaries(
+    {"identity": st.lists(policies, max_size=2), "resource": st.none() | policies},
+    optional={
+        "session": policies,
+        "boundaries": st.lists(policies, max_size=2),
+        "scps": st.lists(policies | st.lists(policies, max_size=2), max_size=2),
+        "rcps": st.lists(policies, max_size=2),
+    },
+)
+ANY = {"Effect": "Deny", "Action": "*", "Resource": "*", "Principal": "*"}
 
 
-@given(requests, policies, policies, st.data())
-def test_removing_an_allow_never_allows_more(
-    request_: Request, identity: Policy, resource: Policy, data: st.DataObject
-) -> None:
-    before = evaluate(request_, identity=[identity], resource=resource).allowed
-    kept = [s for s in resource["Statement"] if s["Effect"] == "Deny" or data.draw(st.booleans())]
-    fewer = [s for s in identity["Statement"] if s["Effect"] == "Deny" or data.draw(st.booleans())]
-    after = evaluate(request_, identity=[{"Statement": fewer}], resource={"Statement": kept}).allowed
-    assert before or not after
+def _mapped(given: Layers, change: Callable[[Policy], Policy]) -> Layers:
+    def through(value: Any) -> Any:
+        return (
+            [through(each) for each in value]
+            if isinstance(value, list)
+            else change(value)
+            if value is not None
+            else None
+        )
+
+    return {name: through(value) for name, value in given.items()}
 
 
-@given(requests, policies, policies, policies)
-def test_a_session_policy_and_a_boundary_never_widen(
-    request_: Request, identity: Policy, resource: Policy, narrow: Policy
-) -> None:
-    plain = evaluate(request_, identity=[identity], resource=resource).allowed
-    for layers in ({"session": narrow}, {"boundaries": [narrow]}, {"scps": [narrow]}, {"rcps": [narrow]}):
-        assert plain or not evaluate(request_, identity=[identity], resource=resource, **layers).allowed  # type: ignore[arg-type]
+@given(requests, layers, st.sampled_from(["identity", "resource", "session", "boundaries", "scps", "rcps"]))
+def test_an_explicit_deny_always_wins(request_: Request, given_: Layers, where: str) -> None:
+    denied: Policy = {"Statement": [ANY]}
+    more = {**given_, where: denied if where in {"resource", "session"} else [*given_.get(where, []), denied]}
+    assert evaluate(request_, **more).verdict is Verdict.EXPLICIT_DENY
+
+
+@given(requests, layers, st.data())
+def test_removing_an_allow_never_allows_more(request_: Request, given_: Layers, data: st.DataObject) -> None:
+    fewer = _mapped(
+        given_,
+        lambda policy: {
+            "Statement": [s for s in policy["Statement"] if s["Effect"] == "Deny" or data.draw(st.booleans())]
+        },
+    )
+    assert evaluate(request_, **given_).allowed or not evaluate(request_, **fewer).allowed
+
+
+@given(requests, layers, policies)
+def test_a_further_layer_never_widens(request_: Request, given_: Layers, narrow: Policy) -> None:
+    plain = {name: value for name, value in given_.items() if name in {"identity", "resource"}}
+    before = evaluate(request_, **plain).allowed
+    for more in ({"session": narrow}, {"boundaries": [narrow]}, {"scps": [narrow]}, {"rcps": [narrow]}):
+        assert before or not evaluate(request_, **plain, **more).allowed  # type: ignore[arg-type]
+    for name in ("boundaries", "scps", "rcps"):
+        further = {**given_, name: [*given_.get(name, []), [narrow] if name == "scps" else narrow]}
+        assert evaluate(request_, **given_).allowed or not evaluate(request_, **further).allowed
 
 
 def test_statement_names_and_accounts() -> None:
