@@ -10,7 +10,7 @@ DEV_ENV := EMBEDDED=1 SECRET_KEY=not-a-secret-only-for-checks BASE_URL=http://lo
 # A production-like environment for the checks that judge settings.
 DEPLOY_ENV := EMBEDDED=0 SECRET_KEY=$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(60))') ALLOWED_HOSTS=byok.example BASE_URL=https://byok.example
 
-.PHONY: help run demo test test-all ci format lint types imports check openapi lock clean
+.PHONY: help run demo test test-all conformance mutate bench ci format lint types imports check openapi lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -35,6 +35,16 @@ test: $(STAMP) ## the suite; nothing to start first
 
 test-all: $(STAMP) ## the suite with its long runs
 	@$(PY) -m pytest -n 2 -q
+
+conformance: $(STAMP) ## the table of AWS's behaviour against real AWS: CONFORMANCE_OURS=profile CONFORMANCE_THEIRS=profile
+	@test -n "$$CONFORMANCE_OURS" -a -n "$$CONFORMANCE_THEIRS" || { echo "Off: name the AWS profiles of two accounts to try things in, CONFORMANCE_OURS=… CONFORMANCE_THEIRS=…"; exit 1; }
+	@CONFORMANCE=real $(PY) -m pytest -n 4 -q tests/localaws/test_conformance.py
+
+mutate: $(STAMP) ## switch off each rule of the local AWS and see its table go red (RULE=word for some)
+	@$(PY) tests/localaws/mutations.py $(RULE)
+
+bench: $(STAMP) ## what things cost, as a table (BENCH=name for some)
+	@$(PY) -m tests.bench $(BENCH)
 
 ci: $(STAMP) ## everything that has to pass before a change lands
 	@$(MAKE) --no-print-directory format-check lint types imports check test openapi-check

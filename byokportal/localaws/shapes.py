@@ -33,13 +33,13 @@ def typed(service: str, operation: str, given: dict[str, Any]) -> dict[str, Any]
     return _checked(shape, given) if shape is not None else {}  # type: ignore[no-any-return]
 
 
-def _checked(shape: Any, value: Any) -> Any:
-    if not isinstance(value, KINDS[shape.type_name]) or (isinstance(value, bool) and shape.type_name != "boolean"):
+def _checked(shape: Any, given: object) -> Any:
+    if not isinstance(given, KINDS[shape.type_name]) or (isinstance(given, bool) and shape.type_name != "boolean"):
         raise AwsError("SerializationException", "")
-    members: dict[str, Shape]
+    value: Any = given
     match shape.type_name:
         case "structure":
-            members = shape.members
+            members: dict[str, Shape] = shape.members
             return {
                 name: _checked(members[name], each)
                 for name, each in value.items()

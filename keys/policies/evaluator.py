@@ -250,7 +250,7 @@ def statements(policy: Policy) -> list[Mapping[str, Any]]:
 
 def listed(value: object) -> list[str]:
     """Return a policy element as a list of strings."""
-    return [str(item) for item in value] if isinstance(value, list | tuple) else [] if value is None else [str(value)]
+    return [*map(str, value)] if isinstance(value, list | tuple) else [] if value is None else [str(value)]
 
 
 def account_of(arn: str) -> str:
@@ -267,17 +267,28 @@ def _action_matches(statement: Mapping[str, Any], action: str) -> bool:
 
 
 def _resource_matches(statement: Mapping[str, Any], request: Request, variables: bool, effect: str, layer: str) -> bool:
-    def matches(text: str, *, unknown: bool = False) -> bool:
-        made = conditions.pattern(text, request.context, variables=variables)
-        return unknown if made is None else made.fullmatch(request.resource) is not None
-
     if "NotResource" in statement:  # a variable without a value leaves out whatever it might have named
-        return not any(matches(text, unknown=effect == "Allow") for text in listed(statement["NotResource"]))
+        return not _names_resource(statement["NotResource"], request, variables, unknown=effect == "Allow")
     if "Resource" in statement:
-        return any(matches(text) for text in listed(statement["Resource"]))
+        return _names_resource(statement["Resource"], request, variables, unknown=False)
     # A trust policy stands on the role itself. A key policy's statement has no effect without it (KMS API, PutKeyPolicy). Of the
     # others AWS saves none without it: when in doubt a deny denies.
     return layer == TRUST or (effect == "Deny" and layer != RESOURCE)
+
+
+def _names_resource(value: object, request: Request, variables: bool, *, unknown: bool) -> bool:
+    texts = listed(value)
+    if request.resource in texts:  # our own policies list hundreds of ARNs: they are not to become patterns
+        return True
+    joined = "\n".join(texts)
+    if not ("*" in joined or "?" in joined or "${" in joined):
+        return False
+    for text in texts:
+        if "*" in text or "?" in text or "${" in text:
+            made = conditions.pattern(text, request.context, variables=variables)
+            if unknown if made is None else made.fullmatch(request.resource):
+                return True
+    return False
 
 
 ORDER = {"exact": 0, "direct": 1, "delegated": 2, "": 3}

@@ -175,11 +175,10 @@ def _levels(question: Mapping[str, Any], name: str) -> list[Policy | list[Policy
     given = question.get(name)
     if not isinstance(given, list):
         return [*_policies(question, name)]
-    return [
-        _policies({name: each}, name) if isinstance(each, list) else policy
-        for each in given
-        if isinstance(each, list) or (policy := _policy(each, name)) is not None
-    ]
+    levels: list[Policy | list[Policy]] = []
+    for each in given:
+        levels += [_policies({name: each}, name)] if isinstance(each, list) else _policies({name: [each]}, name)
+    return levels
 
 
 def _policy(given: object, name: str) -> Policy | None:

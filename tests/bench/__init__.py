@@ -1,0 +1,1 @@
+"""Benchmarks: `make bench` runs each module here and prints a table; no test waits for a number."""
