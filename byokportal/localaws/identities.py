@@ -236,7 +236,10 @@ def _user(account: str, user: Any) -> Holder:
         user.name,
         user.arn,
         str(user.id),
-        tuple(_policies(user)),
+        (
+            *_policies(user),
+            *(policy for group in iam(account).groups.values() if user in group.users for policy in _policies(group)),
+        ),
         tuple(_boundary(account, user)),
         tags=_tags(user),
     )

@@ -87,8 +87,8 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class _Hit:
-    """A statement that applies, and how it names the caller: `exact` its session or user, `direct` its role or everybody,
-    `delegated` its account."""
+    """A statement that applies, and how it names the caller: `exact` its session or user, alone or among everybody (`*`); `direct`
+    its role; `delegated` its account."""
 
     name: str
     how: str = "direct"
@@ -176,8 +176,8 @@ def _allow(
             by_resource.name,
             f"{by_resource.name} of the {resource_layer} allows {request.action}.",
         )
-        # A policy that names the very session or user is narrowed by nothing but a deny (IAM guide, "Resource-based policies and
-        # implicit denies in other policy types"); nor is one without an account. One that names the role leaves boundary and
+        # A policy that names the very session or user, or everybody, is narrowed by nothing but a deny (IAM guide, "Resource-based
+        # policies and implicit denies in other policy types"); nor is one without an account. One that names the role leaves boundary and
         # session their say.
         if by_resource.how == "exact" or not who.account:
             return allowed
@@ -326,18 +326,18 @@ def _spared(principal: object, who: Principal, effect: str, bounded: bool) -> bo
 
 def _named(principal: object, who: Principal, effect: str) -> str:
     if principal == "*":
-        return "direct"
+        return "exact"
     named = principal if isinstance(principal, Mapping) else {"AWS": principal}
     aws = listed(named.get("AWS"))
     if who.account:
         return min((_how(name, who, effect) for name in aws), key=ORDER.__getitem__, default="")
     vouched = [(who.service, "Service"), (who.federated, "Federated")]
-    return "direct" if "*" in aws or any(name and name in listed(named.get(kind)) for name, kind in vouched) else ""
+    return "exact" if "*" in aws or any(name and name in listed(named.get(kind)) for name, kind in vouched) else ""
 
 
 def _how(name: str, who: Principal, effect: str) -> str:
     if name == "*":
-        return "direct"
+        return "exact"
     if who.role_arn and (name == who.role_arn or name == who.unique_id or _is_role_of(name, who)):
         return "direct"
     if name == who.arn or (name and name == who.unique_id):

@@ -58,6 +58,8 @@ MUTATIONS = [
     Mutation("a session policy is kept", GATE + "sts.py", "        policy=policy,\n", "        policy=None,\n"),
     Mutation("managed session policies count", GATE + "sts.py", "found.append(managed)", "pass"),
     Mutation("a managed session policy has to be there", GATE + "sts.py", "        if managed is None:", "        if managed is None:\n            continue\n        if managed is None:"),
+    Mutation("a user has what its group has", GATE + "identities.py", "if user in group.users", "if False"),
+    Mutation("everybody named is each session named", PURE + "evaluator.py", '    if principal == "*":\n        return "exact"', '    if principal == "*":\n        return "direct"'),
     Mutation("the organization is known", GATE + "identities.py", "    if caller.organization:", "    if False:"),
     Mutation("parameters have their types", GATE + "wire.py", "given = shapes.typed(service, operation, _object(body))", "given = _object(body)"),
     Mutation("a grant is for a role, not for its name", GATE + "identities.py", "grant.grantee_principal = unique_id if grant.grantee_principal == arn else grant.grantee_principal", "pass"),

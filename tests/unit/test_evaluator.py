@@ -152,6 +152,9 @@ ROWS: list[tuple[str, Request, dict[str, Any], str, str]] = [
     ("a session that is named across accounts needs its own side", decrypt(ROLE, FOREIGN_KEY), {"identity": EVERYTHING, "resource": key_policy({"AWS": ROLE.arn}), "session": allow("s3:*")}, "implicit deny", "session policy"),
     ("a boundary narrows a role that is named", decrypt(ROLE), {"identity": [], "resource": DIRECT, "boundaries": [allow("s3:*")]}, "implicit deny", "permissions boundary"),
     ("a boundary does not narrow a user who is named", decrypt(USER), {"identity": [], "resource": key_policy({"AWS": USER.arn}), "boundaries": [allow("s3:*")]}, "allowed", ""),
+    ("a boundary does not narrow where everybody is named", decrypt(ROLE), {"identity": [], "resource": key_policy("*"), "boundaries": [allow("s3:*")]}, "allowed", ""),
+    ("a session policy does not narrow where everybody is named", decrypt(ROLE), {"identity": [], "resource": key_policy({"AWS": "*"}), "session": allow("s3:*")}, "allowed", ""),
+    ("everybody named across accounts needs its own side", decrypt(ROLE, FOREIGN_KEY), {"identity": EVERYTHING, "resource": key_policy("*"), "boundaries": [allow("s3:*")]}, "implicit deny", "permissions boundary"),
     ("a boundary that denies", decrypt(USER), {"identity": [], "resource": key_policy({"AWS": USER.arn}), "boundaries": [allow(), deny("kms:*")]}, "explicit deny", "permissions boundary"),
     ("a boundary alone allows nothing", decrypt(ROLE), {"identity": [], "resource": ROOT, "boundaries": EVERYTHING}, "implicit deny", "identity-based policy"),
     # organizations

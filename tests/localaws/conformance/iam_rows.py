@@ -295,3 +295,19 @@ def an_access_key_that_was_switched_off(w: World) -> None:
     w.client(w.theirs, "iam").update_access_key(UserName=name, AccessKeyId=keys["AccessKeyId"], Status="Inactive")
     w.settle()
     w.client(keys, "sts").get_caller_identity()
+
+
+@allowed(IAM + "id_groups.html")
+def a_user_has_what_its_group_has(w: World) -> None:
+    arn, keys = w.user(w.theirs)
+    iam, group, user = w.client(w.theirs, "iam"), w.name("group"), arn.rpartition("/")[2]
+    iam.create_group(GroupName=group)
+    try:
+        iam.put_group_policy(GroupName=group, PolicyName="p", PolicyDocument=policy(allow("iam:ListRoles")))
+        iam.add_user_to_group(GroupName=group, UserName=user)
+        w.settle()
+        w.client(keys, "iam").list_roles(MaxItems=1)
+    finally:
+        iam.remove_user_from_group(GroupName=group, UserName=user)
+        iam.delete_group_policy(GroupName=group, PolicyName="p")
+        iam.delete_group(GroupName=group)

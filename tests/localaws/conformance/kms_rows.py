@@ -281,6 +281,13 @@ def a_role_that_was_made_again_is_not_the_one_in_the_key_policy(w: World) -> Non
     encrypted(w, w.session(w.theirs, arn), key)
 
 
+@allowed(IAM + "reference_policies_evaluation-logic_policy-eval-basics.html")
+def a_boundary_does_not_narrow_where_everybody_is_named(w: World) -> None:
+    arn = w.role(w.theirs, policy(trusting(w.theirs)), boundary=w.managed(w.theirs, allow("s3:*")))
+    everybody = guide(arn, Principal="*", Condition={"ArnEquals": {"aws:PrincipalArn": arn}})
+    encrypted(w, w.session(w.theirs, arn), w.key(w.theirs, everybody))
+
+
 PUT = KMS_API + "API_PutKeyPolicy.html"
 
 
