@@ -29,9 +29,9 @@ def world(aws: LocalAws) -> World:
     return local_world(aws)
 
 
-def hasty(aws: LocalAws, service: str, *, account: str = CUSTOMER) -> Any:
-    """A client that gives up after a second and never tries again."""
-    config = Config(retries={"total_max_attempts": 1}, connect_timeout=1, read_timeout=1)
+def hasty(aws: LocalAws, service: str, *, account: str = CUSTOMER, seconds: float = 30) -> Any:
+    """A client that never tries again."""
+    config = Config(retries={"total_max_attempts": 1}, connect_timeout=30, read_timeout=seconds)
     region = "us-east-1" if service == "iam" else REGION
     return aws.session(account).client(service, endpoint_url=aws.endpoint, region_name=region, config=config)
 
@@ -67,9 +67,9 @@ def test_a_reset_and_a_time_out_are_seen_as_such(aws: LocalAws) -> None:
     aws.set_weather("reset", times=1)
     with pytest.raises(ConnectionClosedError):
         hasty(aws, "kms").list_keys()
-    aws.set_weather("timeout", 3, times=1)
+    aws.set_weather("timeout", 5, times=1)
     with pytest.raises(ReadTimeoutError):
-        hasty(aws, "kms").list_keys()
+        hasty(aws, "kms", seconds=1).list_keys()
     aws.set_weather("timeout", 0, times=1)
     with pytest.raises(ConnectionClosedError):
         hasty(aws, "kms").list_keys()
