@@ -48,6 +48,7 @@ class Principal:
     role_arn: str = ""
     service: str = ""
     federated: str = ""  # the provider
+    any_path: bool = False  # all that is known of the role is its session's ARN, which leaves the path out
 
     @property
     def is_root(self) -> bool:
@@ -349,8 +350,6 @@ def _how(name: str, who: Principal, effect: str) -> str:
 
 
 def _is_role_of(name: str, who: Principal) -> bool:
-    """Tell whether a role's ARN with a path is that of a session whose own ARN leaves the path out: role names are unique."""
-    if who.role_arn == who.arn or ":role/" not in name:
-        return False
+    """Tell whether a role's ARN with a path is that of a session whose role's path is not known: role names are unique."""
     prefix, _, rest = who.role_arn.partition(":role/")
-    return "/" not in rest and name.startswith(f"{prefix}:role/") and name.rpartition("/")[2] == rest
+    return who.any_path and name.startswith(f"{prefix}:role/") and name.rpartition("/")[2] == rest

@@ -94,9 +94,8 @@ def principal_of(given: object) -> Principal:
     kind, _, rest = match["rest"].partition("/")
     if match["service"] == "sts" and kind == "assumed-role" and "/" in rest:
         name = rest.partition("/")[0]
-        return Principal(
-            given, match["account"], role_arn=f"{given.split(':sts:')[0]}:iam::{match['account']}:role/{name}"
-        )
+        role_arn = f"{given.split(':sts:')[0]}:iam::{match['account']}:role/{name}"
+        return Principal(given, match["account"], role_arn=role_arn, any_path=True)
     if match["service"] == "iam" and ((kind in {"user", "role"} and rest) or match["rest"] == "root"):
         return Principal(given, match["account"], role_arn=given if kind == "role" else "")
     if match["service"] == "sts" and kind == "federated-user" and rest:
@@ -109,7 +108,8 @@ def _with_role_of(who: Principal, context: Mapping[str, Any]) -> Principal:
     arn, user_id = _single(context, "aws:PrincipalArn"), _single(context, "aws:userid")
     same = evaluator.account_of(arn) == who.account and arn.rpartition("/")[2] == who.role_arn.rpartition("/")[2]
     role_arn = arn if who.role_arn and same and ":role/" in arn else who.role_arn
-    return replace(who, role_arn=role_arn, unique_id=user_id.partition(":")[0])
+    any_path = who.any_path and not arn
+    return replace(who, role_arn=role_arn, unique_id=user_id.partition(":")[0], any_path=any_path)
 
 
 def _single(context: Mapping[str, Any], name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -145,7 +146,8 @@ ROWS: list[tuple[str, Request, dict[str, Any], str, str]] = [
     ("the root of another account delegates to it", decrypt(ROLE, FOREIGN_KEY), {"identity": EVERYTHING, "resource": key_policy({"AWS": f"arn:aws:iam::{CUSTOMER}:root"})}, "allowed", ""),
     ("the root of another account, its IAM silent", decrypt(ROLE, FOREIGN_KEY), {"identity": [], "resource": key_policy({"AWS": CUSTOMER})}, "implicit deny", "identity-based policy"),
     ("a deny for the account's root", decrypt(ROLE), {"identity": EVERYTHING, "resource": {"Statement": [*ROOT["Statement"], {"Effect": "Deny", "Principal": {"AWS": CUSTOMER}, "Action": "kms:*", "Resource": "*"}]}}, "explicit deny", "resource-based policy"),
-    ("a role with a path, by its session's ARN", decrypt(ROLE), {"identity": [], "resource": key_policy({"AWS": ROLE_ARN.replace("role/", "role/kore/")})}, "allowed", ""),
+    ("a role with another path", decrypt(ROLE), {"identity": [], "resource": key_policy({"AWS": ROLE_ARN.replace("role/", "role/kore/")})}, "implicit deny", "resource-based policy"),
+    ("a role with a path, by its session's ARN", decrypt(replace(ROLE, any_path=True)), {"identity": [], "resource": key_policy({"AWS": ROLE_ARN.replace("role/", "role/kore/")})}, "allowed", ""),
     # sessions and boundaries
     ("a session policy narrows a role that is named", decrypt(ROLE), {"identity": [], "resource": DIRECT, "session": allow("s3:*")}, "implicit deny", "session policy"),
     ("a session policy does not narrow a session that is named", decrypt(ROLE), {"identity": [], "resource": key_policy({"AWS": ROLE.arn}), "session": allow("s3:*")}, "allowed", ""),

@@ -38,6 +38,7 @@ def test_a_line_gets_its_verdict_and_why(monkeypatch: pytest.MonkeyPatch) -> Non
 
 DENY = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}
 OUTSIDE = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*", "Action": "*", "Resource": "*", "Condition": {"StringNotEquals": {"aws:PrincipalOrgID": "o-1"}}}]}  # fmt: skip
+WITH_PATH = {"Statement": [{"Effect": "Allow", "Principal": {"AWS": ROLE.replace("role/", "role/kore/")}, "Action": "kms:*", "Resource": "*"}]}  # fmt: skip
 NAMES = {"Statement": [{"Effect": "Allow", "Principal": {"AWS": ROLE}, "Action": "kms:*", "Resource": "*"}]}
 
 
@@ -62,6 +63,8 @@ NAMES = {"Statement": [{"Effect": "Allow", "Principal": {"AWS": ROLE}, "Action":
         ({"rcps": [OUTSIDE]}, "explicit deny"),
         ({"rcps": [OUTSIDE], "context": {"aws:PrincipalOrgID": "o-1"}}, "allowed"),
         ({"principal": CUSTOMER, "identityPolicies": []}, "allowed"),  # the root user
+        ({"identityPolicies": [], "resourcePolicy": WITH_PATH}, "allowed"),  # a session's ARN leaves the path out
+        ({"identityPolicies": [], "resourcePolicy": WITH_PATH, "context": {"aws:PrincipalArn": ROLE}}, "implicit deny"),
         ({"principal": {"AWS": ROLE}, "resourcePolicy": NAMES, "identityPolicies": []}, "allowed"),
         ({"principal": {"Service": "ec2.amazonaws.com"}, "identityPolicies": []}, "implicit deny"),
         ({"principal": "*", "identityPolicies": []}, "implicit deny"),
