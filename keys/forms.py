@@ -12,7 +12,7 @@ from django.conf import settings
 from keys.arns import SECRETS, KeyArn, RoleArn
 from keys.errors import ArnRefused
 
-POLICY_LENGTH = 32_768  # characters; the largest policy that AWS takes, a key policy, has 32 KiB
+POLICY_LENGTH = 65_536  # characters; twice the largest policy that AWS takes, for those that come escaped in an answer
 
 
 class _CarefulForm(forms.Form):
@@ -81,6 +81,23 @@ class PolicyForm(_CarefulForm):
                     "then paste the policy without it."
                 )
         return text
+
+
+class OutputForm(forms.Form):
+    """The box for the output of a command of step 4; nothing of it is kept, and what holds credentials is not shown again."""
+
+    output = forms.CharField(
+        label="What the command printed", max_length=POLICY_LENGTH, strip=False, widget=forms.Textarea
+    )
+
+    def forget(self) -> None:
+        """Take the text out of the form again, so that no page shows it."""
+        self.data = self.data.copy()  # type: ignore[attr-defined]
+        self.data[self.add_prefix("output")] = ""  # type: ignore[index]
+
+    def clean(self) -> None:
+        if self.errors:  # too long: it may hold anything
+            self.forget()
 
 
 class TestForm(forms.Form):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
+from typing import get_args
 
 from django.conf import settings
 from django.db import transaction
@@ -21,6 +22,8 @@ from keys.datakeys import Context, NewDataKey, OpenedDataKey
 from keys.health import notes, stops
 from keys.models import BranchKey, EncryptionTest, KeyRegistration, RoleConfiguration
 from keys.policies import documents, linter
+from keys.validation import reading as validation_reading
+from keys.validation.points import Facts
 from tenants import audit, onboarding, roles
 from tenants.audit import Actor
 from tenants.models import AuditEvent, OnboardingStep, Tenant
@@ -352,18 +355,34 @@ def document(tenant: Tenant, name: str) -> str:
 
 def check_policy(tenant: Tenant, *, kind: str, text: str) -> linter.Reading:
     """Read a policy that the tenant pasted, before any AWS call; nothing of it is kept."""
-    if kind not in {"trust", "permissions", "key"}:
+    return linter.lint(_kind(kind), text, **_own_values(tenant))
+
+
+def granted_by_policy(tenant: Tenant, *, kind: str, text: str) -> list[str]:
+    """Return what a policy that the tenant pasted gives us by itself: `sts:AssumeRole`, or patterns of the guide."""
+    return linter.granted(_kind(kind), text, **_own_values(tenant))
+
+
+def _kind(name: str) -> linter.Kind:
+    if name not in get_args(linter.Kind):
         raise InvalidInput(errors={"kind": ["Choose trust, permissions or key."]})
+    return name  # type: ignore[return-value]
+
+
+def _own_values(tenant: Tenant) -> dict[str, str]:
     registration = shown_registration(tenant)
-    return linter.lint(
-        kind,  # type: ignore[arg-type]
-        text,
-        service_role_arn=tenant.service_role.arn,
-        external_id=tenant.external_id,
-        role_arn=registration.role_arn if registration else "",
-        key_arn=registration.key_arn if registration else "",
-        tenant=str(tenant.pk),
-    )
+    return {
+        "service_role_arn": tenant.service_role.arn,
+        "external_id": tenant.external_id,
+        "role_arn": registration.role_arn if registration else "",
+        "key_arn": registration.key_arn if registration else "",
+        "tenant": str(tenant.pk),
+    }
+
+
+def read_output(tenant: Tenant, *, text: str) -> validation_reading.Reading:
+    """Read what a command of step 4 printed; nothing of it is kept."""
+    return validation_reading.read(text, Facts(**_own_values(tenant)))
 
 
 # --- the key in service ---------------------------------------------------------------------------------------

@@ -2,12 +2,13 @@
 
 from django.urls import path
 
-from keys import views
+from keys import pasted, views
 
 urlpatterns = [
     path("tenants/<uuid:tenant>/steps/<int:number>/", views.step, name="step"),
     path("tenants/<uuid:tenant>/documents/<slug:name>", views.document, name="document"),
-    path("tenants/<uuid:tenant>/check-policy/", views.check_policy, name="check-policy"),
+    path("tenants/<uuid:tenant>/check-policy/", pasted.check_policy, name="check-policy"),
+    path("tenants/<uuid:tenant>/check-output/", pasted.check_output, name="check-output"),
     path("tenants/<uuid:tenant>/tests/", views.tests, name="tests"),
     path("tenants/<uuid:tenant>/tests/progress/", views.test_progress, name="test-progress"),
     path("tenants/<uuid:tenant>/tests/<uuid:test>/", views.test, name="test"),

@@ -16,11 +16,21 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from django_htmx.http import trigger_client_event
 
 from byokportal.errors import NotFound
-from keys import drills, services
+from keys import drills, pasted, services
 from keys.checks import chain
 from keys.checks.reading import Reading
 from keys.errors import ArnsMissing
-from keys.forms import KeyArnForm, LatencyForm, PolicyForm, ReasonForm, RoleArnForm, ShareForm, TestForm, ValidationForm
+from keys.forms import (
+    KeyArnForm,
+    LatencyForm,
+    OutputForm,
+    PolicyForm,
+    ReasonForm,
+    RoleArnForm,
+    ShareForm,
+    TestForm,
+    ValidationForm,
+)
 from keys.models import EncryptionTest, KeyRegistration, RevocationDrill, RoleConfiguration
 from tenants import access, onboarding, portal, roles
 from tenants.models import Member, Tenant
@@ -140,6 +150,8 @@ def _step_page(member: Member, number: int, form: forms.Form, progress: Progress
         policy_forms=[PolicyForm(initial={"kind": kind}, auto_id=f"{kind}-%s") for kind in PASTED.get(number, ())],
         start=_start(tenant),
         arns=_arns(progress.registration),
+        commands=pasted.commands_of(progress.registration) if number == 4 else (),
+        output_form=OutputForm(),
         registration=progress.registration,
         progress=progress,
         mends=[mend for mend in progress.reading.mends if mend.step == number] if progress.reading else [],
@@ -165,22 +177,6 @@ def document(request: HttpRequest, tenant: UUID, name: str) -> HttpResponse:
     answer["Content-Disposition"] = f'attachment; filename="{name}.{suffix}"'
     answer["Cache-Control"] = "no-store"
     return answer
-
-
-@login_required
-@require_http_methods(["GET", "POST"])
-def check_policy(request: HttpRequest, tenant: UUID) -> HttpResponse:
-    """Read a policy that the tenant pastes: a fragment for htmx, a page without it."""
-    member = access.member_for(request.user, tenant)
-    form = PolicyForm(request.POST if request.method == "POST" else None)
-    reading = None
-    if request.method == "POST" and form.is_valid():
-        with portal.refusals_on(form):
-            reading = services.check_policy(
-                member.tenant, kind=form.cleaned_data["kind"], text=form.cleaned_data["policy"]
-            )
-    template = "portal/parts/policy_reading.html" if request.htmx else "portal/policy.html"  # type: ignore[attr-defined]
-    return render(request, template, portal.page(member, form=form, reading=reading))
 
 
 @login_required

@@ -111,6 +111,53 @@ def test_the_six_steps_in_the_browser(
     assert said == []
 
 
+def test_a_pasted_policy_is_read_line_by_line_with_and_without_scripts(
+    page: Page, tenant: Tenant, said: list[str]
+) -> None:
+    page.goto(f"/tenants/{tenant.pk}/steps/2/")
+    right = page.inner_text("#trust-policy")
+    box = page.locator("details:has-text('Have your trust policy')")
+    box.locator("summary").click()
+    box.locator("textarea").fill(right.replace("StringEquals", "StringEqualsIfExists"))
+    box.locator("button").click()
+    page.wait_for_selector("#reading-trust:has-text('Too wide')")
+    assert "sts:ExternalId" in page.inner_text(".lines > .error code")
+    assert page.inner_text(".difference pre del").strip().endswith('"StringEqualsIfExists": {')
+    assert json.loads(page.inner_text("#corrected-trust")) == json.loads(right)
+    assert serious(page) == []
+    # Without htmx the same form is a page of its own.
+    page.goto(f"/tenants/{tenant.pk}/check-policy/")
+    page.fill("textarea", page.evaluate("() => '{\"Statement\": [\\n{,}]}'"))
+    page.click("button:has-text('Read it')")
+    page.wait_for_selector("#reading-trust:has-text('AWS would not save this')")
+    assert page.locator(".lines > .error").count() == 1
+    assert serious(page) == []
+    assert said == []
+
+
+def test_the_output_of_a_command_is_read_in_place(
+    page: Page, tenant: Tenant, alice: Member, customer: Customer, said: list[str]
+) -> None:
+    from conftest import acting
+
+    customer.follow_the_guide(tenant, acting(alice))
+    page.goto(f"/tenants/{tenant.pk}/steps/4/")
+    assert customer.role_arn in page.inner_text("#command-assume-role")
+    described = customer.kms.describe_key(KeyId=customer.key_arn)["KeyMetadata"]
+    outputs = (
+        (json.dumps({"KeyMetadata": described}, default=str), "As it should be"),
+        (customer.kms.get_key_policy(KeyId=customer.key_arn, PolicyName="default")["Policy"], "As it should be"),
+        (json.dumps({"Role": customer.iam.get_role(RoleName=customer.role_name)["Role"]}, default=str), "As it should be"),
+        ('{"Credentials": {"SessionToken": "x"}, "AssumedRoleUser": {}}', "it should not have"),
+    )  # fmt: skip
+    for output, expected in outputs:
+        page.fill("textarea", output)
+        page.click("button:has-text('Read it')")
+        page.wait_for_selector(f"#reading-of-output:has-text('{expected}')")
+    assert serious(page) == []
+    assert said == []
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_the_pages_are_accessible_and_fit_a_phone(
     page: Page, tenant: Tenant, alice: Member, said: list[str], scheme: Any

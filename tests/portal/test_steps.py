@@ -199,7 +199,7 @@ def test_the_paste_box_reads_a_policy_as_page_and_as_fragment(portal: Client, te
     for bad in (
         {"kind": "nonsense", "policy": policy},
         {"kind": "trust", "policy": ""},
-        {"kind": "trust", "policy": "x" * 40_000},
+        {"kind": "trust", "policy": "x" * 70_000},
     ):
         assert portal.post(path, bad).context["form"].errors
 
@@ -208,3 +208,67 @@ def test_a_private_key_in_the_paste_box_is_not_shown_again(portal: Client, tenan
     page = portal.post(f"/tenants/{tenant.pk}/check-policy/", {"kind": "trust", "policy": f"{{}} {ACCESS_KEY}"})
     assert ACCESS_KEY not in page.content.decode()
     assert "rotate it now" in page.content.decode()
+
+
+def test_a_reading_stands_beside_the_lines_and_shows_what_changes(portal: Client, tenant: Tenant) -> None:
+    path = f"/tenants/{tenant.pk}/check-policy/"
+    policy = portal.get(f"/tenants/{tenant.pk}/documents/trust-policy").content.decode()
+    wide = policy.replace(tenant.external_id, "*").replace("StringEquals", "StringLike")
+    fragment = portal.post(path, {"kind": "trust", "policy": wide}, headers={"HX-Request": "true"})
+    text = fragment.content.decode()
+    assert "too_wide_wildcard" in text
+    assert 'id="trust-line-12" class="error"' in text
+    assert "<del>" in text
+    assert "<ins>" in text
+    assert tenant.external_id in text
+    assert "no-store" in fragment["Cache-Control"]
+    right = portal.post(path, {"kind": "trust", "policy": policy}).content.decode()
+    assert "<del>" not in right.split("<main")[1]
+    assert "Right" in right
+    hostile = portal.post(
+        path, {"kind": "key", "policy": '{"Statement": "<script>alert(1)</script>"}'}
+    ).content.decode()
+    assert "<script>alert" not in hostile
+
+
+SESSION = '{"Credentials": {"AccessKeyId": "ASIA' + 'IOSFODNN7EXAMPLE", "SecretAccessKey": "' + SECRET_KEY + '", "SessionToken": "FwoGZXIvYXdzEBYaDHqa"}, "AssumedRoleUser": {"Arn": "arn:aws:sts::111122223333:assumed-role/AIforWorkByokAccessRole/x"}}'  # fmt: skip
+
+
+def test_step_4_has_its_commands_filled_in_and_reads_their_output(portal: Client, tenant: Tenant) -> None:
+    assert "Give the" in portal.get(_step(tenant, 4)).content.decode()
+    portal.post(_step(tenant, 1), {"key_arn": KEY})
+    portal.post(_step(tenant, 2), {"role_arn": ROLE})
+    page = portal.get(_step(tenant, 4)).content.decode()
+    for command in ("assume-role", "describe-key", "get-role", "simulate-principal-policy", "get-key-policy"):
+        assert f"aws {'sts' if command == 'assume-role' else 'kms' if 'key' in command else 'iam'} {command} " in page
+    assert "AccessDenied is the good sign" in page
+    path = f"/tenants/{tenant.pk}/check-output/"
+    trust = portal.get(f"/tenants/{tenant.pk}/documents/trust-policy").content.decode()
+    for output, said in (
+        ("An error occurred (AccessDenied) when calling the AssumeRole operation: User is not authorized to perform: sts:AssumeRole on resource: " + ROLE, "As it should be"),
+        (trust, "As it should be"),
+        (trust.replace(tenant.external_id, "byok-x"), "external_id_mismatch"),
+        ('{"KeyMetadata": {"Arn": "' + KEY + '", "KeyState": "Disabled"}}', "The key is disabled"),
+        ("", "This field is required"),
+    ):  # fmt: skip
+        for headers in ({}, {"HX-Request": "true"}):
+            answer = portal.post(path, {"output": output}, headers=headers)
+            assert answer.status_code == 200
+            assert said in answer.content.decode()
+
+
+def test_credentials_in_an_output_are_not_shown_again_nor_kept(
+    portal: Client, tenant: Tenant, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = f"/tenants/{tenant.pk}/check-output/"
+    for output in (SESSION, SESSION + "x" * 70_000, f"SecretAccessKey {SECRET_KEY}"):
+        for headers in ({}, {"HX-Request": "true"}):
+            answer = portal.post(path, {"output": output}, headers=headers)
+            kept = (
+                answer.content.decode() + caplog.text + str(list(AuditEvent.objects.values_list("payload", flat=True)))
+            )
+            for piece in (SECRET_KEY, "ASIA" + "IOSFODNN7EXAMPLE", "FwoGZXIvYXdzEBYaDHqa"):
+                assert piece not in kept
+    text = portal.post(path, {"output": SESSION}).content.decode()
+    assert "it should not have" in text
+    assert "end by themselves" in text

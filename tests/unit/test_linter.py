@@ -258,7 +258,7 @@ def without(policy: Any) -> Any:
         ("{", "not_json", 1),
         ("not json", "not_json", 1),
         ("null", "no_statement", 1),
-        ("[]", "statement_only", 1),
+        ("[]", "no_statement", 1),
         ('"x"', "no_statement", 1),
         ('{"Version": "2012-10-17"}', "no_statement", 1),
         ('{"Statement": 5}', "no_statement", 1),

@@ -240,4 +240,4 @@ def _errors(kind: Kind, text: str, values: Values) -> list[Path]:
     return [note.path for note in _notes(kind, document, values) if note.severity == "error"]
 
 
-__all__ = ["LIMITS", "Finding", "Kind", "Reading", "Verdict", "lint", "reading"]
+__all__ = ["LIMITS", "NAMES", "Finding", "Kind", "Reading", "Verdict", "granted", "lint", "reading", "unwrapping"]

@@ -36,7 +36,7 @@ def read(text: str) -> Document:
     value = document.value
     if value is None and document.flaws:
         return document
-    if not isinstance(value, dict | list):
+    if not (isinstance(value, dict) or (isinstance(value, list) and any(isinstance(each, dict) for each in value))):
         document.flaws.append(_no_statement(document, value))
         return document
     if isinstance(value, list):

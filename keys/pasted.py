@@ -1,0 +1,135 @@
+"""Portal pages that read what people paste: a policy, the output of a command. Nothing of it is kept or logged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_http_methods
+
+from keys import services
+from keys.forms import OutputForm, PolicyForm
+from keys.models import KeyRegistration
+from keys.policies import difference, documents, linter
+from keys.validation import commands
+from tenants import access, portal
+from tenants.models import Tenant
+
+VERDICTS = {
+    "ok": ("Right", "This says what the guide asks for, and lets nobody else in."),
+    "incomplete": ("Not yet right", "With this we cannot use your key. The words that mend it stand below."),
+    "unsafe": ("Too wide", "This lets others in. Mend it before you go on."),
+    "unreadable": ("AWS would not save this", "AWS takes only strict JSON with the elements of a policy."),
+}
+# Where the corrected document goes in the AWS console.
+PLACES = {
+    "trust": "IAM > Roles > Your role > Trust relationships > Edit trust policy",
+    "permissions": "IAM > Policies > Your policy > Edit > JSON",
+    "key": "KMS > Customer managed keys > Your key > Key policy > Edit",
+}
+WHOLE = "This stands alone: it could not be merged with what you pasted. Do not put it in the place of a key policy that holds more."
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of the pasted text with what is said of it."""
+
+    number: int
+    text: str
+    findings: list[linter.Finding]
+
+    @property
+    def severity(self) -> str:
+        """The gravest of its findings, "" when there are none."""
+        return next((grave for grave in ("error", "warning", "info") if any(each.severity == grave for each in self.findings)), "")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A reading of a policy as a page shows it."""
+
+    kind: str
+    verdict: str
+    title: str
+    lead: str
+    grants: list[tuple[str, bool]]  # what the guide asks for, and whether this gives it
+    findings: list[linter.Finding]
+    lines: list[Line]
+    difference: list[difference.Line]
+    corrected: str
+    place: str
+    warning: str
+
+
+def _shown(tenant: Tenant, kind: str, text: str, reading: linter.Reading) -> Shown:
+    """Return a reading beside the lines that it speaks of, and what changes."""
+    granted = services.granted_by_policy(tenant, kind=kind, text=text)
+    asked = ("sts:AssumeRole",) if kind == "trust" else documents.ACTIONS
+    by_line: dict[int, list[linter.Finding]] = {}
+    for finding in reading.findings:
+        by_line.setdefault(finding.line, []).append(finding)
+    texts = linter.reading.split_lines(text)
+    lines = [Line(number, each, by_line.get(number, [])) for number, each in enumerate(texts, start=1)]
+    changes = reading.corrected != reading.before
+    title, lead = VERDICTS[reading.verdict]
+    return Shown(
+        kind,
+        reading.verdict,
+        title,
+        lead,
+        [(each, each in granted) for each in asked],
+        reading.findings,
+        lines if reading.findings else [],
+        difference.lines(reading.before, reading.corrected) if changes and reading.before else [],
+        reading.corrected if changes else "",
+        PLACES[kind],
+        WHOLE if kind == "key" and not reading.before else "",
+    )
+
+
+def commands_of(registration: KeyRegistration | None) -> list[commands.Command]:
+    """Return the commands of step 4, as soon as both ARNs are given."""
+    if registration is None or not registration.role_arn or not registration.key_arn:
+        return []
+    return commands.of(role_arn=registration.role_arn, key_arn=registration.key_arn)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def check_policy(request: HttpRequest, tenant: UUID) -> HttpResponse:
+    """Read a policy that the tenant pastes: a fragment for htmx, a page without it."""
+    member = access.member_for(request.user, tenant)
+    form = PolicyForm(request.POST if request.method == "POST" else None)
+    reading = None
+    if request.method == "POST" and form.is_valid():
+        with portal.refusals_on(form):
+            kind, text = form.cleaned_data["kind"], form.cleaned_data["policy"]
+            reading = _shown(member.tenant, kind, text, services.check_policy(member.tenant, kind=kind, text=text))
+    template = "portal/parts/policy_reading.html" if request.htmx else "portal/policy.html"  # type: ignore[attr-defined]
+    return _never_kept(render(request, template, portal.page(member, form=form, reading=reading)))
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def check_output(request: HttpRequest, tenant: UUID) -> HttpResponse:
+    """Read what a command of step 4 printed: a fragment for htmx, a page without it."""
+    member = access.member_for(request.user, tenant)
+    form = OutputForm(request.POST if request.method == "POST" else None)
+    reading = policy = None
+    if request.method == "POST" and form.is_valid():
+        text = form.cleaned_data["output"]
+        reading = services.read_output(member.tenant, text=text)
+        if reading.policy is not None:
+            policy = _shown(member.tenant, reading.policy_kind, text, reading.policy)
+        if reading.has_secret:
+            form.forget()
+    template = "portal/parts/output_reading.html" if request.htmx else "portal/output.html"  # type: ignore[attr-defined]
+    return _never_kept(render(request, template, portal.page(member, form=form, output=reading, reading=policy)))
+
+
+def _never_kept(answer: HttpResponse) -> HttpResponse:
+    answer["Cache-Control"] = "no-store"  # what was pasted stays out of the browser's cache too
+    return answer
