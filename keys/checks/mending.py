@@ -43,10 +43,16 @@ class Mend:
         return self.checks[0]
 
     @property
+    def likeliest(self) -> tuple[str, ...]:
+        """The label that each remedy is for."""
+        return tuple(dict.fromkeys(row.causes[0] for row in self.checks if row.causes))
+
+    @property
     def others(self) -> list[tuple[str, str]]:
-        """The causes besides the likeliest, which the remedy is for: each label and what mends it then."""
+        """The causes that fit as well: each label and what mends it then."""
         action = str(self.first.evidence.get("action") or "the action")
-        return [(label, _words(label).replace("{action}", action)) for label in self.causes[1:]]
+        left = [label for label in self.causes if label not in self.likeliest]
+        return [(label, _words(label).replace("{action}", action)) for label in left]
 
     @property
     def corrected_label(self) -> str:
