@@ -43,7 +43,14 @@ conformance: $(STAMP) ## the table of AWS's behaviour against real AWS: CONFORMA
 mutate: $(STAMP) ## switch off each rule of the local AWS and see its table go red (RULE=word for some)
 	@$(PY) tests/localaws/mutations.py $(RULE)
 
-bench: $(STAMP) ## what things cost, as a table (BENCH=name for some)
+BENCH_STAMP := .venv-bench/.installed
+$(BENCH_STAMP): requirements-bench.txt $(STAMP)
+	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	@if $(PY) -m uv --version >/dev/null 2>&1; then $(PY) -m uv pip install --quiet --python .venv-bench/bin/python --require-hashes -r requirements-bench.txt; \
+	else .venv-bench/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-bench.txt; fi
+	@touch $@
+
+bench: $(STAMP) $(BENCH_STAMP) ## what things cost, as a table (BENCH=name for some)
 	@$(PY) -m tests.bench $(BENCH)
 
 ci: $(STAMP) ## everything that has to pass before a change lands
@@ -80,6 +87,7 @@ openapi-check: $(STAMP)
 lock: $(STAMP) ## compile the requirements with hashes
 	@$(PY) -m uv pip compile --quiet --no-header --generate-hashes --universal --python-version 3.11 requirements-dev.in -o requirements-dev.txt
 	@$(PY) -m uv pip compile --quiet --no-header --generate-hashes --universal --python-version 3.11 requirements.in -c requirements-dev.txt -o requirements.txt
+	@$(PY) -m uv pip compile --quiet --no-header --generate-hashes --universal --python-version 3.11 requirements-bench.in -o requirements-bench.txt
 
 clean: ## remove what was made here, but not var/
-	@rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	@rm -rf .venv .venv-bench .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -21,6 +21,9 @@ LIMIT = 64 * 1024  # bytes
 LIMIT_DATA_KEYS = 256 * 1024
 DATA_KEYS = re.compile(r"/api/v1/tenants/[^/]+/data-keys(?:/[a-z]+)?", re.ASCII)
 DEPTH = 32  # levels of brackets
+STRINGS = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)  # the last one may never end
+NO_TEXT = re.compile("[\x00\ud800-\udfff]")
+NO_BRACKETS = re.compile(r"[^\[\]{}]+")
 JSON_TYPE = re.compile(r"application/json(?:\s*;\s*charset=\"?utf-8\"?)?", re.IGNORECASE)
 
 
@@ -70,9 +73,18 @@ class StrictJSONParser(BaseParser):
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> dict[str, Any]:
         request: Request = parser_context["request"]
-        if not JSON_TYPE.fullmatch((request.content_type or "").strip()):
-            raise MediaTypeNotTaken(wanted="application/json in UTF-8")
-        return read_object(request._request.body)
+        return read(request._request)
+
+
+def read(request: HttpRequest) -> dict[str, Any]:
+    """Return the JSON object that a request carries.
+
+    Raises:
+        MediaTypeNotTaken, MalformedBody: with what is wrong.
+    """
+    if not JSON_TYPE.fullmatch(request.META.get("CONTENT_TYPE", "").strip()):
+        raise MediaTypeNotTaken(wanted="application/json in UTF-8")
+    return read_object(request.body)
 
 
 def read_object(body: bytes) -> dict[str, Any]:
@@ -98,36 +110,27 @@ def read_object(body: bytes) -> dict[str, Any]:
         raise MalformedBody(why=f"line {error.lineno}, column {error.colno}: {error.msg}") from None
     if not isinstance(found, dict):
         raise MalformedBody(why="it is not a JSON object")
-    _check_strings(found)
+    if "\\u" in text:  # only an escape brings in what UTF-8 does not hold
+        _check_strings(found)
     return found
 
 
 def _check_depth(text: str) -> None:
     """Count brackets before parsing: the parser would run out of stack on a hundred thousand of them."""
-    depth, in_string, escaped = 0, False, False
-    for sign in text:
-        if in_string:
-            if escaped:
-                escaped = False
-            elif sign == "\\":
-                escaped = True
-            elif sign == '"':
-                in_string = False
-        elif sign == '"':
-            in_string = True
-        elif sign in "[{":
-            depth += 1
-            if depth > DEPTH:
-                raise MalformedBody(why=f"brackets are nested more than {DEPTH} deep")
-        elif sign in "]}":
-            depth -= 1
+    if text.count("[") + text.count("{") <= DEPTH:
+        return
+    depth = 0
+    for sign in NO_BRACKETS.sub("", STRINGS.sub("", text)):
+        depth += 1 if sign in "[{" else -1
+        if depth > DEPTH:
+            raise MalformedBody(why=f"brackets are nested more than {DEPTH} deep")
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        seen: set[str] = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         raise MalformedBody(why=f"the name {twice[:40]!a} stands twice in one object")
     return found
 
@@ -151,7 +154,7 @@ def _small(text: str) -> int:
 
 def _check_strings(value: Any) -> None:
     if isinstance(value, str):
-        if "\x00" in value or any("\ud800" <= sign <= "\udfff" for sign in value):
+        if NO_TEXT.search(value):
             raise MalformedBody(why="a string holds NUL or half a surrogate pair")
     elif isinstance(value, dict):
         for name, item in value.items():

@@ -1,4 +1,4 @@
-"""How long this thread waits for the database: a deadline that `byokportal.postgresql` keeps."""
+"""How long this thread waits for the database: a budget that `byokportal.postgresql` keeps."""
 
 from __future__ import annotations
 
@@ -12,20 +12,33 @@ _thread = threading.local()
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """Let every query inside fail with OperationalError once so many seconds have gone by in all.
+    """Let queries inside fail with OperationalError once they have waited so many seconds in all, or what is left of a budget around it.
 
-    It holds on PostgreSQL. SQLite has no server that could fall silent; what it waits for is a lock, and that wait is its
-    own setting (`busy_timeout`).
+    Only waiting for the database counts; what else happens meanwhile, a call to AWS for one, has its own time-outs. It holds
+    on PostgreSQL. SQLite has no server that could fall silent; what it waits for is a lock, and that wait is its own setting
+    (`busy_timeout`).
     """
-    outer = getattr(_thread, "until", None)
-    _thread.until = time.monotonic() + seconds
+    outer = left()
+    mine = seconds if outer is None else min(seconds, outer)
+    _thread.left = mine
     try:
         yield
     finally:
-        _thread.until = outer
+        _thread.left = None if outer is None else outer - (mine - _thread.left)
 
 
 def left() -> float | None:
-    """Return the seconds that are left, 0 when none are, None where nobody set a deadline."""
-    until: float | None = getattr(_thread, "until", None)
-    return None if until is None else max(0.0, until - time.monotonic())
+    """Return the seconds that are left, None where nobody set a budget."""
+    found: float | None = getattr(_thread, "left", None)
+    return found
+
+
+@contextmanager
+def waiting() -> Iterator[float | None]:
+    """Take the time of the block out of the budget; yields what was left before."""
+    before, began = left(), time.monotonic()
+    try:
+        yield before
+    finally:
+        if before is not None:
+            _thread.left = max(0.0, before - (time.monotonic() - began))

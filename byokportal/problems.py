@@ -52,6 +52,7 @@ def problem(error: DomainError, request_id: str) -> dict[str, Any]:
             name: value if isinstance(value, int | list) else str(value) for name, value in error.params.items()
         },
         "retryable": error.retryable,
+        "retry_after": retry_after(error),
         "whose_turn": error.turn.value,
         "since": error.since.isoformat() if error.since else None,
         "request_id": request_id,
@@ -59,11 +60,16 @@ def problem(error: DomainError, request_id: str) -> dict[str, Any]:
     return body | ({"errors": error.errors} if error.errors else {})
 
 
+def retry_after(error: DomainError) -> int | None:
+    """Return the seconds after which a repeat has a chance, None when it has none."""
+    return (error.retry_after or 5) if error.retryable else None
+
+
 def headers_of(error: DomainError) -> dict[str, str]:
     """Return what goes beside the body: when to try again, how to sign in."""
     headers = {"Cache-Control": "no-store"}
     if error.retryable:
-        headers["Retry-After"] = str(error.retry_after or 5)
+        headers["Retry-After"] = str(retry_after(error))
     if error.kind is Kind.UNAUTHENTICATED:
         headers["WWW-Authenticate"] = "Bearer"
     return headers
@@ -168,7 +174,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
     """Answer 500: a bug; it is logged with its traceback, the body says nothing of it."""
     if request.path.startswith("/api/"):
         body = {
-            "type": "about:blank", "title": "Something of ours broke", "status": 500, "code": "bug", "params": {}, "retryable": False,
+            "type": "about:blank", "title": "Something of ours broke", "status": 500, "code": "bug", "params": {}, "retryable": False, "retry_after": None,
             "detail": "This is our mistake and it is recorded. Contact support with the request id.",
             "whose_turn": "kore", "since": None, "request_id": request_id_of(request),
         }  # fmt: skip

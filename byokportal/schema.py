@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from string import Formatter
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSerializerFieldExtension
 from drf_spectacular.openapi import AutoSchema
 from rest_framework import serializers
 
-from byokportal.errors import DomainError
-from byokportal.problems import STATUS
+from byokportal.errors import DomainError, Kind
+from byokportal.problems import STATUS, problem
 
 
 class Problem(serializers.Serializer[Any]):
@@ -22,6 +24,7 @@ class Problem(serializers.Serializer[Any]):
     code = serializers.CharField()
     params = serializers.DictField()
     retryable = serializers.BooleanField()
+    retry_after = serializers.IntegerField(allow_null=True, help_text="seconds; the Retry-After header says the same")
     whose_turn = serializers.ChoiceField(["tenant", "kore", "caller", "nobody"])
     since = serializers.DateTimeField(allow_null=True)
     request_id = serializers.CharField()
@@ -57,30 +60,76 @@ class ProblemSchema(AutoSchema):
 
     always = (
         "malformed_body",
+        "media_type_not_taken",
         "not_authenticated",
         "not_found",
+        "method_not_allowed",
         "body_too_large",
-        "rate_limited",
         "database_unavailable",
     )
 
     def _get_response_bodies(self, direction: Any = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
-        codes = {*self.always, *getattr(self.view, "problems", ())}
-        by_status: dict[int, list[str]] = {}
+        takes_key = any(getattr(one, "name", "") == "Idempotency-Key" for one in self.get_override_parameters())
+        codes = codes_of(type(self.view)) | (IDEMPOTENT if takes_key else set())
+        by_status: dict[int, list[type[DomainError]]] = {}
         for error in _all_errors():
             if error.code in codes:
-                by_status.setdefault(STATUS[error.kind], []).append(error.code)
-        for status, names in sorted(by_status.items()):
+                by_status.setdefault(STATUS[error.kind], []).append(error)
+        for status, errors in sorted(by_status.items()):
             body = self._get_response_for_code(  # type: ignore[no-untyped-call]
                 Problem, str(status), ["application/problem+json"]
             )
-            bodies[str(status)] = body | {"description": ", ".join(sorted(names))}
+            examples = {error.code: {"$ref": f"#/components/examples/{error.code}"} for error in errors}
+            body["content"]["application/problem+json"]["examples"] = examples
+            if any(error.retryable for error in errors):
+                body["headers"] = {"Retry-After": RETRY_AFTER}
+            bodies[str(status)] = body | {"description": ", ".join(examples)}
         return bodies
 
 
-def _all_errors() -> list[Any]:
-    found, todo = [], [DomainError]
+RETRY_AFTER = {"schema": {"type": "integer"}, "description": "seconds; only with problems that are retryable"}
+
+
+IDEMPOTENT = {"idempotency_key_invalid", "idempotency_key_reused", "request_in_progress"}
+
+
+def codes_of(view: type) -> set[str]:
+    """Return the codes of the problems that an address answers: those of every address, and what its classes name."""
+    return {*ProblemSchema.always, *(code for part in view.__mro__ for code in vars(part).get("problems", ()))}
+
+
+# What stands in the sentence of an example in place of what only a real failure knows.
+SAMPLES: dict[str, object] = {
+    "aws_code": "AccessDeniedException",
+    "action": "kms:Decrypt",
+    "permission": "data-keys:generate",
+    "limit": 262144,
+    "method": "DELETE",
+    "wanted": "application/json in UTF-8",
+    "suspended_by": "the tenant",
+    "why": "The reason, as a sentence.",
+}
+
+
+def add_examples(result: dict[str, Any], generator: Any, request: Any, public: bool) -> dict[str, Any]:
+    """Add one example of each problem to the description; a hook of drf-spectacular."""
+    result["components"]["examples"] = {
+        error.code: {"summary": error.title, "value": _example(error)} for error in _all_errors()
+    }
+    return result
+
+
+def _example(error: type[DomainError]) -> dict[str, Any]:
+    names = [name for _, name, _, _ in Formatter().parse(error.detail) if name]
+    since = datetime(2026, 1, 1, 12, 0, tzinfo=UTC) if error.kind in {Kind.KEY_REFUSED, Kind.UNAVAILABLE} else None
+    params: dict[str, Any] = {name: SAMPLES.get(name, "…") for name in names}
+    return problem(error(since=since, **params), "3f2b8c1e-0000-4000-8000-000000000000")
+
+
+def _all_errors() -> list[type[DomainError]]:
+    found: list[type[DomainError]] = []
+    todo: list[type[DomainError]] = [DomainError]
     while todo:
         error = todo.pop()
         todo += error.__subclasses__()

@@ -11,6 +11,8 @@ import environ
 import structlog
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from byokportal.logs import render_json
 
@@ -74,6 +76,7 @@ INSTALLED_APPS = [
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if EMBEDDED or DEBUG else [])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 MIDDLEWARE = [
+    "keys.api.short_way.ShortWay",  # requests for data keys pass over all the others
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "byokportal.logs.RequestIdMiddleware",
@@ -138,7 +141,13 @@ else:
 
 REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
 CACHES = {
-    "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL, "KEY_PREFIX": "byok"}
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "byok",
+        # A cache that makes people wait is none; redis-py would try four times.
+        "OPTIONS": {"socket_timeout": 0.2, "socket_connect_timeout": 0.2, "retry": Retry(NoBackoff(), 0)},
+    }
 }
 
 # --- Celery: the row is the job, a message is only the doorbell ----------------------------------------
@@ -263,6 +272,13 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
+# --- fair shares ------------------------------------------------------------------------------------------------
+
+# Data keys a second, counted over all processes in the shared cache; an item of a batch counts like a request of its own.
+DATA_KEYS_PER_CALLER = env.int("DATA_KEYS_PER_CALLER", default=10_000)
+DATA_KEYS_PER_TENANT = env.int("DATA_KEYS_PER_TENANT", default=10_000)
+WEB_THREADS = env.int("GRANIAN_BLOCKING_THREADS", default=32)  # of one web process; granian reads the same variable
+
 # --- API ----------------------------------------------------------------------------------------------------
 
 REST_FRAMEWORK = {
@@ -289,6 +305,7 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": r"/api/v1",
+    "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "byokportal.schema.add_examples"],
 }
 
 # --- mail -------------------------------------------------------------------------------------------------------

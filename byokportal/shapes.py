@@ -36,6 +36,8 @@ class Blob(serializers.CharField):
     def to_internal_value(self, data: Any) -> bytes:  # type: ignore[override]
         if not isinstance(data, str):
             raise serializers.ValidationError("This has to be a string.")
+        if self.max_length is not None and len(data) > self.max_length:  # of characters, as the OpenAPI says
+            raise serializers.ValidationError(f"This has at most {self.max_length} characters.")
         try:
             return base64.b64decode(data.encode("ascii"), validate=True)
         except (UnicodeEncodeError, binascii.Error):

@@ -34,7 +34,7 @@ from tenants.models import Tenant
 log = structlog.get_logger(__name__)
 
 WAIT = 0.45  # seconds that a request waits for its row: 503 within 500 ms
-COMMIT = 0.4  # seconds that the writer gives the database for one statement, connecting included
+COMMIT = 0.4  # seconds that the writer waits for the database for one commit, connecting included
 IDLE = 1.0  # seconds after which the writer asks its connection whether it still stands before it trusts it
 AT_MOST = 1000  # rows in one statement
 

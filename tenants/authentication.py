@@ -44,7 +44,7 @@ class BearerAuthentication(BaseAuthentication):
     """Reads `Authorization: Bearer …`."""
 
     def authenticate(self, request: Request) -> tuple[Caller, AccessToken]:
-        match = BEARER.fullmatch(request.headers.get("Authorization", ""))
+        match = BEARER.fullmatch(request.META.get("HTTP_AUTHORIZATION", ""))
         token = tokens.verify(match[1]) if match else None
         if token is None:
             raise NotAuthenticated

@@ -38,6 +38,8 @@ def as_uuid(text: str) -> uuid.UUID:
 class TenantView(APIView):
     """An address below a tenant that members use."""
 
+    problems: tuple[str, ...] = ("not_allowed",)
+
     def mine(self, request: Request, tenant: str) -> Tenant:
         """Return the tenant of the address; not yours is not there."""
         mine = access.tenant_for(self.caller(request), tenant)
@@ -65,14 +67,29 @@ class TenantView(APIView):
         location: Callable[[Any], str] | None = None,
     ) -> Response:
         """Do a deed once for each Idempotency-Key; what it answers holds no secret and is kept."""
-        answer = idempotency.once(
-            lambda: idempotency.Answer(status, do()),
-            key=request.headers.get("Idempotency-Key"),
+        answer = self.once_kept(request, tenant, lambda: idempotency.Answer(status, do()), in_one_transaction=True)
+        headers = {"Location": location(answer.kept)} if location else None
+        return Response(answer.kept, status=answer.status, headers=headers)
+
+    def once_kept(
+        self,
+        request: Request,
+        tenant: Tenant,
+        do: Callable[[], idempotency.Answer],
+        *,
+        in_one_transaction: bool = False,
+    ) -> idempotency.Answer:
+        """Do a deed once for each Idempotency-Key, and return what of its answer is kept; without a key just do it."""
+        key = request.META.get("HTTP_IDEMPOTENCY_KEY")
+        if key is None:
+            return do()
+        return idempotency.once(
+            do,
+            key=key,
             caller=self.caller(request).name,
             tenant=tenant,
             method=request.method or "",
             path=request.path,
             body=request._request.body,
+            in_one_transaction=in_one_transaction,
         )
-        headers = {"Location": location(answer.kept)} if location else None
-        return Response(answer.kept, status=answer.status, headers=headers)

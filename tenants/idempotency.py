@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from tenants.errors import IdempotencyKeyInvalid, IdempotencyKeyReused, RequestInProgress
@@ -30,17 +32,28 @@ class Answer:
 
 
 def once(
-    do: Callable[[], Answer], *, key: str | None, caller: str, tenant: Tenant, method: str, path: str, body: bytes
+    do: Callable[[], Answer],
+    *,
+    key: str | None,
+    caller: str,
+    tenant: Tenant,
+    method: str,
+    path: str,
+    body: bytes,
+    in_one_transaction: bool,
 ) -> Answer:
     """Do the deed, or return what it answered before under the same key; without a key just do it.
 
     Args:
         do: the deed; its `kept` is stored and must open nothing by itself: wrapped keys, never plaintext.
+        in_one_transaction: the deed changes rows only, so it and its answer are committed together and a process killed
+            in between did nothing. False for data keys: their row is committed before all else, and a key that never left is
+            no effect.
 
     Raises:
         IdempotencyKeyInvalid: the key has another form.
         IdempotencyKeyReused: the key was used for another request.
-        RequestInProgress: the first request still runs.
+        RequestInProgress: the first request still runs, or it was killed less than a minute ago.
     """
     if key is None:
         return do()
@@ -50,8 +63,7 @@ def once(
     mine = {"caller": caller, "tenant": tenant, "key": key}
     now = timezone.now()
     old = IdempotentRequest.objects.filter(**mine)
-    old.filter(created_at__lt=now - LASTS).delete()
-    old.filter(status=None, created_at__lt=now - STUCK).delete()
+    old.filter(Q(created_at__lt=now - LASTS) | Q(status=None, created_at__lt=now - STUCK)).delete()
     try:
         with transaction.atomic():
             row = IdempotentRequest.objects.create(**mine, request_hash=request_hash)
@@ -62,10 +74,14 @@ def once(
         if first is None or first.status is None:
             raise RequestInProgress(retry_after=1) from None
         return Answer(first.status, first.answer or {}, is_repeat=True)
+    claim = IdempotentRequest.objects.filter(pk=row.pk)
     try:
-        answer = do()
+        with transaction.atomic() if in_one_transaction else contextlib.nullcontext():
+            answer = do()
+            kept = claim.update(status=answer.status, answer=answer.kept)
     except BaseException:
-        IdempotentRequest.objects.filter(pk=row.pk).delete()  # a failed attempt has no effect: the key is free again
+        claim.delete()  # a failed attempt has no effect: the key is free again
         raise
-    IdempotentRequest.objects.filter(pk=row.pk).update(status=answer.status, answer=answer.kept)
+    if not kept:  # it took so long that it was taken for killed: what a request in its place answers is what counts
+        raise RequestInProgress(retry_after=1)
     return answer

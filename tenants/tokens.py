@@ -4,26 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import threading
 import time
 import uuid
-from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import timedelta
 
 from django.utils import timezone
 
+from tenants.memory import Memory
 from tenants.models import AccessToken, ServiceAccount
 
 SCOPES = ("data-keys:generate", "data-keys:decrypt", "data-keys:rewrap", "key:read")
 LIFETIME = 900  # seconds of a service account's bearer token
-REMEMBERED = (
-    5.0  # seconds that a process takes a verified token on trust: a revoked one ends everywhere within that time
-)
-REMEMBER_AT_MOST = 10_000
 
-_lock = threading.Lock()
-_verified: OrderedDict[str, tuple[float, AccessToken]] = OrderedDict()
+_verified: Memory[AccessToken] = Memory()
 
 
 def new_secret() -> str:
@@ -51,26 +45,21 @@ def issue(account: ServiceAccount, *, scopes: Sequence[str]) -> tuple[AccessToke
 def verify(raw: str) -> AccessToken | None:
     """Return the valid token of a raw secret, with its holder; None when there is none.
 
-    A verified token is remembered for 5 s: the look-up would cost more than the rest of a request.
+    A verified token is remembered for 5 seconds: a revoked one ends in every process within that time.
     """
-    key, now = digest(raw), time.monotonic()
-    with _lock:
-        found = _verified.get(key)
-    if found is not None and found[0] > now and (found[1].expires_at is None or found[1].expires_at > timezone.now()):
-        return found[1]
+    key, now, asked_at = digest(raw), timezone.now(), time.monotonic()
+    token = _verified.get(key)
+    if token is not None and (token.expires_at is None or token.expires_at > now):
+        return token
     token = (
-        AccessToken.objects.valid(timezone.now())
+        AccessToken.objects.valid(now)
         .filter(digest=key)
         .select_related("service_account", "member__user", "member__tenant__service_role")
         .first()
     )
     if token is None or (token.service_account is not None and token.service_account.disabled_at is not None):
         return None
-    with _lock:
-        _verified[key] = (now + REMEMBERED, token)
-        _verified.move_to_end(key)
-        while len(_verified) > REMEMBER_AT_MOST:
-            _verified.popitem(last=False)
+    _verified.put(key, token, asked_at=asked_at)
     return token
 
 
@@ -87,5 +76,4 @@ def client(client_id: str, secret: str) -> ServiceAccount | None:
 
 def forget_all() -> None:
     """Forget every remembered token (tests start anew)."""
-    with _lock:
-        _verified.clear()
+    _verified.clear()

@@ -15,8 +15,10 @@ from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 from django.test import Client, TransactionTestCase
+from django.urls import resolve
 from django.utils import timezone
 
+from byokportal import schema
 from byokportal.localaws.testing import LocalAws
 from keys import branchkeys, datakeys, health, ledger, services
 from keys.aws import sessions
@@ -180,6 +182,19 @@ def browser_of() -> Callable[[Member | User], Client]:
     return sign_in
 
 
+class DocumentedClient(Client):
+    """A client that takes no problem which the OpenAPI does not name for that address."""
+
+    def request(self, **request: Any) -> Any:
+        answer = super().request(**request)
+        if answer.get("Content-Type") == "application/problem+json" and answer.json()["code"] != "bug":
+            code = answer.json()["code"]
+            view = resolve(request["PATH_INFO"]).func.cls
+            named = schema.codes_of(view) | (schema.IDEMPOTENT if "HTTP_IDEMPOTENCY_KEY" in request else set())
+            assert code in named, f"{view.__name__} answers {code}, which its `problems` do not name"
+        return answer
+
+
 @pytest.fixture
 def api_of() -> Callable[[Member | ServiceAccount], Client]:
     """Return an API client that carries a bearer token of a member or a service account."""
@@ -189,7 +204,7 @@ def api_of() -> Callable[[Member | ServiceAccount], Client]:
             _, raw = tenant_services.mint_token(caller, name="tests", actor=audit.COMMAND)
         else:
             _, raw = tokens.issue(caller, scopes=caller.scopes)
-        return Client(headers={"authorization": f"Bearer {raw}", "accept": "application/json"})
+        return DocumentedClient(headers={"authorization": f"Bearer {raw}", "accept": "application/json"})
 
     return with_token
 

@@ -7,6 +7,7 @@ import glob
 import os
 import pwd
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -19,21 +20,25 @@ from pathlib import Path
 def main() -> int:
     with contextlib.ExitStack() as stack:
         try:
-            database = os.environ.get("DATABASE_URL") or stack.enter_context(_postgresql())
-            redis = os.environ.get("REDIS_URL") or stack.enter_context(_redis())
+            database = os.environ.get("DATABASE_URL") or stack.enter_context(postgresql())
+            broker = os.environ.get("REDIS_URL") or stack.enter_context(redis())
         except FileNotFoundError as missing:
             print(f"== SKIPPED: the suite on PostgreSQL and Redis; {missing} was not found on this machine")
             return 1 if os.environ.get("CI") else 0
         print("== the suite on PostgreSQL and Redis", flush=True)
-        environment = {**os.environ, "DATABASE_URL": database, "REDIS_URL": redis}
+        environment = {**os.environ, "DATABASE_URL": database, "REDIS_URL": broker}
         return subprocess.run(
             [sys.executable, "-m", "pytest", "-n", "2", "-q", "-m", "not slow"], env=environment, check=False
         ).returncode
 
 
 @contextlib.contextmanager
-def _postgresql() -> Iterator[str]:
-    """Start a PostgreSQL of our own; it refuses to run as root, so then it runs as its package's user."""
+def postgresql(*, durable: bool = False) -> Iterator[str]:
+    """Start a PostgreSQL of our own; it refuses to run as root, so then it runs as its package's user.
+
+    Args:
+        durable: wait for the disk at each commit, as production does; tests need not.
+    """
     found = sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"))
     binary = Path(found[-1] if found else shutil.which("postgres") or "").parent
     if not (binary / "postgres").exists():
@@ -50,7 +55,7 @@ def _postgresql() -> Iterator[str]:
         check=True, stdout=subprocess.DEVNULL, cwd=folder, **as_user,  # type: ignore[call-overload]
     )  # fmt: skip
     server = subprocess.Popen(
-        [binary / "postgres", "-D", data, "-p", str(port), "-k", folder, "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=60"],
+        [binary / "postgres", "-D", data, "-p", str(port), "-k", folder, "-c", "listen_addresses=127.0.0.1", "-c", f"fsync={'on' if durable else 'off'}", "-c", "max_connections=120"],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder, **as_user,  # type: ignore[call-overload]
     )  # fmt: skip
     try:
@@ -66,13 +71,13 @@ def _postgresql() -> Iterator[str]:
             time.sleep(0.1)
         yield f"postgres://byok@127.0.0.1:{port}/postgres"
     finally:
-        server.terminate()
+        server.send_signal(signal.SIGINT)  # at once: the smart way waits for every client to leave
         server.wait(20)
         shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
-def _redis() -> Iterator[str]:
+def redis() -> Iterator[str]:
     server = shutil.which("valkey-server") or shutil.which("redis-server")
     if server is None:
         raise FileNotFoundError("Redis")

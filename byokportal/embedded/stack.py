@@ -119,6 +119,7 @@ class Stack:
             **kept,
             "DJANGO_SETTINGS_MODULE": "byokportal.settings",
             "PYTHONUNBUFFERED": "1",
+            "GRANIAN_BLOCKING_THREADS": "32",
             "EMBEDDED": "1",
             "AWS_MODE": "local",
             "VAR_DIR": str(self.var_dir),
@@ -172,7 +173,7 @@ class Stack:
     def _start_web(self) -> None:
         self._child(
             "web", "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1",
-            "--blocking-threads", "8", "--no-ws", "--log-level", "warning", "byokportal.wsgi:application",
+            "--no-ws", "--log-level", "warning", "byokportal.wsgi:application",
         )  # fmt: skip
 
     def _start_workers(self) -> None:

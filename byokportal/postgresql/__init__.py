@@ -1,1 +1,1 @@
-"""PostgreSQL as Django knows it, with one thing more: where a deadline is set, no query waits beyond it."""
+"""PostgreSQL as Django knows it, with one thing more: where a budget is set, no query waits beyond it."""

@@ -1,4 +1,4 @@
-"""Django's PostgreSQL backend over a connection that keeps the deadline of `byokportal.patience`.
+"""Django's PostgreSQL backend over a connection that keeps the budget of `byokportal.patience`.
 
 A `statement_timeout` is kept by the server: one that is frozen, or gone behind a silent network, keeps none, and the thread
 that asked it would wait until TCP gives up. A request for a data key has to be answered within half a second all the same.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from typing import Any
 
 import psycopg
@@ -18,18 +19,19 @@ from byokportal import patience
 
 
 class Connection(psycopg.Connection[Any]):
-    """A connection whose waits end at the deadline; it is closed then, because an answer may still be on its way."""
+    """A connection whose waits end with the budget; it is closed then, because an answer may still be on its way."""
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        left = patience.left()
-        if left is None:
-            return super().wait(gen, interval, timeout)
-        try:
-            return super().wait(gen, interval, left)
-        except psycopg.OperationalError:
-            if patience.left() == 0.0:
-                self.pgconn.finish()
-            raise
+        with patience.waiting() as left:
+            if left is None:
+                return super().wait(gen, interval, timeout)
+            began = time.monotonic()
+            try:
+                return super().wait(gen, interval, left)
+            except psycopg.OperationalError:
+                if time.monotonic() - began >= left:
+                    self.pgconn.finish()
+                raise
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
@@ -37,8 +39,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Connection:
         self.isolation_level = IsolationLevel.READ_COMMITTED
-        left = patience.left()
-        return Connection.connect(**conn_params) if left is None else _connect_within(left, conn_params)
+        with patience.waiting() as left:
+            return Connection.connect(**conn_params) if left is None else _connect_within(left, conn_params)
 
 
 def _connect_within(seconds: float, conn_params: dict[str, Any]) -> Connection:

@@ -1,62 +1,96 @@
-"""Addresses for platform services: generate, decrypt and rewrap data keys, one or up to a hundred."""
+"""Addresses for platform services: generate, decrypt and rewrap data keys, one or up to a hundred.
+
+The views are DRF's, with three liberties for speed, since they answer thousands of requests a second: they are reached by the
+short way (`keys.api.short_way`), their bodies are read by hand (`keys.api.items`), and what goes well is answered with
+`json.dumps` instead of serializer and renderer. Everything that goes wrong takes DRF's way.
+"""
 
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Sequence
-from typing import Any
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any, Protocol
 
-from drf_spectacular.types import OpenApiTypes
+from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
-from rest_framework.response import Response
 
-from byokportal import problems
+from byokportal import bodies, problems
 from byokportal.errors import DomainError
-from keys import services
+from keys import envelope, services
+from keys.api import items, lanes
 from keys.api import serializers as shapes
-from keys.datakeys import Context, OpenedDataKey
-from tenants import access, endpoints, idempotency
+from keys.datakeys import Context
+from tenants import access, endpoints, idempotency, limits
 from tenants.models import Tenant
 
-Item = tuple[bytes, Context]
 PROBLEMS = (
-    "invalid_input", "not_allowed", "key_not_active", "suspended", "kms_access_denied", "kms_key_disabled", "kms_key_pending_deletion",
+    "invalid_input", "rate_limited", "key_not_active", "suspended", "kms_access_denied", "kms_key_disabled", "kms_key_pending_deletion",
     "kms_key_not_found", "kms_key_pending_import", "kms_key_unusable", "kms_wrong_key", "role_not_assumable", "key_unreachable", "aws_throttled",
-    "aws_unreachable", "own_access_broken", "aws_surprise", "context_invalid", "wrapped_key_unreadable", "idempotency_key_invalid",
-    "idempotency_key_reused", "request_in_progress",
+    "aws_unreachable", "own_access_broken", "aws_surprise", "context_invalid", "wrapped_key_unreadable",
 )  # fmt: skip
-NO_STORE = {"Cache-Control": "no-store"}
+Result = dict[str, str] | DomainError
 
 
 class DataKeyView(endpoints.TenantView):
     """What the three have in common: the scope, one or many, no answer kept by anybody."""
 
+    permission_classes = ()  # the scope is asked for below
     scope = ""
+    is_bulk = False  # whatever the number of items
     problems = PROBLEMS
 
     def allowed(self, request: Request, tenant: str) -> Tenant:
         """Return the tenant of the address, if the caller has the scope."""
-        mine = access.tenant_for(self.caller(request), tenant)
-        access.require_scope(self.caller(request), self.scope)
+        caller = self.caller(request)
+        mine = access.tenant_served_by(caller, tenant)
+        access.require_scope(caller, self.scope)
         return mine
+
+    def share(self, request: Request, mine: Tenant, count: int) -> AbstractContextManager[None]:
+        """Take so many keys out of the caller's and the tenant's share, and return the lane to make them in."""
+        limits.take(self.caller(request).name, str(mine.pk), count)
+        return lanes.lane(count, is_bulk=self.is_bulk)
 
     def facts(self, request: Request) -> dict[str, Any]:
         """Return what the row of the use says about the caller."""
         return {"actor": self.caller(request).actor, "request_id": problems.request_id_of(request)}
 
-    def answer(
-        self, request: Request, given: dict[str, Any], results: Sequence[dict[str, Any] | DomainError]
-    ) -> Response:
+    def answer(self, request: Request, body: dict[str, Any], results: Sequence[Result]) -> HttpResponse:
         """Answer a batch item by item; a single failed item is the whole answer."""
-        if "items" not in given:
-            (result,) = results
-            if isinstance(result, DomainError):
-                raise result
-            return Response(result, headers=NO_STORE)
-        request_id = problems.request_id_of(request)
-        items = [{"problem": problems.problem(r, request_id)} if isinstance(r, DomainError) else r for r in results]
-        return Response({"items": items}, headers=NO_STORE)
+        if "items" in body:
+            request_id = problems.request_id_of(request)
+            each = [{"problem": problems.problem(r, request_id)} if isinstance(r, DomainError) else r for r in results]
+            return _json({"items": each})
+        (result,) = results
+        if isinstance(result, DomainError):
+            raise result
+        return _json(result)
+
+
+class Plain(Protocol):
+    """A key as it leaves: `NewDataKey` or `OpenedDataKey`."""
+
+    @property
+    def plaintext(self) -> bytes: ...
+    @property
+    def cache_until(self) -> datetime: ...
+
+
+def _json(answer: dict[str, Any]) -> HttpResponse:
+    return HttpResponse(json.dumps(answer), content_type="application/json", headers={"Cache-Control": "no-store"})
+
+
+def _text(value: bytes) -> str:
+    return base64.b64encode(value).decode()
+
+
+def _plain(key: Plain) -> dict[str, str]:
+    until = key.cache_until.isoformat().replace("+00:00", "Z")
+    return {"plaintext": _text(key.plaintext), "cache_until": until}
 
 
 class DataKeys(DataKeyView):
@@ -68,52 +102,53 @@ class DataKeys(DataKeyView):
         operation_id="generate_data_keys",
         parameters=[endpoints.IDEMPOTENCY_KEY],
         request=shapes.GenerateIn,
-        responses={200: shapes.DataKeyOut},
+        responses={200: shapes.GeneratedOut},
     )
-    def post(self, request: Request, tenant: str) -> Response:
+    def post(self, request: Request, tenant: str) -> HttpResponse:
         mine = self.allowed(request, tenant)
-        given = self.given(request, shapes.GenerateIn)
-        contexts = [item.get("context", {}) for item in given.get("items", [given])]
-        fresh: list[dict[str, Any]] = []
+        body = bodies.read(request._request)
+        asked: list[Context | DomainError] = list(items.contexts(body))
+        if "items" in body:  # one that cannot be used must not fail the others
+            asked = [_usable(mine, context) for context in items.contexts(body)]
+        contexts = [context for context in asked if not isinstance(context, DomainError)]
+        with self.share(request, mine, len(asked)):
+            made = self._made(request, mine, contexts)
+        left = iter(made)
+        return self.answer(request, body, [one if isinstance(one, DomainError) else next(left) for one in asked])
+
+    def _made(self, request: Request, mine: Tenant, contexts: list[Context]) -> list[Result]:
+        """Make a key for each context, or open again what was made under the same Idempotency-Key."""
+        made: list[Result] = []
 
         def do() -> idempotency.Answer:
-            made = services.generate_data_keys(mine, contexts, **self.facts(request))
-            fresh.extend(shapes.DataKeyOut(key).data for key in made)
+            keys = services.generate_data_keys(mine, contexts, **self.facts(request)) if contexts else []
+            made.extend({**_plain(key), "wrapped_key": _text(key.wrapped_key)} for key in keys)
             # Kept for a repeat is the wrapped key alone: what is stored opens nothing by itself.
-            return idempotency.Answer(200, {"wrapped": [base64.b64encode(key.wrapped_key).decode() for key in made]})
+            return idempotency.Answer(200, {"wrapped": [_text(key.wrapped_key) for key in keys]})
 
-        kept = idempotency.once(
-            do,
-            key=request.headers.get("Idempotency-Key"),
-            caller=self.caller(request).name,
-            tenant=mine,
-            method="POST",
-            path=request.path,
-            body=request._request.body,
-        )
-        if kept.is_repeat:
-            return self._repeat(
-                request, mine, given, [base64.b64decode(text) for text in kept.kept["wrapped"]], contexts
-            )
-        return self.answer(request, given, fresh)
+        kept = self.once_kept(request, mine, do)
+        if not kept.is_repeat:
+            return made
+        return self._opened_again(request, mine, [base64.b64decode(text) for text in kept.kept["wrapped"]], contexts)
 
-    def _repeat(
-        self, request: Request, mine: Tenant, given: dict[str, Any], blobs: list[bytes], contexts: list[Context]
-    ) -> Response:
+    def _opened_again(
+        self, request: Request, mine: Tenant, blobs: list[bytes], contexts: list[Context]
+    ) -> list[Result]:
         """Open what the first request made: a new row, and a refusal if the key was taken back meanwhile."""
         opened = services.open_data_keys(mine, list(zip(blobs, contexts, strict=True)), **self.facts(request))
-        results = [
-            result
-            if isinstance(result, DomainError)
-            else {**shapes.OpenedOut(result).data, "wrapped_key": base64.b64encode(blob).decode()}
+        return [
+            result if isinstance(result, DomainError) else {**_plain(result), "wrapped_key": _text(blob)}
             for result, blob in zip(opened, blobs, strict=True)
         ]
-        return self.answer(request, given, results)
 
 
-def items_of(given: dict[str, Any]) -> list[Item]:
-    """Return the items of a request, one or many."""
-    return [(item["wrapped_key"], item.get("context", {})) for item in given.get("items", [given])]
+def _usable(tenant: Tenant, context: Context) -> Context | DomainError:
+    """Return the context, or why no key can be made with it."""
+    try:
+        envelope.encode_context(str(tenant.pk), context)
+    except DomainError as error:
+        return error
+    return context
 
 
 class Decrypt(DataKeyView):
@@ -122,24 +157,27 @@ class Decrypt(DataKeyView):
     scope = "data-keys:decrypt"
 
     @extend_schema(operation_id="decrypt_data_keys", request=shapes.OpenIn, responses={200: shapes.OpenedOut})
-    def post(self, request: Request, tenant: str) -> Response:
+    def post(self, request: Request, tenant: str) -> HttpResponse:
         mine = self.allowed(request, tenant)
-        given = self.given(request, shapes.OpenIn)
-        opened = services.open_data_keys(mine, items_of(given), **self.facts(request))
-        return self.answer(
-            request, given, [shapes.OpenedOut(r).data if isinstance(r, OpenedDataKey) else r for r in opened]
-        )
+        body = bodies.read(request._request)
+        asked = items.wrapped(body)
+        with self.share(request, mine, len(asked)):
+            opened = services.open_data_keys(mine, asked, **self.facts(request))
+        return self.answer(request, body, [key if isinstance(key, DomainError) else _plain(key) for key in opened])
 
 
 class Rewrap(DataKeyView):
     """Move wrapped data keys to the current branch key without showing them."""
 
     scope = "data-keys:rewrap"
+    is_bulk = True  # nobody waits for one
 
-    @extend_schema(operation_id="rewrap_data_keys", request=shapes.OpenIn, responses={200: OpenApiTypes.OBJECT})
-    def post(self, request: Request, tenant: str) -> Response:
+    @extend_schema(operation_id="rewrap_data_keys", request=shapes.OpenIn, responses={200: shapes.RewrappedOut})
+    def post(self, request: Request, tenant: str) -> HttpResponse:
         mine = self.allowed(request, tenant)
-        given = self.given(request, shapes.OpenIn)
-        moved = services.rewrap_data_keys(mine, items_of(given), **self.facts(request))
-        results = [{"wrapped_key": base64.b64encode(r).decode()} if isinstance(r, bytes) else r for r in moved]
-        return self.answer(request, given, results)
+        body = bodies.read(request._request)
+        asked = items.wrapped(body)
+        with self.share(request, mine, len(asked)):
+            moved = services.rewrap_data_keys(mine, asked, **self.facts(request))
+        results: list[Result] = [{"wrapped_key": _text(blob)} if isinstance(blob, bytes) else blob for blob in moved]
+        return self.answer(request, body, results)

@@ -6,6 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
+from byokportal.schema import Problem
 from byokportal.shapes import Blob, ContextField, Shape, Text
 
 MAX_ITEMS = 100
@@ -202,12 +203,49 @@ class OpenIn(_OneOrItems):
         return attrs
 
 
-class DataKeyOut(serializers.Serializer[Any]):
-    plaintext = Blob()
-    wrapped_key = Blob()
-    cache_until = serializers.DateTimeField()
+class GenerateItemOut(serializers.Serializer[Any]):
+    """One key, or the problem of its item."""
+
+    plaintext = Blob(required=False)
+    wrapped_key = Blob(required=False)
+    cache_until = serializers.DateTimeField(required=False)
+    problem = Problem(required=False)
+
+
+class GeneratedOut(serializers.Serializer[Any]):
+    """One key, or `items` as they were asked for."""
+
+    plaintext = Blob(required=False)
+    wrapped_key = Blob(required=False)
+    cache_until = serializers.DateTimeField(required=False)
+    items = GenerateItemOut(many=True, required=False)
+
+
+class OpenedItemOut(serializers.Serializer[Any]):
+    """One opened key, or the problem of its item."""
+
+    plaintext = Blob(required=False)
+    cache_until = serializers.DateTimeField(required=False)
+    problem = Problem(required=False)
 
 
 class OpenedOut(serializers.Serializer[Any]):
-    plaintext = Blob()
-    cache_until = serializers.DateTimeField()
+    """One opened key, or `items` as they were sent."""
+
+    plaintext = Blob(required=False)
+    cache_until = serializers.DateTimeField(required=False)
+    items = OpenedItemOut(many=True, required=False)
+
+
+class RewrappedItemOut(serializers.Serializer[Any]):
+    """One moved key, or the problem of its item."""
+
+    wrapped_key = Blob(required=False)
+    problem = Problem(required=False)
+
+
+class RewrappedOut(serializers.Serializer[Any]):
+    """One moved key, or `items` as they were sent."""
+
+    wrapped_key = Blob(required=False)
+    items = RewrappedItemOut(many=True, required=False)

@@ -25,6 +25,8 @@ CURSOR = OpenApiParameter("cursor", str, description="the `next` of the page bef
 class Setup(APIView):
     """What the tenant puts into its AWS account; it never changes."""
 
+    problems = ("not_allowed",)
+
     @extend_schema(operation_id="get_setup", responses=SetupOut)
     def get(self, request: Request, tenant: str) -> Response:
         mine = _of_member(request, tenant)
@@ -42,6 +44,8 @@ class Setup(APIView):
 class Onboarding(APIView):
     """The six steps: where each stands, since when, whose turn it is, what comes next."""
 
+    problems = ("not_allowed",)
+
     @extend_schema(operation_id="get_onboarding", responses=OnboardingOut)
     def get(self, request: Request, tenant: str) -> Response:
         return Response(OnboardingOut({"steps": onboarding.overview(_of_member(request, tenant))}).data)
@@ -49,6 +53,8 @@ class Onboarding(APIView):
 
 class Events(APIView):
     """The log, newest first."""
+
+    problems = ("not_allowed", "invalid_input")
 
     @extend_schema(operation_id="list_events", parameters=[CURSOR], responses=EventsOut)
     def get(self, request: Request, tenant: str) -> Response:
@@ -58,6 +64,8 @@ class Events(APIView):
 
 class EventsExport(APIView):
     """The whole log as JSON lines, oldest first: the canonical payload of each event."""
+
+    problems = ("not_allowed",)
 
     @extend_schema(operation_id="export_events", responses={(200, "application/x-ndjson"): OpenApiTypes.STR})
     def get(self, request: Request, tenant: str) -> StreamingHttpResponse:

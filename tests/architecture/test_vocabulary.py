@@ -44,6 +44,19 @@ def test_an_error_is_a_title_and_a_sentence_with_a_section_in_the_docs(error: ty
     assert f"\n## {error.code}\n" in (DOCS / "problems.md").read_text()
 
 
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: error.code)
+def test_the_section_of_an_error_says_what_the_api_says(error: type[DomainError]) -> None:
+    text = (DOCS / "problems.md").read_text()
+    section = re.search(rf"^## {error.code}\n\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL)
+    assert section is not None
+    facts, sentence, advice, *_ = section[1].strip().split("\n\n")
+    turn = {"tenant": "the tenant", "kore": "Kore.ai", "caller": "the caller", "nobody": "nobody"}[error.turn.value]
+    retryable = "retryable" if error.retryable else "not retryable"
+    assert facts == f"{STATUS[error.kind]} · {error.title} · turn of {turn} · {retryable}"
+    assert sentence.replace("`", "") == error.detail
+    assert advice
+
+
 def test_the_docs_name_no_code_that_there_is_not() -> None:
     named = re.findall(r"^## ([a-z_]+)$", (DOCS / "problems.md").read_text(), re.MULTILINE)
     assert sorted(named) == [error.code for error in ERRORS]

@@ -1,0 +1,59 @@
+"""A database that is locked or falls silent is a 503 within half a second and no key, over HTTP, with cold and warm caches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+import silence
+from django.db import connections
+from django.test import Client
+
+from keys import ledger
+from keys.models import KeyRegistration, KeyUse
+from tenants import access, tokens
+from tenants.models import ServiceAccount, Tenant
+
+pytestmark = pytest.mark.django_db(transaction=True)
+JSON = "application/json"
+ApiOf = Callable[[ServiceAccount], Client]
+
+
+def no_key_in_time(api: Client, path: str) -> None:
+    """Assert that a request is a 503 within half a second."""
+    began = time.monotonic()
+    answer = api.post(path, {}, content_type=JSON)
+    took = time.monotonic() - began
+    assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
+    assert answer["Retry-After"] == "2"
+    assert took < 0.5
+
+
+def test_a_locked_table(tenant: Tenant, active: KeyRegistration, service: ServiceAccount, api_of: ApiOf) -> None:
+    api, path = api_of(service), f"/api/v1/tenants/{tenant.pk}/data-keys"
+    assert api.post(path, {}, content_type=JSON).status_code == 200
+    with silence.a_locked_table():
+        no_key_in_time(api, path)
+    time.sleep(0.1)
+    assert api.post(path, {}, content_type=JSON).status_code == 200
+
+
+def test_a_silent_server(tenant: Tenant, active: KeyRegistration, service: ServiceAccount, api_of: ApiOf) -> None:
+    api, path = api_of(service), f"/api/v1/tenants/{tenant.pk}/data-keys"
+    ledger.stop()
+    connections.close_all()
+    with silence.wire_to_the_database() as wire:
+        assert api.post(path, {}, content_type=JSON).status_code == 200
+        uses = KeyUse.objects.count()
+        wire.silent.set()
+        no_key_in_time(api, path)  # everything remembered: the row is what fails
+        tokens.forget_all()
+        access.forget_all()
+        no_key_in_time(api, path)  # nothing remembered: the first question fails
+        connections.close_all()
+        no_key_in_time(api, path)  # not even a connection
+        wire.silent.clear()
+        time.sleep(ledger.COMMIT)
+        assert api.post(path, {}, content_type=JSON).status_code == 200
+        assert KeyUse.objects.count() >= uses + 1

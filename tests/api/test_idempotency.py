@@ -1,0 +1,170 @@
+"""Idempotency-Key: fifty equal requests at once have one effect, killed workers leave nothing stuck, a repeat asks anew."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import time_machine
+from django.db import connections
+from django.test import Client
+from django.utils import timezone
+
+from keys import services
+from keys.models import KeyRegistration, KeyUse
+from support.models import Ticket
+from tenants import access, audit, idempotency, tokens
+from tenants.errors import RequestInProgress
+from tenants.models import IdempotentRequest, Member, ServiceAccount, Tenant
+
+JSON = "application/json"
+ApiOf = Callable[[Member | ServiceAccount], Client]
+
+
+def at_once(number: int, do: Callable[[], Any]) -> list[Any]:
+    """Do it in so many threads, each with its own connection, and return what came of it."""
+
+    def closing(_: int) -> Any:
+        try:
+            return do()
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(number) as pool:
+        return list(pool.map(closing, range(number)))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_fifty_equal_requests_at_once_make_one_key(
+    tenant: Tenant, active: KeyRegistration, service: ServiceAccount, api_of: ApiOf
+) -> None:
+    api, path = api_of(service), f"/api/v1/tenants/{tenant.pk}/data-keys"
+    answers = at_once(50, lambda: api.post(path, {}, content_type=JSON, headers={"idempotency-key": "k"}))
+    assert set(Counter(answer.status_code for answer in answers)) <= {200, 409}
+    for refused in (answer for answer in answers if answer.status_code == 409):
+        assert (refused.json()["code"], refused["Retry-After"]) == ("request_in_progress", "1")
+    keys = {(a.json()["plaintext"], a.json()["wrapped_key"]) for a in answers if a.status_code == 200}
+    assert len(keys) == 1
+    assert KeyUse.objects.filter(operation="generate").count() == 1
+    later = api.post(path, {}, content_type=JSON, headers={"idempotency-key": "k"})
+    assert {(later.json()["plaintext"], later.json()["wrapped_key"])} == keys
+
+
+@pytest.mark.django_db(transaction=True)
+def test_fifty_equal_tickets_at_once_are_one(tenant: Tenant, alice: Member, api_of: ApiOf) -> None:
+    api, path = api_of(alice), f"/api/v1/tenants/{tenant.pk}/tickets"
+    ticket = {"topic": "question", "subject": "Once", "text": "Only once."}
+    answers = at_once(50, lambda: api.post(path, ticket, content_type=JSON, headers={"idempotency-key": "k"}))
+    assert set(Counter(answer.status_code for answer in answers)) <= {201, 409}
+    assert Ticket.objects.of(tenant).filter(subject="Once").count() == 1
+
+
+@pytest.mark.django_db
+def test_a_key_belongs_to_one_caller_and_one_tenant(
+    tenant: Tenant, active: KeyRegistration, service: ServiceAccount, api_of: ApiOf
+) -> None:
+    from tenants import services as tenant_services
+
+    other, _ = tenant_services.create_service_account("o", tenants=[tenant], scopes=tokens.SCOPES, actor=audit.COMMAND)
+    path = f"/api/v1/tenants/{tenant.pk}/data-keys"
+    mine, theirs = (
+        api_of(account).post(path, {}, content_type=JSON, headers={"idempotency-key": "k"}).json()["wrapped_key"]
+        for account in (service, other)
+    )
+    assert mine != theirs
+
+
+@pytest.mark.django_db
+def test_a_repeat_is_refused_once_the_key_was_taken_back_and_what_is_stored_holds_no_plaintext(
+    tenant: Tenant, alice: Member, active: KeyRegistration, service: ServiceAccount, api_of: ApiOf
+) -> None:
+    api, path = api_of(service), f"/api/v1/tenants/{tenant.pk}/data-keys"
+    body = {"items": [{}, {"context": {"": "an empty name"}}, {"context": {"n": "2"}}]}
+    first = api.post(path, body, content_type=JSON, headers={"idempotency-key": "k"})
+    assert [set(item) for item in first.json()["items"]][1] == {"problem"}
+    again = api.post(path, body, content_type=JSON, headers={"idempotency-key": "k"})
+    assert [item.get("plaintext") for item in again.json()["items"]] == [
+        item.get("plaintext") for item in first.json()["items"]
+    ]
+    stored = json.dumps(IdempotentRequest.objects.get().answer)
+    assert all(item["plaintext"] not in stored for item in first.json()["items"] if "plaintext" in item)
+    services.suspend(tenant, reason="stop", actor=audit.Actor.of_member(alice, via="api"))
+    refused = api.post(path, body, content_type=JSON, headers={"idempotency-key": "k"})
+    assert (refused.status_code, refused.json()["code"]) == (423, "suspended")
+    assert KeyUse.objects.count() == 2
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("in_one_transaction", [True, False])
+def test_a_worker_killed_in_the_middle_leaves_no_key_stuck_for_ever(tenant: Tenant, in_one_transaction: bool) -> None:
+    facts = {"key": "k", "caller": "c", "tenant": tenant, "method": "POST", "path": "/", "body": b"{}"}
+    facts["in_one_transaction"] = in_one_transaction
+    done = idempotency.Answer(201, {"id": "1"})
+
+    def killed() -> idempotency.Answer:
+        audit.record("tenants.token.minted", tenant=tenant, actor=audit.SYSTEM, target=tenant, name="half")
+        os.kill(os.getpid(), signal.SIGKILL)
+        return done
+
+    connections.close_all()
+    child = os.fork()
+    if child == 0:
+        try:
+            idempotency.once(killed, **facts)
+        finally:
+            os._exit(1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert tenant.events.filter(name="tenants.token.minted").exists() is not in_one_transaction
+    with pytest.raises(RequestInProgress):
+        idempotency.once(lambda: done, **facts)
+    with time_machine.travel(timezone.now() + idempotency.STUCK + timedelta(seconds=1)):
+        assert idempotency.once(lambda: done, **facts) == done
+        assert idempotency.once(lambda: done, **facts).is_repeat
+
+
+@pytest.mark.django_db
+def test_one_that_was_taken_for_killed_has_no_say_any_more(tenant: Tenant) -> None:
+    facts = {"key": "k", "caller": "c", "tenant": tenant, "method": "POST", "path": "/", "body": b"{}"}
+    later = timezone.now() + idempotency.STUCK + timedelta(seconds=1)
+
+    def slow() -> idempotency.Answer:
+        with time_machine.travel(later):
+            assert idempotency.once(
+                lambda: idempotency.Answer(200, {"by": "second"}), **facts, in_one_transaction=False
+            )
+        return idempotency.Answer(200, {"by": "first"})
+
+    with pytest.raises(RequestInProgress):
+        idempotency.once(slow, **facts, in_one_transaction=False)
+    assert IdempotentRequest.objects.get().answer == {"by": "second"}
+
+
+@pytest.mark.django_db
+def test_after_a_day_a_key_may_be_used_again(
+    tenant: Tenant, active: KeyRegistration, service: ServiceAccount, api_of: ApiOf
+) -> None:
+    path = f"/api/v1/tenants/{tenant.pk}/data-keys"
+    api_of(service).post(path, {}, content_type=JSON, headers={"idempotency-key": "k"})
+    IdempotentRequest.objects.update(created_at=timezone.now() - idempotency.LASTS - timedelta(seconds=1))
+    body = {"context": {"another": "body"}}
+    assert api_of(service).post(path, body, content_type=JSON, headers={"idempotency-key": "k"}).status_code == 200
+
+
+def test_a_token_and_a_tenant_are_forgotten_within_five_seconds(
+    tenant: Tenant, active: KeyRegistration, service: ServiceAccount, api_of: ApiOf
+) -> None:
+    api, path = api_of(service), f"/api/v1/tenants/{tenant.pk}/data-keys"
+    assert api.post(path, {}, content_type=JSON).status_code == 200
+    service.tenants.clear()
+    access.forget_all()  # as 5 seconds would
+    assert api.post(path, {}, content_type=JSON).status_code == 404
+    service.tokens.update(revoked_at=timezone.now())
+    tokens.forget_all()
+    assert api.post(path, {}, content_type=JSON).status_code == 401

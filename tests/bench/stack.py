@@ -1,0 +1,130 @@
+"""What a benchmark over HTTP runs against: the system as production runs it, on servers started for the run."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from tests import on_servers
+
+ROOT = Path(__file__).resolve().parents[2]
+CONNECTIONS = 32
+WORKERS = 2
+
+
+@contextlib.contextmanager
+def system(**settings: str) -> Iterator[dict[str, Any]]:
+    """Run PostgreSQL that waits for the disk, Redis, the local AWS and two web processes.
+
+    Yields:
+        `url`, `tenant`, `token`: the address of the tenant's data keys, and who may ask there; `environment` for more
+        processes of the same system.
+    """
+    with contextlib.ExitStack() as stack:
+        var_dir = stack.enter_context(tempfile.TemporaryDirectory(prefix="byok-bench-"))
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "DJANGO_"))},
+            "DJANGO_SETTINGS_MODULE": "tests.bench.settings",
+            "PYTHONPATH": str(ROOT),
+            "DATABASE_URL": stack.enter_context(on_servers.postgresql(durable=True)),
+            "REDIS_URL": stack.enter_context(on_servers.redis()),
+            "VAR_DIR": var_dir,
+            "EMBEDDED": "1",
+            "AWS_MODE": "local",
+            "LOG_LEVEL": "CRITICAL",  # what goes wrong shows in the answers
+            "GRANIAN_BLOCKING_THREADS": "32",
+            "EXTERNAL_ID_PROBE_GAP": "0",
+            "PROPAGATION_WINDOW": "0",
+            **settings,
+        }
+        stack.enter_context(
+            process([sys.executable, "-m", "byokportal.localaws", "--port", "0", "--var-dir", var_dir], environment)
+        )
+        wait_for(lambda: (Path(var_dir) / "localaws.json").exists(), "the local AWS")
+        made = subprocess.run(
+            [sys.executable, "-m", "tests.bench.prepare"], env=environment, cwd=ROOT, check=True, stdout=subprocess.PIPE
+        )
+        port = free_port()
+        command = [
+            sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port),
+            "--workers", str(WORKERS), "--no-ws", "--log-level", "warning",
+            "byokportal.wsgi:application",
+        ]  # fmt: skip
+        stack.enter_context(process(command, environment))
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/healthz"), "the web processes")
+        found = json.loads(made.stdout.splitlines()[-1])
+        url = f"http://127.0.0.1:{port}/api/v1/tenants/{found['tenant']}/data-keys"
+        yield {"url": url, "environment": environment, **found}
+
+
+@contextlib.contextmanager
+def process(command: Sequence[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process for as long as the block lasts."""
+    running = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL)
+    try:
+        yield running
+    finally:
+        running.terminate()
+        try:
+            running.wait(15)
+        except subprocess.TimeoutExpired:
+            running.kill()
+            running.wait()
+
+
+def load(url: str, *, token: str, bodies: Sequence[str] = ("{}",), seconds: float = 5.0, header: str = "") -> Any:
+    """Send requests for so many seconds over 32 keep-alive connections, and return what `bench.load` measured."""
+    headers = {"Content-Type": "application/json"}
+    headers |= {header: token} if header else {"Authorization": f"Bearer {token}"}
+    plan = {"url": url, "connections": CONNECTIONS, "seconds": seconds, "headers": headers, "bodies": list(bodies)}
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "bench" / "load.py")],
+        input=json.dumps(plan).encode(), stdout=subprocess.PIPE, check=True,
+    )  # fmt: skip
+    found = json.loads(done.stdout)
+    refused = sum(count for status, count in found["statuses"].items() if status != "200")
+    if (
+        refused > found["requests"] / 100
+    ):  # on a machine that others use too, a commit may now and then take half a second
+        raise AssertionError(f"{url} answered {found['statuses']}")
+    return found
+
+
+def post(url: str, body: Any, *, token: str) -> Any:
+    """Send one request and return the JSON of its answer."""
+    request = urllib.request.Request(
+        url, json.dumps(body).encode(), {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)
+
+
+def answers(url: str) -> bool:
+    with contextlib.suppress(OSError, urllib.error.URLError), urllib.request.urlopen(url, timeout=2) as answer:
+        return bool(answer.status == 200)
+    return False
+
+
+def wait_for(ready: Any, what: str, seconds: float = 40) -> None:
+    end = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > end:
+            raise AssertionError(f"{what} did not come up within {seconds:g} s")
+        time.sleep(0.05)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,17 @@
+"""The addresses of the system, and an empty view that goes the same way through the same middlewares."""
+
+from django.http import HttpRequest, HttpResponse
+from django.urls import path
+from django.views.decorators.csrf import csrf_exempt
+
+from byokportal.urls import handler404, handler500  # noqa: F401
+from byokportal.urls import urlpatterns as ours
+
+
+@csrf_exempt
+def empty(request: HttpRequest, tenant: str) -> HttpResponse:
+    return HttpResponse(b"{}", content_type="application/json")
+
+
+# Last, so that it is looked for no shorter than the real ones.
+urlpatterns = [*ours, path("api/v1/tenants/<str:tenant>/data-keys/empty", empty)]
