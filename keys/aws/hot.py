@@ -1,7 +1,7 @@
 """STS and KMS on the two hot paths, unwrap and sweep: botocore's own signer and parsers over one pooled client for all tenants.
 
 A boto3 client for each tenant costs about a megabyte, 46 ms and a TLS context, and a call through it about twice the CPU of
-one through this module. So one `URLLib3Session` of botocore's (one connection pool, one TLS context)
+one through this module. So one pool of connections with one TLS context (`keys.aws.wire`; through a proxy botocore's own)
 carries the calls of all tenants, each signed with its tenant's session. Serializer, signer, parser and errors are botocore's,
 so `keys.aws.faults` reads what comes from here by the same table as what boto3 raises.
 """
@@ -30,7 +30,7 @@ from botocore.serialize import create_serializer
 from botocore.utils import get_environ_proxies
 
 from keys import errors
-from keys.aws import faults
+from keys.aws import faults, wire
 
 if TYPE_CHECKING:
     from keys.aws.sessions import Credentials
@@ -125,15 +125,12 @@ def _is_worth_another(error: Exception) -> bool:
 
 
 @cache
-def _pool(endpoint: str) -> URLLib3Session:
-    if endpoint.startswith("http://"):  # the local AWS: a proxy of the developer's is not on the way to this machine
-        return _pooled(())
-    return _pooled(tuple(sorted(get_environ_proxies(endpoint).items())))
-
-
-@cache
-def _pooled(proxies: tuple[tuple[str, str], ...]) -> URLLib3Session:
-    """Return the pooled client of this process; there is a second one only where NO_PROXY names some endpoints of AWS."""
+def _pool(endpoint: str) -> wire.Pool | URLLib3Session:
+    """Return the pooled way to an endpoint, with one TLS context for all."""
+    # The local AWS is asked over http: a proxy of the developer's is not on the way to this machine.
+    proxies = {} if endpoint.startswith("http://") else get_environ_proxies(endpoint)
+    if not proxies:
+        return wire.Pool(endpoint, connect_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT, keep=POOL)
     options: dict[str, Any] = {  # botocore's stubs know less of these than botocore does
         "verify": os.environ.get("AWS_CA_BUNDLE", True),
         "proxies": dict(proxies),
@@ -146,7 +143,7 @@ def _pooled(proxies: tuple[tuple[str, str], ...]) -> URLLib3Session:
 
 def _forget_pools() -> None:
     _pool.cache_clear()
-    _pooled.cache_clear()
+    wire.forget()
 
 
 os.register_at_fork(after_in_child=_forget_pools)  # the connections are the parent's
