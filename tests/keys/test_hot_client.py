@@ -17,7 +17,7 @@ from byokportal.errors import DomainError
 from byokportal.localaws.testing import LocalAws
 from keys import aws as keys_aws
 from keys import errors
-from keys.aws import faults, hot, sessions
+from keys.aws import faults, hot, sessions, wire
 from keys.models import KeyRegistration
 from tenants.models import Tenant
 
