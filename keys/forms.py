@@ -115,5 +115,13 @@ class ReasonForm(forms.Form):
     reason = forms.CharField(label="Why?", max_length=200)
 
 
+class LeaveForm(ReasonForm):
+    """Giving up BYOK: a box to tick stands between a slip and the deed."""
+
+    sure = forms.BooleanField(
+        label="From then on Kore.ai's key protects our data, and taking our key away stops nothing any more."
+    )
+
+
 class LatencyForm(forms.Form):
     seconds = forms.IntegerField(label="Revocation latency in seconds", min_value=0, max_value=900)

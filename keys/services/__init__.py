@@ -1,0 +1,59 @@
+"""Deeds of the keys app, one module for each noun; the other apps and the doors call them from here."""
+
+from keys.services.data_keys import generate_data_keys, open_data_keys, rewrap_data_keys
+from keys.services.key import (
+    Drop,
+    KeyState,
+    drop_caches,
+    key_state,
+    last_drop,
+    leave,
+    resume,
+    rotate_branch_key,
+    set_latency,
+    suspend,
+)
+from keys.services.proof import (
+    check_policy,
+    compare_tests,
+    document,
+    granted_by_policy,
+    read_output,
+    read_test,
+    start_test,
+)
+from keys.services.registration import (
+    approve_configuration,
+    save_draft,
+    shown_registration,
+    submit_registration,
+    withdraw,
+)
+
+__all__ = [
+    "Drop",
+    "KeyState",
+    "approve_configuration",
+    "check_policy",
+    "compare_tests",
+    "document",
+    "drop_caches",
+    "generate_data_keys",
+    "granted_by_policy",
+    "key_state",
+    "last_drop",
+    "leave",
+    "open_data_keys",
+    "read_output",
+    "read_test",
+    "resume",
+    "rewrap_data_keys",
+    "rotate_branch_key",
+    "save_draft",
+    "set_latency",
+    "shown_registration",
+    "start_test",
+    "submit_registration",
+    "suspend",
+    "withdraw",
+]

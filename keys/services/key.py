@@ -1,0 +1,277 @@
+"""Deeds of the key in service: where it stands, suspend, resume, drop caches, latency, rotate, leave."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from byokportal.errors import InvalidInput, Turn
+from keys import branchkeys, errors, lifecycle, tasks
+from keys.health import notes, stops
+from keys.models import BranchKey, KeyRegistration, RoleConfiguration
+from keys.services.registration import shown_registration
+from tenants import audit, onboarding, roles
+from tenants.audit import Actor
+from tenants.models import AuditEvent, OnboardingStep, Tenant
+from tenants.services import reason_of
+
+Status = KeyRegistration.Status
+Step = OnboardingStep.Status
+Configuration = RoleConfiguration
+DROPPING = (
+    "keys.key.caches_dropped",
+    "keys.key.suspended",
+    "keys.latency.changed",
+)  # what tells every process to drop its keys
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """The last time that every process was told to forget its unwrapped keys of a tenant, and what they made of it."""
+
+    generation: int
+    since: datetime
+    processes: list[stops.Process]
+
+    @property
+    def done(self) -> list[stops.Process]:
+        return [process for process in self.processes if process.at is not None]
+
+    @property
+    def is_over(self) -> bool:
+        return len(self.done) == len(self.processes)
+
+    @property
+    def last_after(self) -> float:
+        """Seconds from the deed until the last process that has dropped had done so."""
+        times = [process.at for process in self.processes if process.at is not None]
+        return round(max((max(times) - self.since).total_seconds(), 0.0), 1) if times else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class KeyState:
+    """The key in service as portal, API and admin show it."""
+
+    status: str
+    label: str
+    since: datetime | None
+    reason: str
+    whose_turn: str
+    suspended_by: str
+    next_probe_at: datetime | None
+    protected_by: str  # tenant, platform or nobody
+    generation: int
+    key_arn: str
+    role_arn: str
+    refused_since: datetime | None = None  # AWS refuses us since, whoever's doing that is
+    refused_code: str = ""
+    deletion_date: datetime | None = None
+    warnings: tuple[notes.Note, ...] = ()
+
+
+def key_state(tenant: Tenant) -> KeyState:
+    """Return where the tenant's key stands, and whose turn it is."""
+    registration = KeyRegistration.objects.of(tenant).serving().first() or shown_registration(tenant)
+    tenant.refresh_from_db(fields=["key_generation"])
+    serving = registration is not None and registration.status in KeyRegistration.SERVING
+    protected_by = "tenant" if serving else "platform" if settings.PLATFORM_KEY_ARN else "nobody"
+    if registration is None:
+        return KeyState(
+            "none", "No key yet", None, "", Turn.TENANT.value, "", None, protected_by, tenant.key_generation, "", ""
+        )
+    return KeyState(
+        status=registration.status,
+        label=registration.get_status_display(),
+        since=registration.moved_at,
+        reason=registration.reason,
+        whose_turn=_whose_turn(registration),
+        suspended_by=registration.suspended_by,
+        next_probe_at=registration.next_probe_at,
+        protected_by=protected_by,
+        generation=tenant.key_generation,
+        key_arn=registration.key_arn,
+        role_arn=registration.role_arn,
+        refused_since=registration.refused_since,
+        refused_code=registration.refused_code,
+        deletion_date=notes.deletion_date(registration) if serving else None,
+        warnings=tuple(notes.of(registration)) if serving else (),
+    )
+
+
+def _whose_turn(registration: KeyRegistration) -> str:
+    match registration.status:
+        case Status.DRAFT | Status.REJECTED:
+            return Turn.TENANT.value
+        case Status.SUSPENDED:
+            return (
+                Turn.KORE.value if registration.suspended_by == KeyRegistration.SuspendedBy.KORE else Turn.TENANT.value
+            )
+        case Status.ACTIVE | Status.RETIRING | Status.RETIRED:
+            return Turn.NOBODY.value
+    return Turn.KORE.value
+
+
+@transaction.atomic
+def suspend(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
+    """Stop every use of the tenant's key; only a person undoes it (design.md 3).
+
+    Raises:
+        KeyNotActive: no registration serves.
+        RegistrationBusy: somebody moved it at the same moment; try again.
+    """
+    roles.require(actor, "keys.suspend", tenant)
+    reason = reason_of(reason)
+    registration = _serving(tenant)
+    by = KeyRegistration.SuspendedBy.TENANT if actor.kind == "member" else KeyRegistration.SuspendedBy.KORE
+    # The tenant's button stays pressed under Kore.ai's: each side undoes its own only.
+    presses = by == KeyRegistration.SuspendedBy.TENANT and registration.tenant_suspended_at is None
+    facts: dict[str, object] = {"tenant_suspended_at": timezone.now()} if presses else {}
+    stands_below = registration.suspended_by == KeyRegistration.SuspendedBy.KORE
+    if registration.status != Status.SUSPENDED:
+        lifecycle.move(registration, Status.SUSPENDED, actor=actor, reason=reason, suspended_by=by, **facts)
+    elif registration.suspended_by == by or (stands_below and not presses):
+        return key_state(tenant)
+    else:
+        # AWS's refusal, or the other side's button: the pressed button is what counts from now on, Kore.ai's above the tenant's.
+        facts |= {} if stands_below else {"suspended_by": by, "reason": reason}
+        KeyRegistration.objects.filter(pk=registration.pk, status=Status.SUSPENDED).update(**facts)
+        lifecycle.changed(tenant.pk)
+    audit.record(
+        "keys.key.suspended", tenant=tenant, actor=actor, target=registration, suspended_by=by.label, reason=reason
+    )
+    return key_state(tenant)
+
+
+@transaction.atomic
+def resume(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
+    """Undo a pressed Suspend: the key is asked again and serves after two good probes in a row.
+
+    While the other side's button is pressed too, the key stays suspended by that.
+
+    Raises:
+        KeyNotActive: no registration serves.
+        RegistrationBusy: it is not suspended by the button that this actor may undo.
+    """
+    roles.require(actor, "keys.resume", tenant)
+    reason = reason_of(reason)
+    registration = _serving(tenant)
+    tenants_own, kores = KeyRegistration.SuspendedBy.TENANT, KeyRegistration.SuspendedBy.KORE
+    is_tenant = actor.kind == "member"
+    is_pressed = registration.tenant_suspended_at is not None if is_tenant else registration.suspended_by == kores
+    if registration.status != Status.SUSPENDED or not is_pressed:
+        state = registration.get_status_display().lower()
+        raise errors.RegistrationBusy(
+            status=f"{state} by {registration.get_suspended_by_display()}" if registration.suspended_by else state,
+            wanted="resumed",
+        )
+    rows = KeyRegistration.objects.filter(pk=registration.pk, status=Status.SUSPENDED)
+    if is_tenant and registration.suspended_by == kores:
+        rows.update(tenant_suspended_at=None)
+    elif not is_tenant and registration.tenant_suspended_at is not None:
+        rows.update(suspended_by=tenants_own, reason="the organisation's own Suspend stands")
+        lifecycle.changed(tenant.pk)
+    else:
+        lifecycle.move(
+            registration,
+            Status.UNREACHABLE,
+            actor=actor,
+            reason="resumed",
+            tenant_suspended_at=None,
+            good_probes=0,
+            denied_probes=0,
+            next_probe_at=timezone.now(),
+            probe_claimed_at=None,
+        )
+        transaction.on_commit(partial(tasks.probe.delay, registration_id=str(registration.pk)), robust=True)
+    audit.record("keys.key.resumed", tenant=tenant, actor=actor, target=registration, reason=reason)
+    return key_state(tenant)
+
+
+@transaction.atomic
+def drop_caches(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
+    """Tell every process of ours to forget its unwrapped keys of this tenant now: the generation grows."""
+    roles.require(actor, "keys.drop_caches", tenant)
+    reason = reason_of(reason)
+    lifecycle.changed(tenant.pk, drop=True)
+    audit.record("keys.key.caches_dropped", tenant=tenant, actor=actor, reason=reason)
+    return key_state(tenant)
+
+
+def last_drop(tenant: Tenant) -> Drop | None:
+    """Return what became of the last stop or drop; None: there was none."""
+    event = AuditEvent.objects.of(tenant).filter(name__in=DROPPING).order_by("-id").first()
+    if event is None:
+        return None
+    tenant.refresh_from_db(fields=["key_generation"])
+    processes = stops.of(tenant.pk, generation=tenant.key_generation, since=event.at)
+    return Drop(tenant.key_generation, event.at, processes)
+
+
+@transaction.atomic
+def set_latency(tenant: Tenant, *, seconds: int, actor: Actor) -> None:
+    """Choose the revocation latency.
+
+    Args:
+        seconds: 0 to 900; 0 asks the CMK every time.
+    """
+    roles.require(actor, "keys.set_latency", tenant)
+    if not 0 <= seconds <= 900:
+        raise InvalidInput(errors={"seconds": ["Choose 0 to 900 seconds."]})
+    Tenant.objects.filter(pk=tenant.pk).update(revocation_latency=seconds)
+    # A shorter promise counts at once: what was loaded under the longer one goes.
+    lifecycle.changed(tenant.pk, drop=True)
+    audit.record("keys.latency.changed", tenant=tenant, actor=actor, seconds=seconds)
+
+
+@transaction.atomic
+def rotate_branch_key(tenant: Tenant, *, reason: str, actor: Actor) -> None:
+    """Ask for a fresh branch key now, ahead of its schedule; what the old one wrapped goes on opening.
+
+    Raises:
+        KeyNotActive: no branch key wraps new data keys yet.
+    """
+    roles.require(actor, "keys.rotate", tenant)
+    reason = reason_of(reason)
+    current = BranchKey.objects.of(tenant).filter(is_current=True).first()
+    if current is None:
+        raise errors.KeyNotActive
+    BranchKey.objects.filter(pk=current.pk, is_current=True).update(due_at=timezone.now(), attempts=0)
+    audit.record("keys.branch_key.rotation_requested", tenant=tenant, actor=actor, target=current, reason=reason)
+    transaction.on_commit(partial(tasks.attend_branch_key.delay, branch_key_id=str(current.pk)), robust=True)
+
+
+@transaction.atomic
+def leave(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
+    """Give up BYOK: the platform's key takes over, every branch key moves to it, then the registration is retired.
+
+    Raises:
+        PlatformKeyMissing: there is no key to go back to.
+        KeyNotActive: no registration serves.
+        RegistrationBusy: the key does not answer or is suspended, so nothing could be moved away from it.
+    """
+    roles.require(actor, "keys.leave", tenant)
+    reason = reason_of(reason)
+    if not settings.PLATFORM_KEY_ARN:
+        raise errors.PlatformKeyMissing
+    registration = _serving(tenant)
+    if registration.status != Status.ACTIVE:
+        raise errors.RegistrationBusy(status=registration.get_status_display().lower(), wanted="left")
+    lifecycle.move(registration, Status.RETIRING, actor=actor, reason="left")
+    audit.record("keys.key.left", tenant=tenant, actor=actor, target=registration, reason=reason)
+    branchkeys.begin_moving(tenant)
+    onboarding.restart(tenant, actor=actor, reason="left")
+    transaction.on_commit(tasks.ring_branch_keys.delay, robust=True)
+    return key_state(tenant)
+
+
+def _serving(tenant: Tenant) -> KeyRegistration:
+    """Return the serving registration, locked: a probe that moves it at this moment waits, so a pressed button is never lost."""
+    registration = KeyRegistration.objects.of(tenant).serving().select_for_update().first()
+    if registration is None:
+        raise errors.KeyNotActive
+    return registration

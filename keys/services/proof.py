@@ -1,0 +1,139 @@
+"""Deeds around the proof: the encryption test, the documents, what the tenant pastes (steps 2 to 5)."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from functools import partial
+from typing import get_args
+
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from byokportal.errors import InvalidInput
+from keys import errors, lifecycle, tasks
+from keys.checks import history, reading
+from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
+from keys.policies import documents, linter
+from keys.services.registration import shown_registration
+from keys.validation import reading as validation_reading
+from keys.validation.points import Facts
+from tenants import audit, onboarding, roles
+from tenants.audit import Actor
+from tenants.models import OnboardingStep, Tenant
+from tenants.services import reason_of
+
+Status = KeyRegistration.Status
+Step = OnboardingStep.Status
+Configuration = RoleConfiguration
+
+
+@transaction.atomic
+def start_test(tenant: Tenant, *, actor: Actor, reason: str = "", keep_until: datetime | None = None) -> EncryptionTest:
+    """Ask for a fresh proof of the registration; while one runs, that one is returned.
+
+    Args:
+        reason: required of support staff.
+        keep_until: "keep testing until …": the change window of the tenant, at most a week away.
+
+    Raises:
+        NoRegistration: nothing is shared yet.
+        RegistrationBusy: our side is being configured; the test follows by itself.
+    """
+    roles.require(actor, "keys.test", tenant)
+    if actor.kind == "staff":
+        reason = reason_of(reason)
+    now = timezone.now()
+    if keep_until is not None and not 0 < (keep_until - now).total_seconds() <= 7 * 86_400:
+        raise InvalidInput(errors={"keep_until": ["Choose a time within the next seven days."]})
+    registration = shown_registration(tenant)
+    if registration is None or registration.status in {Status.DRAFT, Status.RETIRED}:
+        raise errors.NoRegistration
+    if registration.status in {Status.SUBMITTED, Status.CONFIGURING}:
+        raise errors.RegistrationBusy(status=registration.get_status_display().lower(), wanted="tested")
+    running: EncryptionTest | None = EncryptionTest.objects.filter(registration=registration).open().first()
+    if running is not None:
+        EncryptionTest.objects.filter(pk=running.pk).update(keep_until=keep_until, due_at=now)
+        transaction.on_commit(partial(tasks.run_test.delay, test_id=str(running.pk)), robust=True)
+        return running
+    if registration.status == Status.REJECTED:
+        # Somebody mended something just now: IAM needs time again before a refusal means anything.
+        lifecycle.move(registration, Status.TESTING, actor=actor, reason="tested again", changed_at=now)
+        if registration.replaces_id is None:
+            onboarding.advance(tenant, 5, Step.IN_PROGRESS, actor=actor)
+    test = EncryptionTest.objects.create(
+        tenant=tenant, registration=registration, requested_by=actor.label[:200], due_at=now, keep_until=keep_until
+    )
+    audit.record("keys.test.requested", tenant=tenant, actor=actor, target=test, reason=reason)
+    transaction.on_commit(partial(tasks.run_test.delay, test_id=str(test.pk)), robust=True)
+    return test
+
+
+def read_test(test: EncryptionTest) -> reading.Reading:
+    """Return a test as people read it, in the portal and in the back office; reads its checks and its registration."""
+    return reading.read(test, list(test.checks.all()), test.registration)
+
+
+def compare_tests(tests: QuerySet[EncryptionTest], *, start: int, count: int) -> history.Comparison:
+    """Return runs side by side.
+
+    Args:
+        tests: newest first.
+        start: how many to pass over.
+        count: how many to show; the one after them is read too, for the last one to be compared with.
+    """
+    runs = tests.select_related("registration").prefetch_related("checks")[start : start + count + 1]
+    return history.compare(list(runs), shown=count)
+
+
+def document(tenant: Tenant, name: str) -> str:
+    """Return one document of the guide, filled in with the tenant's own values.
+
+    Raises:
+        DocumentUnknown: there is none of that name.
+        ArnsMissing: it names an ARN that the tenant has not given yet.
+    """
+    if name not in documents.NAMES:
+        raise errors.DocumentUnknown(names=", ".join(documents.NAMES))
+    registration = shown_registration(tenant)
+    arns = (
+        {"key_arn": registration.key_arn, "role_arn": registration.role_arn}
+        if registration
+        else {"key_arn": "", "role_arn": ""}
+    )
+    missing = [arn for arn in documents.NAMES[name] if not arns[arn]]
+    if missing:
+        raise errors.ArnsMissing(names=" and ".join(missing), missing=missing)
+    return documents.of(name, service_role_arn=tenant.service_role.arn, external_id=tenant.external_id, **arns)
+
+
+def check_policy(tenant: Tenant, *, kind: str, text: str) -> linter.Reading:
+    """Read a policy that the tenant pasted, before any AWS call; nothing of it is kept."""
+    return linter.lint(_kind(kind), text, **_own_values(tenant))
+
+
+def granted_by_policy(tenant: Tenant, *, kind: str, text: str) -> list[str]:
+    """Return what a policy that the tenant pasted gives us by itself: `sts:AssumeRole`, or patterns of the guide."""
+    return linter.granted(_kind(kind), text, **_own_values(tenant))
+
+
+def _kind(name: str) -> linter.Kind:
+    if name not in get_args(linter.Kind):
+        raise InvalidInput(errors={"kind": ["Choose trust, permissions or key."]})
+    return name  # type: ignore[return-value]
+
+
+def _own_values(tenant: Tenant) -> dict[str, str]:
+    registration = shown_registration(tenant)
+    return {
+        "service_role_arn": tenant.service_role.arn,
+        "external_id": tenant.external_id,
+        "role_arn": registration.role_arn if registration else "",
+        "key_arn": registration.key_arn if registration else "",
+        "tenant": str(tenant.pk),
+    }
+
+
+def read_output(tenant: Tenant, *, text: str) -> validation_reading.Reading:
+    """Read what a command of step 4 printed; nothing of it is kept."""
+    return validation_reading.read(text, Facts(**_own_values(tenant)))

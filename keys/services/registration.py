@@ -1,0 +1,207 @@
+"""Deeds of a registration before it serves: draft, share, approve, withdraw (steps 1, 2, 5 and 6)."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from keys import branchkeys, errors, lifecycle, tasks
+from keys.arns import KeyArn, RoleArn
+from keys.configuration import packing
+from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
+from tenants import audit, onboarding, roles
+from tenants.audit import Actor
+from tenants.models import OnboardingStep, Tenant
+from tenants.services import reason_of
+
+Status = KeyRegistration.Status
+Step = OnboardingStep.Status
+Configuration = RoleConfiguration
+
+
+@transaction.atomic
+def save_draft(
+    tenant: Tenant, *, key_arn: str | None = None, role_arn: str | None = None, actor: Actor
+) -> KeyRegistration:
+    """Keep the ARNs that the tenant gives, each checked at once; a rejected registration becomes a draft again.
+
+    Args:
+        key_arn: CMK ARN as typed; None leaves it as it is.
+        role_arn: Role ARN as typed; None leaves it as it is.
+
+    Raises:
+        ArnRefused: with the reason under its field; nothing is saved then.
+        RegistrationBusy: it is shared already and being worked on.
+    """
+    roles.require(actor, "keys.register", tenant)
+    given: dict[str, str] = {}
+    if key_arn is not None:
+        given["key_arn"] = str(KeyArn.parse(key_arn, our_account=settings.AWS_ACCOUNT_ID))
+    if role_arn is not None:
+        given["role_arn"] = str(RoleArn.parse(role_arn, our_account=settings.AWS_ACCOUNT_ID))
+    Tenant.objects.select_for_update().get(pk=tenant.pk)  # two first drafts at once: one row
+    registration = KeyRegistration.objects.of(tenant).in_preparation().first()
+    if registration is None:
+        serving = KeyRegistration.objects.of(tenant).serving().first()
+        inherited = {"key_arn": serving.key_arn, "role_arn": serving.role_arn} if serving else {}
+        registration = KeyRegistration.objects.create(tenant=tenant, replaces=serving, **{**inherited, **given})
+    changed = {name: value for name, value in given.items() if getattr(registration, name) != value}
+    if registration.status not in {Status.DRAFT, Status.REJECTED} and changed:
+        raise errors.RegistrationBusy(status=registration.get_status_display().lower(), wanted="changed")
+    if changed and registration.status == Status.REJECTED:
+        lifecycle.move(registration, Status.DRAFT, actor=actor, reason="changed by the tenant")
+    if "role_arn" in changed:
+        _request_removal(registration)
+    if changed:
+        KeyRegistration.objects.filter(pk=registration.pk).update(changed_at=timezone.now(), **changed)
+        registration.refresh_from_db()
+    audit.record("keys.registration.drafted", tenant=tenant, actor=actor, target=registration, **given)
+    _advance_draft(tenant, registration, given, actor=actor)
+    return registration
+
+
+def _request_removal(registration: KeyRegistration) -> None:
+    """Ask for the removal from our policy of the role that this registration named until now."""
+    removal_id = branchkeys.request_removal(registration)
+    if removal_id is not None:
+        transaction.on_commit(
+            partial(tasks.configure_service_role.delay, configuration_id=str(removal_id)), robust=True
+        )
+
+
+def _advance_draft(tenant: Tenant, registration: KeyRegistration, given: dict[str, str], *, actor: Actor) -> None:
+    """Move the tracker as far as a draft goes; a replacement does not undo the steps of the key that serves."""
+    if registration.replaces_id is not None:
+        return
+    waiting = partial(
+        onboarding.advance_if, tenant, statuses={Step.NOT_STARTED}, status=Step.WAITING_FOR_TENANT, actor=actor
+    )
+    if "key_arn" in given:
+        onboarding.advance(tenant, 1, Step.DONE, actor=actor, evidence={"key_arn": given["key_arn"]})
+        waiting(number=2)
+    if "role_arn" in given:
+        onboarding.advance(tenant, 2, Step.DONE, actor=actor, evidence={"role_arn": given["role_arn"]})
+        waiting(number=3)
+    if registration.key_arn and registration.role_arn:
+        waiting(number=6)
+
+
+@transaction.atomic
+def submit_registration(tenant: Tenant, *, actor: Actor) -> KeyRegistration:
+    """Share both ARNs with Kore.ai (step 6): asks for the service-side configuration (step 5).
+
+    Raises:
+        NoRegistration, ArnsMissing: there is nothing complete to share.
+        RoleArnTaken: the role cannot be used; neutral, whoever uses it.
+        ServiceRoleFull: a very long Role ARN and no room for it.
+        RegistrationBusy: it is shared already.
+    """
+    roles.require(actor, "keys.register", tenant)
+    registration = KeyRegistration.objects.of(tenant).in_preparation().first()
+    if registration is None:
+        raise errors.NoRegistration
+    missing = [name for name in ("key_arn", "role_arn") if not getattr(registration, name)]
+    if missing:
+        raise errors.ArnsMissing(names=" and ".join(missing), missing=missing)
+    role = RoleArn.parse(registration.role_arn, our_account=settings.AWS_ACCOUNT_ID)
+    if KeyRegistration.objects.filter(role_claim=role.claim).exclude(tenant=tenant).exists():
+        raise errors.RoleArnTaken(errors={"role_arn": [errors.RoleArnTaken.detail]})
+    packing.require_room(registration.role_arn)
+    now = timezone.now()
+    lifecycle.move(registration, Status.SUBMITTED, actor=actor, submitted_at=now, changed_at=now)
+    audit.record(
+        "keys.registration.submitted",
+        tenant=tenant, actor=actor, target=registration, key_arn=registration.key_arn, role_arn=registration.role_arn,
+    )  # fmt: skip
+    approved = settings.SERVICE_SIDE_APPROVAL == "automatic"
+    configuration = RoleConfiguration.objects.create(
+        tenant=tenant,
+        registration=registration,
+        service_role=tenant.service_role,
+        action=RoleConfiguration.Action.ADD,
+        role_arn=registration.role_arn,
+        status=RoleConfiguration.Status.QUEUED if approved else RoleConfiguration.Status.WAITING_FOR_APPROVAL,
+        due_at=now if approved else None,
+    )
+    audit.record("keys.configuration.requested", tenant=tenant, actor=actor, target=configuration)
+    if registration.replaces_id is None:
+        onboarding.advance(
+            tenant,
+            6,
+            Step.DONE,
+            actor=actor,
+            evidence={"key_arn": registration.key_arn, "role_arn": registration.role_arn},
+        )
+        onboarding.advance(tenant, 3, Step.IN_PROGRESS, actor=actor)
+        onboarding.advance(tenant, 5, Step.IN_PROGRESS if approved else Step.WAITING_FOR_KORE, actor=actor)
+    if approved:
+        _start_configuration(registration, configuration, actor=actor)
+    return registration
+
+
+def _start_configuration(registration: KeyRegistration, configuration: RoleConfiguration, *, actor: Actor) -> None:
+    lifecycle.move(registration, Status.CONFIGURING, actor=actor)
+    transaction.on_commit(
+        partial(tasks.configure_service_role.delay, configuration_id=str(configuration.pk)), robust=True
+    )
+
+
+@transaction.atomic
+def approve_configuration(configuration: RoleConfiguration, *, reason: str, actor: Actor) -> None:
+    """Let the worker configure our service role (SERVICE_SIDE_APPROVAL=support), or try a stopped configuration again.
+
+    Raises:
+        RegistrationBusy: it waits for no approval (any more).
+    """
+    roles.require(actor, "keys.approve", configuration.tenant)
+    reason = reason_of(reason)
+    now = timezone.now()
+    waiting = RoleConfiguration.objects.filter(
+        pk=configuration.pk, status__in=[Configuration.Status.WAITING_FOR_APPROVAL, Configuration.Status.FAILED]
+    )
+    if not waiting.update(
+        status=Configuration.Status.QUEUED, due_at=now, claimed_at=None, finished_at=None, approved_by=actor.label[:200]
+    ):
+        raise errors.RegistrationBusy(status=configuration.get_status_display().lower(), wanted="approved")
+    audit.record(
+        "keys.configuration.approved", tenant=configuration.tenant, actor=actor, target=configuration, reason=reason
+    )
+    onboarding.advance(configuration.tenant, 5, Step.IN_PROGRESS, actor=actor, reason=reason)
+    if configuration.registration.status == Status.SUBMITTED:
+        _start_configuration(configuration.registration, configuration, actor=actor)
+
+
+@transaction.atomic
+def withdraw(tenant: Tenant, *, reason: str, actor: Actor) -> None:
+    """Give up the registration in preparation; the key that serves, if there is one, goes on serving.
+
+    Raises:
+        NoRegistration: nothing is in preparation.
+        RegistrationBusy: somebody moved it at the same moment.
+    """
+    roles.require(actor, "keys.register", tenant)
+    reason = reason_of(reason)
+    registration = KeyRegistration.objects.of(tenant).in_preparation().select_for_update().first()
+    if registration is None:
+        raise errors.NoRegistration
+    now = timezone.now()
+    registration.tests.open().update(
+        status=EncryptionTest.Status.CANCELLED, finished_at=now, due_at=None, claimed_at=None
+    )
+    registration.configurations.filter(status__in=Configuration.OPEN).update(
+        status=Configuration.Status.CANCELLED, finished_at=now, due_at=None, claimed_at=None
+    )
+    lifecycle.move(registration, Status.RETIRED, actor=actor, reason=reason)
+    audit.record("keys.registration.withdrawn", tenant=tenant, actor=actor, target=registration, reason=reason)
+    _request_removal(registration)
+    if registration.replaces_id is None:
+        onboarding.restart(tenant, actor=actor, reason="withdrawn")
+
+
+def shown_registration(tenant: Tenant) -> KeyRegistration | None:
+    """Return the registration that people mean: the one in preparation, else the serving one, else the newest."""
+    mine = KeyRegistration.objects.of(tenant)
+    return mine.in_preparation().first() or mine.serving().first() or mine.first()

@@ -1,0 +1,96 @@
+"""Portal pages of another key: replacing the CMK or role, what still needs the old one, rotation, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from keys import branchkeys, services
+from keys.forms import LeaveForm, ReasonForm
+from keys.models import BranchKey, KeyRegistration
+from tenants import access, portal
+from tenants.models import Member
+
+SHOWN = 50  # branch keys on the page, newest first
+
+
+def _page(request: HttpRequest, member: Member, **given: object) -> HttpResponse:
+    tenant = member.tenant
+    mine = BranchKey.objects.of(tenant)
+    context = {
+        "state": services.key_state(tenant),
+        "preparing": KeyRegistration.objects.of(tenant).in_preparation().first(),
+        "total": mine.count(),
+        "remaining": branchkeys.remaining(tenant),
+        "branch_keys": mine[:SHOWN],
+        "rotation_days": settings.BRANCH_KEY_ROTATION_DAYS,
+        "has_platform_key": bool(settings.PLATFORM_KEY_ARN),
+        "reason_form": ReasonForm(),
+        "leave_form": LeaveForm(),
+        "pressed": "",
+        **given,
+    }
+    return render(request, "portal/branch_keys.html", portal.page(member, **context))
+
+
+@login_required
+@require_GET
+def branch_keys(request: HttpRequest, tenant: UUID) -> HttpResponse:
+    """Show which key opens what, what is on its way, and the deeds around it."""
+    return _page(request, access.member_for(request.user, tenant))
+
+
+def _deed(
+    request: HttpRequest, tenant: UUID, form: forms.Form, do: Callable[[Member], object], *, said: str, pressed: str
+) -> HttpResponse:
+    """Do one deed of this page, or show the page with what was wrong."""
+    member = access.member_for(request.user, tenant)
+    if form.is_valid():
+        with portal.refusals_on(form):
+            do(member)
+            messages.success(request, said)
+            return redirect("portal:branch-keys", member.tenant.pk)
+    shown = {"leave_form": form} if pressed == "leave" else {"reason_form": form}
+    return _page(request, member, pressed=pressed, **shown)
+
+
+@login_required
+@require_POST
+def rotate(request: HttpRequest, tenant: UUID) -> HttpResponse:
+    """Ask for a fresh branch key ahead of its schedule."""
+    form = ReasonForm(request.POST)
+    return _deed(
+        request, tenant, form, pressed="rotate", said="A fresh branch key is on its way. What the old one wrapped goes on opening.",
+        do=lambda member: services.rotate_branch_key(member.tenant, reason=form.cleaned_data["reason"], actor=portal.actor(member)),
+    )  # fmt: skip
+
+
+@login_required
+@require_POST
+def withdraw(request: HttpRequest, tenant: UUID) -> HttpResponse:
+    """Give up what is in preparation."""
+    form = ReasonForm(request.POST)
+    return _deed(
+        request, tenant, form, pressed="withdraw", said="The registration in preparation is withdrawn. The key that serves goes on serving.",
+        do=lambda member: services.withdraw(member.tenant, reason=form.cleaned_data["reason"], actor=portal.actor(member)),
+    )  # fmt: skip
+
+
+@login_required
+@require_POST
+def leave(request: HttpRequest, tenant: UUID) -> HttpResponse:
+    """Give up BYOK."""
+    form = LeaveForm(request.POST)
+    return _deed(
+        request, tenant, form, pressed="leave",
+        said="The platform's key takes over. Keep your key enabled until nothing below names it any more.",
+        do=lambda member: services.leave(member.tenant, reason=form.cleaned_data["reason"], actor=portal.actor(member)),
+    )  # fmt: skip

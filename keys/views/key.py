@@ -1,0 +1,115 @@
+"""Portal pages of the key in service and its buttons."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_POST
+
+from keys import services
+from keys.forms import (
+    LatencyForm,
+    ReasonForm,
+)
+from keys.models import RevocationDrill
+from tenants import access, portal
+from tenants.models import Member
+
+
+def _key_page(request: HttpRequest, member: Member, **given: object) -> HttpResponse:
+    state = services.key_state(member.tenant)
+    latency = member.tenant.revocation_latency
+    context = {
+        "state": state,
+        "latency": latency,
+        "latency_form": LatencyForm(initial={"seconds": latency}),
+        "reason_form": ReasonForm(),
+        "pressed": "",
+        "drop": services.last_drop(member.tenant),
+        "drill": RevocationDrill.objects.of(member.tenant).first(),
+        **given,
+    }
+    return render(request, "portal/key.html", portal.page(member, **context))
+
+
+@login_required
+@require_GET
+def key(request: HttpRequest, tenant: UUID) -> HttpResponse:
+    """Show the key in service and its buttons."""
+    return _key_page(request, access.member_for(request.user, tenant))
+
+
+@login_required
+@require_GET
+def key_live(request: HttpRequest, tenant: UUID) -> HttpResponse:
+    """Show the state and who has dropped what, as a fragment that htmx asks for again."""
+    member = access.member_for(request.user, tenant)
+    context = {"state": services.key_state(member.tenant), "drop": services.last_drop(member.tenant)}
+    return render(request, "portal/parts/key_state.html", portal.page(member, **context))
+
+
+@login_required
+@require_POST
+def suspend(request: HttpRequest, tenant: UUID) -> HttpResponse:
+    """The kill switch."""
+    member = access.member_for(request.user, tenant)
+    form = ReasonForm(request.POST)
+    if form.is_valid():
+        with portal.refusals_on(form):
+            services.suspend(member.tenant, reason=form.cleaned_data["reason"], actor=portal.actor(member))
+            messages.success(
+                request, "The key is suspended. Within 5 seconds nothing that it protects opens; Resume brings it back."
+            )
+            return redirect("portal:key", member.tenant.pk)
+    return _key_page(request, member, reason_form=form, pressed="suspend")
+
+
+@login_required
+@require_POST
+def resume(request: HttpRequest, tenant: UUID) -> HttpResponse:
+    """Undo the organisation's own suspension."""
+    member = access.member_for(request.user, tenant)
+    form = ReasonForm(request.POST)
+    if form.is_valid():
+        with portal.refusals_on(form):
+            services.resume(member.tenant, reason=form.cleaned_data["reason"], actor=portal.actor(member))
+            messages.success(request, "The key is asked again. It is in service after two good answers in a row.")
+            return redirect("portal:key", member.tenant.pk)
+    return _key_page(request, member, reason_form=form, pressed="resume")
+
+
+@login_required
+@require_POST
+def drop_caches(request: HttpRequest, tenant: UUID) -> HttpResponse:
+    """Make every process of ours forget its unwrapped keys now."""
+    member = access.member_for(request.user, tenant)
+    form = ReasonForm(request.POST)
+    if form.is_valid():
+        with portal.refusals_on(form):
+            services.drop_caches(member.tenant, reason=form.cleaned_data["reason"], actor=portal.actor(member))
+            messages.success(
+                request, "Every unwrapped copy is dropped within 5 seconds. The next use asks your key again."
+            )
+            return redirect("portal:key", member.tenant.pk)
+    return _key_page(request, member, reason_form=form, pressed="drop-caches")
+
+
+@login_required
+@require_POST
+def set_latency(request: HttpRequest, tenant: UUID) -> HttpResponse:
+    """Choose how long an unwrapped copy may live."""
+    member = access.member_for(request.user, tenant)
+    form = LatencyForm(request.POST)
+    if form.is_valid():
+        with portal.refusals_on(form):
+            services.set_latency(member.tenant, seconds=form.cleaned_data["seconds"], actor=portal.actor(member))
+            messages.success(
+                request,
+                f"When you take the key back in AWS, it stops within {form.cleaned_data['seconds']} seconds.",
+            )
+            return redirect("portal:key", member.tenant.pk)
+    return _key_page(request, member, latency_form=form)

@@ -1,0 +1,174 @@
+"""Portal pages of the six steps, their documents, and what a step's form saves."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_GET, require_http_methods
+
+from byokportal.errors import NotFound
+from keys import services
+from keys.checks import chain
+from keys.checks.reading import Reading
+from keys.errors import ArnsMissing
+from keys.forms import (
+    KeyArnForm,
+    OutputForm,
+    PolicyForm,
+    RoleArnForm,
+    ShareForm,
+    TestForm,
+    ValidationForm,
+)
+from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
+from keys.views import pasted
+from tenants import access, onboarding, portal, roles
+from tenants.models import Member, Tenant
+
+FORMS: dict[int, type[forms.Form]] = {1: KeyArnForm, 2: RoleArnForm, 4: ValidationForm, 6: ShareForm}
+# Step → the documents on its page, and what its paste box reads.
+DOCUMENTS = {
+    2: ("trust-policy", "permissions-policy", "cloudformation", "terraform", "cli"),
+    3: ("key-policy-statement",),
+}
+PASTED = {2: ("trust", "permissions"), 3: ("key",)}
+AFTER = {1: 2, 2: 3, 4: 5}  # where the page leads once its form is saved; step 6 leads back to the tracker
+SAID = {
+    1: "The CMK ARN is saved. Next: the IAM role.",
+    2: "The Role ARN is saved. Next: the key policy.",
+    4: "Noted.",
+    6: "Both ARNs are shared. Our side is being configured and tested; this page shows how it goes.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """One document as a page shows it; without text while ARNs are missing."""
+
+    name: str
+    text: str
+    missing: str
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What is going on: our configuration, then the test."""
+
+    registration: KeyRegistration | None
+    configuration: RoleConfiguration | None
+    is_configuring: bool
+    reading: Reading | None  # of the newest test
+
+
+def _document(tenant: Tenant, name: str) -> Document:
+    try:
+        return Document(name, services.document(tenant, name), "")
+    except ArnsMissing as error:  # not a refusal here: the page says which step gives the ARN
+        return Document(name, "", str(error))
+
+
+def progress_of(tenant: Tenant) -> Progress:
+    registration = services.shown_registration(tenant)
+    configuration = RoleConfiguration.objects.of(tenant).filter(registration=registration).first()
+    tests = EncryptionTest.objects.of(tenant).filter(registration=registration)
+    test = tests.select_related("registration").prefetch_related("checks").first()
+    configuring = configuration is not None and configuration.status in {
+        RoleConfiguration.Status.QUEUED,
+        RoleConfiguration.Status.PROPAGATING,
+    }
+    is_testing = test is not None and test.finished_at is None
+    return Progress(
+        registration, configuration, configuring and not is_testing, services.read_test(test) if test else None
+    )
+
+
+def _arns(registration: KeyRegistration | None) -> dict[str, str]:
+    return {
+        "key_arn": registration.key_arn if registration else "",
+        "role_arn": registration.role_arn if registration else "",
+    }
+
+
+def _save(member: Member, number: int, data: dict[str, str]) -> None:
+    """Do the deed of one step's form."""
+    tenant, actor = member.tenant, portal.actor(member)
+    match number:
+        case 1 | 2:
+            services.save_draft(tenant, **data, actor=actor)
+        case 4:
+            roles.require(actor, "keys.register", tenant)
+            onboarding.advance(tenant, 4, data["outcome"], actor=actor)
+        case 6:
+            services.submit_registration(tenant, actor=actor)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def step(request: HttpRequest, tenant: UUID, number: int) -> HttpResponse:
+    """Show one step of the guide; POST saves what it asks for."""
+    member = access.member_for(request.user, tenant)
+    if number not in onboarding.BY_NUMBER or (request.method == "POST" and number not in FORMS):
+        raise NotFound
+    progress = progress_of(member.tenant)
+    form_class = FORMS.get(number, forms.Form)
+    form = form_class(request.POST) if request.method == "POST" else form_class(initial=_arns(progress.registration))
+    if request.method == "POST" and form.is_valid():
+        with portal.refusals_on(form):
+            _save(member, number, form.cleaned_data)
+            messages.success(request, SAID[number])
+            return (
+                redirect("portal:step", member.tenant.pk, AFTER[number])
+                if number in AFTER
+                else redirect("portal:tracker", member.tenant.pk)
+            )
+    return render(request, "portal/step.html", page_of(member, number, form, progress))
+
+
+def page_of(member: Member, number: int, form: forms.Form, progress: Progress) -> dict[str, object]:
+    tenant = member.tenant
+    steps = onboarding.overview(tenant)
+    return portal.page(
+        member,
+        step=steps[number - 1],
+        steps=steps,
+        form=form,
+        documents={
+            document.name.replace("-", "_"): document
+            for document in (_document(tenant, name) for name in DOCUMENTS.get(number, ()))
+        },
+        policy_forms=[PolicyForm(initial={"kind": kind}, auto_id=f"{kind}-%s") for kind in PASTED.get(number, ())],
+        start=_start(tenant),
+        arns=_arns(progress.registration),
+        commands=pasted.commands_of(progress.registration) if number == 4 else (),
+        output_form=OutputForm(),
+        registration=progress.registration,
+        progress=progress,
+        mends=[mend for mend in progress.reading.mends if mend.step == number] if progress.reading else [],
+        reading=progress.reading,
+        not_begun=chain.of(()),
+        test_form=TestForm(),
+    )
+
+
+def _start(tenant: Tenant) -> dict[str, str]:
+    role = tenant.service_role
+    return {"service_role_arn": role.arn, "aws_account_id": role.account_id, "external_id": tenant.external_id}
+
+
+@login_required
+@require_GET
+def document(request: HttpRequest, tenant: UUID, name: str) -> HttpResponse:
+    """Give one document as a file."""
+    member = access.member_for(request.user, tenant)
+    text = services.document(member.tenant, name)
+    suffix = {"terraform": "tf", "cli": "sh"}.get(name, "json")
+    answer = HttpResponse(text, content_type="text/plain; charset=utf-8")
+    answer["Content-Disposition"] = f'attachment; filename="{name}.{suffix}"'
+    answer["Cache-Control"] = "no-store"
+    return answer
