@@ -38,6 +38,18 @@ def open_key(
     return KmsKey(key_arn, client("kms", sessions.region_of(key_arn), credentials), credentials)
 
 
+def key_from_outside(service_role_arn: str, key_arn: str) -> KmsKey:
+    """Return a tenant's key as our service role itself reaches it, which is not at all: only its key policy could let it."""
+    region = sessions.region_of(key_arn)
+    credentials = sessions.service_role(service_role_arn, region)
+    return KmsKey(key_arn, sessions.client("kms", region, credentials), credentials)
+
+
+def key_in_session(key_arn: str, credentials: sessions.Credentials) -> KmsKey:
+    """Return a key through a session that the caller opened."""
+    return KmsKey(key_arn, sessions.client("kms", sessions.region_of(key_arn), credentials), credentials)
+
+
 def platform_key(key_arn: str) -> KmsKey:
     """Return our own CMK, for tenants without BYOK; the base principal uses it directly."""
     return KmsKey(key_arn, sessions.client("kms", sessions.region_of(key_arn)), None)

@@ -174,11 +174,12 @@ def set_trust(name: str, trust: dict[str, Any], *, account: str) -> None:
     )
 
 
-def put_inline_policy(role_name: str, policy_name: str, document: dict[str, Any]) -> None:
-    """Write an inline policy of a service role."""
+def put_inline_policy(role_name: str, policy_name: str, document: dict[str, Any], *, account: str = "") -> None:
+    """Write an inline policy of a service role or, in the canary account, of its canary."""
     _call(
         "PutRolePolicy",
         "put_role_policy",
+        account=account,
         RoleName=role_name,
         PolicyName=policy_name,
         PolicyDocument=json.dumps(document),

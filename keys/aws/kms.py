@@ -127,6 +127,14 @@ class KmsKey:
             raise errors.WrongKeyAnswered(aws_code="OK", action="kms:ReEncrypt", aws_request_id=_request_id(answer))
         return Wrapped(answer["CiphertextBlob"], _request_id(answer))
 
+    def may_grant(self, grantee_arn: str) -> bool | None:
+        """Tell, by a dry run, whether the session may hand the key on by a grant; None when AWS says neither yes nor no."""
+        try:
+            self.client.create_grant(KeyId=self.arn, GranteePrincipal=grantee_arn, Operations=["Decrypt"], DryRun=True)
+        except faults.RAISED as error:
+            return {"DryRunOperationException": True, "AccessDeniedException": False}.get(faults.code_of(error))
+        return None
+
     def rotation_is_on(self) -> bool | None:
         """Tell whether automatic rotation is on; None when the role may not ask, which the guide does not require."""
         try:

@@ -273,16 +273,35 @@ def probe(service_role_arn: str, role_arn: str, external_id: str | None, *, regi
     at = datetime.now(UTC)
     try:
         source = service_role(service_role_arn, region)
+    except DomainError as error:
+        return _could_not(error, at)
+    return attempt(source, role_arn, external_id, region=region, session=session)[0]
+
+
+def attempt(
+    source: Credentials | None, role_arn: str, external_id: str | None, *, region: str, session: str
+) -> tuple[AssumeOutcome, Credentials | None]:
+    """Try to become a role and say what STS said; the session, when there is one, is the caller's and in no cache.
+
+    Args:
+        source: who tries; None is the base principal itself.
+        external_id: None leaves the parameter out.
+    """
+    at = datetime.now(UTC)
+    try:
         made = _assume(
             source, region, role_arn, external_id=external_id, session_name=session, denied=errors.RoleNotAssumable
         )
     except errors.RoleNotAssumable as error:
-        return AssumeOutcome(False, str(error.params["aws_code"]), str(error.params["aws_request_id"]), at)
+        return AssumeOutcome(False, str(error.params["aws_code"]), str(error.params["aws_request_id"]), at), None
     except DomainError as error:
-        return AssumeOutcome(
-            None, str(error.params.get("aws_code", error.code)), str(error.params.get("aws_request_id", "")), at
-        )
-    return AssumeOutcome(True, "", made.request_id, at)
+        return _could_not(error, at), None
+    return AssumeOutcome(True, "", made.request_id, at), made
+
+
+def _could_not(error: DomainError, at: datetime) -> AssumeOutcome:
+    code = str(error.params.get("aws_code", error.code))
+    return AssumeOutcome(None, code, str(error.params.get("aws_request_id", "")), at)
 
 
 def _assume(

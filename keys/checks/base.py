@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from enum import StrEnum
 
 from byokportal.errors import Kind
@@ -11,7 +12,7 @@ from keys import errors
 from keys.aws.sessions import AssumeOutcome
 from keys.checks import remedies
 from keys.checks.causes import OURS, Diagnosis
-from keys.checks.facts import Answer, Facts
+from keys.checks.facts import Answer, Clock, Facts
 from keys.models import EncryptionTest
 
 Verdict = EncryptionTest.Verdict
@@ -37,6 +38,8 @@ class Finding:
         step, document: where the mend lies, when it is not the check's own.
         remedy: a template of `remedies`; "" means the check's own.
         words: more values for that template.
+        believed: what stands in the document now, in full, as far as the answers tell.
+        may_pass: a refusal: propagation of a change would look the same for a while.
     """
 
     verdict: Verdict
@@ -48,6 +51,8 @@ class Finding:
     document: str | None = None
     remedy: str = ""
     words: Mapping[str, str] = field(default_factory=dict)
+    believed: str = ""
+    may_pass: bool = False
 
 
 Judge = Callable[[Facts], Finding | None]
@@ -93,8 +98,17 @@ def judge(facts: Facts, checks: tuple[Check, ...]) -> dict[str, Finding]:
         if missing:
             findings[each.code] = Finding(Verdict.SKIPPED, {"needs": ", ".join(missing)})
         elif (found := each.judge(facts)) is not None:
-            findings[each.code] = found
+            findings[each.code] = _settled(facts.clock, each.code, found)
     return findings
+
+
+def _settled(clock: Clock, code: str, found: Finding) -> Finding:
+    """Return the finding, or that it waits: what passed in this test and is refused now has changed a moment ago."""
+    if found.verdict != Verdict.FAIL or not found.may_pass or clock.now >= clock.final_at(code):
+        return found
+    turned = clock.turned.get(code)
+    more = {"turned_at": turned.isoformat()} if turned else {}
+    return propagating(found, clock.final_at(code), more)
 
 
 # --- answers and verdicts --------------------------------------------------------------------------------------
@@ -133,22 +147,37 @@ def cannot_tell(answer: Answer) -> Finding | None:
     return Finding(Verdict.UNKNOWN, evidence_of(answer), wait=Wait.OURS if ours else Wait.AWS)
 
 
-def refused(facts: Facts, answer: Answer, diagnosis: Diagnosis, *, words: Mapping[str, str] | None = None) -> Finding:
+def refused(
+    facts: Facts,
+    answer: Answer,
+    diagnosis: Diagnosis,
+    *,
+    words: Mapping[str, str] | None = None,
+    believed: str = "",
+) -> Finding:
     """Return the finding for a refusal: unknown while IAM may still be propagating a change, then fail.
 
     A diagnosis that points at our own side is never the tenant's failure.
 
     Args:
         words: values for the remedy of the likeliest cause, beside the tenant's own.
+        believed: see `Finding`.
     """
-    evidence = evidence_of(answer)
     if diagnosis.step == OURS:
-        return Finding(Verdict.UNKNOWN, evidence, diagnosis.causes, wait=Wait.OURS, step=OURS)
-    if facts.clock.is_propagating:
-        evidence["final_at"] = facts.clock.grace_until.isoformat(timespec="seconds")
-        still_possible = (*diagnosis.causes, "propagation_delay")
-        return Finding(Verdict.UNKNOWN, evidence, still_possible, wait=Wait.PROPAGATION, step=diagnosis.step)
-    return failed(answer, diagnosis, words=words)
+        return Finding(Verdict.UNKNOWN, evidence_of(answer), diagnosis.causes, wait=Wait.OURS, step=OURS)
+    found = replace(failed(answer, diagnosis, words=words), believed=believed, may_pass=True)
+    return propagating(found, facts.clock.grace_until, {}) if facts.clock.is_propagating else found
+
+
+def propagating(found: Finding, final_at: datetime, more: Evidence) -> Finding:
+    """Return a failure as what it is while a change may still be on its way: unknown, with the time when it counts."""
+    return Finding(
+        Verdict.UNKNOWN,
+        {**found.evidence, **more, "final_at": final_at.isoformat(timespec="seconds")},
+        (*found.causes, "propagation_delay"),
+        wait=Wait.PROPAGATION,
+        step=found.step,
+    )
 
 
 def failed(

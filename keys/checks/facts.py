@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -22,6 +23,7 @@ class Subject:
     service_role_arn: str
     service_role_unique_id: str
     external_id: str
+    has_worked: bool = False  # this role and key passed a test before
 
     @property
     def role_name(self) -> str:
@@ -50,6 +52,9 @@ class Clock:
         insecure_at: when this test first saw a role of a serving registration let us in without the right External ID.
         gap: how long after those the second look comes.
         is_serving: the registration is in use, so one look is never enough to stop it.
+        window: how long a refusal after a change may be propagation.
+        turned: code of a check that passed in an earlier look of this test → when it was first refused after that. The turn
+            itself shows a change, so its window begins there.
     """
 
     now: datetime
@@ -58,10 +63,17 @@ class Clock:
     refused_at: datetime | None = None
     insecure_at: datetime | None = None
     is_serving: bool = False
+    window: timedelta = timedelta(0)
+    turned: Mapping[str, datetime] = field(default_factory=dict)
 
     @property
     def is_propagating(self) -> bool:
         return self.now < self.grace_until
+
+    def final_at(self, code: str) -> datetime:
+        """Return the moment from which a refusal of this check is believed."""
+        turned = self.turned.get(code)
+        return max(self.grace_until, turned + self.window) if turned else self.grace_until
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +126,20 @@ class Ours:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """The three attempts to become the tenant's role, by one principal, one after the other."""
+    """The attempts to become the tenant's role: by our service role, one after the other, and by two that must not succeed."""
 
     without: AssumeOutcome  # the External ID left out
     wrong: AssumeOutcome  # another, random External ID
     right: Answer
+    base: AssumeOutcome | None = None  # another principal of our account, with the right External ID
+    outsider: AssumeOutcome | None = None  # a principal of another account, with the right External ID
+    near: str = ""  # an External ID that the tenant may have mistaken for its own, and that the role takes
+
+    @property
+    def is_wide(self) -> bool:
+        """Whether somebody was let in who must not be."""
+        others = (self.without, self.wrong, self.outsider)
+        return any(outcome is not None and outcome.allowed is True for outcome in others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,10 +153,11 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """DescribeKey, asked once."""
+    """DescribeKey, asked once by the tenant's role, and once by our service role itself, which must not be answered."""
 
     answer: Answer
     facts: KeyFacts | None = None
+    direct: Answer | None = None
 
     @property
     def is_fit(self) -> bool:
@@ -154,7 +176,13 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """The guide's patterns tried for real; None where there was no ciphertext to try with."""
+    """The guide's patterns tried for real; None where nothing was tried.
+
+    Args:
+        has_ciphertext: decrypt and re_encrypt were tried with a ciphertext of the key; without one they were tried with bytes that
+            are none, so that only a refusal says anything.
+        bare: a data key without any encryption context, tried where a condition on the context may be what refuses.
+    """
 
     generate: Answer
     generate_wrapped: Answer
@@ -163,11 +191,26 @@ class Use:
     opened_the_same: bool = False  # what came out is what went in
     re_encrypt: Answer | None = None
     wrong_context: Answer | None = None  # the same ciphertext under a context it was not made with
+    has_ciphertext: bool = True
+    bare: Answer | None = None
+
+    @property
+    def tried(self) -> tuple[Answer, ...]:
+        """The cryptographic calls with our encryption context."""
+        asked = (self.generate, self.generate_wrapped, self.encrypt, self.decrypt, self.re_encrypt)
+        return tuple(answer for answer in asked if answer is not None)
 
     def others_work(self, answer: Answer) -> bool:
         """Tell whether a cryptographic call besides this one went through."""
-        asked = (self.generate, self.generate_wrapped, self.encrypt, self.decrypt, self.re_encrypt)
-        return any(other is not None and other is not answer and other.ok for other in asked)
+        return any(other is not answer and other.ok for other in self.tried)
+
+
+@dataclass(frozen=True, slots=True)
+class Hygiene:
+    """What the role may do beyond the guide, asked in a session that only its own policies limit; None where AWS did not say."""
+
+    may_grant: bool | None = None
+    rotates: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,3 +224,4 @@ class Facts:
     account: Account | None = None
     key: Key | None = None
     use: Use | None = None
+    hygiene: Hygiene | None = None

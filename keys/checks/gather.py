@@ -15,12 +15,13 @@ from keys import aws
 from keys.aws import faults, iam, sessions
 from keys.aws.kms import Context, KmsKey
 from keys.checks import causes
-from keys.checks.facts import Account, Answer, Facts, Key, Ours, Subject, Trust, Use
+from keys.checks.facts import Account, Answer, Facts, Hygiene, Key, Ours, Subject, Trust, Use
 from keys.configuration import packing
 from keys.models import ServiceRolePolicy
 from tenants.models import ServiceRole
 
 PURPOSE = "test"
+NO_CIPHERTEXT = bytes(64)
 BUDGET = 30  # seconds a look may take; the task is ended after 45, and what was not asked is asked at the next look
 
 
@@ -31,25 +32,32 @@ def gather(facts: Facts, service_role: ServiceRole) -> Iterator[Facts]:
     of the first two then stands beside a call that worked a moment later.
     """
     subject, until = facts.subject, time.monotonic() + BUDGET
-    facts = replace(facts, ours=_ours(subject, service_role))
+    ours, canary = _ours(subject, service_role)
+    facts = replace(facts, ours=ours)
     yield facts
-    if facts.ours is None or not facts.ours.works(subject):
+    if not ours.works(subject):
         return
-    facts = replace(facts, trust=_trust(subject))
+    trust = _trust(subject, canary, is_final=not facts.clock.is_propagating)
+    facts = replace(facts, trust=trust)
     yield facts
-    # A role that lets anybody in is not used any further.
-    if facts.trust is None or not facts.trust.right.ok or facts.trust.without.allowed or facts.trust.wrong.allowed:
+    if not trust.right.ok or trust.is_wide:  # a role that lets anybody in is not used any further
         return
-    facts = replace(facts, account=_account(subject))
+    account = _account(subject)
+    facts = replace(facts, account=account)
     yield facts
-    if facts.account is None or not facts.account.answer.ok or time.monotonic() > until:
+    if not account.answer.ok or time.monotonic() > until:
         return
     key = _open(subject)
-    facts = replace(facts, key=_key(key))
+    found = _key(key, subject)
+    facts = replace(facts, key=found)
     yield facts
-    if facts.key is None or not facts.key.is_fit or time.monotonic() > until:
+    if not found.is_fit or time.monotonic() > until:
         return
-    yield replace(facts, use=_use(key, subject))
+    use = _use(key, subject, found)
+    facts = replace(facts, use=use)
+    yield facts
+    if all(answer.ok for answer in use.tried):
+        yield replace(facts, hygiene=_hygiene(subject))
 
 
 def _ask(action: str, call: Callable[[], Any]) -> tuple[Answer, Any]:
@@ -68,7 +76,9 @@ def _ask(action: str, call: Callable[[], Any]) -> tuple[Answer, Any]:
 # --- our own side ----------------------------------------------------------------------------------------------
 
 
-def _ours(subject: Subject, service_role: ServiceRole) -> Ours:
+def _ours(subject: Subject, service_role: ServiceRole) -> tuple[Ours, sessions.Credentials | None]:
+    """Look at our own side; the canary's session comes with it, for it is the outsider that knocks at the tenant's role."""
+
     def identify() -> sessions.Identity:
         return sessions.identity(
             sessions.service_role(subject.service_role_arn, subject.region, fresh=True), subject.region
@@ -76,11 +86,11 @@ def _ours(subject: Subject, service_role: ServiceRole) -> Ours:
 
     answer, who = _ask("sts:GetCallerIdentity", identify)
     if who is None:
-        return Ours(answer, "", "", None, None)
-    canary = None
+        return Ours(answer, "", "", None, None), None
+    canary, session = None, None
     if service_role.canary_role_arn:
-        canary = sessions.probe(
-            subject.service_role_arn,
+        canary, session = sessions.attempt(
+            sessions.service_role(subject.service_role_arn, subject.region),
             service_role.canary_role_arn,
             service_role.canary_external_id,
             region=subject.region,
@@ -93,7 +103,7 @@ def _ours(subject: Subject, service_role: ServiceRole) -> Ours:
         and who.account == service_role.account_id
     )
     arn = subject.service_role_arn if named else who.arn
-    return Ours(answer, arn, who.user_id.split(":")[0], canary, policy, names_role, has_drifted)
+    return Ours(answer, arn, who.user_id.split(":")[0], canary, policy, names_role, has_drifted), session
 
 
 def _policy(subject: Subject, service_role: ServiceRole) -> tuple[Answer, bool, bool]:
@@ -126,7 +136,12 @@ def _names(document: dict[str, Any], role_arn: str) -> bool:
 # --- the tenant's role --------------------------------------------------------------------------------------------
 
 
-def _trust(subject: Subject) -> Trust:
+def _trust(subject: Subject, canary: sessions.Credentials | None, *, is_final: bool) -> Trust:
+    """Knock at the tenant's role.
+
+    Args:
+        is_final: a refusal would be believed now, so it is worth looking for an External ID mistaken for the tenant's.
+    """
     session = sessions.session_name(PURPOSE, subject.tenant)
     wrong = "byok-" + secrets.token_urlsafe(32)  # nobody's: a new one each time, of the form of a real one
 
@@ -135,9 +150,26 @@ def _trust(subject: Subject) -> Trust:
             subject.service_role_arn, subject.role_arn, external_id, region=subject.region, session=session
         )
 
-    without, other = probe(None), probe(wrong)
+    def other(source: sessions.Credentials | None) -> sessions.AssumeOutcome:
+        return sessions.attempt(source, subject.role_arn, subject.external_id, region=subject.region, session=session)[
+            0
+        ]
+
+    without, mistaken = probe(None), probe(wrong)
     right, _ = _ask("sts:AssumeRole", lambda: _credentials(subject, fresh=True))
-    return Trust(without, other, right)
+    trust = Trust(without, mistaken, right, base=other(None))
+    if right.ok and canary is not None:
+        return replace(trust, outsider=other(canary))
+    if right.is_denied and is_final and not trust.is_wide:
+        taken = (near for near in _near(subject) if probe(near).allowed)
+        return replace(trust, near=next(taken, ""))
+    return trust
+
+
+def _near(subject: Subject) -> tuple[str, ...]:
+    """Return what tenants mistake for their External ID: their id with us, and ways to copy the right one wrong."""
+    external_id = subject.external_id
+    return subject.tenant, external_id.removeprefix("byok-"), external_id.lower(), external_id.upper()
 
 
 def _credentials(subject: Subject, *, fresh: bool = False) -> sessions.Credentials:
@@ -172,12 +204,15 @@ def _open(subject: Subject) -> KmsKey:
     )
 
 
-def _key(key: KmsKey) -> Key:
+def _key(key: KmsKey, subject: Subject) -> Key:
     answer, found = _ask("kms:DescribeKey", key.describe)
-    return Key(answer, found)
+    outside, _ = _ask(
+        "kms:DescribeKey", lambda: aws.key_from_outside(subject.service_role_arn, subject.key_arn).describe()
+    )
+    return Key(answer, found, outside)
 
 
-def _use(key: KmsKey, subject: Subject) -> Use:
+def _use(key: KmsKey, subject: Subject, described: Key) -> Use:
     context: Context = {"tenant": subject.tenant, "purpose": PURPOSE}
     # A pair more, not another value: a key policy with a condition on our pairs still lets the call come as far as the ciphertext.
     other: Context = {**context, "other": secrets.token_hex(8)}
@@ -190,10 +225,27 @@ def _use(key: KmsKey, subject: Subject) -> Use:
         blob = wrapped.ciphertext
     elif made is not None:
         blob, plaintext = made.ciphertext, made.plaintext
-    else:
-        return use
+    else:  # AWS asks the policies before it looks at the ciphertext: a refusal tells as much as with a real one
+        blob, use = NO_CIPHERTEXT, replace(use, has_ciphertext=False)
     decrypt, opened = _ask("kms:Decrypt", lambda: key.decrypt(blob, context))
     re_encrypt, _ = _ask("kms:ReEncrypt", lambda: key.re_encrypt(blob, context, other))
     wrong_context, _ = _ask("kms:Decrypt", lambda: key.decrypt(blob, other)) if decrypt.ok else (None, None)
     same = opened is not None and secrets.compare_digest(opened.plaintext, plaintext)
-    return replace(use, decrypt=decrypt, opened_the_same=same, re_encrypt=re_encrypt, wrong_context=wrong_context)
+    use = replace(use, decrypt=decrypt, opened_the_same=same, re_encrypt=re_encrypt, wrong_context=wrong_context)
+    if described.answer.ok != any(
+        answer.ok for answer in use.tried
+    ):  # as a condition on the encryption context would have it
+        bare, _ = _ask("kms:GenerateDataKeyWithoutPlaintext", lambda: key.generate_wrapped({}))
+        use = replace(use, bare=bare)
+    return use
+
+
+def _hygiene(subject: Subject) -> Hygiene:
+    """Ask what the guide does not need, in a session without our session policy, which would answer no to all of it."""
+    source = sessions.service_role(subject.service_role_arn, subject.region)
+    session = sessions.session_name(PURPOSE, subject.tenant)
+    _, found = sessions.attempt(source, subject.role_arn, subject.external_id, region=subject.region, session=session)
+    if found is None:
+        return Hygiene()
+    key = aws.key_in_session(subject.key_arn, found)
+    return Hygiene(key.may_grant(subject.role_arn), key.rotation_is_on())

@@ -30,11 +30,11 @@ def exists(facts: Facts) -> Finding | None:
         used = facts.use and any(a.ok for a in (facts.use.generate, facts.use.generate_wrapped, facts.use.encrypt))
         return passed(answer, why="the key was used") if used else _not_described(facts)
     if isinstance(answer.error, errors.KeyNotFound):
-        diagnosis = causes.CERTAIN[errors.KeyNotFound]
-        if (
-            answer.error.params.get("aws_code") == "InvalidArnException"
-        ):  # sent to another Region than the ARN's: certain
+        # The ARN was sent to another Region than its own: certain.
+        if answer.error.params.get("aws_code") == "InvalidArnException":
             return failed(answer, Diagnosis(("key_wrong_region",), 1, causes.KEY))
+        is_multi_region = ":key/mrk-" in facts.subject.key_arn
+        diagnosis = causes.REPLICA_MISSING if is_multi_region else causes.CERTAIN[errors.KeyNotFound]
         return refused(facts, answer, diagnosis)  # a key made just now is not found everywhere yet
     if isinstance(answer.error, errors.WrongKeyAnswered):
         return failed(answer, causes.CERTAIN[errors.WrongKeyAnswered])
@@ -51,6 +51,8 @@ def enabled(facts: Facts) -> Finding | None:
     if state not in causes.STATES:  # Creating, Updating: it passes by itself
         return Finding(Verdict.UNKNOWN, {**evidence_of(facts.key.answer), "key_state": state}, wait=Wait.AWS)
     reason, cause = causes.STATES[state]
+    if cause == "key_pending_import" and facts.subject.has_worked:
+        cause = "key_material_expired_or_deleted"
     more: dict[str, object] = {"key_state": state}
     if facts.key.facts.deletion_at:
         more["deletion_at"] = facts.key.facts.deletion_at.isoformat(timespec="seconds")

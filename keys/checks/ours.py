@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
-from keys.checks.base import Finding, Verdict, Wait, cannot_tell, check, evidence_of, passed
-from keys.checks.facts import Facts
+from keys import errors
+from keys.aws.sessions import AssumeOutcome
+from keys.checks import causes
+from keys.checks.base import Finding, Verdict, Wait, check, evidence_of, passed
+from keys.checks.facts import Answer, Facts
 
+# Words beside AWS's own, for what only we can know of our side.
+RECREATED, DRIFTED = ("our_service_role_recreated",), ("our_policy_drift",)
+MISSING = ("our_identity_policy_missing_assume_role",)
 NAMES = ("ours.identity", "ours.canary", "ours.policy")
 
 
@@ -15,10 +21,11 @@ def identity(facts: Facts) -> Finding | None:
         return None
     answer = facts.ours.identity
     if answer.error is not None:
-        return cannot_tell(answer) or Finding(Verdict.UNKNOWN, evidence_of(answer), wait=Wait.OURS)
+        return _broken(answer)
     role = {"service_role_arn": facts.ours.arn, "unique_id": facts.ours.unique_id}
     if not facts.ours.is_expected(facts.subject):
-        return Finding(Verdict.UNKNOWN, {**evidence_of(answer), **role, "why": "another role answered"}, wait=Wait.OURS)
+        evidence = {**evidence_of(answer), **role, "why": "another role answered"}
+        return Finding(Verdict.UNKNOWN, evidence, RECREATED, wait=Wait.OURS)
     return passed(answer, **role)
 
 
@@ -33,7 +40,7 @@ def canary(facts: Facts) -> Finding | None:
     if outcome.allowed:
         return passed(outcome)
     # Refused or no answer: which of the two makes no difference to the tenant, it is our role in our account.
-    return Finding(Verdict.UNKNOWN, evidence_of(outcome), wait=Wait.OURS)
+    return _broken(outcome)
 
 
 @check(NAMES[2], title="Our policy allows us to ask for your role", step=5, needs=NAMES[:1])
@@ -45,13 +52,21 @@ def policy(facts: Facts) -> Finding | None:
     if answer is None:
         return Finding(Verdict.UNKNOWN, {"why": "our policies could not be read"}, wait=Wait.OURS)
     if answer.error is not None:
-        return cannot_tell(answer) or Finding(Verdict.UNKNOWN, evidence_of(answer), wait=Wait.OURS)
+        return _broken(answer)
     if not facts.ours.names_role:
-        return Finding(
-            Verdict.UNKNOWN, {**evidence_of(answer), "why": "no attached policy names the role"}, wait=Wait.OURS
-        )
+        return _broken(answer, "no attached policy names the role", MISSING)
     if facts.ours.has_drifted:
-        return Finding(
-            Verdict.UNKNOWN, {**evidence_of(answer), "why": "our policy is not what we last wrote"}, wait=Wait.OURS
-        )
+        return _broken(answer, "our policy is not what we last wrote", DRIFTED)
     return passed(answer)
+
+
+def _broken(answer: Answer | AssumeOutcome, why: str = "", known: tuple[str, ...] = ()) -> Finding:
+    """Return the finding for an answer that says that our side does not work, or says nothing at all."""
+    evidence = {**evidence_of(answer), **({"why": why} if why else {})}
+    code = str(evidence.get("aws_code", ""))
+    silent = isinstance(answer, Answer) and isinstance(answer.error, errors.AwsThrottled | errors.AwsUnreachable)
+    is_of_iam = isinstance(answer, Answer) and answer.action.startswith(
+        "iam:"
+    )  # whose refusal is about reading, not about the role
+    labels = known or (() if is_of_iam and code.startswith("AccessDenied") else causes.OUR_CODES.get(code, ()))
+    return Finding(Verdict.UNKNOWN, evidence, labels, wait=Wait.AWS if silent else Wait.OURS)

@@ -46,11 +46,9 @@ def failures(findings: Mapping[str, Finding], checks: tuple[Check, ...]) -> list
 
 
 def warnings(findings: Mapping[str, Finding], checks: tuple[Check, ...]) -> list[str]:
-    """Return the sentences of the hygiene checks."""
+    """Return what is no fault but worth knowing, in sentences."""
     return [
-        str(findings[each.code].evidence["warning"])
-        for each in checks
-        if each.is_warning and "warning" in findings[each.code].evidence
+        str(findings[each.code].evidence["warning"]) for each in checks if "warning" in findings[each.code].evidence
     ]
 
 

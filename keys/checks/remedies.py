@@ -1,9 +1,10 @@
-"""What mends it, in the tenant's own values: one sentence for each cause, and the corrected document; pure."""
+"""What mends it, in the tenant's own values: the change in words for each cause, the corrected document, the command that decides; pure."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+from keys.checks import causes
 from keys.checks.facts import Subject
 from keys.policies import documents
 
@@ -17,8 +18,12 @@ REMEDIES = {
     # step 2: role and trust policy
     "external_id_mismatch": (
         "Set the trust policy of your role {role_name} to the document below: it names our service role {service_role_arn} and your "
-        "External ID {external_id}. AWS says the same when the role does not exist, so compare the Role ARN too: "
-        f"{SHOW_ROLE} has to print {{role_arn}}."
+        "External ID {external_id}, with no other condition and no Deny. A principal that reads AROA… is a role that is gone: name ours "
+        f"again. AWS says the same when there is no such role, so compare the Role ARN too: {SHOW_ROLE} has to print {{role_arn}}, letter "
+        "case and path included; if it prints another one, give that one in step 2."
+    ),
+    "trust_policy_principal_mismatch": (
+        "Name {service_role_arn} as the principal of the trust policy of your role {role_name}: it lets another principal of our account in."
     ),
     "trust_policy_explicit_deny": (
         "Remove the Deny statement that covers {service_role_arn} from the trust policy of your role {role_name}; the document below is enough."
@@ -29,13 +34,25 @@ REMEDIES = {
         "Check that the policy is attached to the role and that its Resource is {key_arn}."
     ),
     "role_permissions_policy_explicit_deny": "Remove the Deny statement for {action} on {key_arn} from the policies attached to your role {role_name}.",
-    "role_permissions_boundary": "Let the permissions boundary of your role {role_name} allow {action} on {key_arn}.",
+    "role_permissions_policy_wrong_key_arn": "Name {key_arn} as the Resource of the permissions policy of your role {role_name}.",
+    "role_permissions_boundary": (
+        "Let the permissions boundary of your role {role_name} allow {pattern} on {key_arn}, as the statement below does."
+    ),
     "customer_scp_deny": (
         "Ask whoever runs your AWS Organization to let the service control policy allow {action} for {role_arn}; nothing in your account mends it."
     ),
     # step 3: key policy
     "key_policy_missing_statement": (
-        "Add the statement below to the key policy of {key_arn}. If it is there, compare its principal: it has to be {role_arn}, without a condition."
+        "Add the statement below to the key policy of {key_arn}. If it is there, compare its principal: it has to be {role_arn}, without a "
+        "condition. If that principal reads AROA…, the role was made anew since: save the statement again."
+    ),
+    "key_policy_wrong_principal": (
+        "Name your role {role_arn} as the principal of the statement in the key policy of {key_arn}: it names us, and we reach your key "
+        "through your role only."
+    ),
+    "key_policy_condition_failed": (
+        "Remove the condition from the statement for {role_arn} in the key policy of {key_arn}: our encryption context does not meet it, and "
+        "kms:DescribeKey carries none. The statement below has no condition."
     ),
     "key_policy_missing_action": "Add {pattern} to the actions of the statement for {role_arn} in the key policy of {key_arn}; the one below has all five.",
     "key_policy_explicit_deny": "Remove the Deny statement for {action} that covers {role_arn} from the key policy of {key_arn}.",
@@ -52,7 +69,11 @@ REMEDIES = {
         "aws kms enable-key --region {region} --key-id {key_arn}."
     ),
     "key_pending_replica_deletion": "Cancel the deletion of the multi-Region key {key_arn} and of its replicas, then enable it.",
-    "key_pending_import": "Import the key material of {key_arn} again: it was never imported, has expired or was deleted.",
+    "key_pending_import": "Import the key material of {key_arn}: it was never imported, has expired or was deleted.",
+    "key_material_expired_or_deleted": "Import the key material of {key_arn} again: it worked before, and has expired or was deleted since.",
+    "mrk_replica_missing": (
+        "Make a replica of the multi-Region key in {region}, or give the ARN of one that is there in step 1: AWS KMS knows no key {key_arn}."
+    ),
     "custom_key_store_disconnected": "Connect the custom key store of {key_arn} again; while it is disconnected AWS KMS cannot use the key.",
     "key_wrong_usage": KIND,
     "key_wrong_spec": KIND,
@@ -82,7 +103,9 @@ def render(template: str, subject: Subject, words: Mapping[str, str]) -> str:
 
 
 def corrected(document: str, subject: Subject) -> str:
-    """Return the document as it has to read, in full; "" where nothing is to be pasted (the key itself)."""
+    """Return the document as it has to read, in full; "" where nothing is to be pasted (the key itself, an organization's policies)."""
+    if document == causes.BOUNDARY:  # what it has to allow is what the permissions policy allows
+        document = causes.PERMISSIONS
     if document not in documents.NAMES:
         return ""
     return documents.of(
@@ -92,3 +115,25 @@ def corrected(document: str, subject: Subject) -> str:
         key_arn=subject.key_arn,
         role_arn=subject.role_arn,
     )
+
+
+# Document → the command, run in the customer's account, whose output tells apart what AWS's answers to us do not.
+DECIDES = {
+    # No such role; another ARN; or the principal, the External ID, the conditions and the action as they stand.
+    causes.TRUST: 'aws iam get-role --role-name {role_name} --query "Role.[Arn,AssumeRolePolicyDocument]"',
+    # Which policies are attached, and what each allows on which Resource.
+    causes.PERMISSIONS: (
+        "aws iam get-account-authorization-details --filter Role LocalManagedPolicy --query "
+        "\"[RoleDetailList[?RoleName=='{role_name}'].[AttachedManagedPolicies,RolePolicyList],"
+        'Policies[].[PolicyName,PolicyVersionList[?IsDefaultVersion].Document]]"'
+    ),
+    # No statement, another principal, or a condition.
+    causes.KEY_POLICY: "aws kms get-key-policy --region {region} --key-id {key_arn} --policy-name default --query Policy --output text",
+    # Run by an administrator of the key's account: it is there, or it is not.
+    causes.KEY: "aws kms describe-key --region {region} --key-id {key_arn}",
+}
+
+
+def decides(document: str, possible: Sequence[str], subject: Subject) -> str:
+    """Return the one command whose output would decide between the causes; "" when there is only one left."""
+    return render(DECIDES.get(document, ""), subject, {}) if len(possible) > 1 else ""

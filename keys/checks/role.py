@@ -1,10 +1,12 @@
-"""Can our service role become the tenant's role, and whom do we become? Pure."""
+"""Can our service role become the tenant's role, nobody else of ours, and whom do we become? Pure."""
 
 from __future__ import annotations
 
-from keys.checks import causes, ours, remedies
-from keys.checks.base import Finding, Verdict, cannot_tell, check, evidence_of, passed, refused, skipped
+from keys.checks import believed, causes, external_id, ours, remedies
+from keys.checks.base import Finding, Verdict, Wait, cannot_tell, check, evidence_of, passed, refused, skipped
 from keys.checks.facts import Facts
+
+EVERYBODY = "trust_policy_allows_everybody"  # a word beside AWS's own, as in `external_id`
 
 
 @check("role.assumable", title="Your role lets our service role in with your External ID", step=2, needs=ours.NAMES, document=causes.TRUST,
@@ -13,13 +15,42 @@ def assumable(facts: Facts) -> Finding | None:
     """AccessDenied does not say why: role, principal, External ID and conditions read alike across accounts."""
     if facts.trust is None:
         return None
-    answer = facts.trust.right
+    answer, trust = facts.trust.right, facts.trust
     if answer.ok:
         return passed(answer)
     if not answer.is_denied:
         return cannot_tell(answer)
-    diagnosis = causes.of_assume(answer.denial)
-    return refused(facts, answer, diagnosis, words={"action": answer.action})
+    base_is_let_in = trust.base is not None and trust.base.allowed is True
+    diagnosis = causes.of_assume(answer.denial, base_is_let_in=base_is_let_in, near_is_let_in=bool(trust.near))
+    stands = believed.trust(facts.subject, external_id=trust.near) if trust.near and not base_is_let_in else ""
+    return refused(facts, answer, diagnosis, words={"action": answer.action}, believed=stands)
+
+
+@check("role.refuses_others", title="Your role refuses everybody else", step=2, needs=("role.assumable",), document=causes.TRUST,
+       remedy="Name our service role {service_role_arn} alone as the principal of the trust policy of {role_name}: AWS let a role of another "
+       "AWS account become {role_arn}, so anybody who learns your External ID could. Set the trust policy to the document below.")  # fmt: skip
+def refuses_others(facts: Facts) -> Finding | None:
+    """A role in another account of ours knocks with the right External ID, and so does another principal of our own account.
+
+    The second one getting in is a warning: the trust policy names our whole account, as the console writes it at first.
+    """
+    if facts.trust is None:
+        return None
+    outsider, base = facts.trust.outsider, facts.trust.base
+    if outsider is None:
+        return Finding(Verdict.UNKNOWN, {"why": "no canary role is there to knock"}, wait=Wait.OURS)
+    if outsider.allowed is None:
+        return Finding(Verdict.UNKNOWN, evidence_of(outsider), wait=Wait.AWS)
+    if outsider.allowed:
+        stands = believed.trust(facts.subject, principal="*")
+        return external_id.insecure(facts.clock, outsider, EVERYBODY, believed=stands)
+    if base is not None and base.allowed:
+        words = (
+            f"The trust policy of {facts.subject.role_name} lets other principals of our AWS account in: name {facts.subject.service_role_arn} "
+            f"there instead of the account {facts.subject.service_role_arn.split(':')[4]}."
+        )
+        return passed(outsider, warning=words)
+    return passed(outsider)
 
 
 @check("account.identity", title="We become your role and nobody else", step=2, needs=("role.assumable",), document="",
@@ -27,7 +58,8 @@ def assumable(facts: Facts) -> Finding | None:
 def identity(facts: Facts) -> Finding | None:
     """GetCallerIdentity with the role's session names its account and its role."""
     if facts.account is None:
-        return None
+        is_wide = facts.trust is not None and facts.trust.is_wide
+        return skipped("We use no role that lets others in.") if is_wide else None
     answer = facts.account.answer
     if not answer.ok:
         return cannot_tell(answer) or skipped("AWS did not say whom we became.")

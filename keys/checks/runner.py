@@ -76,15 +76,24 @@ def _subject(test: EncryptionTest) -> Subject:
         role.arn,
         role.unique_id,
         test.tenant.external_id,
+        has_worked=test.registration.activated_at is not None,
     )
 
 
 def _clock(test: EncryptionTest, now: datetime) -> Clock:
     """Return the times as they stand: a tenant may say "keep testing until …" while a look is under way."""
     test.refresh_from_db(fields=["keep_until", "refused_at"])
-    seen = CheckResult.objects.filter(test=test, code__startswith="external_id.").values_list("evidence", flat=True)
-    insecure_at = [datetime.fromisoformat(evidence["insecure_at"]) for evidence in seen if "insecure_at" in evidence]
-    grace_until = _changed_at(test) + timedelta(seconds=settings.PROPAGATION_WINDOW)
+    window = timedelta(seconds=settings.PROPAGATION_WINDOW)
+    insecure_at: list[datetime] = []
+    turned: dict[str, datetime] = {}
+    for code, verdict, evidence in CheckResult.objects.filter(test=test).values_list("code", "verdict", "evidence"):
+        if "insecure_at" in evidence:
+            insecure_at.append(datetime.fromisoformat(evidence["insecure_at"]))
+        if verdict == Verdict.PASS:  # a refusal in this look turns it
+            turned[code] = now
+        elif "turned_at" in evidence:
+            turned[code] = datetime.fromisoformat(evidence["turned_at"])
+    grace_until = _changed_at(test) + window
     return Clock(
         now=now,
         grace_until=max(grace_until, test.keep_until or grace_until),
@@ -93,13 +102,17 @@ def _clock(test: EncryptionTest, now: datetime) -> Clock:
         # Only a look before this one counts as the first of two.
         insecure_at=min((at for at in insecure_at if at < now), default=None),
         is_serving=test.registration.status != Registration.TESTING,
+        window=window,
+        turned=turned,
     )
 
 
 def _changed_at(test: EncryptionTest) -> datetime:
-    """Return the last change on the tenant's or our side."""
+    """Return the last change on the tenant's or our side; who asks for a test of a key in service may have changed something just now."""
     ends = test.registration.configurations.filter(action=RoleConfiguration.Action.ADD).exclude(finished_at=None)
     changes: list[datetime] = [test.registration.changed_at, *ends.values_list("finished_at", flat=True)]
+    if test.registration.status != Registration.TESTING:
+        changes.append(test.created_at)
     return max(changes)
 
 
@@ -167,6 +180,8 @@ def _row(test: EncryptionTest, position: int, subject: Subject, found: Finding) 
         row.document = check.document if found.document is None else found.document
         row.remedy = remedies.render(found.remedy or check.remedy, subject, found.words)
         row.corrected = remedies.corrected(row.document, subject)
+        row.believed = found.believed
+        row.decide = remedies.decides(row.document, found.causes, subject)
     return row
 
 
@@ -259,7 +274,9 @@ def _come_again(test: EncryptionTest, claimed_at: datetime, facts: Facts, findin
         test.refused_at = clock.now
         clock = replace(clock, refused_at=clock.now)
     waits = {findings[each.code].wait for each in CHECKS if not each.is_warning} - {Wait.NOTHING}
-    changed_at = _changed_at(test)
+    propagating = [code for code, found in findings.items() if found.wait == Wait.PROPAGATION]
+    clock = replace(clock, grace_until=max(map(clock.final_at, propagating), default=clock.grace_until))
+    changed_at = max([_changed_at(test), *(clock.turned[code] for code in propagating if code in clock.turned)])
     due_at = schedule.next_look(
         now, clock, waits or {Wait.AWS}, changed_at=changed_at, window=timedelta(seconds=settings.PROPAGATION_WINDOW), attempts=test.attempts,
         jitter=random.uniform(0.8, 1.2),  # noqa: S311  spreads load, guards nothing

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from keys import errors
-from keys.checks import causes
+from keys.checks import believed, causes
 from keys.checks.base import Finding, Verdict, Wait, cannot_tell, check, evidence_of, failed, passed, refused, skipped
 from keys.checks.facts import Answer, Facts, Use
 
@@ -93,7 +93,7 @@ def _not_tried(facts: Facts) -> Finding | None:
 
 def _judge(facts: Facts, use: Use, answer: Answer | None) -> Finding:
     if answer is None:
-        return skipped("There was no ciphertext to try it with: neither encrypting nor generating worked.")
+        return skipped("It was not tried.")
     if answer.ok:
         return passed(answer)
     if answer.is_denied:
@@ -103,12 +103,45 @@ def _judge(facts: Facts, use: Use, answer: Answer | None) -> Finding:
             if error is errors.KeyNotFound:
                 return refused(facts, answer, diagnosis)
             return failed(answer, diagnosis)
+    if isinstance(answer.error, errors.CiphertextInvalid) and not use.has_ciphertext:
+        return skipped("There was no ciphertext to try it with: neither encrypting nor generating worked.")
     # CiphertextInvalid too: a ciphertext made a moment ago is no fault of the tenant's.
     return cannot_tell(answer) or Finding(Verdict.UNKNOWN, evidence_of(answer), wait=Wait.AWS)
 
 
 def _refused(facts: Facts, use: Use, answer: Answer) -> Finding:
-    describe_works = facts.key is not None and facts.key.answer.ok
-    diagnosis = causes.of_kms(answer.denial, other_uses_work=use.others_work(answer), describe_works=describe_works)
+    assert facts.key is not None
+    described = facts.key.answer
+    asked = (described, *use.tried)
+    beside = causes.Beside(
+        others_work=use.others_work(answer),
+        describe_works=described.ok,
+        all_refused=all(each.is_denied for each in asked),
+        bare_works=_tells(use.bare),
+        is_describe=answer is described,
+        other_context_refused=answer is use.re_encrypt
+        and use.wrong_context is not None
+        and use.wrong_context.is_denied,
+        from_outside_works=facts.key.direct is not None and facts.key.direct.ok,
+    )
+    diagnosis = causes.of_kms(answer.denial, beside)
     words = {"action": answer.action, "pattern": PATTERNS[answer.action]}
-    return refused(facts, answer, diagnosis, words=words)
+    return refused(facts, answer, diagnosis, words=words, believed=_believed(facts, asked, diagnosis))
+
+
+def _tells(answer: Answer | None) -> bool | None:
+    """Return whether a call was allowed; None when it was not made, or AWS said neither yes nor no."""
+    return None if answer is None or not (answer.ok or answer.is_denied) else answer.ok
+
+
+def _believed(facts: Facts, asked: tuple[Answer, ...], diagnosis: causes.Diagnosis) -> str:
+    """Return the document without the patterns that were refused in the same words, when nothing else is possible."""
+    stands = {
+        "role_permissions_policy_missing_action": believed.permissions,
+        "key_policy_missing_action": believed.key_statement,
+    }
+    if len(diagnosis.causes) != 1 or diagnosis.causes[0] not in stands:
+        return ""
+    layer = "identity" if diagnosis.document == causes.PERMISSIONS else "resource"
+    missing = [PATTERNS[each.action] for each in asked if each.is_denied and each.denial.layer == layer]
+    return stands[diagnosis.causes[0]](facts.subject, missing)

@@ -42,7 +42,7 @@ def open_service_role(name: str | None = None) -> ServiceRole:
     external_id = new_external_id()
     partition = role.arn.split(":")[1]
     canary_arn = f"arn:{partition}:iam::{settings.CANARY_ACCOUNT_ID}:role/byok-canary-{name}"
-    iam.put_inline_policy(name, "byok-canary", _canary_permission(canary_arn))
+    iam.put_inline_policy(name, "byok-canary", _probes_permission(canary_arn))
     if settings.AWS_MODE == "local":
         _create_canary(name, canary_trust(role.arn, external_id))
     return services.record_service_role(
@@ -60,6 +60,7 @@ def _create_canary(name: str, trust: dict[str, Any]) -> None:
     canary = f"byok-canary-{name}"
     if iam.create_role(canary, trust, account=settings.CANARY_ACCOUNT_ID).trust != trust:
         iam.set_trust(canary, trust, account=settings.CANARY_ACCOUNT_ID)
+    iam.put_inline_policy(canary, "byok-outsider", canary_permission(), account=settings.CANARY_ACCOUNT_ID)
 
 
 def trust_of_service_role(base_principal_arn: str) -> dict[str, Any]:
@@ -75,11 +76,19 @@ def canary_trust(service_role_arn: str, external_id: str) -> dict[str, Any]:
     return documents.trust_policy(service_role_arn, external_id)
 
 
-def _canary_permission(canary_role_arn: str) -> dict[str, Any]:
+def canary_permission() -> dict[str, Any]:
+    """Return what a canary role may do: knock at any role. It is the outsider of the encryption test, whom no tenant trusts."""
     return {
         "Version": "2012-10-17",
-        "Statement": [{"Sid": "Canary", "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": canary_role_arn}],
+        "Statement": [{"Sid": "Knock", "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}],
     }
+
+
+def _probes_permission(canary_role_arn: str) -> dict[str, Any]:
+    """Return what the probes of a service role need beside its tenants: the canary, and to ask for keys that must not answer."""
+    canary = {"Sid": "Canary", "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": canary_role_arn}
+    outside = {"Sid": "KeysFromOutside", "Effect": "Allow", "Action": "kms:DescribeKey", "Resource": "*"}
+    return {"Version": "2012-10-17", "Statement": [canary, outside]}
 
 
 def _next_name() -> str:

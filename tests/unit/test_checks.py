@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,7 +16,7 @@ from keys.aws.kms import KeyFacts
 from keys.aws.sessions import AssumeOutcome
 from keys.checks import CHECKS, base, causes, outcome, remedies, schedule
 from keys.checks.base import Finding, Wait
-from keys.checks.facts import Account, Answer, Clock, Facts, Key, Ours, Subject, Trust, Use
+from keys.checks.facts import Account, Answer, Clock, Facts, Hygiene, Key, Ours, Subject, Trust, Use
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 ROLE = "arn:aws:iam::111122223333:role/AIforWorkByokAccessRole"
@@ -82,14 +83,15 @@ GOOD = Facts(
     Ours(
         ok("sts:GetCallerIdentity"), SERVICE, "AROASERVICE", attempt(True), ok("iam:GetPolicyVersion"), names_role=True
     ),
-    Trust(attempt(False), attempt(False), ok("sts:AssumeRole")),
+    Trust(attempt(False), attempt(False), ok("sts:AssumeRole"), base=attempt(False), outsider=attempt(False)),
     Account(
         ok("sts:GetCallerIdentity"),
         "arn:aws:sts::111122223333:assumed-role/AIforWorkByokAccessRole/byok-test-1",
         "111122223333",
     ),
-    Key(ok("kms:DescribeKey"), GOOD_KEY),
+    Key(ok("kms:DescribeKey"), GOOD_KEY, denied("kms:DescribeKey", HIDDEN)),
     GOOD_USE,
+    Hygiene(may_grant=False),
 )
 Change = Callable[[Facts], Facts]
 
@@ -169,6 +171,11 @@ FAILS = {
         [trust(right=said(errors.RoleNotAssumable, "sts:AssumeRole", "AccessDenied", "is not authorized to perform: sts:AssumeRole"))],
         "role.assumable", 2, "role_not_assumable", "external_id_mismatch", "trust-policy",
     ),
+    "everybody": ([trust(outsider=attempt(True))], "role.refuses_others", 2, "insecure_trust", "trust_policy_allows_everybody", "trust-policy"),
+    "trust names another principal of ours": (
+        [trust(right=said(errors.RoleNotAssumable, "sts:AssumeRole", "AccessDenied"), base=attempt(True))],
+        "role.assumable", 2, "role_not_assumable", "trust_policy_principal_mismatch", "trust-policy",
+    ),
     "trust policy denies": (
         [trust(right=said(errors.RoleNotAssumable, "sts:AssumeRole", "AccessDenied", "with an explicit deny in the role trust policy"))],
         "role.assumable", 2, "role_not_assumable", "trust_policy_explicit_deny", "trust-policy",
@@ -176,6 +183,15 @@ FAILS = {
     "another role answers": (
         [lambda f: replace(f, account=replace(f.account, arn="arn:aws:sts::111122223333:assumed-role/Other/byok"))],
         "account.identity", 2, "", "role_not_found", "",
+    ),
+    "no replica here": (
+        [described(said(errors.KeyNotFound, "kms:DescribeKey", "NotFoundException")),
+         lambda f: replace(f, subject=replace(SUBJECT, key_arn=KEY.rpartition("/")[0] + "/mrk-" + 32 * "0"))],
+        "key.exists", 1, "kms_key_not_found", "mrk_replica_missing", "key",
+    ),
+    "material gone": (
+        [key(state="PendingImport"), lambda f: replace(f, subject=replace(SUBJECT, has_worked=True))],
+        "key.enabled", 1, "kms_key_pending_import", "key_material_expired_or_deleted", "key",
     ),
     "no such key": ([described(said(errors.KeyNotFound, "kms:DescribeKey", "NotFoundException"))], "key.exists", 1, "kms_key_not_found", "key_not_found", "key"),
     "wrong Region": ([described(said(errors.KeyNotFound, "kms:DescribeKey", "InvalidArnException"))], "key.exists", 1, "kms_key_not_found", "key_wrong_region", "key"),
@@ -192,9 +208,9 @@ FAILS = {
     "permissions without DescribeKey": ([described(denied("kms:DescribeKey", IDENTITY), GOOD_USE)], "use.describe", 2, "kms_access_denied", "role_permissions_policy_missing_action", "permissions-policy"),
     "no permissions at all": ([all_refused(IDENTITY, describe=False)], "use.describe", 2, "kms_access_denied", "role_permissions_policy_missing_action", "permissions-policy"),
     "permissions deny": ([use(encrypt=denied("kms:Encrypt", "with an explicit deny in an identity-based policy: arn:aws:iam::1:policy/P"))], "use.encrypt", 2, "kms_access_denied", "role_permissions_policy_explicit_deny", "permissions-policy"),
-    "boundary": ([use(encrypt=denied("kms:Encrypt", "because no permissions boundary allows the kms:Encrypt action"))], "use.encrypt", 2, "kms_access_denied", "role_permissions_boundary", ""),
-    "SCP": ([use(encrypt=denied("kms:Encrypt", "with an explicit deny in a service control policy"))], "use.encrypt", 2, "kms_access_denied", "customer_scp_deny", ""),
-    "RCP": ([use(encrypt=denied("kms:Encrypt", "with an explicit deny in a resource control policy"))], "use.encrypt", 3, "kms_access_denied", "customer_rcp_deny", ""),
+    "boundary": ([use(encrypt=denied("kms:Encrypt", "because no permissions boundary allows the kms:Encrypt action"))], "use.encrypt", 2, "kms_access_denied", "role_permissions_boundary", "permissions-boundary"),
+    "SCP": ([use(encrypt=denied("kms:Encrypt", "with an explicit deny in a service control policy"))], "use.encrypt", 2, "kms_access_denied", "customer_scp_deny", "service-control-policy"),
+    "RCP": ([use(encrypt=denied("kms:Encrypt", "with an explicit deny in a resource control policy"))], "use.encrypt", 3, "kms_access_denied", "customer_rcp_deny", "resource-control-policy"),
     "key policy without ReEncrypt": ([use(re_encrypt=denied("kms:ReEncrypt", RESOURCE))], "use.re_encrypt", 3, "kms_access_denied", "key_policy_missing_action", "key-policy-statement"),
     "key policy denies": ([use(decrypt=denied("kms:Decrypt", "with an explicit deny in a resource-based policy"), wrong_context=None)], "use.decrypt", 3, "kms_access_denied", "key_policy_explicit_deny", "key-policy-statement"),
     "no statement": ([all_refused(RESOURCE, describe=False)], "use.describe", 3, "kms_access_denied", "key_policy_missing_statement", "key-policy-statement"),
@@ -218,7 +234,47 @@ def test_what_fails_names_step_cause_and_document(name: str) -> None:
     assert text.endswith(".")
     assert "{" not in text
     corrected = remedies.corrected(document, SUBJECT)
-    assert bool(corrected) == (document not in {"", "key"})
+    assert bool(corrected) == (
+        document in {"trust-policy", "permissions-policy", "key-policy-statement", "permissions-boundary"}
+    )
+    decides = remedies.decides(document, found.causes, SUBJECT)
+    assert bool(decides) == (len(found.causes) > 1)
+    assert "{" not in decides
+
+
+BELIEVED = {
+    "no condition": ([trust(without=attempt(True), wrong=attempt(True))], "external_id.required", '"Action": "sts:AssumeRole"\n', '"Condition"'),
+    "optional": ([trust(without=attempt(True))], "external_id.required", "StringEqualsIfExists", "StringLike"),
+    "any": ([trust(wrong=attempt(True))], "external_id.exact", '"sts:ExternalId": "*"', "StringEquals"),
+    "everybody": ([trust(outsider=attempt(True))], "role.refuses_others", '"Principal": "*"', SERVICE),
+    "mistaken for another": (
+        [trust(right=said(errors.RoleNotAssumable, "sts:AssumeRole", "AccessDenied"), near="tenant-1")],
+        "role.assumable", '"sts:ExternalId": "tenant-1"', "byok-the-right-one",
+    ),
+    "two patterns forgotten": (
+        [use(encrypt=denied("kms:Encrypt", IDENTITY), generate_wrapped=denied("kms:GenerateDataKeyWithoutPlaintext", IDENTITY))],
+        "use.encrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*",
+    ),
+    "a pattern forgotten in the key policy": ([use(re_encrypt=denied("kms:ReEncrypt", RESOURCE))], "use.re_encrypt", ROLE, "kms:ReEncrypt*"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BELIEVED)
+def test_what_is_believed_to_stand_there_is_the_corrected_document_but_for_the_mistake(name: str) -> None:
+    changes, code, there, not_there = BELIEVED[name]
+    found = judge(*changes)[code]
+    check = next(check for check in CHECKS if check.code == code)
+    corrected = remedies.corrected(found.document or check.document, SUBJECT)
+    assert there in found.believed and not_there not in found.believed
+    assert found.believed != corrected
+    json.loads(found.believed)
+
+
+def test_what_the_answers_do_not_tell_is_not_believed() -> None:
+    refusal = said(errors.RoleNotAssumable, "sts:AssumeRole", "AccessDenied")
+    assert judge(trust(right=refusal))["role.assumable"].believed == ""
+    assert judge(trust(right=refusal, without=attempt(True)))["external_id.required"].believed == ""
+    assert judge(all_refused(RESOURCE, describe=False))["use.encrypt"].believed == ""
 
 
 CERTAIN = [
@@ -253,6 +309,23 @@ def test_a_refusal_soon_after_a_change_may_be_propagation(name: str) -> None:
     found = judge(clock(grace_until=WITHIN.grace_until), *changes)[code]
     assert (found.verdict, found.wait, found.causes[-1]) == ("unknown", Wait.PROPAGATION, "propagation_delay")
     assert found.evidence["final_at"] == "2026-03-04T12:03:20+00:00"
+
+
+def test_what_passed_before_and_is_refused_now_waits_its_own_window() -> None:
+    """No green check turns red while the change that turned it may still be on its way."""
+    refusal = use(encrypt=denied("kms:Encrypt", RESOURCE))
+    minute = timedelta(seconds=60)
+    turned = clock(window=timedelta(seconds=300), turned={"use.encrypt": NOW - minute})
+    found = judge(turned, refusal)["use.encrypt"]
+    assert (found.verdict, found.wait, found.evidence["final_at"]) == (
+        "unknown",
+        Wait.PROPAGATION,
+        "2026-03-04T12:04:00+00:00",
+    )
+    assert found.evidence["turned_at"] == (NOW - minute).isoformat()
+    over = clock(window=timedelta(seconds=300), turned={"use.encrypt": NOW - 5 * minute})
+    assert judge(over, refusal)["use.encrypt"].verdict == "fail"
+    assert judge(turned, key(state="Disabled"))["key.enabled"].verdict == "fail"  # certain at once
 
 
 # --- cannot tell --------------------------------------------------------------------------------------------------
@@ -339,7 +412,11 @@ def test_a_role_that_refuses_everybody_proves_nothing_about_the_external_id() ->
 def test_a_key_that_was_used_exists_even_when_it_may_not_be_described() -> None:
     findings = judge(described(denied("kms:DescribeKey", HIDDEN), GOOD_USE))
     assert findings["key.exists"].verdict == "pass"
-    assert findings["use.describe"].causes == ("key_policy_missing_action", "key_policy_explicit_deny")
+    assert findings["use.describe"].causes == (
+        "key_policy_missing_action",
+        "key_policy_condition_failed",
+        "key_policy_explicit_deny",
+    )
 
 
 def test_a_key_of_the_wrong_kind_is_not_tried() -> None:
@@ -365,9 +442,11 @@ def test_warnings_never_decide_a_run() -> None:
         found = replace(GOOD_KEY, arn=other, account="444455556666", origin="EXTERNAL")
         return replace(facts, subject=replace(SUBJECT, key_arn=other), key=Key(ok("kms:DescribeKey"), found))
 
-    findings = judge(elsewhere)
+    wide = [lambda f: replace(f, key=replace(f.key, direct=ok("kms:DescribeKey")), hygiene=Hygiene(may_grant=True))]
+    findings = judge(elsewhere, trust(base=attempt(True)), *wide)
     assert outcome.overall(findings, CHECKS) == "pass"
-    assert len(outcome.warnings(findings, CHECKS)) == 2
+    assert len(outcome.warnings(findings, CHECKS)) == 5
+    assert len(outcome.warnings(judge(lambda f: replace(f, hygiene=Hygiene(rotates=False))), CHECKS)) == 1
     assert outcome.overall({**findings, "hygiene.rotation": Finding(base.Verdict.UNKNOWN)}, CHECKS) == "pass"
 
 
@@ -400,20 +479,38 @@ def test_probes_narrow_the_causes() -> None:
         causes.Denial("resource", is_hidden=True),
     )
 
-    def named(denial: causes.Denial, others: bool, describe: bool) -> set[str]:
-        return set(causes.of_kms(denial, other_uses_work=others, describe_works=describe).causes)
+    def named(denial: causes.Denial, **beside: Any) -> set[str]:
+        return set(causes.of_kms(denial, causes.Beside(**beside)).causes)
 
-    assert named(identity, False, False) == {
+    nothing: dict[str, Any] = {"all_refused": True}
+    assert named(identity, **nothing) == {
         "role_permissions_policy_missing_action",
         "role_permissions_policy_wrong_key_arn",
     }
-    assert named(identity, True, False) == named(identity, False, True) == {"role_permissions_policy_missing_action"}
-    assert named(resource, True, True) == {"key_policy_missing_action"}
-    assert named(resource, False, True) == {"key_policy_missing_action", "key_policy_condition_failed"}
-    assert {"key_policy_missing_statement", "key_policy_wrong_principal"} <= named(resource, False, False)
-    assert "key_not_found" in named(hidden, False, False)
-    assert "key_not_found" not in named(hidden, False, True)
-    assert causes.of_kms(causes.Denial("session"), other_uses_work=False, describe_works=False).step == causes.OURS
+    for one_works in ({"others_work": True}, {"describe_works": True}):
+        assert named(identity, **one_works) == {"role_permissions_policy_missing_action"}
+    assert named(resource, others_work=True, describe_works=True) == {"key_policy_missing_action"}
+    assert named(resource, describe_works=True) == {"key_policy_missing_action", "key_policy_condition_failed"}
+    assert named(resource, describe_works=True, bare_works=True) == {"key_policy_condition_failed"}
+    # DescribeKey carries no encryption context: a condition on one refuses it, and so does a missing action.
+    describe: dict[str, Any] = {"is_describe": True, "others_work": True}
+    assert named(resource, **describe) == {"key_policy_missing_action", "key_policy_condition_failed"}
+    assert named(resource, **describe, bare_works=True) == {"key_policy_missing_action"}
+    assert named(resource, **describe, bare_works=False) == {"key_policy_condition_failed"}
+    assert named(resource, others_work=True, describe_works=True, other_context_refused=True) == {
+        "key_policy_condition_failed"
+    }
+    assert named(resource, **nothing) == {
+        "key_policy_missing_statement",
+        "key_policy_wrong_principal",
+        "key_policy_condition_failed",
+    }
+    assert "key_policy_missing_action" in named(resource)  # Decrypt may have been allowed: there was nothing to decrypt
+    assert named(resource, **nothing, from_outside_works=True) == {"key_policy_wrong_principal"}
+    assert "key_not_found" in named(hidden, **nothing)
+    assert "key_not_found" not in named(hidden, describe_works=True)
+    assert causes.of_kms(causes.Denial("session"), causes.Beside()).step == causes.OURS
+    assert causes.of_assume(causes.Denial(), near_is_let_in=True).causes == ("external_id_mismatch",)
     assert "role_not_found" in causes.of_assume(causes.Denial()).causes
     assert "role_not_found" not in causes.of_assume(causes.Denial("trust")).causes
     assert causes.of_assume(causes.Denial("identity")).step == causes.OURS

@@ -28,4 +28,5 @@ class Command(BaseCommand):
         }  # fmt: skip
         if settings.AWS_MODE == "real":  # in the canary account nobody of ours acts: the operator creates that role
             answer["canary_trust_policy"] = opening.canary_trust(role.arn, role.canary_external_id)
+            answer["canary_permissions_policy"] = opening.canary_permission()
         self.stdout.write(json.dumps(answer))
