@@ -1,97 +1,16 @@
-"""The customer's engineer on the local AWS: does steps 1 to 3 of the guide, right or broken in a chosen way."""
+"""The customer's engineer on the local AWS: does steps 1 to 3 of the guide, right or with one of the `mistakes`."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from byokportal.localaws.mistakes import MISTAKES, Mistake, Policy, Values
 from keys.policies import documents
 
-Policy = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Break:
-    """One misconfiguration: the step it belongs to, what it does in words, and the change that makes it."""
-
-    step: int
-    words: str
-    change: Callable[[Policy], None] | None = None  # of the document of that step; None: see `Engineer`
-
-
-def _without_condition(policy: Policy) -> None:
-    del policy["Statement"][0]["Condition"]
-
-
-def _condition(operator: str, value: object) -> Callable[[Policy], None]:
-    def change(policy: Policy) -> None:
-        policy["Statement"][0]["Condition"] = {operator: {"sts:ExternalId": value}}
-
-    return change
-
-
-def _principal(value: object) -> Callable[[Policy], None]:
-    def change(policy: Policy) -> None:
-        policy["Statement"][0]["Principal"] = value
-
-    return change
-
-
-def _without_action(action: str) -> Callable[[Policy], None]:
-    def change(policy: Policy) -> None:
-        statement = policy["Statement"][0] if "Statement" in policy else policy
-        statement["Action"] = [name for name in statement["Action"] if name != action]
-
-    return change
-
-
-def _resource(value: str) -> Callable[[Policy], None]:
-    def change(policy: Policy) -> None:
-        policy["Statement"][0]["Resource"] = value
-
-    return change
-
-
-OTHER_KEY = "arn:aws:kms:eu-central-1:111122223333:key/00000000-0000-4000-8000-000000000000"
-BREAKS: dict[str, Break] = {
-    "asymmetric-key": Break(1, "the key is an RSA key"),
-    "disabled-key": Break(1, "the key is disabled"),
-    "deleted-key": Break(1, "the key is scheduled for deletion"),
-    "no-external-id": Break(2, "the trust policy has no External ID condition", _without_condition),
-    "wrong-external-id": Break(
-        2, "the trust policy names another External ID", _condition("StringEquals", "byok-of-somebody-else")
-    ),
-    "any-external-id": Break(2, "the trust policy takes any External ID", _condition("StringLike", "*")),
-    "optional-external-id": Break(2, "the trust policy takes a missing External ID", None),
-    "anybody": Break(2, "the trust policy trusts every principal", _principal("*")),
-    "wrong-principal": Break(2, "the trust policy trusts the customer's own account", None),
-    **{
-        f"permissions-without-{action.removeprefix('kms:').rstrip('*')}": Break(
-            2, f"the permissions policy lacks {action}", _without_action(action)
-        )
-        for action in documents.ACTIONS
-    },
-    "permissions-other-key": Break(2, "the permissions policy names another key", _resource(OTHER_KEY)),
-    "no-permissions": Break(2, "the permissions policy is not attached"),
-    "no-key-statement": Break(3, "the key policy lacks our statement"),
-    "key-policy-other-principal": Break(3, "the key policy names another role"),
-    **{
-        f"key-policy-without-{action.removeprefix('kms:').rstrip('*')}": Break(
-            3, f"the key policy lacks {action}", _without_action(action)
-        )
-        for action in documents.ACTIONS
-    },
-}
-TRUST_BREAKS = {
-    "no-external-id",
-    "wrong-external-id",
-    "any-external-id",
-    "optional-external-id",
-    "anybody",
-    "wrong-principal",
-}
+BOUNDARY, INLINE = "AIforWorkBoundary", "HouseRules"
+EVERYTHING = {"Effect": "Allow", "Action": "*", "Resource": "*"}
 
 
 @dataclass(slots=True)
@@ -103,62 +22,98 @@ class Engineer:
     account: str
     region: str = "eu-central-1"
 
-    def _client(self, service: str, region: str = "") -> Any:
+    def client(self, service: str, region: str = "") -> Any:
         return self.session.client(service, endpoint_url=self.endpoint, region_name=region or self.region)
 
+    # --- step 1 ------------------------------------------------------------------------------------------------------
+
     def create_key(self, *, broken: str = "") -> str:
-        """Step 1: return the ARN of a new CMK."""
-        kms = self._client("kms")
-        options = {"KeySpec": "RSA_2048", "KeyUsage": "ENCRYPT_DECRYPT"} if broken == "asymmetric-key" else {}
+        """Make a new CMK; return the ARN to give in the portal."""
+        mistake = _mistake(broken, 1)
+        kms = self.client("kms")
+        if broken == "aws-managed-key":
+            return str(kms.describe_key(KeyId="alias/aws/s3")["KeyMetadata"]["Arn"])
+        is_state = mistake is not None and mistake.on == "key-state"
+        options = dict(mistake.options) if mistake and not is_state else {}
+        state = mistake.options["is"] if mistake and is_state else ""
+        if state == "replicas deleted":
+            options = {"MultiRegion": True}
         arn: str = kms.create_key(Description="Kore.ai BYOK", **options)["KeyMetadata"]["Arn"]
-        if broken == "disabled-key":
+        if state == "replicas deleted":
+            kms.replicate_key(KeyId=arn, ReplicaRegion="eu-west-1")
+        if state == "disabled":
             kms.disable_key(KeyId=arn)
-        if broken == "deleted-key":
+        elif state:
             kms.schedule_key_deletion(KeyId=arn, PendingWindowInDays=7)
+        if mistake and mistake.on == "key-arn" and mistake.change:
+            return str(mistake.change(arn, Values(self.account, "", "")))
         return arn
 
+    # --- step 2 ------------------------------------------------------------------------------------------------------
+
     def create_role(self, *, trust: str, permissions: str, external_id: str, broken: str = "") -> str:
-        """Step 2: create the role, or correct the one that is there, with both policies; return its ARN."""
-        iam = self._client("iam", "us-east-1")
+        """Create the role, or correct the one that is there, with both policies; return the ARN to give in the portal."""
+        mistake = _mistake(broken, 2)
+        iam = self.client("iam", "us-east-1")
         trust_policy, permissions_policy = json.loads(trust), json.loads(permissions)
-        if broken == "optional-external-id":
-            trust_policy["Statement"][0]["Condition"] = {"StringEqualsIfExists": {"sts:ExternalId": external_id}}
-        elif broken == "wrong-principal":
-            trust_policy["Statement"][0]["Principal"] = {"AWS": f"arn:aws:iam::{self.account}:root"}
-        elif broken and (change := BREAKS[broken].change):
-            change(trust_policy if broken in TRUST_BREAKS else permissions_policy)
+        key_arn = permissions_policy["Statement"][0]["Resource"]
+        values = Values(self.account, trust_policy["Statement"][0]["Principal"]["AWS"], external_id, key_arn)
+        on, change = (mistake.on, mistake.change) if mistake else ("", None)
+        if on in {"trust", "permissions"} and change:
+            change(trust_policy if on == "trust" else permissions_policy, values)
+        what = mistake.options if mistake and on == "role" else {}
         name = self._role_name(iam, external_id)
+        path = str(mistake.options.get("Path", "/")) if mistake and on == "role-arn" else "/"
+        arn = self._role(iam, name, path, trust_policy, external_id)
+        self._attach(iam, name, permissions_policy, attach=what.get("is") != "bare")
+        self._house_rules(iam, name, denies=what.get("is") == "denied")
+        self._bound(iam, name, what)
+        if what.get("is") == "deleted":
+            self._delete(iam, name)
+        return str(change(arn, values)) if on == "role-arn" and change else arn
+
+    def set_trust(self, role_arn: str, document: str) -> None:
+        """Replace the trust policy of a role by a document as it stands."""
+        iam = self.client("iam", "us-east-1")
+        iam.update_assume_role_policy(RoleName=role_arn.rpartition("/")[2], PolicyDocument=document)
+
+    def set_permissions(self, role_arn: str, document: str) -> None:
+        """Replace the permissions policy of a role by a document as it stands, and attach it."""
+        self._attach(self.client("iam", "us-east-1"), role_arn.rpartition("/")[2], json.loads(document), attach=True)
+
+    def set_boundary(self, role_arn: str, document: str) -> None:
+        """Replace what the permissions boundary of a role allows."""
+        self._version(self.client("iam", "us-east-1"), BOUNDARY, json.loads(document))
+
+    def _role(self, iam: Any, name: str, path: str, trust: Policy, external_id: str) -> str:
         try:
-            arn: str = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust_policy))["Role"]["Arn"]
+            arn: str = iam.create_role(
+                RoleName=name,
+                Path=path,
+                AssumeRolePolicyDocument=json.dumps(trust),
+                Tags=[{"Key": "kore-external-id", "Value": external_id}],
+            )["Role"]["Arn"]
         except iam.exceptions.EntityAlreadyExistsException:
-            iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(trust_policy))
+            iam.update_assume_role_policy(RoleName=name, PolicyDocument=json.dumps(trust))
             arn = iam.get_role(RoleName=name)["Role"]["Arn"]
-        self._attach(iam, name, permissions_policy, attach=broken != "no-permissions")
         return arn
 
     def _role_name(self, iam: Any, external_id: str) -> str:
         """Return the guide's role name, or one beside it where another tenant's role has that name."""
-        marker = [{"Key": "kore-external-id", "Value": external_id}]
         suffix = external_id[-6:].strip("-_")
-        for name in (documents.ROLE_NAME, f"{documents.ROLE_NAME}-{suffix}"):
-            try:
-                policy = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
-            except iam.exceptions.NoSuchEntityException:
-                return name
-            if marker[0]["Value"] in json.dumps(policy):
-                return name
-        return f"{documents.ROLE_NAME}-{suffix}"
+        beside = f"{documents.ROLE_NAME}-{suffix}"
+        try:
+            role = iam.get_role(RoleName=documents.ROLE_NAME)["Role"]
+        except iam.exceptions.NoSuchEntityException:
+            return documents.ROLE_NAME
+        tags = {tag["Key"]: tag["Value"] for tag in role.get("Tags", [])}
+        is_mine = tags.get("kore-external-id") == external_id or external_id in json.dumps(
+            role["AssumeRolePolicyDocument"]
+        )
+        return documents.ROLE_NAME if is_mine else beside
 
     def _attach(self, iam: Any, role_name: str, policy: Policy, *, attach: bool) -> None:
-        name = documents.POLICY_NAME + role_name.removeprefix(documents.ROLE_NAME)
-        arn = f"arn:aws:iam::{self.account}:policy/{name}"
-        try:
-            iam.create_policy(PolicyName=name, PolicyDocument=json.dumps(policy))
-        except iam.exceptions.EntityAlreadyExistsException:
-            for version in iam.list_policy_versions(PolicyArn=arn)["Versions"]:
-                if not version["IsDefaultVersion"]:
-                    iam.delete_policy_version(PolicyArn=arn, VersionId=version["VersionId"])
-            iam.create_policy_version(PolicyArn=arn, PolicyDocument=json.dumps(policy), SetAsDefault=True)
+        arn = self._version(iam, documents.POLICY_NAME + role_name.removeprefix(documents.ROLE_NAME), policy)
         attached = {
             found["PolicyArn"] for found in iam.list_attached_role_policies(RoleName=role_name)["AttachedPolicies"]
         }
@@ -167,22 +122,83 @@ class Engineer:
         if not attach and arn in attached:
             iam.detach_role_policy(RoleName=role_name, PolicyArn=arn)
 
-    def grant(self, *, key_arn: str, statement: str, broken: str = "") -> None:
-        """Step 3: add the statement to the key policy, in place of one of the same Sid."""
-        kms = self._client("kms", key_arn.split(":")[3])
+    def _version(self, iam: Any, name: str, policy: Policy) -> str:
+        """Write a managed policy, in place of what it says now; return its ARN."""
+        arn = f"arn:aws:iam::{self.account}:policy/{name}"
+        try:
+            iam.create_policy(PolicyName=name, PolicyDocument=json.dumps(policy))
+        except iam.exceptions.EntityAlreadyExistsException:
+            for version in iam.list_policy_versions(PolicyArn=arn)["Versions"]:
+                if not version["IsDefaultVersion"]:
+                    iam.delete_policy_version(PolicyArn=arn, VersionId=version["VersionId"])
+            iam.create_policy_version(PolicyArn=arn, PolicyDocument=json.dumps(policy), SetAsDefault=True)
+        return arn
+
+    def _house_rules(self, iam: Any, role_name: str, *, denies: bool) -> None:
+        if denies:
+            deny = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "kms:*", "Resource": "*"}]}
+            iam.put_role_policy(RoleName=role_name, PolicyName=INLINE, PolicyDocument=json.dumps(deny))
+        elif INLINE in iam.list_role_policies(RoleName=role_name)["PolicyNames"]:
+            iam.delete_role_policy(RoleName=role_name, PolicyName=INLINE)
+
+    def _bound(self, iam: Any, role_name: str, what: Any) -> None:
+        """Give the role a permissions boundary that lacks or denies an action, or take the boundary away."""
+        if what.get("is") != "bounded":
+            if "PermissionsBoundary" in iam.get_role(RoleName=role_name)["Role"]:
+                iam.delete_role_permissions_boundary(RoleName=role_name)
+            return
+        allow = {
+            "Effect": "Allow",
+            "Action": [a for a in documents.ACTIONS if a != what.get("without")],
+            "Resource": "*",
+        }
+        deny = [{"Effect": "Deny", "Action": what["deny"], "Resource": "*"}] if "deny" in what else []
+        arn = self._version(iam, BOUNDARY, {"Version": "2012-10-17", "Statement": [allow, *deny]})
+        iam.put_role_permissions_boundary(RoleName=role_name, PermissionsBoundary=arn)
+
+    def _delete(self, iam: Any, role_name: str) -> None:
+        for found in iam.list_attached_role_policies(RoleName=role_name)["AttachedPolicies"]:
+            iam.detach_role_policy(RoleName=role_name, PolicyArn=found["PolicyArn"])
+        iam.delete_role(RoleName=role_name)
+
+    # --- step 3 ------------------------------------------------------------------------------------------------------
+
+    def grant(self, *, key_arn: str, statement: str, trust: str = "", broken: str = "") -> None:
+        """Add the statement to the key policy, in place of one of the same Sid, and take away what a mistake put beside it.
+
+        Args:
+            trust: the trust policy of the tenant, of which some mistakes borrow our ARN.
+        """
+        mistake = _mistake(broken, 3)
+        kms = self.client("kms", key_arn.split(":")[3])
         wanted = json.loads(statement)
-        if broken == "key-policy-other-principal":
-            wanted["Principal"] = {"AWS": f"arn:aws:iam::{self.account}:root"}
-            wanted["Condition"] = {"StringEquals": {"aws:PrincipalArn": f"arn:aws:iam::{self.account}:role/Other"}}
-        elif broken and (change := BREAKS[broken].change):
-            change(wanted)
+        service_role = json.loads(trust)["Statement"][0]["Principal"]["AWS"] if trust else ""
+        values = Values(self.account, service_role, "", key_arn, str(wanted["Principal"]["AWS"]))
+        if mistake and mistake.on == "statement" and mistake.change:
+            mistake.change(wanted, values)
         policy = json.loads(kms.get_key_policy(KeyId=key_arn, PolicyName="default")["Policy"])
-        policy["Statement"] = [found for found in policy["Statement"] if found.get("Sid") != wanted["Sid"]]
+        policy["Statement"] = [
+            found for found in policy["Statement"] if found.get("Sid") not in {wanted["Sid"], "KeepOut", "Describe"}
+        ]
         # The console's default statement lets IAM policies decide; without it ours alone does, as in a strict account.
         if broken:
             for found in policy["Statement"]:
                 if found.get("Principal") == {"AWS": f"arn:aws:iam::{self.account}:root"}:
                     found["Condition"] = {"StringLike": {"aws:PrincipalArn": f"arn:aws:iam::{self.account}:user/*"}}
-        if broken != "no-key-statement":
-            policy["Statement"].append(wanted)
+        policy["Statement"].append(wanted)
+        if mistake and mistake.on == "key-policy" and mistake.change:
+            mistake.change(policy, values)
         kms.put_key_policy(KeyId=key_arn, PolicyName="default", Policy=json.dumps(policy))
+
+
+def _mistake(name: str, step: int) -> Mistake | None:
+    """Return a mistake of that step, None for none.
+
+    Raises:
+        ValueError: it belongs to another step.
+    """
+    if not name:
+        return None
+    if MISTAKES[name].step != step:
+        raise ValueError(f"{name} belongs to step {MISTAKES[name].step}: {MISTAKES[name].words}.")
+    return MISTAKES[name]

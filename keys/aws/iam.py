@@ -99,6 +99,11 @@ def attached(role_name: str, *, before: Before = None) -> set[str]:
         raise faults.translate(error, "iam:ListAttachedRolePolicies", denied=errors.OwnAccessBroken) from error
 
 
+def inline_policies(role_name: str) -> set[str]:
+    """Return the names of the inline policies of a service role."""
+    return set(_call("ListRolePolicies", "list_role_policies", RoleName=role_name)["PolicyNames"])
+
+
 def write_version(policy_arn: str, document: str, *, before: Before = None) -> None:
     """Write a new default version, after deleting the oldest of five."""
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from keys.aws import faults, iam, sessions
 from keys.aws.kms import Context, KmsKey
 from keys.checks import causes
 from keys.checks.facts import Account, Answer, Facts, Hygiene, Key, Ours, Subject, Trust, Use
-from keys.configuration import packing
+from keys.configuration import opening, packing
 from keys.models import ServiceRolePolicy
 from tenants.models import ServiceRole
 
@@ -111,6 +111,9 @@ def _policy(subject: Subject, service_role: ServiceRole) -> tuple[Answer, bool, 
     answer, attached = _ask("iam:ListAttachedRolePolicies", lambda: iam.attached(service_role.name))
     if attached is None:
         return answer, False, False
+    answer, inline = _ask("iam:ListRolePolicies", lambda: iam.inline_policies(service_role.name))
+    if inline is None:
+        return answer, False, False
     rows = ServiceRolePolicy.objects.filter(service_role=service_role).exclude(policy_arn="")
     row = next((row for row in rows if subject.role_arn in row.role_arns), None)
     if row is None or row.policy_arn not in attached:
@@ -118,14 +121,22 @@ def _policy(subject: Subject, service_role: ServiceRole) -> tuple[Answer, bool, 
     answer, written = _ask("iam:GetPolicyVersion", lambda: iam.read_policy(row.policy_arn))
     if written is None or not _names(written.document, subject.role_arn):
         return answer, False, False
-    if packing.digest(written.document) == row.written_hash:
+
+    def is_ours(rows: Iterable[ServiceRolePolicy]) -> bool:
+        hashes = {each.policy_arn: each.written_hash for each in rows}
+        return (
+            packing.digest(written.document) == hashes.get(row.policy_arn)
+            and attached <= set(hashes)
+            and inline <= {opening.INLINE}
+        )
+
+    if is_ours(rows):
         return answer, True, False
     # Another tenant's ARN may be on its way into the same policy: its writer holds the lease until the row says what IAM says.
     service_role.refresh_from_db(fields=["lease_until"])
     if service_role.lease_until is not None and service_role.lease_until > timezone.now():
         return answer, True, False
-    row.refresh_from_db()
-    return answer, True, packing.digest(written.document) != row.written_hash
+    return answer, True, not is_ours(rows.all())
 
 
 def _names(document: dict[str, Any], role_arn: str) -> bool:

@@ -13,6 +13,7 @@ from keys.policies import documents
 from tenants import audit, services
 from tenants.models import ServiceRole, new_external_id
 
+INLINE = "byok-canary"  # the one inline policy of a service role
 NAME = re.compile(r"byok-service-[a-z0-9-]{1,40}")
 
 
@@ -42,7 +43,7 @@ def open_service_role(name: str | None = None) -> ServiceRole:
     external_id = new_external_id()
     partition = role.arn.split(":")[1]
     canary_arn = f"arn:{partition}:iam::{settings.CANARY_ACCOUNT_ID}:role/byok-canary-{name}"
-    iam.put_inline_policy(name, "byok-canary", _probes_permission(canary_arn))
+    iam.put_inline_policy(name, INLINE, _probes_permission(canary_arn))
     if settings.AWS_MODE == "local":
         _create_canary(name, canary_trust(role.arn, external_id))
     return services.record_service_role(

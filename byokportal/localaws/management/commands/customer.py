@@ -11,28 +11,48 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from byokportal.errors import DomainError
-from byokportal.localaws.engineer import BREAKS, Engineer
+from byokportal.localaws.engineer import Engineer
+from byokportal.localaws.mistakes import MISTAKES, Mistake
 from keys import services
 from keys.policies import documents
 from tenants.models import Tenant
+
+ACCOUNT, LIST = "111122223333", "list"
 
 
 class Command(BaseCommand):
     help = "Does step 1, 2 or 3 of the guide in the customer's account of the local AWS and prints the ARN to give in the portal."
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--tenant", required=True, help="the tenant's id, as in its address in the portal")
-        parser.add_argument("--step", required=True, type=int, choices=(1, 2, 3))
-        parser.add_argument("--break", dest="broken", default="", choices=["", *BREAKS], help="do it wrong in this way")
-        parser.add_argument("--account", default="111122223333", help="the customer's account")
+        parser.add_argument("--tenant", default="", help="the tenant's id, as in its address in the portal")
+        parser.add_argument("--step", type=int, choices=(1, 2, 3))
+        parser.add_argument(
+            "--break",
+            dest="broken",
+            default="",
+            choices=["", LIST, *MISTAKES],
+            metavar="WHAT",
+            help="do it wrong in this way; `list` prints all of them. Doing the step again without it mends it",
+        )
+        parser.add_argument(
+            "--account",
+            default="",
+            help=f"the customer's account; default {ACCOUNT}, in step 3 the key's. With another one in step 1 the key lies elsewhere "
+            "than the role, as in a bank: only then do permissions and key policy have to allow both",
+        )
         parser.add_argument("--key-arn", default="", help="the CMK; default: the one in the registration")
 
     def handle(self, **options: Any) -> None:
         if settings.AWS_MODE != "local":
             raise CommandError("This plays on the local AWS only; AWS_MODE is not local.")
         step, broken = options["step"], options["broken"]
-        if broken and BREAKS[broken].step != step:
-            raise CommandError(f"{broken} belongs to step {BREAKS[broken].step}: {BREAKS[broken].words}.")
+        if broken == LIST:
+            self.stdout.write(json.dumps({name: _said(mistake) for name, mistake in MISTAKES.items()}, indent=2))
+            return
+        if not options["tenant"] or step is None:
+            raise CommandError("--tenant and --step are needed.")
+        if broken and MISTAKES[broken].step != step:
+            raise CommandError(f"{broken} belongs to step {MISTAKES[broken].step}: {MISTAKES[broken].words}.")
         try:
             tenant = Tenant.objects.select_related("service_role").get(pk=uuid.UUID(options["tenant"]))
         except (ValueError, Tenant.DoesNotExist):
@@ -44,9 +64,10 @@ class Command(BaseCommand):
         self.stdout.write(json.dumps({"tenant": str(tenant.pk), "step": step, "break": broken, **answer}))
 
     def _do(self, tenant: Tenant, step: int, broken: str, options: dict[str, Any]) -> dict[str, str]:
-        engineer = _engineer(options["account"])
         registration = services.shown_registration(tenant)
         key_arn = options["key_arn"] or (registration.key_arn if registration else "")
+        at_home = key_arn.split(":")[4] if step == 3 and key_arn else ACCOUNT
+        engineer = _engineer(options["account"] or at_home)
         if step == 1:
             return {"key_arn": engineer.create_key(broken=broken)}
         if not key_arn:
@@ -60,8 +81,18 @@ class Command(BaseCommand):
                     broken=broken,
                 )
             }
-        engineer.grant(key_arn=key_arn, statement=services.document(tenant, "key-policy-statement"), broken=broken)
+        engineer.grant(
+            key_arn=key_arn,
+            statement=services.document(tenant, "key-policy-statement"),
+            trust=services.document(tenant, "trust-policy"),
+            broken=broken,
+        )
         return {"key_arn": key_arn}
+
+
+def _said(mistake: Mistake) -> str:
+    note = " (seen only where --account gives step 1 another account than step 2)" if mistake.across else ""
+    return f"step {mistake.step}: {mistake.words}{note}"
 
 
 def _engineer(account: str) -> Engineer:
