@@ -16,7 +16,7 @@ from support import services
 from support.models import Notice, Ticket
 from tenants import audit, onboarding
 from tenants.audit import SYSTEM
-from tenants.models import AuditEvent, Member, Role, Tenant
+from tenants.models import AuditEvent, Member, Role, ServiceRole, Tenant
 
 log = structlog.get_logger(__name__)
 Status = Ticket.Status
@@ -177,7 +177,7 @@ def _what_to_mend(event: AuditEvent, registration: KeyRegistration) -> str:
 
 
 def _ours(event: AuditEvent, tenant: Tenant) -> None:
-    """Our own side does not work: a person of ours is called once, and the tenant is not blamed."""
+    """Our own side does not work: a person of ours is called once for each service role and fault, and no tenant is blamed."""
     registration = _registration(event, tenant)
     if registration is None:
         return
@@ -192,9 +192,12 @@ def _ours(event: AuditEvent, tenant: Tenant) -> None:
     ).exists()
     if told:  # the worker tries again and again; one mail and one message are enough
         return
+    is_known = _is_known(tenant, code)
     services.answer_ticket(
         ticket, text=audit.sentence(event), is_internal=True, status=Status.WAITING_FOR_KORE, actor=SYSTEM
     )
+    if is_known:  # the fault is the service role's: one mail, whatever the number of tenants
+        return
     _notice(
         event,
         tenant,
@@ -202,6 +205,17 @@ def _ours(event: AuditEvent, tenant: Tenant) -> None:
         settings.SUPPORT_EMAIL,
         {"ticket": str(ticket.pk), "code": code, "sentence": audit.sentence(event)},
     )
+
+
+def _is_known(tenant: Tenant, code: str) -> bool:
+    """Tell whether support has heard of this fault of the tenant's service role, and a ticket about it still waits for us."""
+    ServiceRole.objects.select_for_update().get(
+        pk=tenant.service_role_id
+    )  # another tenant's event may be followed right now
+    waiting = Ticket.objects.filter(status=Status.WAITING_FOR_KORE, tenant__service_role=tenant.service_role_id)
+    tickets = [str(pk) for pk in waiting.values_list("pk", flat=True)]
+    notices = Notice.objects.filter(template="kore-needed", tenant__service_role=tenant.service_role_id)
+    return notices.filter(context__code=code, context__ticket__in=tickets).exists()
 
 
 # --- mails -------------------------------------------------------------------------------------------------

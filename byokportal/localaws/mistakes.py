@@ -214,6 +214,8 @@ WIDE: dict[str, Mistake] = {
     "list-with-any-id": Mistake(2, "the trust policy takes the External ID and, beside it, any", "trust", _external_id("StringLike", lambda right: [right, "*"])),
     "some-external-id": Mistake(2, "the trust policy asks only that there be an External ID", "trust", _condition({"Null": {"sts:ExternalId": "false"}})),
     "optional-external-id": Mistake(2, "the trust policy takes a missing External ID (IfExists)", "trust", _external_id("StringEqualsIfExists")),
+    "optional-external-id-like": Mistake(2, "the trust policy takes a missing External ID (StringLikeIfExists)", "trust", _external_id("StringLikeIfExists")),
+    "not-like-an-external-id": Mistake(2, "the trust policy takes every External ID but those of a form", "trust", _external_id("StringNotLike", lambda _: "none-*")),
     "for-all-values": Mistake(2, "the trust policy takes a missing External ID (ForAllValues)", "trust", _external_id("ForAllValues:StringEquals")),
     "not-an-external-id": Mistake(2, "the trust policy refuses one External ID and takes all others", "trust", _external_id("StringNotEquals", lambda _: "none")),
     "other-condition": Mistake(2, "the trust policy has a condition on our ARN and none on the External ID", "trust", _condition({"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:role/*"}})),
@@ -264,12 +266,16 @@ PERMISSIONS: dict[str, Mistake] = {
     "permissions-plain-ReEncrypt": Mistake(2, "the permissions policy has kms:ReEncrypt without the star", "permissions", _instead("kms:ReEncrypt*", "kms:ReEncrypt"), across=True),
     "permissions-read-only": Mistake(2, "the permissions policy has kms:DescribeKey alone", "permissions", _actions(lambda _: ["kms:DescribeKey"]), across=True),
     "permissions-decrypt-only": Mistake(2, "the permissions policy has kms:Decrypt and kms:DescribeKey alone", "permissions", _actions(lambda _: ["kms:Decrypt", "kms:DescribeKey"]), across=True),
+    "permissions-encrypt-only": Mistake(2, "the permissions policy has kms:Encrypt and kms:DescribeKey alone", "permissions", _actions(lambda _: ["kms:Encrypt", "kms:DescribeKey"]), across=True),
     "permissions-other-key": Mistake(2, "the permissions policy names another key", "permissions", _resource(lambda arn: arn.rpartition("/")[0] + f"/{OTHER_KEY}"), across=True),
     "permissions-alias": Mistake(2, "the permissions policy names the key by an alias", "permissions", _resource(lambda arn: arn.rpartition(":")[0] + ":alias/kore"), across=True),
     "permissions-other-region": Mistake(2, "the permissions policy names the key in another Region", "permissions", _resource(_other_region), across=True),
     "no-permissions": Mistake(2, "the permissions policy is not attached", "role", options={"is": "bare"}, across=True),
     "inline-deny": Mistake(2, "an inline policy of the role denies all of KMS", "role", options={"is": "denied"}),
-    "boundary-deny": Mistake(2, "the permissions boundary of the role denies kms:Decrypt", "role", options={"is": "bounded", "deny": "kms:Decrypt"}),
+    **{
+        f"boundary-deny-{short(action)}": Mistake(2, f"the permissions boundary of the role denies {action}", "role", options={"is": "bounded", "deny": action})
+        for action in documents.ACTIONS
+    },
     "wide-permissions": Mistake(2, "the permissions policy allows all of KMS (a warning)", "permissions", _actions(lambda _: ["kms:*"]), across=True),
 }  # fmt: skip
 KEY_POLICY: dict[str, Mistake] = {
@@ -286,6 +292,8 @@ KEY_POLICY: dict[str, Mistake] = {
     "key-policy-plain-GenerateDataKey": Mistake(3, "the key policy has kms:GenerateDataKey without the star", "statement", _instead("kms:GenerateDataKey*", "kms:GenerateDataKey")),
     "key-policy-only-ReEncryptFrom": Mistake(3, "the key policy has kms:ReEncryptFrom and not kms:ReEncryptTo", "statement", _instead("kms:ReEncrypt*", "kms:ReEncryptFrom")),
     "key-policy-without-Encrypt-and-Decrypt": Mistake(3, "the key policy lacks kms:Encrypt and kms:Decrypt", "statement", _without("kms:Encrypt", "kms:Decrypt")),
+    "key-policy-encrypt-only": Mistake(3, "the key policy has kms:Encrypt and kms:DescribeKey alone", "statement", _actions(lambda _: ["kms:Encrypt", "kms:DescribeKey"])),
+    "key-policy-decrypt-only": Mistake(3, "the key policy has kms:Decrypt and kms:DescribeKey alone", "statement", _actions(lambda _: ["kms:Decrypt", "kms:DescribeKey"])),
     "key-policy-other-principal": Mistake(3, "the key policy names another principal of the customer's", "statement", _aws(lambda values: f"arn:aws:iam::{values.account}:user/administrator")),
     "key-policy-service-role": Mistake(3, "the key policy names our service role instead of the customer's role", "statement", _aws(lambda values: values.service_role_arn)),
     "key-policy-our-account": Mistake(3, "the key policy names our account instead of the customer's role", "statement", _aws(lambda values: f"arn:aws:iam::{values.our_account}:root")),

@@ -6,6 +6,7 @@ set of them, likeliest first, and never guesses one.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from byokportal.errors import DomainError
@@ -176,6 +177,9 @@ REPLICA_MISSING = Diagnosis(("mrk_replica_missing", "key_not_found"), 1, KEY)
 
 # --- our own side: what AWS's code says is wrong with it ------------------------------------------------------------
 
+# STS and KMS: "Signature expired: … is now earlier than …", "Signature not yet current: … is still later than …".
+LATE = re.compile(r"signature\s+(expired|not\s+yet\s+current)", re.IGNORECASE)
+OUR_LAYERS = {"trust": ("our_service_role_trust",), "identity": ("our_identity_policy_missing_assume_role",)}
 OUR_CODES = {
     "InvalidClientTokenId": ("our_credentials_invalid",),
     "UnrecognizedClientException": ("our_credentials_invalid",),

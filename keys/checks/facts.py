@@ -85,6 +85,7 @@ class Answer:
     request_id: str = ""
     error: DomainError | None = None
     denial: Denial = field(default_factory=Denial)
+    is_late: bool = False  # AWS says that our signature is of another time than its own
 
     @property
     def ok(self) -> bool:
@@ -105,7 +106,8 @@ class Ours:
     canary: AssumeOutcome | None  # None: no canary is set up
     policy: Answer | None  # None: the service role could not be assumed, so nothing else was asked
     names_role: bool = False  # a policy attached to the service role allows assuming the tenant's role
-    has_drifted: bool = False  # that policy is not what we last wrote
+    has_drifted: bool = False  # that policy is not what we last wrote, or others stand beside ours
+    may_ask_canary: bool = True  # the inline policy that lets the service role ask for the canary is there
 
     def is_expected(self, subject: Subject) -> bool:
         """Whether it is the role that tenants were shown: trust policies store the unique id, not the name."""

@@ -66,10 +66,9 @@ def _ask(action: str, call: Callable[[], Any]) -> tuple[Answer, Any]:
     try:
         value = call()
     except DomainError as error:
-        request_id = str(error.params.get("aws_request_id", ""))
-        return Answer(
-            str(error.params.get("action") or action), at, request_id, error, causes.read(faults.words_of(error))
-        ), None
+        request_id, words = str(error.params.get("aws_request_id", "")), faults.words_of(error)
+        action = str(error.params.get("action") or action)
+        return Answer(action, at, request_id, error, causes.read(words), bool(causes.LATE.search(words))), None
     return Answer(action, at, str(getattr(value, "request_id", ""))), value
 
 
@@ -96,31 +95,33 @@ def _ours(subject: Subject, service_role: ServiceRole) -> tuple[Ours, sessions.C
             region=subject.region,
             session=sessions.session_name("canary", "ours"),
         )
-    policy, names_role, has_drifted = _policy(subject, service_role)
+    policy, names_role, has_drifted, may_ask = _policy(subject, service_role)
     # An assumed role's ARN leaves out the role's path: the rest is compared with the ARN that tenants were shown.
     named = (
         who.arn.split("/")[1:2] == [subject.service_role_arn.rpartition("/")[2]]
         and who.account == service_role.account_id
     )
     arn = subject.service_role_arn if named else who.arn
-    return Ours(answer, arn, who.user_id.split(":")[0], canary, policy, names_role, has_drifted), session
+    return Ours(answer, arn, who.user_id.split(":")[0], canary, policy, names_role, has_drifted, may_ask), session
 
 
-def _policy(subject: Subject, service_role: ServiceRole) -> tuple[Answer, bool, bool]:
-    """Read back the policy of ours that names the tenant's role: the answer, whether it does and is attached, whether it drifted."""
+def _policy(subject: Subject, service_role: ServiceRole) -> tuple[Answer, bool, bool, bool]:
+    """Read back the policy of ours that names the tenant's role: the answer, whether it does and is attached, whether it drifted,
+    whether the canary's is there."""
     answer, attached = _ask("iam:ListAttachedRolePolicies", lambda: iam.attached(service_role.name))
     if attached is None:
-        return answer, False, False
+        return answer, False, False, True
     answer, inline = _ask("iam:ListRolePolicies", lambda: iam.inline_policies(service_role.name))
     if inline is None:
-        return answer, False, False
+        return answer, False, False, True
+    may_ask = opening.INLINE in inline
     rows = ServiceRolePolicy.objects.filter(service_role=service_role).exclude(policy_arn="")
     row = next((row for row in rows if subject.role_arn in row.role_arns), None)
     if row is None or row.policy_arn not in attached:
-        return answer, False, False
+        return answer, False, False, may_ask
     answer, written = _ask("iam:GetPolicyVersion", lambda: iam.read_policy(row.policy_arn))
     if written is None or not _names(written.document, subject.role_arn):
-        return answer, False, False
+        return answer, False, False, may_ask
 
     def is_ours(rows: Iterable[ServiceRolePolicy]) -> bool:
         hashes = {each.policy_arn: each.written_hash for each in rows}
@@ -131,12 +132,12 @@ def _policy(subject: Subject, service_role: ServiceRole) -> tuple[Answer, bool, 
         )
 
     if is_ours(rows):
-        return answer, True, False
+        return answer, True, False, may_ask
     # Another tenant's ARN may be on its way into the same policy: its writer holds the lease until the row says what IAM says.
     service_role.refresh_from_db(fields=["lease_until"])
     if service_role.lease_until is not None and service_role.lease_until > timezone.now():
-        return answer, True, False
-    return answer, True, not is_ours(rows.all())
+        return answer, True, False, may_ask
+    return answer, True, not is_ours(rows.all()), may_ask
 
 
 def _names(document: dict[str, Any], role_arn: str) -> bool:

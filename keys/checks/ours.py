@@ -10,6 +10,7 @@ from keys.checks.facts import Answer, Facts
 
 # Words beside AWS's own, for what only we can know of our side.
 RECREATED, DRIFTED = ("our_service_role_recreated",), ("our_policy_drift",)
+CANARY = ("our_canary_broken", "our_explicit_deny")
 MISSING = ("our_identity_policy_missing_assume_role",)
 NAMES = ("ours.identity", "ours.canary", "ours.policy")
 
@@ -39,8 +40,14 @@ def canary(facts: Facts) -> Finding | None:
         return Finding(Verdict.UNKNOWN, {"why": "no canary role is set up"}, wait=Wait.OURS)
     if outcome.allowed:
         return passed(outcome)
-    # Refused or no answer: which of the two makes no difference to the tenant, it is our role in our account.
-    return _broken(outcome)
+    if outcome.allowed is None and outcome.aws_code not in causes.OUR_CODES:  # no answer: that says nothing of our side
+        return Finding(Verdict.UNKNOWN, evidence_of(outcome), wait=Wait.AWS)
+    # Across accounts a refusal has no tail; our own policies, read back, say whether they are the cause.
+    if outcome.allowed is None:
+        return _broken(outcome)
+    return _broken(
+        outcome, known=DRIFTED if facts.ours.has_drifted else CANARY if facts.ours.may_ask_canary else MISSING
+    )
 
 
 @check(NAMES[2], title="Our policy allows us to ask for your role", step=5, needs=NAMES[:1])
@@ -63,10 +70,19 @@ def policy(facts: Facts) -> Finding | None:
 def _broken(answer: Answer | AssumeOutcome, why: str = "", known: tuple[str, ...] = ()) -> Finding:
     """Return the finding for an answer that says that our side does not work, or says nothing at all."""
     evidence = {**evidence_of(answer), **({"why": why} if why else {})}
-    code = str(evidence.get("aws_code", ""))
-    silent = isinstance(answer, Answer) and isinstance(answer.error, errors.AwsThrottled | errors.AwsUnreachable)
-    is_of_iam = isinstance(answer, Answer) and answer.action.startswith(
-        "iam:"
-    )  # whose refusal is about reading, not about the role
-    labels = known or (() if is_of_iam and code.startswith("AccessDenied") else causes.OUR_CODES.get(code, ()))
-    return Finding(Verdict.UNKNOWN, evidence, labels, wait=Wait.AWS if silent else Wait.OURS)
+    labels = known or causes.OUR_CODES.get(str(evidence.get("aws_code", "")), ())
+    wait = Wait.OURS
+    if isinstance(answer, Answer):
+        if isinstance(answer.error, errors.AwsThrottled | errors.AwsUnreachable):
+            wait = Wait.AWS
+        if answer.is_late:
+            labels = ("our_clock_skew",)
+        elif answer.is_denied or answer.denial.layer:
+            labels = (
+                ("our_explicit_deny",)
+                if answer.denial.is_explicit
+                else causes.OUR_LAYERS.get(answer.denial.layer, labels)
+            )
+        if answer.action.startswith("iam:"):  # a refusal to read says nothing of what stands there
+            labels = known
+    return Finding(Verdict.UNKNOWN, evidence, labels, wait=wait)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from conftest import CUSTOMER, OTHER_CUSTOMER
 
 from byokportal.localaws.engineer import Engineer
-from byokportal.localaws.mistakes import CLOSED, KEY, KEY_POLICY, MISTAKES, PERMISSIONS, WIDE, short
+from byokportal.localaws.mistakes import MISTAKES, short
 from byokportal.localaws.testing import LocalAws
 from keys.models import ServiceRolePolicy
 from keys.policies import documents
@@ -123,6 +123,19 @@ row("unimported-key", "key_pending_import", 1, THE_KEY, "arn")
 row("disabled-key", "key_disabled", 1, THE_KEY, "deed", undo=_enable)
 row("disabled-key across", "key_disabled", 1, THE_KEY, "deed", mistakes=("disabled-key",), across=True, undo=_enable)
 row("deleted-key", "key_pending_deletion", 1, THE_KEY, "deed", undo=_cancel_deletion)
+row(
+    "deleted-key across",
+    "key_pending_deletion",
+    1,
+    THE_KEY,
+    "deed",
+    mistakes=("deleted-key",),
+    across=True,
+    undo=_cancel_deletion,
+)
+row("unimported-key across", "key_pending_import", 1, THE_KEY, "arn", mistakes=("unimported-key",), across=True)
+row("asymmetric-key across", "key_wrong_spec", 1, THE_KEY, "arn", mistakes=("asymmetric-key",), across=True)
+row("hmac-key across", "key_wrong_usage", 1, THE_KEY, "arn", mistakes=("hmac-key",), across=True)
 row("deleted-primary-key", "key_pending_replica_deletion", 1, THE_KEY, "deed", undo=_cancel_deletion)
 row(
     "disconnected-key-store",
@@ -148,9 +161,16 @@ NOT_REQUIRED, NOT_EXACT, EVERYBODY = (
     "external_id_not_exact",
     "trust_policy_allows_everybody",
 )
-for name in ("no-external-id", "not-an-external-id", "other-condition", "second-statement", "second-anybody"):
+for name in (
+    "no-external-id",
+    "not-an-external-id",
+    "not-like-an-external-id",
+    "other-condition",
+    "second-statement",
+    "second-anybody",
+):
     row(name, (NOT_REQUIRED, NOT_EXACT), 2, TRUST, "document")
-for name in ("optional-external-id", "for-all-values"):
+for name in ("optional-external-id", "optional-external-id-like", "for-all-values"):
     row(name, NOT_REQUIRED, 2, TRUST, "document")
 for name in (
     "any-external-id",
@@ -208,6 +228,10 @@ def _all(*, principal: bool = False) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*", **everybody}]}
 
 
+def _only(*actions: str) -> dict[str, Any]:
+    return {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": list(actions), "Resource": "*"}]}
+
+
 row(
     "rcp-denies-assume-role", "customer_rcp_deny", 2, TRUST, "deed", is_single=False,
     late=_organization(rcps=[_all(principal=True), _deny("sts:AssumeRole", principal=True)]), undo=_no_organization,
@@ -238,11 +262,26 @@ for action in documents.ACTIONS:
         f"permissions-deny-{short(action)} across", "role_permissions_policy_explicit_deny", 2, PERMIT, "document",
         mistakes=(f"permissions-deny-{short(action)}",), across=True,
     )  # fmt: skip
+    row(f"boundary-deny-{short(action)}", "role_permissions_boundary", 2, "permissions-boundary", "document")
+    row(
+        f"boundary-without-{short(action)} across", "role_permissions_boundary", 2, "permissions-boundary", "document",
+        mistakes=(f"boundary-without-{short(action)}",), across=True,
+    )  # fmt: skip
+    row(
+        f"scp-lacks-{short(action)}", "customer_scp_deny", 2, "service-control-policy", "deed",
+        late=_organization(scps=[_only(*(other for other in documents.ACTIONS if other != action), "sts:*", "iam:*")]),
+        undo=_no_organization,
+    )  # fmt: skip
+    row(
+        f"rcp-denies-{short(action)} across", "customer_rcp_deny", 3, "resource-control-policy", "deed", across=True,
+        late=_organization(rcps=[_all(principal=True), _deny(action, principal=True)], of=OTHER_CUSTOMER), undo=_no_organization,
+    )  # fmt: skip
 for name in (
     "permissions-plain-GenerateDataKey",
     "permissions-plain-ReEncrypt",
     "permissions-read-only",
     "permissions-decrypt-only",
+    "permissions-encrypt-only",
 ):
     row(name, "role_permissions_policy_missing_action", 2, PERMIT, "document", across=True)
 for name in ("permissions-other-key", "permissions-alias", "permissions-other-region"):
@@ -251,11 +290,12 @@ row("no-permissions", "role_permissions_policy_missing_action", 2, PERMIT, "docu
 
 
 def _no_inline(scene: Scene) -> None:
-    scene.engineer.client("iam").delete_role_policy(RoleName=scene.role_arn.rpartition("/")[2], PolicyName="HouseRules")
+    scene.engineer.client("iam", "us-east-1").delete_role_policy(
+        RoleName=scene.role_arn.rpartition("/")[2], PolicyName="HouseRules"
+    )
 
 
 row("inline-deny", "role_permissions_policy_explicit_deny", 2, PERMIT, "deed", undo=_no_inline)
-row("boundary-deny", "role_permissions_boundary", 2, "permissions-boundary", "document")
 row("wide-permissions", (), 2, (), "warning", across=True)
 row("two-accounts", (), 2, (), "warning", across=True)
 row("imported-material", (), 1, (), "warning", late=lambda scene: _imported(scene))
@@ -296,6 +336,8 @@ for name in (
     "key-policy-plain-GenerateDataKey",
     "key-policy-only-ReEncryptFrom",
     "key-policy-without-Encrypt-and-Decrypt",
+    "key-policy-encrypt-only",
+    "key-policy-decrypt-only",
 ):
     row(name, "key_policy_missing_action", 3, STATEMENT, "document")
 # Across accounts AWS hides whether a Deny decided.
@@ -438,10 +480,12 @@ row(
     undo=_write_back,
 )
 row("our-policy-widened", "our_policy_drift", 5, (), "ours", late=_rewrite(lambda p: p["Statement"].append(FULL_ACCESS["Statement"][0])), undo=_write_back)  # fmt: skip
-row("our-policy-denies", "our_policy_drift", 5, (), "ours", late=_rewrite(lambda p: p["Statement"].append(_deny("sts:AssumeRole")["Statement"][0])), undo=_write_back, is_single=False)  # fmt: skip
+row("our-policy-denies", "our_policy_drift", 5, (), "ours", late=_rewrite(lambda p: p["Statement"].append(_deny("sts:AssumeRole")["Statement"][0])), undo=_write_back)  # fmt: skip
 row("our-inline-deny", "our_policy_drift", 5, (), "ours", late=lambda scene: _inline({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "sts:AssumeRole", "Resource": scene.role_arn}]})(scene), undo=_no_inline_of_ours)  # fmt: skip
 row("our-other-policy", "our_policy_drift", 5, (), "ours", late=_another_policy, undo=_no_other_policy)
-row("our-canary-forgot", MISSING, 5, (), "ours", late=_forget_canary, undo=_remember_canary, is_single=False)
+row(
+    "our-canary-forgot", "our_canary_broken", 5, (), "ours", late=_forget_canary, undo=_remember_canary, is_single=False
+)
 row(
     "our-canary-permission",
     MISSING,
@@ -450,11 +494,10 @@ row(
     "ours",
     late=_no_canary_permission,
     undo=_canary_permission,
-    is_single=False,
 )
-row("our-role-distrusts-us", "our_identity_policy_missing_assume_role", 5, (), "ours", late=_distrust_ourselves, undo=_trust_ourselves, is_single=False)  # fmt: skip
+row("our-role-distrusts-us", "our_service_role_trust", 5, (), "ours", late=_distrust_ourselves, undo=_trust_ourselves)
 row("our-role-recreated", "our_service_role_recreated", 5, (), "ours", late=_recreate)
-row("our-clock", "our_clock_skew", 5, (), "ours", late=_fast_clock, undo=_fair, is_single=False)
+row("our-clock", "our_clock_skew", 5, (), "ours", late=_fast_clock, undo=_fair)
 
 # --- several at once ---------------------------------------------------------------------------------------------------------
 
@@ -501,4 +544,3 @@ _together(
 )  # fmt: skip
 
 # Every mistake that the engineer can make has its row.
-assert {*KEY, *WIDE, *CLOSED, *PERMISSIONS, *KEY_POLICY} == {name for each in ROWS for name in each.mistakes}

@@ -243,6 +243,10 @@ def test_the_matrix_is_large_and_mostly_certain() -> None:
     assert sum(row.is_single for row in faults) / len(faults) >= 0.8
 
 
+def test_every_mistake_that_the_engineer_can_make_has_its_row() -> None:
+    assert set(MISTAKES) == {name for row in ROWS for name in row.mistakes}
+
+
 # --- what the test cannot see, and says so --------------------------------------------------------------------------------------
 
 

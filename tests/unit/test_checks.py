@@ -339,6 +339,7 @@ UNKNOWN = {
     "no answer": ([use(encrypt=SILENT)], "use.encrypt", Wait.AWS),
     "an answer we do not know": ([use(encrypt=STRANGE)], "use.encrypt", Wait.AWS),
     "DescribeKey throttled": ([described(THROTTLED)], "key.exists", Wait.AWS),
+    "the canary does not answer": ([ours(canary=attempt(None))], "ours.canary", Wait.AWS),
     "our session": ([trust(right=BROKEN)], "role.assumable", Wait.OURS),
     "our session policy": ([use(encrypt=denied("kms:Encrypt", "because no session policy allows the kms:Encrypt action"))], "use.encrypt", Wait.OURS),
     "our own policy refuses": (
@@ -381,7 +382,7 @@ OUR_FAULTS = {
     "recreated": ([ours(unique_id="AROANEW")], "ours.identity"),
     "another name": ([ours(arn="arn:aws:sts::999900001111:assumed-role/other/byok")], "ours.identity"),
     "canary refused": ([ours(canary=attempt(False))], "ours.canary"),
-    "canary silent": ([ours(canary=attempt(None))], "ours.canary"),
+    "canary not signed right": ([ours(canary=attempt(None, "ExpiredToken"))], "ours.canary"),
     "no canary": ([ours(canary=None)], "ours.canary"),
     "detached or not named": ([ours(names_role=False)], "ours.policy"),
     "drift": ([ours(has_drifted=True)], "ours.policy"),
