@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from byokportal.localaws.mistakes import MISTAKES, Mistake, Policy, Values
+from byokportal.localaws.mistakes import DELEGATES, MISTAKES, Mistake, Policy, Values
 from keys.policies import documents
 
 BOUNDARY, INLINE = "AIforWorkBoundary", "HouseRules"
@@ -181,7 +181,7 @@ class Engineer:
             found for found in policy["Statement"] if found.get("Sid") not in {wanted["Sid"], "KeepOut", "Describe"}
         ]
         # The console's default statement lets IAM policies decide; without it ours alone does, as in a strict account.
-        if broken:
+        if broken not in {"", DELEGATES}:
             for found in policy["Statement"]:
                 if found.get("Principal") == {"AWS": f"arn:aws:iam::{self.account}:root"}:
                     found["Condition"] = {"StringLike": {"aws:PrincipalArn": f"arn:aws:iam::{self.account}:user/*"}}

@@ -11,6 +11,7 @@ from keys.policies import documents
 
 Policy = dict[str, Any]
 OTHER_KEY = "00000000-0000-4000-8000-000000000000"
+DELEGATES = "default-key-policy"
 STALE = "AROAQQQQQQQQQQQQQQQQQ"  # what IAM shows of a role that was deleted
 # What a mistake changes: the key, its state, the ARN that is given for it; the trust policy, the permissions policy, what else is
 # attached to the role, the ARN that is given for it; our statement in the key policy, the whole key policy.
@@ -98,6 +99,16 @@ def _principal(value: Callable[[Values], Any]) -> Callable[[Policy, Values], Non
 
 def _aws(value: Callable[[Values], Any]) -> Callable[[Policy, Values], None]:
     return _principal(lambda values: {"AWS": value(values)})
+
+
+def _nothing_but(value: Callable[[Values], Any]) -> Callable[[Policy, Values], None]:
+    """Another principal, and no condition."""
+
+    def change(policy: Policy, values: Values) -> None:
+        _principal(value)(policy, values)
+        _no_condition(policy, values)
+
+    return change
 
 
 def _everybody_but(policy: Policy, values: Values) -> None:
@@ -222,6 +233,8 @@ WIDE: dict[str, Mistake] = {
     "second-statement": Mistake(2, "a second statement of the trust policy has no condition", "trust", _second()),
     "second-any-id": Mistake(2, "a second statement of the trust policy takes any External ID", "trust", _second(Condition={"StringLike": {"sts:ExternalId": "*"}})),
     "second-anybody": Mistake(2, "a second statement of the trust policy trusts everybody without a condition", "trust", _second(Principal={"AWS": "*"})),
+    "console-default": Mistake(2, "the trust policy is the console's for another account: our whole account, no External ID", "trust", _nothing_but(lambda values: {"AWS": f"arn:aws:iam::{values.our_account}:root"})),
+    "anybody-at-all": Mistake(2, "the trust policy trusts every principal without a condition", "trust", _nothing_but(lambda _: {"AWS": "*"})),
     "anybody": Mistake(2, "the trust policy trusts every principal that has the External ID", "trust", _principal(lambda _: "*")),
     "anybody-in-aws": Mistake(2, "the trust policy trusts every AWS principal that has the External ID", "trust", _aws(lambda _: "*")),
     "anybody-listed": Mistake(2, "the trust policy names us and everybody", "trust", _aws(lambda values: [values.service_role_arn, "*"])),
@@ -288,6 +301,8 @@ KEY_POLICY: dict[str, Mistake] = {
         for action in documents.ACTIONS
     },
     "no-key-statement": Mistake(3, "the key policy lacks our statement", "key-policy", lambda policy, _: policy["Statement"].pop()),
+    DELEGATES: Mistake(3, "the key policy is the console's default, without our statement (it works: the IAM policies decide)", "key-policy", lambda policy, _: policy["Statement"].pop()),
+    "key-policy-without-Decrypt-and-ReEncrypt": Mistake(3, "the key policy lacks kms:Decrypt and kms:ReEncrypt*", "statement", _without("kms:Decrypt", "kms:ReEncrypt*")),
     "key-policy-deny-all": Mistake(3, "the key policy denies the role everything", "key-policy", _key_denied("kms:*")),
     "key-policy-plain-GenerateDataKey": Mistake(3, "the key policy has kms:GenerateDataKey without the star", "statement", _instead("kms:GenerateDataKey*", "kms:GenerateDataKey")),
     "key-policy-only-ReEncryptFrom": Mistake(3, "the key policy has kms:ReEncryptFrom and not kms:ReEncryptTo", "statement", _instead("kms:ReEncrypt*", "kms:ReEncryptFrom")),

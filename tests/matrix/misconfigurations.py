@@ -10,7 +10,7 @@ from typing import Any, Literal
 from conftest import CUSTOMER, OTHER_CUSTOMER
 
 from byokportal.localaws.engineer import Engineer
-from byokportal.localaws.mistakes import MISTAKES, short
+from byokportal.localaws.mistakes import DELEGATES, MISTAKES, short
 from byokportal.localaws.testing import LocalAws
 from keys.models import ServiceRolePolicy
 from keys.policies import documents
@@ -135,6 +135,7 @@ row(
 )
 row("unimported-key across", "key_pending_import", 1, THE_KEY, "arn", mistakes=("unimported-key",), across=True)
 row("asymmetric-key across", "key_wrong_spec", 1, THE_KEY, "arn", mistakes=("asymmetric-key",), across=True)
+row("signing-key across", "key_wrong_usage", 1, THE_KEY, "arn", mistakes=("signing-key",), across=True)
 row("hmac-key across", "key_wrong_usage", 1, THE_KEY, "arn", mistakes=("hmac-key",), across=True)
 row("deleted-primary-key", "key_pending_replica_deletion", 1, THE_KEY, "deed", undo=_cancel_deletion)
 row(
@@ -168,6 +169,8 @@ for name in (
     "other-condition",
     "second-statement",
     "second-anybody",
+    "console-default",
+    "anybody-at-all",
 ):
     row(name, (NOT_REQUIRED, NOT_EXACT), 2, TRUST, "document")
 for name in ("optional-external-id", "optional-external-id-like", "for-all-values"):
@@ -262,6 +265,15 @@ for action in documents.ACTIONS:
         f"permissions-deny-{short(action)} across", "role_permissions_policy_explicit_deny", 2, PERMIT, "document",
         mistakes=(f"permissions-deny-{short(action)}",), across=True,
     )  # fmt: skip
+    row(
+        f"scp-denies-{short(action)} across", "customer_scp_deny", 2, "service-control-policy", "deed", across=True,
+        late=_organization(scps=[_all(), _deny(action)]), undo=_no_organization,
+    )  # fmt: skip
+    # The console's key policy leaves it to the IAM policies: there the permissions policy alone decides.
+    row(
+        f"permissions-without-{short(action)} + {DELEGATES}", "role_permissions_policy_missing_action", 2, PERMIT, "document",
+        mistakes=(f"permissions-without-{short(action)}", DELEGATES),
+    )  # fmt: skip
     row(f"boundary-deny-{short(action)}", "role_permissions_boundary", 2, "permissions-boundary", "document")
     row(
         f"boundary-without-{short(action)} across", "role_permissions_boundary", 2, "permissions-boundary", "document",
@@ -296,6 +308,10 @@ def _no_inline(scene: Scene) -> None:
 
 
 row("inline-deny", "role_permissions_policy_explicit_deny", 2, PERMIT, "deed", undo=_no_inline)
+row("boundary-deny-Decrypt across", "role_permissions_boundary", 2, "permissions-boundary", "document", mistakes=("boundary-deny-Decrypt",), across=True)  # fmt: skip
+row("scp-denies-all across", "customer_scp_deny", 2, "service-control-policy", "deed", across=True, late=_organization(scps=[_all(), _deny("kms:*")]), undo=_no_organization)  # fmt: skip
+row("inline-deny across", "role_permissions_policy_explicit_deny", 2, PERMIT, "deed", mistakes=("inline-deny",), across=True, undo=_no_inline)  # fmt: skip
+row(DELEGATES, (), (), (), "warning")
 row("wide-permissions", (), 2, (), "warning", across=True)
 row("two-accounts", (), 2, (), "warning", across=True)
 row("imported-material", (), 1, (), "warning", late=lambda scene: _imported(scene))
@@ -337,9 +353,11 @@ for name in (
     "key-policy-only-ReEncryptFrom",
     "key-policy-without-Encrypt-and-Decrypt",
     "key-policy-encrypt-only",
-    "key-policy-decrypt-only",
+    "key-policy-without-Decrypt-and-ReEncrypt",
 ):
     row(name, "key_policy_missing_action", 3, STATEMENT, "document")
+# Nothing could be encrypted, so nothing shows that Decrypt is allowed: a condition on the context would look the same.
+row("key-policy-decrypt-only", "key_policy_missing_action", 3, STATEMENT, "document", is_single=False)
 # Across accounts AWS hides whether a Deny decided.
 row("key-policy-without-Encrypt across", "key_policy_missing_action", 3, STATEMENT, "document", mistakes=("key-policy-without-Encrypt",), across=True, is_single=False)  # fmt: skip
 row("key-policy-deny-Decrypt across", "key_policy_explicit_deny", 3, STATEMENT, "deed", mistakes=("key-policy-deny-Decrypt",), across=True, is_single=False, undo=_no_deny)  # fmt: skip
@@ -443,25 +461,28 @@ def _trust_ourselves(scene: Scene) -> None:
     scene.ours.update_assume_role_policy(RoleName=scene.service_role, PolicyDocument=scene.kept["trust"])
 
 
-def _recreate(scene: Scene) -> None:
-    """The worst of ours: the role that tenants name is deleted and made anew; it has another unique id for ever."""
+def _delete(scene: Scene) -> None:
+    """The worst of ours: the role that tenants name is gone."""
     iam, name = scene.ours, scene.service_role
-    role = iam.get_role(RoleName=name)["Role"]
-    attached = [found["PolicyArn"] for found in iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]]
-    inline = {
-        each: iam.get_role_policy(RoleName=name, PolicyName=each)["PolicyDocument"]
-        for each in iam.list_role_policies(RoleName=name)["PolicyNames"]
-    }
-    for arn in attached:
+    scene.kept["trust"] = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
+    scene.kept["attached"] = [
+        found["PolicyArn"] for found in iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]
+    ]
+    scene.kept["inline"] = iam.get_role_policy(RoleName=name, PolicyName="byok-canary")["PolicyDocument"]
+    for arn in scene.kept["attached"]:
         iam.detach_role_policy(RoleName=name, PolicyArn=arn)
-    for each in inline:
-        iam.delete_role_policy(RoleName=name, PolicyName=each)
+    iam.delete_role_policy(RoleName=name, PolicyName="byok-canary")
     iam.delete_role(RoleName=name)
-    iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(role["AssumeRolePolicyDocument"]))
-    for arn in attached:
+
+
+def _recreate(scene: Scene) -> None:
+    """As bad: it is made anew, and has another unique id for ever."""
+    _delete(scene)
+    iam, name = scene.ours, scene.service_role
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(scene.kept["trust"]))
+    for arn in scene.kept["attached"]:
         iam.attach_role_policy(RoleName=name, PolicyArn=arn)
-    for each, document in inline.items():
-        iam.put_role_policy(RoleName=name, PolicyName=each, PolicyDocument=json.dumps(document))
+    iam.put_role_policy(RoleName=name, PolicyName="byok-canary", PolicyDocument=json.dumps(scene.kept["inline"]))
 
 
 def _fast_clock(scene: Scene) -> None:
@@ -496,6 +517,7 @@ row(
     undo=_canary_permission,
 )
 row("our-role-distrusts-us", "our_service_role_trust", 5, (), "ours", late=_distrust_ourselves, undo=_trust_ourselves)
+row("our-role-deleted", "our_service_role_trust", 5, (), "ours", late=_delete)
 row("our-role-recreated", "our_service_role_recreated", 5, (), "ours", late=_recreate)
 row("our-clock", "our_clock_skew", 5, (), "ours", late=_fast_clock, undo=_fair)
 
