@@ -18,6 +18,10 @@ TRUST, PERMISSIONS, KEY_POLICY, KEY = "trust-policy", "permissions-policy", "key
 BOUNDARY, SCP, RCP = "permissions-boundary", "service-control-policy", "resource-control-policy"
 OURS = 5  # the step that is Kore.ai's
 
+# Words beside AWS's own: these are no refusals but the lack of one.
+NOT_REQUIRED, NOT_EXACT = "external_id_not_required", "external_id_not_exact"
+EVERYBODY = "trust_policy_allows_everybody"
+
 read = grammar.denial_of
 
 

@@ -10,15 +10,13 @@ from keys.checks.base import Finding, Verdict, Wait, check, evidence_of, passed,
 from keys.checks.facts import Clock, Facts, Trust
 
 INSECURE = "insecure_trust"
-# Words beside AWS's own: these are not refusals but the lack of one.
-NOT_REQUIRED, NOT_EXACT = "external_id_not_required", "external_id_not_exact"
 
 
 @check("external_id.required", title="Your role refuses us without the External ID", step=2, needs=ours.NAMES, document=causes.TRUST,
        remedy="Require your External ID: AWS let us become {role_arn} without it, so set the trust policy of {role_name} to the document "
        "below, with its condition on sts:ExternalId (StringEquals, no IfExists, no ForAllValues) and no other Allow statement.")  # fmt: skip
 def required(facts: Facts) -> Finding | None:
-    return _judge(facts, facts.trust, facts.trust.without, NOT_REQUIRED) if facts.trust else None
+    return _judge(facts, facts.trust, facts.trust.without, causes.NOT_REQUIRED) if facts.trust else None
 
 
 @check("external_id.exact", title="Your role refuses us with a wrong External ID", step=2, needs=ours.NAMES, document=causes.TRUST,
@@ -26,7 +24,7 @@ def required(facts: Facts) -> Finding | None:
        "trust policy of {role_name} to the document below.")  # fmt: skip
 def exact(facts: Facts) -> Finding | None:
     """A list that holds other ids beside the tenant's is not seen here: nobody can try ids that nobody knows. The paste box sees it."""
-    return _judge(facts, facts.trust, facts.trust.wrong, NOT_EXACT) if facts.trust else None
+    return _judge(facts, facts.trust, facts.trust.wrong, causes.NOT_EXACT) if facts.trust else None
 
 
 def _judge(facts: Facts, trust: Trust, outcome: AssumeOutcome, cause: str) -> Finding:

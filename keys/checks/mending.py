@@ -16,6 +16,9 @@ DOCUMENTS = {
     causes.PERMISSIONS: "The permissions policy of your role",
     causes.KEY_POLICY: "The key policy of your key",
     causes.KEY: "Your key",
+    causes.BOUNDARY: "The permissions boundary of your role",
+    causes.SCP: "A service control policy of your organization",
+    causes.RCP: "A resource control policy of your organization",
 }
 WITHOUT_DOCUMENT = {1: "Your key", 2: "Your role", 3: "The key policy of your key"}
 

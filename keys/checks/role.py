@@ -6,8 +6,6 @@ from keys.checks import believed, causes, external_id, ours, remedies
 from keys.checks.base import Finding, Verdict, Wait, cannot_tell, check, evidence_of, passed, refused, skipped
 from keys.checks.facts import Facts
 
-EVERYBODY = "trust_policy_allows_everybody"  # a word beside AWS's own, as in `external_id`
-
 
 @check("role.assumable", title="Your role lets our service role in with your External ID", step=2, needs=ours.NAMES, document=causes.TRUST,
        remedy=remedies.REMEDIES["external_id_mismatch"])  # fmt: skip
@@ -43,7 +41,7 @@ def refuses_others(facts: Facts) -> Finding | None:
         return Finding(Verdict.UNKNOWN, evidence_of(outsider), wait=Wait.AWS)
     if outsider.allowed:
         stands = believed.trust(facts.subject, principal="*")
-        return external_id.insecure(facts.clock, outsider, EVERYBODY, believed=stands)
+        return external_id.insecure(facts.clock, outsider, causes.EVERYBODY, believed=stands)
     if base is not None and base.allowed:
         words = (
             f"The trust policy of {facts.subject.role_name} lets other principals of our AWS account in: name {facts.subject.service_role_arn} "

@@ -11,6 +11,7 @@ from keys.models import CheckResult, EncryptionTest, KeyRegistration, RoleConfig
 from support import follow
 from support.models import Notice, Ticket
 from tenants import audit
+from tenants import services as tenant_services
 from tenants.audit import SYSTEM
 from tenants.models import AuditEvent, Member, Tenant
 
@@ -134,6 +135,41 @@ def test_our_own_fault_calls_a_person_once_and_does_not_blame_the_tenant(
     assert not Notice.objects.filter(
         recipient="alice@acme.example", template__in=["registration-rejected", "kore-needed"]
     ).exists()
+
+
+def test_a_fault_of_ours_is_one_mail_whatever_the_number_of_tenants(
+    registration: KeyRegistration, alice: Member
+) -> None:
+    role = registration.tenant.service_role
+    others = [
+        tenant_services.create_tenant(f"Bank {number}", owner_email=f"bank{number}@x.example", actor=audit.COMMAND)
+        for number in range(3)
+    ]
+    rows = [registration, *(_other(tenant) for tenant in others)]
+    assert {row.tenant.service_role for row in rows} == {role}
+
+    def fault(row: KeyRegistration, code: str) -> None:
+        test = EncryptionTest.objects.create(
+            tenant=row.tenant, registration=row, requested_by="system", finished_at=timezone.now()
+        )
+        _say("keys.test.waits_for_kore", row.tenant, test, code=code)
+        follow.follow()
+
+    for row in rows:
+        fault(row, "ours.canary")
+    assert Notice.objects.filter(template="kore-needed").count() == 1
+    waiting = Ticket.objects.filter(status=Ticket.Status.WAITING_FOR_KORE)
+    assert waiting.count() == len(rows)  # each tenant's ticket says whom it waits for
+    fault(rows[1], "ours.policy")  # another fault is another mail
+    assert Notice.objects.filter(template="kore-needed").count() == 2
+    waiting.update(status=Ticket.Status.CLOSED)  # our side works again …
+    fault(rows[2], "ours.canary")  # … and breaks once more
+    assert Notice.objects.filter(template="kore-needed").count() == 3
+
+
+def _other(tenant: Tenant) -> KeyRegistration:
+    role_arn = ROLE + str(tenant.pk)[:8]
+    return KeyRegistration.objects.create(tenant=tenant, status="testing", key_arn=KEY, role_arn=role_arn)
 
 
 @pytest.mark.parametrize(
