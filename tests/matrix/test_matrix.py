@@ -97,11 +97,20 @@ def shared(scene: Scene, row: Row, alice: Member, work: Work) -> EncryptionTest:
     if row.late:
         row.late(scene)
     work()
-    return newest(registration)
+    return settled(registration, work)
 
 
 def newest(registration: KeyRegistration) -> EncryptionTest:
     return registration.tests.order_by("-created_at")[0]
+
+
+def settled(registration: KeyRegistration, work: Work) -> EncryptionTest:
+    """Return the newest test; one that waits because a call timed out, on a busy machine, looks again first."""
+    for _ in range(3):
+        if newest(registration).status == "waiting":
+            registration.tests.filter(status="waiting").update(due_at=timezone.now())
+            work()
+    return newest(registration)
 
 
 def failed(test: EncryptionTest) -> list[CheckResult]:
@@ -137,12 +146,12 @@ def mend(scene: Scene, row: Row, test: EncryptionTest, alice: Member, work: Work
         step_3(scene)
         services.submit_registration(scene.tenant, actor=acting(alice))
         work()
-        return newest(test.registration)
+        return settled(test.registration, work)
     if row.undo and row.mend == "ours":
         row.undo(scene)
         EncryptionTest.objects.filter(pk=test.pk).update(due_at=timezone.now())
         work()
-        return newest(test.registration)
+        return settled(test.registration, work)
     for _ in range(ROUNDS):
         if row.undo and row.mend == "deed" and not scene.kept.get("is_done") and not _is_about_a_document(row, test):
             row.undo(scene)
@@ -151,7 +160,7 @@ def mend(scene: Scene, row: Row, test: EncryptionTest, alice: Member, work: Work
             apply_documents(scene, failed(test))
         services.start_test(scene.tenant, actor=acting(alice))
         work()
-        test = newest(test.registration)
+        test = settled(test.registration, work)
         if test.verdict == "pass":
             break
     return test
