@@ -1,0 +1,104 @@
+"""The key page and a revocation drill in Chromium: live without a reload, accessible, at desk and phone width, light and dark."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Customer
+from django.utils import timezone
+from playwright.sync_api import Page
+from test_portal_in_chromium import chromium, page, pytestmark, said, serious  # noqa: F401  one way to sign in
+
+from keys import health
+from keys.models import KeyRegistration, ServingProcess
+from tenants.models import Tenant
+
+
+def shot(page: Page, name: str) -> None:
+    """Keep a picture where SCREENSHOTS names a folder."""
+    folder = os.environ.get("SCREENSHOTS")
+    if not folder:
+        return
+    for scheme in ("light", "dark"):
+        for width in (1280, 390):
+            page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            page.set_viewport_size({"width": width, "height": 900})
+            page.screenshot(path=str(Path(folder) / f"{name}-{scheme}-{width}.png"), full_page=True)
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def fits_and_is_accessible(page: Page) -> None:
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+        assert serious(page) == []
+    page.set_viewport_size({"width": 1280, "height": 900})
+
+
+def test_a_drill_from_its_start_to_its_report(
+    page: Page, tenant: Tenant, active: KeyRegistration, customer: Customer, probe_now: Callable[..., Any], said: list[str]  # noqa: F811
+) -> None:
+    process = ServingProcess.objects.create(name="web-1:4711", started_at=timezone.now() - timezone.timedelta(minutes=1))
+    page.goto(f"/tenants/{tenant.pk}/key/")
+    fits_and_is_accessible(page)
+    shot(page, "key-active")
+    page.click("text=See how fast your kill switch is")
+    fits_and_is_accessible(page)
+    shot(page, "drills")
+    page.click("button:has-text('Start a drill')")
+    page.wait_for_selector("text=Disable the key now")
+    assert customer.key_arn in page.inner_text("#disable")
+    fits_and_is_accessible(page)
+    shot(page, "drill-disable")
+
+    customer.kms.disable_key(KeyId=customer.key_arn)
+    probe_now(active)
+    health.follow_drills()
+    page.wait_for_selector("text=Our processes drop your keys")  # nobody reloads
+    ServingProcess.objects.filter(pk=process.pk).update(seen_at=timezone.now())
+    health.follow_drills()
+    page.wait_for_selector("text=Enable the key again")
+    fits_and_is_accessible(page)
+    shot(page, "drill-enable")
+
+    customer.kms.enable_key(KeyId=customer.key_arn)
+    probe_now(active)
+    probe_now(active)
+    health.follow_drills()
+    page.wait_for_selector("text=Your kill switch works")
+    assert page.locator(".timeline > .done").count() == 5
+    fits_and_is_accessible(page)
+    shot(page, "drill-done")
+    page.emulate_media(media="print")
+    assert not page.locator(".top").is_visible()
+    if os.environ.get("SCREENSHOTS"):
+        page.screenshot(path=str(Path(os.environ["SCREENSHOTS"]) / "drill-print.png"), full_page=True)
+    page.emulate_media(media="screen")
+    assert said == []
+
+
+@pytest.mark.parametrize("deed", ["deletion", "ours", "suspended"])
+def test_the_key_page_in_trouble(
+    page: Page, tenant: Tenant, active: KeyRegistration, customer: Customer, probe_now: Callable[..., Any], said: list[str], deed: str  # noqa: F811
+) -> None:
+    page.goto(f"/tenants/{tenant.pk}/key/")
+    assert "Active" in page.inner_text(".big-state")
+    if deed == "deletion":
+        customer.kms.schedule_key_deletion(KeyId=customer.key_arn, PendingWindowInDays=9)
+        probe_now(active)
+        page.wait_for_selector("text=cancel-key-deletion", timeout=10_000)  # the page looks every five seconds
+    elif deed == "ours":
+        KeyRegistration.objects.update(status="unreachable", reason="own_access_broken", refused_since=timezone.now(), refused_code="role_not_assumable")  # fmt: skip
+        page.wait_for_selector("text=You need not change anything", timeout=10_000)
+    else:
+        page.fill("#suspend-reason", "drill")
+        page.click("text=Suspend the key")
+        page.wait_for_selector("text=Resume")
+    fits_and_is_accessible(page)
+    shot(page, f"key-{deed}")
+    assert said == []
