@@ -69,11 +69,13 @@ def _deletion(registration: KeyRegistration, at: datetime) -> Note:
         )["n"]
         or 0
     )
-    text = (
-        f"On {at.day} {at:%B %Y}, {at:%H:%M} UTC, AWS deletes the key. Then {_many(branch_keys, 'branch key')} under it, and with "
-        f"{'it' if branch_keys == 1 else 'them'} up to {_many(data_keys, 'data key')} made so far, can never be opened again by anybody. "
-        "Cancel the deletion and enable the key:"
+    lost = (
+        f"{_many(branch_keys, 'branch key')} under it, and with {'it' if branch_keys == 1 else 'them'} up to "
+        f"{_many(data_keys, 'data key')} made so far, can never be opened again by anybody"
+        if branch_keys
+        else "it is gone for ever; no data is under it yet"
     )
+    text = f"On {at.day} {at:%B %Y}, {at:%H:%M} UTC, AWS deletes the key. Then {lost}. Cancel the deletion and enable the key:"
     command = (
         f"aws kms cancel-key-deletion --region {arn.region} --key-id {registration.key_arn} && "
         f"aws kms enable-key --region {arn.region} --key-id {registration.key_arn}"

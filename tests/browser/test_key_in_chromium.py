@@ -1,17 +1,20 @@
 """The key page and a revocation drill in Chromium: live without a reload, accessible, at desk and phone width, light and dark."""
 
+# ruff: noqa: F401, F811  fixtures are imported by name
+
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser.test_portal_in_chromium import chromium, page, pytestmark, said, serious  # one way to sign in
 from conftest import Customer
 from django.utils import timezone
 from playwright.sync_api import Page
-from test_portal_in_chromium import chromium, page, pytestmark, said, serious  # noqa: F401  one way to sign in
 
 from keys import health
 from keys.models import KeyRegistration, ServingProcess
@@ -41,9 +44,14 @@ def fits_and_is_accessible(page: Page) -> None:
 
 
 def test_a_drill_from_its_start_to_its_report(
-    page: Page, tenant: Tenant, active: KeyRegistration, customer: Customer, probe_now: Callable[..., Any], said: list[str]  # noqa: F811
+    page: Page,
+    tenant: Tenant,
+    active: KeyRegistration,
+    customer: Customer,
+    probe_now: Callable[..., Any],
+    said: list[str],
 ) -> None:
-    process = ServingProcess.objects.create(name="web-1:4711", started_at=timezone.now() - timezone.timedelta(minutes=1))
+    process = ServingProcess.objects.create(name="web-1:4711", started_at=timezone.now() - timedelta(minutes=1))
     page.goto(f"/tenants/{tenant.pk}/key/")
     fits_and_is_accessible(page)
     shot(page, "key-active")
@@ -57,6 +65,7 @@ def test_a_drill_from_its_start_to_its_report(
     shot(page, "drill-disable")
 
     customer.kms.disable_key(KeyId=customer.key_arn)
+    ServingProcess.objects.filter(pk=process.pk).update(seen_at=timezone.now())  # it lives, and has not heard of it yet
     probe_now(active)
     health.follow_drills()
     page.wait_for_selector("text=Our processes drop your keys")  # nobody reloads
@@ -84,7 +93,13 @@ def test_a_drill_from_its_start_to_its_report(
 
 @pytest.mark.parametrize("deed", ["deletion", "ours", "suspended"])
 def test_the_key_page_in_trouble(
-    page: Page, tenant: Tenant, active: KeyRegistration, customer: Customer, probe_now: Callable[..., Any], said: list[str], deed: str  # noqa: F811
+    page: Page,
+    tenant: Tenant,
+    active: KeyRegistration,
+    customer: Customer,
+    probe_now: Callable[..., Any],
+    said: list[str],
+    deed: str,
 ) -> None:
     page.goto(f"/tenants/{tenant.pk}/key/")
     assert "Active" in page.inner_text(".big-state")
