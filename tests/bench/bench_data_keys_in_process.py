@@ -1,0 +1,262 @@
+"""What a data key costs in process, how seldom AWS is asked for it, and what ten thousand cached tenants weigh."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import io
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import django
+
+from tests.bench.figure import Figure
+
+ROUNDS, IN_A_ROUND = 5, 1_000
+MILLION = int(os.environ.get("BENCH_MILLION", "1000000"))
+FIRST = 1_000
+TENANTS, CLIENTS = 10_000, 50
+PEER = Path(os.environ.get("BENCH_PYTHON", ".venv-bench/bin/python"))
+CONTEXT = {"object": "invoice-17"}
+
+
+def measure() -> Iterator[Figure]:
+    """Yield the rows of issue 5 that need no web server."""
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+    django.setup()
+    from django.conf import settings
+    from django.core.management import call_command
+
+    from byokportal.localaws.testing import LocalAws
+
+    call_command("migrate", verbosity=0)
+    settings.STANDING_SECONDS, settings.DATA_KEY_THREADS = 0.5, True
+    with LocalAws(var_dir=settings.VAR_DIR) as aws:
+        tenant = _tenant_in_service()
+        yield from _speed(aws, tenant)
+        yield from _calls(aws, tenant)
+    yield from _memory()
+
+
+def _tenant_in_service() -> Any:
+    """Return a tenant with its key in service, by the commands that play the customer."""
+    from tenants.models import Tenant
+    from tests.bench import prepare
+
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        prepare.main()
+    return Tenant.objects.get(pk=json.loads(printed.getvalue())["tenant"])
+
+
+# --- speed ----------------------------------------------------------------------------------------------------------
+
+
+def _one(engine: Any, tenant: Any, encoded: bytes) -> None:
+    """Everything of a generate and a decrypt but their rows: where the tenant stands, the branch key, wrap, open."""
+    from keys import envelope
+
+    with engine._take_current(tenant, uses=1) as branch:
+        made = envelope.generate(branch.secret, branch.id, encoded)
+    (opened,) = engine._open_each(tenant, [(made.wrapped, CONTEXT)])
+    assert opened.plaintext == made.plaintext
+
+
+def _speed(aws: Any, tenant: Any) -> Iterator[Figure]:
+    from django.conf import settings
+
+    from keys import datakeys, envelope
+
+    engine, encoded = datakeys.here(), envelope.encode_context(str(tenant.pk), CONTEXT)
+    account = aws.accounts[settings.AWS_ACCOUNT_ID]
+    key_arn = aws.client(settings.AWS_ACCOUNT_ID, "kms", "eu-central-1").create_key()["KeyMetadata"]["Arn"]
+    environment = {
+        "AWS_ENDPOINT_URL_KMS": aws.endpoint,
+        "AWS_ACCESS_KEY_ID": account["access_key_id"],
+        "AWS_SECRET_ACCESS_KEY": account["secret_access_key"],
+        "AWS_DEFAULT_REGION": "eu-central-1",
+    }
+    peer = subprocess.Popen(
+        [str(PEER if PEER.exists() else sys.executable), str(Path(__file__).with_name("esdk.py"))],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert peer.stdin is not None
+    assert peer.stdout is not None
+
+    def ask(line: str) -> str:
+        assert peer.stdin is not None
+        assert peer.stdout is not None
+        peer.stdin.write(line + "\n")
+        peer.stdin.flush()
+        return peer.stdout.readline()
+
+    try:
+        version = json.loads(ask(json.dumps({"environment": environment, "key_arn": key_arn})))["version"]
+        theirs, ours = [], []
+        ask("20")
+        _one(engine, tenant, encoded)
+        for _ in range(ROUNDS):
+            theirs.append(float(ask("100")) / 100)
+            began = time.perf_counter()
+            for _ in range(IN_A_ROUND):
+                _one(engine, tenant, encoded)
+            ours.append((time.perf_counter() - began) / IN_A_ROUND)
+    finally:
+        peer.kill()
+    us, them = statistics.median(ours), statistics.median(theirs)
+    yield Figure(f"wrap and open a data key ({us * 1e6:.0f} µs); aws-encryption-sdk {version}: {them * 1e6:.0f} µs", them / us, "times", 25, at_least=True)  # fmt: skip
+
+
+# --- calls ----------------------------------------------------------------------------------------------------------
+
+
+def _asked(aws: Any) -> Counter[str]:
+    return Counter(operation for _, operation, _ in aws.calls)
+
+
+def _calls(aws: Any, tenant: Any) -> Iterator[Figure]:
+    from django.db import connection
+
+    from keys import datakeys, envelope
+    from keys.aws import sessions
+
+    encoded = envelope.encode_context(str(tenant.pk), CONTEXT)
+    wall, monotonic = time.time(), time.monotonic()
+    held = datakeys.Engine(now=lambda: wall, monotonic=lambda: monotonic)
+    held.standings.stop()
+    aws.calls.clear()
+    for _ in range(MILLION):
+        _one(held, tenant, encoded)
+    yield Figure(
+        f"KMS calls for {MILLION:,} generate and decrypt within a lifetime", _asked(aws)["Decrypt"], "calls", 1
+    )
+
+    engine = datakeys.Engine()
+    sessions.forget_all()
+    aws.calls.clear()
+    gate, served = threading.Barrier(FIRST), []
+    threading.stack_size(256 * 1024)
+
+    def first() -> None:
+        gate.wait()
+        engine.generate(tenant, [CONTEXT], caller="bench", request_id="bench")
+        served.append(1)
+        connection.close()
+
+    threads = [threading.Thread(target=first) for _ in range(FIRST)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    threading.stack_size(0)
+    asked = _asked(aws)
+    yield Figure(f"{FIRST:,} first requests at once that were served", len(served), "requests", FIRST, at_least=True)
+    yield Figure("… the KMS calls that they cost", asked["Decrypt"], "calls", 1)
+    yield Figure("… and AssumeRole calls (our service role, the tenant's role)", asked["AssumeRole"], "calls", 2)
+
+
+# --- memory ---------------------------------------------------------------------------------------------------------
+
+
+def _resident() -> int:
+    gc.collect()
+    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+
+
+def _memory() -> Iterator[Figure]:
+    """Weigh in a process of its own: what other rows left behind would be used up first."""
+    weighed = subprocess.run(
+        [sys.executable, "-m", "tests.bench.bench_data_keys_in_process"], check=True, capture_output=True, text=True
+    )
+    ours, clients = json.loads(weighed.stdout.splitlines()[-1])
+    yield Figure(f"memory of {TENANTS:,} cached tenants, sessions included", ours / 2**20, "MiB", 64)
+    yield Figure(f"… and a boto3 client each ({clients / CLIENTS / 2**20:.2f} MiB) beside it", clients / CLIENTS * TENANTS / ours, "times", 100, at_least=True)  # fmt: skip
+
+
+def _weigh() -> None:
+    os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
+    django.setup()
+    from keys import datakeys, envelope, standing
+    from keys.aws import sessions
+
+    engine = datakeys.Engine()
+    before = _resident()
+    for number in range(TENANTS):
+        _cache_one(engine, number, standing, sessions, envelope)
+    ours = _resident() - before
+    assert len(engine.keys) == TENANTS
+
+    print(json.dumps([ours, _weigh_clients()]))
+
+
+def _weigh_clients() -> int:
+    """Return the bytes of `CLIENTS` boto3 clients that have called once: TLS context, trusted authorities, one connection each."""
+    import boto3
+    from botocore.httpsession import get_cert_path
+
+    stub = subprocess.Popen([sys.executable, "-m", "tests.bench.tls_stub"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert stub.stdout is not None
+        said = json.loads(stub.stdout.readline())
+        with tempfile.NamedTemporaryFile("w", suffix=".pem") as trusted:
+            trusted.write(Path(get_cert_path(True)).read_text() + "\n" + said["certificate"])
+            trusted.flush()
+            session = boto3.Session(region_name="eu-central-1", aws_access_key_id="AKIA", aws_secret_access_key="x")
+            kept: list[Any] = []
+
+            def add() -> None:
+                client: Any = session.client(
+                    "kms", endpoint_url=f"https://127.0.0.1:{said['port']}", verify=trusted.name
+                )
+                client.describe_key(KeyId="k")
+                kept.append(client)
+
+            add()
+            before = _resident()
+            for _ in range(CLIENTS):
+                add()
+            return _resident() - before
+    finally:
+        stub.kill()
+
+
+def _cache_one(engine: Any, number: int, standing: Any, sessions: Any, envelope: Any) -> None:
+    """Let a process hold one tenant as after its first request: standing, branch key, session; sizes as AWS's."""
+    tenant, key_id, registration = uuid.uuid4(), uuid.uuid4(), uuid.uuid4()
+    account = f"{number:012}"
+    role_arn = f"arn:aws:iam::{account}:role/AIforWorkByokAccessRole"
+    key_arn = f"arn:aws:kms:eu-central-1:{account}:key/{uuid.uuid4()}"
+    external_id = "byok-" + os.urandom(32).hex()[:43]
+    row = standing.WrappedBranchKey(key_id, os.urandom(184), key_arn, registration, role_arn)
+    copy = standing.Standing(
+        tenant, datetime.now(UTC), time.monotonic(), 0, 300, external_id, "arn:aws:iam::999900001111:role/byok-service-1", registration, "active", "",
+        "", datetime.now(UTC), role_arn, key_arn, row,
+    )  # fmt: skip
+    engine.standings._copies[tenant] = copy
+    engine.standings._generations[tenant] = 0
+    session = sessions.Credentials(
+        "ASIA" + os.urandom(8).hex().upper(), os.urandom(20).hex(), os.urandom(600).hex(), datetime.now(UTC) + timedelta(seconds=900), "AROA" + account, str(uuid.uuid4())
+    )  # fmt: skip
+    sessions._cache[
+        "tenant", "arn:aws:iam::999900001111:role/byok-service-1", role_arn, external_id, "data-keys", key_arn
+    ] = session
+    engine.keys.put(
+        key_id, tenant, 0, envelope.Secret(os.urandom(32)), began=engine.keys.start(), lasts=300, session_ends=time.time() + 900
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("VAR_DIR", tempfile.mkdtemp(prefix="byok-bench-"))
+    _weigh()
