@@ -35,19 +35,15 @@ from keys.aws import faults, wire
 if TYPE_CHECKING:
     from keys.aws.sessions import Credentials
 
-CONNECT_TIMEOUT, READ_TIMEOUT = (
-    1.0,
-    3.0,
-)  # seconds: KMS and STS answer in tens of milliseconds, and a thread of ours waits
+CONNECT_TIMEOUT = 1.0  # seconds: KMS and STS answer in tens of milliseconds, and a thread of ours waits
+READ_TIMEOUT = 3.0  # seconds
 ATTEMPTS = 2  # botocore's "standard" mode with total_max_attempts 2
 BACKOFF = 0.2  # seconds at most before the second attempt, at random
 POOL = 64  # connections kept for each endpoint
 TRANSIENT = {500, 502, 503, 504}  # HTTP statuses that "standard" mode tries again
 
-QUIET = (
-    "botocore.parsers",
-    "botocore.auth",
-)  # at DEBUG they log bodies (an opened key stands in one) and session tokens
+# At DEBUG these log bodies, in which an opened branch key stands or one that is wrapped anew, and session tokens.
+QUIET = ("botocore.parsers", "botocore.auth", "botocore.endpoint")
 AGENT = f"byokportal botocore/{botocore.__version__}"
 
 

@@ -153,7 +153,9 @@ class KmsKey:
             raise ours from error
         key_id = answer["KeyMetadata"]["Arn"] if "KeyMetadata" in answer else answer["KeyId"]
         if key_id != (answers or self.arn):
-            raise errors.WrongKeyAnswered(aws_code="OK", action=action, aws_request_id=_request_id(answer))
+            request_id = _request_id(answer)
+            del answer  # a plaintext may stand in it, and a traceback with locals would show it
+            raise errors.WrongKeyAnswered(aws_code="OK", action=action, aws_request_id=request_id)
         return answer
 
 

@@ -1,0 +1,175 @@
+"""A canary: one branch key and one data key, looked for in everything that leaves this process or stays behind in it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import logging
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from celery.signals import before_task_publish
+from conftest import Customer
+from django.core.cache import cache as shared_cache
+from django.db import OperationalError, connection
+
+from byokportal.errors import DomainError
+from byokportal.localaws.testing import LocalAws
+from keys import aws as aws_of_ours
+from keys import datakeys, lifecycle
+from keys.aws import hot, sessions
+from keys.datakeys import Engine
+from keys.models import KeyRegistration
+from tenants.models import Tenant
+
+LOUD = ("", "botocore", "boto3", "urllib3", "django.db.backends", "keys", "celery", "kombu", *hot.QUIET)
+
+
+def forms(secret: bytes) -> dict[str, bytes]:
+    """Return what a key looks like wherever somebody writes it down."""
+    return {
+        "bytes": secret,
+        "hex": secret.hex().encode(),
+        "HEX": secret.hex().upper().encode(),
+        "base64": base64.b64encode(secret).rstrip(b"="),
+        "urlsafe base64": base64.urlsafe_b64encode(secret).rstrip(b"="),
+        "repr": repr(secret)[2:-1].encode(),
+        "list": repr(list(secret)).encode(),
+    }
+
+
+def found_in(place: bytes, *secrets: bytes) -> list[str]:
+    return [name for secret in secrets for name, form in forms(secret).items() if form in place]
+
+
+@pytest.fixture
+def loud() -> Iterator[io.StringIO]:
+    """Every logger at DEBUG, into one text, as somebody does who looks for something else."""
+    text, kept = io.StringIO(), {name: logging.getLogger(name).level for name in LOUD}
+    handler = logging.StreamHandler(text)
+    logging.getLogger().addHandler(handler)
+    for name in LOUD:
+        logging.getLogger(name).setLevel(logging.DEBUG)
+    connection.force_debug_cursor = True
+    yield text
+    connection.force_debug_cursor = False
+    logging.getLogger().removeHandler(handler)
+    for name, level in kept.items():
+        logging.getLogger(name).setLevel(level)
+
+
+def database() -> bytes:
+    """Return every value of every row of every table."""
+    said = bytearray()
+    with connection.cursor() as cursor:
+        for table in connection.introspection.table_names(cursor):
+            cursor.execute(f'SELECT * FROM "{table}"')
+            for row in cursor.fetchall():
+                for value in row:
+                    said += bytes(value) if isinstance(value, bytes | memoryview) else str(value).encode()
+                    said += b"\n"
+    return bytes(said)
+
+
+def failures(
+    engine: Engine, tenant: Tenant, made: datakeys.NewDataKey, customer: Customer
+) -> Iterator[Callable[[], Any]]:
+    """Return the ways in which a request for a data key ends with an error while a key is at hand."""
+    item = (made.wrapped_key, {"object": "1"})
+
+    def write_no_row(execute: Any, sql: str, params: Any, many: Any, context: Any) -> Any:
+        if "keys_keyuse" in sql:
+            raise OperationalError("the database is gone")
+        return execute(sql, params, many, context)
+
+    def without_a_row(deed: Callable[[], Any]) -> Callable[[], Any]:
+        def call() -> None:
+            with connection.execute_wrapper(write_no_row):
+                deed()
+
+        return call
+
+    def opened(blob: bytes) -> None:
+        for result in engine.open_wrapped(tenant, [(blob, {"object": "1"})], caller="tests", request_id="r"):
+            if isinstance(result, DomainError):
+                raise result
+
+    yield without_a_row(lambda: engine.generate(tenant, [{}], caller="tests", request_id="r"))
+    yield without_a_row(lambda: engine.open_wrapped(tenant, [item], caller="tests", request_id="r"))
+    yield without_a_row(lambda: engine.rewrap(tenant, [item], caller="tests", request_id="r"))
+    for place in (20, 60, 100):
+        yield lambda place=place: opened(
+            made.wrapped_key[:place] + bytes([made.wrapped_key[place] ^ 1]) + made.wrapped_key[place + 1 :]
+        )  # type: ignore[misc]
+    yield lambda: engine.generate(tenant, [{"": "x"}], caller="tests", request_id="r")
+    customer.kms.disable_key(KeyId=customer.key_arn)
+    engine.keys.drop(tenant.pk)
+    yield lambda: engine.generate(tenant, [{}], caller="tests", request_id="r")
+
+
+def test_a_key_is_in_no_log_no_row_no_message_no_cache_and_no_traceback(
+    active: KeyRegistration, tenant: Tenant, customer: Customer, aws: LocalAws, loud: io.StringIO
+) -> None:
+    messages: list[str] = []
+
+    def note(**message: Any) -> None:
+        messages.append(repr(message))
+
+    before_task_publish.connect(note)
+    sessions.forget_all()
+    engine = Engine()
+    (made,) = engine.generate(tenant, [{"object": "1"}], caller="tests", request_id="r")
+    (copy,) = engine.keys._kept.values()
+    branch_key, session = (
+        bytes(copy.secret.reveal()),
+        sessions._cache[next(name for name in sessions._cache if name[0] == "tenant")],
+    )
+    engine.open_wrapped(tenant, [(made.wrapped_key, {"object": "1"})], caller="tests", request_id="r")
+    lifecycle.changed(tenant.pk, drop=True)
+    engine.rewrap(tenant, [(made.wrapped_key, {"object": "1"})], caller="tests", request_id="r")
+    shown = [repr(thing) for thing in (made, copy, engine.keys, engine.standings.of(tenant.pk), session)]
+    tracebacks = []
+    for fail in failures(engine, tenant, made, customer):
+        with pytest.raises(DomainError) as failed:
+            fail()
+        assert failed.tb.tb_next is not None
+        failed.value.with_traceback(failed.tb.tb_next)  # without this frame, which holds the canary itself
+        tracebacks += traceback.TracebackException.from_exception(failed.value, capture_locals=True).format()
+    before_task_publish.disconnect(note)
+
+    keys = (branch_key, made.plaintext)
+    places = {
+        "the log": loud.getvalue().encode(),
+        "the database": database(),
+        "messages": repr(messages).encode(),
+        "the shared cache": repr(vars(shared_cache).get("_cache")).encode(),
+        "what is printed": repr(shown).encode(),
+        "tracebacks": "".join(tracebacks).encode(),
+    }
+    assert "Decrypt" in places["the log"].decode() or "POST" in places["the log"].decode()  # it was loud
+    assert "branch" in places["tracebacks"].decode()  # locals were shown
+    assert {where: found_in(said, *keys) for where, said in places.items()} == {where: [] for where in places}
+    secrets = (session.secret_access_key, session.token)
+    assert not [where for where, said in places.items() for secret in secrets if secret.encode() in said]
+
+
+def test_a_branch_key_that_is_wrapped_anew_is_in_no_log(
+    active: KeyRegistration, tenant: Tenant, loud: io.StringIO
+) -> None:
+    """Where no one session reaches both keys a branch key is opened and encrypted again, by boto3."""
+    key = aws_of_ours.open_key(
+        tenant.service_role.arn, active.role_arn, active.key_arn, tenant.external_id, tenant=str(tenant.pk), purpose="re-encrypt"
+    )  # fmt: skip
+    secret = bytes(range(200, 232))
+    wrapped = key.encrypt(secret, {"tenant": str(tenant.pk)}).ciphertext
+    assert key.decrypt(wrapped, {"tenant": str(tenant.pk)}).plaintext == secret
+    assert "botocore.hooks" in loud.getvalue() or "Event" in loud.getvalue()
+    assert found_in(loud.getvalue().encode(), secret) == []
+
+
+def test_the_search_finds_what_is_there() -> None:
+    secret = bytes(range(200, 232))
+    assert set(found_in(b"x" + repr({"k": secret}).encode() + secret.hex().encode(), secret)) == {"hex", "repr"}
+    assert found_in(base64.b64encode(secret), secret) == ["base64"]
