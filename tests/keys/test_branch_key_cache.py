@@ -19,7 +19,7 @@ from django.test.utils import CaptureQueriesContext
 
 from byokportal.errors import DatabaseUnavailable, DomainError
 from byokportal.localaws.testing import LocalAws
-from keys import bulkhead, datakeys, errors, lifecycle, services
+from keys import branchkeys, bulkhead, datakeys, errors, lifecycle, services
 from keys.aws import sessions
 from keys.datakeys import Engine
 from keys.models import BranchKey, CacheDrop, KeyRegistration, RegistrationMove, ServingProcess
@@ -188,6 +188,18 @@ def test_a_refusal_met_by_one_process_purges_all(
     for one in (engine, other):
         assert tried(lambda p=one: opened(p, tenant, made)) == "kms_key_disabled"
         assert len(one.keys) == 0
+
+
+def test_a_refusal_of_one_branch_key_purges_the_tenants_others_at_once(
+    engine: Engine, tenant: Tenant, customer: Customer, active: KeyRegistration
+) -> None:
+    made = generate(engine, tenant)[0]
+    branchkeys.make(tenant, active, instead_of=BranchKey.objects.get())
+    customer.kms.disable_key(KeyId=customer.key_arn)
+    assert len(engine.keys) == 1
+    assert tried(lambda: generate(engine, tenant)) == "kms_key_disabled"
+    assert len(engine.keys) == 0  # before anybody looked
+    assert opened(engine, tenant, made) == "kms_key_disabled"
 
 
 def test_nothing_outlives_the_latency_after_the_key_was_disabled(
