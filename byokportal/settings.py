@@ -213,9 +213,6 @@ STANDING_SECONDS = 0.5  # how often a process that gives out data keys asks what
 DATA_KEY_THREADS = (
     True  # … in a thread of its own, and new copies of branch keys come in others; without: within the requests
 )
-WEB_THREADS = env.int(
-    "WEB_THREADS", default=8
-)  # of one web process: granian's --blocking-threads; keys.bulkhead divides them
 
 # --- sign-in ------------------------------------------------------------------------------------------------
 
