@@ -210,9 +210,8 @@ DEFAULT_REVOCATION_LATENCY = env.int("DEFAULT_REVOCATION_LATENCY", default=300)
 PROPAGATION_WINDOW = env.float("PROPAGATION_WINDOW", default=300)
 EXTERNAL_ID_PROBE_GAP = env.float("EXTERNAL_ID_PROBE_GAP", default=60)
 STANDING_SECONDS = 0.5  # how often a process that gives out data keys asks what has changed (keys.standing)
-DATA_KEY_THREADS = (
-    True  # … in a thread of its own, and new copies of branch keys come in others; without: within the requests
-)
+# … in a thread of its own, and new copies of branch keys come in others; without: within the requests.
+DATA_KEY_THREADS = True
 
 # --- sign-in ------------------------------------------------------------------------------------------------
 
