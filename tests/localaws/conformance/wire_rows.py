@@ -237,6 +237,11 @@ def kms_a_body_that_is_no_json(w: World) -> None:
     _raw(w, "kms", body="{")
 
 
+@refused(COMMON, "SerializationException", 400)
+def kms_a_parameter_of_another_type(w: World) -> None:
+    _raw(w, "kms", body='{"Limit": "many"}')
+
+
 # --- CloudTrail ---------------------------------------------------------------------------------------------------------------
 
 
