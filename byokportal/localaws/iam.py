@@ -18,7 +18,7 @@ from keys.policies.evaluator import Request
 
 READS = re.compile(r"(Get|List|Simulate)\w+")
 MANAGED, INLINE, TRUST = 6_144, 10_240, 2_048  # characters, white space not counted
-ATTACHED, VERSIONS = 10, 5
+ATTACHED = 10  # that a policy has five versions at most is moto's to say
 INVALID_PRINCIPAL = 'Invalid principal in policy: "AWS":"{principal}"'
 
 
@@ -104,11 +104,6 @@ def _refuse(state: State, account: str, action: str, form: Mapping[str, str], no
     elif action in {"CreatePolicy", "CreatePolicyVersion"}:
         _document(form.get("PolicyDocument", ""), identity=True)
         _within(form["PolicyDocument"], MANAGED, "PolicySize", "Cannot exceed quota for PolicySize: 6144")
-        if action == "CreatePolicyVersion":
-            policy_row = iam(account).managed_policies.get(form.get("PolicyArn", ""))
-            if policy_row is not None and len(policy_row.versions) >= VERSIONS:
-                words = "A managed policy can have up to 5 versions. Before you create a new version, you must delete an existing version."
-                raise AwsError("LimitExceeded", words, status=409)
     elif action in {"PutRolePolicy", "PutUserPolicy"}:
         _document(form.get("PolicyDocument", ""), identity=True)
         holder = _holder(account, form)
