@@ -124,7 +124,7 @@ class _Handler(WSGIRequestHandler):
         """Close the connection so that the other side sees a reset: nothing is sent, and nothing lingers."""
         self.close_connection = True
         self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        for end in (self.rfile, self.wfile, self.connection):  # the socket closes with the last of them
+        for end in (self.rfile, self.connection):  # the socket closes with the last of them
             with contextlib.suppress(OSError):
                 end.close()
 
