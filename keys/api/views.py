@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.http import HttpResponse
+from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -21,6 +23,7 @@ from tenants import access, endpoints
 from tenants.models import Tenant
 
 STATES = 500
+OVERLAP = timedelta(seconds=10)  # longer than a transaction that moves a key takes
 
 
 class Document(endpoints.TenantView):
@@ -269,8 +272,11 @@ class KeyStates(endpoints.TenantView):
         if since:
             moves = moves.filter(at__gte=_moment(since))
         rows = list(moves.order_by("at", "id")[:STATES])
-        # The last instant is asked for again next time: commits land out of order, twice is better than never.
-        following = rows[-1].at.isoformat().replace("+00:00", "Z") if rows else since
+        # The last seconds are asked for again next time: commits land out of order, and twice is better than never.
+        following = since
+        if rows:
+            last = rows[-1].at if len(rows) == STATES else min(rows[-1].at, timezone.now() - OVERLAP)
+            following = max(last, _moment(since) if since else last).isoformat().replace("+00:00", "Z")
         return Response(shapes.KeyStatesOut({"items": rows, "next": following}).data)
 
 

@@ -53,11 +53,11 @@ def _sweep(rows: KeyRegistrationQuerySet, limit: int) -> int:
         return 0
     asked: list[tuple[KeyRegistration, Answer]] = []
     not_asked: list[uuid.UUID] = []
-    for registration, answer in zip(claimed, _ask(questions.of(claimed, with_trust=True)), strict=True):
-        if answer is None:
-            not_asked.append(registration.pk)
-        else:
+    for registration, (was_asked, answer) in zip(claimed, _ask(questions.of(claimed, with_trust=True)), strict=True):
+        if answer is not None:
             asked.append((registration, answer))
+        elif not was_asked:
+            not_asked.append(registration.pk)
     KeyRegistration.objects.filter(pk__in=not_asked, probe_claimed_at=claim).update(probe_claimed_at=None)
     _write([(r, a) for r, a in asked if _is_as_it_was(r, a)], claim)
     _judge([(r, a) for r, a in asked if not _is_as_it_was(r, a)], asked, claim)
@@ -75,18 +75,21 @@ def _claim(rows: KeyRegistrationQuerySet, limit: int) -> tuple[datetime, list[Ke
     return now, list(KeyRegistration.objects.filter(pk__in=ids).select_related("tenant__service_role"))
 
 
-def _ask(asked: Sequence[Question]) -> Iterator[Answer | None]:
-    """Yield the answer to each question in its order; None: there was no time, or the probe itself broke."""
+def _ask(asked: Sequence[Question]) -> Iterator[tuple[bool, Answer | None]]:
+    """Yield for each question in its order whether it was asked (there may be no time), and the answer.
+
+    None to one that was asked is a bug of ours: its claim stays, so that it is tried again when that is stale, not at once.
+    """
     until = time.monotonic() + BUDGET
 
-    def one(question: Question) -> Answer | None:
+    def one(question: Question) -> tuple[bool, Answer | None]:
         if time.monotonic() > until:
-            return None
+            return False, None
         try:
-            return asking.ask(question)
-        except Exception:  # a bug with one registration must not cost the others their probe
+            return True, asking.ask(question)
+        except Exception:  # it must not cost the others their probe
             log.exception("probe_broke", registration=str(question.registration_id))
-            return None
+            return True, None
 
     if len(asked) == 1:
         yield one(asked[0])
