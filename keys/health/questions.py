@@ -21,11 +21,9 @@ def of(registrations: Sequence[KeyRegistration], *, with_trust: bool = False) ->
         registrations: with their tenants and service roles loaded.
         with_trust: look at the trust policy too, where that was not done for a while or it was seen too wide.
     """
-    rows = BranchKey.objects.filter(registration__in=registrations).order_by("created_at")
-    newest = {
-        registration: (pk, bytes(wrapped))
-        for registration, pk, wrapped in rows.values_list("registration", "pk", "wrapped")
-    }
+    ids = [registration.pk for registration in registrations]
+    rows = BranchKey.objects.filter(registration_id__in=ids).order_by("created_at")
+    newest = {of: (pk, bytes(wrapped)) for of, pk, wrapped in rows.values_list("registration_id", "pk", "wrapped")}
     return [
         Question(
             registration_id=registration.pk,
