@@ -1,0 +1,27 @@
+"""Rows of the keys app, one module for each noun: facts, constraints and the words to read them by."""
+
+from keys.models.configuration import RoleConfiguration, ServiceRolePolicy
+from keys.models.custody import BranchKey, CacheDrop, KeyUse, ServingProcess
+from keys.models.jobs import CLAIM_LASTS, Job, JobQuerySet
+from keys.models.loss import Incident, RevocationDrill
+from keys.models.proof import CheckResult, EncryptionTest
+from keys.models.registration import KeyRegistration, KeyRegistrationQuerySet, RegistrationMove
+
+__all__ = [
+    "CLAIM_LASTS",
+    "BranchKey",
+    "CacheDrop",
+    "CheckResult",
+    "EncryptionTest",
+    "Incident",
+    "Job",
+    "JobQuerySet",
+    "KeyRegistration",
+    "KeyRegistrationQuerySet",
+    "KeyUse",
+    "RegistrationMove",
+    "RevocationDrill",
+    "RoleConfiguration",
+    "ServiceRolePolicy",
+    "ServingProcess",
+]

@@ -1,0 +1,111 @@
+"""What wraps data keys, each use of them, and what the processes that hold them have dropped."""
+
+from __future__ import annotations
+
+import uuid
+from typing import ClassVar, Self
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from keys.models.jobs import JobQuerySet
+from keys.models.registration import KeyRegistration
+from tenants.models import Tenant
+
+
+class BranchKeyQuerySet(JobQuerySet):
+    def of(self, tenant: Tenant) -> Self:
+        return self.filter(tenant=tenant)
+
+
+class BranchKey(models.Model):
+    """A tenant's intermediate key, wrapped by the CMK; it wraps data keys. Losing these rows loses customers' data."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="branch_keys")
+    registration = models.ForeignKey(
+        KeyRegistration, null=True, on_delete=models.PROTECT, related_name="branch_keys"
+    )  # null: platform key
+    key_arn = models.CharField(max_length=2048)  # the CMK that wraps it
+    wrapped = models.BinaryField()
+    is_current = models.BooleanField(default=True)  # wraps new data keys
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    # the job: rotated while it is current, moved when another key protects the tenant (`keys.branchkeys`)
+    due_at = models.DateTimeField(null=True)
+    claimed_at = models.DateTimeField(null=True)
+    attempts = models.PositiveIntegerField(default=0)
+    reason = models.CharField(max_length=200, blank=True)  # error code of the last attempt
+    objects = BranchKeyQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-created_at"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["tenant"], condition=Q(is_current=True), name="keys_one_current_branch_key_per_tenant"
+            ),
+        ]
+        indexes: ClassVar = [models.Index(fields=["due_at"], name="keys_branch_key_due")]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class KeyUse(models.Model):
+    """The row that is committed before a plaintext data key leaves: one a request. Append-only by a database trigger."""
+
+    class Operation(models.TextChoices):
+        GENERATE = "generate", "Generate"
+        DECRYPT = "decrypt", "Decrypt"
+        REWRAP = "rewrap", "Rewrap"
+
+    id = models.BigAutoField(primary_key=True)
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="key_uses")
+    operation = models.CharField(max_length=8, choices=Operation)
+    count = models.PositiveSmallIntegerField()  # data keys in this request
+    caller = models.CharField(max_length=200)
+    context_digest = models.CharField(max_length=64)  # SHA-256, hex, over the contexts of the request
+    request_id = models.CharField(max_length=64, blank=True)
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        indexes: ClassVar = [models.Index(fields=["tenant", "id"], name="keys_use_by_tenant")]
+
+    def __str__(self) -> str:
+        return f"{self.operation} {self.count}"
+
+
+class ServingProcess(models.Model):
+    """A process of ours that gives out data keys, while it lives: its heartbeat, and how it says what it has forgotten."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)  # drawn anew by each process
+    name = models.CharField(max_length=200)  # host and process number, for people
+    started_at = models.DateTimeField(default=timezone.now)
+    seen_at = models.DateTimeField(default=timezone.now)  # when it last read what has changed (keys.standing)
+
+    class Meta:
+        ordering: ClassVar = ["started_at"]
+        indexes: ClassVar = [models.Index(fields=["seen_at"], name="keys_process_seen")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class CacheDrop(models.Model):
+    """A process has seen this generation of a tenant, or a later one, and holds no branch key from before it."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="cache_drops")
+    process = models.ForeignKey(ServingProcess, on_delete=models.CASCADE, related_name="drops")
+    generation = models.PositiveBigIntegerField()
+    count = models.PositiveSmallIntegerField()  # branch keys that it forgot; 0: it held none
+    at = models.DateTimeField(default=timezone.now)  # when they were gone from its memory
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["tenant", "process", "generation"], name="keys_each_drop_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.process_id} dropped {self.tenant_id} at generation {self.generation}"

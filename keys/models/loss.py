@@ -1,0 +1,108 @@
+"""When a key goes: incidents of ours that stop all moves, and drills of the kill switch."""
+
+from __future__ import annotations
+
+import uuid
+from typing import ClassVar, Self
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from keys.models.registration import KeyRegistration
+from tenants.models import ServiceRole, Tenant
+
+
+class Incident(models.Model):
+    """Refusals on one service role that are ours until a person has looked or they are over: no tenant is blamed meanwhile."""
+
+    service_role = models.ForeignKey(ServiceRole, on_delete=models.PROTECT, related_name="incidents")
+    why = models.CharField(max_length=200)
+    refused = models.PositiveIntegerField(default=0)  # registrations that AWS refused, at the most
+    opened_at = models.DateTimeField(default=timezone.now)
+    seen_at = models.DateTimeField(default=timezone.now)  # the last evidence that it is ours
+    closed_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering: ClassVar = ["-opened_at"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["service_role"], condition=Q(closed_at=None), name="keys_one_open_incident_per_service_role"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.service_role}: {self.why}"
+
+
+class RevocationDrillQuerySet(models.QuerySet["RevocationDrill"]):
+    def of(self, tenant: Tenant) -> Self:
+        return self.filter(tenant=tenant)
+
+    def open(self) -> Self:
+        return self.filter(finished_at=None)
+
+
+class RevocationDrill(models.Model):
+    """A rehearsal of revocation: the tenant takes its key back in AWS, we measure, it gives the key again, we measure."""
+
+    class Status(models.TextChoices):
+        WAITING_FOR_REFUSAL = "waiting_for_refusal", "Waiting for you to disable the key"
+        STOPPING = "stopping", "AWS refuses us: our processes stop"
+        WAITING_FOR_KEY = "waiting_for_key", "Stopped: waiting for you to enable the key"
+        RECOVERING = "recovering", "AWS lets us in again: service comes back"
+        DONE = "done", "Done"
+        CANCELLED = "cancelled", "Cancelled"
+        EXPIRED = "expired", "Ran out of time"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="drills")
+    registration = models.ForeignKey(KeyRegistration, on_delete=models.PROTECT, related_name="drills")
+    status = models.CharField(max_length=24, choices=Status, default=Status.WAITING_FOR_REFUSAL)
+    reason = models.CharField(max_length=200, blank=True)  # why it ended before it was done
+    started_by = models.CharField(max_length=200)
+    bound_seconds = models.PositiveIntegerField()  # it must stop within this, from AWS's first refusal on
+    started_at = models.DateTimeField(default=timezone.now)
+    until = models.DateTimeField()  # it ends by itself then
+    allowed_at = models.DateTimeField(null=True)  # AWS's last yes before its first no
+    refused_at = models.DateTimeField(null=True)  # AWS's first no
+    refused_code = models.CharField(max_length=64, blank=True)
+    suspended_at = models.DateTimeField(null=True)  # we had judged it and told every process
+    generation = models.PositiveBigIntegerField(null=True)  # of that stop: what the processes acknowledge
+    processes = models.JSONField(
+        default=dict
+    )  # process → when it had dropped its keys, null while it has not; ISO 8601
+    stopped_at = models.DateTimeField(null=True)  # the last process had dropped its keys
+    answered_at = models.DateTimeField(null=True)  # AWS's first yes after it
+    served_at = models.DateTimeField(null=True)  # the registration was active again
+    finished_at = models.DateTimeField(null=True)
+    objects = RevocationDrillQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-started_at"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["tenant"], condition=Q(finished_at=None), name="keys_one_open_drill_per_tenant"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"drill of {self.tenant_id}: {self.get_status_display()}"
+
+    @property
+    def stopped_after(self) -> float | None:
+        """Seconds from AWS's first refusal until the last process of ours had stopped."""
+        if self.refused_at is None or self.stopped_at is None:
+            return None
+        return round((self.stopped_at - self.refused_at).total_seconds(), 1)
+
+    @property
+    def is_within_bound(self) -> bool | None:
+        return None if self.stopped_after is None else self.stopped_after <= self.bound_seconds
+
+    @property
+    def served_after(self) -> float | None:
+        """Seconds from AWS's first yes until the key was in service again."""
+        if self.answered_at is None or self.served_at is None:
+            return None
+        return round((self.served_at - self.answered_at).total_seconds(), 1)

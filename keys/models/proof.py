@@ -1,0 +1,96 @@
+"""The encryption test and its verdicts, check by check."""
+
+from __future__ import annotations
+
+import uuid
+from typing import ClassVar, Self
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from keys.models.jobs import Job, JobQuerySet
+from keys.models.registration import KeyRegistration
+from tenants.models import Tenant
+
+
+class EncryptionTestQuerySet(JobQuerySet):
+    def of(self, tenant: Tenant) -> Self:
+        return self.filter(tenant=tenant)
+
+    def open(self) -> Self:
+        return self.filter(finished_at=None)
+
+
+class EncryptionTest(Job):
+    """One run of the encryption test (design.md 5); its verdicts are the `CheckResult` rows."""
+
+    class Status(models.TextChoices):
+        QUEUED = "queued", "Queued"
+        RUNNING = "running", "Running"
+        WAITING = "waiting", "Waiting to try again"
+        WAITING_FOR_KORE = "waiting_for_kore", "Waiting for Kore.ai"  # our own side does not work; it too tries again
+        FINISHED = "finished", "Finished"
+        CANCELLED = "cancelled", "Cancelled"
+
+    class Verdict(models.TextChoices):
+        PASS = "pass", "Passed"
+        FAIL = "fail", "Failed"
+        SKIPPED = "skipped", "Skipped"
+        UNKNOWN = "unknown", "Cannot tell yet"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="tests")
+    registration = models.ForeignKey(KeyRegistration, on_delete=models.PROTECT, related_name="tests")
+    status = models.CharField(max_length=16, choices=Status, default=Status.QUEUED)
+    verdict = models.CharField(max_length=8, choices=Verdict, blank=True)
+    requested_by = models.CharField(max_length=200)
+    keep_until = models.DateTimeField(null=True)  # "keep testing until …": a tenant that waits for its change window
+    refused_at = models.DateTimeField(
+        null=True
+    )  # when the External ID probes were first refused; the second look comes a gap later
+    started_at = models.DateTimeField(null=True)
+    objects = EncryptionTestQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-created_at"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["registration"], condition=Q(finished_at=None), name="keys_one_open_test_per_registration"
+            ),
+        ]
+        indexes: ClassVar = [models.Index(fields=["due_at"], name="keys_test_due")]
+
+    def __str__(self) -> str:
+        return f"test {self.id}"
+
+
+class CheckResult(models.Model):
+    """The verdict of one check in one test, with its evidence and, when it failed, what mends it."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="check_results")
+    test = models.ForeignKey(EncryptionTest, on_delete=models.PROTECT, related_name="checks")
+    position = models.PositiveSmallIntegerField()
+    code = models.CharField(max_length=64)
+    title = models.CharField(max_length=120, blank=True)  # what it asks, for people
+    step = models.PositiveSmallIntegerField()  # of the guide
+    verdict = models.CharField(max_length=8, choices=EncryptionTest.Verdict)
+    causes = models.JSONField(default=list)  # labels still possible
+    evidence = models.JSONField(default=dict)  # AWS code, request id, time; never a secret
+    remedy = models.TextField(blank=True)  # the change in words
+    document = models.CharField(max_length=40, blank=True)  # which document to change
+    corrected = models.TextField(blank=True)  # that document in full, as it has to read
+    believed = models.TextField(
+        blank=True
+    )  # what stands there now, in full, as far as AWS's answers tell; "" when they do not
+    decide = models.TextField(
+        blank=True
+    )  # the one command whose output tells the causes apart; "" when only one is left
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["test", "position"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["test", "code"], name="keys_each_check_once_a_test")]
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.verdict}"

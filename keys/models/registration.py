@@ -1,0 +1,151 @@
+"""The registration: one Role ARN and one CMK ARN of a tenant, and each change of its status."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import ClassVar, Self
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from keys.models.jobs import CLAIM_LASTS
+from tenants.models import Tenant
+
+
+class KeyRegistrationQuerySet(models.QuerySet["KeyRegistration"]):
+    def of(self, tenant: Tenant) -> Self:
+        return self.filter(tenant=tenant)
+
+    def serving(self) -> Self:
+        return self.filter(status__in=KeyRegistration.SERVING)
+
+    def in_preparation(self) -> Self:
+        return self.filter(status__in=KeyRegistration.IN_PREPARATION)
+
+    def probed(self) -> Self:
+        """What health looks at: everything that serves or still opens old data."""
+        return self.filter(status__in=[*KeyRegistration.SERVING, KeyRegistration.Status.RETIRING])
+
+    def due_for_probe(self, now: datetime) -> Self:
+        """Registrations whose probe is due and held by no living worker; a button that was pressed is not probed away."""
+        return (
+            self.probed()
+            .filter(next_probe_at__lte=now)
+            .exclude(suspended_by__in=("tenant", "kore"))
+            .filter(Q(probe_claimed_at=None) | Q(probe_claimed_at__lt=now - CLAIM_LASTS))
+        )
+
+
+class KeyRegistration(models.Model):
+    """One Role ARN and one CMK ARN that a tenant offers; its moves are in `keys.lifecycle`."""
+
+    class Status(models.TextChoices):
+        DRAFT = "draft", "Draft"
+        SUBMITTED = "submitted", "Shared"
+        CONFIGURING = "configuring", "Being configured"
+        TESTING = "testing", "Being tested"
+        REJECTED = "rejected", "Needs a change"
+        ACTIVE = "active", "Active"
+        UNREACHABLE = "unreachable", "Unreachable"
+        SUSPENDED = "suspended", "Suspended"
+        RETIRING = "retiring", "Retiring"
+        RETIRED = "retired", "Retired"
+
+    class SuspendedBy(models.TextChoices):
+        AWS = "aws", "AWS"
+        TENANT = "tenant", "your organisation"
+        KORE = "kore", "Kore.ai"
+
+    SERVING = ("active", "unreachable", "suspended")
+    IN_PREPARATION = ("draft", "submitted", "configuring", "testing", "rejected")
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="registrations")
+    key_arn = models.CharField(max_length=2048, blank=True)
+    role_arn = models.CharField(max_length=2048, blank=True)
+    status = models.CharField(max_length=16, choices=Status, default=Status.DRAFT)
+    reason = models.CharField(max_length=200, blank=True)  # an error or check code, "" while all is well
+    suspended_by = models.CharField(max_length=8, choices=SuspendedBy, blank=True)
+    moved_at = models.DateTimeField(default=timezone.now)  # "since"
+    changed_at = models.DateTimeField(default=timezone.now)  # on the tenant's or our side: IAM needs time after it
+    # "account/lower-cased role name", from the first passed test on; unique where it is set, so "" will not do.
+    role_claim = models.CharField(max_length=200, null=True, unique=True)  # noqa: DJ001
+    replaces = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="replaced_by")
+    submitted_at = models.DateTimeField(null=True)
+    activated_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    # health
+    next_probe_at = models.DateTimeField(null=True)
+    probe_claimed_at = models.DateTimeField(null=True)
+    last_probe_at = models.DateTimeField(null=True)
+    good_probes = models.PositiveIntegerField(default=0)  # in a row
+    denied_probes = models.PositiveIntegerField(default=0)  # in a row
+    refused_since = models.DateTimeField(null=True)  # AWS's first refusal in a row; null: its last answer was none
+    refused_code = models.CharField(max_length=64, blank=True)  # of its last refusal, whoever is to blame for it
+    allowed_until = models.DateTimeField(null=True)  # its last yes to a probe before that refusal
+    allowed_since = models.DateTimeField(null=True)  # its first yes to a probe after a refusal; null while it refuses
+    key_facts = models.JSONField(
+        default=dict
+    )  # what DescribeKey said last that people have to know: `keys.health.notes`
+    trust_looked_at = models.DateTimeField(
+        null=True
+    )  # when the External ID was last seen to be required, and exactly ours
+    insecure_since = models.DateTimeField(null=True)  # the role let us in without it: the first of two looks
+    dense_until = models.DateTimeField(null=True)  # a drill is on: asked every few seconds
+    # The tenant's own Suspend, also while Kore.ai's stands above it: only the tenant's Resume takes it back.
+    tenant_suspended_at = models.DateTimeField(null=True)
+    warnings = models.JSONField(default=list)
+    objects = KeyRegistrationQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-created_at"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["tenant"],
+                condition=Q(status__in=("active", "unreachable", "suspended")),
+                name="keys_one_serving_registration_per_tenant",
+            ),
+            models.UniqueConstraint(
+                fields=["tenant"],
+                condition=Q(status__in=("draft", "submitted", "configuring", "testing", "rejected")),
+                name="keys_one_registration_in_preparation_per_tenant",
+            ),
+            models.CheckConstraint(
+                condition=~Q(status__in=("active", "unreachable", "suspended", "retiring"))
+                | Q(activated_at__isnull=False, role_claim__isnull=False),
+                name="keys_serving_means_proven_and_claimed",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="suspended") ^ Q(suspended_by=""), name="keys_suspended_says_by_whom"
+            ),
+            models.CheckConstraint(
+                condition=Q(status__in=("draft", "retired")) | (~Q(key_arn="") & ~Q(role_arn="")),
+                name="keys_shared_means_both_arns",
+            ),
+        ]
+        indexes: ClassVar = [models.Index(fields=["next_probe_at"], name="keys_registration_next_probe")]
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id}: {self.get_status_display()}"
+
+
+class RegistrationMove(models.Model):
+    """One change of status of one registration."""
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="registration_moves")
+    registration = models.ForeignKey(KeyRegistration, on_delete=models.PROTECT, related_name="moves")
+    old_status = models.CharField(max_length=16)
+    new_status = models.CharField(max_length=16)
+    reason = models.CharField(max_length=500, blank=True)
+    actor = models.CharField(max_length=200)
+    generation = models.PositiveBigIntegerField(default=0)
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        indexes: ClassVar = [models.Index(fields=["at"], name="keys_move_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.old_status} → {self.new_status}"
