@@ -53,6 +53,9 @@ $(BENCH_STAMP): requirements-bench.txt $(STAMP)
 bench: $(STAMP) $(BENCH_STAMP) ## what things cost, as a table (BENCH=name for some)
 	@$(PY) -m tests.bench $(BENCH)
 
+soak: $(STAMP) ## the long run: bad weather and killed processes (SOAK_SECONDS, default 600)
+	@exec $(PY) -m tests.soak
+
 ci: $(STAMP) ## everything that has to pass before a change lands
 	@$(MAKE) --no-print-directory format-check lint types imports check test openapi-check
 	@$(PY) tests/on_servers.py

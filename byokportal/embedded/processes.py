@@ -100,6 +100,12 @@ class Supervisor:
             child.process, child.next_start = None, now + pause
             self._show(f"{child.name:>8} │ ended with {code}; it starts again in {pause:g} s")
 
+    def kill(self, name: str) -> None:
+        """Kill a child with its group, as a crash would; `tend` starts it again."""
+        for child in self._children:
+            if child.name == name and child.process is not None:
+                _signal(child.process, signal.SIGKILL)
+
     def stop(self) -> None:
         """Stop every child, last started first; whoever does not stop by itself is killed with its group."""
         self._stopping.set()

@@ -80,6 +80,14 @@ class Stack:
         """Keep everything running until the process is told to stop."""
         self._supervisor.watch()
 
+    def watch_for(self, seconds: float) -> None:
+        """Keep everything running for so long."""
+        self._supervisor.watch(seconds)
+
+    def kill(self, part: str) -> None:
+        """Let one part crash: `web`, `worker`, `beat`, `broker` or `aws`."""
+        self._supervisor.kill(part)
+
     def stop(self) -> None:
         """Stop everything; the state stays."""
         self._supervisor.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import random
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -47,6 +48,7 @@ class Rule:
     operation: str = ""  # like kms:Decrypt or Decrypt; * and ? are wildcards
     value: float | str = 0
     times: int = 0
+    share: float = 1.0  # of the calls it is about, at random
     number: int = 0
 
     def meets(self, call: Call) -> bool:
@@ -75,7 +77,7 @@ def rule_of(given: Mapping[str, Any]) -> Rule:
     Raises:
         ValueError: an unknown field or fault, or a value out of range; the message says which.
     """
-    unknown = set(given) - {"fault", "account", "key", "operation", "value", "times"}
+    unknown = set(given) - {"fault", "account", "key", "operation", "value", "times", "share"}
     if unknown:
         raise ValueError(f"A rule has no field {sorted(unknown)[0]}.")
     fault = given.get("fault")
@@ -88,7 +90,11 @@ def rule_of(given: Mapping[str, Any]) -> Rule:
     times = given.get("times") or 0
     if not isinstance(times, int) or isinstance(times, bool) or not 0 <= times <= 1_000_000:
         raise ValueError("times is a whole number from 0 (until cleared) to 1,000,000.")
-    return Rule(fault, words["account"], words["key"], words["operation"], _value(fault, given.get("value")), times)
+    share = 1.0 if given.get("share") is None else given["share"]
+    if not isinstance(share, int | float) or isinstance(share, bool) or not 0 < share <= 1:
+        raise ValueError("share is a number above 0, up to 1: the part of the calls that meets it.")
+    value = _value(fault, given.get("value"))
+    return Rule(fault, words["account"], words["key"], words["operation"], value, times, float(share))
 
 
 def _value(fault: str, given: object) -> float | str:
@@ -148,7 +154,10 @@ class Weather:
         if not self._rules:  # fair weather costs nothing
             return []
         with self._lock:
-            found = [rule for rule in self._rules if wanted(rule.fault) and rule.meets(call)]
+            found = [
+                rule for rule in self._rules
+                if wanted(rule.fault) and rule.meets(call) and (rule.share == 1 or random.random() < rule.share)  # noqa: S311  chance, no secret
+            ]  # fmt: skip
             for rule in found:
                 if rule.times:
                     at = self._rules.index(rule)

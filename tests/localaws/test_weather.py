@@ -178,6 +178,14 @@ def test_a_key_has_the_state_that_the_weather_says(aws: LocalAws, world: World) 
     assert code_of(lambda: kms.encrypt(KeyId=key, Plaintext=b"x")) == ""
 
 
+def test_a_share_of_the_calls_meets_a_rule() -> None:
+    sky = weather.Weather()
+    sky.add(weather.rule_of({"fault": "reset", "share": 0.2}))
+    call = weather.Call("kms", "Decrypt", (CUSTOMER,))
+    met = sum(bool(sky.met(call, wanted=lambda fault: True)) for _ in range(5_000))
+    assert 850 < met < 1_150  # 5.3 standard deviations each way
+
+
 # --- the door ---------------------------------------------------------------------------------------------------------
 
 
@@ -190,7 +198,7 @@ def command(*arguments: str) -> dict[str, Any]:
 
 def test_the_command_adds_lists_and_clears(aws: LocalAws) -> None:
     added = command("add", "throttling", "--account", CUSTOMER, "--operation", "kms:*", "--times", "3")
-    assert added["rules"][0] | {"number": 0} == {"fault": "throttling", "account": CUSTOMER, "key": "", "operation": "kms:*", "value": 0, "times": 3, "number": 0}  # fmt: skip
+    assert added["rules"][0] | {"number": 0} == {"fault": "throttling", "account": CUSTOMER, "key": "", "operation": "kms:*", "value": 0, "times": 3, "share": 1.0, "number": 0}  # fmt: skip
     command("add", "iam-delay", "20")
     assert [rule["fault"] for rule in command("list")["rules"]] == ["throttling", "iam-delay"]
     assert command("clear", str(added["added"]))["cleared"] == 1
@@ -206,6 +214,7 @@ def test_the_command_adds_lists_and_clears(aws: LocalAws) -> None:
         (["add", "latency", "long"], "is a number"),
         (["add", "key-state", "Happy"], "key-state is one of"),
         (["add", "throttling", "--times", "-1"], "times is a whole number"),
+        (["add", "throttling", "--share", "0"], "share is a number above 0"),
         (["add", "hail"], "invalid choice"),
     ],
 )

@@ -27,6 +27,7 @@ class Command(BaseCommand):
         add.add_argument("--account", help="the caller's account, or the one of the role or key that is asked for")
         add.add_argument("--key", help="id or ARN of a key")
         add.add_argument("--operation", help="like kms:Decrypt; * and ? are wildcards")
+        add.add_argument("--share", type=float, help="which part of the calls, at random: 0.2 is every fifth")
         add.add_argument("--times", type=int, help="how many calls; without it until cleared")
         clear = deeds.add_parser("clear", help="take a rule back, or all")
         clear.add_argument("number", nargs="?", type=int)
@@ -37,7 +38,7 @@ class Command(BaseCommand):
             raise CommandError("Only the local AWS has weather; AWS_MODE is not local.")
         question: dict[str, Any] = {"do": options["do"]}
         if options["do"] == "add":
-            names = ("fault", "value", "account", "key", "operation", "times")
+            names = ("fault", "value", "account", "key", "operation", "times", "share")
             question["rule"] = {name: options[name] for name in names if options.get(name) is not None}
         elif options["do"] == "clear":
             question["number"] = options["number"]
