@@ -24,6 +24,7 @@ Step = OnboardingStep.Status
 AWS = KeyRegistration.SuspendedBy.AWS
 
 RESUMED = "resumed"  # the reason of a registration that a person has just let go on
+SECOND_LOOK = 5.0  # seconds after the first silence of a key that served: a lost packet is no news yet
 GOOD_PROBES = 2  # in a row, before a suspension by AWS or a Resume ends
 
 # The step of the guide that a refusal falls back on; all others are about the key itself, step 1.
@@ -169,6 +170,9 @@ def unreachable(
 ) -> None:
     """Note that we could not tell; nothing says that the key was taken back, so nothing is suspended.
 
+    A single silence is only looked at again soon: with every fifth call lost each process would stop making keys for minutes all day.
+    Nothing is risked by that, because what is cached ends by itself and nothing is loaded without an answer.
+
     Args:
         claim: as in `good`.
         refusal: AWS's own words, where it refused us and that is our doing.
@@ -177,8 +181,12 @@ def unreachable(
         return
     if refusal is not None:
         _note_refusal(registration, refusal, answer, registration.last_probe_at)
+    is_first = _is_first_silence(registration, error, refusal)
     if claim is not None:
-        _note(registration, _pause(registration), answer, good_probes=0, denied_probes=registration.denied_probes + 1)
+        pause = min(SECOND_LOOK, _pause(registration)) if is_first else _pause(registration)
+        _note(registration, pause, answer, good_probes=0, denied_probes=registration.denied_probes + 1)
+        if is_first:
+            return
     if registration.status == Status.UNREACHABLE and registration.reason != error.code and refusal is not None:
         _say(registration, error.code)
     if registration.status != Status.ACTIVE:
@@ -193,6 +201,12 @@ def unreachable(
         "keys.key.unreachable",
         tenant=registration.tenant, actor=audit.SYSTEM, target=registration, reason=error.code, whose_turn=turn.value,
     )  # fmt: skip
+
+
+def _is_first_silence(registration: KeyRegistration, error: DomainError, refusal: DomainError | None) -> bool:
+    """Tell whether a key that served has merely not been heard once; our own broken side and unknown words count at once."""
+    silent = isinstance(error, errors.AwsThrottled | errors.AwsUnreachable)
+    return silent and refusal is None and registration.status == Status.ACTIVE and registration.denied_probes == 0
 
 
 @transaction.atomic
