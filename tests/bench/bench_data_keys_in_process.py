@@ -17,6 +17,7 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from tests.bench.figure import Figure
 ROUNDS, IN_A_ROUND = 5, 1_000
 MILLION = int(os.environ.get("BENCH_MILLION", "1000000"))
 FIRST = 1_000
+WEB_THREADS, SECONDS, PACE = 32, 6, 200  # requests a second
+HANGS = 0.6  # seconds: longer than keys.bulkhead lets anybody but a tenth of the threads wait
 TENANTS, CLIENTS = 10_000, 50
 PEER = Path(os.environ.get("BENCH_PYTHON", ".venv-bench/bin/python"))
 CONTEXT = {"object": "invoice-17"}
@@ -47,6 +50,7 @@ def measure() -> Iterator[Figure]:
     with LocalAws(var_dir=settings.VAR_DIR) as aws:
         tenant = _tenant_in_service()
         yield from _speed(aws, tenant)
+        yield from _beside_a_hanging_tenant(aws, tenant)
         yield from _calls(aws, tenant)
     yield from _memory()
 
@@ -117,6 +121,80 @@ def _speed(aws: Any, tenant: Any) -> Iterator[Figure]:
         peer.kill()
     us, them = statistics.median(ours), statistics.median(theirs)
     yield Figure(f"wrap and open a data key ({us * 1e6:.0f} µs); aws-encryption-sdk {version}: {them * 1e6:.0f} µs", them / us, "times", 25, at_least=True)  # fmt: skip
+
+
+# --- a tenant whose AWS hangs ----------------------------------------------------------------------------------------
+
+
+def _hanging(aws: Any, beside: Any) -> Any:
+    """Return a tenant in service whose AWS never answers; nothing of it is cached."""
+    from keys.models import BranchKey, KeyRegistration
+    from tenants.models import Tenant
+
+    account = "222233334444"
+    tenant = Tenant.objects.create(name="Sick", service_role=beside.service_role)
+    registration = KeyRegistration.objects.create(
+        tenant=tenant, status="active", activated_at=datetime.now(UTC), role_claim=f"{account}/x", role_arn=f"arn:aws:iam::{account}:role/x",
+        key_arn=f"arn:aws:kms:eu-central-1:{account}:key/{uuid.uuid4()}",
+    )  # fmt: skip
+    BranchKey.objects.create(tenant=tenant, registration=registration, key_arn=registration.key_arn, wrapped=b"x" * 184)
+    aws.set_weather("timeout", 30, account=account)
+    return tenant
+
+
+def _p99(engine: Any, well: Any, sick: Any | None) -> tuple[float, int]:
+    """Return the 99th percentile of a cached tenant's requests, and how often a request of the sick one held a thread for long.
+
+    Requests come at a steady pace to as many threads as a web process has, and wait for a free one.
+    """
+    from django.db import connection
+
+    from byokportal.errors import DomainError
+    from keys import envelope
+
+    encoded, took, most = envelope.encode_context(str(well.pk), CONTEXT), [], [0]
+
+    def serve(came: float) -> None:
+        _one(engine, well, encoded)
+        took.append(time.perf_counter() - came)
+
+    def try_sick() -> None:
+        began = time.perf_counter()
+        try:
+            engine.generate(sick, [CONTEXT], caller="bench", request_id="bench")
+        except DomainError:
+            pass
+        finally:
+            if time.perf_counter() - began > HANGS:
+                most[0] += 1
+            connection.close()
+
+    with ThreadPoolExecutor(WEB_THREADS) as threads:
+        begin = time.perf_counter()
+        for number in range(SECONDS * PACE):
+            due = begin + number / PACE
+            time.sleep(max(0.0, due - time.perf_counter()))
+            threads.submit(serve, time.perf_counter())
+            if sick is not None and number % 5 == 0:
+                threads.submit(try_sick)
+    return statistics.quantiles(took, n=100)[98], most[0]
+
+
+def _beside_a_hanging_tenant(aws: Any, tenant: Any) -> Iterator[Figure]:
+    from keys import datakeys
+
+    engine = datakeys.here()
+    sick = _hanging(aws, tenant)
+    engine.standings.of(sick.pk)
+    alone, beside, longer = [], [], 0
+    for _ in range(3):
+        alone.append(_p99(engine, tenant, None)[0])
+        p99, count = _p99(engine, tenant, sick)
+        beside.append(p99)
+        longer += count
+    aws.weather.clear()
+    us, them = statistics.median(beside), statistics.median(alone)
+    yield Figure(f"p99 beside a tenant whose AWS hangs ({us * 1e3:.1f} ms, {longer} waits beyond {HANGS} s)", us / them, "times", 1.5)  # fmt: skip
 
 
 # --- calls ----------------------------------------------------------------------------------------------------------
