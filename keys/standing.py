@@ -154,7 +154,7 @@ class Standings:
         changed = Tenant.objects.filter(key_changed_at__gt=since).values_list("pk", "key_changed_at", "key_generation")
         for tenant, changed_at, generation in changed:
             copy = self._copies.get(tenant)
-            if copy is not None and copy.changed_at != changed_at:
+            if copy is not None and (copy.changed_at, copy.generation) != (changed_at, generation):
                 self._copies.pop(tenant, None)
             self._note_generation(tenant, generation)
         self._keys.sweep()

@@ -167,6 +167,19 @@ def test_suspend_reaches_every_process_and_each_says_what_it_dropped(
     assert all(one.seen_at >= move.at for one in ServingProcess.objects.all())
 
 
+def test_two_changes_at_one_instant_are_two(
+    engine: Engine, tenant: Tenant, alice: Member, settings: Any, active: KeyRegistration
+) -> None:
+    """Clocks are as fine as they are: the second of two changes may carry the time of the first."""
+    settings.STANDING_SECONDS = 0.5
+    with time_machine.travel(datetime.now(UTC), tick=False) as clock:
+        lifecycle.changed(tenant.pk)
+        generate(engine, tenant)
+        services.suspend(tenant, reason="audit", actor=acting(alice))
+        clock.shift(1.1)
+        assert tried(lambda: generate(engine, tenant)) == "suspended"
+
+
 def test_drop_cached_keys_now(engine: Engine, tenant: Tenant, alice: Member, aws: LocalAws) -> None:
     generate(engine, tenant)
     services.drop_caches(tenant, reason="drill", actor=acting(alice))

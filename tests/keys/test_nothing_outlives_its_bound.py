@@ -235,7 +235,7 @@ def test_a_few_lives(lives: list[Life], aws: LocalAws, settings: Any) -> None:
 def test_many_lives(lives: list[Life], aws: LocalAws, settings: Any) -> None:
     settings.STANDING_SECONDS = 0.5
 
-    @hypothesis_settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @hypothesis_settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(ANY)
     def lived(steps: list[Any]) -> None:
         play(lives, aws, steps)
