@@ -33,11 +33,12 @@ PAUSE = 5.0  # seconds
 class _Compartment:
     """One tenant's seats and what its last calls said."""
 
-    __slots__ = ("failures", "open_until", "seats", "taken")
+    __slots__ = ("failures", "inside", "open_until", "seats", "taken")
 
     def __init__(self, seats: int) -> None:
         self.seats = threading.Semaphore(seats)
-        self.taken: dict[int, float] = {}  # thread → since when it sits; the oldest first
+        self.taken: dict[int, float] = {}  # thread → since when it sits
+        self.inside = 0  # threads that sit or wait for a seat
         self.failures = 0
         self.open_until = 0.0
 
@@ -69,17 +70,33 @@ class Bulkhead:
             DomainError: what the call raised.
         """
         compartment = self._enter(tenant)
-        if not compartment.seats.acquire(blocking=False):
-            left = self._patience(compartment)
-            if left <= 0:
-                raise refused("too many calls of this tenant wait", PAUSE)
-            try:
-                if name is not None and self._flights.join(name, left):
-                    return None
-            except StillUnderWay:
-                raise refused("too many calls of this tenant wait", PAUSE) from None
-            if not compartment.seats.acquire(timeout=left):
-                raise refused("too many calls of this tenant wait", PAUSE)
+        try:
+            left = compartment.open_until - self._monotonic()
+            if left > 0:
+                raise refused("the last calls got no answer", left)
+            if not compartment.seats.acquire(blocking=False) and self._served_without_a_seat(compartment, name):
+                return None
+            return self._seated(compartment, name, ask)
+        finally:
+            self._leave(tenant, compartment)
+
+    def _served_without_a_seat(self, compartment: _Compartment, name: Hashable | None) -> bool:
+        """Wait for the call of that name, or else for a seat; return whether it was the call.
+
+        Raises:
+            AwsUnreachable: it took longer than one may wait without a seat.
+        """
+        left = self._patience(compartment)
+        try:
+            if left > 0 and name is not None and self._flights.join(name, left):
+                return True
+        except StillUnderWay:
+            left = 0.0
+        if left <= 0 or not compartment.seats.acquire(timeout=left):
+            raise refused("too many calls of this tenant wait", PAUSE)
+        return False
+
+    def _seated(self, compartment: _Compartment, name: Hashable | None, ask: Callable[[], Result]) -> Result:
         me = threading.get_ident()
         compartment.taken[me] = self._monotonic()
         try:
@@ -90,7 +107,6 @@ class Bulkhead:
         finally:
             del compartment.taken[me]
             compartment.seats.release()
-            self._leave(tenant, compartment)
 
     def is_open(self, tenant: uuid.UUID) -> bool:
         """Tell whether nothing is asked for the tenant now."""
@@ -102,15 +118,14 @@ class Bulkhead:
             compartment = self._of.get(tenant)
             if compartment is None:
                 compartment = self._of[tenant] = _Compartment(self._seats)
-        left = compartment.open_until - self._monotonic()
-        if left > 0:
-            raise refused("the last calls got no answer", left)
-        return compartment
+            compartment.inside += 1
+            return compartment
 
     def _leave(self, tenant: uuid.UUID, compartment: _Compartment) -> None:
         """Forget a tenant that nobody waits for and whose last call was answered."""
         with self._lock:
-            if not compartment.taken and not compartment.failures and self._of.get(tenant) is compartment:
+            compartment.inside -= 1
+            if not compartment.inside and not compartment.failures:
                 del self._of[tenant]
 
     def _patience(self, compartment: _Compartment) -> float:
