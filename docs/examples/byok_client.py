@@ -112,8 +112,9 @@ class Client:
     def _keep(
         self, tenant: str, wrapped: bytes, context: Context | None, answer: Any, asked_at: float, date: datetime
     ) -> DataKey:
-        # Counted from the service's own clock and from before we asked: a wrong clock here never keeps a key longer.
-        seconds = (datetime.fromisoformat(answer["cache_until"]) - date).total_seconds()
+        # Counted from the service's own clock and from before we asked: a wrong clock here never keeps a key longer. The service's
+        # Date has no fractions, so it may be up to a second too early: that second is taken off.
+        seconds = (datetime.fromisoformat(answer["cache_until"]) - date).total_seconds() - 1
         key = DataKey(base64.b64decode(answer["plaintext"]), wrapped, asked_at + max(0.0, seconds))
         with self._lock:
             self._keys.setdefault(tenant, {})[wrapped, _canonical(context)] = key
