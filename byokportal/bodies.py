@@ -103,9 +103,7 @@ def read_object(body: bytes) -> dict[str, Any]:
         raise MalformedBody(why="it begins with a byte order mark")
     _check_depth(text)
     try:
-        found = json.loads(
-            text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite, parse_int=_small
-        )
+        found = DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise MalformedBody(why=f"line {error.lineno}, column {error.colno}: {error.msg}") from None
     if not isinstance(found, dict):
@@ -150,6 +148,12 @@ def _small(text: str) -> int:
     if len(text) > 20:
         raise MalformedBody(why="a number is too large")
     return int(text)
+
+
+# Made once: json.loads would make one for each body.
+DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite, parse_int=_small
+)
 
 
 def _check_strings(value: Any) -> None:

@@ -14,7 +14,7 @@ from support.urls import urlpatterns as support_pages
 from tenants.api import urls as tenants_api
 from tenants.urls import urlpatterns as tenants_pages
 
-api = [*tenants_api.urlpatterns, *keys_api.urlpatterns, *support_api.urlpatterns]
+api = [*keys_api.data_keys, *tenants_api.urlpatterns, *keys_api.urlpatterns, *support_api.urlpatterns]
 portal = [*tenants_pages, *keys_pages, *support_pages]
 
 urlpatterns = [

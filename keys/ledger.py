@@ -1,9 +1,9 @@
 """No key without a row: commits the `KeyUse` row of a request before its answer leaves (design.md 8).
 
 One INSERT and commit for each request would cost more than all the rest of it, because the disk is waited for each time. So
-the rows of concurrent requests of a process share a commit: one writer thread with its own connection takes all rows that
-came in while it wrote the ones before, commits them in one statement, and each request waits for its own row. Alone, a
-request waits for one commit, as it would without this module.
+the rows of concurrent requests of a process share a commit: a writer thread with its own connection takes all rows that wait,
+commits them in one statement, and each request waits for its own row. There are two writers, so that rows are gathered by the
+one while the other waits for the disk. Alone, a request waits for one commit, as it would without this module.
 
 What a caller is told is always safe: an answer means a committed row. A failure may leave a row without an answer (the commit
 came through, the news of it did not), never an answer without a row. A statement is never sent twice unless the database has
@@ -22,6 +22,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+import psycopg
 import structlog
 from django.db import DatabaseError, DataError, IntegrityError, InterfaceError, connection, transaction
 from django.utils import timezone
@@ -36,10 +37,12 @@ log = structlog.get_logger(__name__)
 WAIT = 0.45  # seconds that a request waits for its row: 503 within 500 ms
 COMMIT = 0.4  # seconds that the writer waits for the database for one commit, connecting included
 IDLE = 1.0  # seconds after which the writer asks its connection whether it still stands before it trusts it
-AT_MOST = 1000  # rows in one statement
+AT_MOST = 64  # rows in one statement; each number of rows is a statement of its own, which PostgreSQL prepares once
+WRITERS = 2
 
 Values = tuple[uuid.UUID, str, int, str, str, str, datetime]
-COPY = "COPY keys_keyuse (tenant_id, operation, count, caller, context_digest, request_id, at) FROM STDIN"
+INTO = "INSERT INTO keys_keyuse (tenant_id, operation, count, caller, context_digest, request_id, at) VALUES "
+ROW = "(%s, %s, %s, %s, %s, %s, %s)"
 
 
 def record(
@@ -56,12 +59,12 @@ def record(
     if connection.in_atomic_block:
         _record_here(values)
     else:
-        _writer.commit(values)
+        _writers.commit(values)
 
 
 def stop() -> None:
-    """Commit what is waiting and end the writer; the next row starts another."""
-    _writer.stop()
+    """Commit what is waiting and end the writers; the next row starts others."""
+    _writers.stop()
 
 
 def _record_here(values: Values) -> None:
@@ -76,14 +79,14 @@ def _record_here(values: Values) -> None:
 def _insert(rows: Sequence[Values]) -> None:
     """Write the rows in one statement or transaction, so that all of them are there or none."""
     if connection.vendor == "postgresql":
-        with connection.wrap_database_errors, connection.cursor() as cursor, cursor.copy(COPY) as copy:
-            for row in rows:
-                copy.write_row(row)
+        connection.ensure_connection()
+        # Past Django's cursor, which writes the values into the text: PostgreSQL would have to read it anew each time.
+        with connection.wrap_database_errors, psycopg.Cursor(connection.connection) as cursor:
+            cursor.execute(INTO + ", ".join([ROW] * len(rows)), [value for row in rows for value in row], prepare=True)
     else:
         with transaction.atomic(), connection.cursor() as cursor:
             cursor.executemany(
-                "INSERT INTO keys_keyuse (tenant_id, operation, count, caller, context_digest, request_id, at)"
-                " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+                INTO + ROW,
                 [(row[0].hex, *row[1:6], connection.ops.adapt_datetimefield_value(row[6])) for row in rows],
             )
 
@@ -109,24 +112,20 @@ class _Row:
         return self._done.acquire(timeout=max(0.0, self.until - time.monotonic()))
 
 
-class _Writer:
-    """The thread that commits rows, started by the first of them and once in each process."""
+class _Writers:
+    """The threads that commit rows, started by the first row and once in each process."""
 
     def __init__(self) -> None:
         self._waiting: deque[_Row] = deque()
         self._news = threading.Condition()
-        self._thread: threading.Thread | None = None
-        self._stopping = False
-        self._session: object = None  # the connection whose time-outs are set
+        self._threads: list[threading.Thread] = []
 
     def commit(self, values: Values) -> None:
         row = _Row(values)
         with self._news:
             self._waiting.append(row)
-            if self._thread is None:
-                self._stopping = False
-                self._thread = threading.Thread(target=self._run, daemon=True, name="ledger")
-                self._thread.start()
+            if not self._threads:
+                self._start()
             self._news.notify()
         if not row.outcome():
             raise DatabaseUnavailable(retry_after=2)
@@ -135,19 +134,24 @@ class _Writer:
 
     def stop(self) -> None:
         with self._news:
-            thread, self._stopping = self._thread, True
-            self._news.notify()
-        if thread is not None:
+            threads, self._threads = self._threads, []
+            self._news.notify_all()
+        for thread in threads:
             thread.join(2 * WAIT)
 
+    def _start(self) -> None:
+        self._threads = [threading.Thread(target=self._run, daemon=True, name="ledger") for _ in range(WRITERS)]
+        for thread in self._threads:
+            thread.start()
+
     def _run(self) -> None:
-        used = 0.0
+        used, session = 0.0, None
         while rows := self._take():
             rows = [row for row in rows if row.until > time.monotonic()]  # nobody waits for the others any more
             if not rows:
                 continue
             with patience.at_most(COMMIT):
-                self._prepare(idle=time.monotonic() - used > IDLE)
+                session = _prepare(session, idle=time.monotonic() - used > IDLE)
                 self._write(rows)
             used = time.monotonic()
         connection.close()
@@ -156,29 +160,10 @@ class _Writer:
         """Return the rows that wait, oldest first; none when the writer is to end."""
         with self._news:
             while not self._waiting:
-                if self._stopping:
-                    self._thread = None
+                if threading.current_thread() not in self._threads:
                     return []
                 self._news.wait()
             return [self._waiting.popleft() for _ in range(min(len(self._waiting), AT_MOST))]
-
-    def _prepare(self, *, idle: bool) -> None:
-        """See to a connection that stands and has its time-outs; a failure shows when the rows are written."""
-        try:
-            if idle and connection.connection is not None and not connection.is_usable():
-                connection.close()
-            connection.ensure_connection()
-            if connection.connection is not self._session:
-                milliseconds = int(COMMIT * 1000)
-                with connection.cursor() as cursor:
-                    if connection.vendor == "postgresql":
-                        cursor.execute(f"SET statement_timeout = {milliseconds}")
-                        cursor.execute(f"SET lock_timeout = {milliseconds}")
-                    else:
-                        cursor.execute(f"PRAGMA busy_timeout = {milliseconds}")
-                self._session = connection.connection
-        except (DatabaseError, InterfaceError):
-            connection.close()
 
     def _write(self, rows: Sequence[_Row]) -> None:
         """Commit the rows and tell those who wait."""
@@ -200,12 +185,35 @@ class _Writer:
             row.finish(failure)
 
 
+def _prepare(session: object, *, idle: bool) -> object:
+    """See to a connection that stands and has its time-outs; a failure shows when the rows are written.
+
+    Args:
+        session: the connection that got its time-outs before.
+    """
+    try:
+        if idle and connection.connection is not None and not connection.is_usable():
+            connection.close()
+        connection.ensure_connection()
+        if connection.connection is not session:
+            milliseconds = int(COMMIT * 1000)
+            with connection.cursor() as cursor:
+                if connection.vendor == "postgresql":
+                    cursor.execute(f"SET statement_timeout = {milliseconds}")
+                    cursor.execute(f"SET lock_timeout = {milliseconds}")
+                else:
+                    cursor.execute(f"PRAGMA busy_timeout = {milliseconds}")
+    except (DatabaseError, InterfaceError):
+        connection.close()
+    return connection.connection
+
+
 def _start_anew() -> None:
-    """Give a forked process its own writer: the parent's thread does not exist there, and its rows are the parent's."""
-    global _writer
-    _writer = _Writer()
+    """Give a forked process its own writers: the parent's threads do not exist there, and its rows are the parent's."""
+    global _writers
+    _writers = _Writers()
 
 
-_writer = _Writer()
+_writers = _Writers()
 os.register_at_fork(after_in_child=_start_anew)
 atexit.register(stop)

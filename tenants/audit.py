@@ -94,9 +94,12 @@ EVENTS = {
 }
 
 
+CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
 def canonical(value: object) -> str:
     """Return the one JSON text of a value: sorted keys, no white space, non-ASCII escaped (what a seal hashes)."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return CANONICAL.encode(value)
 
 
 def record(name: str, /, *, tenant: Tenant | None, actor: Actor, target: object = None, **data: object) -> AuditEvent:

@@ -83,11 +83,19 @@ def process(command: Sequence[str], environment: dict[str, str]) -> Iterator[sub
             running.wait()
 
 
-def load(url: str, *, token: str, bodies: Sequence[str] = ("{}",), seconds: float = 5.0, header: str = "") -> Any:
-    """Send requests for so many seconds over 32 keep-alive connections, and return what `bench.load` measured."""
+def load(
+    url: str,
+    *,
+    token: str,
+    bodies: Sequence[str] = ("{}",),
+    seconds: float = 5.0,
+    header: str = "",
+    connections: int = CONNECTIONS,
+) -> Any:
+    """Send requests for so many seconds over keep-alive connections, and return what `tests.bench.load` measured."""
     headers = {"Content-Type": "application/json"}
     headers |= {header: token} if header else {"Authorization": f"Bearer {token}"}
-    plan = {"url": url, "connections": CONNECTIONS, "seconds": seconds, "headers": headers, "bodies": list(bodies)}
+    plan = {"url": url, "connections": connections, "seconds": seconds, "headers": headers, "bodies": list(bodies)}
     done = subprocess.run(
         [sys.executable, str(ROOT / "tests" / "bench" / "load.py")],
         input=json.dumps(plan).encode(), stdout=subprocess.PIPE, check=True,
