@@ -34,7 +34,9 @@ from tenants.models import Tenant
 
 log = structlog.get_logger(__name__)
 
-WAIT = 0.45  # seconds that a request waits for its row: 503 within 500 ms
+WAIT = (
+    0.45  # seconds that a request waits for its row, less what it has waited for the database before: 503 within 500 ms
+)
 COMMIT = 0.4  # seconds that the writer waits for the database for one commit, connecting included
 IDLE = 1.0  # seconds after which the writer asks its connection whether it still stands before it trusts it
 AT_MOST = 64  # rows in one statement; each number of rows is a statement of its own, which PostgreSQL prepares once
@@ -96,9 +98,9 @@ class _Row:
 
     __slots__ = ("_done", "failure", "until", "values")
 
-    def __init__(self, values: Values) -> None:
+    def __init__(self, values: Values, seconds: float) -> None:
         self.values = values
-        self.until = time.monotonic() + WAIT
+        self.until = time.monotonic() + seconds
         self.failure: Exception | None = None
         self._done = threading.Lock()  # held until the outcome is known; a third of the price of an Event
         self._done.acquire()
@@ -121,13 +123,15 @@ class _Writers:
         self._threads: list[threading.Thread] = []
 
     def commit(self, values: Values) -> None:
-        row = _Row(values)
-        with self._news:
-            self._waiting.append(row)
-            if not self._threads:
-                self._start()
-            self._news.notify()
-        if not row.outcome():
+        with patience.waiting() as left:  # waiting for a writer is waiting for the database
+            row = _Row(values, WAIT if left is None else min(WAIT, left))
+            with self._news:
+                self._waiting.append(row)
+                if not self._threads:
+                    self._start()
+                self._news.notify()
+            is_done = row.outcome()
+        if not is_done:
             raise DatabaseUnavailable(retry_after=2)
         if row.failure is not None:
             raise DatabaseUnavailable(retry_after=2) from row.failure

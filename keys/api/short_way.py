@@ -32,7 +32,7 @@ from byokportal import patience
 from byokportal.bodies import DATA_KEYS, BodyMiddleware
 from byokportal.logs import RequestIdMiddleware
 
-DATABASE = 0.4  # seconds that a request waits for the database in all; then it is a 503, within half a second
+DATABASE = 0.45  # seconds that a request waits for the database in all; then it is a 503, within half a second
 
 
 class ShortWay:
