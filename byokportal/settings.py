@@ -357,6 +357,10 @@ LOGGING = {
         "boto3": {"level": "WARNING"},
         "urllib3": {"level": "WARNING"},
         "celery": {"level": "INFO"},
+        # A line for each ring of the doorbell, several a second, would drown what people and on-call have to see.
+        "celery.beat": {"level": "WARNING"},
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
     },
 }
 
