@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import statistics
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tests.bench import openbao, stack
@@ -54,6 +55,19 @@ def measure() -> Iterator[Figure]:
         yield Figure(f"{ITEMS} in one request, keys a second, against one at a time", ratio, "×", 15, at_least=True)
         print(f"        {statistics.median(r['per_second'] for r in many) * ITEMS:.0f} keys/s against "
               f"{statistics.median(r['per_second'] for r in one):.0f}")  # fmt: skip
+        moving = ours("/rewrap", {"items": [{"wrapped_key": wrapped}] * ITEMS}, connections=4)
+        alone, beside = _in_turn(generate, lambda: _while(moving, generate))
+        ratio = statistics.median(a["p99"] / b["p99"] for a, b in zip(beside, alone, strict=True))
+        yield Figure("generate one, p99 while a bulk rewrap runs, against without", ratio, "×", 2)
+
+
+def _while(background: Load, load: Load) -> dict[str, Any]:
+    """Run both at the same time, for as long as each runs; return what the second measured."""
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(background)
+        measured = load()
+        other.result()
+    return measured
 
 
 def _against(name: str, runs: list[list[dict[str, Any]]], peer: str) -> Iterator[Figure]:
