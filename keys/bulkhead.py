@@ -4,7 +4,7 @@ A tenant whose KMS hangs keeps every thread that asks it until the time-out. So 
 Whoever finds them taken waits only as long as the oldest of those calls is young: a thousand first requests at once are
 served by one call that answers in a tenth of a second, but a call that has been silent for `PATIENCE` is hanging, and then all
 beyond the seats are told at once to come back later. After `FAILURES` calls in a row without an answer the circuit opens: for
-`PAUSE` seconds nobody waits at all, then the next call tries.
+`PAUSE` seconds nobody waits at all, then one call tries, and nobody waits for it.
 
 Cached keys do not come by here: what this bounds is who waits for AWS, not who is served.
 """
@@ -74,6 +74,8 @@ class Bulkhead:
             left = compartment.open_until - self._monotonic()
             if left > 0:
                 raise refused("the last calls got no answer", left)
+            if compartment.failures >= FAILURES and compartment.taken:
+                raise refused("one call tries whether there is an answer again", PAUSE)
             if not compartment.seats.acquire(blocking=False) and self._served_without_a_seat(compartment, name):
                 return None
             return self._seated(compartment, name, ask)

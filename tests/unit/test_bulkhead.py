@@ -138,6 +138,22 @@ def test_the_circuit_opens_after_three_failures_and_one_call_tries_again() -> No
     assert not walls.is_open(SICK)
 
 
+def test_while_one_call_tries_again_nobody_waits() -> None:
+    now = [0.0]
+    walls, aws = Bulkhead(40, monotonic=lambda: now[0]), Aws()
+    for _ in range(bulkhead.FAILURES):
+        assert outcome(lambda: walls.call(SICK, "x", throttled)) == "aws_throttled"
+    now[0] += bulkhead.PAUSE
+    trying = threading.Thread(target=lambda: walls.call(SICK, "x", aws))
+    trying.start()
+    until(lambda: aws.calls == 1)
+    for name in ("x", "y", None):
+        assert outcome(lambda name=name: walls.call(SICK, name, aws)) == "aws_unreachable"
+    aws.answers.set()
+    trying.join()
+    assert walls.call(SICK, "y", aws) == "opened"
+
+
 def test_one_time_out_is_enough() -> None:
     now = [0.0]
     walls = Bulkhead(40, monotonic=lambda: now[0])
