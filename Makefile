@@ -57,7 +57,7 @@ soak: $(STAMP) ## the long run: bad weather and killed processes (SOAK_SECONDS, 
 	@exec $(PY) -m tests.soak
 
 ci: $(STAMP) ## everything that has to pass before a change lands
-	@$(MAKE) --no-print-directory format-check lint types imports check test openapi-check
+	@$(MAKE) --no-print-directory format-check lint types imports check openapi-check test-all
 	@$(PY) tests/on_servers.py
 
 format: $(STAMP) ## format the code
