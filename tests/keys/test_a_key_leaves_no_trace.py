@@ -13,12 +13,12 @@ import pytest
 from celery.signals import before_task_publish
 from conftest import Customer
 from django.core.cache import cache as shared_cache
-from django.db import OperationalError, connection
+from django.db import connection
 
 from byokportal.errors import DomainError
 from byokportal.localaws.testing import LocalAws
 from keys import aws as aws_of_ours
-from keys import datakeys, lifecycle
+from keys import datakeys, ledger, lifecycle
 from keys.aws import hot, sessions
 from keys.datakeys import Engine
 from keys.models import KeyRegistration
@@ -79,14 +79,10 @@ def failures(
     """Return the ways in which a request for a data key ends with an error while a key is at hand."""
     item = (made.wrapped_key, {"object": "1"})
 
-    def write_no_row(execute: Any, sql: str, params: Any, many: Any, context: Any) -> Any:
-        if "keys_keyuse" in sql:
-            raise OperationalError("the database is gone")
-        return execute(sql, params, many, context)
-
     def without_a_row(deed: Callable[[], Any]) -> Callable[[], Any]:
         def call() -> None:
-            with connection.execute_wrapper(write_no_row):
+            with pytest.MonkeyPatch.context() as patch:  # the database itself refuses: there is no such table
+                patch.setattr(ledger, "INTO", ledger.INTO.replace("keys_keyuse", "keys_nowhere"))
                 deed()
 
         return call
