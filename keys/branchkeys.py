@@ -19,7 +19,7 @@ from django.db.models import Count, Max, Min, Q
 from django.utils import timezone
 
 from byokportal.errors import DomainError
-from keys import aws, errors, lifecycle
+from keys import aws, lifecycle
 from keys.aws.kms import KmsKey
 from keys.errors import RegistrationBusy
 from keys.models import BranchKey, KeyRegistration, RoleConfiguration
@@ -29,7 +29,6 @@ from tenants.models import Tenant
 Status = KeyRegistration.Status
 BACK_OFF = (5, 15, 30, 60, 300)  # seconds between attempts while the old key or the new one cannot be used
 WAITING = timedelta(seconds=30)  # until it is looked again whether a key that stands still serves
-OPENING = (Status.ACTIVE, Status.UNREACHABLE, Status.RETIRING)  # a registration in these may be asked to open
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,13 +171,14 @@ def attend(branch_key_id: str) -> uuid.UUID | None:
     if not is_there or (present is not None and present.status != Status.ACTIVE):
         _give_back(row, claim, due_at=claim + WAITING)  # there is nothing to move to as long as the key stands still
         return None
+    is_at_home = row.registration_id == (present.pk if present else None)
     try:
-        if row.registration_id == (present.pk if present else None):
+        if is_at_home:
             _rotate(row, present, claim)
             return None
         _move(row, present, claim)
     except DomainError as error:
-        _postpone(row, claim, error)
+        _postpone(row, claim, error, is_at_home=is_at_home)
         return None
     return retire(row.registration) if row.registration else None
 
@@ -191,8 +191,6 @@ def _rotate(row: BranchKey, registration: KeyRegistration | None, claim: datetim
 
 def _move(row: BranchKey, present: KeyRegistration | None, claim: datetime) -> None:
     """Wrap one branch key by the present key; its id and encryption context stay, so every blob that names it goes on opening."""
-    if row.registration is not None and row.registration.status not in OPENING:
-        raise errors.KeySuspended(suspended_by=row.registration.get_suspended_by_display())
     wrapped = _wrapped_anew(row, present)
     key_arn = present.key_arn if present else settings.PLATFORM_KEY_ARN
     with transaction.atomic():
@@ -228,11 +226,11 @@ def _give_back(row: BranchKey, claim: datetime, **facts: object) -> None:
 
 
 @transaction.atomic
-def _postpone(row: BranchKey, claim: datetime, error: DomainError) -> None:
-    """Try again later, and say once in the log why it stays where it is."""
+def _postpone(row: BranchKey, claim: datetime, error: DomainError, *, is_at_home: bool) -> None:
+    """Try again later, and say once in the log why one that has to move stays where it is."""
     pause = BACK_OFF[min(row.attempts, len(BACK_OFF)) - 1] * random.uniform(0.9, 1.1)  # noqa: S311  jitter is no secret
     _give_back(row, claim, due_at=timezone.now() + timedelta(seconds=pause), reason=error.code)
-    if row.reason != error.code:
+    if row.reason != error.code and not is_at_home:
         audit.record(
             "keys.branch_key.stays", tenant=row.tenant, actor=audit.SYSTEM, target=row, key_arn=row.key_arn, reason=error.code, **_facts(error)
         )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 from celery import shared_task
 from django.utils import timezone
 
@@ -60,9 +62,12 @@ def sweep() -> None:
 
 @shared_task(queue="bulk", soft_time_limit=45, time_limit=60)
 def attend_branch_key(*, branch_key_id: str) -> None:
-    removal_id = branchkeys.attend(branch_key_id)
-    if removal_id is not None:
-        configure_service_role.delay(configuration_id=str(removal_id))
+    _ring_removal(branchkeys.attend(branch_key_id))
+
+
+def _ring_removal(configuration_id: uuid.UUID | None) -> None:
+    if configuration_id is not None:
+        configure_service_role.delay(configuration_id=str(configuration_id))
 
 
 @shared_task(soft_time_limit=25, time_limit=30)
@@ -70,4 +75,4 @@ def ring_branch_keys() -> None:
     for pk in BranchKey.objects.due(timezone.now()).order_by("due_at").values_list("pk", flat=True)[:CHUNK]:
         attend_branch_key.delay(branch_key_id=str(pk))
     for registration in branchkeys.unneeded():
-        branchkeys.retire(registration)
+        _ring_removal(branchkeys.retire(registration))

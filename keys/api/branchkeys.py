@@ -13,6 +13,9 @@ from keys import branchkeys, services
 from keys.api import serializers as shapes
 from keys.models import BranchKey
 from tenants import endpoints
+from tenants.models import Tenant
+
+SHOWN = 500  # branch keys of a tenant, newest first
 
 
 class BranchKeyOut(serializers.Serializer[Any]):
@@ -38,14 +41,19 @@ class BranchKeysOut(serializers.Serializer[Any]):
     remaining = RemainingOut(many=True)
 
 
+def _shown(tenant: Tenant) -> Any:
+    return BranchKeysOut(
+        {"items": BranchKey.objects.of(tenant)[:SHOWN], "remaining": branchkeys.remaining(tenant)}
+    ).data
+
+
 class BranchKeys(endpoints.TenantView):
     """The tenant's branch keys, and what still opens only with another key than the present one."""
 
     @extend_schema(operation_id="list_branch_keys", responses=BranchKeysOut)
     def get(self, request: Request, tenant: str) -> Response:
         mine = self.mine(request, tenant)
-        found = {"items": BranchKey.objects.of(mine)[:500], "remaining": branchkeys.remaining(mine)}
-        return Response(BranchKeysOut(found).data)
+        return Response(_shown(mine))
 
 
 class RotateBranchKey(endpoints.TenantView):
@@ -62,9 +70,7 @@ class RotateBranchKey(endpoints.TenantView):
 
         def do() -> Any:
             services.rotate_branch_key(mine, reason=reason, actor=self.caller(request).actor)
-            return BranchKeysOut(
-                {"items": BranchKey.objects.of(mine)[:500], "remaining": branchkeys.remaining(mine)}
-            ).data
+            return _shown(mine)
 
         return self.once(request, mine, 202, do)
 

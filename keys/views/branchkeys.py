@@ -79,7 +79,7 @@ def withdraw(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Give up what is in preparation."""
     form = ReasonForm(request.POST)
     return _deed(
-        request, tenant, form, pressed="withdraw", said="The registration in preparation is withdrawn. The key that serves goes on serving.",
+        request, tenant, form, pressed="withdraw", said="The registration in preparation is withdrawn. A key that serves goes on serving.",
         do=lambda member: services.withdraw(member.tenant, reason=form.cleaned_data["reason"], actor=portal.actor(member)),
     )  # fmt: skip
 

@@ -248,6 +248,7 @@ def test_a_rotation_that_aws_refuses_comes_again_and_the_old_one_goes_on(
     work()
     row = BranchKey.objects.of(tenant).get()
     assert (row.is_current, row.reason) == (True, "aws_throttled")
+    assert not AuditEvent.objects.filter(name="keys.branch_key.stays").exists()  # it has nowhere to go
     assert row.due_at is not None and row.due_at > timezone.now()
     assert opens(tenant, generate(tenant))
 
