@@ -7,15 +7,15 @@ from uuid import UUID
 
 from django import forms
 from django.conf import settings
-from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.views.decorators.http import require_GET, require_POST
 
 from keys import branchkeys, services
 from keys.forms import LeaveForm, ReasonForm
 from keys.models import BranchKey, KeyRegistration
+from keys.views import deeds
 from tenants import access, portal
 from tenants.models import Member
 
@@ -49,48 +49,35 @@ def branch_keys(request: HttpRequest, tenant: UUID) -> HttpResponse:
 
 
 def _deed(
-    request: HttpRequest, tenant: UUID, form: forms.Form, do: Callable[[Member], object], *, said: str, pressed: str
+    request: HttpRequest, tenant: UUID, form: forms.Form, deed: Callable[..., object], *, said: str, pressed: str
 ) -> HttpResponse:
-    """Do one deed of this page, or show the page with what was wrong."""
-    member = access.member_for(request.user, tenant)
-    if form.is_valid():
-        with portal.refusals_on(form):
-            do(member)
-            messages.success(request, said)
-            return redirect("portal:branch-keys", member.tenant.pk)
-    shown = {"leave_form": form} if pressed == "leave" else {"reason_form": form}
-    return _page(request, member, pressed=pressed, **shown)
+    """Do one deed of this page; each takes a reason."""
+    shown = {"leave_form" if pressed == "leave" else "reason_form": form}
+    return deeds.do(
+        request, tenant, form, lambda member: deed(member.tenant, reason=form.cleaned_data["reason"], actor=portal.actor(member)),
+        said=said, then="portal:branch-keys", page=lambda request, member: _page(request, member, pressed=pressed, **shown),
+    )  # fmt: skip
 
 
 @login_required
 @require_POST
 def rotate(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Ask for a fresh branch key ahead of its schedule."""
-    form = ReasonForm(request.POST)
-    return _deed(
-        request, tenant, form, pressed="rotate", said="A fresh branch key is on its way. What the old one wrapped goes on opening.",
-        do=lambda member: services.rotate_branch_key(member.tenant, reason=form.cleaned_data["reason"], actor=portal.actor(member)),
-    )  # fmt: skip
+    said = "A fresh branch key is on its way. What the old one wrapped goes on opening."
+    return _deed(request, tenant, ReasonForm(request.POST), services.rotate_branch_key, said=said, pressed="rotate")
 
 
 @login_required
 @require_POST
 def withdraw(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Give up what is in preparation."""
-    form = ReasonForm(request.POST)
-    return _deed(
-        request, tenant, form, pressed="withdraw", said="The registration in preparation is withdrawn. A key that serves goes on serving.",
-        do=lambda member: services.withdraw(member.tenant, reason=form.cleaned_data["reason"], actor=portal.actor(member)),
-    )  # fmt: skip
+    said = "The registration in preparation is withdrawn. A key that serves goes on serving."
+    return _deed(request, tenant, ReasonForm(request.POST), services.withdraw, said=said, pressed="withdraw")
 
 
 @login_required
 @require_POST
 def leave(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Give up BYOK."""
-    form = LeaveForm(request.POST)
-    return _deed(
-        request, tenant, form, pressed="leave",
-        said="The platform's key takes over. Keep your key enabled until nothing below names it any more.",
-        do=lambda member: services.leave(member.tenant, reason=form.cleaned_data["reason"], actor=portal.actor(member)),
-    )  # fmt: skip
+    said = "The platform's key takes over. Keep your key enabled until nothing below names it any more."
+    return _deed(request, tenant, LeaveForm(request.POST), services.leave, said=said, pressed="leave")

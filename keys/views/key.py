@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from uuid import UUID
 
-from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.shortcuts import render
 from django.views.decorators.http import require_GET, require_POST
 
 from keys import services
@@ -16,6 +16,7 @@ from keys.forms import (
     ReasonForm,
 )
 from keys.models import RevocationDrill
+from keys.views import deeds
 from tenants import access, portal
 from tenants.models import Member
 
@@ -52,64 +53,46 @@ def key_live(request: HttpRequest, tenant: UUID) -> HttpResponse:
     return render(request, "portal/parts/key_state.html", portal.page(member, **context))
 
 
+def _deed(request: HttpRequest, tenant: UUID, deed: Callable[..., object], *, said: str, pressed: str) -> HttpResponse:
+    """Do one of the deeds that take nothing but a reason."""
+    form = ReasonForm(request.POST)
+    return deeds.do(
+        request, tenant, form, lambda member: deed(member.tenant, reason=form.cleaned_data["reason"], actor=portal.actor(member)),
+        said=said, then="portal:key", page=lambda request, member: _key_page(request, member, reason_form=form, pressed=pressed),
+    )  # fmt: skip
+
+
 @login_required
 @require_POST
 def suspend(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """The kill switch."""
-    member = access.member_for(request.user, tenant)
-    form = ReasonForm(request.POST)
-    if form.is_valid():
-        with portal.refusals_on(form):
-            services.suspend(member.tenant, reason=form.cleaned_data["reason"], actor=portal.actor(member))
-            messages.success(
-                request, "The key is suspended. Within 5 seconds nothing that it protects opens; Resume brings it back."
-            )
-            return redirect("portal:key", member.tenant.pk)
-    return _key_page(request, member, reason_form=form, pressed="suspend")
+    said = "The key is suspended. Within 5 seconds nothing that it protects opens; Resume brings it back."
+    return _deed(request, tenant, services.suspend, said=said, pressed="suspend")
 
 
 @login_required
 @require_POST
 def resume(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Undo the organisation's own suspension."""
-    member = access.member_for(request.user, tenant)
-    form = ReasonForm(request.POST)
-    if form.is_valid():
-        with portal.refusals_on(form):
-            services.resume(member.tenant, reason=form.cleaned_data["reason"], actor=portal.actor(member))
-            messages.success(request, "The key is asked again. It is in service after two good answers in a row.")
-            return redirect("portal:key", member.tenant.pk)
-    return _key_page(request, member, reason_form=form, pressed="resume")
+    said = "The key is asked again. It is in service after two good answers in a row."
+    return _deed(request, tenant, services.resume, said=said, pressed="resume")
 
 
 @login_required
 @require_POST
 def drop_caches(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Make every process of ours forget its unwrapped keys now."""
-    member = access.member_for(request.user, tenant)
-    form = ReasonForm(request.POST)
-    if form.is_valid():
-        with portal.refusals_on(form):
-            services.drop_caches(member.tenant, reason=form.cleaned_data["reason"], actor=portal.actor(member))
-            messages.success(
-                request, "Every unwrapped copy is dropped within 5 seconds. The next use asks your key again."
-            )
-            return redirect("portal:key", member.tenant.pk)
-    return _key_page(request, member, reason_form=form, pressed="drop-caches")
+    said = "Every unwrapped copy is dropped within 5 seconds. The next use asks your key again."
+    return _deed(request, tenant, services.drop_caches, said=said, pressed="drop-caches")
 
 
 @login_required
 @require_POST
 def set_latency(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Choose how long an unwrapped copy may live."""
-    member = access.member_for(request.user, tenant)
     form = LatencyForm(request.POST)
-    if form.is_valid():
-        with portal.refusals_on(form):
-            services.set_latency(member.tenant, seconds=form.cleaned_data["seconds"], actor=portal.actor(member))
-            messages.success(
-                request,
-                f"When you take the key back in AWS, it stops within {form.cleaned_data['seconds']} seconds.",
-            )
-            return redirect("portal:key", member.tenant.pk)
-    return _key_page(request, member, latency_form=form)
+    return deeds.do(
+        request, tenant, form, lambda member: services.set_latency(member.tenant, seconds=form.cleaned_data["seconds"], actor=portal.actor(member)),
+        said="When you take the key back in AWS, it stops within {seconds} seconds.", then="portal:key",
+        page=lambda request, member: _key_page(request, member, latency_form=form),
+    )  # fmt: skip
