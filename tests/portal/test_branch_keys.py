@@ -34,6 +34,7 @@ def test_it_says_that_nothing_needs_another_key(
     datakeys.generate(tenant, [{}], caller="tests", request_id="r")
     page = browser_of(alice).get(url).content.decode()
     assert "The one branch key opens with" in page and active.key_arn in page
+    assert "yes, until" in page  # its rotation
 
 
 def test_a_fresh_branch_key_is_asked_for_with_a_reason(
@@ -59,6 +60,7 @@ def test_leaving_needs_a_tick_an_owner_and_a_key_to_go_back_to(
     datakeys.generate(tenant, [{}], caller="tests", request_id="r")
     assert "This field is required" in deed(browser, tenant, "leave", reason="we outsource it")
     page = deed(browser, tenant, "leave", reason="we outsource it", sure="on")
+    assert "yes, until" not in page  # when it is tried next is not when it is rotated
     assert "1 of 1 branch key" in page and "still opens only with" in page and active.key_arn in page
     assert services.key_state(tenant).protected_by == "platform"
 
