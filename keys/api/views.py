@@ -16,7 +16,7 @@ from rest_framework.reverse import reverse
 
 from byokportal import pages
 from byokportal.errors import InvalidInput, NotFound
-from keys import drills, services
+from keys import services
 from keys.api import serializers as shapes
 from keys.models import EncryptionTest, KeyRegistration, RegistrationMove, RevocationDrill
 from tenants import access, endpoints
@@ -209,7 +209,7 @@ class Drills(endpoints.TenantView):
         self.given(request, shapes.Empty)
 
         def do() -> Any:
-            return shapes.DrillOut(drills.start(mine, actor=self.caller(request).actor)).data
+            return shapes.DrillOut(services.start_drill(mine, actor=self.caller(request).actor)).data
 
         return self.once(request, mine, 201, do, location=lambda kept: reverse("api:drill", args=[mine.pk, kept["id"]]))
 
@@ -241,7 +241,7 @@ class CancelDrill(endpoints.TenantView):
         found = _drill(mine, drill)
 
         def do() -> Any:
-            return shapes.DrillOut(drills.cancel(found, actor=self.caller(request).actor)).data
+            return shapes.DrillOut(services.cancel_drill(found, actor=self.caller(request).actor)).data
 
         return self.once(request, mine, 200, do)
 

@@ -1,6 +1,7 @@
 """Deeds of the keys app, one module for each noun; the other apps and the doors call them from here."""
 
 from keys.services.data_keys import generate_data_keys, open_data_keys, rewrap_data_keys
+from keys.services.drills import cancel_drill, start_drill
 from keys.services.key import (
     Drop,
     KeyState,
@@ -34,6 +35,7 @@ __all__ = [
     "Drop",
     "KeyState",
     "approve_configuration",
+    "cancel_drill",
     "check_policy",
     "compare_tests",
     "document",
@@ -52,6 +54,7 @@ __all__ = [
     "save_draft",
     "set_latency",
     "shown_registration",
+    "start_drill",
     "start_test",
     "submit_registration",
     "suspend",

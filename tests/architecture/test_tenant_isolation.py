@@ -11,7 +11,7 @@ from conftest import acting
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from keys import drills
+from keys import services
 from keys.models import KeyRegistration
 from support import services as support_services
 from tenants import audit
@@ -63,7 +63,7 @@ def test_a_stranger_gets_the_same_404_as_for_what_does_not_exist(
         "test": str(active.tests.get().pk),
         "ticket": str(ticket.pk),
         "token": str(uuid.uuid4()),
-        "drill": str(drills.start(alice.tenant, actor=acting(alice)).pk),
+        "drill": str(services.start_drill(alice.tenant, actor=acting(alice)).pk),
     }
     client = api_of(mallory) if route.startswith("api/") else browser_of(mallory)
     missing = fill(route, str(uuid.uuid4()), theirs)
@@ -101,7 +101,7 @@ def test_an_object_of_a_stranger_under_ones_own_tenant_is_a_404(
     browser_of: Callable[[Member], Client],
 ) -> None:
     ticket = support_services.open_ticket(alice.tenant, topic="question", subject="s", text="t", actor=audit.SYSTEM)
-    drill = drills.start(alice.tenant, actor=acting(alice))
+    drill = services.start_drill(alice.tenant, actor=acting(alice))
     theirs = {"test": str(active.tests.get().pk), "ticket": str(ticket.pk), "drill": str(drill.pk)}
     client = api_of(mallory) if route.startswith("api/") else browser_of(mallory)
     path = fill(route, str(mallory.tenant_id), theirs)

@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from byokportal.errors import NotAllowed
-from keys import drills, errors, health, services
+from keys import errors, health, services
 from keys.health import measuring, stops
 from keys.models import CacheDrop, KeyRegistration, RevocationDrill, ServingProcess
 from tenants.models import AuditEvent, Member, ServiceAccount, Tenant
@@ -25,7 +25,7 @@ Probe = Callable[[KeyRegistration], KeyRegistration]
 @pytest.fixture
 def drill(tenant: Tenant, alice: Member, active: KeyRegistration, probe_now: Probe) -> RevocationDrill:
     probe_now(active)
-    return drills.start(tenant, actor=acting(alice))
+    return services.start_drill(tenant, actor=acting(alice))
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def test_it_ends_by_itself_and_when_somebody_presses_suspend(
     RevocationDrill.objects.update(until=timezone.now() - timedelta(seconds=1))
     assert look(drill).status == Status.EXPIRED
     assert KeyRegistration.objects.get(pk=active.pk).dense_until is None
-    second = drills.start(tenant, actor=acting(alice))
+    second = services.start_drill(tenant, actor=acting(alice))
     assert second.pk != drill.pk
     services.suspend(tenant, reason="really", actor=acting(alice))
     assert look(second).status == Status.CANCELLED
@@ -156,22 +156,22 @@ def test_it_ends_by_itself_and_when_somebody_presses_suspend(
 def test_one_drill_at_a_time_for_those_who_may_on_a_key_that_serves(
     tenant: Tenant, alice: Member, bob: Member, active: KeyRegistration, drill: RevocationDrill
 ) -> None:
-    assert drills.start(tenant, actor=acting(alice)).pk == drill.pk
+    assert services.start_drill(tenant, actor=acting(alice)).pk == drill.pk
     with pytest.raises(NotAllowed):
-        drills.cancel(drill, actor=acting(bob))
-    assert drills.cancel(drill, actor=acting(alice)).status == Status.CANCELLED
-    assert drills.cancel(drill, actor=acting(alice)).reason == "cancelled"
+        services.cancel_drill(drill, actor=acting(bob))
+    assert services.cancel_drill(drill, actor=acting(alice)).status == Status.CANCELLED
+    assert services.cancel_drill(drill, actor=acting(alice)).reason == "cancelled"
     assert AuditEvent.objects.filter(name="keys.drill.ended").count() == 1
     with pytest.raises(NotAllowed):
-        drills.start(tenant, actor=acting(bob))
+        services.start_drill(tenant, actor=acting(bob))
     services.suspend(tenant, reason="incident", actor=acting(alice))
     with pytest.raises(errors.RegistrationBusy):
-        drills.start(tenant, actor=acting(alice))
+        services.start_drill(tenant, actor=acting(alice))
 
 
 def test_a_tenant_without_a_key_has_nothing_to_rehearse(tenant: Tenant, alice: Member) -> None:
     with pytest.raises(errors.KeyNotActive):
-        drills.start(tenant, actor=acting(alice))
+        services.start_drill(tenant, actor=acting(alice))
 
 
 def test_a_request_may_meet_the_refusal_before_any_probe(

@@ -13,7 +13,7 @@ from conftest import Customer, acting
 from django.db import connections
 from django.utils import timezone
 
-from keys import drills, health
+from keys import health, services
 from keys.health import asking, judging, sweeping
 from keys.models import KeyRegistration, RegistrationMove, RevocationDrill
 from tenants import audit
@@ -86,7 +86,7 @@ def test_a_sweep_that_is_killed_is_done_by_another_worker(
 def test_a_drill_whose_worker_is_killed_goes_on_where_it_was(
     tenant: Tenant, alice: Member, customer: Customer, active: KeyRegistration
 ) -> None:
-    drill = drills.start(tenant, actor=acting(alice))
+    drill = services.start_drill(tenant, actor=acting(alice))
     customer.kms.disable_key(KeyId=customer.key_arn)
     due()
     health.sweep()

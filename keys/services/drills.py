@@ -1,4 +1,4 @@
-"""Deeds about revocation drills: start one, cancel it (design.md 8, issue "The key in service")."""
+"""Deeds of revocation drills: start one, cancel it (design.md 8)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ STANDING = (
 
 
 @transaction.atomic
-def start(tenant: Tenant, *, actor: Actor) -> RevocationDrill:
+def start_drill(tenant: Tenant, *, actor: Actor) -> RevocationDrill:
     """Start a drill; while one is on, that one is returned.
 
     Raises:
@@ -56,7 +56,7 @@ def start(tenant: Tenant, *, actor: Actor) -> RevocationDrill:
 
 
 @transaction.atomic
-def cancel(drill: RevocationDrill, *, actor: Actor) -> RevocationDrill:
+def cancel_drill(drill: RevocationDrill, *, actor: Actor) -> RevocationDrill:
     """End a drill before it is done; the key goes its ordinary way, whatever state it is in. Twice is once."""
     roles.require(actor, "keys.drill", drill.tenant)
     mine = RevocationDrill.objects.select_for_update().get(pk=drill.pk)
