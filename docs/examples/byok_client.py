@@ -3,7 +3,7 @@
 It needs Python 3.11 and `cryptography`, nothing else. What it shows:
 
 * a token by client credentials, renewed before it ends;
-* retries decided by `retryable` and `Retry-After`, with jitter and an Idempotency-Key, so that a repeat has one effect;
+* retries decided by `retryable` and `Retry-After`, with jitter; an Idempotency-Key where a key is made, so that a repeat makes no second one;
 * files encrypted here with AES-256-GCM in chunks: data never goes to the service, only wrapped keys do;
 * a cache of opened keys that ends at `cache_until`, and is purged at once when a tenant's key says no (423) or
   `GET /api/v1/key-states` tells so. A service that keeps a key longer breaks the promise that was given to the tenant.
@@ -80,7 +80,7 @@ class Client:
     def new_key(self, tenant: str, context: Context | None = None) -> DataKey:
         """Make a data key. The same context has to be given to open it again."""
         asked_at = time.monotonic()
-        answer, date = self._call("POST", f"/api/v1/tenants/{tenant}/data-keys", {"context": context or {}})
+        answer, date = self._call("POST", f"/api/v1/tenants/{tenant}/data-keys", {"context": context or {}}, once=True)
         return self._keep(tenant, base64.b64decode(answer["wrapped_key"]), context, answer, asked_at, date)
 
     def open_key(self, tenant: str, wrapped: bytes, context: Context | None = None) -> DataKey:
@@ -128,9 +128,13 @@ class Client:
 
     # --- HTTP ----------------------------------------------------------------------------------------
 
-    def _call(self, method: str, path: str, body: Any = None) -> tuple[Any, datetime]:
-        """Call until it works, cannot work, or patience ends; a 423 purges the tenant's keys."""
-        headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": str(uuid.uuid4())} if body else {})
+    def _call(self, method: str, path: str, body: Any = None, *, once: bool = False) -> tuple[Any, datetime]:
+        """Call until it works, cannot work, or patience ends; a 423 purges the tenant's keys.
+
+        Args:
+            once: repeats have one effect. To open a key twice has none, so that goes without, and costs the service less.
+        """
+        headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": str(uuid.uuid4())} if once else {})
         content = json.dumps(body).encode() if body is not None else None
         end, pause, renewed = time.monotonic() + self._patience, 0.1, False
         while True:

@@ -65,10 +65,7 @@ class DataKeyView(endpoints.TenantView):
             request_id = problems.request_id_of(request)
             each = [{"problem": problems.problem(r, request_id)} if isinstance(r, DomainError) else r for r in results]
             return _json({"items": each})
-        (result,) = results
-        if isinstance(result, DomainError):
-            raise result
-        return _json(result)
+        return _json(_only(results))
 
 
 class Plain(Protocol):
@@ -78,6 +75,18 @@ class Plain(Protocol):
     def plaintext(self) -> bytes: ...
     @property
     def cache_until(self) -> datetime: ...
+
+
+def _only(results: Sequence[Result]) -> dict[str, str]:
+    """Return the one result; its failure is the failure of the request."""
+    (result,) = results
+    if isinstance(result, DomainError):
+        raise result
+    return result
+
+
+def _wrapped_in(results: Sequence[Result]) -> list[str | None]:
+    return [None if isinstance(one, DomainError) else one["wrapped_key"] for one in results]
 
 
 def _json(answer: dict[str, Any]) -> HttpResponse:
@@ -124,7 +133,7 @@ class DataKeys(DataKeyView):
             keys = services.generate_data_keys(mine, contexts, **self.facts(request)) if contexts else []
             made.extend({**_plain(key), "wrapped_key": _text(key.wrapped_key)} for key in keys)
             # Kept for a repeat is the wrapped key alone: what is stored opens nothing by itself.
-            return idempotency.Answer(200, {"wrapped": [_text(key.wrapped_key) for key in keys]})
+            return idempotency.Answer(200, {"wrapped": _wrapped_in(made)})
 
         kept = self.once_kept(request, mine, do)
         if not kept.is_repeat:
@@ -156,14 +165,34 @@ class Decrypt(DataKeyView):
 
     scope = "data-keys:decrypt"
 
-    @extend_schema(operation_id="decrypt_data_keys", request=shapes.OpenIn, responses={200: shapes.OpenedOut})
+    @extend_schema(
+        operation_id="decrypt_data_keys",
+        parameters=[endpoints.IDEMPOTENCY_KEY],
+        request=shapes.OpenIn,
+        responses={200: shapes.OpenedOut},
+    )
     def post(self, request: Request, tenant: str) -> HttpResponse:
         mine = self.allowed(request, tenant)
         body = bodies.read(request._request)
         asked = items.wrapped(body)
         with self.share(request, mine, len(asked)):
+            opened = self._opened(request, mine, body, asked)
+        return self.answer(request, body, opened)
+
+    def _opened(self, request: Request, mine: Tenant, body: dict[str, Any], asked: list[items.Wrapped]) -> list[Result]:
+        """Open each; a repeat under the same Idempotency-Key opens them again, for no plaintext is kept."""
+        results: list[Result] = []
+
+        def do() -> idempotency.Answer:
             opened = services.open_data_keys(mine, asked, **self.facts(request))
-        return self.answer(request, body, [key if isinstance(key, DomainError) else _plain(key) for key in opened])
+            results.extend(key if isinstance(key, DomainError) else _plain(key) for key in opened)
+            if "items" not in body:
+                _only(results)  # the request failed, so its Idempotency-Key is free again
+            return idempotency.Answer(200, {})
+
+        if self.once_kept(request, mine, do).is_repeat:
+            do()
+        return results
 
 
 class Rewrap(DataKeyView):
@@ -172,12 +201,38 @@ class Rewrap(DataKeyView):
     scope = "data-keys:rewrap"
     is_bulk = True  # nobody waits for one
 
-    @extend_schema(operation_id="rewrap_data_keys", request=shapes.OpenIn, responses={200: shapes.RewrappedOut})
+    @extend_schema(
+        operation_id="rewrap_data_keys",
+        parameters=[endpoints.IDEMPOTENCY_KEY],
+        request=shapes.OpenIn,
+        responses={200: shapes.RewrappedOut},
+    )
     def post(self, request: Request, tenant: str) -> HttpResponse:
         mine = self.allowed(request, tenant)
         body = bodies.read(request._request)
         asked = items.wrapped(body)
         with self.share(request, mine, len(asked)):
-            moved = services.rewrap_data_keys(mine, asked, **self.facts(request))
-        results: list[Result] = [{"wrapped_key": _text(blob)} if isinstance(blob, bytes) else blob for blob in moved]
-        return self.answer(request, body, results)
+            moved = self._moved(request, mine, body, asked)
+        return self.answer(request, body, moved)
+
+    def _moved(self, request: Request, mine: Tenant, body: dict[str, Any], asked: list[items.Wrapped]) -> list[Result]:
+        """Move each, or answer what was answered under the same Idempotency-Key; what failed then is tried again."""
+        results: list[Result] = []
+
+        def move(blobs: list[items.Wrapped]) -> None:
+            moved = services.rewrap_data_keys(mine, blobs, **self.facts(request))
+            results.extend({"wrapped_key": _text(one)} if isinstance(one, bytes) else one for one in moved)
+            if "items" not in body:
+                _only(results)  # the request failed, so its Idempotency-Key is free again
+
+        def do() -> idempotency.Answer:
+            move(asked)
+            return idempotency.Answer(200, {"wrapped": _wrapped_in(results)})
+
+        first = self.once_kept(request, mine, do)
+        if not first.is_repeat:
+            return results
+        kept: list[str | None] = first.kept["wrapped"]
+        # The kept blobs are moved once more: a new row, and a refusal if the key was taken back meanwhile.
+        move([(base64.b64decode(text) if text else blob, context) for text, (blob, context) in zip(kept, asked, strict=True)])  # fmt: skip
+        return [{"wrapped_key": text} if text and isinstance(one, dict) else one for text, one in zip(kept, results, strict=True)]  # fmt: skip

@@ -13,13 +13,14 @@ from typing import Any
 
 import pytest
 import time_machine
-from django.db import connections
+from django.db import connection, connections
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from keys import ledger, services, standing
+from keys import ledger, lifecycle, services, standing
 from keys.api import short_way
-from keys.models import KeyRegistration, KeyUse
+from keys.models import BranchKey, KeyRegistration, KeyUse
 from support.models import Ticket
 from tenants import access, audit, idempotency, tokens
 from tenants.errors import RequestInProgress
@@ -108,6 +109,86 @@ def test_a_repeat_is_refused_once_the_key_was_taken_back_and_what_is_stored_hold
     refused = api.post(path, body, content_type=JSON, headers={"idempotency-key": "k"})
     assert (refused.status_code, refused.json()["code"]) == (423, "suspended")
     assert KeyUse.objects.count() == 2
+
+
+def _data_keys(api: Client, tenant: Tenant) -> Callable[..., Any]:
+    def post(path: str, body: Any, key: str = "") -> Any:
+        headers = {"idempotency-key": key} if key else {}
+        return api.post(f"/api/v1/tenants/{tenant.pk}/data-keys{path}", body, content_type=JSON, headers=headers)
+
+    return post
+
+
+@pytest.mark.django_db
+def test_opening_twice_under_one_key_asks_twice_and_keeps_nothing(
+    tenant: Tenant, alice: Member, active: KeyRegistration, service: ServiceAccount, api_of: ApiOf
+) -> None:
+    post = _data_keys(api_of(service), tenant)
+    made = post("", {}).json()
+    body = {"wrapped_key": made["wrapped_key"]}
+    for times in (1, 2):
+        assert post("/decrypt", body, "k").json()["plaintext"] == made["plaintext"]
+        assert KeyUse.objects.filter(operation="decrypt").count() == times
+    assert (IdempotentRequest.objects.get().status, IdempotentRequest.objects.get().answer) == (200, {})
+    other = post("/decrypt", {"items": [body]}, "k")
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    services.suspend(tenant, reason="stop", actor=audit.Actor.of_member(alice, via="api"))
+    refused = post("/decrypt", body, "k")
+    assert (refused.status_code, refused.json()["code"]) == (423, "suspended")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("path", ["/decrypt", "/rewrap"])
+def test_what_failed_leaves_its_key_free(
+    tenant: Tenant, active: KeyRegistration, service: ServiceAccount, api_of: ApiOf, path: str
+) -> None:
+    post = _data_keys(api_of(service), tenant)
+    right = {"wrapped_key": post("", {}).json()["wrapped_key"]}
+    assert post(path, {"wrapped_key": "AQID"}, "k").status_code == 422
+    assert not IdempotentRequest.objects.exists()
+    assert post(path, right, "k").status_code == 200
+    mixed = {"items": [{"wrapped_key": "AQID"}, right]}
+    for _ in range(2):
+        bad, good = post(path, mixed, "batch").json()["items"]
+        assert bad["problem"]["code"] == "wrapped_key_unreadable"
+        assert "problem" not in good
+
+
+@pytest.mark.django_db
+def test_rewrapping_twice_under_one_key_answers_the_same_keys_as_long_as_the_tenant_serves(
+    tenant: Tenant, alice: Member, active: KeyRegistration, service: ServiceAccount, api_of: ApiOf
+) -> None:
+    def rotate() -> None:
+        BranchKey.objects.of(tenant).update(is_current=False)
+        lifecycle.changed(tenant.pk)
+
+    post = _data_keys(api_of(service), tenant)
+    made = [post("", {"context": {"n": n}}).json() for n in "12"]
+    body = {"items": [{"wrapped_key": one["wrapped_key"], "context": {"n": n}} for n, one in zip("12", made, strict=True)]}  # fmt: skip
+    rotate()
+    first = post("/rewrap", body, "k").json()
+    assert first["items"] != [{"wrapped_key": one["wrapped_key"]} for one in made]
+    rotate()
+    assert post("/rewrap", body, "k").json() == first
+    assert KeyUse.objects.filter(operation="rewrap").count() == 2
+    assert post("/rewrap", body).json() != first
+    opened = post("/decrypt", {"items": [one | {"context": {"n": n}} for n, one in zip("12", first["items"], strict=True)]})  # fmt: skip
+    assert [one["plaintext"] for one in opened.json()["items"]] == [one["plaintext"] for one in made]
+    services.suspend(tenant, reason="stop", actor=audit.Actor.of_member(alice, via="api"))
+    refused = post("/rewrap", body, "k")
+    assert (refused.status_code, refused.json()["code"]) == (423, "suspended")
+
+
+@pytest.mark.django_db
+def test_a_request_without_a_key_asks_nothing_about_keys(
+    tenant: Tenant, active: KeyRegistration, service: ServiceAccount, api_of: ApiOf
+) -> None:
+    post = _data_keys(api_of(service), tenant)
+    body = {"wrapped_key": post("", {}).json()["wrapped_key"]}
+    for path in ("/decrypt", "/rewrap"):
+        with CaptureQueriesContext(connection) as queries:
+            assert post(path, body).status_code == 200
+        assert not [query["sql"] for query in queries if "idempotent" in query["sql"]]
 
 
 @pytest.mark.django_db(transaction=True)
