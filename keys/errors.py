@@ -43,6 +43,12 @@ class RegistrationBusy(DomainError):
     detail = "The registration is {status}, so it cannot become {wanted} now. Reload to see where it stands."
 
 
+class IncidentOver(DomainError):
+    kind, code = Kind.CONFLICT, "incident_over"
+    title = "The incident is over"
+    detail = "It was closed already. Reload to see by whom, or that it ended by itself."
+
+
 class NoRegistration(DomainError):
     kind, code = Kind.CONFLICT, "no_registration"
     title = "There is no key registered yet"

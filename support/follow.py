@@ -249,7 +249,11 @@ def _invited(event: AuditEvent, tenant: Tenant) -> None:
     _notice(event, tenant, "invitation", str(data["email"]), {"role": str(data["role"])})
 
 
-INCIDENTS = {"keys.incident.opened": "incident-opened", "keys.incident.closed": "incident-closed"}
+INCIDENTS = {
+    "keys.incident.opened": "incident-opened",
+    "keys.incident.closed": "incident-closed",
+    "keys.incident.closed_by_hand": "incident-closed",
+}
 REACTIONS: dict[str, Callable[[AuditEvent, Tenant], None]] = {
     "keys.registration.submitted": _submitted,
     "keys.registration.activated": _activated,

@@ -32,6 +32,16 @@ class ReasonForm(forms.Form):
     reason = forms.CharField(max_length=200, help_text="It stands in the log, which the tenant reads too.")
 
 
+class ClosingForm(forms.Form):
+    """What closing an incident asks for."""
+
+    reason = forms.CharField(
+        max_length=200,
+        label="What did you find?",
+        help_text="Say what shows that AWS refuses them by their own doing. It stands in our log beside your name.",
+    )
+
+
 class ReplyForm(forms.Form):
     """Support's answer to a ticket."""
 

@@ -53,6 +53,8 @@ class Ticket(models.Model):
             ("run_test", "Can run the encryption test"),
             ("suspend_key", "Can suspend a tenant's key"),
             ("resume_key", "Can resume a tenant's key"),
+            ("drop_caches", "Can make every process forget a tenant's unwrapped keys"),
+            ("close_incident", "Can close an incident on our own side"),
             ("answer_ticket", "Can answer and close tickets"),
             ("create_tenant", "Can create tenants and invite their owners"),
             ("manage_service_accounts", "Can create service accounts and rotate their secrets"),

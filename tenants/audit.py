@@ -75,6 +75,7 @@ EVENTS = {
     "keys.service_role.refused": "{count} organisations refused {service_role_arn} within minutes: no more keys are suspended for it.",
     "keys.incident.opened": "AWS refuses organisations on {service_role_arn} ({count}), and it is our doing: {why}. No key is suspended for it.",
     "keys.incident.closed": "The incident on {service_role_arn} is over.",
+    "keys.incident.closed_by_hand": "A person closed the incident on {service_role_arn}. What AWS refuses since before then counts as the organisations' doing: {reason}",
     "keys.key.trust_too_wide": "AWS let us become the role without the right External ID. Seen once more, the key is suspended.",
     "keys.drill.started": "A revocation drill was started; service has to stop within {seconds} seconds of AWS's first refusal.",
     "keys.drill.finished": "The revocation drill is done: every process had stopped {stopped_after} seconds after AWS's first refusal.",

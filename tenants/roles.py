@@ -35,6 +35,8 @@ STAFF_PERMISSIONS: dict[str, str] = {
     "keys.test": "support.run_test",
     "keys.suspend": "support.suspend_key",
     "keys.resume": "support.resume_key",
+    "keys.drop_caches": "support.drop_caches",
+    "keys.close_incident": "support.close_incident",
     "support.answer_ticket": "support.answer_ticket",
     "support.close_ticket": "support.answer_ticket",
     "tenants.create": "support.create_tenant",

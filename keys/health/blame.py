@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import uuid
-from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import QuerySet
+from django.db.models import Max, Q, QuerySet
 from django.utils import timezone
 
 from byokportal.errors import DomainError
@@ -37,6 +37,7 @@ OUR_LAYERS: dict[type[DomainError], frozenset[str]] = {
 }
 WITNESSES = 3  # other tenants that are asked, at most
 HELD = errors.OwnAccessBroken.code  # the reason of a registration that was refused while it may be our doing
+NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def of(
@@ -72,6 +73,30 @@ def policies(service_roles: Collection[ServiceRole]) -> dict[str, int]:
     return {role_arn: row.pk for row in rows for role_arn in row.role_arns}
 
 
+def looked_at(service_roles: Collection[ServiceRole]) -> dict[int, datetime]:
+    """Return service role → when a person last closed an incident of it.
+
+    Whoever does so says that what AWS refuses since before then is the tenants' doing. That takes back what we conclude from
+    numbers (many at once, neighbours refused too), never what shows us broken: AWS's own words, the canary.
+    """
+    closed = Incident.objects.filter(service_role__in=service_roles).exclude(closed_by="")
+    return dict(closed.values_list("service_role").annotate(Max("closed_at")))
+
+
+def _looked_at(service_role: ServiceRole) -> datetime:
+    return looked_at([service_role]).get(service_role.pk, NEVER)
+
+
+def is_settled(registration: KeyRegistration, looked: Mapping[int, datetime]) -> bool:
+    """Tell whether AWS refuses this registration since before a person looked.
+
+    Args:
+        looked: what `looked_at` returns.
+    """
+    since = registration.refused_since
+    return since is not None and since <= looked.get(registration.tenant.service_role_id, NEVER)
+
+
 def _why_ours(
     service_role: ServiceRole, error: DomainError, refused: Sequence[KeyRegistration], is_anybody_let_in: bool
 ) -> tuple[str, bool]:
@@ -90,7 +115,10 @@ def _why_ours(
         if outcome.allowed is not True:
             sessions.forget_role(service_role.arn)
             return f"the canary got {outcome.aws_code}", outcome.allowed is False
-    since = _window_began()
+    looked = looked_at([service_role])
+    if all(is_settled(one, looked) for one in refused):
+        return "", False
+    since = _window_began(service_role)
     began = {one.pk for one in refused if one.refused_since is None or one.refused_since > since}
     count = len(_refused_lately(service_role) | began)
     if count >= _many(service_role):
@@ -98,7 +126,11 @@ def _why_ours(
     return ("", False) if is_anybody_let_in else _witnesses(service_role, refused)
 
 
-def _window_began() -> datetime:
+def _window_began(service_role: ServiceRole) -> datetime:
+    return max(_a_window_ago(), _looked_at(service_role))
+
+
+def _a_window_ago() -> datetime:
     return timezone.now() - timedelta(seconds=settings.MANY_DENIALS_SECONDS)
 
 
@@ -107,7 +139,7 @@ def _refused_lately(service_role: ServiceRole) -> set[uuid.UUID]:
     rows = KeyRegistration.objects.filter(
         tenant__service_role=service_role,
         refused_code__in=DOUBTFUL_CODES,
-        refused_since__gt=_window_began(),
+        refused_since__gt=_window_began(service_role),
     )
     return set(rows.values_list("pk", flat=True))
 
@@ -145,12 +177,15 @@ def _witnesses(service_role: ServiceRole, refused: Sequence[KeyRegistration]) ->
 
 def note_if_many(service_role: ServiceRole) -> None:
     """Open an incident when our own side fails for many tenants of a service role, however each of them heard of it."""
-    held = _held(service_role).count()
-    if held >= _many(service_role):
-        _open(service_role, f"our own side does not work for {held} organisations", ())
+    since = _looked_at(service_role)
+    # One that was not asked again since a person looked is no new sign.
+    count = held(service_role).filter(Q(last_probe_at__gt=since) | Q(moved_at__gt=since)).count()
+    if count >= _many(service_role):
+        _open(service_role, f"our own side does not work for {count} organisations", ())
 
 
-def _held(service_role: ServiceRole) -> QuerySet[KeyRegistration]:
+def held(service_role: ServiceRole) -> QuerySet[KeyRegistration]:
+    """Return the registrations that AWS does not let us use and whose tenants are not blamed for it."""
     return KeyRegistration.objects.filter(tenant__service_role=service_role, status=Status.UNREACHABLE, reason=HELD)
 
 
@@ -184,8 +219,8 @@ def _take_back(service_role: ServiceRole) -> None:
         status=Status.SUSPENDED,
         suspended_by=KeyRegistration.SuspendedBy.AWS,
         reason__in=DOUBTFUL_CODES,
-        moved_at__gt=_window_began(),
-    )
+        moved_at__gt=_a_window_ago(),
+    ).exclude(refused_since__lte=_looked_at(service_role))
     for registration in blamed.select_related("tenant"):
         try:
             lifecycle.move(registration, Status.UNREACHABLE, actor=audit.SYSTEM, reason=HELD)
@@ -206,7 +241,7 @@ def close_what_is_over() -> int:
     closed = 0
     now = timezone.now()
     for incident in Incident.objects.filter(closed_at=None).select_related("service_role"):
-        if incident.seen_at >= _window_began() and _held(incident.service_role).exists():
+        if incident.seen_at >= _a_window_ago() and held(incident.service_role).exists():
             continue
         with transaction.atomic():
             if not Incident.objects.filter(pk=incident.pk, closed_at=None, seen_at=incident.seen_at).update(

@@ -173,7 +173,8 @@ def _whose_doing(asked: Sequence[tuple[KeyRegistration, Answer]]) -> dict[uuid.U
     ]
     if not refused:
         return {}
-    policy_of = blame.policies({registration.tenant.service_role for registration, _ in refused})
+    service_roles = {registration.tenant.service_role for registration, _ in refused}
+    policy_of, looked = blame.policies(service_roles), blame.looked_at(service_roles)
 
     def named_by(registration: KeyRegistration) -> tuple[int, int | None]:
         return registration.tenant.service_role_id, policy_of.get(registration.role_arn)
@@ -181,7 +182,9 @@ def _whose_doing(asked: Sequence[tuple[KeyRegistration, Answer]]) -> dict[uuid.U
     let_in = {named_by(registration) for registration, answer in asked if answer.error is None}
     groups: dict[tuple[object, ...], list[tuple[KeyRegistration, DomainError]]] = defaultdict(list)
     for registration, error in refused:
-        groups[*named_by(registration), type(error)].append((registration, error))
+        groups[*named_by(registration), type(error), blame.is_settled(registration, looked)].append(
+            (registration, error)
+        )
     verdicts: dict[uuid.UUID, DomainError | None] = {}
     for group in groups.values():
         first, error = group[0]

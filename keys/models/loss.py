@@ -22,6 +22,10 @@ class Incident(models.Model):
     opened_at = models.DateTimeField(default=timezone.now)
     seen_at = models.DateTimeField(default=timezone.now)  # the last evidence that it is ours
     closed_at = models.DateTimeField(null=True)
+    closed_by = models.CharField(
+        max_length=200, blank=True
+    )  # the person; "" while it is open, or when it ended by itself
+    closing_reason = models.CharField(max_length=200, blank=True)
 
     class Meta:
         ordering: ClassVar = ["-opened_at"]

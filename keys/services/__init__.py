@@ -2,6 +2,7 @@
 
 from keys.services.data_keys import generate_data_keys, open_data_keys, rewrap_data_keys
 from keys.services.drills import cancel_drill, start_drill
+from keys.services.incidents import close_incident
 from keys.services.key import (
     Drop,
     KeyState,
@@ -37,6 +38,7 @@ __all__ = [
     "approve_configuration",
     "cancel_drill",
     "check_policy",
+    "close_incident",
     "compare_tests",
     "document",
     "drop_caches",

@@ -14,6 +14,7 @@ from support import services
 from support.admin import standing, timeline
 from support.admin.base import Answer, Deed, ReadOnlyAdmin
 from support.admin.tenants import DEEDS
+from support.forms import ClosingForm
 from tenants.audit import Actor
 
 
@@ -54,6 +55,7 @@ class KeyRegistrationAdmin(ReadOnlyAdmin):
             "timeline": timeline.of(obj.tenant),
             "tests": tests,
             "newest": key_services.read_test(tests[0]) if tests else None,
+            "drop": key_services.last_drop(obj.tenant),
         }
 
 
@@ -109,6 +111,15 @@ class RevocationDrillAdmin(ReadOnlyAdmin):
     )  # fmt: skip
 
 
+def _close(incident: Incident, data: dict[str, Any], actor: Actor) -> Answer:
+    key_services.close_incident(incident, reason=data["reason"], actor=actor)
+    return "The incident is closed. The keys that were held are asked again now; those that AWS refuses are suspended."
+
+
+def _is_open(incident: Incident) -> bool:
+    return incident.closed_at is None
+
+
 @admin.register(Incident)
 class IncidentAdmin(ReadOnlyAdmin):
     """What is our own doing: docs/runbook.md says what one does."""
@@ -116,8 +127,22 @@ class IncidentAdmin(ReadOnlyAdmin):
     list_display = ("service_role", "why", "refused", "opened_at", "seen_at", "closed_at")
     list_filter = (("closed_at", admin.EmptyFieldListFilter),)
     list_select_related = ("service_role",)
-    fields = ("service_role", "why", "refused", "opened_at", "seen_at", "closed_at")
+    fields = ("service_role", "why", "refused", "opened_at", "seen_at", "closed_at", "closed_by", "closing_reason")
+    deeds = (
+        Deed(
+            "close",
+            "Close the incident: it is the tenants' doing",
+            "From now on each of these tenants is believed: their keys are asked again at once, those that AWS refuses are suspended, and their "
+            "owners get a mail. Close it only when you know that nothing on our side is broken. It ends by itself when AWS lets them in again. "
+            "If the canary is refused, or AWS names a policy of ours, the next incident opens at once.",
+            "support.close_incident",
+            _close,
+            form=ClosingForm,
+            is_offered=_is_open,
+            is_destructive=True,
+        ),
+    )
 
     def about(self, request: HttpRequest, obj: Incident) -> dict[str, Any]:
         held = KeyRegistration.objects.filter(tenant__service_role=obj.service_role, status="unreachable")
-        return {"registrations": held.select_related("tenant")[:50]}
+        return {"registrations": held.select_related("tenant")[:50], "of_many": True}

@@ -9,7 +9,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from keys import services as key_services
-from keys.models import KeyRegistration, RoleConfiguration
+from keys.models import BranchKey, KeyRegistration, RoleConfiguration
 from support import services
 from support.admin import standing, timeline
 from support.admin.base import Answer, Deed, ReadOnlyAdmin
@@ -39,6 +39,13 @@ def _resume(tenant: Tenant, data: dict[str, Any], actor: Actor) -> Answer:
     return "The key is asked again. It is in service after two good answers in a row."
 
 
+def _drop_caches(tenant: Tenant, data: dict[str, Any], actor: Actor) -> Answer:
+    key_services.drop_caches(tenant, reason=data["reason"], actor=actor)
+    return (
+        "Every process drops what it holds of this tenant within 5 seconds. Under “Last stop or drop” each one says so."
+    )
+
+
 def _invite(tenant: Tenant, data: dict[str, Any], actor: Actor) -> Answer:
     member = tenant_services.invite(tenant, email=data["email"], role=data["role"], actor=actor)
     return f"{member.user.email} is invited; the mail is on its way."
@@ -59,6 +66,10 @@ def _is_serving(tenant: Tenant) -> bool:
 
 def _is_suspended_by_us(tenant: Tenant) -> bool:
     return KeyRegistration.objects.of(tenant).filter(suspended_by=KeyRegistration.SuspendedBy.KORE).exists()
+
+
+def _has_branch_keys(tenant: Tenant) -> bool:
+    return BranchKey.objects.of(tenant).exists()
 
 
 def _is_testable(tenant: Tenant) -> bool:
@@ -104,6 +115,14 @@ DEEDS = (
         _resume,
         is_offered=_is_suspended_by_us,
         is_destructive=True,
+    ),
+    Deed(
+        "drop-caches",
+        "Drop cached keys now",
+        "Every process forgets its unwrapped keys of this tenant within 5 seconds. Nothing is suspended: the next use asks the tenant's key again.",
+        "support.drop_caches",
+        _drop_caches,
+        is_offered=_has_branch_keys,
     ),
 )
 
@@ -212,7 +231,12 @@ class TenantAdmin(ReadOnlyAdmin):
     def about(self, request: HttpRequest, obj: Tenant) -> dict[str, Any]:
         services.record_view(obj, actor=Actor.staff(request.user))
         registrations = KeyRegistration.objects.of(obj)
-        return {"standing": standing.of(obj), "timeline": timeline.of(obj), "registrations": registrations}
+        return {
+            "standing": standing.of(obj),
+            "timeline": timeline.of(obj),
+            "registrations": registrations,
+            "drop": key_services.last_drop(obj),
+        }
 
 
 @admin.register(ServiceRole)

@@ -10,19 +10,24 @@ from typing import Any
 
 import pytest
 from conftest import CUSTOMER, REGION, Customer
+from django.contrib.auth.models import Group, User
 from django.utils import timezone
 
+from byokportal.errors import NotAllowed
 from byokportal.localaws import sts as local_sts
 from byokportal.localaws.errors import AwsError
 from byokportal.localaws.testing import LocalAws
-from keys import health
+from keys import errors, health
+from keys import services as key_services
 from keys.health import blame
 from keys.models import Incident, KeyRegistration, RegistrationMove, ServiceRolePolicy
 from keys.policies import documents
 from support import follow
 from support.models import Notice
 from tenants import audit, services
-from tenants.models import AuditEvent, ServiceRole, Tenant
+from tenants.audit import Actor
+from tenants.errors import ReasonMissing
+from tenants.models import AuditEvent, Member, ServiceRole, Tenant
 
 Status = KeyRegistration.Status
 FORTY, SOME = 40, 9
@@ -225,6 +230,100 @@ def test_many_within_minutes_stop_all_moves_and_take_back_the_first_ones(
     everybody_due()
     health.sweep()
     assert statuses() == {"suspended": 6, "active": SOME - 6}
+
+
+@pytest.fixture
+def close(sam: User) -> Callable[[], None]:
+    """Return a function with which a support lead closes the open incident."""
+
+    def by_hand() -> None:
+        (incident,) = Incident.objects.filter(closed_at=None)
+        key_services.close_incident(incident, reason="They left, one by one", actor=Actor.staff(sam))
+
+    return by_hand
+
+
+@pytest.mark.parametrize("how_many", [6, SOME])
+def test_an_incident_closed_by_hand_believes_who_was_refused_until_then(
+    customers: list[KeyRegistration],
+    mute: Callable[..., None],
+    settings: Any,
+    close: Callable[[], None],
+    how_many: int,
+) -> None:
+    """Six of nine would end by itself within minutes; that all of them left nobody but a person can tell."""
+    settings.MANY_DENIALS, settings.MANY_DENIALS_SHARE = 5, 0.0
+    refused = {registration.role_arn for registration in customers[:how_many]}
+    mute(lambda role_arn: role_arn in refused)
+    everybody_due()
+    health.sweep()
+    health.close_incidents()
+    KeyRegistration.objects.update(next_probe_at=timezone.now() + timedelta(minutes=5))
+    assert statuses().get("unreachable") == how_many
+    close()
+    for registration in customers:  # they are due at once, and the first that is asked alone is believed too
+        health.probe(registration.pk)
+    assert statuses().get("suspended") == how_many
+    everybody_due()
+    health.sweep()
+    assert statuses().get("suspended") == how_many
+    incident = Incident.objects.get()
+    assert (incident.closed_by, incident.closing_reason) == ("kore:sam@kore.example", "They left, one by one")
+    event = AuditEvent.objects.get(name="keys.incident.closed_by_hand")
+    assert (event.tenant, audit.data_of(event)["reason"]) == (None, "They left, one by one")
+    while follow.follow():
+        pass
+    assert Notice.objects.filter(template="incident-closed").count() == 1
+
+
+def test_whoever_is_refused_after_the_closing_is_counted_anew(
+    customers: list[KeyRegistration], mute: Callable[..., None], settings: Any, close: Callable[[], None]
+) -> None:
+    settings.MANY_DENIALS, settings.MANY_DENIALS_SHARE = 3, 0.0
+    refused = {registration.role_arn for registration in customers[:5]}
+    mute(lambda role_arn: role_arn in refused)
+    everybody_due()
+    health.sweep()
+    close()
+    health.sweep()
+    assert statuses() == {"suspended": 5, "active": SOME - 5}
+    refused.add(customers[5].role_arn)
+    everybody_due()
+    health.sweep()
+    assert statuses() == {"suspended": 6, "active": SOME - 6}  # the five before it make no crowd of it any more
+    refused |= {registration.role_arn for registration in customers[6:]}
+    everybody_due()
+    health.sweep()
+    assert statuses() == {"suspended": 5, "unreachable": SOME - 5}
+    assert Incident.objects.filter(closed_at=None).count() == 1
+
+
+def test_no_person_can_overrule_what_shows_us_broken(
+    customers: list[KeyRegistration], mute: Callable[..., None], close: Callable[[], None]
+) -> None:
+    mute(lambda role_arn: True)  # the canary too
+    everybody_due()
+    health.sweep()
+    close()
+    health.sweep()
+    assert statuses() == {"unreachable": SOME}
+    assert Incident.objects.filter(closed_at=None).count() == 1
+    nobody_was_blamed()
+
+
+def test_who_may_not_close_an_incident(service_role: ServiceRole, sam: User, tenant: Tenant, alice: Member) -> None:
+    incident = Incident.objects.create(service_role=service_role, why="the canary got AccessDenied")
+    sam.groups.set(Group.objects.filter(name="Support"))
+    for actor in (Actor.staff(sam), Actor.of_member(alice, via="portal")):
+        with pytest.raises(NotAllowed):
+            key_services.close_incident(incident, reason="because", actor=actor)
+    sam.groups.set(Group.objects.filter(name="Support lead"))
+    lead = Actor.staff(User.objects.get(pk=sam.pk))
+    with pytest.raises(ReasonMissing):
+        key_services.close_incident(incident, reason=" ", actor=lead)
+    key_services.close_incident(incident, reason="because", actor=lead)
+    with pytest.raises(errors.IncidentOver):
+        key_services.close_incident(incident, reason="twice", actor=lead)
 
 
 def test_the_share_of_a_large_role_counts_not_five_heads(

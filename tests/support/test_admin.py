@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from django.contrib import admin
@@ -10,7 +11,16 @@ from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.utils import timezone
 
-from keys.models import CheckResult, EncryptionTest, KeyRegistration, RoleConfiguration
+from keys.models import (
+    BranchKey,
+    CacheDrop,
+    CheckResult,
+    EncryptionTest,
+    Incident,
+    KeyRegistration,
+    RoleConfiguration,
+    ServingProcess,
+)
 from support import services
 from support.models import Ticket
 from tenants import audit
@@ -247,6 +257,49 @@ def test_a_support_lead_suspends_and_resumes_a_key(proven: Client, serving: KeyR
     assert serving.status == "unreachable"
 
 
+def test_support_drops_cached_keys_and_sees_each_process_say_so(
+    desk: Client, sam: User, tenant: Tenant, serving: KeyRegistration
+) -> None:
+    sam.groups.set(Group.objects.filter(name="Support"))
+    page, path = _of("tenants/tenant", tenant.pk), _of("tenants/tenant", tenant.pk, "drop-caches")
+    assert "Drop cached keys now" not in desk.get(page).content.decode()  # there is no branch key yet
+    BranchKey.objects.create(tenant=tenant, registration=serving, key_arn=KEY, wrapped=b"wrapped")
+    assert "Drop cached keys now" in desk.get(page).content.decode()
+    began = timezone.now() - timedelta(minutes=1)
+    web, worker = (
+        ServingProcess.objects.create(name=name, started_at=began, seen_at=timezone.now())
+        for name in ("web-1:17", "web-2:18")
+    )
+    assert desk.post(path, {"reason": " "}).status_code == 200
+    assert desk.post(path, {"reason": "A machine was stolen"}).status_code == 302
+    tenant.refresh_from_db()
+    assert tenant.key_generation == 1
+    event = AuditEvent.objects.get(name="keys.key.caches_dropped")
+    assert (event.actor, audit.data_of(event)["reason"]) == ("kore:sam@kore.example", "A machine was stolen")
+    CacheDrop.objects.create(tenant=tenant, process_id=web.pk, generation=1, count=3)
+    waiting = desk.get(page).content.decode()
+    assert "1 of 2 processes dropped it" in waiting and "not yet" in waiting and "hx-get" in waiting
+    ServingProcess.objects.filter(pk=worker.pk).update(seen_at=timezone.now())
+    over = desk.get(_of("keys/keyregistration", serving.pk)).content.decode()
+    assert "2 of 2 processes dropped it" in over and "web-2:18" in over and "hx-get" not in over
+    serving.refresh_from_db()
+    assert serving.status == "active"
+
+
+def test_a_lead_closes_an_incident_after_the_password(desk: Client, tenant: Tenant) -> None:
+    incident = Incident.objects.create(service_role=tenant.service_role, why="6 organisations refused at once")
+    page, path = _of("keys/incident", incident.pk), _of("keys/incident", incident.pk, "close")
+    assert "Close the incident" in desk.get(page).content.decode()
+    assert desk.post(path, {"reason": "They left"})["Location"].startswith("/accounts/reauthenticate/")
+    desk.post("/accounts/reauthenticate/", {"password": "sam-password-of-tests"})
+    assert "suspended, and their owners get a mail" in desk.get(path).content.decode()
+    assert desk.post(path, {"reason": "They left"}).status_code == 302
+    closed = desk.get(page).content.decode()
+    assert "Close the incident" not in closed
+    assert "They left" in closed and "kore:sam@kore.example" in closed
+    assert "The incident is over" in desk.post(path, {"reason": "Again"}).content.decode()
+
+
 def test_a_refusal_is_shown_as_its_sentence(proven: Client, tenant: Tenant) -> None:
     page = proven.post(_of("tenants/tenant", tenant.pk, "suspend"), {"reason": "just in case"})
     assert page.status_code == 200
@@ -352,13 +405,15 @@ def test_who_may_not_do_what(
     user = User.objects.create_user("kim@kore.example", "kim@kore.example", "kims-password-of-tests", is_staff=True)
     if group:
         user.groups.add(Group.objects.get(name=group))
+    incident = Incident.objects.create(service_role=serving.tenant.service_role, why="the canary got AccessDenied")
     browser = browser_of(user)
     browser.post("/accounts/reauthenticate/", {"password": "kims-password-of-tests"})
     lead_only = [("tenants/tenant", serving.tenant_id, "suspend"), ("tenants/tenant", serving.tenant_id, "resume"), ("tenants/tenant", serving.tenant_id, "invite"),
-                 ("tenants/serviceaccount", service.pk, "rotate-secret")]  # fmt: skip
+                 ("tenants/serviceaccount", service.pk, "rotate-secret"), ("keys/incident", incident.pk, "close")]  # fmt: skip
     supports = [
         ("tenants/tenant", serving.tenant_id, "approve"),
         ("tenants/tenant", serving.tenant_id, "run-test"),
+        ("tenants/tenant", serving.tenant_id, "drop-caches"),
         ("support/ticket", ticket.pk, "answer"),
     ]
     for model, pk, deed in lead_only:

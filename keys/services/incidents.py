@@ -1,0 +1,36 @@
+"""Deeds of incidents: a person has looked, and closes one (design.md 8)."""
+
+from __future__ import annotations
+
+from django.db import transaction
+from django.utils import timezone
+
+from keys import errors, tasks
+from keys.health import blame
+from keys.models import Incident
+from tenants import audit, roles
+from tenants.audit import Actor
+from tenants.services import reason_of
+
+
+@transaction.atomic
+def close_incident(incident: Incident, *, reason: str, actor: Actor) -> None:
+    """Close an incident by hand: what AWS refuses since before now is the tenants' doing, and moves go on.
+
+    The keys that were held are asked again at once. Those that AWS refuses are suspended, unless the canary or AWS's own words
+    show that it is ours after all: that opens the next incident.
+
+    Raises:
+        IncidentOver: it is closed already.
+    """
+    roles.require(actor, "keys.close_incident")
+    reason, now = reason_of(reason), timezone.now()
+    mine = Incident.objects.filter(pk=incident.pk, closed_at=None)
+    if not mine.update(closed_at=now, closed_by=actor.label[:200], closing_reason=reason):
+        raise errors.IncidentOver
+    blame.held(incident.service_role).update(next_probe_at=now)
+    audit.record(
+        "keys.incident.closed_by_hand",
+        tenant=None, actor=actor, target=incident, service_role_arn=incident.service_role.arn, reason=reason,
+    )  # fmt: skip
+    transaction.on_commit(tasks.sweep.delay, robust=True)
