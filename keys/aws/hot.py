@@ -13,21 +13,21 @@ import os
 import random
 import socket
 import time
+from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import botocore
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
+from botocore.auth import SIGNED_HEADERS_BLACKLIST, SigV4Auth
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import ClientError, ReadTimeoutError
 from botocore.httpsession import URLLib3Session
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
-from botocore.parsers import create_parser
+from botocore.parsers import ResponseParserFactory
 from botocore.serialize import create_serializer
-from botocore.utils import get_environ_proxies
+from botocore.utils import get_environ_proxies, parse_timestamp
 
 from keys import errors
 from keys.aws import faults, wire
@@ -39,7 +39,7 @@ CONNECT_TIMEOUT = 1.0  # seconds: KMS and STS answer in tens of milliseconds, an
 READ_TIMEOUT = 3.0  # seconds
 ATTEMPTS = 2  # botocore's "standard" mode with total_max_attempts 2
 BACKOFF = 0.2  # seconds at most before the second attempt, at random
-POOL = 64  # connections kept for each endpoint
+POOL = 96  # connections kept for each endpoint: one for each thread of a sweep
 TRANSIENT = {500, 502, 503, 504}  # HTTP statuses that "standard" mode tries again
 
 # At DEBUG these log bodies, in which an opened branch key stands or one that is wrapped anew, and session tokens.
@@ -100,9 +100,9 @@ class Client:
         shape = model.operation_model(operation)
         ready = serializer.serialize_to_request(parameters, shape)
         body = ready["body"] if isinstance(ready["body"], bytes) else urlencode(ready["body"]).encode()
-        request = AWSRequest("POST", self._endpoint + "/", {**ready["headers"], "User-Agent": AGENT}, body)
-        SigV4Auth(self._credentials, self._service, self._region).add_auth(request)
-        answer = _pool(self._endpoint).send(request.prepare())
+        request: Any = Request(self._endpoint + "/", {**ready["headers"], "User-Agent": AGENT}, body)
+        Signer(self._credentials, self._service, self._region).add_auth(request)
+        answer = _pool(self._endpoint).send(request)
         read: dict[str, Any] = parser.parse(
             {"status_code": answer.status_code, "headers": answer.headers, "body": answer.content},
             shape.output_shape,
@@ -110,6 +110,34 @@ class Client:
         if answer.status_code >= 300:
             raise ClientError(read, operation)  # type: ignore[arg-type]
         return read
+
+
+class Request:
+    """What the signer and both clients read of a request; `AWSRequest` copies itself at each look and takes more CPU than the signature."""
+
+    __slots__ = ("body", "context", "headers", "url")
+    method, params, stream_output = "POST", None, False
+
+    def __init__(self, url: str, headers: dict[str, str], body: bytes) -> None:
+        self.url, self.headers, self.body = url, headers, body
+        self.context: dict[str, Any] = {}  # the signer keeps its time there
+
+
+class Signer(SigV4Auth):
+    """botocore's signer. Only the headers to sign are collected here: its own go through the mail parser of the standard library."""
+
+    def headers_to_sign(self, request: Any) -> Any:  # botocore's stubs know its own classes alone
+        named = {name.lower(): value for name, value in request.headers.items()}
+        signed = Headers((name, value) for name, value in named.items() if name not in SIGNED_HEADERS_BLACKLIST)
+        signed["host"] = urlsplit(request.url).netloc
+        return signed
+
+
+class Headers(dict[str, str]):
+    """Each name once, in lower case."""
+
+    def get_all(self, name: str) -> list[str]:
+        return [self[name]]
 
 
 def _is_worth_another(error: Exception) -> bool:
@@ -151,4 +179,16 @@ def _protocol(service: str) -> tuple[Any, Any, Any]:
     model = ServiceModel(Loader().load_service_model(service, "service-2"), service)
     protocol = str(model.metadata["protocol"])
     # Parameters are ours, and AWS refuses a bad one: boto3's own validation would cost as much as signing.
-    return create_serializer(protocol, include_validation=False), create_parser(protocol), model
+    parsers = ResponseParserFactory()
+    parsers.set_parser_defaults(timestamp_parser=_time)
+    return create_serializer(protocol, include_validation=False), parsers.create_parser(protocol), model
+
+
+def _time(value: Any) -> datetime:
+    """Read a time of AWS's: seconds since 1970 (KMS) or ISO 8601 (STS); botocore's own way guesses at the form, and takes its time."""
+    if isinstance(value, int | float):
+        return datetime.fromtimestamp(value, UTC)
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        return parse_timestamp(value)

@@ -62,18 +62,15 @@ class Pool:
         )  # a full one drops its oldest, which closes it
 
     def send(self, request: Any) -> Answer:
-        """Send botocore's prepared request and read its answer; a kept connection that AWS has closed costs one more try.
+        """Send a signed request and read its answer; a kept connection that AWS has closed costs one more try.
 
         Raises:
             ConnectTimeoutError, EndpointConnectionError, SSLError, ReadTimeoutError, ConnectionClosedError: no answer came.
         """
-        body = request.body.encode() if isinstance(request.body, str) else bytes(request.body or b"")
-        lines = [f"{request.method} {urlsplit(request.url).path or '/'} HTTP/1.1", f"Host: {self._netloc}"]
-        lines += [
-            f"{name}: {value.decode() if isinstance(value, bytes) else value}"
-            for name, value in request.headers.items()
-        ]
-        message = "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+        fields = "".join([f"{name}: {value}\r\n" for name, value in request.headers.items()])
+        path = urlsplit(request.url).path or "/"
+        head = f"{request.method} {path} HTTP/1.1\r\nHost: {self._netloc}\r\nContent-Length: {len(request.body)}\r\n{fields}\r\n"
+        message = head.encode("latin-1") + request.body
         kept = self._kept()
         if kept is not None:
             with contextlib.suppress(ConnectionClosedError):

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import time_machine
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import ClientError
+from botocore.httpsession import URLLib3Session
+from botocore.utils import parse_timestamp
 from conftest import Customer
 
 from byokportal.errors import DomainError
@@ -112,6 +120,46 @@ def test_one_bad_answer_is_not_noticed(way: Any, aws: LocalAws, fault: str, valu
     wrapped = key.generate_wrapped(CONTEXT).ciphertext
     aws.set_weather(fault, value, operation="kms:Decrypt", times=1)
     assert key.decrypt(wrapped, CONTEXT).plaintext
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["https://kms.eu-central-1.amazonaws.com", "http://127.0.0.1:5005", "https://[::1]:8443"]
+)
+@pytest.mark.parametrize("body", [b"", b"{}", b"Action=AssumeRole&Policy=%7B%7D"])
+def test_it_signs_what_botocore_signs(endpoint: str, body: bytes) -> None:
+    """Only the collecting of headers is ours: the signature is the one over botocore's own request."""
+    credentials = ReadOnlyCredentials("ASIAEXAMPLE", "secret", "token with  blanks")
+    headers = {
+        "Content-Type": "application/x-amz-json-1.1",
+        "X-Amz-Target": "TrentService.Decrypt",
+        "User-Agent": hot.AGENT,
+    }
+    with time_machine.travel("2026-03-01T12:00:00Z", tick=False):
+        mine, his = (
+            hot.Request(endpoint + "/", dict(headers), body),
+            AWSRequest("POST", endpoint + "/", dict(headers), body),
+        )
+        hot.Signer(credentials, "kms", "eu-central-1").add_auth(mine)
+        SigV4Auth(credentials, "kms", "eu-central-1").add_auth(his)
+    assert mine.headers == dict(his.headers.items())
+    assert "host;" in mine.headers["Authorization"] and "user-agent" not in mine.headers["Authorization"]
+
+
+def test_both_clients_send_it(way: Any, aws: LocalAws) -> None:
+    """Ours, and botocore's, which goes through a proxy: the local AWS checks what was signed."""
+    client = way().client
+    body = json.dumps({"KeyId": way().arn}).encode()
+    for send in (hot._pool(client._endpoint).send, URLLib3Session(proxies={}).send):
+        headers = {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": "TrentService.DescribeKey"}
+        request = hot.Request(client._endpoint + "/", headers, body)
+        hot.Signer(client._credentials, "kms", client._region).add_auth(request)
+        answer = send(request)
+        assert (answer.status_code, json.loads(answer.content)["KeyMetadata"]["Arn"]) == (200, way().arn)
+
+
+@pytest.mark.parametrize("said", [1772366400, 1772366400.0, "2026-03-01T12:00:00Z", "2026-03-01T12:00:00.000Z", "Sun, 01 Mar 2026 12:00:00 GMT"])  # fmt: skip
+def test_a_time_in_any_form_that_botocore_reads(said: Any) -> None:
+    assert hot._time(said) == datetime(2026, 3, 1, 12, tzinfo=UTC) == parse_timestamp(said)
 
 
 def test_all_tenants_share_one_pool_and_one_tls_context(way: Any) -> None:
