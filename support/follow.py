@@ -20,6 +20,7 @@ from tenants.models import AuditEvent, Member, Role, ServiceRole, Tenant
 
 log = structlog.get_logger(__name__)
 Status = Ticket.Status
+PASSED = "The encryption test passed and the key is in service."
 
 
 def follow(limit: int = 500) -> int:
@@ -130,19 +131,27 @@ def _submitted(event: AuditEvent, tenant: Tenant) -> None:
     else:
         services.answer_ticket(ticket, text=f"{shared} {then}", status=status, actor=SYSTEM)
     if registration.status in {*KeyRegistration.SERVING, KeyRegistration.Status.RETIRING}:
-        _close(ticket)  # the activation was followed first: commits land out of order
+        _close(ticket, PASSED)  # the activation was followed first: commits land out of order
 
 
 def _activated(event: AuditEvent, tenant: Tenant) -> None:
     registration = _registration(event, tenant)
     ticket = registration and _ticket(tenant, registration)
     if ticket:
-        _close(ticket)
+        _close(ticket, PASSED)
     _tell_owners(event, tenant, "key-active", {"key_arn": str(audit.data_of(event).get("key_arn", ""))})
 
 
-def _close(ticket: Ticket) -> None:
-    services.close_ticket(ticket, reason="The encryption test passed and the key is in service.", actor=SYSTEM)
+def _close(ticket: Ticket, reason: str) -> None:
+    services.close_ticket(ticket, reason=reason, actor=SYSTEM)
+
+
+def _withdrawn(event: AuditEvent, tenant: Tenant) -> None:
+    """What was withdrawn waits for nobody any more."""
+    registration = _registration(event, tenant)
+    ticket = registration and _ticket(tenant, registration)
+    if ticket:
+        _close(ticket, "The registration was withdrawn.")
 
 
 def _rejected(event: AuditEvent, tenant: Tenant) -> None:
@@ -258,6 +267,7 @@ REACTIONS: dict[str, Callable[[AuditEvent, Tenant], None]] = {
     "keys.registration.submitted": _submitted,
     "keys.registration.activated": _activated,
     "keys.registration.rejected": _rejected,
+    "keys.registration.withdrawn": _withdrawn,
     "keys.test.waits_for_kore": _ours,
     "keys.configuration.failed": _ours,
     "keys.configuration.waits_for_kore": _ours,

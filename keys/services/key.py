@@ -14,7 +14,7 @@ from byokportal.errors import InvalidInput, Turn
 from keys import branchkeys, errors, lifecycle, tasks
 from keys.health import notes, stops
 from keys.models import BranchKey, KeyRegistration, RoleConfiguration
-from keys.services.registration import shown_registration
+from keys.services.registration import give_up_preparation, shown_registration
 from tenants import audit, onboarding, roles
 from tenants.audit import Actor
 from tenants.models import AuditEvent, OnboardingStep, Tenant
@@ -249,6 +249,8 @@ def rotate_branch_key(tenant: Tenant, *, reason: str, actor: Actor) -> None:
 def leave(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
     """Give up BYOK: the platform's key takes over, every branch key moves to it, then the registration is retired.
 
+    A replacement in preparation is withdrawn with it: once tested it would put a key of the tenant's in service again.
+
     Raises:
         PlatformKeyMissing: there is no key to go back to.
         KeyNotActive: no registration serves.
@@ -263,6 +265,7 @@ def leave(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
         raise errors.RegistrationBusy(status=registration.get_status_display().lower(), wanted="left")
     lifecycle.move(registration, Status.RETIRING, actor=actor, reason="left")
     audit.record("keys.key.left", tenant=tenant, actor=actor, target=registration, reason=reason)
+    give_up_preparation(tenant, reason=f"left: {reason}"[:200], actor=actor)
     branchkeys.begin_moving(tenant)
     onboarding.restart(tenant, actor=actor, reason="left")
     transaction.on_commit(tasks.ring_branch_keys.delay, robust=True)

@@ -47,7 +47,7 @@ def start_test(tenant: Tenant, *, actor: Actor, reason: str = "", keep_until: da
     if keep_until is not None and not 0 < (keep_until - now).total_seconds() <= 7 * 86_400:
         raise InvalidInput(errors={"keep_until": ["Choose a time within the next seven days."]})
     registration = shown_registration(tenant)
-    if registration is None or registration.status in {Status.DRAFT, Status.RETIRED}:
+    if registration is None or registration.status in {Status.DRAFT, Status.RETIRING, Status.RETIRED}:
         raise errors.NoRegistration
     if registration.status in {Status.SUBMITTED, Status.CONFIGURING}:
         raise errors.RegistrationBusy(status=registration.get_status_display().lower(), wanted="tested")

@@ -183,10 +183,24 @@ def withdraw(tenant: Tenant, *, reason: str, actor: Actor) -> None:
         RegistrationBusy: somebody moved it at the same moment.
     """
     roles.require(actor, "keys.register", tenant)
-    reason = reason_of(reason)
-    registration = KeyRegistration.objects.of(tenant).in_preparation().select_for_update().first()
+    registration = give_up_preparation(tenant, reason=reason_of(reason), actor=actor)
     if registration is None:
         raise errors.NoRegistration
+    if registration.replaces_id is None:
+        onboarding.restart(tenant, actor=actor, reason="withdrawn")
+
+
+def give_up_preparation(tenant: Tenant, *, reason: str, actor: Actor) -> KeyRegistration | None:
+    """Retire the registration in preparation with all that runs for it, and return it; None: there is none.
+
+    It is part of a deed, which asks who may and opens the transaction.
+
+    Raises:
+        RegistrationBusy: somebody moved it at the same moment.
+    """
+    registration = KeyRegistration.objects.of(tenant).in_preparation().select_for_update().first()
+    if registration is None:
+        return None
     now = timezone.now()
     registration.tests.open().update(
         status=EncryptionTest.Status.CANCELLED, finished_at=now, due_at=None, claimed_at=None
@@ -197,11 +211,11 @@ def withdraw(tenant: Tenant, *, reason: str, actor: Actor) -> None:
     lifecycle.move(registration, Status.RETIRED, actor=actor, reason=reason)
     audit.record("keys.registration.withdrawn", tenant=tenant, actor=actor, target=registration, reason=reason)
     _request_removal(registration)
-    if registration.replaces_id is None:
-        onboarding.restart(tenant, actor=actor, reason="withdrawn")
+    return registration
 
 
 def shown_registration(tenant: Tenant) -> KeyRegistration | None:
-    """Return the registration that people mean: the one in preparation, else the serving one, else the newest."""
+    """Return the registration that people mean: the one in preparation, else the serving one, else the one left behind, else the newest."""
     mine = KeyRegistration.objects.of(tenant)
-    return mine.in_preparation().first() or mine.serving().first() or mine.first()
+    left = mine.filter(status=Status.RETIRING)
+    return mine.in_preparation().first() or mine.serving().first() or left.first() or mine.first()

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import REGION, acting
+from conftest import REGION, Customer, acting
 from django.test import Client
 
 from byokportal.localaws.testing import LocalAws
 from keys import datakeys, services
-from keys.models import BranchKey, KeyRegistration
+from keys.models import BranchKey, KeyRegistration, ServiceRolePolicy
+from keys.policies import documents
+from support import follow
+from support.models import Ticket
 from tenants.models import Member, Tenant
 
 Browser = Callable[[Any], Client]
@@ -63,6 +67,47 @@ def test_leaving_needs_a_tick_an_owner_and_a_key_to_go_back_to(
     assert "yes, until" not in page  # when it is tried next is not when it is rotated
     assert "1 of 1 branch key" in page and "still opens only with" in page and active.key_arn in page
     assert services.key_state(tenant).protected_by == "platform"
+
+
+def test_whoever_leaves_gives_up_the_replacement_in_preparation_too(
+    url: str, tenant: Tenant, active: KeyRegistration, alice: Member, customer: Customer, settings: Any, browser_of: Browser, api_of: Browser,
+    work: Callable[[], None],
+) -> None:  # fmt: skip
+    """Its test would pass minutes later and put a key of theirs in service again, against what they just said."""
+    platform = customer.aws.client(settings.AWS_ACCOUNT_ID, "kms", REGION).create_key()
+    settings.PLATFORM_KEY_ARN = platform["KeyMetadata"]["Arn"]
+    datakeys.generate(tenant, [{}], caller="tests", request_id="r")
+    old_key, browser, base = customer.key_arn, browser_of(alice), f"/tenants/{tenant.pk}"
+    browser.post(f"{base}/steps/1/", {"key_arn": customer.create_key()})
+    customer.add_key_statement(documents.key_policy_statement(customer.role_arn))
+    customer.iam.create_policy_version(
+        PolicyArn=f"arn:aws:iam::{customer.account}:policy/AIforWorkKMSPolicy-{customer.role_name}",
+        PolicyDocument=json.dumps(documents.permissions_policy(customer.key_arn)).replace(
+            f'"{customer.key_arn}"', json.dumps([old_key, customer.key_arn])
+        ),
+        SetAsDefault=True,
+    )
+    assert browser.post(f"{base}/steps/6/", {}).status_code == 302  # shared: only the worker has not come to it yet
+    follow.follow()
+    assert "withdrawn with it" in browser.get(url).content.decode()
+    deed(browser, tenant, "leave", reason="we outsource it", sure="on")
+    work()
+    assert set(KeyRegistration.objects.of(tenant).values_list("status", flat=True)) == {"retired"}
+    assert not [arn for policy in ServiceRolePolicy.objects.all() for arn in policy.role_arns]
+    assert services.key_state(tenant).protected_by == "platform"
+    steps = api_of(alice).get(f"/api/v1{base}/onboarding").json()["steps"]
+    assert [step["status"] for step in steps] == ["waiting_for_tenant", *["not_started"] * 5]
+    page = browser.get(f"{base}/").content.decode()
+    assert "Give the CMK ARN." in page
+    assert set(Ticket.objects.of(tenant).values_list("status", flat=True)) == {"closed"}
+    assert "In preparation" not in browser.get(url).content.decode()
+    # … and the way back stands open.
+    browser.post(f"{base}/steps/1/", {"key_arn": customer.key_arn})
+    browser.post(f"{base}/steps/2/", {"role_arn": customer.role_arn})
+    browser.post(f"{base}/steps/6/", {})
+    work()
+    assert services.key_state(tenant).key_arn == customer.key_arn
+    assert services.key_state(tenant).protected_by == "tenant"
 
 
 def test_a_replacement_in_preparation_is_shown_and_withdrawn(
