@@ -232,6 +232,8 @@ def _on_key(call: Call) -> moto_door.Answer:
     key = call.begin(name)
     if call.operation in {"CreateAlias", "UpdateAlias", "DeleteAlias"}:
         _check_alias(call, key)
+    if call.operation in {"GetPublicKey", "Sign", "Verify"} and key.private_key is None:
+        raise _no_key_pair(call.operation, key)
     if call.operation == "PutKeyPolicy":
         key_policies.check(
             call.state, call.caller, call.region, call.given.get("Policy"), call.given, key.account_id, call.now
@@ -256,6 +258,15 @@ def _on_key(call: Call) -> moto_door.Answer:
     if call.operation not in READS:
         call.state.changed()
     return answered
+
+
+def _no_key_pair(operation: str, key: Key) -> AwsError:
+    """Return what a key without a private half says to the operations of asymmetric keys."""
+    if operation == "GetPublicKey":
+        return AwsError("UnsupportedOperationException", "")
+    return AwsError(
+        "InvalidKeyUsageException", f"{key.arn} key usage is {key.key_usage} which is not valid for {operation}."
+    )
 
 
 def _as_seen(call: Call, key: Key, answered: moto_door.Answer) -> moto_door.Answer:

@@ -129,18 +129,21 @@ class _Handler(WSGIRequestHandler):
                 end.close()
 
 
-def start(var_dir: Path, port: int, accounts: Sequence[str] = ACCOUNTS) -> tuple[BaseWSGIServer, Gate]:
+def start(
+    var_dir: Path, port: int, accounts: Sequence[str] = ACCOUNTS, *, lasts: bool = True
+) -> tuple[BaseWSGIServer, Gate]:
     """Bind to the loopback address, write localaws.json and open the weather's door; the caller runs `serve_forever`.
 
     Args:
         port: 0 takes a free one.
+        lasts: whether the state survives a stop (`State`).
 
     Raises:
         SystemExit: the port is in use, or the state file is of another version.
     """
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     var_dir.mkdir(parents=True, exist_ok=True)
-    gate = Gate(State(var_dir, accounts))
+    gate = Gate(State(var_dir, accounts, lasts=lasts))
     try:
         with contextlib.redirect_stderr(None):
             server = make_server("127.0.0.1", port, gate, threaded=True, request_handler=_Handler)

@@ -52,10 +52,14 @@ def random_id(prefix: str, length: int = 20) -> str:
 
 
 class State:
-    """Everything that the gate keeps beside moto; `changed()` writes down what has to last."""
+    """Everything that the gate keeps beside moto; `changed()` writes down what has to last.
 
-    def __init__(self, var_dir: Path, accounts: Sequence[str]) -> None:
-        self.var_dir = var_dir
+    Args:
+        lasts: False keeps everything in memory alone: what is emptied before each test need not be safe on the disk.
+    """
+
+    def __init__(self, var_dir: Path, accounts: Sequence[str], *, lasts: bool = True) -> None:
+        self.var_dir, self.lasts = var_dir, lasts
         self.file = var_dir / "localaws.state"
         self.admins: dict[str, Keys] = {}
         self.roots: dict[str, Keys] = {}
@@ -112,8 +116,9 @@ class State:
             "admins": _plain(self.admins), "roots": _plain(self.roots), "session_key": self.session_key, "scps": self.scps, "rcps": self.rcps,
             "organizations": self.organizations,
         }  # fmt: skip
-        _Pickler(buffer, protocol=5).dump((held, _moto_rows()))
-        write_private(self.file, HEADER % VERSION + buffer.getvalue())
+        _Pickler(buffer, protocol=5).dump((held, _moto_rows()))  # also where nothing lasts: that it can be is tested so
+        if self.lasts:
+            write_private(self.file, HEADER % VERSION + buffer.getvalue())
 
     def _read(self) -> None:
         _drop_moto()

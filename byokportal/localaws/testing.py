@@ -21,11 +21,11 @@ CONFIG = Config(retries={"max_attempts": 1}, connect_timeout=2, read_timeout=10)
 class LocalAws:
     """A running local AWS; `calls` lists (service, operation, account) since the last reset."""
 
-    def __init__(self, var_dir: Path, accounts: Sequence[str] = server.ACCOUNTS) -> None:
-        self.var_dir, self._accounts = Path(var_dir), accounts
+    def __init__(self, var_dir: Path, accounts: Sequence[str] = server.ACCOUNTS, *, lasts: bool = False) -> None:
+        self.var_dir, self._accounts, self._lasts = Path(var_dir), accounts, lasts
 
     def __enter__(self) -> Self:
-        self._server, self.gate = server.start(self.var_dir, 0, self._accounts)
+        self._server, self.gate = server.start(self.var_dir, 0, self._accounts, lasts=self._lasts)
         self.endpoint = f"http://127.0.0.1:{self._server.server_port}"
         self._thread = threading.Thread(target=self._server.serve_forever, daemon=True)
         self._thread.start()

@@ -65,7 +65,7 @@ def _calls(session: Any, endpoint: str) -> dict[str, Callable[[], Any]]:
 
 
 def _gate() -> Iterator[Figure]:
-    with tempfile.TemporaryDirectory() as folder, LocalAws(Path(folder)) as aws, _plain_moto() as moto:
+    with tempfile.TemporaryDirectory() as folder, LocalAws(Path(folder), lasts=True) as aws, _plain_moto() as moto:
         keys = aws.accounts[OURS]
         session = boto3.Session(
             aws_access_key_id=keys["access_key_id"], aws_secret_access_key=keys["secret_access_key"]

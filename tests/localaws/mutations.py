@@ -82,6 +82,7 @@ MUTATIONS = [
     Mutation("ReEncrypt needs To", GATE + "kms_crypto.py", 'call.begin(call.given.get("DestinationKeyId"), "ReEncryptTo", context=new)', 'call.key(call.given.get("DestinationKeyId"))'),
     Mutation("ReEncrypt needs From", GATE + "kms_crypto.py", 'call.given.get("SourceKeyId"), old, "ReEncryptFrom")', 'call.given.get("SourceKeyId"), old, "ReEncryptTo")'),
     Mutation("a dry run does nothing", GATE + "kms.py", 'if self.given.get("DryRun"):', "if False:"),
+    Mutation("a symmetric key is no key pair", GATE + "kms.py", 'if call.operation in {"GetPublicKey", "Sign", "Verify"} and key.private_key is None:', "if False:"),
     Mutation("a key is of its kind", GATE + "kms_crypto.py", 'if key.key_usage != "ENCRYPT_DECRYPT":', "if False:"),
     Mutation("grants are asked", GATE + "grants.py", "            return str(grant.id)", '            return ""'),
     Mutation("a grant has its operations", GATE + "grants.py", "and operation in grant.operations", "and True"),

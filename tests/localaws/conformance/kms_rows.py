@@ -761,6 +761,24 @@ def a_data_key_under_an_asymmetric_key(w: World) -> None:
     )
 
 
+@refused(KMS_API + "API_GetPublicKey.html", "UnsupportedOperationException", 400)
+def the_public_key_of_a_symmetric_key(w: World) -> None:
+    w.client(w.theirs, "kms").get_public_key(KeyId=w.key(w.theirs))
+
+
+@refused(KMS_API + "API_Sign.html", "InvalidKeyUsageException", 400)
+def a_symmetric_key_does_not_sign(w: World) -> None:
+    w.client(w.theirs, "kms").sign(KeyId=w.key(w.theirs), Message=b"x", SigningAlgorithm="RSASSA_PSS_SHA_256")
+
+
+@allowed(KMS_API + "API_Verify.html")
+def a_key_pair_signs_verifies_and_shows_its_public_half(w: World) -> None:
+    kms, key = w.client(w.theirs, "kms"), w.key(w.theirs, KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")
+    asked = {"KeyId": key, "Message": b"x", "SigningAlgorithm": "ECDSA_SHA_256"}
+    assert kms.verify(**asked, Signature=kms.sign(**asked)["Signature"])["SignatureValid"]
+    assert kms.get_public_key(KeyId=key)["PublicKey"]
+
+
 @allowed(KMS + "concepts.html#aws-managed-key")
 def an_aws_managed_key_says_so(w: World) -> None:
     facts = w.client(w.theirs, "kms").describe_key(KeyId="alias/aws/s3")["KeyMetadata"]
