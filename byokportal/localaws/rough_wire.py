@@ -1,8 +1,10 @@
-"""What the weather does to a call on the wire, before AWS has looked at it."""
+"""What the weather does to a call on the wire: before AWS has looked at it, and to the answer on its way back."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 from byokportal.localaws.errors import AwsError
 from byokportal.localaws.weather import DELAYS, Call, Weather
@@ -22,26 +24,37 @@ FAILED = {
     "sts": "InternalFailure",
     "cloudtrail": "InternalFailure",
 }
+PROXYS = b"<!DOCTYPE html><html><body><h1>Welcome to the guest network</h1></body></html>"  # no answer of AWS's
 AT_ONCE = {*DELAYS, "key-state"}  # these are looked at where they matter, not here
 
 
-def suffer(weather: Weather, asked: Asked, account: str) -> float:
+@dataclass(frozen=True, slots=True)
+class Met:
+    """What a call met that AWS does answer: seconds by which its clock is ahead, and what becomes of the answer."""
+
+    ahead: float = 0.0
+    spoils: str = ""  # "garbage", "cut" or nothing
+
+
+def suffer(weather: Weather, asked: Asked, account: str) -> Met:
     """Let a call meet the rules that stand.
 
-    Returns:
-        The seconds by which AWS's clock is ahead.
-
     Raises:
-        AwsError: throttled, or an error of AWS's own.
+        AwsError: throttled, an error of AWS's own, or the code that the rule gives.
         ConnectionResetError: the connection is to be reset.
     """
     target = asked.form.get("RoleArn") or _key(asked)
     accounts = tuple({account, evaluator.account_of(target)} - {""})
     call = Call(asked.service, asked.operation, accounts, _key(asked))
-    ahead = 0.0
+    ahead, spoils = 0.0, ""
     for rule in weather.met(call, wanted=lambda fault: fault not in AT_ONCE):
+        if rule.fault == "code":
+            status = 400 if asked.is_json else 403
+            raise AwsError(str(rule.value), "What AWS says about it stands here.", status=status)
         value = float(rule.value)
         match rule.fault:
+            case "garbage" | "cut":
+                spoils = rule.fault
             case "clock":
                 ahead += value
             case "latency":
@@ -60,7 +73,13 @@ def suffer(weather: Weather, asked: Asked, account: str) -> float:
                     "The request failed because of an internal error.",
                     status=int(value),
                 )
-    return ahead
+    return Met(ahead, spoils)
+
+
+def half(body: bytes) -> Iterator[bytes]:
+    """Yield half of an answer, then break off: whoever reads sees the end of the connection."""
+    yield body[: len(body) // 2]
+    raise ConnectionAbortedError("the weather")
 
 
 def _key(asked: Asked) -> str:

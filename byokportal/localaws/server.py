@@ -58,12 +58,12 @@ class Gate:
         if request.path != "/" or request.method != "POST":
             return Response("", status=404)  # there is nothing but the services: no /moto-api/, no pages
         request_id = str(uuid.uuid4())
-        asked = wire.Asked()
+        asked, spoils = wire.Asked(), ""
         try:
             if (request.content_length or 0) > MAX_BODY:
                 raise AwsError("RequestEntityTooLargeException", "The request is too large.", status=413)
             asked = wire.read(request)
-            answered = self._in_this_weather(asked, request_id)
+            answered, spoils = self._in_this_weather(asked, request_id)
         except AwsError as error:
             answered = wire.error(asked.service or wire.claimed_service(request), error, request_id)
         except ConnectionResetError:
@@ -74,15 +74,21 @@ class Gate:
                 "InternalFailure", "The request processing has failed because of an unknown error.", status=500
             )
             answered = wire.error(asked.service, failed, request_id)
+        if spoils == "garbage":
+            return Response(rough_wire.PROXYS, status=200, content_type="text/html")
         response = Response(answered.body, status=answered.status, content_type=answered.content_type)
+        if spoils == "cut":
+            response.response = rough_wire.half(answered.body)
+            response.headers["Content-Length"] = str(len(answered.body))
         response.headers["x-amzn-RequestId"] = request_id
         return response
 
-    def _in_this_weather(self, asked: Asked, request_id: str) -> moto_door.Answer:
+    def _in_this_weather(self, asked: Asked, request_id: str) -> tuple[moto_door.Answer, str]:
+        """Return the answer, and what becomes of it on its way back."""
         account = identities.account_of_key(self.state, asked.scope.access_key_id, asked.token)
-        ahead = rough_wire.suffer(self.state.weather, asked, account)
+        met = rough_wire.suffer(self.state.weather, asked, account)
         with self._lock:
-            return self._decide(asked, datetime.now(UTC) + timedelta(seconds=ahead), request_id)
+            return self._decide(asked, datetime.now(UTC) + timedelta(seconds=met.ahead), request_id), met.spoils
 
     def _decide(self, asked: Asked, now: datetime, request_id: str) -> moto_door.Answer:
         key_id = asked.scope.access_key_id
@@ -121,9 +127,13 @@ class _Handler(WSGIRequestHandler):
         """Requests are not printed: they carry signatures and policies."""
 
     def connection_dropped(self, error: BaseException, environ: dict[str, Any] | None = None) -> None:
-        """Close the connection so that the other side sees a reset: nothing is sent, and nothing lingers."""
+        """Close the connection so that the other side sees a reset: nothing is sent, and nothing lingers.
+
+        An answer that is cut in the middle ends as a connection does: what was sent arrives.
+        """
         self.close_connection = True
-        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        if not isinstance(error, ConnectionAbortedError):
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         for end in (self.rfile, self.connection):  # the socket closes with the last of them
             with contextlib.suppress(OSError):
                 end.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import random
+import re
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -18,6 +19,9 @@ FAULTS: dict[str, tuple[str, float, float, float]] = {
     "latency": ("seconds until the answer comes", 0, 60, 1),
     "error": ("the HTTP status, 500 to 599", 500, 599, 500),
     "reset": ("", 0, 0, 0),
+    "code": ("", 0, 0, 0),  # its value is a word
+    "garbage": ("", 0, 0, 0),
+    "cut": ("", 0, 0, 0),
     "clock": ("seconds by which AWS's clock is ahead (behind: negative)", -604_800, 604_800, 3_600),
     "key-state": ("", 0, 0, 0),  # its value is a word
 }
@@ -31,6 +35,7 @@ KEY_STATES = (
     "Unavailable",
     "Updating",
 )
+CODE = re.compile(r"[A-Za-z][A-Za-z0-9.]{0,99}", re.ASCII)
 DELAYS = {"iam-delay", "kms-delay"}
 MAX_RULES = 1_000
 
@@ -98,6 +103,10 @@ def rule_of(given: Mapping[str, Any]) -> Rule:
 
 
 def _value(fault: str, given: object) -> float | str:
+    if fault == "code":
+        if not isinstance(given, str) or not CODE.fullmatch(given):
+            raise ValueError("The value of code is an error code of AWS's: letters, digits and dots.")
+        return given
     if fault == "key-state":
         if given not in KEY_STATES:
             raise ValueError(f"The value of key-state is one of {', '.join(KEY_STATES)}.")

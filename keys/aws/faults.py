@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from typing import Any
 
 from botocore import exceptions
 from botocore.exceptions import BotoCoreError, ClientError
+from botocore.model import OperationModel
 from botocore.parsers import ResponseParserError
 
 from byokportal.errors import DomainError
@@ -99,9 +101,30 @@ def code_of(error: Exception) -> str:
 
 def request_id_of(error: Exception) -> str:
     """Return AWS's request id, "" when no answer came."""
-    if isinstance(error, ClientError):
-        return str(error.response.get("ResponseMetadata", {}).get("RequestId", ""))
-    return ""
+    return request_id_in(error.response) if isinstance(error, ClientError) else ""
+
+
+def request_id_in(answer: Any) -> str:
+    """Return AWS's request id of an answer, "" when it has none."""
+    return str(answer.get("ResponseMetadata", {}).get("RequestId", ""))
+
+
+def refuse_pages(status: int, body: bytes, operation: OperationModel) -> None:
+    """Let the page of a proxy, or half an answer of KMS's, count as no answer; botocore takes it for one without members, or trips.
+
+    Raises:
+        ResponseParserError: an answer with members is due, and this is none.
+    """
+    shape = operation.output_shape
+    if status >= 300 or shape is None or not shape.members:
+        return
+    wrapper = shape.serialization.get("resultWrapper")  # of the query protocol; XML that is cut is told by its parser
+    try:
+        is_answer = f"<{wrapper}>".encode() in body if wrapper else isinstance(json.loads(body), dict)
+    except ValueError:
+        is_answer = False
+    if not is_answer:
+        raise ResponseParserError(f"{operation.name} got no answer that can be read")
 
 
 def words_of(error: DomainError) -> str:

@@ -25,7 +25,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from botocore.httpsession import URLLib3Session
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
-from botocore.parsers import ResponseParserFactory
+from botocore.parsers import ResponseParserError, ResponseParserFactory
 from botocore.serialize import create_serializer
 from botocore.utils import get_environ_proxies, parse_timestamp
 
@@ -103,10 +103,12 @@ class Client:
         request: Any = Request(self._endpoint + "/", {**ready["headers"], "User-Agent": AGENT}, body)
         Signer(self._credentials, self._service, self._region).add_auth(request)
         answer = _pool(self._endpoint).send(request)
-        read: dict[str, Any] = parser.parse(
-            {"status_code": answer.status_code, "headers": answer.headers, "body": answer.content},
-            shape.output_shape,
-        )
+        raw = {"status_code": answer.status_code, "headers": answer.headers, "body": answer.content}
+        faults.refuse_pages(answer.status_code, answer.content, shape)
+        try:
+            read: dict[str, Any] = parser.parse(raw, shape.output_shape)
+        except (ValueError, TypeError, AttributeError) as error:  # no base64, no time, no object where one has to be
+            raise ResponseParserError(f"{operation} cannot be read") from error
         if answer.status_code >= 300:
             raise ClientError(read, operation)  # type: ignore[arg-type]
         return read

@@ -61,9 +61,7 @@ def read_policy(policy_arn: str, *, before: Before = None) -> Written | None:
         answer = _call("GetPolicyVersion", "get_policy_version", before=before, PolicyArn=policy_arn, VersionId=version)
     except ClientError:
         return None
-    return Written(
-        policy_arn, version, _document(answer["PolicyVersion"]["Document"]), answer["ResponseMetadata"]["RequestId"]
-    )
+    return Written(policy_arn, version, _document(answer["PolicyVersion"]["Document"]), faults.request_id_in(answer))
 
 
 def create_policy(name: str, document: str, *, before: Before = None) -> None:

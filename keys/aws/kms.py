@@ -74,7 +74,7 @@ class KmsKey:
             origin=facts.get("Origin", ""),
             is_multi_region=bool(facts.get("MultiRegion")),
             deletion_at=facts.get("DeletionDate"),
-            request_id=_request_id(answer),
+            request_id=faults.request_id_in(answer),
         )
 
     def generate(self, context: Context) -> Opened:
@@ -82,7 +82,7 @@ class KmsKey:
             "kms:GenerateDataKey",
             lambda: self.client.generate_data_key(KeyId=self.arn, KeySpec="AES_256", EncryptionContext=dict(context)),
         )
-        return Opened(answer["Plaintext"], _request_id(answer), answer["CiphertextBlob"])
+        return Opened(answer["Plaintext"], faults.request_id_in(answer), answer["CiphertextBlob"])
 
     def generate_wrapped(self, context: Context) -> Wrapped:
         answer = self._call(
@@ -91,21 +91,21 @@ class KmsKey:
                 KeyId=self.arn, KeySpec="AES_256", EncryptionContext=dict(context)
             ),
         )
-        return Wrapped(answer["CiphertextBlob"], _request_id(answer))
+        return Wrapped(answer["CiphertextBlob"], faults.request_id_in(answer))
 
     def encrypt(self, plaintext: bytes, context: Context) -> Wrapped:
         answer = self._call(
             "kms:Encrypt",
             lambda: self.client.encrypt(KeyId=self.arn, Plaintext=plaintext, EncryptionContext=dict(context)),
         )
-        return Wrapped(answer["CiphertextBlob"], _request_id(answer))
+        return Wrapped(answer["CiphertextBlob"], faults.request_id_in(answer))
 
     def decrypt(self, ciphertext: bytes, context: Context) -> Opened:
         answer = self._call(
             "kms:Decrypt",
             lambda: self.client.decrypt(KeyId=self.arn, CiphertextBlob=ciphertext, EncryptionContext=dict(context)),
         )
-        return Opened(answer["Plaintext"], _request_id(answer))
+        return Opened(answer["Plaintext"], faults.request_id_in(answer))
 
     def re_encrypt(
         self, ciphertext: bytes, context: Context, new_context: Context, *, destination_arn: str = ""
@@ -124,8 +124,10 @@ class KmsKey:
             answers=destination,
         )
         if answer["SourceKeyId"] != self.arn:
-            raise errors.WrongKeyAnswered(aws_code="OK", action="kms:ReEncrypt", aws_request_id=_request_id(answer))
-        return Wrapped(answer["CiphertextBlob"], _request_id(answer))
+            raise errors.WrongKeyAnswered(
+                aws_code="OK", action="kms:ReEncrypt", aws_request_id=faults.request_id_in(answer)
+            )
+        return Wrapped(answer["CiphertextBlob"], faults.request_id_in(answer))
 
     def may_grant(self, grantee_arn: str) -> bool | None:
         """Tell, by a dry run, whether the session may hand the key on by a grant; None when AWS says neither yes nor no."""
@@ -153,11 +155,7 @@ class KmsKey:
             raise ours from error
         key_id = answer["KeyMetadata"]["Arn"] if "KeyMetadata" in answer else answer["KeyId"]
         if key_id != (answers or self.arn):
-            request_id = _request_id(answer)
+            request_id = faults.request_id_in(answer)
             del answer  # a plaintext may stand in it, and a traceback with locals would show it
             raise errors.WrongKeyAnswered(aws_code="OK", action=action, aws_request_id=request_id)
         return answer
-
-
-def _request_id(answer: Any) -> str:
-    return str(answer["ResponseMetadata"]["RequestId"])

@@ -188,9 +188,15 @@ def hot_client(service: str, region: str, credentials: Credentials) -> hot.Clien
 
 def _made(service: str, options: dict[str, Any]) -> Any:
     try:
-        return _session().client(service, **options)
+        made = _session().client(service, **options)
     except faults.RAISED as error:
         raise faults.translate(error, f"{service}:client") from error
+    made.meta.events.register("before-parse", _refuse_pages)
+    return made
+
+
+def _refuse_pages(operation_model: Any, response_dict: dict[str, Any], **_: Any) -> None:
+    faults.refuse_pages(response_dict["status_code"], response_dict["body"], operation_model)
 
 
 def _administrator(account: str) -> dict[str, str]:
@@ -214,7 +220,7 @@ def identity(credentials: Credentials | None, region: str) -> Identity:
         answer = client("sts", region, credentials).get_caller_identity()
     except faults.RAISED as error:
         raise faults.translate(error, "sts:GetCallerIdentity", denied=errors.OwnAccessBroken) from error
-    return Identity(answer["Account"], answer["Arn"], answer["UserId"], answer["ResponseMetadata"]["RequestId"])
+    return Identity(answer["Account"], answer["Arn"], answer["UserId"], faults.request_id_in(answer))
 
 
 def service_role(service_role_arn: str, region: str, *, fresh: bool = False) -> Credentials:
@@ -335,7 +341,7 @@ def _assume(
         got["SessionToken"],
         got["Expiration"],
         answer["AssumedRoleUser"]["AssumedRoleId"].split(":")[0],
-        answer["ResponseMetadata"]["RequestId"],
+        faults.request_id_in(answer),
     )
 
 

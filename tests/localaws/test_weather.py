@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
+from botocore.parsers import ResponseParserError
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
@@ -74,6 +75,32 @@ def test_a_reset_and_a_time_out_are_seen_as_such(aws: LocalAws) -> None:
     with pytest.raises(ConnectionClosedError):
         hasty(aws, "kms").list_keys()
     hasty(aws, "kms").list_keys()
+
+
+@pytest.mark.parametrize(("service", "status"), [("sts", 403), ("kms", 400)])
+def test_any_code_can_be_given(aws: LocalAws, service: str, status: int) -> None:
+    aws.set_weather("code", "Smell", times=1)
+    client = hasty(aws, service)
+    with pytest.raises(ClientError) as caught:
+        client.get_caller_identity() if service == "sts" else client.list_keys()
+    assert caught.value.response["Error"]["Code"] == "Smell"
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == status
+
+
+def test_a_spoiled_answer_was_given_all_the_same(aws: LocalAws, world: World) -> None:
+    kms = hasty(aws, "kms")
+    for fault in ("garbage", "cut"):
+        aws.set_weather(fault, operation="kms:CreateKey", times=1)
+        assert set(kms.create_key()) == {
+            "ResponseMetadata"
+        }  # botocore reads what is no JSON as an answer without members
+    assert len(kms.list_keys()["Keys"]) == 2
+    aws.set_weather("cut", operation="sts:*", times=1)
+    with pytest.raises(ResponseParserError):
+        hasty(aws, "sts").get_caller_identity()
+    aws.set_weather("garbage", operation="sts:*", times=1)
+    with pytest.raises(KeyError):  # so botocore trips over a page that is XML; keys.aws.faults refuses it before
+        hasty(aws, "sts").get_caller_identity()
 
 
 def test_latency_holds_back_one_call_and_not_the_others(aws: LocalAws) -> None:
@@ -213,6 +240,8 @@ def test_the_command_adds_lists_and_clears(aws: LocalAws) -> None:
         (["add", "error", "200"], "from 500 to 599"),
         (["add", "latency", "long"], "is a number"),
         (["add", "key-state", "Happy"], "key-state is one of"),
+        (["add", "code"], "an error code of AWS's"),
+        (["add", "code", "<x>"], "an error code of AWS's"),
         (["add", "throttling", "--times", "-1"], "times is a whole number"),
         (["add", "throttling", "--share", "0"], "share is a number above 0"),
         (["add", "hail"], "invalid choice"),
