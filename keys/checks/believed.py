@@ -41,7 +41,7 @@ def wide_trust(subject: Subject, *, without: bool, wrong: bool) -> str:
 
 def permissions(subject: Subject, missing: Iterable[str]) -> str:
     """Return the guide's permissions policy without some of its patterns."""
-    policy = documents.permissions_policy(subject.key_arn)
+    policy = documents.permissions_policy(subject.key_arn, subject.beside)
     return _without(policy, policy["Statement"][0], missing)
 
 

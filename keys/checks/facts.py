@@ -24,6 +24,7 @@ class Subject:
     service_role_unique_id: str
     external_id: str
     has_worked: bool = False  # this role and key passed a test before
+    beside: tuple[str, ...] = ()  # other keys that the role has to reach too while one replaces the other
 
     @property
     def role_name(self) -> str:

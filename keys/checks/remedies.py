@@ -114,6 +114,7 @@ def corrected(document: str, subject: Subject) -> str:
         external_id=subject.external_id,
         key_arn=subject.key_arn,
         role_arn=subject.role_arn,
+        beside=subject.beside,
     )
 
 

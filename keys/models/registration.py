@@ -24,6 +24,14 @@ class KeyRegistrationQuerySet(models.QuerySet["KeyRegistration"]):
     def in_preparation(self) -> Self:
         return self.filter(status__in=KeyRegistration.IN_PREPARATION)
 
+    def beside(self, registration: KeyRegistration) -> Self:
+        """Those with the same role and another key that still opens: the role's permissions have to name their keys too."""
+        mine = self.probed().filter(tenant=registration.tenant_id, role_arn=registration.role_arn).exclude(role_arn="")
+        return mine.exclude(key_arn=registration.key_arn)
+
+    def key_arns(self) -> tuple[str, ...]:
+        return tuple(self.order_by("created_at").values_list("key_arn", flat=True))
+
     def probed(self) -> Self:
         """What health looks at: everything that serves or still opens old data."""
         return self.filter(status__in=[*KeyRegistration.SERVING, KeyRegistration.Status.RETIRING])

@@ -7,11 +7,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 from keys.arns import RoleArn
 
 Document = dict[str, Any]
+
+
+class Values(TypedDict):
+    """What the documents that hold several policies are filled in with."""
+
+    service_role_arn: str
+    external_id: str
+    key_arn: str
+    beside: Sequence[str]
+
 
 ACTIONS = ("kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey")
 ROLE_NAME = "AIforWorkByokAccessRole"
@@ -33,11 +43,16 @@ def trust_policy(service_role_arn: str, external_id: str) -> Document:
     }
 
 
-def permissions_policy(key_arn: str) -> Document:
-    """Return the permissions policy of the tenant's role (guide, step 2)."""
+def permissions_policy(key_arn: str, beside: Sequence[str] = ()) -> Document:
+    """Return the permissions policy of the tenant's role (guide, step 2).
+
+    Args:
+        beside: other keys that the role has to reach too while one replaces the other.
+    """
+    resource = [*beside, key_arn] if beside else key_arn
     return {
         "Version": "2012-10-17",
-        "Statement": [{"Sid": "AllowKMSActions", "Effect": "Allow", "Action": list(ACTIONS), "Resource": key_arn}],
+        "Statement": [{"Sid": "AllowKMSActions", "Effect": "Allow", "Action": list(ACTIONS), "Resource": resource}],
     }
 
 
@@ -65,9 +80,9 @@ def render(document: Document) -> str:
     return json.dumps(document, indent=2)
 
 
-def cloudformation(*, service_role_arn: str, external_id: str, key_arn: str) -> str:
+def cloudformation(*, service_role_arn: str, external_id: str, key_arn: str, beside: Sequence[str] = ()) -> str:
     """Return a template for step 2 in JSON; the key policy statement of step 3 stays in the customer's hands."""
-    trust, permissions = trust_policy(service_role_arn, external_id), permissions_policy(key_arn)
+    trust, permissions = trust_policy(service_role_arn, external_id), permissions_policy(key_arn, beside)
     template = {
         "AWSTemplateFormatVersion": "2010-09-09",
         "Description": "The IAM role through which Kore.ai uses your KMS key (guide, step 2). Add the key policy statement of step 3 yourself.",
@@ -94,9 +109,12 @@ def cloudformation(*, service_role_arn: str, external_id: str, key_arn: str) -> 
     return json.dumps(template, indent=2)
 
 
-def terraform(*, service_role_arn: str, external_id: str, key_arn: str) -> str:
+def terraform(*, service_role_arn: str, external_id: str, key_arn: str, beside: Sequence[str] = ()) -> str:
     """Return the same as Terraform; the policies are the guide's JSON."""
-    trust, permissions = render(trust_policy(service_role_arn, external_id)), render(permissions_policy(key_arn))
+    trust, permissions = (
+        render(trust_policy(service_role_arn, external_id)),
+        render(permissions_policy(key_arn, beside)),
+    )
     return f"""# The IAM role through which Kore.ai uses your KMS key (guide, step 2).
 # Add the key policy statement of step 3 to your key yourself.
 locals {{
@@ -134,9 +152,12 @@ def _indented(text: str) -> str:
     return "\n".join(f"    {line}" for line in text.splitlines())
 
 
-def cli(*, service_role_arn: str, external_id: str, key_arn: str, account: str) -> str:
+def cli(*, service_role_arn: str, external_id: str, key_arn: str, account: str, beside: Sequence[str] = ()) -> str:
     """Return steps 2 and 3 as a shell script for the AWS CLI."""
-    trust, permissions = render(trust_policy(service_role_arn, external_id)), render(permissions_policy(key_arn))
+    trust, permissions = (
+        render(trust_policy(service_role_arn, external_id)),
+        render(permissions_policy(key_arn, beside)),
+    )
     _, partition, _, region, key_account, _ = key_arn.split(":", 5)
     statement = render(key_policy_statement(f"arn:{partition}:iam::{account}:role/{ROLE_NAME}"))
     where = (
@@ -190,14 +211,26 @@ NAMES: dict[str, tuple[str, ...]] = {
 }
 
 
-def of(name: str, *, service_role_arn: str, external_id: str, key_arn: str = "", role_arn: str = "") -> str:
-    """Return the raw text of one document of `NAMES`; the ARNs it needs must be there."""
-    values = {"service_role_arn": service_role_arn, "external_id": external_id, "key_arn": key_arn}
+def of(
+    name: str,
+    *,
+    service_role_arn: str,
+    external_id: str,
+    key_arn: str = "",
+    role_arn: str = "",
+    beside: Sequence[str] = (),
+) -> str:
+    """Return the raw text of one document of `NAMES`; the ARNs it needs must be there.
+
+    Args:
+        beside: as in `permissions_policy`.
+    """
+    values = Values(service_role_arn=service_role_arn, external_id=external_id, key_arn=key_arn, beside=beside)
     match name:
         case "trust-policy":
             return render(trust_policy(service_role_arn, external_id))
         case "permissions-policy":
-            return render(permissions_policy(key_arn))
+            return render(permissions_policy(key_arn, beside))
         case "key-policy-statement":
             return render(key_policy_statement(role_arn))
         case "cloudformation":

@@ -104,12 +104,22 @@ def document(tenant: Tenant, name: str) -> str:
     missing = [arn for arn in documents.NAMES[name] if not arns[arn]]
     if missing:
         raise errors.ArnsMissing(names=" and ".join(missing), missing=missing)
-    return documents.of(name, service_role_arn=tenant.service_role.arn, external_id=tenant.external_id, **arns)
+    beside = _beside(registration) if "key_arn" in documents.NAMES[name] else ()
+    return documents.of(
+        name, service_role_arn=tenant.service_role.arn, external_id=tenant.external_id, beside=beside, **arns
+    )
+
+
+def _beside(registration: KeyRegistration | None) -> tuple[str, ...]:
+    if registration is None:
+        return ()
+    return KeyRegistration.objects.beside(registration).key_arns()
 
 
 def check_policy(tenant: Tenant, *, kind: str, text: str) -> linter.Reading:
     """Read a policy that the tenant pasted, before any AWS call; nothing of it is kept."""
-    return linter.lint(_kind(kind), text, **_own_values(tenant))
+    beside = _beside(shown_registration(tenant)) if kind == "permissions" else ()
+    return linter.lint(_kind(kind), text, beside=beside, **_own_values(tenant))
 
 
 def granted_by_policy(tenant: Tenant, *, kind: str, text: str) -> list[str]:

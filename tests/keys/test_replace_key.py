@@ -14,7 +14,7 @@ from django.utils import timezone
 from byokportal.errors import NotAllowed
 from byokportal.localaws.testing import LocalAws
 from keys import branchkeys, datakeys, errors, lifecycle, services
-from keys.models import BranchKey, KeyRegistration, RegistrationMove, RoleConfiguration, ServiceRolePolicy
+from keys.models import BranchKey, CheckResult, KeyRegistration, RegistrationMove, RoleConfiguration, ServiceRolePolicy
 from keys.policies import documents
 from tenants import audit, onboarding
 from tenants.models import AuditEvent, Member, OnboardingStep, Tenant
@@ -109,6 +109,38 @@ def test_another_key_with_the_same_role_takes_over_by_one_reencrypt_each(
     assert opens(tenant, before)
     replace.old.kms.schedule_key_deletion(KeyId=active.key_arn, PendingWindowInDays=7)
     assert opens(tenant, before) and opens(tenant, generate(tenant))
+
+
+def test_the_documents_name_both_keys_as_long_as_the_role_has_to_reach_both(
+    replace: Replacement, tenant: Tenant, active: KeyRegistration, work: Work
+) -> None:
+    """Whoever pastes what the portal shows must not take the key away that serves."""
+
+    def resource() -> Any:
+        return json.loads(services.document(tenant, "permissions-policy"))["Statement"][0]["Resource"]
+
+    def read(document: Any) -> tuple[str, set[str]]:
+        reading = services.check_policy(tenant, kind="permissions", text=json.dumps(document))
+        assert json.loads(reading.corrected)["Statement"][0]["Resource"] == [active.key_arn, new]
+        return reading.verdict, {finding.code for finding in reading.findings}
+
+    assert resource() == active.key_arn
+    generate(tenant)
+    new = replace.key()
+    assert resource() == [active.key_arn, new]
+    for name in ("cloudformation", "terraform", "cli"):
+        assert active.key_arn in services.document(tenant, name)
+    assert read(documents.permissions_policy(new, [active.key_arn])) == ("ok", set())
+    assert read(documents.permissions_policy(new)) == ("incomplete", {"replaced_key_missing"})
+
+    services.submit_registration(tenant, actor=replace.actor)  # the new key's policy does not let the role in yet
+    work()
+    failed = CheckResult.objects.filter(tenant=tenant, document="permissions-policy", verdict="fail").first()
+    assert failed is not None and active.key_arn in failed.corrected
+    services.withdraw(tenant, reason="again", actor=replace.actor)
+    assert resource() == active.key_arn
+    replace.with_the_same_role()
+    assert resource() == KeyRegistration.objects.of(tenant).serving().get().key_arn  # the move is over
 
 
 @pytest.mark.parametrize("region", [REGION, "us-east-1"], ids=["same Region", "another Region"])

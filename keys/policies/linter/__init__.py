@@ -50,6 +50,7 @@ def lint(
     role_arn: str = "",
     key_arn: str = "",
     tenant: str = "",
+    beside: tuple[str, ...] = (),
 ) -> Reading:
     """Read a policy.
 
@@ -58,8 +59,9 @@ def lint(
         text: as pasted; at most 65,536 characters are read.
         role_arn, key_arn: the tenant's own, as far as they are given.
         tenant: its id, which stands in the encryption context of our calls.
+        beside: other keys that the role has to reach too while one replaces the other.
     """
-    values = Values(service_role_arn, external_id, role_arn, key_arn, tenant)
+    values = Values(service_role_arn, external_id, role_arn, key_arn, tenant, beside)
     document = unwrapping.read(text)
     notes = list(_notes(kind, document, values))
     findings = _findings(document, notes)

@@ -49,6 +49,7 @@ class Values:
     role_arn: str = ""
     key_arn: str = ""
     tenant: str = ""  # its id: it stands in the encryption context of our calls
+    beside: tuple[str, ...] = ()  # other keys that the role has to reach too while one replaces the other
 
 
 def shown(value: object, *, most: int = 80) -> str:

@@ -39,8 +39,25 @@ def notes(policy: Policy, values: Values) -> Iterator[Note]:
             "Give the CMK ARN in step 1.",
         )
     yield from grants.missing(use, _meant(use), values)
-    yield from _wide(use)
+    yield from _left_out(use, values)
+    yield from _wide(use, values)
     yield from grants.unseen(policy)
+
+
+def _left_out(use: grants.Use, values: Values) -> Iterator[Note]:
+    """Yield the keys that one replaces and that the policy forgets: pasted like this it takes them away at once."""
+    ours = use.requests[0][1]
+    meant = _meant(use)
+    for key_arn in values.beside:
+        request = Request("kms:Decrypt", key_arn, ours.principal, ours.context, evaluator.account_of(key_arn))
+        if not list(probes.allowing("permissions", use.policy, request)):
+            yield Note(
+                "replaced_key_missing",
+                "error",
+                (*meant[0], "Resource") if meant else (),
+                f"{shown(key_arn, most=120)} is left out. It is still needed: with this policy we lose it at once, and what it protects does not open.",
+                "Name both keys in Resource until the move to the new key is over.",
+            )
 
 
 def use_of(policy: Policy, values: Values) -> grants.Use | None:
@@ -85,7 +102,7 @@ def _meant(use: grants.Use) -> tuple[Path, dict[str, Any]] | None:
     )
 
 
-def _wide(use: grants.Use) -> Iterator[Note]:
+def _wide(use: grants.Use, values: Values) -> Iterator[Note]:
     who = use.requests[0][1].principal
     account = who.account
     elsewhere = f"arn:aws:iam::{account}:role/anything"
@@ -121,7 +138,7 @@ def _wide(use: grants.Use) -> Iterator[Note]:
     for path, statement in probes.statements(use.policy):
         value = statement.get("Resource")
         for at, name in enumerate(evaluator.listed(value)):
-            if statement.get("Effect") == "Allow" and ":key/" in name and name != use.key_arn:
+            if statement.get("Effect") == "Allow" and ":key/" in name and name not in {use.key_arn, *values.beside}:
                 where = (*path, "Resource", at) if isinstance(value, list) else (*path, "Resource")
                 yield Note(
                     "wider_than_needed",
@@ -145,7 +162,9 @@ def _wider(path: Path, statement: dict[str, Any], text: str, element: str) -> No
 
 def wanted(values: Values, policy: Policy | None = None) -> Policy:
     """Return the guide's document, for the key that the policy names while the tenant has given none."""
-    return documents.permissions_policy(values.key_arn or (_named_key(policy) if policy else "") or NO_KEY)
+    return documents.permissions_policy(
+        values.key_arn or (_named_key(policy) if policy else "") or NO_KEY, values.beside
+    )
 
 
 def mended(policy: Policy, values: Values) -> Policy:
@@ -156,7 +175,7 @@ def mended(policy: Policy, values: Values) -> Policy:
         return wanted(values)
     meant = _meant(use)
     denies = {path for path, _, _ in probes.denying("permissions", policy, use.denied)}
-    wide = {note.path[:2] for note in _wide(use) if len(note.path) > 1}
+    wide = {note.path[:2] for note in _wide(use, values) if len(note.path) > 1}
     kept: list[Any] = []
     placed = False
     for path, statement in probes.statements(policy):
