@@ -40,7 +40,7 @@ class ArnsMissing(DomainError):
 class RegistrationBusy(DomainError):
     kind, code = Kind.CONFLICT, "registration_busy"
     title = "The registration is in another state"
-    detail = "The registration is {status}, so it cannot become {wanted} now. Reload to see where it stands."
+    detail = "The registration is {status}, so it cannot be {wanted} now. Reload to see where it stands."
 
 
 class IncidentOver(DomainError):

@@ -112,16 +112,26 @@ class TestForm(forms.Form):
 
 
 class ReasonForm(forms.Form):
-    reason = forms.CharField(label="Why?", max_length=200)
+    reason = forms.CharField(
+        label="Why?", max_length=200, error_messages={"required": "Say why: it stands in your log."}
+    )
 
 
 class LeaveForm(ReasonForm):
     """Giving up BYOK: a box to tick stands between a slip and the deed."""
 
     sure = forms.BooleanField(
-        label="From then on Kore.ai's key protects our data, and taking our key away stops nothing any more."
+        label="From then on Kore.ai's key protects our data, and taking our key away stops nothing any more.",
+        error_messages={"required": "Tick this once you have read it."},
     )
 
 
 class LatencyForm(forms.Form):
-    seconds = forms.IntegerField(label="Revocation latency in seconds", min_value=0, max_value=900)
+    seconds = forms.IntegerField(
+        label="Seconds",
+        min_value=0,
+        max_value=900,
+        error_messages=dict.fromkeys(
+            ("required", "invalid", "min_value", "max_value"), "Choose 0 to 900 seconds, a whole number."
+        ),
+    )

@@ -25,5 +25,6 @@ urlpatterns = [
     path("tenants/<uuid:tenant>/key/branch-keys/", branchkeys.branch_keys, name="branch-keys"),
     path("tenants/<uuid:tenant>/key/rotate/", branchkeys.rotate, name="rotate"),
     path("tenants/<uuid:tenant>/key/leave/", branchkeys.leave, name="leave"),
+    path("tenants/<uuid:tenant>/registration/preparing/", branchkeys.preparing, name="preparing"),
     path("tenants/<uuid:tenant>/registration/withdraw/", branchkeys.withdraw, name="withdraw"),
 ]

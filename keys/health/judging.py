@@ -72,7 +72,7 @@ def good(registration: KeyRegistration, answer: Answer | None = None, *, claim: 
     # After the first good probe of a stopped key the second one follows quickly: somebody waits for it.
     soon = needed is not None and not is_over
     _note(
-        registration, min(settings.DENIED_PROBE_SECONDS[0], settings.PROBE_SECONDS) if soon else pause_when_well(registration),
+        registration, _dense(registration, min(settings.DENIED_PROBE_SECONDS[0], settings.PROBE_SECONDS)) if soon else pause_when_well(registration),
         answer, good_probes=in_a_row, denied_probes=0, refused_since=None, refused_code="", allowed_since=allowed_since,
     )  # fmt: skip
     if not is_over:

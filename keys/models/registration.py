@@ -24,6 +24,10 @@ class KeyRegistrationQuerySet(models.QuerySet["KeyRegistration"]):
     def in_preparation(self) -> Self:
         return self.filter(status__in=KeyRegistration.IN_PREPARATION)
 
+    def replacement(self) -> KeyRegistration | None:
+        """The one in preparation that is to take over from one that serves."""
+        return self.in_preparation().exclude(replaces=None).select_related("replaces").first()
+
     def beside(self, registration: KeyRegistration) -> Self:
         """Those with the same role and another key that still opens: the role's permissions have to name their keys too."""
         mine = self.probed().filter(tenant=registration.tenant_id, role_arn=registration.role_arn).exclude(role_arn="")

@@ -10,6 +10,7 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from keys import branchkeys, services
@@ -36,6 +37,7 @@ def _page(request: HttpRequest, member: Member, **given: object) -> HttpResponse
         "reason_form": ReasonForm(),
         "leave_form": LeaveForm(),
         "pressed": "",
+        "now": timezone.now(),
         **given,
     }
     return render(request, "portal/branch_keys.html", portal.page(member, **context))
@@ -46,6 +48,15 @@ def _page(request: HttpRequest, member: Member, **given: object) -> HttpResponse
 def branch_keys(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Show which key opens what, what is on its way, and the deeds around it."""
     return _page(request, access.member_for(request.user, tenant))
+
+
+@login_required
+@require_GET
+def preparing(request: HttpRequest, tenant: UUID) -> HttpResponse:
+    """Show what is to take over from the key that serves, as a fragment; the tracker, which is about the latter, asks for it."""
+    member = access.member_for(request.user, tenant)
+    found = KeyRegistration.objects.of(member.tenant).replacement()
+    return render(request, "portal/parts/preparing.html", portal.page(member, preparing=found))
 
 
 def _deed(

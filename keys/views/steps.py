@@ -122,9 +122,11 @@ def step(request: HttpRequest, tenant: UUID, number: int) -> HttpResponse:
         with portal.refusals_on(form):
             _save(member, number, form.cleaned_data)
             messages.success(request, SAID[number])
+            # The tracker is about the key that serves: how a replacement goes is seen on the page of its test.
+            after = 5 if number == 6 and _preparing(progress.registration) else AFTER.get(number)
             return (
-                redirect("portal:step", member.tenant.pk, AFTER[number])
-                if number in AFTER
+                redirect("portal:step", member.tenant.pk, after)
+                if after
                 else redirect("portal:tracker", member.tenant.pk)
             )
     return render(request, "portal/step.html", page_of(member, number, form, progress))
@@ -152,8 +154,17 @@ def page_of(member: Member, number: int, form: forms.Form, progress: Progress) -
         mends=[mend for mend in progress.reading.mends if mend.step == number] if progress.reading else [],
         reading=progress.reading,
         not_begun=chain.of(()),
+        preparing=_preparing(progress.registration),
         test_form=TestForm(),
     )
+
+
+def _preparing(registration: KeyRegistration | None) -> KeyRegistration | None:
+    """Return the registration of the page if it is to take over from one that serves."""
+    is_one = (
+        registration is not None and registration.replaces_id and registration.status in KeyRegistration.IN_PREPARATION
+    )
+    return registration if is_one else None
 
 
 def _start(tenant: Tenant) -> dict[str, str]:

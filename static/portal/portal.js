@@ -28,6 +28,11 @@ const countDown = () => {
 countDown();
 setInterval(countDown, 1000);
 
+// A form that was refused: go to the first field to mend, which may be far down the page.
+const refused = document.querySelector("main [aria-invalid=true]");
+if (refused) refused.focus();
+else document.querySelector("main .errors")?.scrollIntoView({ block: "center" });
+
 // A part that is replaced while somebody reads it keeps what they opened, and says aloud only what is new.
 let opened = [];
 document.addEventListener("htmx:beforeSwap", (event) => {

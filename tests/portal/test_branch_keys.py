@@ -45,8 +45,8 @@ def test_a_fresh_branch_key_is_asked_for_with_a_reason(
     url: str, tenant: Tenant, active: KeyRegistration, alice: Member, bob: Member, browser_of: Browser, work: Callable[[], None]
 ) -> None:  # fmt: skip
     datakeys.generate(tenant, [{}], caller="tests", request_id="r")
-    assert "This field is required" in deed(browser_of(alice), tenant, "rotate", reason="")
-    assert "is on its way" in deed(browser_of(alice), tenant, "rotate", reason="an incident")
+    assert "Say why" in deed(browser_of(alice), tenant, "rotate", reason="")
+    assert "yes, a fresh one is on its way" in deed(browser_of(alice), tenant, "rotate", reason="an incident")
     work()
     assert BranchKey.objects.of(tenant).count() == 2
     assert "Make a fresh branch key" not in browser_of(bob).get(url).content.decode()
@@ -62,7 +62,7 @@ def test_leaving_needs_a_tick_an_owner_and_a_key_to_go_back_to(
     assert "no platform key here" in browser.get(url).content.decode()
     settings.PLATFORM_KEY_ARN = aws.client(settings.AWS_ACCOUNT_ID, "kms", REGION).create_key()["KeyMetadata"]["Arn"]
     datakeys.generate(tenant, [{}], caller="tests", request_id="r")
-    assert "This field is required" in deed(browser, tenant, "leave", reason="we outsource it")
+    assert "Tick this" in deed(browser, tenant, "leave", reason="we outsource it")
     page = deed(browser, tenant, "leave", reason="we outsource it", sure="on")
     assert "yes, until" not in page  # when it is tried next is not when it is rotated
     assert "1 of 1 branch key" in page and "still opens only with" in page and active.key_arn in page
@@ -108,6 +108,35 @@ def test_whoever_leaves_gives_up_the_replacement_in_preparation_too(
     work()
     assert services.key_state(tenant).key_arn == customer.key_arn
     assert services.key_state(tenant).protected_by == "tenant"
+
+
+def test_the_six_steps_say_what_a_replacement_still_needs(
+    tenant: Tenant, active: KeyRegistration, alice: Member, customer: Customer, browser_of: Browser, work: Callable[[], None]
+) -> None:  # fmt: skip
+    """They stand as done for the key that serves: on their own they would say that nothing is to do."""
+    browser, base = browser_of(alice), f"/tenants/{tenant.pk}"
+
+    def preparing() -> str:
+        return browser.get(f"{base}/registration/preparing/").content.decode()
+
+    assert f'hx-get="{base}/registration/preparing/"' in browser.get(f"{base}/").content.decode()
+    assert preparing().strip() == ""
+    assert "Nothing to do" in browser.get(f"{base}/steps/2/").content.decode()
+    old_key = customer.key_arn
+    browser.post(f"{base}/steps/1/", {"key_arn": customer.create_key()})
+    assert "in preparation: draft" in preparing() and "Let your role reach both keys" in preparing()
+    step = browser.get(f"{base}/steps/2/").content.decode()
+    assert "Share both ARNs (step 6)" in step and "Nothing to do" not in step
+    assert old_key in step and customer.key_arn in step  # the policy to paste names both
+    shared = browser.post(f"{base}/steps/6/", {})
+    assert shared["Location"] == f"{base}/steps/5/"  # the tracker would show nothing of it
+    assert "See how it goes (step 5)" in preparing() and "every 5s" in preparing()
+    work()
+    assert "needs a change" in preparing() and "See what (step 5)" in preparing()
+    deed(browser, tenant, "withdraw", reason="not now")
+    assert preparing().strip() == ""
+    browser.post(f"{base}/steps/2/", {"role_arn": "arn:aws:iam::111122223333:role/Second"})
+    assert "Give the new role" in preparing() and "leave the old one in it" in preparing()
 
 
 def test_a_replacement_in_preparation_is_shown_and_withdrawn(
