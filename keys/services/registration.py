@@ -6,6 +6,7 @@ from functools import partial
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 
 from keys import branchkeys, errors, lifecycle, tasks
@@ -215,7 +216,7 @@ def give_up_preparation(tenant: Tenant, *, reason: str, actor: Actor) -> KeyRegi
 
 
 def shown_registration(tenant: Tenant) -> KeyRegistration | None:
-    """Return the registration that people mean: the one in preparation, else the serving one, else the one left behind, else the newest."""
+    """Return the registration that people mean: the one in preparation, else the serving one, else the last that served, else the newest."""
     mine = KeyRegistration.objects.of(tenant)
-    left = mine.filter(status=Status.RETIRING)
-    return mine.in_preparation().first() or mine.serving().first() or left.first() or mine.first()
+    last = mine.order_by(F("activated_at").desc(nulls_last=True), "-created_at")
+    return mine.in_preparation().first() or mine.serving().first() or last.first()

@@ -94,7 +94,9 @@ def test_whoever_leaves_gives_up_the_replacement_in_preparation_too(
     work()
     assert set(KeyRegistration.objects.of(tenant).values_list("status", flat=True)) == {"retired"}
     assert not [arn for policy in ServiceRolePolicy.objects.all() for arn in policy.role_arns]
-    assert services.key_state(tenant).protected_by == "platform"
+    state = services.key_state(tenant)
+    assert (state.protected_by, state.key_arn) == ("platform", old_key)  # the replacement never served
+    assert "platform key protects your data" in browser.get(f"{base}/key/").content.decode()
     steps = api_of(alice).get(f"/api/v1{base}/onboarding").json()["steps"]
     assert [step["status"] for step in steps] == ["waiting_for_tenant", *["not_started"] * 5]
     page = browser.get(f"{base}/").content.decode()
