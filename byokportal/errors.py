@@ -125,6 +125,14 @@ class RateLimited(DomainError):
     retryable = True
 
 
+class SharedCacheUnavailable(DomainError):
+    kind, code = Kind.UNAVAILABLE, "shared_cache_unavailable"
+    title = "You cannot sign in at this moment"
+    detail = "The store in which we count attempts does not answer, and without it nobody is let in. Try again in a minute. A key that is suspended stays so."
+    turn = Turn.KORE
+    retryable = True
+
+
 class DatabaseUnavailable(DomainError):
     kind, code = Kind.UNAVAILABLE, "database_unavailable"
     title = "Our database does not answer"

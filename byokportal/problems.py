@@ -14,6 +14,7 @@ from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
+from redis.exceptions import RedisError
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
@@ -147,6 +148,9 @@ class PortalProblemsMiddleware:
         return self.get_response(request)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        if isinstance(exception, RedisError):  # allauth counts attempts to sign in there
+            log.error("the shared cache does not answer", exc_info=exception)
+            exception = errors.SharedCacheUnavailable(retry_after=60)
         if not isinstance(exception, DomainError):
             return None
         if request.path.startswith("/api/"):
@@ -160,7 +164,10 @@ class PortalProblemsMiddleware:
         if request.method == "POST" and own:
             messages.error(request, f"{exception.title}. {exception}")
             return redirect(back)
-        return render(request, "errors/problem.html", {"error": exception}, status=STATUS[exception.kind])
+        answer = render(request, "errors/problem.html", {"error": exception}, status=STATUS[exception.kind])
+        for name, value in headers_of(exception).items():
+            answer[name] = value
+        return answer
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

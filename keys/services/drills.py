@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from functools import partial
 
 from django.conf import settings
 from django.db import transaction
@@ -51,7 +50,7 @@ def start_drill(tenant: Tenant, *, actor: Actor) -> RevocationDrill:
     # From now on it is asked every few seconds, on the way that every probe goes.
     KeyRegistration.objects.filter(pk=registration.pk).update(dense_until=until, next_probe_at=now)
     audit.record("keys.drill.started", tenant=tenant, actor=actor, target=drill, seconds=drill.bound_seconds)
-    transaction.on_commit(partial(tasks.probe.delay, registration_id=str(registration.pk)), robust=True)
+    tasks.ring(tasks.probe, registration_id=str(registration.pk))
     return drill
 
 

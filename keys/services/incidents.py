@@ -33,4 +33,4 @@ def close_incident(incident: Incident, *, reason: str, actor: Actor) -> None:
         "keys.incident.closed_by_hand",
         tenant=None, actor=actor, target=incident, service_role_arn=incident.service_role.arn, reason=reason,
     )  # fmt: skip
-    transaction.on_commit(tasks.sweep.delay, robust=True)
+    tasks.ring(tasks.sweep)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
 
 from django.conf import settings
 from django.db import transaction
@@ -187,7 +186,7 @@ def resume(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
             next_probe_at=timezone.now(),
             probe_claimed_at=None,
         )
-        transaction.on_commit(partial(tasks.probe.delay, registration_id=str(registration.pk)), robust=True)
+        tasks.ring(tasks.probe, registration_id=str(registration.pk))
     audit.record("keys.key.resumed", tenant=tenant, actor=actor, target=registration, reason=reason)
     return key_state(tenant)
 
@@ -242,7 +241,7 @@ def rotate_branch_key(tenant: Tenant, *, reason: str, actor: Actor) -> None:
         raise errors.KeyNotActive
     BranchKey.objects.filter(pk=current.pk, is_current=True).update(due_at=timezone.now(), attempts=0)
     audit.record("keys.branch_key.rotation_requested", tenant=tenant, actor=actor, target=current, reason=reason)
-    transaction.on_commit(partial(tasks.attend_branch_key.delay, branch_key_id=str(current.pk)), robust=True)
+    tasks.ring(tasks.attend_branch_key, branch_key_id=str(current.pk))
 
 
 @transaction.atomic
@@ -268,7 +267,7 @@ def leave(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
     give_up_preparation(tenant, reason=f"left: {reason}"[:200], actor=actor)
     branchkeys.begin_moving(tenant)
     onboarding.restart(tenant, actor=actor, reason="left")
-    transaction.on_commit(tasks.ring_branch_keys.delay, robust=True)
+    tasks.ring(tasks.ring_branch_keys)
     return key_state(tenant)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime
-from functools import partial
 from typing import get_args
 
 from django.db import transaction
@@ -54,7 +53,7 @@ def start_test(tenant: Tenant, *, actor: Actor, reason: str = "", keep_until: da
     running: EncryptionTest | None = EncryptionTest.objects.filter(registration=registration).open().first()
     if running is not None:
         EncryptionTest.objects.filter(pk=running.pk).update(keep_until=keep_until, due_at=now)
-        transaction.on_commit(partial(tasks.run_test.delay, test_id=str(running.pk)), robust=True)
+        tasks.ring(tasks.run_test, test_id=str(running.pk))
         return running
     if registration.status == Status.REJECTED:
         # Somebody mended something just now: IAM needs time again before a refusal means anything.
@@ -65,7 +64,7 @@ def start_test(tenant: Tenant, *, actor: Actor, reason: str = "", keep_until: da
         tenant=tenant, registration=registration, requested_by=actor.label[:200], due_at=now, keep_until=keep_until
     )
     audit.record("keys.test.requested", tenant=tenant, actor=actor, target=test, reason=reason)
-    transaction.on_commit(partial(tasks.run_test.delay, test_id=str(test.pk)), robust=True)
+    tasks.ring(tasks.run_test, test_id=str(test.pk))
     return test
 
 

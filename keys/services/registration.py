@@ -68,9 +68,7 @@ def _request_removal(registration: KeyRegistration) -> None:
     """Ask for the removal from our policy of the role that this registration named until now."""
     removal_id = branchkeys.request_removal(registration)
     if removal_id is not None:
-        transaction.on_commit(
-            partial(tasks.configure_service_role.delay, configuration_id=str(removal_id)), robust=True
-        )
+        tasks.ring(tasks.configure_service_role, configuration_id=str(removal_id))
 
 
 def _advance_draft(tenant: Tenant, registration: KeyRegistration, given: dict[str, str], *, actor: Actor) -> None:
@@ -145,9 +143,7 @@ def submit_registration(tenant: Tenant, *, actor: Actor) -> KeyRegistration:
 
 def _start_configuration(registration: KeyRegistration, configuration: RoleConfiguration, *, actor: Actor) -> None:
     lifecycle.move(registration, Status.CONFIGURING, actor=actor)
-    transaction.on_commit(
-        partial(tasks.configure_service_role.delay, configuration_id=str(configuration.pk)), robust=True
-    )
+    tasks.ring(tasks.configure_service_role, configuration_id=str(configuration.pk))
 
 
 @transaction.atomic
