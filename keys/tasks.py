@@ -44,7 +44,7 @@ def run_test(*, test_id: str) -> None:
     runner.run(test_id)
 
 
-@shared_task(soft_time_limit=25, time_limit=30)
+@shared_task(soft_time_limit=55, time_limit=60)
 def probe(*, registration_id: str) -> None:
     health.probe(registration_id)
 
@@ -61,7 +61,7 @@ def ring_tests() -> None:
         run_test.delay(test_id=str(pk))
 
 
-@shared_task(soft_time_limit=55, time_limit=60)
+@shared_task(soft_time_limit=80, time_limit=85)  # less than the 90 s for which a claim lasts
 def sweep() -> None:
     """Probe the chunk that is due, then see what that ends and what a drill has measured; a full chunk means that more is due."""
     if health.sweep() == health.CHUNK:

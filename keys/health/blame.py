@@ -1,9 +1,10 @@
-"""Whose doing is a refusal? AWS's words, the canary, how many were refused at once, other tenants of the service role (design.md 8)."""
+"""Whose doing is a refusal? AWS's words, the canary, how many at once, other tenants of the service role, our policy in IAM (design.md 8)."""
 
 from __future__ import annotations
 
 import math
 import uuid
+from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -16,6 +17,7 @@ from django.utils import timezone
 from byokportal.errors import DomainError
 from keys import errors, lifecycle
 from keys.aws import faults, sessions
+from keys.configuration import read_back
 from keys.diagnosis import grammar
 from keys.errors import RegistrationBusy
 from keys.health import asking, questions
@@ -64,6 +66,35 @@ def of(
         return None
     if is_broken:
         _open(service_role, why, refused)
+    return _ours(why)
+
+
+def shut_out(blamed: Sequence[KeyRegistration]) -> dict[uuid.UUID, DomainError]:
+    """Look for those whose role refused us, whom `of` blames, and whom our own policy has lost: IAM is read, so it is for the worker.
+
+    Returns:
+        registration → the error that says that it is ours, or that it cannot be told yet; the refusal of all others is the tenant's.
+    """
+    by_role: dict[ServiceRole, list[KeyRegistration]] = defaultdict(list)
+    for registration in blamed:
+        by_role[registration.tenant.service_role].append(registration)
+    lost = read_back.lost({service_role: [one.role_arn for one in ones] for service_role, ones in by_role.items()})
+    # IAM needs minutes until each STS knows what we have just mended: the first refusal after it proves nothing yet.
+    looked = looked_at(by_role)
+    verdicts: dict[uuid.UUID, DomainError] = {
+        one.pk: errors.KeyUnreachable(retry_after=30)
+        for one in blamed
+        if one.reason == HELD and not is_settled(one, looked)
+    }
+    for service_role, ones in by_role.items():
+        ours = [one for one in ones if one.role_arn in lost]
+        if ours:
+            _open(service_role, lost[ours[0].role_arn], ours, takes_back=False)  # it shows whom it concerns
+        verdicts |= {one.pk: _ours(lost[one.role_arn]) for one in ours}
+    return verdicts
+
+
+def _ours(why: str) -> DomainError:
     return errors.OwnAccessBroken(retry_after=30, aws_code=why, action="our own side", aws_request_id="")
 
 
@@ -115,6 +146,8 @@ def _why_ours(
         if outcome.allowed is not True:
             sessions.forget_role(service_role.arn)
             return f"the canary got {outcome.aws_code}", outcome.allowed is False
+        if refused[0].role_arn not in policies([service_role]):
+            return "no policy of ours names the role", True
     looked = looked_at([service_role])
     if all(is_settled(one, looked) for one in refused):
         return "", False
@@ -190,9 +223,13 @@ def held(service_role: ServiceRole) -> QuerySet[KeyRegistration]:
 
 
 @transaction.atomic
-def _open(service_role: ServiceRole, why: str, refused: Sequence[KeyRegistration]) -> None:
-    """Open the incident of a service role, or note that it goes on; what was blamed on tenants within the window is taken back."""
-    now = timezone.now()
+def _open(service_role: ServiceRole, why: str, refused: Sequence[KeyRegistration], *, takes_back: bool = True) -> None:
+    """Open the incident of a service role, or note that it goes on.
+
+    Args:
+        takes_back: what was blamed on tenants within the window is taken back, because it may have been ours too.
+    """
+    now, why = timezone.now(), why[:200]
     count = len(_refused_lately(service_role) | {registration.pk for registration in refused})
     running = Incident.objects.filter(service_role=service_role, closed_at=None)
     if running.update(seen_at=now):
@@ -210,7 +247,8 @@ def _open(service_role: ServiceRole, why: str, refused: Sequence[KeyRegistration
         "keys.incident.opened",
         tenant=None, actor=audit.SYSTEM, target=incident, service_role_arn=service_role.arn, why=why, count=count,
     )  # fmt: skip
-    _take_back(service_role)
+    if takes_back:
+        _take_back(service_role)
 
 
 def _take_back(service_role: ServiceRole) -> None:

@@ -25,6 +25,7 @@ AWS = KeyRegistration.SuspendedBy.AWS
 
 RESUMED = "resumed"  # the reason of a registration that a person has just let go on
 SECOND_LOOK = 5.0  # seconds after the first silence of a key that served: a lost packet is no news yet
+UNPROBED = 60.0  # seconds that a request's refusal waits for a probe: without a worker it is believed then
 GOOD_PROBES = 2  # in a row, before a suspension by AWS or a Resume ends
 
 # The step of the guide that a refusal falls back on; all others are about the key itself, step 1.
@@ -108,11 +109,34 @@ def denied(registration: KeyRegistration, error: DomainError) -> DomainError:
     ours = None
     if registration.status in {Status.ACTIVE, Status.UNREACHABLE}:
         ours = blame.of(registration.tenant.service_role, error, refused=[registration])
+        if ours is None and isinstance(error, errors.RoleNotAssumable) and not _was_unprobed(registration):
+            return _leave_to_probe(registration, error)
     if ours is not None:
         unreachable(registration, ours, refusal=error)
         return ours
     _refused(registration, error)
     return error
+
+
+def _was_unprobed(registration: KeyRegistration) -> bool:
+    """Tell whether a key that serves has been refused for so long that a probe would have said whose doing it is."""
+    since = registration.refused_since
+    return (
+        registration.status == Status.ACTIVE
+        and since is not None
+        and since < timezone.now() - timedelta(seconds=UNPROBED)
+    )
+
+
+@transaction.atomic
+def _leave_to_probe(registration: KeyRegistration, refusal: DomainError) -> DomainError:
+    """Let a probe say whose doing a refusal is, at once: it reads our policy in IAM back, which the processes of the web may not."""
+    if _lock(registration, None):
+        is_first = registration.refused_since is None
+        _note_refusal(registration, refusal, None, registration.last_probe_at)
+        if is_first:
+            KeyRegistration.objects.filter(pk=registration.pk).update(next_probe_at=timezone.now())
+    return errors.KeyUnreachable(retry_after=5)
 
 
 @transaction.atomic

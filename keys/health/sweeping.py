@@ -19,6 +19,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from byokportal.errors import DomainError, Kind
+from keys.errors import RoleNotAssumable
 from keys.health import asking, blame, judging, questions
 from keys.health.asking import Answer, Question
 from keys.models import KeyRegistration, KeyRegistrationQuerySet
@@ -201,4 +202,5 @@ def _whose_doing(asked: Sequence[tuple[KeyRegistration, Answer]]) -> dict[uuid.U
             first.tenant.service_role, error, refused=[r for r, _ in group], is_anybody_let_in=named_by(first) in let_in
         )
         verdicts |= {registration.pk: ours for registration, _ in group}
-    return verdicts
+    blamed = [r for r, error in refused if isinstance(error, RoleNotAssumable) and verdicts[r.pk] is None]
+    return verdicts | blame.shut_out(blamed)

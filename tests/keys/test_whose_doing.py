@@ -229,6 +229,9 @@ def test_many_within_minutes_stop_all_moves_and_take_back_the_first_ones(
     assert health.close_incidents() == 1
     everybody_due()
     health.sweep()
+    assert statuses() == {"suspended": 1, "unreachable": 5, "active": SOME - 6}  # what was held is asked once more
+    everybody_due()
+    health.sweep()
     assert statuses() == {"suspended": 6, "active": SOME - 6}
 
 
