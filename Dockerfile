@@ -7,7 +7,7 @@ COPY requirements.txt .
 RUN pip install --no-cache-dir --require-hashes -r requirements.txt
 COPY . .
 RUN SECRET_KEY=build-only EMBEDDED=0 AWS_MODE=local VAR_DIR=/tmp STATIC_ROOT=/srv/byok/static-root python manage.py collectstatic --noinput
-ENV STATIC_ROOT=/srv/byok/static-root VAR_DIR=/var/lib/byok GRANIAN_BLOCKING_THREADS=32
+ENV STATIC_ROOT=/srv/byok/static-root VAR_DIR=/var/lib/byok
 USER byok
 EXPOSE 8000
-CMD ["granian", "--interface", "wsgi", "--host", "0.0.0.0", "--port", "8000", "--workers", "2", "--no-ws", "byokportal.wsgi:application"]
+CMD ["python", "-m", "byokportal.server", "--host", "0.0.0.0", "--port", "8000", "--workers", "2"]

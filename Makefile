@@ -10,7 +10,7 @@ DEV_ENV := EMBEDDED=1 SECRET_KEY=not-a-secret-only-for-checks BASE_URL=http://lo
 # A production-like environment for the checks that judge settings.
 DEPLOY_ENV := EMBEDDED=0 SECRET_KEY=$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(60))') ALLOWED_HOSTS=byok.example BASE_URL=https://byok.example
 
-.PHONY: help run demo test test-all fuzz conformance mutate bench ci format lint types imports check openapi lock clean
+.PHONY: help run demo test test-all conformance mutate bench ci format lint types imports check openapi lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -35,9 +35,6 @@ test: $(STAMP) ## the suite; nothing to start first
 
 test-all: $(STAMP) ## the suite with its long runs
 	@$(PY) -m pytest -n 2 -q
-
-fuzz: $(STAMP) ## requests made out of docs/openapi.yaml, right and wrong ones (FUZZ_EXAMPLES, HYPOTHESIS_SEED)
-	@$(PY) -m pytest -n 2 -q $(if $(HYPOTHESIS_SEED),--hypothesis-seed=$(HYPOTHESIS_SEED)) tests/api/fuzz_openapi.py
 
 conformance: $(STAMP) ## the table of AWS's behaviour against real AWS: CONFORMANCE_OURS=profile CONFORMANCE_THEIRS=profile
 	@test -n "$$CONFORMANCE_OURS" -a -n "$$CONFORMANCE_THEIRS" || { echo "Off: name the AWS profiles of two accounts to try things in, CONFORMANCE_OURS=… CONFORMANCE_THEIRS=…"; exit 1; }

@@ -84,8 +84,6 @@ class ProblemSchema(AutoSchema):
             body["content"]["application/problem+json"]["examples"] = examples
             if any(error.retryable for error in errors):
                 body["headers"] = {"Retry-After": RETRY_AFTER}
-            if own := bodies.get(str(status)):  # the address answers so in a form of its own too
-                body["content"] = {**own["content"], **body["content"]}
             bodies[str(status)] = body | {"description": ", ".join(examples)}
         return bodies
 

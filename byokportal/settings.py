@@ -274,9 +274,8 @@ CONTENT_SECURITY_POLICY = {
 # Data keys a second, counted over all processes in the shared cache; an item of a batch counts like a request of its own.
 DATA_KEYS_PER_CALLER = env.int("DATA_KEYS_PER_CALLER", default=10_000)
 DATA_KEYS_PER_TENANT = env.int("DATA_KEYS_PER_TENANT", default=10_000)
-WEB_THREADS = env.int(
-    "GRANIAN_BLOCKING_THREADS", default=32
-)  # of one web process; granian reads the same variable. keys.bulkhead and keys.api.lanes divide them
+# Of one web process, for whatever is not answered on its event loop. keys.bulkhead and keys.api.lanes divide them.
+WEB_THREADS = env.int("WEB_THREADS", default=32)
 
 # --- API ----------------------------------------------------------------------------------------------------
 

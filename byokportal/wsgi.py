@@ -1,4 +1,4 @@
-"""The WSGI application that granian serves."""
+"""The WSGI application: all of Django. `byokportal.asgi` serves it in threads."""
 
 import os
 

@@ -18,6 +18,8 @@ import uuid
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
+from django.utils.asyncio import async_unsafe
+
 from byokportal.errors import DomainError
 from keys import errors
 from keys.aws.flights import Flights, StillUnderWay
@@ -56,6 +58,7 @@ class Bulkhead:
         self._lock = threading.Lock()
         self._of: dict[uuid.UUID, _Compartment] = {}  # only tenants that wait for AWS, or whose last calls failed
 
+    @async_unsafe
     def call(self, tenant: uuid.UUID, name: Hashable | None, ask: Callable[[], Result]) -> Result | None:
         """Make a call to a tenant's AWS, or wait for the one of that name that is under way.
 

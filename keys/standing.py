@@ -33,6 +33,7 @@ import structlog
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.models import FilteredRelation, Q
+from django.utils.asyncio import async_unsafe
 
 from byokportal import patience
 from byokportal.errors import DatabaseUnavailable
@@ -218,9 +219,13 @@ class Standings:
                             raise DatabaseUnavailable(retry_after=2) from error
             return
         if self._is_too_old():
-            with self._news:
-                if not self._news.wait_for(lambda: not self._is_too_old(), WAIT):
-                    raise DatabaseUnavailable(retry_after=2)
+            self._wait_for_news()
+
+    @async_unsafe
+    def _wait_for_news(self) -> None:
+        with self._news:
+            if not self._news.wait_for(lambda: not self._is_too_old(), WAIT):
+                raise DatabaseUnavailable(retry_after=2)
 
     def _is_too_old(self) -> bool:
         return self._monotonic() - self._looked_at > TOO_OLD

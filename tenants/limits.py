@@ -3,7 +3,11 @@
 Each second is a window with a counter for each caller and each tenant; an item of a batch counts like a request of its own.
 The counter lives in Redis and is raised atomically (INCRBY), so that all processes together give out one share. A process does
 not ask for each request, which would cost as much as making the key: it takes a lease of several, sized by what it used in the
-second before, and what it does not use is lost with the window.
+second before. What is left of a window's lease serves until the next window's has come; after that it is lost.
+
+Requests that are answered on the event loop (`keys.api.at_once`) should not have to wait for the shared cache. So a busy process asks for
+its next lease in the background before the last is used up, and a two-hundredth of a share may go out in each window before anybody
+is asked; whoever asks then pays for it. By so much times the number of processes a share may be exceeded, never by more.
 
 The shares are for fairness, they are no security control: when the shared cache does not answer, every process goes on with
 the whole share counted by itself, and asks again after 5 seconds.
@@ -11,14 +15,18 @@ the whole share counted by itself, and asks again after 5 seconds.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import structlog
 from django.conf import settings
 from django.core.cache import cache
+from django.utils.asyncio import async_unsafe
 from redis.exceptions import RedisError
 
 from byokportal.errors import RateLimited
@@ -26,6 +34,7 @@ from byokportal.errors import RateLimited
 log = structlog.get_logger(__name__)
 
 LEASE = 0.05  # of the share: the most that one process takes at once, so that many processes get their part
+UNASKED = 200  # the part of a share that a process gives out before it asks
 DOWN = 5.0  # seconds without the shared cache after it did not answer
 AT_MOST = 10_000  # callers and tenants that a process remembers
 
@@ -40,6 +49,7 @@ class _Lease:
     before: int = 0  # used in the window before
     granted: int = 0  # counted here, for when the shared cache is down
     is_spent: bool = False  # the share of this window is used up: nobody need be asked
+    is_asked: bool = False  # more is being asked for in the background
 
 
 _lock = threading.Lock()
@@ -52,9 +62,14 @@ def take(caller: str, tenant: str, weight: int) -> None:
 
     Raises:
         RateLimited: one of them is used up.
+        SynchronousOnlyOperation: the caller is on an event loop, and the shared cache has to be asked; nothing was taken.
     """
-    _take(f"caller:{caller}", settings.DATA_KEYS_PER_CALLER, weight)
-    _take(f"tenant:{tenant}", settings.DATA_KEYS_PER_TENANT, weight)
+    shares = (
+        (f"caller:{caller}", settings.DATA_KEYS_PER_CALLER),
+        (f"tenant:{tenant}", settings.DATA_KEYS_PER_TENANT),
+    )
+    if not _spend_all(shares, weight):
+        _ask_and_take(shares, weight)
 
 
 def forget_all() -> None:
@@ -65,47 +80,94 @@ def forget_all() -> None:
         _down_until = 0.0
 
 
+def _spend_all(shares: Sequence[tuple[str, int]], weight: int) -> bool:
+    """Spend from leases that hold enough, all or none, and see to it that they are filled up in time."""
+    window = int(time.time())
+    with _lock:
+        leases = [_lease(name, window) for name, _ in shares]
+        if any(_room(lease, share) < min(weight, share) for lease, (_, share) in zip(leases, shares, strict=True)):
+            return False
+        for lease, (name, share) in zip(leases, shares, strict=True):
+            _spend(lease, min(weight, share))
+            is_low = lease.left < (_as_usual(lease, share) - share // UNASKED) // 2
+            if is_low and not lease.is_asked and not lease.is_spent:
+                lease.is_asked = True
+                _asking.submit(_top_up, name, share, window, lease)
+    return True
+
+
+@async_unsafe
+def _ask_and_take(shares: Sequence[tuple[str, int]], weight: int) -> None:
+    for name, share in shares:
+        _take(
+            name, share, min(weight, share)
+        )  # a batch above the whole share takes all of it, else it could never pass
+
+
 def _take(name: str, share: int, weight: int) -> None:
-    weight = min(weight, share)  # a batch above the whole share takes all of it, else it could never pass
     window = int(time.time())
     with _lock:
         lease = _lease(name, window)
-        if _spend(lease, weight):
+        if lease.left >= weight:
+            _spend(lease, weight)
             return
         if lease.is_spent:
             raise RateLimited(retry_after=1)
-        wanted = max(weight - lease.left, min(int(share * LEASE), lease.before // 4))
+        wanted = max(weight - lease.left, _as_usual(lease, share))
     granted = _granted(name, window, wanted, share, lease)
     with _lock:
         if lease.window == window:
-            lease.left += granted
-            lease.is_spent = granted < wanted
-            if _spend(lease, weight):
-                return
-            raise RateLimited(retry_after=1)
+            _put(lease, granted, wanted)
+            if lease.left < weight:
+                raise RateLimited(retry_after=1)
+            _spend(lease, weight)
+            return
     # The window ended while the cache was asked: this request belongs to the one that has just begun.
     _take(name, share, weight)
 
 
-def _spend(lease: _Lease, weight: int) -> bool:
-    if lease.left < weight:
-        return False
+def _top_up(name: str, share: int, window: int, lease: _Lease) -> None:
+    """Ask for as much as usual, and for what went out unasked, in the background."""
+    with _lock:
+        wanted = _as_usual(lease, share) + max(0, -lease.left)
+    try:
+        granted = _granted(name, window, wanted, share, lease)
+        with _lock:
+            if lease.window == window:
+                _put(lease, granted, wanted)
+    finally:
+        lease.is_asked = False
+
+
+def _as_usual(lease: _Lease, share: int) -> int:
+    return min(int(share * LEASE), max(lease.before, lease.used) // 4)
+
+
+def _put(lease: _Lease, granted: int, wanted: int) -> None:
+    lease.left += granted
+    lease.is_spent = granted < wanted
+
+
+def _room(lease: _Lease, share: int) -> int:
+    return lease.left + (0 if lease.is_spent else share // UNASKED)
+
+
+def _spend(lease: _Lease, weight: int) -> None:
     lease.left -= weight
     lease.used += weight
-    return True
 
 
 def _lease(name: str, window: int) -> _Lease:
-    """Return the lease of this window; that of another one has ended."""
+    """Return the lease of this window; one that has ended is begun anew, with what is left of the window just before."""
     lease = _leases.get(name)
     if lease is None:
         lease = _leases[name] = _Lease(window)
         while len(_leases) > AT_MOST:
             _leases.popitem(last=False)
     elif lease.window != window:
-        before = lease.used if lease.window == window - 1 else 0
-        lease.window, lease.left, lease.used, lease.before, lease.granted = window, 0, 0, before, 0
-        lease.is_spent = False
+        follows = lease.window == window - 1
+        lease.left, lease.before = (max(0, lease.left), lease.used) if follows else (0, 0)
+        lease.window, lease.used, lease.granted, lease.is_spent = window, 0, 0, False
     return lease
 
 
@@ -126,3 +188,14 @@ def _granted(name: str, window: int, wanted: int, share: int, lease: _Lease) -> 
         granted = max(0, min(wanted, share - lease.granted))
         lease.granted += granted
         return granted
+
+
+def _start_anew() -> None:
+    """Give a forked process a thread of its own."""
+    global _asking, _lock
+    _asking, _lock = ThreadPoolExecutor(1, thread_name_prefix="shares"), threading.Lock()
+    _leases.clear()
+
+
+_asking = ThreadPoolExecutor(1, thread_name_prefix="shares")
+os.register_at_fork(after_in_child=_start_anew)

@@ -51,6 +51,16 @@ def a_locked_table() -> Iterator[None]:
         thread.join()
 
 
+def end_other_connections() -> None:
+    """End every connection to the database but this one, as a restart of the server does."""
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has no server that could end a connection")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+
+
 class Wire:
     """A TCP relay in front of PostgreSQL that can fall silent, as a frozen server or a lost network does."""
 

@@ -127,7 +127,6 @@ class Stack:
             **kept,
             "DJANGO_SETTINGS_MODULE": "byokportal.settings",
             "PYTHONUNBUFFERED": "1",
-            "GRANIAN_BLOCKING_THREADS": "32",
             "EMBEDDED": "1",
             "AWS_MODE": "local",
             "VAR_DIR": str(self.var_dir),
@@ -179,10 +178,7 @@ class Stack:
         self._await("the broker", lambda: Path(sock).exists())
 
     def _start_web(self) -> None:
-        self._child(
-            "web", "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(self.port), "--workers", "1",
-            "--no-ws", "--log-level", "warning", "byokportal.wsgi:application",
-        )  # fmt: skip
+        self._child("web", "-m", "byokportal.server", "--port", str(self.port))
 
     def _start_workers(self) -> None:
         self._child(

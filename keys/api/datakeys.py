@@ -17,6 +17,7 @@ from typing import Any, Protocol
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
+from rest_framework.response import Response
 
 from byokportal import bodies, problems
 from byokportal.errors import DomainError
@@ -43,6 +44,18 @@ class DataKeyView(endpoints.TenantView):
     is_bulk = False  # whatever the number of items
     problems = PROBLEMS
 
+    def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
+        """Authenticate. DRF would also negotiate format and version and count throttles, of which there are none here."""
+        self.perform_authentication(request)
+
+    def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """Leave what went well as it is; a problem gets DRF's renderer and headers."""
+        return (
+            super().finalize_response(request, response, *args, **kwargs)
+            if isinstance(response, Response)
+            else response
+        )
+
     def allowed(self, request: Request, tenant: str) -> Tenant:
         """Return the tenant of the address, if the caller has the scope."""
         caller = self.caller(request)
@@ -52,8 +65,9 @@ class DataKeyView(endpoints.TenantView):
 
     def share(self, request: Request, mine: Tenant, count: int) -> AbstractContextManager[None]:
         """Take so many keys out of the caller's and the tenant's share, and return the lane to make them in."""
+        lane = lanes.lane(count, is_bulk=self.is_bulk)  # first: where it cannot be had here, nothing is taken
         limits.take(self.caller(request).name, str(mine.pk), count)
-        return lanes.lane(count, is_bulk=self.is_bulk)
+        return lane
 
     def facts(self, request: Request) -> dict[str, Any]:
         """Return what the row of the use says about the caller."""
@@ -90,7 +104,9 @@ def _wrapped_in(results: Sequence[Result]) -> list[str | None]:
 
 
 def _json(answer: dict[str, Any]) -> HttpResponse:
-    return HttpResponse(json.dumps(answer), content_type="application/json", headers={"Cache-Control": "no-store"})
+    return HttpResponse(
+        json.dumps(answer).encode(), content_type="application/json", headers={"Cache-Control": "no-store"}
+    )
 
 
 def _text(value: bytes) -> str:

@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator
 
 from django.conf import settings
+from django.utils.asyncio import async_unsafe
 
 from byokportal.errors import RateLimited
 
@@ -55,5 +56,14 @@ _lane = Lane(settings.WEB_THREADS)
 
 
 def lane(items: int, *, is_bulk: bool = False) -> contextlib.AbstractContextManager[None]:
-    """Return the lane for so many items: the bulk lane, or none at all."""
-    return _lane.bulk() if is_bulk or items > FEW else contextlib.nullcontext()
+    """Return the lane for so many items: the bulk lane, or none at all.
+
+    Raises:
+        SynchronousOnlyOperation: the caller is on an event loop, where no bulk work is done.
+    """
+    return _bulk() if is_bulk or items > FEW else contextlib.nullcontext()
+
+
+@async_unsafe
+def _bulk() -> contextlib.AbstractContextManager[None]:
+    return _lane.bulk()

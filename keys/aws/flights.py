@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
+from django.utils.asyncio import async_unsafe
+
 from byokportal.errors import DomainError
 
 Result = TypeVar("Result")
@@ -50,6 +52,7 @@ class Flights(Generic[Result]):
         self._lock = threading.Lock()
         self._under_way: dict[Hashable, Flight[Result]] = {}
 
+    @async_unsafe
     def do(self, name: Hashable, call: Callable[[], Result]) -> Result:
         """Make the call, or wait for the one of that name that is under way and take its result.
 

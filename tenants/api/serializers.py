@@ -63,13 +63,6 @@ class TokenIn(serializers.Serializer[Any]):
     client_secret = serializers.CharField(required=False)
 
 
-class TokenRefused(serializers.Serializer[Any]):
-    """RFC 6749, section 5.2."""
-
-    error = serializers.ChoiceField(["invalid_request", "unsupported_grant_type", "invalid_client", "invalid_scope"])
-    error_description = serializers.CharField()
-
-
 class TokenOut(serializers.Serializer[Any]):
     access_token = serializers.CharField()
     token_type = serializers.CharField()

@@ -16,7 +16,7 @@ from rest_framework.views import APIView
 
 from byokportal import pages
 from tenants import access, onboarding, tokens
-from tenants.api.serializers import EventOut, EventsOut, OnboardingOut, SetupOut, TokenIn, TokenOut, TokenRefused
+from tenants.api.serializers import EventOut, EventsOut, OnboardingOut, SetupOut, TokenIn, TokenOut
 from tenants.models import AuditEvent, Tenant
 
 CURSOR = OpenApiParameter("cursor", str, description="the `next` of the page before")
@@ -100,7 +100,7 @@ class Token(APIView):
     @extend_schema(
         operation_id="get_token",
         request={"application/x-www-form-urlencoded": TokenIn},
-        responses={200: TokenOut, 400: TokenRefused, 401: TokenRefused},
+        responses={200: TokenOut, 400: OpenApiTypes.OBJECT, 401: OpenApiTypes.OBJECT},
     )
     def post(self, request: Request) -> HttpResponse:
         return _token(request._request)

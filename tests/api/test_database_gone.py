@@ -11,6 +11,7 @@ from django.db import connections
 from django.test import Client
 
 from keys import ledger
+from keys.ledger import links
 from keys.models import KeyRegistration, KeyUse
 from tenants import access, tokens
 from tenants.models import ServiceAccount, Tenant
@@ -54,6 +55,6 @@ def test_a_silent_server(tenant: Tenant, active: KeyRegistration, service: Servi
         connections.close_all()
         no_key_in_time(api, path)  # not even a connection
         wire.silent.clear()
-        time.sleep(ledger.COMMIT)
+        time.sleep(links.COMMIT)
         assert api.post(path, {}, content_type=JSON).status_code == 200
         assert KeyUse.objects.count() >= uses + 1

@@ -18,8 +18,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from keys import ledger, lifecycle, services, standing
+from keys import lifecycle, services, standing
 from keys.api import short_way
+from keys.ledger import links, recording
 from keys.models import BranchKey, KeyRegistration, KeyUse
 from support.models import Ticket
 from tenants import access, audit, idempotency, tokens
@@ -46,7 +47,7 @@ def at_once(number: int, do: Callable[[], Any]) -> list[Any]:
 @pytest.fixture
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fifty threads at once on a busy machine may keep the database from answering in half a second: here that is not the question."""
-    for module, name in ((short_way, "DATABASE"), (ledger, "WAIT"), (ledger, "COMMIT"), (standing, "WAIT")):
+    for module, name in ((short_way, "DATABASE"), (recording, "WAIT"), (links, "COMMIT"), (standing, "WAIT")):
         monkeypatch.setattr(module, name, 30.0)
 
 

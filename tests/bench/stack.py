@@ -43,7 +43,6 @@ def system(**settings: str) -> Iterator[dict[str, Any]]:
             "EMBEDDED": "1",
             "AWS_MODE": "local",
             "LOG_LEVEL": "CRITICAL",  # what goes wrong shows in the answers
-            "GRANIAN_BLOCKING_THREADS": "32",
             "EXTERNAL_ID_PROBE_GAP": "0",
             "PROPAGATION_WINDOW": "0",
             **settings,
@@ -57,9 +56,7 @@ def system(**settings: str) -> Iterator[dict[str, Any]]:
         )
         port = free_port()
         command = [
-            sys.executable, "-m", "granian", "--interface", "wsgi", "--host", "127.0.0.1", "--port", str(port),
-            "--workers", str(WORKERS), "--no-ws", "--log-level", "warning",
-            "byokportal.wsgi:application",
+            sys.executable, "-m", "byokportal.server", "--port", str(port), "--workers", str(WORKERS)
         ]  # fmt: skip
         stack.enter_context(process(command, environment))
         wait_for(lambda: answers(f"http://127.0.0.1:{port}/healthz"), "the web processes")

@@ -18,9 +18,10 @@ from django.db import connection
 from byokportal.errors import DomainError
 from byokportal.localaws.testing import LocalAws
 from keys import aws as aws_of_ours
-from keys import datakeys, ledger, lifecycle
+from keys import datakeys, lifecycle
 from keys.aws import hot, sessions
 from keys.datakeys import Engine
+from keys.ledger import links
 from keys.models import KeyRegistration
 from tenants.models import Tenant
 
@@ -82,7 +83,7 @@ def failures(
     def without_a_row(deed: Callable[[], Any]) -> Callable[[], Any]:
         def call() -> None:
             with pytest.MonkeyPatch.context() as patch:  # the database itself refuses: there is no such table
-                patch.setattr(ledger, "INTO", ledger.INTO.replace("keys_keyuse", "keys_nowhere"))
+                patch.setattr(links, "INTO", links.INTO.replace("keys_keyuse", "keys_nowhere"))
                 deed()
 
         return call

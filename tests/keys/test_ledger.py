@@ -15,6 +15,7 @@ from silence import Wire
 
 from byokportal.errors import DatabaseUnavailable
 from keys import ledger
+from keys.ledger import links
 from keys.models import KeyUse
 from tenants.models import ServiceRole, Tenant
 
@@ -108,7 +109,7 @@ def test_a_database_that_falls_silent_means_no_key_within_half_a_second(acme: Te
     for _ in range(3):
         refused_in_time(acme)
     wire.silent.clear()
-    time.sleep(ledger.COMMIT)
+    time.sleep(links.COMMIT)
     use(acme, "after")
     assert {"before", "after"} <= set(KeyUse.objects.values_list("request_id", flat=True))
 
@@ -117,7 +118,7 @@ def test_a_database_that_never_takes_the_connection_means_no_key_within_half_a_s
     wire.silent.set()
     refused_in_time(acme)
     wire.silent.clear()
-    time.sleep(ledger.COMMIT)
+    time.sleep(links.COMMIT)
     use(acme, "after")
 
 

@@ -1,0 +1,307 @@
+"""Data keys on the server's event loop: what need not wait is answered there, what has to wait in threads, and no key without a row."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import silence
+from a2wsgi import WSGIMiddleware
+from django.core.exceptions import SynchronousOnlyOperation
+from django.test import Client
+
+from byokportal.wsgi import application as wsgi
+from keys import datakeys, ledger, services
+from keys.api import at_once, short_way
+from keys.ledger import recording
+from keys.models import KeyRegistration, KeyUse
+from tenants import audit, tokens
+from tenants.models import ServiceAccount, Tenant
+
+pytestmark = pytest.mark.django_db(transaction=True)
+JSON = "application/json"
+ApiOf = Callable[[ServiceAccount], Client]
+
+
+@dataclass
+class Answer:
+    status: int = 0
+    headers: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class Server:
+    """The ASGI application on an event loop of its own, as uvicorn runs it; `handed` are the requests that went to threads."""
+
+    def __init__(self, token: str) -> None:
+        self.token = token
+        self.handed: list[str] = []
+        self.threads: at_once.Application = WSGIMiddleware(wsgi, workers=4)  # type: ignore[assignment, arg-type]
+        self._application = at_once.AtOnce(self._in_a_thread)
+        self.loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
+        self._thread.start()
+
+    async def _in_a_thread(self, scope: Any, receive: Any, send: Any) -> None:
+        self.handed.append(scope["path"])
+        await self.threads(scope, receive, send)
+
+    def run(self, coroutine: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(20)
+
+    def post(self, path: str, body: Any = None, **headers: str) -> Answer:
+        content = body if isinstance(body, bytes) else json.dumps(body or {}).encode()
+        return self.run(self.ask(path, [content], **headers))
+
+    async def ask(self, path: str, pieces: Sequence[bytes | None], *, method: str = "POST", **headers: str) -> Answer:
+        """Send a request in pieces; None stands for a caller who leaves, and whoever has no more pieces is silent."""
+        named = {
+            "content-type": JSON,
+            "authorization": f"Bearer {self.token}",
+            "content-length": str(sum(len(p or b"") for p in pieces)),
+        }
+        named |= {name.replace("_", "-"): value for name, value in headers.items()}
+        scope = {
+            "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "", "scheme": "http",
+            "http_version": "1.1", "server": ("testserver", 80), "client": ("127.0.0.1", 1), "asgi": {"version": "3.0"},
+            "headers": [(name.encode(), value.encode("latin-1")) for name, value in {"host": "testserver", **named}.items()],
+        }  # fmt: skip
+        left, answer = list(pieces), Answer()
+
+        async def receive() -> Any:
+            if not left:
+                await asyncio.sleep(3600)
+            piece = left.pop(0)
+            if piece is None:
+                return {"type": "http.disconnect"}
+            return {"type": "http.request", "body": piece, "more_body": bool(left) or headers.get("never_ends") == "1"}
+
+        async def send(message: Any) -> None:
+            if message["type"] == "http.response.start":
+                answer.status = message["status"]
+                answer.headers = {name.decode(): value.decode() for name, value in message["headers"]}
+            else:
+                answer.body += message.get("body", b"")
+
+        await self._application(scope, receive, send)
+        return answer
+
+    def close(self) -> None:
+        self.run(recording.close())
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._thread.join()
+
+
+@pytest.fixture
+def server(
+    active: KeyRegistration, service: ServiceAccount, monkeypatch: pytest.MonkeyPatch, settings: Any
+) -> Iterator[Server]:
+    monkeypatch.delenv("DJANGO_ALLOW_ASYNC_UNSAFE")  # set for tests in a browser
+    settings.STANDING_SECONDS = 60  # no thread looks for changes here: a request would after twice that
+    made = Server(tokens.issue(service, scopes=service.scopes)[1])
+    yield made
+    made.close()
+    ledger.stop()
+
+
+@pytest.fixture
+def path(tenant: Tenant) -> str:
+    return f"/api/v1/tenants/{tenant.pk}/data-keys"
+
+
+@pytest.fixture
+def warm(server: Server, path: str) -> Server:
+    """The server after its first request, which looked everything up in a thread."""
+    assert server.post(path).status == 200
+    assert server.handed == [path]
+    server.handed.clear()
+    return server
+
+
+def test_what_is_remembered_is_answered_on_the_loop_with_its_row_committed(warm: Server, path: str) -> None:
+    made = warm.post(path, {"context": {"object": "1"}})
+    assert made.status == 200
+    assert made.headers["cache-control"] == "no-store"
+    assert made.headers["content-length"] == str(len(made.body))
+    opened = warm.post(f"{path}/decrypt", {"wrapped_key": made.json()["wrapped_key"], "context": {"object": "1"}})
+    assert opened.json()["plaintext"] == made.json()["plaintext"]
+    assert warm.handed == []
+    uses = KeyUse.objects.order_by("id").values_list("operation", "count", "request_id")[1:]
+    assert list(uses) == [("generate", 1, made.headers["x-request-id"]), ("decrypt", 1, opened.headers["x-request-id"])]
+
+
+def test_many_at_once_have_a_row_each(warm: Server, path: str) -> None:
+    async def all_at_once() -> list[Answer]:
+        return await asyncio.gather(*(warm.ask(path, [b"{}"]) for _ in range(100)))
+
+    answers = warm.run(all_at_once())
+    assert {answer.status for answer in answers} == {200}
+    assert len({answer.json()["plaintext"] for answer in answers}) == 100
+    assert set(KeyUse.objects.values_list("request_id", flat=True)) >= {a.headers["x-request-id"] for a in answers}
+
+
+def test_what_may_take_long_is_answered_in_a_thread(warm: Server, path: str) -> None:
+    requests: list[tuple[str, dict[str, Any], dict[str, str]]] = [
+        ("", {"items": [{}] * 11}, {}),
+        ("", {"context": {"a": "b"}, "much": "x" * at_once.SMALL}, {}),
+        ("", {}, {"idempotency_key": "k"}),
+        ("/rewrap", {"wrapped_key": "AAAA"}, {}),
+    ]
+    for below, body, headers in requests:
+        assert warm.post(path + below, body, **headers).status < 500
+    assert warm.handed == [path + below for below, _, _ in requests]
+
+
+def test_a_tenant_that_asks_its_key_every_time_waits_in_a_thread(warm: Server, path: str, tenant: Tenant) -> None:
+    services.set_latency(tenant, seconds=0, actor=audit.COMMAND)
+    datakeys.here().standings.look()  # what a thread does twice a second
+    for _ in range(2):
+        assert warm.post(path).status == 200
+    assert len(warm.handed) == 2
+
+
+def test_a_suspended_key_is_refused_the_same_way(warm: Server, path: str, tenant: Tenant) -> None:
+    services.suspend(tenant, reason="drill", actor=audit.COMMAND)
+    datakeys.here().standings.look()
+    assert (warm.post(path).status, warm.post(path).json()["code"]) == (423, "suspended")
+
+
+def test_threads_that_all_hang_hold_up_nobody_who_need_not_wait(warm: Server, path: str) -> None:
+    async def hang(*_: Any) -> None:
+        await asyncio.sleep(3600)
+
+    warm.threads = hang
+    assert warm.post(path).status == 200
+
+
+def test_a_locked_table_is_a_503_within_half_a_second_and_no_key(warm: Server, path: str) -> None:
+    with silence.a_locked_table():
+        began = time.monotonic()
+        refused = warm.post(path, x_request_id="asked-in-vain-1")
+        took = time.monotonic() - began
+    assert (refused.status, refused.json()["code"], refused.headers["retry-after"]) == (
+        503,
+        "database_unavailable",
+        "2",
+    )
+    assert (refused.headers["x-request-id"], refused.headers["x-content-type-options"]) == (
+        "asked-in-vain-1",
+        "nosniff",
+    )
+    assert b"plaintext" not in refused.body
+    assert took < 0.5
+    time.sleep(0.1)
+    assert warm.post(path).status == 200
+
+
+def test_a_database_that_falls_silent_is_a_503_within_half_a_second_and_comes_back(server: Server, path: str) -> None:
+    with silence.wire_to_the_database() as wire:
+        for _ in range(2):
+            assert server.post(path).status == 200
+        uses = KeyUse.objects.count()
+        wire.silent.set()
+        for _ in range(3):
+            began = time.monotonic()
+            assert server.post(path).json()["code"] == "database_unavailable"
+            assert time.monotonic() - began < 0.5
+        wire.silent.clear()
+        time.sleep(recording.WAIT)
+        assert server.post(path).status == 200
+        assert KeyUse.objects.count() >= uses + 1
+        server.run(recording.close())
+
+
+def test_a_connection_that_the_database_closes_costs_no_answer(warm: Server, path: str, django_db_blocker: Any) -> None:
+    assert warm.post(path).status == 200
+    silence.end_other_connections()
+    time.sleep(0.2)
+    assert warm.post(path).status == 200
+
+
+def test_a_row_outside_of_committed_is_refused_on_a_loop(server: Server, tenant: Tenant) -> None:
+    async def record() -> None:
+        ledger.record(tenant, KeyUse.Operation.GENERATE, [{}], caller="tests", request_id="r")
+
+    with pytest.raises(SynchronousOnlyOperation):
+        server.run(record())
+    assert not KeyUse.objects.filter(request_id="r").exists()
+
+
+HOSTILE: list[tuple[str, bytes, dict[str, str]]] = [
+    ("", b"", {}),
+    ("", b"[]", {}),
+    ("", b'{"context": {"a": 1}}', {}),
+    ("", b'{"context": {"tenant": "another"}}', {}),
+    ("", b'{"a": 1, "a": 2}', {}),
+    ("", b"\xff", {}),
+    ("", b"{}", {"content_type": "text/plain"}),
+    ("", b"{}", {"authorization": "Bearer " + "x" * 43}),
+    ("", b"{}", {"authorization": ""}),
+    ("", b"{}", {"content_length": "twelve"}),
+    ("/decrypt", b"{}", {}),
+    ("/decrypt", b'{"wrapped_key": "AAAA"}', {}),
+    ("/decrypt", b'{"wrapped_key": "%%%"}', {}),
+    ("/decrypt", b'{"items": [{"wrapped_key": "AAAA"}, {"wrapped_key": ""}]}', {}),
+    ("/nothing", b"{}", {}),
+]
+
+
+def test_both_ways_answer_hostile_requests_alike(warm: Server, path: str) -> None:
+    for below, body, headers in HOSTILE:
+        given = {
+            "content_type": JSON,
+            "authorization": f"Bearer {warm.token}",
+            "x_request_id": "same-for-both",
+        } | headers
+        loop = warm.post(path + below, body, **given)
+        meta = {
+            (name if name.startswith("content_") else f"http_{name}").upper(): value for name, value in given.items()
+        }
+        in_a_thread = Client().generic("POST", path + below, body, **meta)  # type: ignore[arg-type]  # all are strings
+        assert (loop.status, loop.json()) == (in_a_thread.status_code, in_a_thread.json()), (below, body, headers)
+        assert loop.headers == {name.lower(): value for name, value in in_a_thread.headers.items()}, (
+            below,
+            body,
+            headers,
+        )
+
+
+def test_another_tenant_does_not_exist(warm: Server, mallory: Any) -> None:
+    theirs = f"/api/v1/tenants/{mallory.tenant_id}/data-keys"
+    assert (warm.post(theirs).status, warm.post(theirs).json()["code"]) == (404, "not_found")
+
+
+def test_a_body_may_come_in_pieces(warm: Server, path: str) -> None:
+    assert warm.run(warm.ask(path, [b"{", b"", b"}"])).status == 200
+    assert warm.handed == []
+
+
+def test_a_caller_who_leaves_in_the_middle_gets_no_key(warm: Server, path: str) -> None:
+    uses = KeyUse.objects.count()
+    assert warm.run(warm.ask(path, [b"{", None])).status == 0
+    assert (KeyUse.objects.count(), warm.handed) == (uses, [])
+
+
+def test_a_body_that_never_ends_takes_no_thread(warm: Server, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(at_once, "BODY_SECONDS", 0.1)
+    assert warm.run(warm.ask(path, [b"{"], never_ends="1")).status == 0
+    assert warm.handed == []
+
+
+def test_a_bug_is_a_500_that_says_nothing(warm: Server, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: Any) -> Any:
+        raise ZeroDivisionError("a secret detail")
+
+    monkeypatch.setattr(short_way, "view", broken)
+    answer = warm.post(path)
+    assert (answer.status, answer.json()["code"]) == (500, "bug")
+    assert b"secret detail" not in answer.body
