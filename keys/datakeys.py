@@ -168,9 +168,11 @@ class Engine:
     def _open_each(self, tenant: Tenant, items: Sequence[tuple[bytes, Context]]) -> list[OpenedDataKey | DomainError]:
         """Open each blob with its branch key; each of those is taken once."""
         named = [_branch_key_id(blob) for blob, _ in items]
-        taken = self._take_each(self._standing(tenant.pk, new=False), Counter(key_id for key_id in named if key_id))
+        standing = self._standing(tenant.pk, new=False)
+        taken: dict[uuid.UUID, Unwrapped | DomainError] = {}
         results: list[OpenedDataKey | DomainError] = []
         try:
+            self._take_each(standing, Counter(key_id for key_id in named if key_id), taken)
             for (blob, context), key_id in zip(items, named, strict=True):
                 branch = taken[key_id] if key_id else errors.BlobUnreadable()
                 try:
@@ -186,13 +188,15 @@ class Engine:
                     branch.release()
         return results
 
-    def _take_each(self, standing: Standing, wanted: Mapping[uuid.UUID, int]) -> dict[uuid.UUID, Unwrapped | DomainError]:  # fmt: skip
-        """Return the branch keys that blobs name, counted in, or why one cannot be had.
+    def _take_each(
+        self, standing: Standing, wanted: Mapping[uuid.UUID, int], taken: dict[uuid.UUID, Unwrapped | DomainError]
+    ) -> None:
+        """Take the branch keys that blobs name, counted in, or why one cannot be had.
 
         Args:
             wanted: id → how many data keys are to be opened with it.
+            taken: where they go; the caller releases what is there, also when this ends in an error.
         """
-        taken: dict[uuid.UUID, Unwrapped | DomainError] = {}
         for key_id, uses in wanted.items():
             found = self._find(standing, key_id, uses=uses)
             if found is not None:
@@ -201,7 +205,6 @@ class Engine:
         rows = self._rows(standing, missing) if missing else {}
         for key_id in missing:
             taken[key_id] = self._take_old(standing, rows[key_id], uses=wanted[key_id]) if key_id in rows else errors.BlobUnreadable()  # fmt: skip
-        return taken
 
     def _take_old(self, standing: Standing, row: WrappedBranchKey, *, uses: int) -> Unwrapped | DomainError:
         """Return one branch key that is not in memory, counted in, or why it cannot be had."""

@@ -169,6 +169,25 @@ def test_a_tenant_that_asks_its_key_every_time_waits_in_a_thread(warm: Server, p
     assert len(warm.handed) == 2
 
 
+def test_a_request_begun_twice_counts_nobody_in_for_ever(
+    warm: Server, path: str, tenant: Tenant, work: Callable[[], None]
+) -> None:
+    before = warm.post(path).json()["wrapped_key"]
+    services.rotate_branch_key(tenant, reason="tests", actor=audit.COMMAND)
+    work()
+    datakeys.here().standings.look()
+    after = warm.post(path).json()["wrapped_key"]
+    keys = datakeys.here().keys
+    old, new = keys._kept.values()
+    keys._forget(old)
+    warm.handed.clear()
+    opened = warm.post(f"{path}/decrypt", {"items": [{"wrapped_key": after}, {"wrapped_key": before}]})
+    assert all("plaintext" in item for item in opened.json()["items"])
+    assert len(warm.handed) == 1  # the old one had to be loaded, after the new one was taken
+    keys.drop(tenant.pk)
+    assert not any(new.secret.reveal())
+
+
 def test_a_suspended_key_is_refused_the_same_way(warm: Server, path: str, tenant: Tenant) -> None:
     services.suspend(tenant, reason="drill", actor=audit.COMMAND)
     datakeys.here().standings.look()
