@@ -1,4 +1,8 @@
-"""What a process remembers for a few seconds, because looking it up costs more than all the rest of a request."""
+"""What a process remembers for a few seconds, because looking it up costs more than all the rest of a request.
+
+Shortly before an answer is forgotten one request is sent to look it up again while the others still use it. Otherwise all the requests of
+a busy caller would go to the database at the same moment, every five seconds.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,20 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Hashable
+from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
 SECONDS = 5.0  # what was taken back is seen in every process within this time
+AGAIN = 3.0  # seconds after which one request looks it up again
 AT_MOST = 10_000  # entries
+
+
+@dataclass(slots=True)
+class _Entry(Generic[Value]):
+    until: float  # monotonic, as is `due`
+    due: float
+    value: Value
 
 
 class Memory(Generic[Value]):
@@ -18,12 +31,17 @@ class Memory(Generic[Value]):
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._found: OrderedDict[Hashable, tuple[float, Value]] = OrderedDict()
+        self._found: OrderedDict[Hashable, _Entry[Value]] = OrderedDict()
 
     def get(self, key: Hashable) -> Value | None:
-        """Return what is remembered, None when that is nothing."""
-        entry = self._found.get(key)
-        return entry[1] if entry is not None and entry[0] > time.monotonic() else None
+        """Return what is remembered; None when that is nothing, and once when it is due to be looked up again."""
+        entry, now = self._found.get(key), time.monotonic()
+        if entry is None or entry.until <= now:
+            return None
+        if entry.due <= now:
+            entry.due = entry.until
+            return None
+        return entry.value
 
     def put(self, key: Hashable, value: Value, *, asked_at: float) -> None:
         """Remember an answer.
@@ -32,7 +50,7 @@ class Memory(Generic[Value]):
             asked_at: `time.monotonic()` before it was looked up.
         """
         with self._lock:
-            self._found[key] = (asked_at + SECONDS, value)
+            self._found[key] = _Entry(asked_at + SECONDS, asked_at + AGAIN, value)
             self._found.move_to_end(key)
             while len(self._found) > AT_MOST:
                 self._found.popitem(last=False)

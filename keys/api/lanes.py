@@ -1,8 +1,8 @@
 """Interactive calls before bulk: what works for long takes a part of the threads of a process, never all of them.
 
-A request with many items, and every rewrap, is bulk. An eighth of the threads may work on bulk and three eighths may wait for
-a moment to do so; what comes on top is told to come again (429). So half of the threads are always there for somebody who
-waits for one key, and few compete with them for the processor: in Python one thread runs at a time.
+A request with many items, and every rewrap, is bulk. A sixteenth of the threads may work on bulk and three sixteenths may wait for
+a moment to do so; what comes on top is told to come again (429). So most of the threads are always there for somebody else, and
+few compete with the event loop for the processor: in Python one thread runs at a time.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Lane:
     """
 
     def __init__(self, threads: int) -> None:
-        working = max(1, threads // 8)
+        working = max(1, threads // 16)
         self._working, self._waiting = threading.Semaphore(working), threading.Semaphore(3 * working)
 
     @contextlib.contextmanager

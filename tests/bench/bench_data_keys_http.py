@@ -56,9 +56,17 @@ def measure() -> Iterator[Figure]:
         print(f"        {statistics.median(r['per_second'] for r in many) * ITEMS:.0f} keys/s against "
               f"{statistics.median(r['per_second'] for r in one):.0f}")  # fmt: skip
         moving = ours("/rewrap", {"items": [{"wrapped_key": wrapped}] * ITEMS}, connections=4)
-        alone, beside = _in_turn(generate, lambda: _while(moving, generate))
+        with stack.sweeping(system) as sweep:
+
+            def busy() -> dict[str, Any]:
+                with sweep():
+                    return _while(moving, generate)
+
+            alone, beside = _in_turn(generate, busy)
         ratio = statistics.median(a["p99"] / b["p99"] for a, b in zip(beside, alone, strict=True))
-        yield Figure("generate one, p99 while a bulk rewrap runs, against without", ratio, "×", 2)
+        print("        generate alone: " + _told(alone))
+        print("        generate while a sweep and a bulk rewrap run: " + _told(beside))
+        yield Figure("generate one, p99 while a sweep and a bulk rewrap run", ratio, "×", 2)
 
 
 def _while(background: Load, load: Load) -> dict[str, Any]:
@@ -73,15 +81,18 @@ def _while(background: Load, load: Load) -> dict[str, Any]:
 def _against(name: str, runs: list[list[dict[str, Any]]], peer: str) -> Iterator[Figure]:
     mine, theirs, empty = runs
     for who, measured in (("ours", mine), (peer, theirs), ("an empty view", empty)):
-        rate = statistics.median(run["per_second"] for run in measured)
-        p50, p99 = (statistics.median(run[p] for run in measured) for p in ("p50", "p99"))
-        print(f"        {name}: {who:24} {rate:8.0f} a second, p50 {p50:.1f} ms, p99 {p99:.1f} ms", flush=True)
+        print(f"        {name}: {who:24} {_told(measured)}", flush=True)
     yield Figure(f"{name} one, requests a second, against {peer}", _median_ratio(mine, theirs), "×", 2.5, at_least=True)
     p99 = statistics.median(a["p99"] / b["p99"] for a, b in zip(mine, theirs, strict=True))
     yield Figure(f"{name} one, p99, against {peer}", p99, "×", 1.0)
     yield Figure(
         f"{name} one, requests a second, against an empty view", _median_ratio(mine, empty), "×", 0.5, at_least=True
     )
+
+
+def _told(measured: list[dict[str, Any]]) -> str:
+    rate, p50, p99 = (statistics.median(run[what] for run in measured) for what in ("per_second", "p50", "p99"))
+    return f"{rate:8.0f} a second, p50 {p50:.1f} ms, p99 {p99:.1f} ms"
 
 
 def _in_turn(*loads: Load) -> list[list[dict[str, Any]]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,13 +13,15 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from tests import on_servers
 
-ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
 CONNECTIONS = 32
 WORKERS = 2
 
@@ -63,6 +66,47 @@ def system(**settings: str) -> Iterator[dict[str, Any]]:
         found = json.loads(made.stdout.splitlines()[-1])
         url = f"http://127.0.0.1:{port}/api/v1/tenants/{found['tenant']}/data-keys"
         yield {"url": url, "environment": environment, **found}
+
+
+@contextlib.contextmanager
+def sweeping(system: dict[str, Any], tenants: int = 2_000) -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """Have a worker that sweeps tenants of its own, one sweep after another, against a stub of AWS that answers after 30 ms.
+
+    Yields:
+        What lets it work for as long as a block lasts.
+    """
+    with tempfile.TemporaryDirectory(prefix="byok-bench-") as folder:
+        stub = subprocess.Popen([sys.executable, str(HERE / "stub_aws.py"), "0.03", folder], stdout=subprocess.PIPE)
+        assert stub.stdout is not None
+        environment = {
+            **system["environment"],
+            "VAR_DIR": folder,
+            "STUB": f"https://127.0.0.1:{int(stub.stdout.readline())}",
+            "AWS_CA_BUNDLE": f"{folder}/ca.pem",
+        }
+        command = [sys.executable, "-m", "tests.bench.sweep_beside", str(tenants)]
+        worker = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.PIPE)
+        assert worker.stdout is not None
+
+        @contextlib.contextmanager
+        def at_work() -> Iterator[None]:
+            worker.send_signal(signal.SIGCONT)
+            try:
+                yield
+                if worker.poll() is not None:
+                    raise AssertionError("the sweep has ended")
+            finally:
+                worker.send_signal(signal.SIGSTOP)
+
+        try:
+            if worker.stdout.readline() != b"ready\n":
+                raise AssertionError("the sweep did not start")
+            worker.send_signal(signal.SIGSTOP)
+            yield at_work
+        finally:
+            for running in (worker, stub):
+                running.kill()
+                running.wait()
 
 
 @contextlib.contextmanager

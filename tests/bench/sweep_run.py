@@ -32,11 +32,10 @@ REGION = "eu-central-1"
 THREADS = 32  # of the pool that each tenant's own client works in: more of them only wait for the interpreter
 
 
-def prepare(count: int) -> None:
-    """Make so many tenants in service, each with a branch key."""
-    role = ServiceRole.objects.create(
-        name="byok-service-1", arn="arn:aws:iam::999900001111:role/byok-service-1", unique_id="AROA1"
-    )
+def prepare(count: int) -> ServiceRole:
+    """Make so many tenants in service, each with a branch key, behind a service role of their own that the stub answers for."""
+    name = "byok-service-of-the-sweep"
+    role = ServiceRole.objects.create(name=name, arn=f"arn:aws:iam::999900001111:role/{name}", unique_id="AROASWEEP")
     now = timezone.now()
     tenants = Tenant.objects.bulk_create(
         [Tenant(name=f"t{number}", service_role=role) for number in range(count)], batch_size=1_000
@@ -56,10 +55,23 @@ def prepare(count: int) -> None:
         [BranchKey(tenant_id=one.tenant_id, registration=one, key_arn=one.key_arn, wrapped=bytes(184)) for one in registrations],
         batch_size=1_000,
     )  # fmt: skip
+    accounts = {
+        account: {"access_key_id": "a", "secret_access_key": "s"}
+        for account in (settings.AWS_ACCOUNT_ID, settings.CANARY_ACCOUNT_ID)
+    }
+    settings.LOCALAWS_FILE.write_text(json.dumps({"version": 1, "endpoint": os.environ["STUB"], "accounts": accounts}))
+    # Becoming a service role goes through boto3, which in local mode trusts no certificate of ours; the sweep starts after it.
+    sessions._local()  # reading it for the first time empties the cache
+    sessions._cache["service", role.arn, REGION] = sessions.Credentials(
+        "a", "s", "t", datetime.now(UTC) + timedelta(hours=1), role.unique_id
+    )
+    return role
 
 
 def due() -> None:
-    KeyRegistration.objects.update(next_probe_at=timezone.now() - timedelta(seconds=1), probe_claimed_at=None)
+    KeyRegistration.objects.filter(tenant__service_role__unique_id="AROASWEEP").update(
+        next_probe_at=timezone.now() - timedelta(seconds=1), probe_claimed_at=None
+    )
 
 
 def sweep(count: int) -> float:
@@ -134,21 +146,9 @@ def client_per_tenant(count: int) -> float:
 
 
 if __name__ == "__main__":
-    accounts = {
-        account: {"access_key_id": "a", "secret_access_key": "s"}
-        for account in (settings.AWS_ACCOUNT_ID, settings.CANARY_ACCOUNT_ID)
-    }
-    settings.LOCALAWS_FILE.write_text(json.dumps({"version": 1, "endpoint": os.environ["STUB"], "accounts": accounts}))
     total, some = int(sys.argv[1]), int(sys.argv[2])
     call_command("migrate", verbosity=0)
     prepare(total)
-    # Becoming a service role goes through boto3, which in local mode trusts no certificate of ours; the sweep starts after it.
-    now = datetime.now(UTC)
-    sessions._local()  # reading it for the first time empties the cache
-    for role in ServiceRole.objects.all():
-        sessions._cache["service", role.arn, REGION] = sessions.Credentials(
-            "a", "s", "t", now + timedelta(hours=1), role.unique_id
-        )
     health.sweep(64)  # connections, models of services
     # Before and after, so that a machine that is busy with something else for a while is so for both. CPU time is told beside it.
     cpu = [time.process_time()]
