@@ -1,7 +1,7 @@
 """Run the web server: `python -m byokportal.server`, uvicorn with the bounds that it lacks.
 
-uvicorn takes a request head of any length and waits for its end for ever; both are bounded here, because memory and connections
-of the process that gives out keys are not the caller's to use up. It believes `X-Forwarded-*` from loopback unless told otherwise;
+uvicorn takes a request head of any length and waits for the end of a request for ever; both are bounded here, because memory and
+connections of the process that gives out keys are not the caller's to use up. (Bodies are bounded by `byokportal.bodies`.) It believes `X-Forwarded-*` from loopback unless told otherwise;
 whether there is a proxy is for Django to know (`BEHIND_PROXY`).
 """
 
@@ -15,7 +15,9 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD = 32 * 1024  # bytes of request line and headers
-HEAD_SECONDS = 10.0  # until they are complete, from the connection's first moment or the head's first byte
+REQUEST_SECONDS = (
+    20.0  # until a request is here in full, from its first byte; the first one from the connection's first moment
+)
 KEEP_ALIVE = 75  # seconds that a connection is kept while nothing is asked: services call again and again
 GRACEFUL = 20  # seconds that requests under way have when the server is told to stop
 
@@ -25,7 +27,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._is_in_head, self._head = False, 0  # a head has begun and is not complete; its bytes so far
+        self._is_under_way = self._is_in_head = False  # a request, or its head, has begun and is not here in full
+        self._head = 0  # bytes of it so far
         self._until: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn declares it
@@ -42,20 +45,24 @@ class BoundedProtocol(HttpToolsProtocol):
         super().data_received(data)
         if self._is_in_head and self._head > HEAD and not self.transport.is_closing():
             self.send_400_response("The head of the request is too long.")
-        elif self._is_in_head and self._until is None:
+        elif self._is_under_way and self._until is None:
             self._limit()
 
     def on_message_begin(self) -> None:
-        self._is_in_head, self._head = True, 0
+        self._is_under_way, self._is_in_head, self._head = True, True, 0
         super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         self._is_in_head = False
-        self._unlimit()
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        self._is_under_way = False
+        self._unlimit()
+        super().on_message_complete()
+
     def _limit(self) -> None:
-        self._until = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+        self._until = self.loop.call_later(REQUEST_SECONDS, self.transport.close)
 
     def _unlimit(self) -> None:
         if self._until is not None:

@@ -13,7 +13,6 @@ anything else wears the same guard, `async_unsafe`: the shared cache, a call to 
 
 from __future__ import annotations
 
-import asyncio
 import io
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -39,7 +38,6 @@ Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 SMALL = (
     16 * 1024
 )  # bytes of a body that is read here: ten items with their contexts; reading more would hold up the others
-BODY_SECONDS = 30.0  # in which the body of a request has to come
 
 
 class AtOnce:
@@ -57,7 +55,8 @@ class AtOnce:
         if scope["type"] != "http":
             await self._in_a_thread(scope, receive, send)
             return
-        begun = await _read(receive)  # a thread is given a request only once its body is here: the caller may be slow
+        # A thread is given a request only once its body is here: the caller may be slow (how slow: `byokportal.server`).
+        begun = await _read(receive)
         if begun is None:
             return
         if DATA_KEYS.fullmatch(scope["path"]):
@@ -95,19 +94,15 @@ def _view(request: HttpRequest) -> HttpResponse:
 async def _read(receive: Receive) -> list[Message] | None:
     """Return the messages of a request up to its end, or to more than any address of ours takes; None when nobody waits any more."""
     messages, size = [], 0
-    try:
-        async with asyncio.timeout(BODY_SECONDS):
-            while size <= LIMIT_DATA_KEYS:
-                message = await receive()
-                if message["type"] != "http.request":
-                    return None
-                body, is_more = message.get("body", b""), message.get("more_body", False)
-                messages.append({"type": "http.request", "body": body, "more_body": is_more})
-                size += len(body)
-                if not is_more:
-                    break
-    except TimeoutError:
-        return None  # the server closes the connection of a request that is not answered
+    while size <= LIMIT_DATA_KEYS:
+        message = await receive()
+        if message["type"] != "http.request":
+            return None
+        body, is_more = message.get("body", b""), message.get("more_body", False)
+        messages.append({"type": "http.request", "body": body, "more_body": is_more})
+        size += len(body)
+        if not is_more:
+            break
     return messages
 
 

@@ -310,10 +310,11 @@ def test_a_caller_who_leaves_in_the_middle_gets_no_key(warm: Server, path: str) 
     assert (KeyUse.objects.count(), warm.handed) == (uses, [])
 
 
-def test_a_body_that_never_ends_takes_no_thread(warm: Server, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(at_once, "BODY_SECONDS", 0.1)
-    assert warm.run(warm.ask(path, [b"{"], never_ends="1")).status == 0
-    assert warm.handed == []
+def test_a_body_that_does_not_come_takes_no_thread(warm: Server, path: str) -> None:
+    waiting = asyncio.run_coroutine_threadsafe(warm.ask(path, [b"{"], never_ends="1"), warm.loop)
+    assert warm.post(path).status == 200
+    assert (waiting.done(), warm.handed) == (False, [])
+    waiting.cancel()
 
 
 def test_a_bug_is_a_500_that_says_nothing(warm: Server, path: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The web server bounds what uvicorn does not: the length of a request's head, and the time until it is complete."""
+"""The web server bounds what uvicorn does not: the length of a request's head, and the time until a request is here in full."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def until_closed(connection: socket.socket) -> bytes:
 
 
 def test_between_two_requests_nothing_is_late(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
-    monkeypatch.setattr(server, "HEAD_SECONDS", 1.0)
+    monkeypatch.setattr(server, "REQUEST_SECONDS", 1.0)
     with connect(port) as connection:
         for _ in range(2):
             connection.sendall(REQUEST)
@@ -86,11 +86,11 @@ def test_a_head_without_end_is_refused(port: int, start: bytes) -> None:
         assert b"HTTP/1.1 400" in received
 
 
-@pytest.mark.parametrize("start", [b"", b"POST /x HTTP/1.1\r\nHost: loc", REQUEST + b"POST /x"])
-def test_a_head_that_does_not_come_closes_the_connection(
+@pytest.mark.parametrize("start", [b"", b"POST /x HTTP/1.1\r\nHost: loc", REQUEST[:-1], REQUEST + b"POST /x"])
+def test_a_request_that_does_not_come_closes_the_connection(
     monkeypatch: pytest.MonkeyPatch, port: int, start: bytes
 ) -> None:
-    monkeypatch.setattr(server, "HEAD_SECONDS", 0.3)
+    monkeypatch.setattr(server, "REQUEST_SECONDS", 0.3)
     with connect(port) as connection:
         began = time.monotonic()
         if start:
