@@ -106,9 +106,13 @@ def branch_key_id(blob: bytes) -> uuid.UUID:
     Raises:
         BlobUnreadable: it is no blob of ours.
     """
+    _check_form(blob)
+    return uuid.UUID(bytes=blob[1:17])
+
+
+def _check_form(blob: bytes) -> None:
     if len(blob) != BLOB_BYTES or blob[0] != VERSION:
         raise BlobUnreadable
-    return uuid.UUID(bytes=blob[1:17])
 
 
 def generate(branch_key: Secret, key_id: uuid.UUID, context: bytes) -> DataKey:
@@ -143,7 +147,7 @@ def unwrap(branch_key: Secret, context: bytes, blob: bytes) -> bytes:
     Raises:
         BlobUnreadable: damaged, of another tenant or branch key, or made with another context; which, nobody can tell.
     """
-    branch_key_id(blob)
+    _check_form(blob)
     header = blob[: HEADER.size]
     _, _, salt, stored = HEADER.unpack(header)
     derived = _derive(branch_key, salt, context)
