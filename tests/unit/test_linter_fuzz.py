@@ -138,7 +138,7 @@ def test_fifty_thousand_documents_broken_at_random(seed: int) -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.sampled_from(["*", "Allow", "Deny", SERVICE, ROLE, KEY, EXTERNAL_ID]),
+    st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.text(max_size=5) | st.sampled_from(["*", "Allow", "Deny", SERVICE, ROLE, KEY, EXTERNAL_ID]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["Version", "Statement", "Effect", "Principal", "AWS", "Action", "Resource", "Condition", "StringEquals", "Null", "sts:ExternalId", "NotAction"]), inner, max_size=4),
     max_leaves=12,
 )  # fmt: skip
