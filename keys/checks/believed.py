@@ -41,13 +41,13 @@ def wide_trust(subject: Subject, *, without: bool, wrong: bool) -> str:
 
 def permissions(subject: Subject, missing: Iterable[str]) -> str:
     """Return the guide's permissions policy without some of its patterns."""
-    policy = documents.permissions_policy(subject.key_arn, subject.beside)
+    policy = documents.permissions_policy(subject.key_arn, subject.beside.keys)
     return _without(policy, policy["Statement"][0], missing)
 
 
 def key_statement(subject: Subject, missing: Iterable[str]) -> str:
     """Return the guide's key policy statement without some of its patterns."""
-    statement = documents.key_policy_statement(subject.role_arn)
+    statement = documents.key_policy_statement(subject.role_arn, subject.beside.roles)
     return _without(statement, statement, missing)
 
 

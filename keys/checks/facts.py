@@ -11,6 +11,7 @@ from keys import errors
 from keys.aws.kms import KeyFacts
 from keys.aws.sessions import AssumeOutcome
 from keys.checks.causes import Denial
+from keys.policies.documents import ALONE, Beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,7 @@ class Subject:
     service_role_unique_id: str
     external_id: str
     has_worked: bool = False  # this role and key passed a test before
-    beside: tuple[str, ...] = ()  # other keys that the role has to reach too while one replaces the other
+    beside: Beside = ALONE
 
     @property
     def role_name(self) -> str:
@@ -41,6 +42,16 @@ class Subject:
     @property
     def region(self) -> str:
         return self.key_arn.split(":")[3]
+
+    @property
+    def roles(self) -> str:
+        """Whom the statement in the key policy names, in words."""
+        return " and ".join((self.role_arn, *self.beside.roles))
+
+    @property
+    def keys(self) -> str:
+        """What the role's permissions policy names, in words."""
+        return " and ".join((*self.beside.keys, self.key_arn))
 
 
 @dataclass(frozen=True, slots=True)

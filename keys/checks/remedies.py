@@ -31,10 +31,10 @@ REMEDIES = {
     # step 2: permissions policy
     "role_permissions_policy_missing_action": (
         "Add {pattern} to the actions of the permissions policy of your role {role_name}; the document below has all five. "
-        "Check that the policy is attached to the role and that its Resource is {key_arn}."
+        "Check that the policy is attached to the role and that its Resource is {keys}."
     ),
     "role_permissions_policy_explicit_deny": "Remove the Deny statement for {action} on {key_arn} from the policies attached to your role {role_name}.",
-    "role_permissions_policy_wrong_key_arn": "Name {key_arn} as the Resource of the permissions policy of your role {role_name}.",
+    "role_permissions_policy_wrong_key_arn": "Name {keys} as the Resource of the permissions policy of your role {role_name}.",
     "role_permissions_boundary": (
         "Let the permissions boundary of your role {role_name} allow {pattern} on {key_arn}, as the statement below does."
     ),
@@ -43,11 +43,11 @@ REMEDIES = {
     ),
     # step 3: key policy
     "key_policy_missing_statement": (
-        "Add the statement below to the key policy of {key_arn}. If it is there, compare its principal: it has to be {role_arn}, without a "
+        "Add the statement below to the key policy of {key_arn}. If it is there, compare its principal: it has to be {roles}, without a "
         "condition. If that principal reads AROA…, the role was made anew since: save the statement again."
     ),
     "key_policy_wrong_principal": (
-        "Name your role {role_arn} as the principal of the statement in the key policy of {key_arn}: it names us, and we reach your key "
+        "Name your role {roles} as the principal of the statement in the key policy of {key_arn}: it names us, and we reach your key "
         "through your role only."
     ),
     "key_policy_condition_failed": (
@@ -96,6 +96,8 @@ def render(template: str, subject: Subject, words: Mapping[str, str]) -> str:
         "key_arn": subject.key_arn,
         "key_account": subject.key_account,
         "region": subject.region,
+        "roles": subject.roles,
+        "keys": subject.keys,
         "service_role_arn": subject.service_role_arn,
         "external_id": subject.external_id,
     }

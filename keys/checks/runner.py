@@ -77,7 +77,7 @@ def _subject(test: EncryptionTest) -> Subject:
         role.unique_id,
         test.tenant.external_id,
         has_worked=test.registration.activated_at is not None,
-        beside=KeyRegistration.objects.beside(test.registration).key_arns(),
+        beside=KeyRegistration.objects.beside(test.registration),
     )
 
 

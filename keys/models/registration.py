@@ -11,6 +11,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from keys.models.jobs import CLAIM_LASTS
+from keys.policies.documents import Beside
 from tenants.models import Tenant
 
 
@@ -28,13 +29,14 @@ class KeyRegistrationQuerySet(models.QuerySet["KeyRegistration"]):
         """The one in preparation that is to take over from one that serves."""
         return self.in_preparation().exclude(replaces=None).select_related("replaces").first()
 
-    def beside(self, registration: KeyRegistration) -> Self:
-        """Those with the same role and another key that still opens: the role's permissions have to name their keys too."""
-        mine = self.probed().filter(tenant=registration.tenant_id, role_arn=registration.role_arn).exclude(role_arn="")
-        return mine.exclude(key_arn=registration.key_arn)
-
-    def key_arns(self) -> tuple[str, ...]:
-        return tuple(self.order_by("created_at").values_list("key_arn", flat=True))
+    def beside(self, registration: KeyRegistration) -> Beside:
+        """What its documents have to name too: keys and roles of others that still open, and that share its role or its key."""
+        others = self.probed().filter(tenant=registration.tenant_id).exclude(pk=registration.pk).order_by("created_at")
+        arns = list(others.values_list("key_arn", "role_arn"))
+        return Beside(
+            keys=tuple(key for key, role in arns if role == registration.role_arn and key != registration.key_arn),
+            roles=tuple(role for key, role in arns if key == registration.key_arn and role != registration.role_arn),
+        )
 
     def probed(self) -> Self:
         """What health looks at: everything that serves or still opens old data."""

@@ -7,25 +7,62 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any, TypedDict
+from dataclasses import dataclass
+from typing import Any
 
 from keys.arns import RoleArn
 
 Document = dict[str, Any]
+ACTIONS = ("kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey")
+ROLE_NAME = "AIforWorkByokAccessRole"
+POLICY_NAME = "AIforWorkKMSPolicy"
 
 
-class Values(TypedDict):
-    """What the documents that hold several policies are filled in with."""
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """What the documents name too while one registration replaces another: pasted without it they would cut off the one that serves.
+
+    Args:
+        keys: other keys that the same role has to reach, for its permissions policy.
+        roles: other roles that the same key has to let in, for its key policy.
+    """
+
+    keys: tuple[str, ...] = ()
+    roles: tuple[str, ...] = ()
+
+
+ALONE = Beside()
+
+
+@dataclass(frozen=True, slots=True)
+class Values:
+    """What the documents that hold several policies are filled in with; the role that they make is the one that was given."""
 
     service_role_arn: str
     external_id: str
     key_arn: str
-    beside: Sequence[str]
+    role: RoleArn
+    beside: Beside
 
+    @property
+    def trust(self) -> Document:
+        return trust_policy(self.service_role_arn, self.external_id)
 
-ACTIONS = ("kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey")
-ROLE_NAME = "AIforWorkByokAccessRole"
-POLICY_NAME = "AIforWorkKMSPolicy"
+    @property
+    def permissions(self) -> Document:
+        return permissions_policy(self.key_arn, self.beside.keys)
+
+    @property
+    def policy_name(self) -> str:
+        """Return the guide's name, or one of its own for a role of another name: the guide's may be attached to the role that serves."""
+        return POLICY_NAME if self.role.name == ROLE_NAME else f"{POLICY_NAME}-{self.role.name}"
+
+    @property
+    def keeps(self) -> str:
+        """Return a warning where the same key has to go on letting another role in, "" otherwise."""
+        if not self.beside.roles:
+            return ""
+        return f"Keep {' and '.join(self.beside.roles)} until the move to the new role is over: make this beside it, not in its place."
 
 
 def trust_policy(service_role_arn: str, external_id: str) -> Document:
@@ -56,12 +93,16 @@ def permissions_policy(key_arn: str, beside: Sequence[str] = ()) -> Document:
     }
 
 
-def key_policy_statement(role_arn: str) -> Document:
-    """Return the statement that the tenant adds to its key policy (guide, step 3)."""
+def key_policy_statement(role_arn: str, beside: Sequence[str] = ()) -> Document:
+    """Return the statement that the tenant adds to its key policy (guide, step 3).
+
+    Args:
+        beside: other roles that the key has to let in too while one replaces the other.
+    """
     return {
         "Sid": "AllowYourAppAccess",
         "Effect": "Allow",
-        "Principal": {"AWS": role_arn},
+        "Principal": {"AWS": [role_arn, *beside] if beside else role_arn},
         "Action": list(ACTIONS),
         "Resource": "*",
     }
@@ -80,26 +121,27 @@ def render(document: Document) -> str:
     return json.dumps(document, indent=2)
 
 
-def cloudformation(*, service_role_arn: str, external_id: str, key_arn: str, beside: Sequence[str] = ()) -> str:
+def cloudformation(values: Values) -> str:
     """Return a template for step 2 in JSON; the key policy statement of step 3 stays in the customer's hands."""
-    trust, permissions = trust_policy(service_role_arn, external_id), permissions_policy(key_arn, beside)
+    description = "The IAM role through which Kore.ai uses your KMS key (guide, step 2). Add the key policy statement of step 3 yourself."
+    at_path = {} if values.role.path == "/" else {"Path": values.role.path}
     template = {
         "AWSTemplateFormatVersion": "2010-09-09",
-        "Description": "The IAM role through which Kore.ai uses your KMS key (guide, step 2). Add the key policy statement of step 3 yourself.",
+        "Description": " ".join(filter(None, (description, values.keeps))),
         "Parameters": {
-            "RoleName": {"Type": "String", "Default": ROLE_NAME},
-            "PolicyName": {"Type": "String", "Default": POLICY_NAME},
+            "RoleName": {"Type": "String", "Default": values.role.name},
+            "PolicyName": {"Type": "String", "Default": values.policy_name},
         },
         "Resources": {
             "AccessRole": {
                 "Type": "AWS::IAM::Role",
-                "Properties": {"RoleName": {"Ref": "RoleName"}, "AssumeRolePolicyDocument": trust},
+                "Properties": {"RoleName": {"Ref": "RoleName"}, **at_path, "AssumeRolePolicyDocument": values.trust},
             },
             "KmsPolicy": {
                 "Type": "AWS::IAM::ManagedPolicy",
                 "Properties": {
                     "ManagedPolicyName": {"Ref": "PolicyName"},
-                    "PolicyDocument": permissions,
+                    "PolicyDocument": values.permissions,
                     "Roles": [{"Ref": "AccessRole"}],
                 },
             },
@@ -109,31 +151,28 @@ def cloudformation(*, service_role_arn: str, external_id: str, key_arn: str, bes
     return json.dumps(template, indent=2)
 
 
-def terraform(*, service_role_arn: str, external_id: str, key_arn: str, beside: Sequence[str] = ()) -> str:
+def terraform(values: Values) -> str:
     """Return the same as Terraform; the policies are the guide's JSON."""
-    trust, permissions = (
-        render(trust_policy(service_role_arn, external_id)),
-        render(permissions_policy(key_arn, beside)),
-    )
+    at_path = "" if values.role.path == "/" else f'\n  path               = "{values.role.path}"'
     return f"""# The IAM role through which Kore.ai uses your KMS key (guide, step 2).
-# Add the key policy statement of step 3 to your key yourself.
+# Add the key policy statement of step 3 to your key yourself.{_comment(values.keeps)}
 locals {{
   byok_trust_policy = <<-JSON
-{_indented(trust)}
+{_indented(render(values.trust))}
   JSON
 
   byok_permissions_policy = <<-JSON
-{_indented(permissions)}
+{_indented(render(values.permissions))}
   JSON
 }}
 
 resource "aws_iam_role" "byok" {{
-  name               = "{ROLE_NAME}"
+  name               = "{values.role.name}"{at_path}
   assume_role_policy = local.byok_trust_policy
 }}
 
 resource "aws_iam_policy" "byok" {{
-  name   = "{POLICY_NAME}"
+  name   = "{values.policy_name}"
   policy = local.byok_permissions_policy
 }}
 
@@ -152,37 +191,39 @@ def _indented(text: str) -> str:
     return "\n".join(f"    {line}" for line in text.splitlines())
 
 
-def cli(*, service_role_arn: str, external_id: str, key_arn: str, account: str, beside: Sequence[str] = ()) -> str:
+def _comment(text: str) -> str:
+    return f"\n# {text}" if text else ""
+
+
+def cli(values: Values) -> str:
     """Return steps 2 and 3 as a shell script for the AWS CLI."""
-    trust, permissions = (
-        render(trust_policy(service_role_arn, external_id)),
-        render(permissions_policy(key_arn, beside)),
-    )
+    role, key_arn = values.role, values.key_arn
+    at_path = "" if role.path == "/" else f" --path {role.path}"
     _, partition, _, region, key_account, _ = key_arn.split(":", 5)
-    statement = render(key_policy_statement(f"arn:{partition}:iam::{account}:role/{ROLE_NAME}"))
+    statement = key_policy_statement(str(role), values.beside.roles)
     where = (
         ""
-        if account == key_account
+        if role.account == key_account
         else f"\n# The key is in account {key_account}: run what follows with credentials of that account."
     )
     return f"""#!/usr/bin/env bash
 set -euo pipefail
 
-# Step 2: the role, its trust policy and its permissions policy. Run this in your account {account}.
+# Step 2: the role, its trust policy and its permissions policy. Run this in your account {role.account}.{_comment(values.keeps)}
 cat > trust-policy.json <<'JSON'
-{trust}
+{render(values.trust)}
 JSON
 cat > permissions-policy.json <<'JSON'
-{permissions}
+{render(values.permissions)}
 JSON
-aws iam create-role --role-name {ROLE_NAME} --assume-role-policy-document file://trust-policy.json
-aws iam create-policy --policy-name {POLICY_NAME} --policy-document file://permissions-policy.json
-aws iam attach-role-policy --role-name {ROLE_NAME} --policy-arn arn:{partition}:iam::{account}:policy/{POLICY_NAME}
-aws iam get-role --role-name {ROLE_NAME} --query Role.Arn --output text
+aws iam create-role --role-name {role.name}{at_path} --assume-role-policy-document file://trust-policy.json
+aws iam create-policy --policy-name {values.policy_name} --policy-document file://permissions-policy.json
+aws iam attach-role-policy --role-name {role.name} --policy-arn arn:{partition}:iam::{role.account}:policy/{values.policy_name}
+aws iam get-role --role-name {role.name} --query Role.Arn --output text
 
 # Step 3: your key policy with one more statement; what it says already stays.{where}
 cat > key-policy-statement.json <<'JSON'
-{statement}
+{render(statement)}
 JSON
 aws kms get-key-policy --region {region} --key-id {key_arn} --policy-name default --query Policy --output text > key-policy.json
 python3 - <<'PYTHON'
@@ -200,6 +241,7 @@ done
 """
 
 
+SCRIPTS = {"cloudformation": cloudformation, "terraform": terraform, "cli": cli}
 # Name in the API and portal → the ARNs it cannot do without.
 NAMES: dict[str, tuple[str, ...]] = {
     "trust-policy": (),
@@ -218,26 +260,17 @@ def of(
     external_id: str,
     key_arn: str = "",
     role_arn: str = "",
-    beside: Sequence[str] = (),
+    beside: Beside = ALONE,
 ) -> str:
-    """Return the raw text of one document of `NAMES`; the ARNs it needs must be there.
-
-    Args:
-        beside: as in `permissions_policy`.
-    """
-    values = Values(service_role_arn=service_role_arn, external_id=external_id, key_arn=key_arn, beside=beside)
+    """Return the raw text of one document of `NAMES`; the ARNs it needs must be there."""
     match name:
         case "trust-policy":
             return render(trust_policy(service_role_arn, external_id))
         case "permissions-policy":
-            return render(permissions_policy(key_arn, beside))
+            return render(permissions_policy(key_arn, beside.keys))
         case "key-policy-statement":
-            return render(key_policy_statement(role_arn))
-        case "cloudformation":
-            return cloudformation(**values)
-        case "terraform":
-            return terraform(**values)
-        case "cli":
-            account = RoleArn.parse(role_arn).account if role_arn else key_arn.split(":")[4]
-            return cli(**values, account=account)
-    raise KeyError(name)
+            return render(key_policy_statement(role_arn, beside.roles))
+    _, partition, _, _, account, _ = key_arn.split(":", 5)
+    role = RoleArn.parse(role_arn) if role_arn else RoleArn(partition, account, "/", ROLE_NAME)
+    values = Values(service_role_arn, external_id, key_arn, role, beside)
+    return SCRIPTS[name](values)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import get_args
+from typing import TypedDict, get_args
 
 from django.db import transaction
 from django.db.models import QuerySet
@@ -103,22 +103,19 @@ def document(tenant: Tenant, name: str) -> str:
     missing = [arn for arn in documents.NAMES[name] if not arns[arn]]
     if missing:
         raise errors.ArnsMissing(names=" and ".join(missing), missing=missing)
-    beside = _beside(registration) if "key_arn" in documents.NAMES[name] else ()
+    beside = _beside(registration) if documents.NAMES[name] else documents.ALONE
     return documents.of(
         name, service_role_arn=tenant.service_role.arn, external_id=tenant.external_id, beside=beside, **arns
     )
 
 
-def _beside(registration: KeyRegistration | None) -> tuple[str, ...]:
-    if registration is None:
-        return ()
-    return KeyRegistration.objects.beside(registration).key_arns()
+def _beside(registration: KeyRegistration | None) -> documents.Beside:
+    return KeyRegistration.objects.beside(registration) if registration else documents.ALONE
 
 
 def check_policy(tenant: Tenant, *, kind: str, text: str) -> linter.Reading:
     """Read a policy that the tenant pasted, before any AWS call; nothing of it is kept."""
-    beside = _beside(shown_registration(tenant)) if kind == "permissions" else ()
-    return linter.lint(_kind(kind), text, beside=beside, **_own_values(tenant))
+    return linter.lint(_kind(kind), text, **_own_values(tenant))
 
 
 def granted_by_policy(tenant: Tenant, *, kind: str, text: str) -> list[str]:
@@ -132,7 +129,18 @@ def _kind(name: str) -> linter.Kind:
     return name  # type: ignore[return-value]
 
 
-def _own_values(tenant: Tenant) -> dict[str, str]:
+class _OwnValues(TypedDict):
+    """What a reading of the tenant's policies compares with."""
+
+    service_role_arn: str
+    external_id: str
+    role_arn: str
+    key_arn: str
+    tenant: str
+    beside: documents.Beside
+
+
+def _own_values(tenant: Tenant) -> _OwnValues:
     registration = shown_registration(tenant)
     return {
         "service_role_arn": tenant.service_role.arn,
@@ -140,6 +148,7 @@ def _own_values(tenant: Tenant) -> dict[str, str]:
         "role_arn": registration.role_arn if registration else "",
         "key_arn": registration.key_arn if registration else "",
         "tenant": str(tenant.pk),
+        "beside": _beside(registration),
     }
 
 

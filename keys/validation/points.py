@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from keys.policies import evaluator
+from keys.policies.documents import ALONE, Beside
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Facts:
     role_arn: str = ""
     key_arn: str = ""
     tenant: str = ""
+    beside: Beside = ALONE  # what the policies have to name too while one registration replaces another
 
     @property
     def role_account(self) -> str:

@@ -179,7 +179,7 @@ def _of_policy(text: str, facts: Facts) -> Reading:
 def _judged(command: str, kind: linter.Kind, text: str, facts: Facts, points: tuple[Point, ...]) -> Reading:
     policy = linter.lint(
         kind, text, service_role_arn=facts.service_role_arn, external_id=facts.external_id, role_arn=facts.role_arn,
-        key_arn=facts.key_arn, tenant=facts.tenant,
+        key_arn=facts.key_arn, tenant=facts.tenant, beside=facts.beside,
     )  # fmt: skip
     name = linter.NAMES[kind]
     if policy.verdict == "ok":

@@ -153,14 +153,25 @@ def test_the_aws_cli_walks_the_guide(aws: LocalAws, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_our_script_for_the_aws_cli_does_steps_two_and_three(aws: LocalAws, tmp_path: Path) -> None:
-    service_role, key = our_role(aws), aws.client(CUSTOMER, "kms", REGION).create_key()["KeyMetadata"]["Arn"]
-    script = documents.of("cli", service_role_arn=service_role, external_id=EXTERNAL_ID, key_arn=key)
-    done = subprocess.run(
-        ["bash"], input=script, env=environment(aws, tmp_path, aws.accounts[CUSTOMER]), cwd=tmp_path, capture_output=True, text=True,
-        timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    prove(aws, f"arn:aws:iam::{CUSTOMER}:role/{documents.ROLE_NAME}", key)
+    """And the same for a role that is to replace this one: both are let in by the key then."""
+    kms = aws.client(CUSTOMER, "kms", REGION)
+    users = {**allow("kms:*", Principal={"AWS": CUSTOMER}), "Condition": {"StringLike": {"aws:PrincipalArn": f"arn:aws:iam::{CUSTOMER}:user/*"}}}  # fmt: skip
+    key = kms.create_key(Policy=policy(users))["KeyMetadata"]["Arn"]
+    values = {"service_role_arn": our_role(aws), "external_id": EXTERNAL_ID, "key_arn": key}
+    first, second = f"arn:aws:iam::{CUSTOMER}:role/{documents.ROLE_NAME}", f"arn:aws:iam::{CUSTOMER}:role/kore/Second"
+
+    def run(script: str) -> None:
+        done = subprocess.run(
+            ["bash"], input=script, env=environment(aws, tmp_path, aws.accounts[CUSTOMER]), cwd=tmp_path, capture_output=True, text=True,
+            timeout=300, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+    run(documents.of("cli", **values))
+    prove(aws, first, key)
+    run(documents.of("cli", **values, role_arn=second, beside=documents.Beside(roles=(first,))))
+    prove(aws, first, key)
+    prove(aws, second, key)
 
 
 # --- CloudFormation ---------------------------------------------------------------------------------------------------
@@ -236,9 +247,13 @@ VALUES = {
 }
 
 
+REPLACING = {"role_arn": f"arn:aws:iam::{CUSTOMER}:role/kore/Second", "beside": documents.Beside(roles=(f"arn:aws:iam::{CUSTOMER}:role/First",))}  # fmt: skip
+
+
 @pytest.mark.slow
-def test_cfn_lint_has_nothing_to_say(tmp_path: Path) -> None:
-    (tmp_path / "template.json").write_text(documents.of("cloudformation", **VALUES))
+@pytest.mark.parametrize("more", [{}, REPLACING], ids=["the first role", "another role"])
+def test_cfn_lint_has_nothing_to_say(tmp_path: Path, more: dict[str, Any]) -> None:
+    (tmp_path / "template.json").write_text(documents.of("cloudformation", **VALUES, **more))
     done = subprocess.run(
         [str(BIN / "cfn-lint"), "--regions", "us-east-1", "--", "template.json"], cwd=tmp_path, capture_output=True, text=True, check=False
     )  # fmt: skip
@@ -250,8 +265,9 @@ def test_cfn_lint_has_nothing_to_say(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("terraform") is None, reason="terraform is not installed")
-def test_terraform_reads_the_policies_to_the_letter(tmp_path: Path) -> None:
-    text = documents.of("terraform", **VALUES)
+@pytest.mark.parametrize("more", [{}, REPLACING], ids=["the first role", "another role"])
+def test_terraform_reads_the_policies_to_the_letter(tmp_path: Path, more: dict[str, Any]) -> None:
+    text = documents.of("terraform", **VALUES, **more)
     (tmp_path / "byok.tf").write_text(text)
     environment_ = {
         "PATH": os.environ["PATH"],

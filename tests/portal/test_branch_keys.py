@@ -138,7 +138,10 @@ def test_the_six_steps_say_what_a_replacement_still_needs(
     deed(browser, tenant, "withdraw", reason="not now")
     assert preparing().strip() == ""
     browser.post(f"{base}/steps/2/", {"role_arn": "arn:aws:iam::111122223333:role/Second"})
-    assert "Give the new role" in preparing() and "leave the old one in it" in preparing()
+    assert "Give the new role" in preparing() and "policy name both roles" in preparing()
+    step = browser.get(f"{base}/steps/3/").content.decode()
+    assert customer.role_arn in step and "role/Second" in step  # the statement to paste names both …
+    assert "both have to stand there until the move is over" in step  # … and it is said why
 
 
 def test_a_replacement_in_preparation_is_shown_and_withdrawn(

@@ -17,6 +17,7 @@ from keys.aws.sessions import AssumeOutcome
 from keys.checks import CHECKS, base, causes, outcome, remedies, schedule
 from keys.checks.base import Finding, Wait
 from keys.checks.facts import Account, Answer, Clock, Facts, Hygiene, Key, Ours, Subject, Trust, Use
+from keys.policies import documents
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 ROLE = "arn:aws:iam::111122223333:role/AIforWorkByokAccessRole"
@@ -268,6 +269,27 @@ def test_what_is_believed_to_stand_there_is_the_corrected_document_but_for_the_m
     assert there in found.believed and not_there not in found.believed
     assert found.believed != corrected
     json.loads(found.believed)
+
+
+@pytest.mark.parametrize(
+    ("answer", "beside", "named"),
+    [
+        (IDENTITY, documents.Beside(keys=(KEY[:-1] + "c",)), {"Resource": [KEY[:-1] + "c", KEY]}),
+        (RESOURCE, documents.Beside(roles=(ROLE + "Old",)), {"Principal": {"AWS": [ROLE, ROLE + "Old"]}}),
+    ],
+    ids=["another key", "another role"],
+)
+def test_while_one_replaces_the_other_what_mends_it_names_both(
+    answer: str, beside: documents.Beside, named: dict[str, Any]
+) -> None:
+    subject = replace(SUBJECT, beside=beside)
+    found = judge(use(re_encrypt=denied("kms:ReEncrypt", answer)), lambda facts: replace(facts, subject=subject))[
+        "use.re_encrypt"
+    ]
+    for text in (found.believed, remedies.corrected(found.document, subject)):
+        document = json.loads(text)
+        statement = document["Statement"][0] if "Statement" in document else document
+        assert {name: statement[name] for name in named} == named
 
 
 def test_what_the_answers_do_not_tell_is_not_believed() -> None:

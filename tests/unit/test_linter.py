@@ -420,3 +420,63 @@ def test_an_external_id_of_another_shape_and_another_partition() -> None:
 def test_what_it_grants_us(kind: Any, policy: Any, expected: list[str]) -> None:
     text = policy if isinstance(policy, str) else json.dumps(policy)
     assert linter.granted(kind, text, **VALUES) == expected
+
+
+# --- while one registration replaces another ---------------------------------------------------------------------
+
+NEXT_ROLE = documents.Beside(roles=(OTHER_ROLE,))  # the role that serves; ROLE is to take over
+BOTH = {"AWS": [ROLE, OTHER_ROLE]}
+AUDIT = {"Sid": "Audit", "Effect": "Allow", "Principal": {"AWS": ROLE + "Audit"}, "Action": "kms:DescribeKey", "Resource": "*"}  # fmt: skip
+OF_THE_OLD = {**documents.key_policy_statement(OTHER_ROLE), "Sid": "Old"}
+
+
+@pytest.mark.parametrize(
+    ("policy", "codes", "corrected"),
+    [
+        (key(), {"replaced_role_missing"}, key(Principal=BOTH)),
+        (key(Principal={"AWS": OTHER_ROLE}), {"principal_mismatch"}, key(Principal=BOTH)),
+        (key(Principal=BOTH), set(), key(Principal=BOTH)),
+        (key(Principal={"AWS": [OTHER_ROLE, ROLE]}), set(), key(Principal={"AWS": [OTHER_ROLE, ROLE]})),
+        (key(OF_THE_OLD), set(), key(OF_THE_OLD)),
+        (key({**OF_THE_OLD, "Action": ALL[1:]}), {"replaced_role_missing"}, key({**OF_THE_OLD, "Action": ALL[1:]}, Principal=BOTH)),
+        (key(AUDIT), {"replaced_role_missing"}, key(AUDIT, Principal=BOTH)),
+        (without({**key(), "Statement": [ROOT]}), {"missing_statement", "replaced_role_missing"}, key(Principal=BOTH)),
+        (
+            key(deny(Principal={"AWS": OTHER_ROLE}), Principal=BOTH),
+            {"replaced_role_missing"},
+            key(deny(Principal={"AWS": OTHER_ROLE}, Condition={"ArnNotEquals": {"aws:PrincipalArn": [ROLE, OTHER_ROLE]}}), Principal=BOTH),
+        ),
+        (
+            key(Principal={"AWS": [ROLE, ROLE + "Audit"]}),
+            {"replaced_role_missing"},
+            {**key(), "Statement": [ROOT, {**key()["Statement"][1], "Principal": {"AWS": ROLE + "Audit"}}, {**without(key(Principal=BOTH, Sid=LEFT_OUT))["Statement"][1]}]},
+        ),
+    ],
+    ids=["new alone", "old alone", "both", "the other way round", "each its own", "old has less", "somebody else", "neither", "old denied", "new and another"],
+)  # fmt: skip
+def test_while_one_role_replaces_another_the_key_policy_has_to_name_both(
+    policy: Any, codes: set[str], corrected: Any
+) -> None:
+    reading = linter.lint("key", json.dumps(policy), **VALUES, beside=NEXT_ROLE)
+    assert {each.code for each in reading.findings} == codes
+    assert reading.verdict == ("incomplete" if codes else "ok")
+    assert json.loads(reading.corrected) == corrected
+    fixes = "".join(
+        each.fix for each in reading.findings if each.code in {"replaced_role_missing", "principal_mismatch"}
+    )
+    assert not fixes or json.dumps(BOTH) in fixes  # what is told in words leaves the old one in too
+
+
+def test_what_cannot_be_kept_is_replaced_by_a_document_that_names_both() -> None:
+    assert json.loads(linter.lint("key", "nothing of it", **VALUES, beside=NEXT_ROLE).corrected) == key(Principal=BOTH)
+    next_key = documents.Beside(keys=(OTHER_KEY,))
+    reading = linter.lint("permissions", json.dumps(permissions(Resource=OTHER_KEY)), **VALUES, beside=next_key)
+    assert json.loads(reading.corrected) == permissions(Resource=[OTHER_KEY, KEY])
+    assert [each.fix for each in reading.findings] == [f'Write "Resource": ["{OTHER_KEY}", "{KEY}"].']
+
+
+def test_the_role_that_is_replaced_is_nobody_who_could_change_the_key_policy() -> None:
+    policy = {**key(), "Statement": [{**key()["Statement"][1], "Principal": BOTH, "Action": "kms:*"}]}
+    assert "lock_out" in {
+        each.code for each in linter.lint("key", json.dumps(policy), **VALUES, beside=NEXT_ROLE).findings
+    }

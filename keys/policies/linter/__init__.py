@@ -13,6 +13,7 @@ from types import ModuleType
 from typing import Literal
 
 from keys.policies import documents
+from keys.policies.documents import ALONE, Beside
 from keys.policies.linter import grammar, grants, key, permissions, probes, reading, trust, unwrapping, writing
 from keys.policies.linter.findings import NAMES, UNREADABLE, Finding, Kind, Note, Path, Policy, Values
 from keys.policies.linter.reading import Document
@@ -50,7 +51,7 @@ def lint(
     role_arn: str = "",
     key_arn: str = "",
     tenant: str = "",
-    beside: tuple[str, ...] = (),
+    beside: Beside = ALONE,
 ) -> Reading:
     """Read a policy.
 
@@ -59,7 +60,7 @@ def lint(
         text: as pasted; at most 65,536 characters are read.
         role_arn, key_arn: the tenant's own, as far as they are given.
         tenant: its id, which stands in the encryption context of our calls.
-        beside: other keys that the role has to reach too while one replaces the other.
+        beside: what it has to name too while one registration replaces another.
     """
     values = Values(service_role_arn, external_id, role_arn, key_arn, tenant, beside)
     document = unwrapping.read(text)
@@ -87,9 +88,10 @@ def granted(
     role_arn: str = "",
     key_arn: str = "",
     tenant: str = "",
+    beside: Beside = ALONE,
 ) -> list[str]:
     """Return what a policy gives us by itself: `sts:AssumeRole`, or patterns of the guide; the arguments are those of `lint`."""
-    values = Values(service_role_arn, external_id, role_arn, key_arn, tenant)
+    values = Values(service_role_arn, external_id, role_arn, key_arn, tenant, beside)
     policy = unwrapping.read(text).policy
     if policy is None or len(policy["Statement"]) > MOST_STATEMENTS or _other_kind(kind, policy) is not None:
         return []

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from keys.policies.documents import ALONE, Beside
+
 Kind = Literal["trust", "permissions", "key"]
 Severity = Literal["error", "warning", "info"]
 Path = tuple[str | int, ...]  # from the policy down to the element: ("Statement", 0, "Principal", "AWS")
@@ -49,7 +51,7 @@ class Values:
     role_arn: str = ""
     key_arn: str = ""
     tenant: str = ""  # its id: it stands in the encryption context of our calls
-    beside: tuple[str, ...] = ()  # other keys that the role has to reach too while one replaces the other
+    beside: Beside = ALONE
 
 
 def shown(value: object, *, most: int = 80) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -84,7 +85,7 @@ def missing(use: Use, meant: tuple[Path, dict[str, Any]] | None, values: Values)
     for element in elements:
         where = (*path, element)
         if element in {"Resource", "NotResource"}:
-            yield from wrong_resource(use, statement, where)
+            yield from wrong_resource(use, statement, where, values)
         elif element in {"Principal", "NotPrincipal"}:
             yield from wrong_principal(statement, where, use.role_arn, values)
         elif element == "Condition":
@@ -113,7 +114,12 @@ def _conditions(use: Use, statement: Mapping[str, Any], left: list[tuple[str, Re
         yield refusals.unmet(operator, key, (*where, operator, key))
 
 
-def wrong_resource(use: Use, statement: Mapping[str, Any], where: Path) -> Iterator[Note]:
+def principal(role_arn: str, values: Values) -> str:
+    """Return the Principal as the guide's statement has it for a role, and for those that it replaces."""
+    return f'"Principal": {json.dumps(documents.key_policy_statement(role_arn, values.beside.roles)["Principal"])}'
+
+
+def wrong_resource(use: Use, statement: Mapping[str, Any], where: Path, values: Values) -> Iterator[Note]:
     """Say how a Resource differs from the key's ARN."""
     if use.kind == "key":
         yield Note(
@@ -124,16 +130,17 @@ def wrong_resource(use: Use, statement: Mapping[str, Any], where: Path) -> Itera
             'Write "Resource": "*".',
         )
         return
+    (guide,) = documents.permissions_policy(use.key_arn, values.beside.keys)["Statement"]
+    fix = f'Write "Resource": {json.dumps(guide["Resource"])}.'
     if where[-1] == "NotResource":
         yield Note(
             "not_resource",
             "error",
             where,
             "NotResource allows everything but what it names, and your key is among what it names.",
-            f'Write "Resource": "{use.key_arn}".',
+            fix,
         )
         return
-    fix = f'Write "Resource": "{use.key_arn}".'
     value = statement.get("Resource")
     for at, name in enumerate(evaluator.listed(value)):
         path = (*where, at) if isinstance(value, list) else where
@@ -147,6 +154,9 @@ def wrong_resource(use: Use, statement: Mapping[str, Any], where: Path) -> Itera
                 f"{shown(name, most=120)} is an alias. A policy on an alias gives nothing on the key behind it.",
                 fix,
             )
+        elif name in values.beside.keys:
+            text = f"{shown(name, most=120)} is the key that is being replaced, and the new one is missing."
+            yield Note("wrong_resource", "error", path, text, fix)
         elif name.startswith("arn:"):
             yield Note(
                 "wrong_resource",
@@ -175,7 +185,7 @@ def _difference(name: str, key_arn: str) -> str:
 
 def wrong_principal(statement: Mapping[str, Any], where: Path, role_arn: str, values: Values) -> Iterator[Note]:
     """Say how a Principal differs from the tenant's role."""
-    fix = f'Set "Principal": {{"AWS": "{role_arn}"}}.'
+    fix = f"Set {principal(role_arn, values)}."
     names = probes.principals(statement)
     if where[-1] == "NotPrincipal":
         yield Note(
@@ -198,6 +208,8 @@ def wrong_principal(statement: Mapping[str, Any], where: Path, role_arn: str, va
             continue
         if name == values.service_role_arn:
             text = f"{quoted} is our service role. We come to your key as your own role {role_arn}."
+        elif name in values.beside.roles:
+            text = f"{quoted} is the role that is being replaced, and the new one is missing."
         elif name.startswith(("AROA", "AIDA")) and name.isalnum():
             text = f"{quoted} is what AWS shows in place of a role that was deleted, or deleted and made again."
         elif name in {account, f"arn:aws:iam::{account}:root"} or name.endswith(f"::{account}:root"):

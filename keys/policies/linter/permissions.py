@@ -48,7 +48,7 @@ def _left_out(use: grants.Use, values: Values) -> Iterator[Note]:
     """Yield the keys that one replaces and that the policy forgets: pasted like this it takes them away at once."""
     ours = use.requests[0][1]
     meant = _meant(use)
-    for key_arn in values.beside:
+    for key_arn in values.beside.keys:
         request = Request("kms:Decrypt", key_arn, ours.principal, ours.context, evaluator.account_of(key_arn))
         if not list(probes.allowing("permissions", use.policy, request)):
             yield Note(
@@ -138,7 +138,11 @@ def _wide(use: grants.Use, values: Values) -> Iterator[Note]:
     for path, statement in probes.statements(use.policy):
         value = statement.get("Resource")
         for at, name in enumerate(evaluator.listed(value)):
-            if statement.get("Effect") == "Allow" and ":key/" in name and name not in {use.key_arn, *values.beside}:
+            if (
+                statement.get("Effect") == "Allow"
+                and ":key/" in name
+                and name not in {use.key_arn, *values.beside.keys}
+            ):
                 where = (*path, "Resource", at) if isinstance(value, list) else (*path, "Resource")
                 yield Note(
                     "wider_than_needed",
@@ -163,7 +167,7 @@ def _wider(path: Path, statement: dict[str, Any], text: str, element: str) -> No
 def wanted(values: Values, policy: Policy | None = None) -> Policy:
     """Return the guide's document, for the key that the policy names while the tenant has given none."""
     return documents.permissions_policy(
-        values.key_arn or (_named_key(policy) if policy else "") or NO_KEY, values.beside
+        values.key_arn or (_named_key(policy) if policy else "") or NO_KEY, values.beside.keys
     )
 
 
