@@ -56,7 +56,7 @@ class Engineer:
         mistake = _mistake(broken, 2)
         iam = self.client("iam", "us-east-1")
         trust_policy, permissions_policy = json.loads(trust), json.loads(permissions)
-        key_arn = permissions_policy["Statement"][0]["Resource"]
+        key_arn = _listed(permissions_policy["Statement"][0]["Resource"])[-1]
         values = Values(self.account, trust_policy["Statement"][0]["Principal"]["AWS"], external_id, key_arn)
         on, change = (mistake.on, mistake.change) if mistake else ("", None)
         if on in {"trust", "permissions"} and change:
@@ -173,7 +173,7 @@ class Engineer:
         kms = self.client("kms", key_arn.split(":")[3])
         wanted = json.loads(statement)
         service_role = json.loads(trust)["Statement"][0]["Principal"]["AWS"] if trust else ""
-        values = Values(self.account, service_role, "", key_arn, str(wanted["Principal"]["AWS"]))
+        values = Values(self.account, service_role, "", key_arn, _listed(wanted["Principal"]["AWS"])[0])
         if mistake and mistake.on == "statement" and mistake.change:
             mistake.change(wanted, values)
         policy = json.loads(kms.get_key_policy(KeyId=key_arn, PolicyName="default")["Policy"])
@@ -189,6 +189,11 @@ class Engineer:
         if mistake and mistake.on == "key-policy" and mistake.change:
             mistake.change(policy, values)
         kms.put_key_policy(KeyId=key_arn, PolicyName="default", Policy=json.dumps(policy))
+
+
+def _listed(names: str | list[str]) -> list[str]:
+    """Return keys or roles as a list: a document names two of them while one replaces the other, the new role first, the new key last."""
+    return names if isinstance(names, list) else [names]
 
 
 def _mistake(name: str, step: int) -> Mistake | None:

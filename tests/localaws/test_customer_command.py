@@ -54,6 +54,39 @@ def test_a_mistake_is_made_and_the_step_done_right_mends_it(
     assert registration.status == "active"
 
 
+def test_while_another_key_or_role_is_in_preparation_the_engineer_pastes_what_the_portal_shows(
+    tenant: Tenant, active: KeyRegistration, alice: Member, aws: LocalAws, probe_now: Callable[..., KeyRegistration]
+) -> None:
+    kms, iam = aws.client("111122223333", "kms", "eu-central-1"), aws.client("111122223333", "iam", "us-east-1")
+
+    def named(policy: str, sid: str, element: str) -> Any:
+        return next(each[element] for each in json.loads(policy)["Statement"] if each.get("Sid") == sid)
+
+    def resource() -> Any:
+        arn = "arn:aws:iam::111122223333:policy/AIforWorkKMSPolicy"
+        version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+        document = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+        return document["Statement"][0]["Resource"]
+
+    new_key = customer(tenant, step=1)["key_arn"]
+    services.save_draft(tenant, key_arn=new_key, actor=acting(alice))
+    customer(tenant, step=2, broken="permissions-other-region")
+    assert resource() == new_key.replace("eu-central-1", "eu-west-1")
+    assert customer(tenant, step=2)["role_arn"] == active.role_arn
+    assert resource() == [active.key_arn, new_key]
+    assert probe_now(active).status == "active"
+    services.withdraw(tenant, reason="not now", actor=acting(alice))
+
+    second = iam.create_role(RoleName="Second", AssumeRolePolicyDocument=services.document(tenant, "trust-policy"))
+    services.save_draft(tenant, role_arn=second["Role"]["Arn"], actor=acting(alice))
+    customer(tenant, step=3)
+    policy = kms.get_key_policy(KeyId=active.key_arn, PolicyName="default")["Policy"]
+    assert named(policy, "AllowYourAppAccess", "Principal") == {"AWS": [second["Role"]["Arn"], active.role_arn]}
+    customer(tenant, step=3, broken="key-policy-deny-Decrypt")
+    policy = kms.get_key_policy(KeyId=active.key_arn, PolicyName="default")["Policy"]
+    assert named(policy, "KeepOut", "Principal") == {"AWS": second["Role"]["Arn"]}
+
+
 def test_a_mistake_of_another_step_is_refused(tenant: Tenant) -> None:
     with pytest.raises(CommandError, match="disabled-key belongs to step 1: the key is disabled"):
         customer(tenant, step=2, broken="disabled-key")

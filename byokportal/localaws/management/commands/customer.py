@@ -73,10 +73,13 @@ class Command(BaseCommand):
         if not key_arn:
             raise CommandError("Give the CMK ARN in the portal first (step 1), or with --key-arn.")
         if step == 2:
+            is_theirs = registration is not None and key_arn == registration.key_arn
             return {
                 "role_arn": engineer.create_role(
                     trust=services.document(tenant, "trust-policy"),
-                    permissions=documents.render(documents.permissions_policy(key_arn)),
+                    permissions=services.document(tenant, "permissions-policy")
+                    if is_theirs
+                    else documents.render(documents.permissions_policy(key_arn)),
                     external_id=tenant.external_id,
                     broken=broken,
                 )
