@@ -29,12 +29,11 @@ from keys.aws.kms import KmsKey
 from keys.bulkhead import Bulkhead
 from keys.cache import BranchKeys, Unwrapped
 from keys.models import BranchKey, KeyRegistration, KeyUse
-from keys.standing import WAIT, Standing, Standings, WrappedBranchKey
+from keys.standing import WAIT, Standing, Standings, WrappedBranchKey, why_not
 from tenants.models import Tenant
 
 log = structlog.get_logger(__name__)
 Context = dict[str, str]
-Status = KeyRegistration.Status
 Job = Callable[[], None]
 Told = TypeVar("Told")
 
@@ -129,9 +128,9 @@ class Engine:
             DatabaseUnavailable: it is not known.
         """
         standing = self.standings.of(tenant)
-        if _why_not(standing, new=new) is not None:
+        if why_not(standing, new=new) is not None:
             standing = self.standings.of(tenant, fresh=True)  # what just ended must not be refused for another second
-            error = _why_not(standing, new=new)
+            error = why_not(standing, new=new)
             if error is not None:
                 raise error
         assert standing is not None
@@ -353,25 +352,6 @@ def _branch_key_id(blob: bytes) -> uuid.UUID | None:
         return envelope.branch_key_id(blob)
     except errors.BlobUnreadable:
         return None
-
-
-def _why_not(standing: Standing | None, *, new: bool) -> DomainError | None:
-    """Return why nothing is given out; None when it is."""
-    if standing is None or (standing.registration is None and not settings.PLATFORM_KEY_ARN):
-        return errors.KeyNotActive()
-    if standing.status == Status.SUSPENDED:
-        return refusal(standing)
-    if new and standing.status == Status.UNREACHABLE:  # new keys fail closed in every doubt
-        return errors.KeyUnreachable(since=standing.since, retry_after=30)
-    return None
-
-
-def refusal(standing: Standing) -> DomainError:
-    """Return the error that a suspended registration answers with: AWS's own code where AWS said no."""
-    if standing.suspended_by == KeyRegistration.SuspendedBy.AWS and standing.reason in errors.REFUSALS:
-        return errors.REFUSALS[standing.reason](since=standing.since, aws_code="the refusal", action="our last call")
-    by = KeyRegistration.SuspendedBy(standing.suspended_by).label
-    return errors.KeySuspended(since=standing.since, suspended_by=by)
 
 
 # --- this process ----------------------------------------------------------------------------------------------

@@ -36,7 +36,8 @@ from django.db.models import FilteredRelation, Q
 from django.utils.asyncio import async_unsafe
 
 from byokportal import patience
-from byokportal.errors import DatabaseUnavailable
+from byokportal.errors import DatabaseUnavailable, DomainError
+from keys import errors
 from keys.aws.flights import Flights
 from keys.cache import BranchKeys
 from keys.models import CacheDrop, KeyRegistration, ServingProcess
@@ -84,6 +85,29 @@ class Standing:
     role_arn: str
     key_arn: str
     current: WrappedBranchKey | None  # what wraps new data keys; None: it has to be made
+
+
+def why_not(standing: Standing | None, *, new: bool) -> DomainError | None:
+    """Return why no data key is given out where a tenant stands like this; None when one is.
+
+    Args:
+        new: it is to be made, not opened.
+    """
+    if standing is None or (standing.registration is None and not settings.PLATFORM_KEY_ARN):
+        return errors.KeyNotActive()
+    if standing.status == KeyRegistration.Status.SUSPENDED:
+        return _refusal(standing)
+    if new and standing.status == KeyRegistration.Status.UNREACHABLE:  # new keys fail closed in every doubt
+        return errors.KeyUnreachable(since=standing.since, retry_after=30)
+    return None
+
+
+def _refusal(standing: Standing) -> DomainError:
+    """Return the error that a suspended registration answers with: AWS's own code where AWS said no."""
+    if standing.suspended_by == KeyRegistration.SuspendedBy.AWS and standing.reason in errors.REFUSALS:
+        return errors.REFUSALS[standing.reason](since=standing.since, aws_code="the refusal", action="our last call")
+    by = KeyRegistration.SuspendedBy(standing.suspended_by).label
+    return errors.KeySuspended(since=standing.since, suspended_by=by)
 
 
 class Standings:
