@@ -1,7 +1,7 @@
 """Our reading of a policy that the customer pasted: what it grants us, what is missing, what is too wide, and the words that mend it; pure.
 
-`reading` and `unwrapping` make a policy with lines of the text, `grammar` looks at its elements, `trust`, `permissions` and `key` ask
-the evaluator what it grants, `writing` puts the corrected one on paper.
+`reading` and `unwrapping` make a policy with lines of the text, `characters` names what belongs in no policy, `grammar` looks at the
+elements, `trust`, `permissions` and `key` ask the evaluator what it grants, `writing` puts the corrected one on paper.
 """
 
 from __future__ import annotations

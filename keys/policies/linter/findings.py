@@ -32,6 +32,16 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
+class Flaw:
+    """A finding about the text itself, which may be no policy at all."""
+
+    code: str
+    line: int
+    text: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
 class Note:
     """A finding before its line is looked up: the path says where in the policy it stands."""
 

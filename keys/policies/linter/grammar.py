@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from keys.policies import conditions
+from keys.policies.linter import placeholders
 from keys.policies.linter.findings import Kind, Note, Path, Policy, Severity, Values, shown
 from keys.policies.linter.unwrapping import ELEMENTS, TOP
 
@@ -18,7 +19,6 @@ VERSION = "2012-10-17"
 OLD_VERSION = "2008-10-17"
 ALPHANUMERIC = re.compile(r"[A-Za-z0-9]*", re.ASCII)
 ACTION = re.compile(r"[A-Za-z0-9-]{1,64}:[A-Za-z0-9*?]{1,128}", re.ASCII)
-PLACEHOLDER = re.compile(r"<[A-Za-z][^<>\n]{0,60}>|\bYOUR[-_ ][A-Z0-9_-]+|\{\{[^{}]{1,60}\}\}")
 PRINCIPALS = ("AWS", "Service", "Federated", "CanonicalUser")
 # KMS API reference, "Actions", and the two that ReEncrypt asks permission for.
 KMS = (
@@ -123,7 +123,7 @@ def _statement(kind: Kind, statement: dict[str, Any], path: Path, values: Values
     yield from _principals(kind, statement, path)
     yield from _resources(kind, statement, path, values)
     yield from _condition(statement, path)
-    yield from _placeholders(statement, path, values)
+    yield from placeholders.notes(statement, path, values)
 
 
 def _effect(statement: dict[str, Any], path: Path) -> Iterator[Note]:
@@ -284,7 +284,7 @@ def _resources(kind: Kind, statement: dict[str, Any], path: Path, values: Values
     for at, each in _texts(statement[name], (*path, name)):
         if not isinstance(each, str):
             yield _refused("resource_malformed", at, f"{shown(each)} is no resource.", "Write an ARN as a text, or *.")
-        elif each != "*" and not each.startswith("arn:") and not PLACEHOLDER.search(each):
+        elif each != "*" and not each.startswith("arn:") and not placeholders.is_in(each):
             yield _refused(
                 "resource_malformed",
                 at,
@@ -347,45 +347,12 @@ OPERATORS = (
 )
 
 
-def _placeholders(statement: dict[str, Any], path: Path, values: Values) -> Iterator[Note]:
-    for at, text in _every_text(statement, path):
-        found = PLACEHOLDER.search(text)
-        if found:
-            yield _refused(
-                "placeholder",
-                at,
-                f"{shown(found[0])} is a place to fill in, and was left as it is.",
-                f"Put {_meant(at, values)} there.",
-            )
-
-
-def _meant(path: Path, values: Values) -> str:
-    if "sts:ExternalId" in path or "Condition" in path:
-        return f"your External ID {values.external_id}"
-    if "Principal" in path:
-        return "the ARN that the document below has there"
-    if "Resource" in path and values.key_arn:
-        return f"your CMK ARN {values.key_arn}"
-    return "your own value"
-
-
 def _texts(value: object, path: Path) -> Iterator[tuple[Path, Any]]:
     if isinstance(value, list):
         for at, each in enumerate(value):
             yield (*path, at), each
     else:
         yield path, value
-
-
-def _every_text(value: object, path: Path) -> Iterator[tuple[Path, str]]:
-    if isinstance(value, str):
-        yield path, value
-    elif isinstance(value, list):
-        for at, each in enumerate(value):
-            yield from _every_text(each, (*path, at))
-    elif isinstance(value, dict):
-        for name, each in value.items():
-            yield from _every_text(each, (*path, name))
 
 
 def _instead(given: object, known: tuple[str, ...]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from keys.policies import conditions, documents, evaluator
 from keys.policies.evaluator import Request
-from keys.policies.linter import probes, refusals
+from keys.policies.linter import placeholders, probes, refusals
 from keys.policies.linter.findings import Kind, Note, Path, Policy, Values, shown
 
 MOST_UNMET = 10  # conditions of one statement that are named one by one
@@ -144,7 +144,7 @@ def wrong_resource(use: Use, statement: Mapping[str, Any], where: Path, values: 
     value = statement.get("Resource")
     for at, name in enumerate(evaluator.listed(value)):
         path = (*where, at) if isinstance(value, list) else where
-        if refusals.is_placeholder(name):
+        if placeholders.is_in(name):
             continue  # named already
         if ":alias/" in name:
             yield Note(
@@ -204,7 +204,7 @@ def wrong_principal(statement: Mapping[str, Any], where: Path, role_arn: str, va
     account = evaluator.account_of(role_arn)
     for name in names[:5]:
         quoted = shown(name, most=120)
-        if refusals.is_placeholder(name):
+        if placeholders.is_in(name):
             continue
         if name == values.service_role_arn:
             text = f"{quoted} is our service role. We come to your key as your own role {role_arn}."

@@ -9,7 +9,7 @@ from typing import Any
 from keys.arns import RoleArn
 from keys.errors import ArnRefused
 from keys.policies import documents, evaluator
-from keys.policies.linter import grammar, grants, key_width, mending, probes, refusals
+from keys.policies.linter import grammar, grants, key_width, mending, placeholders, probes
 from keys.policies.linter.findings import Note, Path, Policy, Values, shown
 
 NO_ROLE = "<your-role-arn>"
@@ -125,7 +125,7 @@ def _meant(policy: Policy, use: grants.Use) -> tuple[Path, dict[str, Any]] | Non
             return 0
         if found[1].get("Sid") == SID:
             return 1
-        if any(each.rsplit("/", 1)[-1].lower() == name or refusals.is_placeholder(each) for each in names):
+        if any(each.rsplit("/", 1)[-1].lower() == name or placeholders.is_in(each) for each in names):
             return 2
         return 9
 
@@ -246,7 +246,7 @@ def _for_others(statement: dict[str, Any], role_arn: str, values: Values) -> dic
             name
             for name in probes.principals(statement, kind)
             if name not in {role_arn, *values.beside.roles, values.service_role_arn, "*"}
-            and not refusals.is_placeholder(name)
+            and not placeholders.is_in(name)
         ]
         if names:
             rest[kind] = names if len(names) > 1 else names[0]

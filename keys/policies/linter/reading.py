@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from json.decoder import scanstring  # type: ignore[attr-defined]  # it is public, and typeshed leaves it out
 from typing import Any, NoReturn
 
-from keys.policies.linter.findings import Path, Policy, shown
+from keys.policies.linter import characters
+from keys.policies.linter.findings import Flaw, Path, Policy, shown
 
 MAX_TEXT = 65_536  # characters
 MAX_DEPTH = 24
@@ -30,23 +31,6 @@ SINGLE = re.compile(r"'((?:[^'\\\r\n]|\\.)*)'")
 WORDS = {"true": True, "false": False, "null": None}
 PYTHON = {"True": True, "False": False, "None": None}
 CLOSER = {"{": "}", "[": "]"}
-DOUBLE, CURLY_SINGLE = "“”„‟″＂«»", "‘’‚‛′＇"
-STRAIGHT = str.maketrans(DOUBLE + CURLY_SINGLE, '"' * len(DOUBLE) + "'" * len(CURLY_SINGLE))
-ANY_SMART = re.compile(f"[{DOUBLE}{CURLY_SINGLE}]")
-REFUSED = re.compile(
-    r"[^\t\n\r\x20-\x7e\xa0-\xff]"
-)  # IAM and KMS API references: U+0009, U+000A, U+000D, U+0020 to U+00FF
-CLEAR = {"\u00a0": "a no-break space", "\u200b": "an invisible zero-width space", "\ufeff": "a byte order mark", "\u2028": "a line separator"}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Flaw:
-    """Something about the text itself."""
-
-    code: str
-    line: int
-    text: str
-    fix: str
 
 
 @dataclass(slots=True)
@@ -325,11 +309,11 @@ def parse(text: str) -> Document:
         )
         return Document(None, text, flaws=[flaw], starts=starts)
     found = _parsed(text, text, starts)
-    if found.value is None and ANY_SMART.search(text):
+    if found.value is None and characters.SMART.search(text):
         # Same length, so every place stays where it is.
-        straight = _parsed(text.translate(STRAIGHT), text, starts)
+        straight = _parsed(text.translate(characters.STRAIGHT), text, starts)
         found = straight if straight.value is not None else found
-    found.flaws = sorted([*_characters(text, starts), *found.flaws], key=lambda flaw: flaw.line)
+    found.flaws = sorted([*characters.flaws(text, starts), *found.flaws], key=lambda flaw: flaw.line)
     return found
 
 
@@ -356,51 +340,4 @@ def _flaw(code: str, line: int, what: str) -> Flaw:
         return Flaw(code, line, what, "Paste the whole policy, from the first { to the last }.")
     return Flaw(
         code, line, f"{what}. AWS does not take this as JSON.", "Mend it at this line, or use the document below."
-    )
-
-
-def _characters(text: str, starts: list[int]) -> list[Flaw]:
-    """Name the characters that AWS refuses, each kind once."""
-    flaws: list[Flaw] = []
-    if text.startswith("\ufeff"):
-        flaws.append(
-            Flaw(
-                "byte_order_mark",
-                1,
-                "The text begins with a byte order mark, which an editor or PowerShell put there. You cannot see it; AWS refuses it.",
-                "Save the file as UTF-8 without BOM, or copy the document below.",
-            )
-        )
-    smart = ANY_SMART.search(text)
-    if smart:
-        flaws.append(
-            Flaw(
-                "smart_quotes",
-                bisect_right(starts, smart.start()),
-                f"{smart[0]} is a quotation mark of a word processor. JSON knows the straight one only.",
-                'Replace it by ", and every other one like it.',
-            )
-        )
-    seen: set[str] = set()
-    for match in REFUSED.finditer(text):
-        sign = match[0]
-        if sign in seen or sign in DOUBLE + CURLY_SINGLE or (sign == "\ufeff" and match.start() == 0):
-            continue
-        seen.add(sign)
-        if len(seen) > 10:
-            break
-        flaws.append(_character(sign, bisect_right(starts, match.start())))
-    outside = re.search(r"(?:^|[{}\[\],:])[ \t\r\n]*(\u00a0)", text)  # inside a text AWS takes it
-    if outside:
-        flaws.append(_character("\u00a0", bisect_right(starts, outside.start(1))))
-    return flaws
-
-
-def _character(sign: str, line: int) -> Flaw:
-    name = CLEAR.get(sign, "this character")
-    return Flaw(
-        "character",
-        line,
-        f"This line holds {name} (U+{ord(sign):04X}), which AWS refuses in a policy.",
-        "Type the line again by hand, or copy the document below.",
     )

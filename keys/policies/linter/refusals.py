@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from keys.policies.evaluator import Request
-from keys.policies.linter import grammar, probes
+from keys.policies.linter import probes
 from keys.policies.linter.findings import Kind, Note, Path, Policy, shown
 
 # Condition key (small letters) → code, and why our calls do not meet it.
@@ -55,7 +55,3 @@ def denied(kind: Kind, policy: Policy, requests: Sequence[Request], so: str) -> 
             f"{name} denies {request.action}{why}. {so}",
             f"Take us out of it, as the document below does: a condition that spares {request.principal.role_arn}.",
         )  # fmt: skip
-
-
-def is_placeholder(text: str) -> bool:
-    return grammar.PLACEHOLDER.search(text) is not None

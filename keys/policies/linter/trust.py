@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from keys.policies import conditions, documents, evaluator
-from keys.policies.linter import mending, probes, refusals, trust_width
+from keys.policies.linter import mending, placeholders, probes, refusals, trust_width
 from keys.policies.linter.findings import Note, Path, Policy, Values, shown
 
 UNIQUE_ID = re.compile(r"A(?:ROA|IDA)[A-Z0-9]{4,}")
@@ -57,7 +57,7 @@ def _is_near(name: str, values: Values) -> bool:
         or evaluator.account_of(name) == account
         or name.rsplit("/", 1)[-1].lower() == role.lower()
         or bool(UNIQUE_ID.fullmatch(name))
-        or refusals.is_placeholder(name)
+        or placeholders.is_in(name)
     )
 
 

@@ -7,8 +7,8 @@ from typing import Any
 from urllib.parse import unquote
 
 from keys.policies.linter import reading
-from keys.policies.linter.findings import Path, Policy, shown
-from keys.policies.linter.reading import Document, Flaw
+from keys.policies.linter.findings import Flaw, Path, Policy, shown
+from keys.policies.linter.reading import Document
 
 ENCODED = re.compile(r"\s*%7B", re.IGNORECASE)  # IAM's API gives documents URL-encoded (API reference, GetRole)
 # Where the AWS CLI, its raw API and CloudFormation keep a policy.

@@ -6,8 +6,9 @@ import json
 import re
 from typing import Any
 
+from keys.policies.linter.characters import REFUSED
 from keys.policies.linter.findings import Policy
-from keys.policies.linter.reading import REFUSED, Document
+from keys.policies.linter.reading import Document
 
 INDENT = re.compile(r"[{\[][ \t]*(?:\r\n|\r|\n)([ \t]+)\S")
 
