@@ -11,13 +11,17 @@ import sys
 from a2wsgi import WSGIMiddleware
 from django.conf import settings
 
-from byokportal.wsgi import application as in_a_thread  # first: it sets Django up
-from keys.api.at_once import AtOnce
+from byokportal.wsgi import application as wsgi  # first: it sets Django up
+from keys.api.at_once import Application, AtOnce
 
 os.environ.pop("DJANGO_ALLOW_ASYNC_UNSAFE", None)  # it would let requests wait on the event loop instead of in a thread
 
 # How long a busy thread keeps the interpreter while the loop wants it: the default, 5 ms, is longer than a request for a key takes.
 sys.setswitchinterval(0.0005)
 
-in_threads = WSGIMiddleware(in_a_thread, workers=settings.WEB_THREADS)  # type: ignore[arg-type]  # Django returns HttpResponseBase, which is iterable
-application = AtOnce(in_threads)  # type: ignore[arg-type]  # its messages are typed dictionaries, ours are dictionaries
+
+def _in_threads(number: int) -> Application:
+    return WSGIMiddleware(wsgi, workers=number)  # type: ignore[arg-type, return-value]  # its types are stricter than what passes here
+
+
+application = AtOnce(data_keys=_in_threads(settings.WEB_THREADS), others=_in_threads(max(4, settings.WEB_THREADS // 2)))

@@ -274,7 +274,8 @@ CONTENT_SECURITY_POLICY = {
 # Data keys a second, counted over all processes in the shared cache; an item of a batch counts like a request of its own.
 DATA_KEYS_PER_CALLER = env.int("DATA_KEYS_PER_CALLER", default=10_000)
 DATA_KEYS_PER_TENANT = env.int("DATA_KEYS_PER_TENANT", default=10_000)
-# Of one web process, for whatever is not answered on its event loop. keys.bulkhead and keys.api.lanes divide them.
+# Of one web process, for requests for data keys that have to wait; keys.bulkhead and keys.api.lanes divide them. Pages and the rest of the
+# API have half as many of their own.
 WEB_THREADS = env.int("WEB_THREADS", default=32)
 
 # --- API ----------------------------------------------------------------------------------------------------

@@ -254,7 +254,11 @@ class Engine:
         """Return a branch key out of memory, counted in; one that is due is fetched anew meanwhile."""
         found = self.keys.take(key_id, standing.tenant, standing.generation, uses=uses)
         if found is not None and found.is_due(self.keys.monotonic()):
-            self._refresh(standing, key_id)
+            try:
+                self._refresh(standing, key_id)
+            except BaseException:
+                found.release()
+                raise
         return found
 
     def _load(self, standing: Standing, row: WrappedBranchKey, *, uses: int = 0) -> Unwrapped:

@@ -3,11 +3,12 @@
 Each second is a window with a counter for each caller and each tenant; an item of a batch counts like a request of its own.
 The counter lives in Redis and is raised atomically (INCRBY), so that all processes together give out one share. A process does
 not ask for each request, which would cost as much as making the key: it takes a lease of several, sized by what it used in the
-second before. What is left of a window's lease serves until the next window's has come; after that it is lost.
+second before, and what it does not use is lost with the window.
 
 Requests that are answered on the event loop (`keys.api.at_once`) should not have to wait for the shared cache. So a busy process asks for
-its next lease in the background before the last is used up, and a two-hundredth of a share may go out in each window before anybody
-is asked; whoever asks then pays for it. By so much times the number of processes a share may be exceeded, never by more.
+its next lease in the background before the last is used up. A two-hundredth of a share may go out in each window before anybody is
+asked, and as much be left over from the window before; whoever asks then pays for what went out. By a hundredth of it for each process a
+share may be exceeded, never by more.
 
 The shares are for fairness, they are no security control: when the shared cache does not answer, every process goes on with
 the whole share counted by itself, and asks again after 5 seconds.
@@ -72,6 +73,18 @@ def take(caller: str, tenant: str, weight: int) -> None:
         _ask_and_take(shares, weight)
 
 
+def give_back(caller: str, tenant: str, weight: int) -> None:
+    """Undo a `take` of this moment: nothing came of the request, which is begun again."""
+    with _lock:
+        for name, share in (
+            (f"caller:{caller}", settings.DATA_KEYS_PER_CALLER),
+            (f"tenant:{tenant}", settings.DATA_KEYS_PER_TENANT),
+        ):
+            lease = _leases.get(name)
+            if lease is not None:
+                _spend(lease, -min(weight, share))
+
+
 def forget_all() -> None:
     """Forget every lease, and that the shared cache was down (tests start anew)."""
     global _down_until
@@ -84,7 +97,7 @@ def _spend_all(shares: Sequence[tuple[str, int]], weight: int) -> bool:
     """Spend from leases that hold enough, all or none, and see to it that they are filled up in time."""
     window = int(time.time())
     with _lock:
-        leases = [_lease(name, window) for name, _ in shares]
+        leases = [_lease(name, share, window) for name, share in shares]
         if any(_room(lease, share) < min(weight, share) for lease, (_, share) in zip(leases, shares, strict=True)):
             return False
         for lease, (name, share) in zip(leases, shares, strict=True):
@@ -107,7 +120,7 @@ def _ask_and_take(shares: Sequence[tuple[str, int]], weight: int) -> None:
 def _take(name: str, share: int, weight: int) -> None:
     window = int(time.time())
     with _lock:
-        lease = _lease(name, window)
+        lease = _lease(name, share, window)
         if lease.left >= weight:
             _spend(lease, weight)
             return
@@ -157,7 +170,7 @@ def _spend(lease: _Lease, weight: int) -> None:
     lease.used += weight
 
 
-def _lease(name: str, window: int) -> _Lease:
+def _lease(name: str, share: int, window: int) -> _Lease:
     """Return the lease of this window; one that has ended is begun anew, with what is left of the window just before."""
     lease = _leases.get(name)
     if lease is None:
@@ -166,7 +179,8 @@ def _lease(name: str, window: int) -> _Lease:
             _leases.popitem(last=False)
     elif lease.window != window:
         follows = lease.window == window - 1
-        lease.left, lease.before = (max(0, lease.left), lease.used) if follows else (0, 0)
+        lease.left = max(0, min(lease.left, share // UNASKED)) if follows else 0
+        lease.before = lease.used if follows else 0
         lease.window, lease.used, lease.granted, lease.is_spent = window, 0, 0, False
     return lease
 

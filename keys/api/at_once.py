@@ -3,12 +3,14 @@
 Nearly every request finds all it needs in memory: the token, where the tenant stands, the branch key. What it then waits for is the
 commit of its row, which many share. In threads, that waiting is what costs: Python wakes one thread at a time, and each waking
 takes longer than making the key. So here such a request runs on the event loop from its first byte to its last, and awaits its commit
-(`ledger.committed`). It also is not held up by anything: a tenant whose KMS hangs, a bulk run or a slow page take threads, and
-there are none here.
+(`ledger.committed`). While it finds what it needs in memory, nothing holds it up: a tenant whose KMS hangs, a bulk run or a slow page take
+threads, and there are none here. Every few seconds its token is looked up again; that takes a thread of those that only data keys use.
 
 What would wait says so. Django refuses to speak to a database on an event loop (`SynchronousOnlyOperation`), and what of ours waits for
 anything else wears the same guard, `async_unsafe`: the shared cache, a call to AWS or to be told of one, the bulk lane, a row outside
-`committed`. Then nothing has happened yet, and the request starts anew in a thread, by the common way.
+`committed`. Then the request starts anew in a thread, by the common way; what it took of a share is given back, and its row was never sent.
+
+Whatever goes to a thread goes there whole. A thread neither waits for the rest of a body nor dies with a caller who has left.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ from django.http import HttpRequest, HttpResponse
 
 from byokportal import problems
 from byokportal.bodies import DATA_KEYS, LIMIT_DATA_KEYS
-from byokportal.errors import DatabaseUnavailable
+from byokportal.errors import BodyTooLarge, DatabaseUnavailable, DomainError
 from keys import ledger
 from keys.api import short_way
 
@@ -44,42 +46,43 @@ class AtOnce:
     """The ASGI application in front of Django's.
 
     Args:
-        in_a_thread: the application that answers everything else.
+        data_keys: the application that answers, in threads, the requests for data keys that have to wait.
+        others: the application that answers everything else, in threads of its own: a slow page keeps no data key waiting.
     """
 
-    def __init__(self, in_a_thread: Application) -> None:
-        self._in_a_thread = in_a_thread
+    def __init__(self, *, data_keys: Application, others: Application) -> None:
+        self._data_keys, self._others = data_keys, others
         self._answer = short_way.through_what_stays(_view)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            await self._in_a_thread(scope, receive, send)
+            return  # the server is told to speak nothing else
+        body = await _read(receive)
+        if body is None:  # the caller has left
             return
-        # A thread is given a request only once its body is here: the caller may be slow (how slow: `byokportal.server`).
-        begun = await _read(receive)
-        if begun is None:
+        if len(body) > LIMIT_DATA_KEYS:
+            refused = _problem(BodyTooLarge(limit=LIMIT_DATA_KEYS), ASGIRequest(scope, io.BytesIO()))
+            refused.headers["Connection"] = "close"  # the rest of the body is not read
+            await _send(refused, send)
             return
-        if DATA_KEYS.fullmatch(scope["path"]):
-            response = await self._at_once(scope, begun)
-            if response is not None:
-                await _send(response, send)
-                return
-        await self._in_a_thread(scope, _again(begun, receive), send)
+        is_for_a_key = DATA_KEYS.fullmatch(scope["path"]) is not None
+        response = await self._at_once(scope, body) if is_for_a_key else None
+        if response is not None:
+            await _send(response, send)
+        else:
+            await _in_a_thread(self._data_keys if is_for_a_key else self._others, scope, body, receive, send)
 
-    async def _at_once(self, scope: Scope, begun: list[Message]) -> HttpResponse | None:
+    async def _at_once(self, scope: Scope, body: bytes) -> HttpResponse | None:
         """Return the answer, its rows committed; None when something has to be waited for."""
-        body = b"".join(message["body"] for message in begun)
-        if len(body) > SMALL or begun[-1]["more_body"]:
-            return None
         request = ASGIRequest(scope, io.BytesIO(body))
-        if not short_way.takes(request) or "HTTP_IDEMPOTENCY_KEY" in request.META:
+        if len(body) > SMALL or "HTTP_IDEMPOTENCY_KEY" in request.META or not short_way.takes(request):
             return None
         try:
             return await ledger.committed(lambda: self._answer(request))
         except SynchronousOnlyOperation:
             return None
         except DatabaseUnavailable as error:
-            return short_way.through_what_stays(partial(problems.json_response, error))(request)
+            return _problem(error, request)
 
 
 def _view(request: HttpRequest) -> HttpResponse:
@@ -91,31 +94,43 @@ def _view(request: HttpRequest) -> HttpResponse:
         return response_for_exception(request, error)
 
 
-async def _read(receive: Receive) -> list[Message] | None:
-    """Return the messages of a request up to its end, or to more than any address of ours takes; None when nobody waits any more."""
-    messages, size = [], 0
-    while size <= LIMIT_DATA_KEYS:
+def _problem(error: DomainError, request: HttpRequest) -> HttpResponse:
+    return short_way.through_what_stays(partial(problems.json_response, error))(request)
+
+
+async def _read(receive: Receive) -> bytes | None:
+    """Return the body, or the beginning of one that is longer than any address of ours takes; None when nobody waits any more."""
+    body = b""
+    while len(body) <= LIMIT_DATA_KEYS:
         message = await receive()
         if message["type"] != "http.request":
             return None
-        body, is_more = message.get("body", b""), message.get("more_body", False)
-        messages.append({"type": "http.request", "body": body, "more_body": is_more})
-        size += len(body)
-        if not is_more:
+        body += message.get("body", b"")
+        if not message.get("more_body", False):
             break
-    return messages
+    return body
 
 
-def _again(begun: list[Message], receive: Receive) -> Receive:
-    """Return a `receive` that begins with what has been read."""
-    left = iter(begun)
+async def _in_a_thread(application: Application, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+    """Let an application answer that waits in a thread: for nothing that the caller still has to send, and for no caller who has left."""
+    left = [body]
+    is_there = True
 
-    async def again() -> Message:
-        for message in left:
-            return message
-        return await receive()
+    async def whole() -> Message:
+        return {"type": "http.request", "body": left.pop(), "more_body": False} if left else await receive()
 
-    return again
+    async def to_whom_is_there(message: Message) -> None:
+        nonlocal is_there
+        if is_there:
+            try:
+                await send(message)
+            except Exception:  # noqa: BLE001  the transport is closed; an exception here would leave the thread waiting for ever
+                is_there = False
+
+    # WSGI reads as much as Content-Length says, and a body in chunks came without one.
+    headers = [header for header in scope["headers"] if header[0] not in {b"content-length", b"transfer-encoding"}]
+    headers.append((b"content-length", b"%d" % len(body)))
+    await application({**scope, "headers": headers}, whole, to_whom_is_there)
 
 
 async def _send(response: HttpResponse, send: Send) -> None:

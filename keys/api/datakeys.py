@@ -8,12 +8,13 @@ short way (`keys.api.short_way`), their bodies are read by hand (`keys.api.items
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 
+from django.core.exceptions import SynchronousOnlyOperation
 from django.http import HttpResponse
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -63,11 +64,17 @@ class DataKeyView(endpoints.TenantView):
         access.require_scope(caller, self.scope)
         return mine
 
-    def share(self, request: Request, mine: Tenant, count: int) -> AbstractContextManager[None]:
-        """Take so many keys out of the caller's and the tenant's share, and return the lane to make them in."""
-        lane = lanes.lane(count, is_bulk=self.is_bulk)  # first: where it cannot be had here, nothing is taken
-        limits.take(self.caller(request).name, str(mine.pk), count)
-        return lane
+    @contextlib.contextmanager
+    def share(self, request: Request, mine: Tenant, count: int) -> Iterator[None]:
+        """Take so many keys out of the caller's and the tenant's share, and the lane to make them in."""
+        caller, tenant = self.caller(request).name, str(mine.pk)
+        with lanes.lane(count, is_bulk=self.is_bulk):
+            limits.take(caller, tenant, count)
+            try:
+                yield
+            except SynchronousOnlyOperation:  # it is begun again in a thread (keys.api.at_once), and taken there
+                limits.give_back(caller, tenant, count)
+                raise
 
     def facts(self, request: Request) -> dict[str, Any]:
         """Return what the row of the use says about the caller."""

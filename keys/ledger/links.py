@@ -117,16 +117,13 @@ class Libpq:
 
     async def write(self, uses: Sequence[Use]) -> None:
         values = [value for use in uses for value in _encoded(use)]
-        timer = self._loop.call_later(COMMIT, self._end, TimeoutError("the database did not commit in time"))
-        try:
+        async with asyncio.timeout(COMMIT):
             pgconn = self._connection.pgconn if self._connection else await self._connect()
             name = b"uses-%d" % len(uses)
             if len(uses) not in self._prepared:
                 await self._exchange(lambda: pgconn.send_prepare(name, _statement(len(uses))))
                 self._prepared.add(len(uses))
             await self._exchange(lambda: pgconn.send_query_prepared(name, values))
-        finally:
-            timer.cancel()
 
     async def close(self) -> None:
         self._close()
@@ -167,7 +164,13 @@ class Libpq:
     def _flush(self) -> None:
         """Send the command; what the socket does not take now, as soon as it does."""
         assert self._connection is not None
-        if self._connection.pgconn.flush():
+        try:
+            is_left = self._connection.pgconn.flush()
+        except psycopg.Error as error:
+            self._close()
+            self._end(error)
+            return
+        if is_left:
             self._loop.add_writer(self._descriptor, self._flush)
         else:
             self._loop.remove_writer(self._descriptor)
@@ -221,4 +224,7 @@ def _encoded(use: Use) -> list[bytes]:
     texts = (str(use.tenant), use.operation, str(use.keys), *use[3:6], use.at.isoformat())
     if any("\0" in text for text in texts):
         raise Refused("NUL in a value")
-    return [text.encode() for text in texts]
+    try:
+        return [text.encode() for text in texts]
+    except UnicodeEncodeError as error:
+        raise Refused from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 from collections import deque
 from collections.abc import Callable, Sequence
 
@@ -42,7 +43,7 @@ class Writer:
             at_once: commits under way at the same time, each over a link of its own.
         """
         self._loop = asyncio.get_running_loop()
-        self._opener, self._room = opener, at_once
+        self._opener, self._room = opener, at_once  # room: commits that may begin now
         self._waiting: deque[_Row] = deque()
         self._links: list[Link] = []  # those that nobody uses now
         self._at_work: set[asyncio.Task[None]] = set()
@@ -76,24 +77,29 @@ class Writer:
 
     def _ring(self) -> None:
         """Begin a commit once everything that is ready now has had its turn: rows of the same moment go together."""
-        if not self._is_rung and len(self._at_work) < self._room:
+        if not self._is_rung and self._room:
             self._is_rung = True
             self._loop.call_soon(self._begin)
 
     def _begin(self) -> None:
         self._is_rung = False
-        if self._waiting:
-            task = self._loop.create_task(self._work())
+        if self._waiting and self._room:
+            self._room -= 1
+            # Its context is nobody's: the request that happened to ring is not what its log lines are about.
+            task = self._loop.create_task(self._work(), context=contextvars.Context())
             self._at_work.add(task)
             task.add_done_callback(self._at_work.discard)
 
     async def _work(self) -> None:
         link = self._links.pop() if self._links else self._opener()
-        while rows := self._take():
-            if not await self._write(link, rows):
-                await link.close()
-                link = self._opener()
-        self._links.append(link)
+        try:
+            while rows := self._take():
+                if not await self._write(link, rows):
+                    await link.close()
+                    link = self._opener()
+        finally:  # in the same step in which nothing was left to take: a row that comes later rings again
+            self._links.append(link)
+            self._room += 1
 
     def _take(self) -> list[_Row]:
         """Return the rows that wait and are waited for, oldest first."""
@@ -111,7 +117,7 @@ class Writer:
             await link.write([row.use for row in rows])
         except Refused as error:
             if len(rows) > 1:  # one row that the database refuses must not fail its neighbours; nothing was written
-                return all([await self._write(link, [row]) for row in rows])
+                return await self._write_each(link, rows)
             failure = error
         except Exception as error:  # noqa: BLE001  whatever it was, those who wait must hear it and the writer must live on
             failure = error
@@ -120,3 +126,13 @@ class Writer:
         for row in rows:
             row.finish(failure)
         return failure is None or isinstance(failure, Refused)
+
+    async def _write_each(self, link: Link, rows: Sequence[_Row]) -> bool:
+        """Commit the rows one by one; what is left when the link breaks waits for the next link."""
+        left = deque(rows)
+        while left:
+            row = left.popleft()
+            if not row.outcome.done() and not await self._write(link, [row]):
+                self._waiting.extendleft(reversed(left))
+                return False
+        return True

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import silence
+import time_machine
 from a2wsgi import WSGIMiddleware
 from django.core.exceptions import SynchronousOnlyOperation
 from django.test import Client
@@ -21,7 +22,7 @@ from keys import datakeys, ledger, services
 from keys.api import at_once, short_way
 from keys.ledger import recording
 from keys.models import KeyRegistration, KeyUse
-from tenants import audit, tokens
+from tenants import audit, limits, tokens
 from tenants.models import ServiceAccount, Tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -46,7 +47,7 @@ class Server:
         self.token = token
         self.handed: list[str] = []
         self.threads: at_once.Application = WSGIMiddleware(wsgi, workers=4)  # type: ignore[assignment, arg-type]
-        self._application = at_once.AtOnce(self._in_a_thread)
+        self.application = at_once.AtOnce(data_keys=self._in_a_thread, others=self._in_a_thread)
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
@@ -70,6 +71,7 @@ class Server:
             "content-length": str(sum(len(p or b"") for p in pieces)),
         }
         named |= {name.replace("_", "-"): value for name, value in headers.items()}
+        named = {name: value for name, value in named.items() if value or name != "content-length"}
         scope = {
             "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "", "scheme": "http",
             "http_version": "1.1", "server": ("testserver", 80), "client": ("127.0.0.1", 1), "asgi": {"version": "3.0"},
@@ -92,7 +94,7 @@ class Server:
             else:
                 answer.body += message.get("body", b"")
 
-        await self._application(scope, receive, send)
+        await self.application(scope, receive, send)
         return answer
 
     def close(self) -> None:
@@ -302,6 +304,51 @@ def test_another_tenant_does_not_exist(warm: Server, mallory: Any) -> None:
 def test_a_body_may_come_in_pieces(warm: Server, path: str) -> None:
     assert warm.run(warm.ask(path, [b"{", b"", b"}"])).status == 200
     assert warm.handed == []
+
+
+def test_a_body_in_chunks_is_read_in_a_thread_too(server: Server, path: str) -> None:
+    asked = server.ask(path, [b"{", b"}"], content_length="", transfer_encoding="chunked")
+    assert server.run(asked).status == 200
+    assert server.handed == [path]
+
+
+def test_a_body_longer_than_any_address_takes_is_refused_before_a_thread_sees_it(warm: Server, path: str) -> None:
+    for address in (path, "/accounts/login/"):
+        refused = warm.post(address, b"x" * (256 * 1024 + 1))
+        assert (refused.status, refused.json()["code"], refused.headers["connection"]) == (
+            413,
+            "body_too_large",
+            "close",
+        )
+    assert warm.handed == []
+
+
+def test_a_thread_gets_on_when_the_caller_has_left(warm: Server) -> None:
+    async def leave() -> None:
+        async def receive() -> Any:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(_: Any) -> None:
+            raise RuntimeError("the transport is closed")
+
+        scope = {
+            "type": "http", "method": "GET", "path": "/healthz", "raw_path": b"/healthz", "query_string": b"", "root_path": "",
+            "scheme": "http", "http_version": "1.1", "server": ("testserver", 80), "client": ("127.0.0.1", 1), "headers": [(b"host", b"testserver")],
+        }  # fmt: skip
+        await warm.application(scope, receive, send)
+
+    for _ in range(8):  # twice as many as there are threads
+        warm.run(leave())
+    assert len(warm.handed) == 8
+
+
+def test_a_request_begun_twice_pays_once(warm: Server, path: str, tenant: Tenant) -> None:
+    services.set_latency(tenant, seconds=0, actor=audit.COMMAND)
+    datakeys.here().standings.look()
+    with time_machine.travel(time.time() + 10, tick=False):
+        for _ in range(5):
+            assert warm.post(path).status == 200
+        assert limits._leases[f"tenant:{tenant.pk}"].used == 5
 
 
 def test_a_caller_who_leaves_in_the_middle_gets_no_key(warm: Server, path: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 import time
@@ -14,11 +15,19 @@ import uvicorn
 
 from byokportal import server
 
+seen: list[list[bytes]] = []
 REQUEST = b"POST /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n{}"
 
 
 async def application(scope: Any, receive: Any, send: Any) -> None:
     body = (await receive()).get("body", b"")
+    if scope["path"] == "/names":
+        while (await receive())["type"] == "http.request":
+            pass
+        seen.append([name for name, _ in scope["headers"]])
+        return
+    if scope["path"] == "/large":
+        body = bytes(50_000_000)
     await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": body})
 
@@ -97,3 +106,37 @@ def test_a_request_that_does_not_come_closes_the_connection(
             connection.sendall(start)
         until_closed(connection)
         assert time.monotonic() - began < 3
+
+
+def test_a_caller_who_reads_nothing_is_cut_off(monkeypatch: pytest.MonkeyPatch, port: int) -> None:
+    monkeypatch.setattr(server, "READING_SECONDS", 0.3)
+    with connect(port) as connection:
+        connection.sendall(REQUEST.replace(b"/x", b"/large"))
+        time.sleep(1)
+        received = 0
+        with contextlib.suppress(ConnectionResetError):
+            while data := connection.recv(1_000_000):
+                received += len(data)
+        assert received < 50_000_000
+
+
+def test_neither_trailers_nor_names_with_underscores_are_headers(port: int) -> None:
+    seen.clear()
+    with connect(port) as connection:
+        connection.sendall(
+            b"POST /names HTTP/1.1\r\nHost: localhost\r\nX_Forwarded_Proto: https\r\nTransfer-Encoding: chunked\r\n\r\n"
+            b"1\r\nx\r\n0\r\nX-Forwarded-Proto: https\r\n\r\n"
+        )
+        time.sleep(0.3)
+    until = time.monotonic() + 5
+    while not seen and time.monotonic() < until:
+        time.sleep(0.01)
+    assert seen == [[b"host", b"transfer-encoding"]]
+
+
+def test_trailers_without_end_are_refused(port: int) -> None:
+    with connect(port) as connection, contextlib.suppress(ConnectionResetError, BrokenPipeError):
+        connection.sendall(b"POST /x HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n")
+        for number in range(20_000):
+            connection.sendall(b"X-%d: %s\r\n" % (number, b"a" * 100))
+        pytest.fail("two megabytes of trailers were taken")

@@ -1,0 +1,121 @@
+"""Rows that come together are committed together, and none is forgotten; the database here is one that answers when it is told to."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+import pytest
+
+from byokportal.errors import DatabaseUnavailable
+from keys.ledger.links import Refused, Use
+from keys.ledger.writer import Writer
+
+
+def use(request_id: str) -> Use:
+    return Use(uuid.uuid4(), "generate", 1, "tests", "", request_id, datetime.now(UTC))
+
+
+class Database:
+    """Takes rows over links that wait for `answer`; refuses rows named `refused`, breaks at rows named `broken`."""
+
+    def __init__(self) -> None:
+        self.rows: list[str] = []
+        self.batches: list[list[str]] = []
+        self.under_way: list[asyncio.Future[None]] = []
+
+    def link(self) -> Link:
+        return Link(self)
+
+    def answer(self) -> None:
+        for one in self.under_way:
+            if not one.done():
+                one.set_result(None)
+
+
+class Link:
+    def __init__(self, database: Database) -> None:
+        self._database, self.is_closed = database, False
+
+    async def write(self, uses: Sequence[Use]) -> None:
+        assert not self.is_closed
+        names = [one.request_id for one in uses]
+        gate = asyncio.get_running_loop().create_future()
+        self._database.under_way.append(gate)
+        self._database.batches.append(names)
+        await gate
+        if "refused" in names:
+            raise Refused
+        if "broken" in names:
+            raise ConnectionError
+        self._database.rows += names
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+
+async def answering(database: Database, *waiting: asyncio.Task[None]) -> list[object]:
+    """Answer until all of them have an outcome; return the outcomes."""
+    while not all(task.done() for task in waiting):
+        await asyncio.sleep(0.001)
+        database.answer()
+    return list(await asyncio.gather(*waiting, return_exceptions=True))
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_a_row_that_comes_while_the_last_commit_ends_is_committed_too(at_once: int) -> None:
+    async def scenario() -> list[object]:
+        database = Database()
+        writer = Writer(database.link, at_once=at_once)
+        for number in range(at_once):
+            asyncio.create_task(writer.commit(use(f"early-{number}"), 5))  # noqa: RUF006  the writer holds what it waits for
+            await asyncio.sleep(0.01)
+        database.answer()  # the database answers …
+        late = asyncio.create_task(
+            writer.commit(use("late"), 0.5)
+        )  # … and a request comes in the same turn of the loop
+        return await answering(database, late)
+
+    assert asyncio.run(scenario()) == [None]
+
+
+def test_rows_that_come_meanwhile_go_together() -> None:
+    async def scenario() -> Database:
+        database = Database()
+        writer = Writer(database.link, at_once=1)
+        first = asyncio.create_task(writer.commit(use("first"), 5))
+        await asyncio.sleep(0.01)
+        others = [asyncio.create_task(writer.commit(use(f"r-{number}"), 5)) for number in range(5)]
+        await answering(database, first, *others)
+        return database
+
+    assert asyncio.run(scenario()).batches == [["first"], [f"r-{number}" for number in range(5)]]
+
+
+def test_a_refused_row_and_a_broken_link_fail_nobody_else() -> None:
+    async def scenario() -> tuple[list[object], Database]:
+        database = Database()
+        writer = Writer(database.link, at_once=1)
+        names = ["a", "refused", "b", "broken", "c"]
+        tasks = [asyncio.create_task(writer.commit(use(name), 5)) for name in names]
+        return await answering(database, *tasks), database
+
+    outcomes, database = asyncio.run(scenario())
+    assert [isinstance(outcome, DatabaseUnavailable) for outcome in outcomes] == [False, True, False, True, False]
+    assert database.rows == ["a", "b", "c"]
+
+
+def test_a_row_that_nobody_waits_for_any_more_is_not_sent() -> None:
+    async def scenario() -> Database:
+        database = Database()
+        writer = Writer(database.link, at_once=1)
+        first = asyncio.create_task(writer.commit(use("first"), 5))
+        await asyncio.sleep(0.01)
+        late = asyncio.create_task(writer.commit(use("late"), 0.02))
+        await asyncio.sleep(0.05)
+        await answering(database, first, late)
+        return database
+
+    assert asyncio.run(scenario()).rows == ["first"]
