@@ -3,11 +3,11 @@
 Nearly every request finds all it needs in memory: the token, where the tenant stands, the branch key. What it then waits for is the
 commit of its row, which many share. In threads, that waiting is what costs: Python wakes one thread at a time, and each waking
 takes longer than making the key. So here such a request runs on the event loop from its first byte to its last, and awaits its commit
-(`ledger.committed`). While it finds what it needs in memory, nothing holds it up: a tenant whose KMS hangs, a bulk run or a slow page take
-threads, and there are none here. Every few seconds its token is looked up again; that takes a thread of those that only data keys use.
+(`ledger.committed`). While it finds what it needs in memory, nothing holds it up: a tenant whose KMS hangs or a slow page take threads, and
+there are none here; a bulk request waits for its turn (`keys.api.lanes`). Every few seconds its token is looked up again; that takes a thread of those that only data keys use.
 
 What would wait says so. Django refuses to speak to a database on an event loop (`SynchronousOnlyOperation`), and what of ours waits for
-anything else wears the same guard, `async_unsafe`: the shared cache, a call to AWS or to be told of one, the bulk lane, a row outside
+anything else wears the same guard, `async_unsafe`: the shared cache, a call to AWS or to be told of one, a row outside
 `committed`. Then the request starts anew in a thread, by the common way; what it took of a share is given back, and its row was never sent.
 
 Whatever goes to a thread goes there whole. A thread neither waits for the rest of a body nor dies with a caller who has left.
@@ -27,9 +27,9 @@ from django.http import HttpRequest, HttpResponse
 
 from byokportal import problems
 from byokportal.bodies import DATA_KEYS, LIMIT_DATA_KEYS
-from byokportal.errors import BodyTooLarge, DatabaseUnavailable, DomainError
+from byokportal.errors import BodyTooLarge, DatabaseUnavailable, DomainError, RateLimited
 from keys import ledger
-from keys.api import short_way
+from keys.api import lanes, short_way
 
 Scope = dict[str, Any]
 Message = dict[str, Any]
@@ -37,9 +37,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Application = Callable[[Scope, Receive, Send], Awaitable[None]]
 
-SMALL = (
-    16 * 1024
-)  # bytes of a body that is read here: ten items with their contexts; reading more would hold up the others
+SMALL = 64 * 1024  # bytes of a body that is read here: a hundred wrapped keys; more would hold up the others
 
 
 class AtOnce:
@@ -77,18 +75,25 @@ class AtOnce:
         request = ASGIRequest(scope, io.BytesIO(body))
         if len(body) > SMALL or "HTTP_IDEMPOTENCY_KEY" in request.META or not short_way.takes(request):
             return None
+
+        def work() -> HttpResponse:
+            return self._answer(ASGIRequest(scope, io.BytesIO(body)))  # a new one: it reads its body once
+
         try:
-            return await ledger.committed(lambda: self._answer(request))
+            try:
+                return await ledger.committed(work)
+            except lanes.NotItsTurn:
+                return await ledger.committed(await lanes.turns.take(work))
         except SynchronousOnlyOperation:
             return None
-        except DatabaseUnavailable as error:
+        except (DatabaseUnavailable, RateLimited) as error:
             return _problem(error, request)
 
 
 def _view(request: HttpRequest) -> HttpResponse:
     try:
         return short_way.view(request)
-    except SynchronousOnlyOperation:
+    except (SynchronousOnlyOperation, lanes.NotItsTurn):
         raise
     except Exception as error:  # noqa: BLE001  a bug of ours: logged and answered as Django does
         return response_for_exception(request, error)

@@ -139,9 +139,10 @@ class DataKeys(DataKeyView):
     def post(self, request: Request, tenant: str) -> HttpResponse:
         mine = self.allowed(request, tenant)
         body = bodies.read(request._request)
-        asked: list[Context | DomainError] = list(items.contexts(body))
+        contexts = items.contexts(body)
+        asked: list[Context | DomainError] = list(contexts)
         if "items" in body:  # one that cannot be used must not fail the others
-            asked = [_usable(mine, context) for context in items.contexts(body)]
+            asked = [_usable(mine, context) for context in contexts]
         contexts = [context for context in asked if not isinstance(context, DomainError)]
         with self.share(request, mine, len(asked)):
             made = self._made(request, mine, contexts)
@@ -177,7 +178,8 @@ class DataKeys(DataKeyView):
 def _usable(tenant: Tenant, context: Context) -> Context | DomainError:
     """Return the context, or why no key can be made with it."""
     try:
-        envelope.encode_context(str(tenant.pk), context)
+        if context:  # none is always good
+            envelope.encode_context(str(tenant.pk), context)
     except DomainError as error:
         return error
     return context

@@ -1,35 +1,43 @@
-"""Interactive calls before bulk: what works for long takes a part of the threads of a process, never all of them.
+"""Interactive calls before bulk: a request with many items, and every rewrap, waits for its turn behind those who wait for one key.
 
-A request with many items, and every rewrap, is bulk. A sixteenth of the threads may work on bulk and three sixteenths may wait for
-a moment to do so; what comes on top is told to come again (429). So most of the threads are always there for somebody else, and
-few compete with the event loop for the processor: in Python one thread runs at a time.
+On the event loop (`keys.api.at_once`) one bulk request after another gets a turn, and between two turns everybody who is ready goes first;
+so bulk holds up a single key by one bulk request at most. In threads one of 32 may work on bulk. In both a quarter as many as there are
+threads may wait; what comes on top is told to come again (429).
 """
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from django.conf import settings
-from django.utils.asyncio import async_unsafe
 
 from byokportal.errors import RateLimited
 
+Made = TypeVar("Made")
 FEW = 10  # items that still count as interactive
-WAIT = 1.0  # seconds
+WAIT = 1.0  # seconds that a thread waits
+
+
+class NotItsTurn(Exception):
+    """A bulk request on the event loop has to wait for its turn, and be begun again in it."""
 
 
 class Lane:
-    """The bulk lane of one process.
+    """The bulk lane of the threads of one process.
 
     Args:
         threads: how many the process answers with.
     """
 
     def __init__(self, threads: int) -> None:
-        working = max(1, threads // 16)
-        self._working, self._waiting = threading.Semaphore(working), threading.Semaphore(3 * working)
+        self._working, self._waiting = (
+            threading.Semaphore(max(1, threads // 32)),
+            threading.Semaphore(max(3, threads // 4)),
+        )
 
     @contextlib.contextmanager
     def bulk(self) -> Iterator[None]:
@@ -52,18 +60,67 @@ class Lane:
             self._working.release()
 
 
+class Turns:
+    """The turns of bulk requests on one event loop.
+
+    Args:
+        waiting: how many may wait for theirs.
+    """
+
+    def __init__(self, waiting: int) -> None:
+        self._waiting = waiting
+        self._lock: asyncio.Lock | None = None  # belongs to the loop that asks first
+
+    async def take(self, work: Callable[[], Made]) -> Callable[[], Made]:
+        """Wait for a turn, and return the work as it is to be done now: before anything else is awaited. The turn ends with it.
+
+        Raises:
+            RateLimited: too many wait.
+        """
+        if self._lock is None:
+            self._lock = asyncio.Lock()
+        lock = self._lock
+        if self._waiting <= 0:
+            raise RateLimited(retry_after=1)
+        self._waiting -= 1
+        try:
+            await lock.acquire()
+        finally:
+            self._waiting += 1
+        try:
+            await asyncio.sleep(0)  # everybody who is ready goes first
+        except BaseException:
+            lock.release()
+            raise
+
+        def in_turn() -> Made:
+            _here.has_turn = True
+            try:
+                return work()
+            finally:
+                _here.has_turn = False
+                lock.release()
+
+        return in_turn
+
+
+_here = threading.local()
 _lane = Lane(settings.WEB_THREADS)
+turns = Turns(max(3, settings.WEB_THREADS // 4))
 
 
 def lane(items: int, *, is_bulk: bool = False) -> contextlib.AbstractContextManager[None]:
     """Return the lane for so many items: the bulk lane, or none at all.
 
     Raises:
-        SynchronousOnlyOperation: the caller is on an event loop, where no bulk work is done.
+        NotItsTurn: the caller is on an event loop, and not within `Turns.take`.
     """
-    return _bulk() if is_bulk or items > FEW else contextlib.nullcontext()
-
-
-@async_unsafe
-def _bulk() -> contextlib.AbstractContextManager[None]:
-    return _lane.bulk()
+    if not is_bulk and items <= FEW:
+        return contextlib.nullcontext()
+    if getattr(_here, "has_turn", False):
+        return contextlib.nullcontext()
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return _lane.bulk()
+    raise NotItsTurn

@@ -19,7 +19,7 @@ from django.test import Client
 
 from byokportal.wsgi import application as wsgi
 from keys import datakeys, ledger, services
-from keys.api import at_once, short_way
+from keys.api import at_once, lanes, short_way
 from keys.ledger import recording
 from keys.models import KeyRegistration, KeyUse
 from tenants import audit, limits, tokens
@@ -153,14 +153,32 @@ def test_many_at_once_have_a_row_each(warm: Server, path: str) -> None:
 
 def test_what_may_take_long_is_answered_in_a_thread(warm: Server, path: str) -> None:
     requests: list[tuple[str, dict[str, Any], dict[str, str]]] = [
-        ("", {"items": [{}] * 11}, {}),
         ("", {"context": {"a": "b"}, "much": "x" * at_once.SMALL}, {}),
         ("", {}, {"idempotency_key": "k"}),
-        ("/rewrap", {"wrapped_key": "AAAA"}, {}),
     ]
     for below, body, headers in requests:
         assert warm.post(path + below, body, **headers).status < 500
     assert warm.handed == [path + below for below, _, _ in requests]
+
+
+def test_bulk_has_its_turn_on_the_loop_and_those_behind_it_are_told_to_come_again(
+    warm: Server, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lanes, "turns", lanes.Turns(waiting=2))
+    blob = warm.post(path).json()["wrapped_key"]
+
+    async def all_at_once() -> list[Answer]:
+        bulk = [warm.ask(path, [json.dumps({"items": [{}] * 11}).encode()]) for _ in range(4)]
+        bulk += [warm.ask(f"{path}/rewrap", [json.dumps({"wrapped_key": blob}).encode()])]
+        return await asyncio.gather(*bulk, *(warm.ask(path, [b"{}"]) for _ in range(5)))
+
+    answers = warm.run(all_at_once())
+    statuses = [answer.status for answer in answers]
+    assert statuses[5:] == [200] * 5
+    assert set(statuses[:5]) == {200, 429}
+    assert {a.json()["code"] for a in answers if a.status == 429} == {"rate_limited"}
+    assert sum(len(a.json()["items"]) for a in answers[:4] if a.status == 200) == 11 * statuses[:4].count(200)
+    assert warm.handed == []
 
 
 def test_a_tenant_that_asks_its_key_every_time_waits_in_a_thread(warm: Server, path: str, tenant: Tenant) -> None:
