@@ -12,6 +12,7 @@ import contextlib
 import json
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import Any, Protocol
 
 from django.core.exceptions import SynchronousOnlyOperation
@@ -121,8 +122,13 @@ def _text(value: bytes) -> str:
 
 
 def _plain(key: Plain) -> dict[str, str]:
-    until = key.cache_until.isoformat().replace("+00:00", "Z")
-    return {"plaintext": _text(key.plaintext), "cache_until": until}
+    return {"plaintext": _text(key.plaintext), "cache_until": _instant(key.cache_until)}
+
+
+@lru_cache(maxsize=1_000)
+def _instant(at: datetime) -> str:
+    """Return an instant as the API writes it; many keys share theirs with the branch key that wrapped them."""
+    return at.isoformat().replace("+00:00", "Z")
 
 
 class DataKeys(DataKeyView):
