@@ -6,12 +6,13 @@ import os
 import sys
 from datetime import timedelta
 
-from byokportal.celery import NICE
+from byokportal.celery import NICE, stay_on_one_core
 from tests.bench import sweep_run  # it sets Django up
 from tests.bench.sweep_run import KeyRegistration, health, timezone
 
 if __name__ == "__main__":
     os.nice(NICE)  # as a worker does
+    stay_on_one_core()
     KeyRegistration.objects.update(
         next_probe_at=timezone.now() + timedelta(days=1)
     )  # the stub does not answer for the others

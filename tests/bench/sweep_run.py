@@ -23,6 +23,7 @@ from django.core.management import call_command  # noqa: E402
 from django.db import connection  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
+from byokportal.celery import stay_on_one_core  # noqa: E402
 from keys import health  # noqa: E402
 from keys.aws import sessions  # noqa: E402
 from keys.models import BranchKey, KeyRegistration  # noqa: E402
@@ -146,6 +147,7 @@ def client_per_tenant(count: int) -> float:
 
 
 if __name__ == "__main__":
+    stay_on_one_core()  # as a worker's processes do; what it is compared with runs in the same process
     total, some = int(sys.argv[1]), int(sys.argv[2])
     call_command("migrate", verbosity=0)
     prepare(total)
