@@ -4,7 +4,8 @@ Nearly every request finds all it needs in memory: the token, where the tenant s
 commit of its row, which many share. In threads, that waiting is what costs: Python wakes one thread at a time, and each waking
 takes longer than making the key. So here such a request runs on the event loop from its first byte to its last, and awaits its commit
 (`ledger.committed`). While it finds what it needs in memory, nothing holds it up: a tenant whose KMS hangs or a slow page take threads, and
-there are none here; a bulk request waits for its turn (`keys.api.lanes`). Every few seconds its token is looked up again; that takes a thread of those that only data keys use.
+there are none here; a bulk request waits for its turn (`keys.api.lanes`). Every few seconds its token is looked up again; that takes a
+thread of those that only data keys use.
 
 What would wait says so. Django refuses to speak to a database on an event loop (`SynchronousOnlyOperation`), and what of ours waits for
 anything else wears the same guard, `async_unsafe`: the shared cache, a call to AWS or to be told of one, a row outside
@@ -75,17 +76,15 @@ class AtOnce:
         request = ASGIRequest(scope, io.BytesIO(body))
         if len(body) > SMALL or "HTTP_IDEMPOTENCY_KEY" in request.META or not short_way.takes(request):
             return None
-
-        def work() -> HttpResponse:
-            return self._answer(ASGIRequest(scope, io.BytesIO(body)))  # a new one: it reads its body once
-
+        work = partial(self._answer, request)
         # With a context each, FEW items open so many braces: what opens more is bulk for certain, and need not be read to be told so.
         is_bulk = body.count(b"{") > 2 * lanes.FEW + 1
         try:
             try:
                 return await ledger.committed(await lanes.turns.take(work) if is_bulk else work)
             except lanes.NotItsTurn:
-                return await ledger.committed(await lanes.turns.take(work))
+                again = ASGIRequest(scope, io.BytesIO(body))  # a request reads its body once
+                return await ledger.committed(await lanes.turns.take(partial(self._answer, again)))
         except SynchronousOnlyOperation:
             return None
         except (DatabaseUnavailable, RateLimited) as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -85,7 +86,10 @@ class Sqlite:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._write, uses)
 
     async def close(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._thread, lambda: connection.close())
+        with contextlib.suppress(
+            RuntimeError
+        ):  # at the end of the process its thread is gone, and the connection with it
+            await asyncio.get_running_loop().run_in_executor(self._thread, lambda: connection.close())
         self._thread.shutdown(wait=False)
 
     def _write(self, uses: Sequence[Use]) -> None:

@@ -259,7 +259,7 @@ def test_a_database_that_falls_silent_is_a_503_within_half_a_second_and_comes_ba
         server.run(recording.close())
 
 
-def test_a_connection_that_the_database_closes_costs_no_answer(warm: Server, path: str, django_db_blocker: Any) -> None:
+def test_a_connection_that_the_database_closes_costs_no_answer(warm: Server, path: str) -> None:
     assert warm.post(path).status == 200
     silence.end_other_connections()
     time.sleep(0.2)
