@@ -85,7 +85,7 @@ class Engine:
     def generate(
         self, tenant: Tenant, contexts: Sequence[Context], *, caller: str, request_id: str
     ) -> list[NewDataKey]:
-        encoded = [envelope.encode_context(str(tenant.pk), context) for context in contexts]
+        encoded = list(map(envelope.encoder(str(tenant.pk)), contexts))
         with self._take_current(tenant, uses=len(contexts)) as branch:
             made = [envelope.generate(branch.secret, branch.id, context) for context in encoded]
         ledger.record(tenant, KeyUse.Operation.GENERATE, contexts, caller=caller, request_id=request_id)
@@ -103,6 +103,7 @@ class Engine:
     def rewrap(
         self, tenant: Tenant, items: Sequence[tuple[bytes, Context]], *, caller: str, request_id: str
     ) -> list[bytes | DomainError]:
+        encode = envelope.encoder(str(tenant.pk))
         with self._take_current(tenant, uses=len(items)) as current:
             results: list[bytes | DomainError] = []
             for opened, (blob, context) in zip(self._open_each(tenant, items), items, strict=True):
@@ -111,8 +112,7 @@ class Engine:
                 elif envelope.branch_key_id(blob) == current.id:
                     results.append(blob)
                 else:
-                    encoded = envelope.encode_context(str(tenant.pk), context)
-                    results.append(envelope.wrap(current.secret, current.id, encoded, opened.plaintext))
+                    results.append(envelope.wrap(current.secret, current.id, encode(context), opened.plaintext))
         contexts = [context for (_, context), result in zip(items, results, strict=True) if isinstance(result, bytes)]
         if contexts:
             ledger.record(tenant, KeyUse.Operation.REWRAP, contexts, caller=caller, request_id=request_id)
@@ -168,6 +168,7 @@ class Engine:
         """Open each blob with its branch key; each of those is taken once."""
         named = [_branch_key_id(blob) for blob, _ in items]
         standing = self._standing(tenant.pk, new=False)
+        encode = envelope.encoder(str(tenant.pk))
         taken: dict[uuid.UUID, Unwrapped | DomainError] = {}
         results: list[OpenedDataKey | DomainError] = []
         try:
@@ -177,8 +178,7 @@ class Engine:
                 try:
                     if isinstance(branch, DomainError):
                         raise branch.again()
-                    encoded = envelope.encode_context(str(tenant.pk), context)
-                    results.append(OpenedDataKey(envelope.unwrap(branch.secret, encoded, blob), branch.until))
+                    results.append(OpenedDataKey(envelope.unwrap(branch.secret, encode(context), blob), branch.until))
                 except DomainError as error:
                     results.append(error)
         finally:

@@ -80,7 +80,7 @@ class TenantView(APIView):
         in_one_transaction: bool = False,
     ) -> idempotency.Answer:
         """Do a deed once for each Idempotency-Key, and return what of its answer is kept; without a key just do it."""
-        key = request.META.get("HTTP_IDEMPOTENCY_KEY")
+        key = request._request.META.get("HTTP_IDEMPOTENCY_KEY")
         if key is None:
             return do()
         return idempotency.once(

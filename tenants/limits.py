@@ -97,13 +97,17 @@ def _spend_all(shares: Sequence[tuple[str, int]], weight: int) -> bool:
     """Spend from leases that hold enough, all or none, and see to it that they are filled up in time."""
     window = int(time.time())
     with _lock:
-        leases = [_lease(name, share, window) for name, share in shares]
-        if any(_room(lease, share) < min(weight, share) for lease, (_, share) in zip(leases, shares, strict=True)):
-            return False
+        leases = []
+        for name, share in shares:
+            lease = _lease(name, share, window)
+            if _room(lease, share) < min(weight, share):
+                return False
+            leases.append(lease)
         for lease, (name, share) in zip(leases, shares, strict=True):
             _spend(lease, min(weight, share))
-            is_low = lease.left < (_as_usual(lease, share) - share // UNASKED) // 2
-            if is_low and not lease.is_asked and not lease.is_spent:
+            if lease.is_asked or lease.is_spent:
+                continue
+            if lease.left < (_as_usual(lease, share) - share // UNASKED) // 2:
                 lease.is_asked = True
                 _asking.submit(_top_up, name, share, window, lease)
     return True

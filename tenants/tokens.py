@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-import time
 import uuid
 from collections.abc import Sequence
 from datetime import timedelta
 
 from django.utils import timezone
 
-from tenants.memory import Memory
 from tenants.models import AccessToken, ServiceAccount
 
 SCOPES = ("data-keys:generate", "data-keys:decrypt", "data-keys:rewrap", "key:read")
 LIFETIME = 900  # seconds of a service account's bearer token
-
-_verified: Memory[AccessToken] = Memory()
 
 
 def new_secret() -> str:
@@ -43,24 +39,20 @@ def issue(account: ServiceAccount, *, scopes: Sequence[str]) -> tuple[AccessToke
 
 
 def verify(raw: str) -> AccessToken | None:
-    """Return the valid token of a raw secret, with its holder; None when there is none.
-
-    A verified token is remembered for 5 seconds: a revoked one ends in every process within that time.
-    """
-    key, now, asked_at = digest(raw), timezone.now(), time.monotonic()
-    token = _verified.get(key)
-    if token is not None and (token.expires_at is None or token.expires_at > now):
-        return token
+    """Return the valid token of a raw secret, with its holder; None when there is none."""
     token = (
-        AccessToken.objects.valid(now)
-        .filter(digest=key)
+        AccessToken.objects.valid(timezone.now())
+        .filter(digest=digest(raw))
         .select_related("service_account", "member__user", "member__tenant__service_role")
         .first()
     )
     if token is None or (token.service_account is not None and token.service_account.disabled_at is not None):
         return None
-    _verified.put(key, token, asked_at=asked_at)
     return token
+
+
+def has_expired(token: AccessToken) -> bool:
+    return token.expires_at is not None and token.expires_at <= timezone.now()
 
 
 def client(client_id: str, secret: str) -> ServiceAccount | None:
@@ -72,8 +64,3 @@ def client(client_id: str, secret: str) -> ServiceAccount | None:
     if account is None or not secrets.compare_digest(account.secret_digest, digest(secret)):
         return None
     return account
-
-
-def forget_all() -> None:
-    """Forget every remembered token (tests start anew)."""
-    _verified.clear()

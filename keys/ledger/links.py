@@ -226,7 +226,7 @@ def _statement(rows: int) -> bytes:
 def _encoded(use: Use) -> list[bytes]:
     """Return the values as PostgreSQL reads them; libpq would end a text at its first NUL."""
     texts = (str(use.tenant), use.operation, str(use.keys), *use[3:6], use.at.isoformat())
-    if any("\0" in text for text in texts):
+    if "\0" in "".join(texts):
         raise Refused("NUL in a value")
     try:
         return [text.encode() for text in texts]

@@ -13,7 +13,7 @@ from django.test import Client
 from keys import ledger
 from keys.ledger import links
 from keys.models import KeyRegistration, KeyUse
-from tenants import access, tokens
+from tenants import access, authentication
 from tenants.models import ServiceAccount, Tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -49,7 +49,7 @@ def test_a_silent_server(tenant: Tenant, active: KeyRegistration, service: Servi
         uses = KeyUse.objects.count()
         wire.silent.set()
         no_key_in_time(api, path)  # everything remembered: the row is what fails
-        tokens.forget_all()
+        authentication.forget_all()
         access.forget_all()
         no_key_in_time(api, path)  # nothing remembered: the first question fails
         connections.close_all()

@@ -10,7 +10,7 @@ import pytest
 from django.test import Client
 
 from keys.models import BranchKey, KeyRegistration, KeyUse
-from tenants import tokens
+from tenants import authentication
 from tenants.models import Member, ServiceAccount, Tenant
 
 pytestmark = pytest.mark.django_db
@@ -177,7 +177,7 @@ def test_client_credentials_give_a_bearer_token_for_a_quarter_of_an_hour(tenant:
     assert ask(scope="data-keys:generate").json()["error"] == "invalid_scope"
 
     services.rotate_secret(account, reason="tests", actor=audit.COMMAND)
-    tokens.forget_all()
+    authentication.forget_all()
     assert ask().status_code == 401
     assert Client(headers=bearer).get(f"/api/v1/tenants/{tenant.pk}/key").status_code == 401
 

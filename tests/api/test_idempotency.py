@@ -23,7 +23,7 @@ from keys.api import short_way
 from keys.ledger import links, recording
 from keys.models import BranchKey, KeyRegistration, KeyUse
 from support.models import Ticket
-from tenants import access, audit, idempotency, tokens
+from tenants import access, audit, authentication, idempotency, tokens
 from tenants.errors import RequestInProgress
 from tenants.models import IdempotentRequest, Member, ServiceAccount, Tenant
 
@@ -257,5 +257,5 @@ def test_a_token_and_a_tenant_are_forgotten_within_five_seconds(
     access.forget_all()  # as 5 seconds would
     assert api.post(path, {}, content_type=JSON).status_code == 404
     service.tokens.update(revoked_at=timezone.now())
-    tokens.forget_all()
+    authentication.forget_all()
     assert api.post(path, {}, content_type=JSON).status_code == 401

@@ -16,7 +16,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from keys import services as key_services
 from keys.models import KeyRegistration, KeyUse
-from tenants import access, audit, limits, services, tokens
+from tenants import access, audit, authentication, limits, services, tokens
 from tenants.models import Member, Tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -45,7 +45,7 @@ def credentials(tenant: Tenant) -> tuple[str, str]:
 
 @pytest.fixture
 def client(live_server: LiveServer, active: KeyRegistration, credentials: tuple[str, str]) -> Any:
-    tokens.forget_all()
+    authentication.forget_all()
     access.forget_all()
     limits.forget_all()
     return byok_client.Client(live_server.url, *credentials, patience=5)
@@ -107,7 +107,7 @@ def test_a_token_is_renewed_and_a_used_up_share_is_waited_for(
     client.new_key(str(tenant.pk))
     services_tokens = tokens.AccessToken.objects.filter(service_account=credentials[0])
     services_tokens.update(revoked_at=timezone.now())
-    tokens.forget_all()
+    authentication.forget_all()
     client.new_key(str(tenant.pk))
     assert services_tokens.count() == 2
     settings.DATA_KEYS_PER_TENANT = 1
