@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from django.test import Client
+from django.utils import timezone
 
 from keys.models import BranchKey, KeyRegistration, KeyUse
 from tenants import authentication
@@ -180,6 +183,17 @@ def test_client_credentials_give_a_bearer_token_for_a_quarter_of_an_hour(tenant:
     authentication.forget_all()
     assert ask().status_code == 401
     assert Client(headers=bearer).get(f"/api/v1/tenants/{tenant.pk}/key").status_code == 401
+
+
+def test_a_token_that_is_remembered_ends_with_its_time(tenant: Tenant, service: ServiceAccount, api_of: ApiOf) -> None:
+    api, path = api_of(service), f"/api/v1/tenants/{tenant.pk}/key"
+    with time_machine.travel(timezone.now(), tick=False) as clock:
+        service.tokens.update(expires_at=timezone.now() + timedelta(seconds=2))
+        assert api.get(path).status_code == 200
+        clock.shift(1.9)
+        assert api.get(path).status_code == 200
+        clock.shift(0.1)  # far within the 5 seconds in which a caller is remembered
+        assert api.get(path).status_code == 401
 
 
 def test_a_member_gets_no_data_keys_and_a_service_sees_no_setup(

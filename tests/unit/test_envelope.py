@@ -67,6 +67,11 @@ contexts = st.dictionaries(
 )
 
 
+@given(st.lists(st.one_of(st.just({"object": "a"}), contexts)))
+def test_contexts_one_after_another_are_encoded_as_each_alone(items: list[dict[str, str]]) -> None:
+    assert list(map(envelope.encoder(TENANT), items)) == [envelope.encode_context(TENANT, item) for item in items]
+
+
 @given(contexts, contexts)
 def test_only_the_same_context_opens(made_with: dict[str, str], opened_with: dict[str, str]) -> None:
     right, other = (envelope.encode_context(TENANT, context) for context in (made_with, opened_with))
