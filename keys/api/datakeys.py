@@ -27,6 +27,7 @@ from keys.api import items, lanes
 from keys.api import serializers as shapes
 from keys.datakeys import Context
 from tenants import access, authentication, endpoints, idempotency, limits
+from tenants.authentication import Caller
 from tenants.models import Tenant
 
 PROBLEMS = (
@@ -48,6 +49,9 @@ class DataKeyView(endpoints.TenantView):
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Authenticate. DRF would also negotiate format and version and count throttles, of which there are none here."""
         self.asks = authentication.caller_of(request._request)
+
+    def caller(self, request: Request) -> Caller:
+        return self.asks
 
     def finalize_response(self, request: Request, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Leave what went well as it is; a problem gets DRF's renderer and headers."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from typing import Any
 
 from botocore import exceptions
@@ -16,6 +17,7 @@ from keys import errors
 
 log = logging.getLogger(__name__)
 
+PRINTABLE = re.compile(r"[\x20-\x7e]{1,128}", re.ASCII)
 RAISED = (ClientError, BotoCoreError, ResponseParserError)  # all that a call through botocore may raise
 
 # Codes that mean the same whoever answers.
@@ -95,7 +97,7 @@ RETRY_AFTER: dict[type[DomainError], int] = {  # seconds
 def code_of(error: Exception) -> str:
     """Return AWS's error code, or the name of the transport failure."""
     if isinstance(error, ClientError):
-        return str(error.response.get("Error", {}).get("Code", "Unknown"))
+        return _ascii(error.response.get("Error", {}).get("Code", "")) or "Unknown"
     return type(error).__name__
 
 
@@ -106,7 +108,13 @@ def request_id_of(error: Exception) -> str:
 
 def request_id_in(answer: Any) -> str:
     """Return AWS's request id of an answer, "" when it has none."""
-    return str(answer.get("ResponseMetadata", {}).get("RequestId", ""))
+    return _ascii(answer.get("ResponseMetadata", {}).get("RequestId", ""))
+
+
+def _ascii(value: object) -> str:
+    """Return what AWS only ever sends as short printable ASCII, "" when it is anything else: half a surrogate pair fits no answer and no row."""
+    text = str(value)
+    return text if PRINTABLE.fullmatch(text) else ""
 
 
 def refuse_pages(status: int, body: bytes, operation: OperationModel) -> None:

@@ -181,6 +181,24 @@ def test_bulk_has_its_turn_on_the_loop_and_those_behind_it_are_told_to_come_agai
     assert warm.handed == []
 
 
+def test_bulk_lets_those_who_are_ready_go_first_round_after_round() -> None:
+    turns, order = lanes.Turns(waiting=1), []
+
+    async def bulk() -> None:
+        (await turns.take(lambda: order.append("bulk")))()
+
+    async def single() -> None:
+        for _ in range(lanes.ROUNDS):
+            order.append("single")
+            await asyncio.sleep(0)
+
+    async def both() -> None:
+        await asyncio.gather(bulk(), single())
+
+    asyncio.run(both())
+    assert order == ["single"] * lanes.ROUNDS + ["bulk"]
+
+
 def test_a_tenant_that_asks_its_key_every_time_waits_in_a_thread(warm: Server, path: str, tenant: Tenant) -> None:
     services.set_latency(tenant, seconds=0, actor=audit.COMMAND)
     datakeys.here().standings.look()  # what a thread does twice a second

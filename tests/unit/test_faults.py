@@ -150,3 +150,11 @@ def test_what_may_be_tried_again_says_when() -> None:
         )
         made = faults.translate(answer(code), "iam:GetPolicy" if code in faults.IAM else "kms:Decrypt")
         assert (made.retry_after is not None) == (error.kind is Kind.UNAVAILABLE)
+
+
+@pytest.mark.parametrize("odd", ["Half\ud800", "NUL\0", "two\nlines", "x" * 129, "", "größe"])
+def test_a_code_that_is_no_code_of_aws_is_an_unknown_one(odd: str) -> None:
+    said = answer(odd)
+    said.response["ResponseMetadata"]["RequestId"] = odd
+    made = faults.translate(said, "kms:Decrypt")
+    assert (made.kind, made.params["aws_code"], made.params["aws_request_id"]) == (Kind.UPSTREAM, "Unknown", "")
