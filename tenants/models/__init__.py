@@ -1,0 +1,26 @@
+"""Rows of the tenants app, one module for each noun: facts, constraints and the words to read them by."""
+
+from tenants.models.credentials import AccessToken, AccessTokenQuerySet, ServiceAccount
+from tenants.models.idempotency import IdempotentRequest
+from tenants.models.log import AuditEvent, AuditEventQuerySet
+from tenants.models.onboarding import OnboardingMove, OnboardingStep
+from tenants.models.organisations import Tenant
+from tenants.models.people import Member, MemberQuerySet, Role
+from tenants.models.service_roles import ServiceRole, new_external_id
+
+__all__ = [
+    "AccessToken",
+    "AccessTokenQuerySet",
+    "AuditEvent",
+    "AuditEventQuerySet",
+    "IdempotentRequest",
+    "Member",
+    "MemberQuerySet",
+    "OnboardingMove",
+    "OnboardingStep",
+    "Role",
+    "ServiceAccount",
+    "ServiceRole",
+    "Tenant",
+    "new_external_id",
+]

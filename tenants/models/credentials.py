@@ -1,0 +1,70 @@
+"""What programs prove themselves with: service accounts and bearer tokens."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime
+from typing import ClassVar, Self
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from tenants.models.organisations import Tenant
+from tenants.models.people import Member
+
+
+class ServiceAccount(models.Model):
+    """A platform service that calls the API: its scopes, and the tenants it may act for."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)  # also the OAuth client_id
+    name = models.CharField(max_length=120)
+    secret_digest = models.CharField(max_length=64)  # SHA-256, hex; the secret itself has 256 random bits
+    scopes = models.JSONField(default=list)
+    has_all_tenants = models.BooleanField(default=False)
+    tenants = models.ManyToManyField(Tenant, related_name="service_accounts", blank=True)
+    disabled_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class AccessTokenQuerySet(models.QuerySet["AccessToken"]):
+    def of(self, tenant: Tenant) -> Self:
+        return self.filter(member__tenant=tenant)
+
+    def valid(self, now: datetime) -> Self:
+        return self.filter(revoked_at=None).filter(Q(expires_at=None) | Q(expires_at__gt=now))
+
+
+class AccessToken(models.Model):
+    """A bearer token, known by its digest only: a service account's (minutes) or a member's automation token."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    digest = models.CharField(max_length=64, unique=True)  # SHA-256, hex
+    service_account = models.ForeignKey(
+        ServiceAccount, null=True, blank=True, on_delete=models.CASCADE, related_name="tokens"
+    )
+    member = models.ForeignKey(Member, null=True, blank=True, on_delete=models.CASCADE, related_name="tokens")
+    name = models.CharField(max_length=120, blank=True)
+    scopes = models.JSONField(default=list)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    objects = AccessTokenQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-created_at"]
+        constraints: ClassVar = [
+            models.CheckConstraint(
+                condition=Q(service_account=None, member__isnull=False) | Q(service_account__isnull=False, member=None),
+                name="tenants_token_has_one_holder",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name or str(self.id)

@@ -1,0 +1,45 @@
+"""The lines of the log."""
+
+from __future__ import annotations
+
+from typing import ClassVar, Self
+
+from django.db import models
+from django.db.models import Q
+
+from tenants.models.organisations import Tenant
+
+
+class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
+    def of(self, tenant: Tenant) -> Self:
+        return self.filter(tenant=tenant)
+
+    def not_followed(self) -> Self:
+        return self.filter(followed_at=None)
+
+
+class AuditEvent(models.Model):
+    """One line of the log. Append-only by a database trigger; only the follow mark and the seal are filled in later."""
+
+    id = models.BigAutoField(primary_key=True)
+    tenant = models.ForeignKey(Tenant, null=True, on_delete=models.PROTECT, related_name="events")  # null: ours alone
+    name = models.CharField(max_length=80)
+    actor = models.CharField(max_length=200)
+    payload = models.TextField()  # canonical JSON of everything above and the data: what a seal covers
+    at = models.DateTimeField()
+    request_id = models.CharField(max_length=64, blank=True)
+    followed_at = models.DateTimeField(null=True)  # a flag on the row: commits land out of order, the highest id lies
+    seal_number = models.PositiveBigIntegerField(null=True)
+    previous_seal = models.CharField(max_length=64, default="", blank=True)
+    seal = models.CharField(max_length=64, default="", blank=True)
+    objects = AuditEventQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        indexes: ClassVar = [
+            models.Index(fields=["tenant", "id"], name="tenants_event_by_tenant"),
+            models.Index(fields=["id"], condition=Q(followed_at=None), name="tenants_event_not_followed"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} #{self.pk}"

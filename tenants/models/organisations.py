@@ -1,0 +1,35 @@
+"""A customer, and what never changes about it."""
+
+from __future__ import annotations
+
+import uuid
+from typing import ClassVar
+
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from tenants.models.service_roles import ServiceRole, new_external_id
+
+
+class Tenant(models.Model):
+    """A customer. Its External ID and its service role never change (held by a database trigger too)."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.CharField(max_length=120)
+    external_id = models.CharField(max_length=64, unique=True, default=new_external_id, editable=False)
+    service_role = models.ForeignKey(ServiceRole, on_delete=models.PROTECT, related_name="tenants", editable=False)
+    revocation_latency = models.PositiveIntegerField(default=300)  # seconds
+    key_generation = models.PositiveBigIntegerField(default=0)  # grows with every stop; caches compare it
+    # When anything last changed that decides about data keys: every process reads what is new here once a second.
+    key_changed_at = models.DateTimeField(default=timezone.now, db_index=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=Q(revocation_latency__lte=900), name="tenants_latency_at_most_900"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name

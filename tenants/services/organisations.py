@@ -1,0 +1,34 @@
+"""Creating an organisation."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import transaction
+
+from tenants import audit, onboarding, roles
+from tenants.audit import Actor
+from tenants.errors import NoOpenServiceRole
+from tenants.models import Role, ServiceRole, Tenant
+from tenants.services import people
+from tenants.services.words import name_of
+
+
+@transaction.atomic
+def create_tenant(name: str, *, owner_email: str, actor: Actor) -> Tenant:
+    """Create an organisation, pin it to an open service role and invite its owner.
+
+    Raises:
+        NoOpenServiceRole: none is open; it must exist in AWS before a tenant can name it.
+        InvalidInput: the name or the address cannot be used.
+    """
+    roles.require(actor, "tenants.create")
+    service_role = ServiceRole.objects.filter(is_open=True).order_by("created_at").first()
+    if service_role is None:
+        raise NoOpenServiceRole
+    tenant = Tenant.objects.create(
+        name=name_of(name), service_role=service_role, revocation_latency=settings.DEFAULT_REVOCATION_LATENCY
+    )
+    audit.record("tenants.tenant.created", tenant=tenant, actor=actor, target=tenant, name=tenant.name)
+    onboarding.begin(tenant, actor=actor)
+    people.add_member(tenant, email=owner_email, role=Role.OWNER, actor=actor)
+    return tenant
