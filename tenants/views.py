@@ -14,7 +14,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from byokportal.errors import NotFound
-from tenants import access, audit, onboarding, portal, services
+from tenants import access, audit, onboarding, portal, services, shown_once
 from tenants.forms import InviteForm, RoleForm, TokenForm
 from tenants.models import AccessToken, AuditEvent, Member, OnboardingStep
 
@@ -102,16 +102,16 @@ def change_role(request: HttpRequest, tenant: UUID, number: int) -> HttpResponse
 @never_cache
 @require_http_methods(["GET", "POST"])
 def tokens(request: HttpRequest, tenant: UUID) -> HttpResponse:
-    """Show the person's own automation tokens; POST mints one and shows it in this answer only."""
+    """Show the person's own automation tokens; POST mints one, which the page after it shows once."""
     member = access.member_for(request.user, tenant)
     form = TokenForm(request.POST if request.method == "POST" else None)
-    raw = ""
     if request.method == "POST" and form.is_valid():
         with portal.refusals_on(form):
             _, raw = services.mint_token(member, name=form.cleaned_data["name"], actor=portal.actor(member))
-            form = TokenForm()
+            return shown_once.redirect(request, request.path, {"token": raw})
     mine = AccessToken.objects.of(member.tenant).filter(member=member).valid(timezone.now())
-    return render(request, "portal/tokens.html", portal.page(member, tokens=mine, form=form, raw_token=raw))
+    context = portal.page(member, tokens=mine, form=form, shown=shown_once.take(request))
+    return render(request, "portal/tokens.html", context)
 
 
 @login_required

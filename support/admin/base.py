@@ -20,12 +20,15 @@ from django.views.decorators.cache import never_cache
 
 from byokportal.errors import DomainError
 from support.forms import ReasonForm
+from tenants import shown_once
 from tenants.audit import Actor
+
+TITLE = "title"  # among the values that are shown once: the heading of their page
 
 
 @dataclass(frozen=True, slots=True)
 class ShownOnce:
-    """What a deed gives that is seen once: it goes into the answer, never into a message or a session."""
+    """What a deed gives that is seen once, on the page after it (`tenants.shown_once`): never in a message or a session."""
 
     title: str
     values: Mapping[str, str]
@@ -157,6 +160,11 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
             "form": form,
             "back": back,
         }
+        shown = shown_once.take(request)
+        if shown is not None:
+            title = shown.values.get(TITLE, "It was shown already")
+            values = [(name, value) for name, value in shown.values.items() if name != TITLE]
+            return TemplateResponse(request, "admin/shown_once.html", {**context, "title": title, "values": values})
         if request.method == "POST" and form.is_valid():
             try:
                 answer = deed.do(obj, form.cleaned_data, Actor.staff(request.user))
@@ -164,11 +172,7 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
                 _show(form, error)
             else:
                 if isinstance(answer, ShownOnce):
-                    return TemplateResponse(
-                        request,
-                        "admin/shown_once.html",
-                        {**context, "title": answer.title, "values": answer.values.items()},
-                    )
+                    return shown_once.redirect(request, request.path, {TITLE: answer.title, **answer.values})
                 messages.success(request, answer)
                 return redirect(back)
         return TemplateResponse(request, "admin/deed.html", {**context, "title": deed.label})

@@ -7,6 +7,7 @@ from tenants.models.onboarding import OnboardingMove, OnboardingStep
 from tenants.models.organisations import Tenant
 from tenants.models.people import Member, MemberQuerySet, Role
 from tenants.models.service_roles import ServiceRole, new_external_id
+from tenants.models.shown_once import SealedValues
 
 __all__ = [
     "AccessToken",
@@ -19,6 +20,7 @@ __all__ = [
     "OnboardingMove",
     "OnboardingStep",
     "Role",
+    "SealedValues",
     "ServiceAccount",
     "ServiceRole",
     "Tenant",

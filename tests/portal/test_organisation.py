@@ -111,8 +111,8 @@ def test_an_auditor_sees_the_people_and_invites_nobody(
 
 
 def test_a_token_is_shown_once_and_kept_as_a_digest(portal: Client, tenant: Tenant) -> None:
-    page = portal.post(_path(tenant, "automation/"), {"name": "terraform"})
-    raw = page.context["raw_token"]
+    page = portal.post(_path(tenant, "automation/"), {"name": "terraform"}, follow=True)
+    raw = page.context["shown"].values["token"]
     assert raw.encode() in page.content
     assert "no-store" in page["Cache-Control"]
     assert AccessToken.objects.get().digest == tokens.digest(raw)

@@ -376,13 +376,16 @@ def test_a_client_secret_is_shown_once_and_kept_nowhere(proven: Client, tenant: 
     page = proven.post(
         "/admin/tenants/serviceaccount/deeds/create/",
         {"name": "search", "scopes": ["key:read"], "tenants": [str(tenant.pk)]},
+        follow=True,
     )
     assert page.status_code == 200
     assert "no-store" in page["Cache-Control"]
     account = ServiceAccount.objects.get()
     secret = dict(page.context["values"])["client_secret"]
     assert secret.encode() in page.content
-    rotated = proven.post(_of("tenants/serviceaccount", account.pk, "rotate-secret"), {"reason": "It leaked"})
+    rotated = proven.post(
+        _of("tenants/serviceaccount", account.pk, "rotate-secret"), {"reason": "It leaked"}, follow=True
+    )
     new = dict(rotated.context["values"])["client_secret"]
     assert new != secret
     kept = (
@@ -392,6 +395,7 @@ def test_a_client_secret_is_shown_once_and_kept_nowhere(proven: Client, tenant: 
     )
     assert secret not in kept
     assert new not in kept
+    assert new not in proven.get(rotated.redirect_chain[-1][0]).content.decode()  # a reload
 
 
 @pytest.mark.parametrize("group", ["Support", "Auditor", None])
