@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from datetime import datetime
 from enum import Enum
 from typing import ClassVar, Self
@@ -68,6 +69,25 @@ class DomainError(Exception):
     def again(self) -> Self:
         """Return an equal error: one that was raised collects the tracebacks of everybody who raises it."""
         return type(self)(since=self.since, retry_after=self.retry_after, errors=self.errors, **self.params)
+
+
+def own(error: BaseException) -> BaseException:
+    """Return an error equal to one that somebody else raised: same type, same words, same cause, no traceback yet.
+
+    A call that many wait for fails for all of them, and each of them has to hear what it was: a lost connection is a 503 for the one who made
+    the call and must not be a 500 for the others. The object itself is not shared, because a raised one collects the tracebacks of all who raise it.
+    """
+    if isinstance(error, DomainError):
+        made: BaseException = error.again()
+    else:
+        try:
+            made = copy.copy(error)  # calls the type with `args`, which not every type takes
+        except Exception:  # noqa: BLE001  whatever its constructor wants, it is not asked then
+            made = type(error).__new__(type(error), *error.args)
+            made.__dict__.update(error.__dict__)
+    made.__cause__ = error.__cause__
+    made.__suppress_context__ = error.__suppress_context__
+    return made.with_traceback(None)
 
 
 class InvalidInput(DomainError):

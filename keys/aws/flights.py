@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from django.utils.asyncio import async_unsafe
 
-from byokportal.errors import DomainError
+from byokportal.errors import own
 
 Result = TypeVar("Result")
 
@@ -31,17 +31,15 @@ class Flight(Generic[Result]):
         self._done.set()
 
     def outcome(self, at_most: float | None) -> Result:
-        """Wait for the result, or raise the failure again.
+        """Wait for the result, or raise the failure as an error of the caller's own, whatever its type.
 
         Raises:
             StillUnderWay: it took longer than `at_most` seconds.
         """
         if not self._done.wait(at_most):
             raise StillUnderWay
-        if isinstance(self.error, DomainError):
-            raise self.error.again() from self.error.__cause__
         if self.error is not None:
-            raise RuntimeError("the call that this one waited for failed") from self.error
+            raise own(self.error)
         return self.result  # type: ignore[return-value]
 
 
