@@ -51,3 +51,9 @@ class RequestInProgress(DomainError):
     title = "The first request with this Idempotency-Key is still running"
     detail = "Wait for its answer, then repeat the request to get the same result."
     retryable = True
+
+
+class FreshSignInNeeded(DomainError):
+    kind, code = Kind.FORBIDDEN, "fresh_sign_in_needed"
+    title = "Sign in again first"
+    detail = "This needs a sign-in that is at most {minutes} minutes old. Give your password or second factor again in the portal, then repeat it."

@@ -1,15 +1,20 @@
-"""Sends people without a second factor to its set-up, where MFA_REQUIRED is on."""
+"""Sends people to set up a second factor where MFA_REQUIRED is on, and to sign in again where that is asked for."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
+from allauth.account.adapter import get_adapter
 from allauth.mfa.utils import is_mfa_enabled
 from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils.http import url_has_allowed_host_and_scheme, urlencode
+from django_htmx.http import HttpResponseClientRedirect
+
+from tenants.errors import FreshSignInNeeded
 
 OPEN = (
     "account_",
@@ -41,3 +46,43 @@ class SecondFactorMiddleware:
             "Set up a second factor first: an authenticator app or a passkey. It protects your organisation's key.",
         )
         return redirect("mfa_index")
+
+
+class FreshSignInMiddleware:
+    """Leads a person whose sign-in is too old for what they asked to the page that asks for it, and from there back.
+
+    What was posted is kept nowhere (it may hold a secret); the person comes back to the page that they sent it from.
+    """
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        if not isinstance(exception, FreshSignInNeeded) or request.path.startswith("/api/"):
+            return None
+        methods = get_adapter(request).get_reauthentication_methods(request.user)
+        if not methods:
+            return None  # a page that says so: there is nothing here that this person could give again
+        if request.method == "GET":
+            messages.info(request, f"{exception.title}, then this page opens.")
+        else:
+            messages.info(
+                request,
+                f"{exception.title}. Nothing is done yet: you come back to the page, and do it there once more.",
+            )
+        there = f"{methods[0]['url']}?{urlencode({'next': _page_of(request)})}"
+        return HttpResponseClientRedirect(there) if request.htmx else redirect(there)  # type: ignore[attr-defined]
+
+
+def _page_of(request: HttpRequest) -> str:
+    """Return the page that the person sees: the one asked for, or the one that a form was sent from."""
+    if request.htmx:  # type: ignore[attr-defined]
+        return request.htmx.current_url_abs_path or "/"  # type: ignore[attr-defined]
+    if request.method == "GET":
+        return request.get_full_path()
+    sent_from = request.headers.get("Referer", "")
+    own = url_has_allowed_host_and_scheme(sent_from, {request.get_host()}, require_https=request.is_secure())
+    return sent_from if own else "/"

@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from allauth.account.decorators import reauthentication_required
 from django import forms
 from django.contrib import messages
 from django.contrib.admin import ModelAdmin
@@ -20,8 +19,9 @@ from django.views.decorators.cache import never_cache
 
 from byokportal.errors import DomainError
 from support.forms import ReasonForm
-from tenants import shown_once
+from tenants import fresh, shown_once
 from tenants.audit import Actor
+from tenants.errors import FreshSignInNeeded
 
 TITLE = "title"  # among the values that are shown once: the heading of their page
 
@@ -143,8 +143,9 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
             raise Http404
         if not request.user.has_perm(deed.permission) or not self.has_view_permission(request):
             raise PermissionDenied
-        confirm = never_cache(reauthentication_required(self._confirm) if deed.is_destructive else self._confirm)
-        answer: HttpResponse = confirm(request, deed, find())
+        if deed.is_destructive:
+            fresh.require(request)
+        answer: HttpResponse = never_cache(self._confirm)(request, deed, find())
         return answer
 
     def _confirm(self, request: HttpRequest, deed: Deed, obj: Model | None) -> HttpResponse:
@@ -168,6 +169,8 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
         if request.method == "POST" and form.is_valid():
             try:
                 answer = deed.do(obj, form.cleaned_data, Actor.staff(request.user))
+            except FreshSignInNeeded:
+                raise  # a way to the sign-in and back (tenants.middleware), not words in the form
             except DomainError as error:
                 _show(form, error)
             else:
