@@ -54,17 +54,24 @@ def context_of(tenant_id: object, branch_key_id: object) -> dict[str, str]:
 
 
 def kms_key(
-    tenant: Tenant, registration: KeyRegistration | None, key_arn: str, *, purpose: str, also: str = ""
+    tenant: Tenant,
+    registration: KeyRegistration | None,
+    key_arn: str,
+    *,
+    purpose: str,
+    keep: bool = False,
+    also: str = "",
 ) -> KmsKey:
     """Return the key behind a registration, or the platform's own where there is none.
 
     Args:
+        keep: the session is used again in this process (`keys.aws.open_key`).
         also: another key of the same Region that the session has to reach too (kms:ReEncrypt).
     """
     if registration is None:
         return aws.platform_key(key_arn)
     return aws.open_key(
-        tenant.service_role.arn, registration.role_arn, key_arn, tenant.external_id, tenant=str(tenant.pk), purpose=purpose, also=also
+        tenant.service_role.arn, registration.role_arn, key_arn, tenant.external_id, tenant=str(tenant.pk), purpose=purpose, keep=keep, also=also
     )  # fmt: skip
 
 
@@ -84,7 +91,8 @@ def make(tenant: Tenant, registration: KeyRegistration | None, *, instead_of: Br
     """
     key_id = uuid.uuid4()
     key_arn = registration.key_arn if registration else settings.PLATFORM_KEY_ARN
-    key = kms_key(tenant, registration, key_arn, purpose="data-keys")
+    # A request that makes the first one opens it next; a worker that rotates never comes back to this tenant.
+    key = kms_key(tenant, registration, key_arn, purpose="data-keys", keep=instead_of is None)
     wrapped = key.generate_wrapped(context_of(tenant.pk, key_id)).ciphertext
     try:
         with transaction.atomic():

@@ -279,7 +279,7 @@ class Engine:
         if row.registration is None:
             return aws.platform_key(row.key_arn)
         return aws.open_key(
-            standing.service_role_arn, row.role_arn, row.key_arn, standing.external_id, tenant=str(standing.tenant), purpose="data-keys", hot=True
+            standing.service_role_arn, row.role_arn, row.key_arn, standing.external_id, tenant=str(standing.tenant), purpose="data-keys", keep=True, hot=True
         )  # fmt: skip
 
     def _refresh(self, standing: Standing, key_id: uuid.UUID) -> None:

@@ -14,7 +14,7 @@ def open_key(
     *,
     tenant: str,
     purpose: str,
-    fresh: bool = False,
+    keep: bool = False,
     hot: bool = False,
     also: str = "",
 ) -> KmsKey:
@@ -23,7 +23,7 @@ def open_key(
     Args:
         purpose: stands in the session name that the customer sees in CloudTrail: `data-keys`, `test`, `probe`.
         also: another key of the same Region that the session may use too: kms:ReEncrypt needs both.
-        fresh: ask STS now, whatever session is kept.
+        keep: the session is used again, see `sessions.tenant_role`; otherwise STS is asked now and nothing stays.
         hot: for unwrap and sweep: describe, decrypt and generate_wrapped only, through the client that all tenants share.
 
     Raises:
@@ -32,7 +32,7 @@ def open_key(
         AwsThrottled, AwsUnreachable, AwsSurprise: it cannot be told.
     """
     credentials = sessions.tenant_role(
-        service_role_arn, role_arn, external_id, [key_arn, also] if also else [key_arn], tenant=tenant, purpose=purpose, fresh=fresh
+        service_role_arn, role_arn, external_id, [key_arn, also] if also else [key_arn], tenant=tenant, purpose=purpose, keep=keep
     )  # fmt: skip
     client = sessions.hot_client if hot else sessions.client
     return KmsKey(key_arn, client("kms", sessions.region_of(key_arn), credentials), credentials)

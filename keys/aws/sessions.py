@@ -245,9 +245,13 @@ def tenant_role(
     *,
     tenant: str,
     purpose: str,
-    fresh: bool = False,
+    keep: bool = False,
 ) -> Credentials:
     """Become a tenant's role, narrowed to exactly these keys and the guide's five patterns (design.md 8).
+
+    Args:
+        keep: take the session that is kept, or keep the new one: only for what is asked again soon, for a kept session is a live
+            credential of a customer in our memory. All others ask STS and leave nothing behind.
 
     Raises:
         RoleNotAssumable: STS answered AccessDenied.
@@ -266,7 +270,9 @@ def tenant_role(
             denied=errors.RoleNotAssumable,
         )
 
-    return _cached(("tenant", service_role_arn, role_arn, external_id, purpose, *key_arns), assume, fresh=fresh)
+    return (
+        _cached(("tenant", service_role_arn, role_arn, external_id, purpose, *key_arns), assume) if keep else assume()
+    )
 
 
 def session_name(purpose: str, tenant: str) -> str:
@@ -345,20 +351,25 @@ def _assume(
     )
 
 
-def _cached(name: tuple[str, ...], assume: Callable[[], Credentials], *, fresh: bool) -> Credentials:
+def _is_over(kept: Credentials) -> bool:
+    """Tell whether a session is too near to its end to be used again."""
+    return kept.expires_at - EARLY <= datetime.now(UTC)
+
+
+def _cached(name: tuple[str, ...], assume: Callable[[], Credentials], *, fresh: bool = False) -> Credentials:
     if settings.AWS_MODE == "local":
         _local()  # a local AWS that started anew knows none of the old sessions
     with _lock:
         found = None if fresh else _cache.get(name)
-    if found is not None and found.expires_at - EARLY > datetime.now(UTC):
+    if found is not None and not _is_over(found):
         return found
 
     def ask() -> Credentials:
         made = assume()
         with _lock:
             _cache[name] = made
-            _cache.move_to_end(name)
-            while len(_cache) > CACHED:
+            _cache.move_to_end(name)  # all last equally long: the first one ends first
+            while _cache and (len(_cache) > CACHED or _is_over(next(iter(_cache.values())))):
                 _cache.popitem(last=False)
         return made
 

@@ -37,17 +37,17 @@ def gather(facts: Facts, service_role: ServiceRole) -> Iterator[Facts]:
     yield facts
     if not ours.works(subject):
         return
-    trust = _trust(subject, canary, is_final=not facts.clock.is_propagating)
+    trust, session = _trust(subject, canary, is_final=not facts.clock.is_propagating)
     facts = replace(facts, trust=trust)
     yield facts
-    if not trust.right.ok or trust.is_wide:  # a role that lets anybody in is not used any further
+    if session is None or trust.is_wide:  # a role that lets anybody in is not used any further
         return
-    account = _account(subject)
+    account = _account(subject, session)
     facts = replace(facts, account=account)
     yield facts
     if not account.answer.ok or time.monotonic() > until:
         return
-    key = _open(subject)
+    key = aws.key_in_session(subject.key_arn, session)
     found = _key(key, subject)
     facts = replace(facts, key=found)
     yield facts
@@ -148,8 +148,10 @@ def _names(document: dict[str, Any], role_arn: str) -> bool:
 # --- the tenant's role --------------------------------------------------------------------------------------------
 
 
-def _trust(subject: Subject, canary: sessions.Credentials | None, *, is_final: bool) -> Trust:
-    """Knock at the tenant's role.
+def _trust(
+    subject: Subject, canary: sessions.Credentials | None, *, is_final: bool
+) -> tuple[Trust, sessions.Credentials | None]:
+    """Knock at the tenant's role; the session that the right External ID opens comes with it, for the rest of the look.
 
     Args:
         is_final: a refusal would be believed now, so it is worth looking for an External ID mistaken for the tenant's.
@@ -168,14 +170,14 @@ def _trust(subject: Subject, canary: sessions.Credentials | None, *, is_final: b
         ]
 
     without, mistaken = probe(None), probe(wrong)
-    right, _ = _ask("sts:AssumeRole", lambda: _credentials(subject, fresh=True))
+    right, opened = _ask("sts:AssumeRole", lambda: _open(subject))
     trust = Trust(without, mistaken, right, base=other(None))
     if right.ok and canary is not None:
-        return replace(trust, outsider=other(canary))
-    if right.is_denied and is_final and not trust.is_wide:
+        trust = replace(trust, outsider=other(canary))
+    elif right.is_denied and is_final and not trust.is_wide:
         taken = (near for near in _near(subject) if probe(near).allowed)
-        return replace(trust, near=next(taken, ""))
-    return trust
+        trust = replace(trust, near=next(taken, ""))
+    return trust, opened
 
 
 def _near(subject: Subject) -> tuple[str, ...]:
@@ -184,7 +186,7 @@ def _near(subject: Subject) -> tuple[str, ...]:
     return subject.tenant, external_id.removeprefix("byok-"), external_id.lower(), external_id.upper()
 
 
-def _credentials(subject: Subject, *, fresh: bool = False) -> sessions.Credentials:
+def _open(subject: Subject) -> sessions.Credentials:
     return sessions.tenant_role(
         subject.service_role_arn,
         subject.role_arn,
@@ -192,28 +194,15 @@ def _credentials(subject: Subject, *, fresh: bool = False) -> sessions.Credentia
         [subject.key_arn],
         tenant=subject.tenant,
         purpose=PURPOSE,
-        fresh=fresh,
     )
 
 
-def _account(subject: Subject) -> Account:
-    answer, who = _ask("sts:GetCallerIdentity", lambda: sessions.identity(_credentials(subject), subject.region))
+def _account(subject: Subject, session: sessions.Credentials) -> Account:
+    answer, who = _ask("sts:GetCallerIdentity", lambda: sessions.identity(session, subject.region))
     return Account(answer, who.arn, who.account) if who else Account(answer)
 
 
 # --- the key ----------------------------------------------------------------------------------------------------------
-
-
-def _open(subject: Subject) -> KmsKey:
-    """Return the key through the session that was opened a moment ago."""
-    return aws.open_key(
-        subject.service_role_arn,
-        subject.role_arn,
-        subject.key_arn,
-        subject.external_id,
-        tenant=subject.tenant,
-        purpose=PURPOSE,
-    )
 
 
 def _key(key: KmsKey, subject: Subject) -> Key:

@@ -62,7 +62,7 @@ def ask(question: Question) -> Answer:
     try:
         key = aws.open_key(
             question.service_role_arn, question.role_arn, question.key_arn, question.external_id,
-            tenant=str(question.tenant_id), purpose=PURPOSE, fresh=True, hot=True,
+            tenant=str(question.tenant_id), purpose=PURPOSE, hot=True,
         )  # fmt: skip
         facts = key.describe()
         if facts.state in REFUSED_STATES:

@@ -157,7 +157,7 @@ def test_a_session_that_aws_does_not_know_any_more_is_asked_for_anew(
 ) -> None:
     def opened() -> Any:
         return keys_aws.open_key(
-            tenant.service_role.arn, active.role_arn, active.key_arn, tenant.external_id, tenant=str(tenant.pk), purpose="x"
+            tenant.service_role.arn, active.role_arn, active.key_arn, tenant.external_id, tenant=str(tenant.pk), purpose="x", keep=True
         )  # fmt: skip
 
     key = opened()

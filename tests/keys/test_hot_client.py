@@ -39,7 +39,7 @@ def way(tenant: Tenant, active: KeyRegistration) -> Any:
     def opened(*, hot: bool = True, purpose: str = "data-keys") -> keys_aws.KmsKey:
         return keys_aws.open_key(
             tenant.service_role.arn, active.role_arn, active.key_arn, tenant.external_id,
-            tenant=str(tenant.pk), purpose=purpose, hot=hot,
+            tenant=str(tenant.pk), purpose=purpose, keep=purpose == "data-keys", hot=hot,
         )  # fmt: skip
 
     return opened
