@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.contrib import messages
-from django.contrib.admin import ModelAdmin
-from django.core.exceptions import PermissionDenied
+from django.contrib.admin import ModelAdmin, SimpleListFilter
+from django.contrib.admin.utils import get_fields_from_path
+from django.core.exceptions import FieldDoesNotExist, PermissionDenied
 from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -62,6 +63,30 @@ class Deed:
     is_destructive: bool = False
 
 
+# What an address may ask of a column. No patterns: the database would run whatever somebody writes.
+LOOKUPS = frozenset(
+    [
+        "exact",
+        "iexact",
+        "in",
+        "isnull",
+        "isempty",
+        "contains",
+        "icontains",
+        "startswith",
+        "istartswith",
+        "gt",
+        "gte",
+        "lt",
+        "lte",
+        "date",
+        "year",
+        "month",
+        "day",
+    ]
+)
+
+
 class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
     """Rows to look at; nothing is added, changed or deleted here, not even by a superuser."""
 
@@ -81,6 +106,38 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
 
     def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Tell whether the address of a list may ask for that: what its filters, search and columns name, and nothing else.
+
+        Django allows every column of the model itself. Who may look at a list could read its hidden columns letter by letter, the hash
+        of a password with `?password__startswith=…`.
+        """
+        named = {*self.get_list_display(request), *(name.lstrip("^=@") for name in self.get_search_fields(request))}
+        for each in self.get_list_filter(request):
+            if isinstance(each, type) and issubclass(each, SimpleListFilter):
+                if lookup == each.parameter_name:
+                    return True
+            else:
+                named.add(each[0] if isinstance(each, tuple | list) else each)
+        named.add(self.date_hierarchy)
+        return any(isinstance(name, str) and self._asks_only(name, lookup) for name in named)
+
+    def _asks_only(self, name: str, lookup: str) -> bool:
+        """Tell whether a lookup asks for what is named, or for the id of the row that it points to."""
+        if lookup != name and not lookup.startswith(f"{name}__"):
+            return False
+        rest = lookup.removeprefix(name).split("__")[1:]
+        try:
+            pointed_to = get_fields_from_path(self.model, name)[-1].related_model
+        except FieldDoesNotExist:
+            pointed_to = None  # a column that is computed: it filters nothing
+        if pointed_to is not None and rest and rest[0] in {"pk", pointed_to._meta.pk.name}:
+            rest = rest[1:]
+        return LOOKUPS.issuperset(rest)
+
+    def to_field_allowed(self, request: HttpRequest, to_field: str) -> bool:
+        return to_field in {"pk", self.opts.pk.name}
 
     def get_urls(self) -> list[URLPattern]:
         """Only the addresses that there is something behind: list, object, deeds."""
