@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
-from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
+from django.template.loader import render_to_string
 from django.utils.http import url_has_allowed_host_and_scheme
 from redis.exceptions import RedisError
 from rest_framework import exceptions
 from rest_framework.response import Response
 from rest_framework.views import set_rollback
 
-from byokportal import errors
+from byokportal import database, errors
 from byokportal.errors import DomainError, Kind
 
 log = logging.getLogger(__name__)
@@ -96,7 +97,9 @@ def exception_handler(exception: Exception, context: dict[str, Any]) -> Response
         return None
     set_rollback()
     body = problem(error, request_id_of(context["request"]))
-    return Response(body, status=body["status"], headers=headers_of(error), content_type="application/problem+json")
+    answer = Response(body, status=body["status"], headers=headers_of(error), content_type="application/problem+json")
+    answer._has_been_logged = isinstance(error, errors.DatabaseUnavailable)  # type: ignore[attr-defined]  # Django's own mark
+    return answer
 
 
 def _anticipated(exception: Exception, request: Any) -> DomainError | None:
@@ -115,10 +118,24 @@ def _anticipated(exception: Exception, request: Any) -> DomainError | None:
             return errors.InvalidInput(errors=_flat(exception.detail))
         case exceptions.ParseError():
             return errors.MalformedBody(why="it could not be parsed")
-        case OperationalError() | InterfaceError():
-            log.error("the database does not answer", exc_info=exception)
-            return errors.DatabaseUnavailable(retry_after=2)
-    return None
+    return _database_unavailable(exception) if database.is_unusable(exception) else None
+
+
+def _database_unavailable(exception: BaseException) -> DomainError:
+    """Return the error of a database that cannot be used, and log one line of it: every request of that time makes one."""
+    log.error("the database cannot be used: %s", database.why(exception))
+    return errors.DatabaseUnavailable(retry_after=2)
+
+
+def _without_database(error: DomainError, request: HttpRequest) -> HttpResponse:
+    """Return a problem as JSON or as a page that asks the database for nothing: neither who is signed in nor for messages."""
+    if request.path.startswith("/api/"):
+        answer = json_response(error, request)
+    else:
+        page = render_to_string("errors/unavailable.html", {"error": error, "request_id": request_id_of(request)})
+        answer = HttpResponse(page, status=STATUS[error.kind], headers=headers_of(error))
+    answer._has_been_logged = True  # type: ignore[attr-defined]  # Django's own mark: its line would be a second one, with a traceback
+    return answer
 
 
 def _flat(detail: Any, path: str = "") -> dict[str, list[str]]:
@@ -151,6 +168,10 @@ class PortalProblemsMiddleware:
         if isinstance(exception, RedisError):  # allauth counts attempts to sign in there
             log.error("the shared cache does not answer", exc_info=exception)
             exception = errors.SharedCacheUnavailable(retry_after=60)
+        if database.is_unusable(exception):
+            exception = _database_unavailable(exception)
+        if isinstance(exception, errors.DatabaseUnavailable):
+            return _without_database(exception, request)
         if not isinstance(exception, DomainError):
             return None
         if request.path.startswith("/api/"):
@@ -178,7 +199,13 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Answer 500: a bug; it is logged with its traceback, the body says nothing of it."""
+    """Answer 500: a bug; it is logged with its traceback, the body says nothing of it.
+
+    Whatever a middleware raises ends here as well (a session that cannot be saved, for one): a database that cannot be used is no bug.
+    """
+    exception = sys.exc_info()[1]
+    if exception is not None and database.is_unusable(exception):
+        return _without_database(_database_unavailable(exception), request)
     if request.path.startswith("/api/"):
         body = {
             "type": "about:blank", "title": "Something of ours broke", "status": 500, "code": "bug", "params": {}, "retryable": False, "retry_after": None,

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import secrets
 from functools import partial
@@ -76,7 +77,9 @@ INSTALLED_APPS = [
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if EMBEDDED or DEBUG else [])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 MIDDLEWARE = [
+    "byokportal.health.HealthMiddleware",  # a load balancer asks by address: no Host of ours, no session, no redirect to https
     "keys.api.short_way.ShortWay",  # requests for data keys pass over all the others
+    "byokportal.database.PatienceMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "byokportal.logs.RequestIdMiddleware",
@@ -322,6 +325,7 @@ SUPPORT_EMAIL = env.str("SUPPORT_EMAIL", default="byok-support@kore.example")
 
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
 DJANGO_STRUCTLOG_USER_ID_FIELD = "pk"
+DJANGO_STRUCTLOG_STATUS_5XX_LOG_LEVEL = logging.INFO  # a failure is logged once, where it happens
 _processors: list[structlog.types.Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,

@@ -1,0 +1,79 @@
+"""What a database that cannot be used at this moment looks like, whoever meets it, and how long a request waits for one."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+
+from django.db import Error, InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse
+
+from byokportal import patience
+
+SECONDS = 10.0  # that a page or a request to the API waits for the database in all; requests for data keys have less (keys.api.short_way)
+
+# SQLSTATEs outside OperationalError that say "not this database, not now" (PostgreSQL, appendix A).
+NOT_NOW = {
+    "25006",  # read-only transaction: a standby, or a server that was made read-only
+    "25P03",  # idle_in_transaction_session_timeout
+    "25P04",  # transaction_timeout
+    "3F000",  # no such schema
+    "42501",  # no right to the table
+    "42703",  # no such column: a migration is missing, or only half done
+    "42P01",  # no such table
+    "XX001",  # damaged table
+    "XX002",  # damaged index
+}
+TOO_COMPLEX = (
+    "54"  # class of statements that are too long or too deep: psycopg calls them OperationalError, and they are our bug
+)
+# SQLite has one code, SQLITE_ERROR, for a missing migration and for a bug.
+MISSING = ("no such table", "no such column", "table ")  # "table x has no column named y"
+
+
+def is_unusable(exception: BaseException | None) -> bool:
+    """Tell whether the database refused for a reason of its own: gone, paused, locked, full, read-only or half migrated.
+
+    Every other error of a database (a wrong statement, a broken constraint) is a bug of ours.
+    """
+    if not isinstance(exception, Error):
+        return False
+    cause = exception.__cause__
+    if isinstance(cause, sqlite3.Error):
+        return _is_unusable_sqlite(cause)
+    state = getattr(cause, "sqlstate", None)
+    if state is not None:
+        is_operational = isinstance(exception, OperationalError) and not state.startswith(TOO_COMPLEX)
+        return is_operational or state in NOT_NOW
+    return isinstance(exception, OperationalError | InterfaceError)
+
+
+def _is_unusable_sqlite(error: sqlite3.Error) -> bool:
+    code = getattr(error, "sqlite_errorcode", None)
+    if code is None:  # raised by Python's module, not by SQLite
+        return isinstance(error, sqlite3.OperationalError | sqlite3.InterfaceError)
+    if code == sqlite3.SQLITE_ERROR:
+        return str(error).startswith(MISSING)
+    return code & 0xFF in {
+        sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_SCHEMA,
+    }  # fmt: skip
+
+
+def why(exception: BaseException) -> str:
+    """Return what the database said, in one line: for the log, never for a caller."""
+    state = getattr(exception.__cause__, "sqlstate", None) or getattr(exception.__cause__, "sqlite_errorname", None)
+    said = (str(exception).strip() or type(exception).__name__).splitlines()[0][:300]
+    return f"{state}: {said}" if state else said
+
+
+class PatienceMiddleware:
+    """Gives each request an end to its waiting for the database: a paused server answers no query and ends none."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        with patience.at_most(SECONDS):
+            return self.get_response(request)
