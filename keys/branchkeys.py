@@ -116,7 +116,9 @@ def _require_serving(registration: KeyRegistration | None) -> None:
     """Hold the registration in service until the row is written: a branch key must never name one that is retired at that moment."""
     if registration is None:
         return
-    row = KeyRegistration.objects.select_for_update().filter(pk=registration.pk, status__in=KeyRegistration.SERVING)
+    row = KeyRegistration.objects.select_for_update(no_key=True).filter(
+        pk=registration.pk, status__in=KeyRegistration.SERVING
+    )
     if not row.exists():
         raise RegistrationBusy(status="no longer serving", wanted="used for new data keys")
 
@@ -258,7 +260,7 @@ def retire(registration: KeyRegistration) -> uuid.UUID | None:
     Returns:
         The id of that `RoleConfiguration`; None when it is still needed or somebody else retired it.
     """
-    KeyRegistration.objects.select_for_update().get(pk=registration.pk)
+    KeyRegistration.objects.select_for_update(no_key=True).get(pk=registration.pk)
     registration.refresh_from_db()
     if registration.status != Status.RETIRING or registration.branch_keys.exists():
         return None

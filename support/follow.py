@@ -50,7 +50,7 @@ def _follow_one(pk: int) -> bool:
     if event.tenant_id is None:
         return _follow_ours(event)
     # One follower a tenant: a later event must see the ticket that an earlier one opens.
-    tenant = Tenant.objects.select_for_update().get(pk=event.tenant_id)
+    tenant = Tenant.objects.select_for_update(no_key=True).get(pk=event.tenant_id)
     REACTIONS[event.name](event, tenant)
     return True
 
@@ -218,7 +218,7 @@ def _ours(event: AuditEvent, tenant: Tenant) -> None:
 
 def _is_known(tenant: Tenant, code: str) -> bool:
     """Tell whether support has heard of this fault of the tenant's service role, and a ticket about it still waits for us."""
-    ServiceRole.objects.select_for_update().get(
+    ServiceRole.objects.select_for_update(no_key=True).get(
         pk=tenant.service_role_id
     )  # another tenant's event may be followed right now
     waiting = Ticket.objects.filter(status=Status.WAITING_FOR_KORE, tenant__service_role=tenant.service_role_id)

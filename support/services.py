@@ -157,7 +157,7 @@ def approve_configuration(tenant: Tenant, *, reason: str, actor: Actor) -> None:
 def record_view(tenant: Tenant, *, actor: Actor) -> None:
     """Write into the tenant's log that staff looked at it: once an hour for each person, to keep it readable."""
     since = timezone.now() - VIEW_RECORDED_EVERY
-    Tenant.objects.select_for_update().get(pk=tenant.pk)  # two tabs opened at once are one look
+    Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)  # two tabs opened at once are one look
     if (
         not AuditEvent.objects.of(tenant)
         .filter(name="tenants.tenant.viewed", actor=actor.label[:200], at__gt=since)

@@ -17,6 +17,10 @@ from django.db.backends.postgresql.psycopg_any import IsolationLevel
 
 from byokportal import patience
 
+# Seconds that a statement waits for a lock that another transaction holds; then it fails, and the request is a 503. A transaction that hangs
+# (a frozen process, somebody's open psql) would otherwise take one thread of the web after another, for every tenant.
+LOCK = 5
+
 
 class Connection(psycopg.Connection[Any]):
     """A connection whose waits end with the budget; it is closed then, because an answer may still be on its way."""
@@ -36,6 +40,11 @@ class Connection(psycopg.Connection[Any]):
 
 class DatabaseWrapper(base.DatabaseWrapper):
     """Opens such connections. We use neither Django's pool nor another isolation level, so that is all there is to it."""
+
+    def init_connection_state(self) -> None:
+        super().init_connection_state()
+        with self.connection.cursor() as cursor:
+            cursor.execute(f"SET lock_timeout = '{LOCK}s'")
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Connection:
         self.isolation_level = IsolationLevel.READ_COMMITTED

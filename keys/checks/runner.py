@@ -227,7 +227,7 @@ def _finish(
 ) -> KeyRegistration | None:
     """End the run, in the transaction of what follows; None when its registration was retired or changed meanwhile."""
     registration = (
-        KeyRegistration.objects.select_for_update(of=("self",))
+        KeyRegistration.objects.select_for_update(no_key=True, of=("self",))
         .select_related("tenant__service_role")
         .get(pk=test.registration_id)
     )

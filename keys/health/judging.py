@@ -274,7 +274,7 @@ def _steps_recover(registration: KeyRegistration) -> None:
 
 def _lock(registration: KeyRegistration, claim: datetime | None) -> bool:
     """Lock the row and load it anew; False when the probe's claim on it is gone, or it moved since the probe was asked."""
-    row = KeyRegistration.objects.select_for_update().filter(pk=registration.pk)
+    row = KeyRegistration.objects.select_for_update(no_key=True).filter(pk=registration.pk)
     if claim is not None:
         row = row.filter(probe_claimed_at=claim)
     if row.first() is None:

@@ -30,7 +30,7 @@ def follow_all() -> None:
 @transaction.atomic
 def follow(pk: uuid.UUID) -> None:
     """Note what has happened since the last look, as far as it goes."""
-    drill = RevocationDrill.objects.select_for_update().filter(pk=pk, finished_at=None).first()
+    drill = RevocationDrill.objects.select_for_update(no_key=True).filter(pk=pk, finished_at=None).first()
     if drill is None:
         return
     registration = KeyRegistration.objects.get(pk=drill.registration_id)

@@ -70,7 +70,7 @@ def _claim(rows: KeyRegistrationQuerySet, limit: int) -> tuple[datetime, list[Ke
     with transaction.atomic():
         due = rows.due_for_probe(now).order_by("next_probe_at")
         if connection.features.has_select_for_update_skip_locked:  # SQLite has one writer at a time anyway
-            due = due.select_for_update(skip_locked=True)
+            due = due.select_for_update(no_key=True, skip_locked=True)
         ids = list(due.values_list("pk", flat=True)[:limit])
         KeyRegistration.objects.filter(pk__in=ids).update(probe_claimed_at=now)
     return now, list(KeyRegistration.objects.filter(pk__in=ids).select_related("tenant__service_role"))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import cache
@@ -48,8 +48,11 @@ class Refused(Exception):
 class Link(Protocol):
     """A way into the database for one commit at a time."""
 
-    async def write(self, uses: Sequence[Use]) -> None:
-        """Commit the rows, all or none.
+    async def write(self, uses: Sequence[Use]) -> Collection[uuid.UUID]:
+        """Commit the rows, all or none, but for those of tenants whose own row somebody holds locked.
+
+        Returns:
+            Those tenants: of theirs nothing was written, and it is for the caller to come again.
 
         Raises:
             Refused: one of them is not one that the database takes.
@@ -82,8 +85,9 @@ class Sqlite:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ledger")
         self._is_set_up = False
 
-    async def write(self, uses: Sequence[Use]) -> None:
+    async def write(self, uses: Sequence[Use]) -> Collection[uuid.UUID]:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._write, uses)
+        return ()  # SQLite locks no rows
 
     async def close(self) -> None:
         with contextlib.suppress(
@@ -119,7 +123,7 @@ class Libpq:
         self._results: list[Any] = []  # of the command under way
         self._answer: asyncio.Future[None] | None = None
 
-    async def write(self, uses: Sequence[Use]) -> None:
+    async def write(self, uses: Sequence[Use]) -> Collection[uuid.UUID]:
         values = [value for use in uses for value in _encoded(use)]
         async with asyncio.timeout(COMMIT):
             pgconn = self._connection.pgconn if self._connection else await self._connect()
@@ -128,6 +132,9 @@ class Libpq:
                 await self._exchange(lambda: pgconn.send_prepare(name, _statement(len(uses))))
                 self._prepared.add(len(uses))
             await self._exchange(lambda: pgconn.send_query_prepared(name, values))
+        found = self._results[-1]
+        free = {uuid.UUID((found.get_value(row, 0) or b"").decode()) for row in range(found.ntuples)}
+        return {use.tenant for use in uses} - free
 
     async def close(self) -> None:
         self._close()
@@ -159,7 +166,7 @@ class Libpq:
         self._flush()
         await self._answer
         for result in self._results:
-            if result.status != ExecStatus.COMMAND_OK:
+            if result.status not in {ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK}:
                 error = error_from_result(result)
                 if (error.sqlstate or "").startswith(REFUSED):
                     raise Refused from error
@@ -216,11 +223,32 @@ def _connected() -> psycopg.Connection[Any]:
     return made
 
 
+# The check of the foreign key waits while somebody holds a tenant's row for an update of its key or for a deletion, and with it would
+# everybody whose row is in the same INSERT. So the rows of tenants that cannot be locked now are left out.
+STATEMENT = """
+WITH uses (tenant_id, operation, count, caller, context_digest, request_id, at) AS (VALUES {rows}),
+     free AS (SELECT id FROM tenants_tenant WHERE id IN (SELECT tenant_id FROM uses) FOR KEY SHARE SKIP LOCKED),
+     written AS ({into} SELECT uses.* FROM uses JOIN free ON free.id = uses.tenant_id)
+SELECT id FROM free
+"""
+TYPES = (
+    "uuid",
+    "text",
+    "integer",
+    "text",
+    "text",
+    "text",
+    "timestamptz",
+)  # of the columns, said once, in the first row
+
+
 @cache
 def _statement(rows: int) -> bytes:
-    width = len(Use._fields)
-    places = (", ".join(f"${row * width + column}" for column in range(1, width + 1)) for row in range(rows))
-    return (INTO + ", ".join(f"({one})" for one in places)).encode()
+    width = len(TYPES)
+    first = ", ".join(f"${column}::{kind}" for column, kind in enumerate(TYPES, start=1))
+    others = (", ".join(f"${row * width + column}" for column in range(1, width + 1)) for row in range(1, rows))
+    places = ", ".join(f"({one})" for one in (first, *others))
+    return STATEMENT.format(rows=places, into=INTO.removesuffix("VALUES ")).encode()
 
 
 def _encoded(use: Use) -> list[bytes]:

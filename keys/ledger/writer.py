@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import uuid
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import structlog
 
@@ -14,6 +15,7 @@ from keys.ledger.links import Link, Refused, Use
 
 log = structlog.get_logger(__name__)
 
+AGAIN = 0.02  # seconds until a row is tried again whose tenant somebody holds locked
 AT_MOST = 64  # rows in one statement; each number of rows is a statement of its own, which PostgreSQL prepares once
 
 
@@ -113,8 +115,9 @@ class Writer:
     async def _write(self, link: Link, rows: Sequence[_Row]) -> bool:
         """Commit the rows and tell those who wait; return whether the link may be used again."""
         failure: Exception | None = None
+        locked: Collection[uuid.UUID] = ()
         try:
-            await link.write([row.use for row in rows])
+            locked = await link.write([row.use for row in rows]) or ()
         except Refused as error:
             if len(rows) > 1:  # one row that the database refuses must not fail its neighbours; nothing was written
                 return await self._write_each(link, rows)
@@ -124,8 +127,16 @@ class Writer:
         if failure is not None:
             log.error("uses of keys could not be committed", rows=len(rows), exc_info=failure)
         for row in rows:
-            row.finish(failure)
+            if row.use.tenant in locked:  # it waits for its tenant alone, and holds up no other
+                self._loop.call_later(AGAIN, self._come_again, row)
+            else:
+                row.finish(failure)
         return failure is None or isinstance(failure, Refused)
+
+    def _come_again(self, row: _Row) -> None:
+        if not row.outcome.done():
+            self._waiting.append(row)
+            self._ring()
 
     async def _write_each(self, link: Link, rows: Sequence[_Row]) -> bool:
         """Commit the rows one by one; what is left when the link breaks waits for the next link."""

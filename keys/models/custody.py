@@ -95,7 +95,8 @@ class ServingProcess(models.Model):
 class CacheDrop(models.Model):
     """A process has seen this generation of a tenant, or a later one, and holds no branch key from before it."""
 
-    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="cache_drops")
+    # No constraint in the database: a process writes down the drops of all tenants at once, and the check would wait for a locked one.
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="cache_drops", db_constraint=False)
     process = models.ForeignKey(ServingProcess, on_delete=models.CASCADE, related_name="drops")
     generation = models.PositiveBigIntegerField()
     count = models.PositiveSmallIntegerField()  # branch keys that it forgot; 0: it held none

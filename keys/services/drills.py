@@ -29,7 +29,7 @@ def start_drill(tenant: Tenant, *, actor: Actor) -> RevocationDrill:
         RegistrationBusy: it serves, but AWS does not answer well now, so there is nothing to rehearse.
     """
     roles.require(actor, "keys.drill", tenant)
-    registration = KeyRegistration.objects.of(tenant).serving().select_for_update().first()
+    registration = KeyRegistration.objects.of(tenant).serving().select_for_update(no_key=True).first()
     if registration is None:
         raise errors.KeyNotActive
     running: RevocationDrill | None = RevocationDrill.objects.of(tenant).open().first()
@@ -58,7 +58,7 @@ def start_drill(tenant: Tenant, *, actor: Actor) -> RevocationDrill:
 def cancel_drill(drill: RevocationDrill, *, actor: Actor) -> RevocationDrill:
     """End a drill before it is done; the key goes its ordinary way, whatever state it is in. Twice is once."""
     roles.require(actor, "keys.drill", drill.tenant)
-    mine = RevocationDrill.objects.select_for_update().get(pk=drill.pk)
+    mine = RevocationDrill.objects.select_for_update(no_key=True).get(pk=drill.pk)
     if mine.finished_at is None:
         measuring.end(mine, RevocationDrill.Status.CANCELLED, "cancelled", actor=actor)
         mine.save()

@@ -273,7 +273,7 @@ def leave(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
 
 def _serving(tenant: Tenant) -> KeyRegistration:
     """Return the serving registration, locked: a probe that moves it at this moment waits, so a pressed button is never lost."""
-    registration = KeyRegistration.objects.of(tenant).serving().select_for_update().first()
+    registration = KeyRegistration.objects.of(tenant).serving().select_for_update(no_key=True).first()
     if registration is None:
         raise errors.KeyNotActive
     return registration

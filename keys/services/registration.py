@@ -43,7 +43,7 @@ def save_draft(
         given["key_arn"] = str(KeyArn.parse(key_arn, our_account=settings.AWS_ACCOUNT_ID))
     if role_arn is not None:
         given["role_arn"] = str(RoleArn.parse(role_arn, our_account=settings.AWS_ACCOUNT_ID))
-    Tenant.objects.select_for_update().get(pk=tenant.pk)  # two first drafts at once: one row
+    Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)  # two first drafts at once: one row
     registration = KeyRegistration.objects.of(tenant).in_preparation().first()
     if registration is None:
         serving = KeyRegistration.objects.of(tenant).serving().first()
@@ -195,7 +195,7 @@ def give_up_preparation(tenant: Tenant, *, reason: str, actor: Actor) -> KeyRegi
     Raises:
         RegistrationBusy: somebody moved it at the same moment.
     """
-    registration = KeyRegistration.objects.of(tenant).in_preparation().select_for_update().first()
+    registration = KeyRegistration.objects.of(tenant).in_preparation().select_for_update(no_key=True).first()
     if registration is None:
         return None
     now = timezone.now()

@@ -55,7 +55,7 @@ def change_role(member: Member, *, role: str, actor: Actor) -> None:
     Raises:
         LastOwner: an organisation keeps at least one owner.
     """
-    tenant = Tenant.objects.select_for_update().get(pk=member.tenant_id)
+    tenant = Tenant.objects.select_for_update(no_key=True).get(pk=member.tenant_id)
     roles.require(actor, "tenants.change_role", tenant)
     if role not in Role.values:
         raise InvalidInput(errors={"role": [f"The role is one of {', '.join(Role.values)}."]})
