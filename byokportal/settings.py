@@ -127,6 +127,10 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024  # bytes; the API's own limits are in b
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
+# Times that processes compare are the database's (byokportal.clock); "machine" is for tests, which move it.
+CLOCK = "database"
+# A test setting: this process reads its machine's clock wrong by so many seconds, and must not do anything wrong by it.
+CLOCK_SKEW = env.float("CLOCK_SKEW", default=0.0)
 
 # --- data -------------------------------------------------------------------------------------------
 
@@ -379,6 +383,12 @@ if AWS_MODE == "real" and "sqlite3" in DATABASES["default"]["ENGINE"]:
     raise ImproperlyConfigured("AWS_MODE=real is refused together with SQLite. Set DATABASE_URL to PostgreSQL.")
 if AWS_MODE == "real" and not (AWS_ACCOUNT_ID and CANARY_ACCOUNT_ID):
     raise ImproperlyConfigured("AWS_MODE=real needs AWS_ACCOUNT_ID and CANARY_ACCOUNT_ID, two accounts of ours.")
+if AWS_MODE == "real" and CLOCK_SKEW:
+    raise ImproperlyConfigured("AWS_MODE=real is refused together with CLOCK_SKEW, which is for tests. Unset it.")
+if CLOCK_SKEW:
+    from byokportal import clock
+
+    clock.set_machine_wrong(CLOCK_SKEW)
 if AWS_ACCOUNT_ID == CANARY_ACCOUNT_ID:
     raise ImproperlyConfigured(
         "CANARY_ACCOUNT_ID is another account than AWS_ACCOUNT_ID: our policies deny roles of our own account."

@@ -7,8 +7,8 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.utils import timezone
 
+from byokportal import clock
 from keys import branchkeys, errors, lifecycle
 from keys.arns import RoleArn
 from keys.models import EncryptionTest, KeyRegistration
@@ -29,7 +29,7 @@ def activate(registration: KeyRegistration, test: EncryptionTest) -> None:
         KeySuspended: the key that it would replace was stopped by a person, and retiring it would let it open data again.
         RegistrationBusy: somebody moved the registration meanwhile.
     """
-    now = timezone.now()
+    now = clock.now()
     claim = RoleArn.parse(registration.role_arn).claim
     try:
         with transaction.atomic():

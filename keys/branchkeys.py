@@ -16,8 +16,8 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Count, Max, Min, Q
-from django.utils import timezone
 
+from byokportal import clock
 from byokportal.errors import DomainError
 from keys import aws, lifecycle
 from keys.aws.kms import KmsKey
@@ -99,10 +99,10 @@ def make(tenant: Tenant, registration: KeyRegistration | None, *, instead_of: Br
             _require_serving(registration)
             current = BranchKey.objects.of(tenant).filter(is_current=True)
             (current.filter(pk=instead_of.pk) if instead_of else current.exclude(registration=registration)).update(
-                is_current=False, due_at=None if instead_of else timezone.now()
+                is_current=False, due_at=None if instead_of else clock.now()
             )
             made = BranchKey.objects.create(
-                id=key_id, tenant=tenant, registration=registration, key_arn=key_arn, wrapped=wrapped, due_at=_rotation(timezone.now())
+                id=key_id, tenant=tenant, registration=registration, key_arn=key_arn, wrapped=wrapped, due_at=_rotation(clock.now())
             )  # fmt: skip
             lifecycle.changed(tenant.pk)
             audit.record("keys.branch_key.created", tenant=tenant, actor=audit.SYSTEM, target=made, key_arn=key_arn)
@@ -161,7 +161,7 @@ def remaining(tenant: Tenant) -> list[Remaining]:
 def begin_moving(tenant: Tenant) -> None:
     """Make every branch key due that another key wraps than the tenant's present one; call it where that key changes."""
     _, present = protector(tenant)
-    BranchKey.objects.of(tenant).exclude(registration=present).update(due_at=timezone.now(), attempts=0, reason="")
+    BranchKey.objects.of(tenant).exclude(registration=present).update(due_at=clock.now(), attempts=0, reason="")
 
 
 # --- attending to one --------------------------------------------------------------------------------------------
@@ -173,7 +173,7 @@ def attend(branch_key_id: str) -> uuid.UUID | None:
     Returns:
         The id of the `RoleConfiguration` to ring for, when a registration was retired by it.
     """
-    claim = timezone.now()
+    claim = clock.now()
     if not BranchKey.objects.claim(branch_key_id, claim):
         return None
     row = BranchKey.objects.select_related("tenant__service_role", "registration").get(pk=branch_key_id)
@@ -239,7 +239,7 @@ def _give_back(row: BranchKey, claim: datetime, **facts: object) -> None:
 def _postpone(row: BranchKey, claim: datetime, error: DomainError, *, is_at_home: bool) -> None:
     """Try again later, and say once in the log why one that has to move stays where it is."""
     pause = BACK_OFF[min(row.attempts, len(BACK_OFF)) - 1] * random.uniform(0.9, 1.1)  # noqa: S311  jitter is no secret
-    _give_back(row, claim, due_at=timezone.now() + timedelta(seconds=pause), reason=error.code)
+    _give_back(row, claim, due_at=clock.now() + timedelta(seconds=pause), reason=error.code)
     if row.reason != error.code and not is_at_home:
         audit.record(
             "keys.branch_key.stays", tenant=row.tenant, actor=audit.SYSTEM, target=row, key_arn=row.key_arn, reason=error.code, **_facts(error)

@@ -2,21 +2,21 @@
 
 A copy lives until the earlier of (start of its load + the tenant's revocation latency) and the end of the session that loaded it:
 absolute, whatever it is used for, and a little less at random, so that keys that were loaded together are not all loaded again
-together. Two clocks have to agree that it lives: the wall clock can be set back, the monotonic one stands still while a
-machine sleeps. What is dropped is overwritten, once nobody is wrapping with it any more.
+together. Two clocks have to agree that it lives: the database's (`byokportal.clock`), since others are told when it ends, and this
+machine's monotonic one. What is dropped is overwritten, once nobody is wrapping with it any more.
 """
 
 from __future__ import annotations
 
 import random
 import threading
-import time
 import uuid
 from collections.abc import Callable
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import NamedTuple, NoReturn, Self
 
+from byokportal import clock
 from keys.envelope import Secret
 
 MAX_USES = 2**32  # data keys wrapped or opened with one copy
@@ -48,7 +48,7 @@ class Unwrapped:
         """See `BranchKeys.put`.
 
         Args:
-            ends: on the wall clock, seconds since the epoch.
+            ends: on the database's clock, seconds since the epoch.
             deadline: the same instant on the monotonic clock; so is `refresh_at`.
         """
         self.id, self.tenant, self.generation, self.secret = key_id, tenant, generation, secret
@@ -116,13 +116,13 @@ class BranchKeys:
     def __init__(
         self,
         *,
-        now: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = clock.seconds,
+        monotonic: Callable[[], float] = clock.monotonic,
         capacity: int = CAPACITY,
     ) -> None:
         """
         Args:
-            now: wall clock, seconds since the epoch.
+            now: the database's clock, seconds since the epoch.
             monotonic: a clock that is never set.
         """
         self.now, self.monotonic, self._capacity = now, monotonic, capacity
@@ -172,7 +172,7 @@ class BranchKeys:
         Args:
             generation: the tenant's when the load began.
             lasts: the tenant's revocation latency, seconds; 0 keeps nothing.
-            session_ends: wall clock; None for our own CMK, which needs no session.
+            session_ends: on the clock of `now`; None for our own CMK, which needs no session.
             uses: of the caller, who is counted in at once when it is not 0.
 
         Returns:

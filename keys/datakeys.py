@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -22,7 +21,7 @@ import structlog
 from django.conf import settings
 from django.db import DatabaseError, InterfaceError, connection
 
-from byokportal import patience
+from byokportal import clock, patience
 from byokportal.errors import DatabaseUnavailable, DomainError, Kind
 from keys import aws, branchkeys, envelope, errors, health, ledger
 from keys.aws.kms import KmsKey
@@ -66,8 +65,8 @@ class Engine:
     def __init__(
         self,
         *,
-        now: Callable[[], float] = time.time,
-        monotonic: Callable[[], float] = time.monotonic,
+        now: Callable[[], float] = clock.seconds,
+        monotonic: Callable[[], float] = clock.monotonic,
         in_background: Callable[[Job], object] | None = None,
     ) -> None:
         """

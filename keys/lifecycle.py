@@ -7,8 +7,8 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import F
-from django.utils import timezone
 
+from byokportal import clock
 from keys.errors import RegistrationBusy
 from keys.models import KeyRegistration, RegistrationMove
 from tenants import audit
@@ -46,7 +46,7 @@ def move(registration: KeyRegistration, to: str, *, actor: Actor, reason: str = 
     old = registration.status
     if to not in MOVES[old]:
         raise RegistrationBusy(status=old, wanted=to)
-    now = timezone.now()
+    now = clock.now()
     facts = {"suspended_by": "", "reason": reason[:200], **facts, "status": to, "moved_at": now}
     if not KeyRegistration.objects.filter(pk=registration.pk, status=old).update(**facts):
         raise RegistrationBusy(status="changing", wanted=to)
@@ -71,7 +71,7 @@ def changed(tenant_id: uuid.UUID, *, drop: bool = False) -> None:
     Args:
         drop: the unwrapped branch keys must go too.
     """
-    facts: dict[str, Any] = {"key_changed_at": timezone.now()}
+    facts: dict[str, Any] = {"key_changed_at": clock.now()}
     if drop:
         facts["key_generation"] = F("key_generation") + 1
     Tenant.objects.filter(pk=tenant_id).update(**facts)

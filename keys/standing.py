@@ -23,7 +23,6 @@ import math
 import os
 import socket
 import threading
-import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -35,7 +34,7 @@ from django.db import DatabaseError, InterfaceError, connection, transaction
 from django.db.models import FilteredRelation, Q
 from django.utils.asyncio import async_unsafe
 
-from byokportal import patience
+from byokportal import clock, patience
 from byokportal.errors import DatabaseUnavailable, DomainError
 from keys import errors
 from keys.aws.flights import Flights
@@ -113,7 +112,7 @@ def _refusal(standing: Standing) -> DomainError:
 class Standings:
     """The copies of one process, and what it has dropped."""
 
-    def __init__(self, keys: BranchKeys, *, monotonic: Callable[[], float] = time.monotonic, now: Callable[[], float] = time.time) -> None:  # fmt: skip
+    def __init__(self, keys: BranchKeys, *, monotonic: Callable[[], float] = clock.monotonic, now: Callable[[], float] = clock.seconds) -> None:  # fmt: skip
         """
         Args:
             keys: what is dropped from when a generation grows.

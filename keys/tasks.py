@@ -7,8 +7,8 @@ from typing import Any
 
 from celery import shared_task
 from django.db import transaction
-from django.utils import timezone
 
+from byokportal import clock
 from keys import branchkeys, health
 from keys.checks import runner
 from keys.configuration import apply
@@ -51,13 +51,13 @@ def probe(*, registration_id: str) -> None:
 
 @shared_task(soft_time_limit=25, time_limit=30)
 def ring_configurations() -> None:
-    for pk in RoleConfiguration.objects.due(timezone.now()).order_by("due_at").values_list("pk", flat=True)[:CHUNK]:
+    for pk in RoleConfiguration.objects.due(clock.now()).order_by("due_at").values_list("pk", flat=True)[:CHUNK]:
         configure_service_role.delay(configuration_id=str(pk))
 
 
 @shared_task(soft_time_limit=25, time_limit=30)
 def ring_tests() -> None:
-    for pk in EncryptionTest.objects.due(timezone.now()).order_by("due_at").values_list("pk", flat=True)[:CHUNK]:
+    for pk in EncryptionTest.objects.due(clock.now()).order_by("due_at").values_list("pk", flat=True)[:CHUNK]:
         run_test.delay(test_id=str(pk))
 
 
@@ -82,7 +82,7 @@ def _ring_removal(configuration_id: uuid.UUID | None) -> None:
 
 @shared_task(soft_time_limit=25, time_limit=30)
 def ring_branch_keys() -> None:
-    for pk in BranchKey.objects.due(timezone.now()).order_by("due_at").values_list("pk", flat=True)[:CHUNK]:
+    for pk in BranchKey.objects.due(clock.now()).order_by("due_at").values_list("pk", flat=True)[:CHUNK]:
         attend_branch_key.delay(branch_key_id=str(pk))
     for registration in branchkeys.unneeded():
         _ring_removal(branchkeys.retire(registration))

@@ -9,8 +9,8 @@ from collections.abc import Callable
 import structlog
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
+from byokportal import clock
 from keys.models import CheckResult, EncryptionTest, KeyRegistration, RoleConfiguration
 from support import services
 from support.models import Notice, Ticket
@@ -31,7 +31,7 @@ def follow(limit: int = 500) -> int:
     Returns:
         how many events had something to follow.
     """
-    AuditEvent.objects.not_followed().exclude(name__in=[*REACTIONS, *INCIDENTS]).update(followed_at=timezone.now())
+    AuditEvent.objects.not_followed().exclude(name__in=[*REACTIONS, *INCIDENTS]).update(followed_at=clock.now())
     followed = 0
     for pk in list(AuditEvent.objects.not_followed().order_by("id").values_list("pk", flat=True)[:limit]):
         try:
@@ -44,7 +44,7 @@ def follow(limit: int = 500) -> int:
 @transaction.atomic
 def _follow_one(pk: int) -> bool:
     # The mark and what follows commit together; whoever loses the compare-and-set leaves the event to the winner.
-    if not AuditEvent.objects.filter(pk=pk, followed_at=None).update(followed_at=timezone.now()):
+    if not AuditEvent.objects.filter(pk=pk, followed_at=None).update(followed_at=clock.now()):
         return False
     event = AuditEvent.objects.get(pk=pk)
     if event.tenant_id is None:

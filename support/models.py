@@ -7,8 +7,8 @@ from typing import ClassVar, Self
 
 from django.db import models
 from django.db.models import Q
-from django.utils import timezone
 
+from byokportal import clock
 from tenants.models import AuditEvent, Tenant
 
 
@@ -41,8 +41,8 @@ class Ticket(models.Model):
     status = models.CharField(max_length=24, choices=Status, default=Status.WAITING_FOR_KORE)
     registration_id = models.UUIDField(null=True)  # what a ticket of step 5 is about
     opened_by = models.CharField(max_length=200)
-    since = models.DateTimeField(default=timezone.now)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    since = models.DateTimeField(default=clock.now)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
     closed_at = models.DateTimeField(null=True)
     objects = TicketQuerySet.as_manager()
 
@@ -79,7 +79,7 @@ class TicketMessage(models.Model):
     author = models.CharField(max_length=200)
     is_internal = models.BooleanField(default=False)
     text = models.TextField(max_length=10_000)
-    at = models.DateTimeField(default=timezone.now)
+    at = models.DateTimeField(default=clock.now)
 
     class Meta:
         ordering: ClassVar = ["at", "id"]
@@ -96,11 +96,11 @@ class Notice(models.Model):
     template = models.CharField(max_length=40)  # emails/<template>.subject.txt and .txt
     recipient = models.EmailField()
     context = models.JSONField(default=dict)  # words and ids; never a secret
-    due_at = models.DateTimeField(null=True, default=timezone.now)
+    due_at = models.DateTimeField(null=True, default=clock.now)
     claimed_at = models.DateTimeField(null=True)
     attempts = models.PositiveIntegerField(default=0)
     sent_at = models.DateTimeField(null=True)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
 
     class Meta:
         constraints: ClassVar = [

@@ -14,8 +14,8 @@ from django.core.mail import EmailMessage
 from django.db.models import F, Q
 from django.template.loader import render_to_string
 from django.urls import reverse
-from django.utils import timezone
 
+from byokportal import clock
 from support.models import Notice
 from tenants.models import Role
 
@@ -32,7 +32,7 @@ def send_due() -> int:
     Returns:
         how many were sent.
     """
-    now = timezone.now()
+    now = clock.now()
     free = Notice.objects.filter(sent_at=None, due_at__lte=now).filter(
         Q(claimed_at=None) | Q(claimed_at__lt=now - CLAIM_LASTS)
     )
@@ -52,7 +52,7 @@ def _send(notice: Notice, now: datetime) -> bool:
         Notice.objects.filter(pk=notice.pk).update(claimed_at=None, due_at=None if given_up else now + wait)
         log.exception("mail_not_sent", notice_id=notice.pk, attempts=notice.attempts, given_up=given_up)
         return False
-    Notice.objects.filter(pk=notice.pk).update(sent_at=timezone.now(), due_at=None, claimed_at=None)
+    Notice.objects.filter(pk=notice.pk).update(sent_at=clock.now(), due_at=None, claimed_at=None)
     return True
 
 

@@ -6,8 +6,8 @@ import uuid
 from datetime import timedelta
 
 from django.db import transaction
-from django.utils import timezone
 
+from byokportal import clock
 from byokportal.errors import InvalidInput, NotAllowed
 from keys import services as key_services
 from keys.models import RoleConfiguration
@@ -91,7 +91,7 @@ def _set_status(ticket: Ticket, status: str) -> None:
     Raises:
         TicketClosed: somebody closed it.
     """
-    now = timezone.now()
+    now = clock.now()
     facts = {"status": status} | ({} if ticket.status == status else {"since": now})
     if status == Ticket.Status.CLOSED:
         facts["closed_at"] = now
@@ -156,7 +156,7 @@ def approve_configuration(tenant: Tenant, *, reason: str, actor: Actor) -> None:
 @transaction.atomic
 def record_view(tenant: Tenant, *, actor: Actor) -> None:
     """Write into the tenant's log that staff looked at it: once an hour for each person, to keep it readable."""
-    since = timezone.now() - VIEW_RECORDED_EVERY
+    since = clock.now() - VIEW_RECORDED_EVERY
     Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)  # two tabs opened at once are one look
     if (
         not AuditEvent.objects.of(tenant)

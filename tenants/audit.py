@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
-from django.utils import timezone
 
+from byokportal import clock
 from tenants.models import AuditEvent, Member, ServiceAccount, Tenant
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def record(name: str, /, *, tenant: Tenant | None, actor: Actor, target: object 
         KeyError: the event or a placeholder of its sentence is not known (a bug, not a refusal).
     """
     EVENTS[name].format(**data)
-    at = timezone.now()
+    at = clock.now()
     target_id = "" if target is None else str(getattr(target, "pk", target))
     payload = canonical(
         {

@@ -12,8 +12,8 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 from django.db.models import Q
-from django.utils import timezone
 
+from byokportal import clock
 from tenants.errors import IdempotencyKeyInvalid, IdempotencyKeyReused, RequestInProgress
 from tenants.models import IdempotentRequest, Tenant
 
@@ -61,7 +61,7 @@ def once(
         raise IdempotencyKeyInvalid
     request_hash = hashlib.sha256(b"\n".join([method.encode(), path.encode(), body])).hexdigest()
     mine = {"caller": caller, "tenant": tenant, "key": key}
-    now = timezone.now()
+    now = clock.now()
     old = IdempotentRequest.objects.filter(**mine)
     old.filter(Q(created_at__lt=now - LASTS) | Q(status=None, created_at__lt=now - STUCK)).delete()
     try:

@@ -30,6 +30,7 @@ from django.core.cache import cache
 from django.utils.asyncio import async_unsafe
 from redis.exceptions import RedisError
 
+from byokportal import clock
 from byokportal.errors import RateLimited
 
 log = structlog.get_logger(__name__)
@@ -95,7 +96,7 @@ def forget_all() -> None:
 
 def _spend_all(shares: Sequence[tuple[str, int]], weight: int) -> bool:
     """Spend from leases that hold enough, all or none, and see to it that they are filled up in time."""
-    window = int(time.time())
+    window = int(clock.seconds())
     with _lock:
         leases = []
         for name, share in shares:
@@ -122,7 +123,7 @@ def _ask_and_take(shares: Sequence[tuple[str, int]], weight: int) -> None:
 
 
 def _take(name: str, share: int, weight: int) -> None:
-    window = int(time.time())
+    window = int(clock.seconds())
     with _lock:
         lease = _lease(name, share, window)
         if lease.left >= weight:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.db import transaction
-from django.utils import timezone
 
+from byokportal import clock
 from byokportal.errors import Turn
 from tenants import audit
 from tenants.audit import Actor
@@ -148,7 +148,7 @@ def advance(
         if evidence is not None and evidence != step.evidence:
             OnboardingStep.objects.filter(pk=step.pk).update(evidence=evidence)
         return False
-    old, now = step.status, timezone.now()
+    old, now = step.status, clock.now()
     facts = {"status": status, "since": now} | ({} if evidence is None else {"evidence": evidence})
     if not OnboardingStep.objects.filter(pk=step.pk, status=old).update(**facts):
         return False

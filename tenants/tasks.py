@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from celery import shared_task
-from django.utils import timezone
 
+from byokportal import clock
 from tenants import idempotency
 from tenants.models import AccessToken, IdempotentRequest, SealedValues
 
 
 @shared_task(soft_time_limit=50, time_limit=60)
 def clear_expired() -> None:
-    now = timezone.now()
+    now = clock.now()
     AccessToken.objects.filter(expires_at__lt=now).delete()
     IdempotentRequest.objects.filter(created_at__lt=now - idempotency.LASTS).delete()
     SealedValues.objects.filter(expires_at__lt=now).delete()

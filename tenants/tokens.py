@@ -8,8 +8,7 @@ import uuid
 from collections.abc import Sequence
 from datetime import timedelta
 
-from django.utils import timezone
-
+from byokportal import clock
 from tenants.models import AccessToken, ServiceAccount
 
 SCOPES = ("data-keys:generate", "data-keys:decrypt", "data-keys:rewrap", "key:read")
@@ -33,7 +32,7 @@ def issue(account: ServiceAccount, *, scopes: Sequence[str]) -> tuple[AccessToke
         service_account=account,
         digest=digest(raw),
         scopes=sorted(scopes),
-        expires_at=timezone.now() + timedelta(seconds=LIFETIME),
+        expires_at=clock.now() + timedelta(seconds=LIFETIME),
     )
     return token, raw
 
@@ -41,7 +40,7 @@ def issue(account: ServiceAccount, *, scopes: Sequence[str]) -> tuple[AccessToke
 def verify(raw: str) -> AccessToken | None:
     """Return the valid token of a raw secret, with its holder; None when there is none."""
     token = (
-        AccessToken.objects.valid(timezone.now())
+        AccessToken.objects.valid(clock.now())
         .filter(digest=digest(raw))
         .select_related("service_account", "member__user", "member__tenant__service_role")
         .first()
@@ -52,7 +51,7 @@ def verify(raw: str) -> AccessToken | None:
 
 
 def has_expired(token: AccessToken) -> bool:
-    return token.expires_at is not None and token.expires_at <= timezone.now()
+    return token.expires_at is not None and token.expires_at <= clock.recent()
 
 
 def client(client_id: str, secret: str) -> ServiceAccount | None:

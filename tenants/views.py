@@ -9,10 +9,10 @@ from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
+from byokportal import clock
 from byokportal.errors import NotFound
 from tenants import access, audit, onboarding, portal, services, shown_once
 from tenants.forms import InviteForm, RoleForm, TokenForm
@@ -109,7 +109,7 @@ def tokens(request: HttpRequest, tenant: UUID) -> HttpResponse:
         with portal.refusals_on(form):
             _, raw = services.mint_token(member, name=form.cleaned_data["name"], actor=portal.actor(member))
             return shown_once.redirect(request, request.path, {"token": raw})
-    mine = AccessToken.objects.of(member.tenant).filter(member=member).valid(timezone.now())
+    mine = AccessToken.objects.of(member.tenant).filter(member=member).valid(clock.now())
     context = portal.page(member, tokens=mine, form=form, shown=shown_once.take(request))
     return render(request, "portal/tokens.html", context)
 

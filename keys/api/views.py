@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 from django.http import HttpResponse
-from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -14,7 +13,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
-from byokportal import pages
+from byokportal import clock, pages
 from byokportal.errors import InvalidInput, NotFound
 from keys import services
 from keys.api import serializers as shapes
@@ -275,7 +274,7 @@ class KeyStates(endpoints.TenantView):
         # The last seconds are asked for again next time: commits land out of order, and twice is better than never.
         following = since
         if rows:
-            last = rows[-1].at if len(rows) == STATES else min(rows[-1].at, timezone.now() - OVERLAP)
+            last = rows[-1].at if len(rows) == STATES else min(rows[-1].at, clock.now() - OVERLAP)
             following = max(last, _moment(since) if since else last).isoformat().replace("+00:00", "Z")
         return Response(shapes.KeyStatesOut({"items": rows, "next": following}).data)
 

@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import boto3
@@ -17,6 +17,7 @@ from botocore.config import Config
 from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES  # spelled so by botocore
 from django.conf import settings
 
+from byokportal import clock
 from byokportal.errors import DomainError
 from keys import errors
 from keys.aws import faults, hot
@@ -38,7 +39,11 @@ LOCAL_CONFIG = CONFIG.merge(Config(proxies={}))  # an HTTP_PROXY of the develope
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Temporary credentials of a role, until when they last, and who they are."""
+    """Temporary credentials of a role, until when they last, and who they are.
+
+    Args:
+        expires_at: on our own clock, counted from before AWS was asked: AWS's instant would be compared with another machine's clock.
+    """
 
     access_key_id: str = field(repr=False)
     secret_access_key: str = field(repr=False)
@@ -282,7 +287,7 @@ def session_name(purpose: str, tenant: str) -> str:
 
 def probe(service_role_arn: str, role_arn: str, external_id: str | None, *, region: str, session: str) -> AssumeOutcome:
     """Try to become a role, with this External ID or (None) with the parameter left out, and keep nothing of it."""
-    at = datetime.now(UTC)
+    at = clock.recent()
     try:
         source = service_role(service_role_arn, region)
     except DomainError as error:
@@ -299,7 +304,7 @@ def attempt(
         source: who tries; None is the base principal itself.
         external_id: None leaves the parameter out.
     """
-    at = datetime.now(UTC)
+    at = clock.recent()
     try:
         made = _assume(
             source, region, role_arn, external_id=external_id, session_name=session, denied=errors.RoleNotAssumable
@@ -331,6 +336,7 @@ def _assume(
         options["ExternalId"] = external_id
     if policy:
         options["Policy"] = policy
+    began = clock.recent()
     try:
         # The base principal's credentials come from wherever boto3 finds them; those of our service roles are plain values.
         sts = client("sts", region) if source is None else hot_client("sts", region, source)
@@ -345,7 +351,7 @@ def _assume(
         got["AccessKeyId"],
         got["SecretAccessKey"],
         got["SessionToken"],
-        got["Expiration"],
+        began + timedelta(seconds=SECONDS),
         answer["AssumedRoleUser"]["AssumedRoleId"].split(":")[0],
         faults.request_id_in(answer),
     )
@@ -353,7 +359,7 @@ def _assume(
 
 def _is_over(kept: Credentials) -> bool:
     """Tell whether a session is too near to its end to be used again."""
-    return kept.expires_at - EARLY <= datetime.now(UTC)
+    return kept.expires_at - EARLY <= clock.recent()
 
 
 def _cached(name: tuple[str, ...], assume: Callable[[], Credentials], *, fresh: bool = False) -> Credentials:

@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
-from django.utils import timezone
-
+from byokportal import clock
 from byokportal.errors import DomainError
 from keys import aws
 from keys.aws import faults, iam, sessions
@@ -62,7 +61,7 @@ def gather(facts: Facts, service_role: ServiceRole) -> Iterator[Facts]:
 
 def _ask(action: str, call: Callable[[], Any]) -> tuple[Answer, Any]:
     """Make one call; what is expected to go wrong becomes part of the answer."""
-    at = timezone.now()
+    at = clock.now()
     try:
         value = call()
     except DomainError as error:
@@ -135,7 +134,7 @@ def _policy(subject: Subject, service_role: ServiceRole) -> tuple[Answer, bool, 
         return answer, True, False, may_ask
     # Another tenant's ARN may be on its way into the same policy: its writer holds the lease until the row says what IAM says.
     service_role.refresh_from_db(fields=["lease_until"])
-    if service_role.lease_until is not None and service_role.lease_until > timezone.now():
+    if service_role.lease_until is not None and service_role.lease_until > clock.now():
         return answer, True, False, may_ask
     return answer, True, not is_ours(rows.all()), may_ask
 

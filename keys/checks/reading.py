@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.utils import timezone
-
+from byokportal import clock
 from keys.checks import CHECKS, chain, mending
 from keys.checks.base import Verdict, Wait
 from keys.checks.chain import Chain, State
@@ -109,7 +108,7 @@ class Reading:
     @property
     def due_in(self) -> int:
         """Seconds until AWS is asked again: counted down by the page, so that a wrong clock of a person's machine does no harm."""
-        return max(0, round((self.due_at - timezone.now()).total_seconds())) if self.due_at else 0
+        return max(0, round((self.due_at - clock.now()).total_seconds())) if self.due_at else 0
 
 
 def read(test: EncryptionTest, rows: Sequence[CheckResult], registration: KeyRegistration) -> Reading:

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
+from byokportal import clock
 from keys import errors
 from keys.checks import CHECKS, base, gather, outcome, remedies, schedule
 from keys.checks.base import Finding, Verdict, Wait
@@ -33,7 +33,7 @@ class Lost(Exception):
 
 def run(test_id: str) -> None:
     """Take one look for a test, if it is due and nobody else has it; safe to repeat after a kill at any point."""
-    claimed_at = timezone.now()
+    claimed_at = clock.now()
     if not EncryptionTest.objects.claim(test_id, claimed_at):
         return
     try:
@@ -64,7 +64,7 @@ def _look(test: EncryptionTest, claimed_at: datetime) -> None:
     try:
         _act(test, claimed_at, facts, complete)
     except errors.RegistrationBusy:  # somebody moved the registration at this very moment: look again at what it is now
-        _change(test, claimed_at, status=Status.WAITING, due_at=timezone.now() + timedelta(seconds=1), claimed_at=None)
+        _change(test, claimed_at, status=Status.WAITING, due_at=clock.now() + timedelta(seconds=1), claimed_at=None)
 
 
 def _subject(test: EncryptionTest) -> Subject:
@@ -175,7 +175,7 @@ def _row(test: EncryptionTest, position: int, subject: Subject, found: Finding) 
     check = CHECKS[position]
     row = CheckResult(
         tenant_id=test.tenant_id, test=test, position=position, code=check.code, title=check.title, step=found.step or check.step, verdict=found.verdict,
-        causes=list(found.causes), evidence=dict(found.evidence), at=timezone.now(),
+        causes=list(found.causes), evidence=dict(found.evidence), at=clock.now(),
     )  # fmt: skip
     if found.verdict == Verdict.FAIL:
         row.document = check.document if found.document is None else found.document
@@ -199,9 +199,7 @@ def _act(test: EncryptionTest, claimed_at: datetime, facts: Facts, findings: dic
                 _store(test, claimed_at, facts.subject, {outcome.TAKEN: findings[outcome.TAKEN]})
                 _fail(test, claimed_at, findings)
             except errors.KeySuspended:  # by a person; activating would undo the pressed button, so it waits for Resume
-                _change(
-                    test, claimed_at, status=Status.WAITING, due_at=timezone.now() + schedule.LONGEST, claimed_at=None
-                )
+                _change(test, claimed_at, status=Status.WAITING, due_at=clock.now() + schedule.LONGEST, claimed_at=None)
         case Verdict.FAIL:
             _fail(test, claimed_at, findings)
         case _:
@@ -243,7 +241,7 @@ def _finish(
         claimed_at,
         status=Status.FINISHED,
         verdict=verdict,
-        finished_at=timezone.now(),
+        finished_at=clock.now(),
         due_at=None,
         claimed_at=None,
     )
@@ -255,7 +253,7 @@ def _finish(
 @transaction.atomic
 def _cancel(test: EncryptionTest, claimed_at: datetime) -> None:
     _change(
-        test, claimed_at, status=Status.CANCELLED, verdict="", finished_at=timezone.now(), due_at=None, claimed_at=None
+        test, claimed_at, status=Status.CANCELLED, verdict="", finished_at=clock.now(), due_at=None, claimed_at=None
     )
     audit.record("keys.test.finished", tenant=test.tenant, actor=SYSTEM, target=test, verdict=str(Status.CANCELLED))
 
@@ -263,23 +261,23 @@ def _cancel(test: EncryptionTest, claimed_at: datetime) -> None:
 @transaction.atomic
 def _come_again(test: EncryptionTest, claimed_at: datetime, facts: Facts, findings: Mapping[str, Finding]) -> None:
     """Nothing is certain yet: make the row due again, and say so where it is our own side that has to move."""
-    now = timezone.now()
-    clock = facts.clock
+    now = clock.now()
+    times = facts.clock
     if (
         facts.trust
         and facts.trust.right.ok
         and facts.trust.without.allowed is False
         and facts.trust.wrong.allowed is False
-        and not clock.refused_at
+        and not times.refused_at
     ):
-        test.refused_at = clock.now
-        clock = replace(clock, refused_at=clock.now)
+        test.refused_at = times.now
+        times = replace(times, refused_at=times.now)
     waits = {findings[each.code].wait for each in CHECKS if not each.is_warning} - {Wait.NOTHING}
     propagating = [code for code, found in findings.items() if found.wait == Wait.PROPAGATION]
-    clock = replace(clock, grace_until=max(map(clock.final_at, propagating), default=clock.grace_until))
-    changed_at = max([_changed_at(test), *(clock.turned[code] for code in propagating if code in clock.turned)])
+    times = replace(times, grace_until=max(map(times.final_at, propagating), default=times.grace_until))
+    changed_at = max([_changed_at(test), *(times.turned[code] for code in propagating if code in times.turned)])
     due_at = schedule.next_look(
-        now, clock, waits or {Wait.AWS}, changed_at=changed_at, window=timedelta(seconds=settings.PROPAGATION_WINDOW), attempts=test.attempts,
+        now, times, waits or {Wait.AWS}, changed_at=changed_at, window=timedelta(seconds=settings.PROPAGATION_WINDOW), attempts=test.attempts,
         jitter=random.uniform(0.8, 1.2),  # noqa: S311  spreads load, guards nothing
     )  # fmt: skip
     _change(

@@ -9,8 +9,8 @@ from typing import Any
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
+from byokportal import clock
 from byokportal.errors import DomainError, Kind
 from keys import errors, lifecycle
 from keys.aws import iam, sessions
@@ -31,7 +31,7 @@ def apply(configuration_id: str) -> uuid.UUID | None:
     Returns:
         The id of the test to ring for, when one follows.
     """
-    claimed_at = timezone.now()
+    claimed_at = clock.now()
     if not RoleConfiguration.objects.filter(status=Status.QUEUED).claim(configuration_id, claimed_at):
         return None
     configuration = RoleConfiguration.objects.select_related("tenant", "registration", "service_role").get(
@@ -98,7 +98,7 @@ def _write(configuration: RoleConfiguration, held: lease.Lease) -> iam.Written |
         "written_hash": packing.digest(document),
     }
     if standing != wanted:
-        facts["written_at"] = timezone.now()
+        facts["written_at"] = clock.now()
     held.hold()
     ServiceRolePolicy.objects.filter(pk=row.pk).update(**facts)
     return back
@@ -138,7 +138,7 @@ def _standing(
 def _drift(row: ServiceRolePolicy, policy_arn: str, what: str) -> DomainError:
     """Return the error for a policy that is not as we left it: right after our own write IAM may still show the old one."""
     window = timedelta(seconds=settings.PROPAGATION_WINDOW)
-    if row.written_at is not None and timezone.now() - row.written_at < window:
+    if row.written_at is not None and clock.now() - row.written_at < window:
         return errors.AwsUnreachable(retry_after=5, aws_code=what, action="iam:GetPolicyVersion")
     return errors.PolicyDrift(policy=policy_arn, found=what)
 
@@ -164,7 +164,7 @@ def _finish(configuration: RoleConfiguration, claimed_at: datetime, **facts: obj
 
 @transaction.atomic
 def _added(configuration: RoleConfiguration, claimed_at: datetime, written: iam.Written) -> uuid.UUID | None:
-    now, registration, tenant = timezone.now(), configuration.registration, configuration.tenant
+    now, registration, tenant = clock.now(), configuration.registration, configuration.tenant
     evidence = {
         "policy_arn": written.policy_arn, "version": written.version, "sha256": packing.digest(written.document),
         "request_id": written.request_id,
@@ -194,7 +194,7 @@ def _added(configuration: RoleConfiguration, claimed_at: datetime, written: iam.
 
 @transaction.atomic
 def _removed(configuration: RoleConfiguration, claimed_at: datetime, written: iam.Written | None) -> None:
-    facts: dict[str, object] = {"status": Status.DONE, "due_at": None, "finished_at": timezone.now(), "reason": ""}
+    facts: dict[str, object] = {"status": Status.DONE, "due_at": None, "finished_at": clock.now(), "reason": ""}
     if written is None:  # it stood nowhere (any more), or another registration needs it
         _finish(configuration, claimed_at, **facts)
         return
@@ -209,7 +209,7 @@ def _removed(configuration: RoleConfiguration, claimed_at: datetime, written: ia
 @transaction.atomic
 def _postpone_or_fail(configuration: RoleConfiguration, claimed_at: datetime, error: DomainError) -> None:
     """Make the row due again where AWS or a lease was in the way; stop and call a person where it was something else."""
-    now = timezone.now()
+    now = clock.now()
     if isinstance(error, errors.LeaseTaken):  # the other one needs a second or two
         pause = timedelta(seconds=random.uniform(0.5, 1.5))  # noqa: S311  jitter is no secret
         _finish(configuration, claimed_at, due_at=now + pause, reason=error.code)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db.models import F, Q
-from django.utils import timezone
 
+from byokportal import clock
 from keys.errors import LeaseTaken
 from tenants.models import ServiceRole
 
@@ -30,7 +30,7 @@ class Lease:
             LeaseTaken: it ran out and somebody else has it.
         """
         held = ServiceRole.objects.filter(pk=self.service_role_id, lease_owner=self.owner, lease_number=self.number)
-        if not held.update(lease_until=timezone.now() + LASTS):
+        if not held.update(lease_until=clock.now() + LASTS):
             raise LeaseTaken(service_role=str(self.service_role_id))
 
     def give_back(self) -> None:
@@ -46,7 +46,7 @@ def take(service_role: ServiceRole) -> Lease:
     Raises:
         LeaseTaken: another worker has it.
     """
-    owner, now = uuid.uuid4().hex, timezone.now()
+    owner, now = uuid.uuid4().hex, clock.now()
     free = ServiceRole.objects.filter(pk=service_role.pk).filter(Q(lease_until=None) | Q(lease_until__lt=now))
     if not free.update(lease_owner=owner, lease_until=now + LASTS, lease_number=F("lease_number") + 1):
         raise LeaseTaken(service_role=service_role.name)

@@ -7,8 +7,7 @@ import uuid
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from django.utils import timezone
-
+from byokportal import clock
 from byokportal.errors import DomainError
 from keys import aws, errors
 from keys.aws import sessions
@@ -75,8 +74,8 @@ def ask(question: Question) -> Answer:
         else:
             key.generate_wrapped({"tenant": str(question.tenant_id), "purpose": PURPOSE})
     except DomainError as error:
-        return Answer(timezone.now(), error, facts, is_narrow)
-    return Answer(timezone.now(), None, facts, is_narrow)
+        return Answer(clock.now(), error, facts, is_narrow)
+    return Answer(clock.now(), None, facts, is_narrow)
 
 
 def _is_narrow(question: Question) -> bool | None:

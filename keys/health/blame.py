@@ -12,8 +12,8 @@ import structlog
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Max, Q, QuerySet
-from django.utils import timezone
 
+from byokportal import clock
 from byokportal.errors import DomainError
 from keys import errors, lifecycle
 from keys.aws import faults, sessions
@@ -164,7 +164,7 @@ def _window_began(service_role: ServiceRole) -> datetime:
 
 
 def _a_window_ago() -> datetime:
-    return timezone.now() - timedelta(seconds=settings.MANY_DENIALS_SECONDS)
+    return clock.now() - timedelta(seconds=settings.MANY_DENIALS_SECONDS)
 
 
 def _refused_lately(service_role: ServiceRole) -> set[uuid.UUID]:
@@ -229,7 +229,7 @@ def _open(service_role: ServiceRole, why: str, refused: Sequence[KeyRegistration
     Args:
         takes_back: what was blamed on tenants within the window is taken back, because it may have been ours too.
     """
-    now, why = timezone.now(), why[:200]
+    now, why = clock.now(), why[:200]
     count = len(_refused_lately(service_role) | {registration.pk for registration in refused})
     running = Incident.objects.filter(service_role=service_role, closed_at=None)
     if running.update(seen_at=now):
@@ -277,7 +277,7 @@ def close_what_is_over() -> int:
         how many were closed.
     """
     closed = 0
-    now = timezone.now()
+    now = clock.now()
     for incident in Incident.objects.filter(closed_at=None).select_related("service_role"):
         if incident.seen_at >= _a_window_ago() and held(incident.service_role).exists():
             continue

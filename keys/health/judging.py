@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
+from byokportal import clock
 from byokportal.errors import DomainError, Kind, Turn
 from keys import errors, lifecycle
 from keys.errors import RegistrationBusy
@@ -65,9 +65,7 @@ def good(registration: KeyRegistration, answer: Answer | None = None, *, claim: 
     if not _lock(registration, claim):
         return
     needed = _needed(registration, answer)
-    allowed_since = (
-        (answer.at if answer else timezone.now()) if registration.refused_since else registration.allowed_since
-    )
+    allowed_since = (answer.at if answer else clock.now()) if registration.refused_since else registration.allowed_since
     in_a_row = registration.good_probes + 1 if needed is None or needed > 0 else 0
     is_over = needed is not None and 0 < needed <= in_a_row
     # After the first good probe of a stopped key the second one follows quickly: somebody waits for it.
@@ -122,9 +120,7 @@ def _was_unprobed(registration: KeyRegistration) -> bool:
     """Tell whether a key that serves has been refused for so long that a probe would have said whose doing it is."""
     since = registration.refused_since
     return (
-        registration.status == Status.ACTIVE
-        and since is not None
-        and since < timezone.now() - timedelta(seconds=UNPROBED)
+        registration.status == Status.ACTIVE and since is not None and since < clock.now() - timedelta(seconds=UNPROBED)
     )
 
 
@@ -135,7 +131,7 @@ def _leave_to_probe(registration: KeyRegistration, refusal: DomainError) -> Doma
         is_first = registration.refused_since is None
         _note_refusal(registration, refusal, None, registration.last_probe_at)
         if is_first:
-            KeyRegistration.objects.filter(pk=registration.pk).update(next_probe_at=timezone.now())
+            KeyRegistration.objects.filter(pk=registration.pk).update(next_probe_at=clock.now())
     return errors.KeyUnreachable(retry_after=5)
 
 
@@ -291,7 +287,7 @@ def _note(registration: KeyRegistration, pause: float, answer: Answer | None, **
     """Give the claim back, count, and say when the next probe is."""
     facts |= {
         "probe_claimed_at": None,
-        "last_probe_at": answer.at if answer else timezone.now(),
+        "last_probe_at": answer.at if answer else clock.now(),
         "next_probe_at": next_at(pause),
     }
     if answer is not None and answer.facts is not None:
@@ -328,7 +324,7 @@ def _note_refusal(
     """
     facts: dict[str, object] = {"refused_code": error.code, "allowed_since": None}
     if registration.refused_since is None:
-        facts |= {"refused_since": answer.at if answer else timezone.now(), "allowed_until": last_asked}
+        facts |= {"refused_since": answer.at if answer else clock.now(), "allowed_until": last_asked}
     KeyRegistration.objects.filter(pk=registration.pk).update(**facts)
     for name, value in facts.items():
         setattr(registration, name, value)
@@ -349,10 +345,10 @@ def _pause(registration: KeyRegistration) -> float:
 
 
 def _dense(registration: KeyRegistration, pause: float) -> float:
-    is_dense = registration.dense_until is not None and registration.dense_until > timezone.now()
+    is_dense = registration.dense_until is not None and registration.dense_until > clock.now()
     return min(pause, settings.DRILL_PROBE_SECONDS) if is_dense else pause
 
 
 def next_at(pause: float) -> datetime:
     """Return the time in so many seconds, jittered: ten thousand keys are not asked at once."""
-    return timezone.now() + timedelta(seconds=pause * random.uniform(0.9, 1.1))  # noqa: S311  jitter is no secret
+    return clock.now() + timedelta(seconds=pause * random.uniform(0.9, 1.1))  # noqa: S311  jitter is no secret

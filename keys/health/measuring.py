@@ -9,8 +9,8 @@ import uuid
 from datetime import datetime
 
 from django.db import transaction
-from django.utils import timezone
 
+from byokportal import clock
 from keys.health import stops
 from keys.models import KeyRegistration, RegistrationMove, RevocationDrill
 from tenants import audit
@@ -42,7 +42,7 @@ def follow(pk: uuid.UUID) -> None:
 
 
 def _look(drill: RevocationDrill, registration: KeyRegistration) -> None:
-    now = timezone.now()
+    now = clock.now()
     by_a_person = registration.suspended_by not in {"", AWS}
     if by_a_person or registration.status not in KeyRegistration.SERVING:
         where = f"suspended by {registration.get_suspended_by_display()}" if by_a_person else "out of service"
@@ -102,7 +102,7 @@ def _done(drill: RevocationDrill, now: datetime) -> None:
 
 def end(drill: RevocationDrill, status: str, reason: str, *, actor: Actor = audit.SYSTEM) -> None:
     """End a drill that is not done; the caller holds its row and saves it."""
-    drill.status, drill.reason, drill.finished_at = status, reason[:200], timezone.now()
+    drill.status, drill.reason, drill.finished_at = status, reason[:200], clock.now()
     _sparse(drill)
     audit.record("keys.drill.ended", tenant=drill.tenant, actor=actor, target=drill, reason=reason)
 

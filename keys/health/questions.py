@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from django.conf import settings
-from django.utils import timezone
 
+from byokportal import clock
 from keys.health.asking import Question
 from keys.models import BranchKey, KeyRegistration
 
@@ -43,4 +43,4 @@ def _looks_at_trust(registration: KeyRegistration) -> bool:
     if registration.insecure_since is not None or registration.reason == INSECURE:
         return True
     looked = registration.trust_looked_at or registration.activated_at
-    return looked is None or looked < timezone.now() - timedelta(seconds=settings.TRUST_PROBE_SECONDS)
+    return looked is None or looked < clock.now() - timedelta(seconds=settings.TRUST_PROBE_SECONDS)

@@ -6,8 +6,7 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.utils import timezone
-
+from byokportal import clock
 from keys.models import CacheDrop, ServingProcess
 
 SILENT = timedelta(
@@ -52,5 +51,5 @@ def of(tenant_id: uuid.UUID, *, generation: int, since: datetime) -> list[Proces
             found.append(Process(process.name, process.seen_at))
         else:
             dead_at = process.seen_at + SILENT
-            found.append(Process(process.name, dead_at if dead_at < timezone.now() else None))
+            found.append(Process(process.name, dead_at if dead_at < clock.now() else None))
     return found

@@ -16,8 +16,8 @@ from datetime import datetime
 
 import structlog
 from django.db import connection, transaction
-from django.utils import timezone
 
+from byokportal import clock
 from byokportal.errors import DomainError, Kind
 from keys.errors import RoleNotAssumable
 from keys.health import asking, blame, judging, questions
@@ -66,7 +66,7 @@ def _sweep(rows: KeyRegistrationQuerySet, limit: int) -> int:
 
 
 def _claim(rows: KeyRegistrationQuerySet, limit: int) -> tuple[datetime, list[KeyRegistration]]:
-    now = timezone.now()
+    now = clock.now()
     with transaction.atomic():
         due = rows.due_for_probe(now).order_by("next_probe_at")
         if connection.features.has_select_for_update_skip_locked:  # SQLite has one writer at a time anyway

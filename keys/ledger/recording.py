@@ -13,10 +13,9 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from django.db import DatabaseError, connection, transaction
-from django.utils import timezone
 from django.utils.asyncio import async_unsafe
 
-from byokportal import patience
+from byokportal import clock, patience
 from byokportal.errors import DatabaseUnavailable
 from keys.ledger import links
 from keys.ledger.links import Use
@@ -45,7 +44,7 @@ def record(
         SynchronousOnlyOperation: the caller is on an event loop and not within `committed`.
     """
     digest = hashlib.sha256(audit.canonical(list(contexts)).encode()).hexdigest()
-    use = Use(tenant.pk, operation, len(contexts), caller[:200], digest, request_id[:64], timezone.now())
+    use = Use(tenant.pk, operation, len(contexts), caller[:200], digest, request_id[:64], clock.recent())
     uses: list[Use] | None = getattr(_noted, "uses", None)
     if uses is not None:
         uses.append(use)

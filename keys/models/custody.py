@@ -7,8 +7,8 @@ from typing import ClassVar, Self
 
 from django.db import models
 from django.db.models import Q
-from django.utils import timezone
 
+from byokportal import clock
 from keys.models.jobs import JobQuerySet
 from keys.models.registration import KeyRegistration
 from tenants.models import Tenant
@@ -30,7 +30,7 @@ class BranchKey(models.Model):
     key_arn = models.CharField(max_length=2048)  # the CMK that wraps it
     wrapped = models.BinaryField()
     is_current = models.BooleanField(default=True)  # wraps new data keys
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
     # the job: rotated while it is current, moved when another key protects the tenant (`keys.branchkeys`)
     due_at = models.DateTimeField(null=True)
     claimed_at = models.DateTimeField(null=True)
@@ -66,7 +66,7 @@ class KeyUse(models.Model):
     caller = models.CharField(max_length=200)
     context_digest = models.CharField(max_length=64)  # SHA-256, hex, over the contexts of the request
     request_id = models.CharField(max_length=64, blank=True)
-    at = models.DateTimeField(default=timezone.now)
+    at = models.DateTimeField(default=clock.now)
 
     class Meta:
         ordering: ClassVar = ["id"]
@@ -81,8 +81,8 @@ class ServingProcess(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)  # drawn anew by each process
     name = models.CharField(max_length=200)  # host and process number, for people
-    started_at = models.DateTimeField(default=timezone.now)
-    seen_at = models.DateTimeField(default=timezone.now)  # when it last read what has changed (keys.standing)
+    started_at = models.DateTimeField(default=clock.now)
+    seen_at = models.DateTimeField(default=clock.now)  # when it last read what has changed (keys.standing)
 
     class Meta:
         ordering: ClassVar = ["started_at"]
@@ -100,7 +100,7 @@ class CacheDrop(models.Model):
     process = models.ForeignKey(ServingProcess, on_delete=models.CASCADE, related_name="drops")
     generation = models.PositiveBigIntegerField()
     count = models.PositiveSmallIntegerField()  # branch keys that it forgot; 0: it held none
-    at = models.DateTimeField(default=timezone.now)  # when they were gone from its memory
+    at = models.DateTimeField(default=clock.now)  # when they were gone from its memory
 
     class Meta:
         ordering: ClassVar = ["id"]

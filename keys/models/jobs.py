@@ -7,7 +7,8 @@ from typing import Any, Self
 
 from django.db import models
 from django.db.models import F, Q
-from django.utils import timezone
+
+from byokportal import clock
 
 CLAIM_LASTS = timedelta(seconds=90)  # longer than any task may run (its hard time limit is 60 s): older means lost
 
@@ -25,10 +26,10 @@ class JobQuerySet(models.QuerySet[Any]):
 class Job(models.Model):
     """A row that is the job: due at a time, claimed by one worker, found again when that worker is killed."""
 
-    due_at = models.DateTimeField(null=True, default=timezone.now)  # null: nothing to do (any more)
+    due_at = models.DateTimeField(null=True, default=clock.now)  # null: nothing to do (any more)
     claimed_at = models.DateTimeField(null=True)
     attempts = models.PositiveIntegerField(default=0)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
     finished_at = models.DateTimeField(null=True)
 
     class Meta:

@@ -7,8 +7,8 @@ from typing import ClassVar, Self
 
 from django.db import models
 from django.db.models import Q
-from django.utils import timezone
 
+from byokportal import clock
 from keys.models.registration import KeyRegistration
 from tenants.models import ServiceRole, Tenant
 
@@ -19,8 +19,8 @@ class Incident(models.Model):
     service_role = models.ForeignKey(ServiceRole, on_delete=models.PROTECT, related_name="incidents")
     why = models.CharField(max_length=200)
     refused = models.PositiveIntegerField(default=0)  # registrations that AWS refused, at the most
-    opened_at = models.DateTimeField(default=timezone.now)
-    seen_at = models.DateTimeField(default=timezone.now)  # the last evidence that it is ours
+    opened_at = models.DateTimeField(default=clock.now)
+    seen_at = models.DateTimeField(default=clock.now)  # the last evidence that it is ours
     closed_at = models.DateTimeField(null=True)
     closed_by = models.CharField(
         max_length=200, blank=True
@@ -66,7 +66,7 @@ class RevocationDrill(models.Model):
     reason = models.CharField(max_length=200, blank=True)  # why it ended before it was done
     started_by = models.CharField(max_length=200)
     bound_seconds = models.PositiveIntegerField()  # it must stop within this, from AWS's first refusal on
-    started_at = models.DateTimeField(default=timezone.now)
+    started_at = models.DateTimeField(default=clock.now)
     until = models.DateTimeField()  # it ends by itself then
     allowed_at = models.DateTimeField(null=True)  # AWS's last yes before its first no
     refused_at = models.DateTimeField(null=True)  # AWS's first no

@@ -7,8 +7,8 @@ from typing import ClassVar, Self
 
 from django.db import models
 from django.db.models import Q
-from django.utils import timezone
 
+from byokportal import clock
 from keys.models.jobs import Job, JobQuerySet
 from keys.models.registration import KeyRegistration
 from tenants.models import Tenant
@@ -86,7 +86,7 @@ class CheckResult(models.Model):
     decide = models.TextField(
         blank=True
     )  # the one command whose output tells the causes apart; "" when only one is left
-    at = models.DateTimeField(default=timezone.now)
+    at = models.DateTimeField(default=clock.now)
 
     class Meta:
         ordering: ClassVar = ["test", "position"]

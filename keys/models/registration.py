@@ -8,8 +8,8 @@ from typing import ClassVar, Self
 
 from django.db import models
 from django.db.models import Q
-from django.utils import timezone
 
+from byokportal import clock
 from keys.models.jobs import CLAIM_LASTS
 from keys.policies.documents import Beside
 from tenants.models import Tenant
@@ -82,14 +82,14 @@ class KeyRegistration(models.Model):
     status = models.CharField(max_length=16, choices=Status, default=Status.DRAFT)
     reason = models.CharField(max_length=200, blank=True)  # an error or check code, "" while all is well
     suspended_by = models.CharField(max_length=8, choices=SuspendedBy, blank=True)
-    moved_at = models.DateTimeField(default=timezone.now)  # "since"
-    changed_at = models.DateTimeField(default=timezone.now)  # on the tenant's or our side: IAM needs time after it
+    moved_at = models.DateTimeField(default=clock.now)  # "since"
+    changed_at = models.DateTimeField(default=clock.now)  # on the tenant's or our side: IAM needs time after it
     # "account/lower-cased role name", from the first passed test on; unique where it is set, so "" will not do.
     role_claim = models.CharField(max_length=200, null=True, unique=True)  # noqa: DJ001
     replaces = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="replaced_by")
     submitted_at = models.DateTimeField(null=True)
     activated_at = models.DateTimeField(null=True)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
     # health
     next_probe_at = models.DateTimeField(null=True)
     probe_claimed_at = models.DateTimeField(null=True)
@@ -155,7 +155,7 @@ class RegistrationMove(models.Model):
     reason = models.CharField(max_length=500, blank=True)
     actor = models.CharField(max_length=200)
     generation = models.PositiveBigIntegerField(default=0)
-    at = models.DateTimeField(default=timezone.now)
+    at = models.DateTimeField(default=clock.now)
 
     class Meta:
         ordering: ClassVar = ["id"]

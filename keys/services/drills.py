@@ -6,8 +6,8 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
+from byokportal import clock
 from keys import errors, tasks
 from keys.health import measuring
 from keys.models import KeyRegistration, RevocationDrill
@@ -37,7 +37,7 @@ def start_drill(tenant: Tenant, *, actor: Actor) -> RevocationDrill:
         return running
     if registration.status != KeyRegistration.Status.ACTIVE:
         raise errors.RegistrationBusy(status=registration.get_status_display().lower(), wanted="drilled")
-    now = timezone.now()
+    now = clock.now()
     until = now + timedelta(seconds=settings.DRILL_SECONDS)
     drill = RevocationDrill.objects.create(
         tenant=tenant,

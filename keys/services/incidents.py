@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from django.db import transaction
-from django.utils import timezone
 
+from byokportal import clock
 from keys import errors, tasks
 from keys.health import blame
 from keys.models import Incident
@@ -24,7 +24,7 @@ def close_incident(incident: Incident, *, reason: str, actor: Actor) -> None:
         IncidentOver: it is closed already.
     """
     roles.require(actor, "keys.close_incident")
-    reason, now = reason_of(reason), timezone.now()
+    reason, now = reason_of(reason), clock.now()
     mine = Incident.objects.filter(pk=incident.pk, closed_at=None)
     if not mine.update(closed_at=now, closed_by=actor.label[:200], closing_reason=reason):
         raise errors.IncidentOver

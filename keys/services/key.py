@@ -7,8 +7,8 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import transaction
-from django.utils import timezone
 
+from byokportal import clock
 from byokportal.errors import InvalidInput, Turn
 from keys import branchkeys, errors, lifecycle, tasks
 from keys.health import notes, stops
@@ -129,7 +129,7 @@ def suspend(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
     by = KeyRegistration.SuspendedBy.TENANT if actor.kind == "member" else KeyRegistration.SuspendedBy.KORE
     # The tenant's button stays pressed under Kore.ai's: each side undoes its own only.
     presses = by == KeyRegistration.SuspendedBy.TENANT and registration.tenant_suspended_at is None
-    facts: dict[str, object] = {"tenant_suspended_at": timezone.now()} if presses else {}
+    facts: dict[str, object] = {"tenant_suspended_at": clock.now()} if presses else {}
     stands_below = registration.suspended_by == KeyRegistration.SuspendedBy.KORE
     if registration.status != Status.SUSPENDED:
         lifecycle.move(registration, Status.SUSPENDED, actor=actor, reason=reason, suspended_by=by, **facts)
@@ -183,7 +183,7 @@ def resume(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
             tenant_suspended_at=None,
             good_probes=0,
             denied_probes=0,
-            next_probe_at=timezone.now(),
+            next_probe_at=clock.now(),
             probe_claimed_at=None,
         )
         tasks.ring(tasks.probe, registration_id=str(registration.pk))
@@ -239,7 +239,7 @@ def rotate_branch_key(tenant: Tenant, *, reason: str, actor: Actor) -> None:
     current = BranchKey.objects.of(tenant).filter(is_current=True).first()
     if current is None:
         raise errors.KeyNotActive
-    BranchKey.objects.filter(pk=current.pk, is_current=True).update(due_at=timezone.now(), attempts=0)
+    BranchKey.objects.filter(pk=current.pk, is_current=True).update(due_at=clock.now(), attempts=0)
     audit.record("keys.branch_key.rotation_requested", tenant=tenant, actor=actor, target=current, reason=reason)
     tasks.ring(tasks.attend_branch_key, branch_key_id=str(current.pk))
 

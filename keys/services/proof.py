@@ -7,8 +7,8 @@ from typing import TypedDict, get_args
 
 from django.db import transaction
 from django.db.models import QuerySet
-from django.utils import timezone
 
+from byokportal import clock
 from byokportal.errors import InvalidInput
 from keys import errors, lifecycle, tasks
 from keys.checks import history, reading
@@ -42,7 +42,7 @@ def start_test(tenant: Tenant, *, actor: Actor, reason: str = "", keep_until: da
     roles.require(actor, "keys.test", tenant)
     if actor.kind == "staff":
         reason = reason_of(reason)
-    now = timezone.now()
+    now = clock.now()
     if keep_until is not None and not 0 < (keep_until - now).total_seconds() <= 7 * 86_400:
         raise InvalidInput(errors={"keep_until": ["Choose a time within the next seven days."]})
     registration = shown_registration(tenant)

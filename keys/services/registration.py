@@ -7,8 +7,8 @@ from functools import partial
 from django.conf import settings
 from django.db import transaction
 from django.db.models import F
-from django.utils import timezone
 
+from byokportal import clock
 from keys import branchkeys, errors, lifecycle, tasks
 from keys.arns import KeyArn, RoleArn
 from keys.configuration import packing
@@ -57,7 +57,7 @@ def save_draft(
     if "role_arn" in changed:
         _request_removal(registration)
     if changed:
-        KeyRegistration.objects.filter(pk=registration.pk).update(changed_at=timezone.now(), **changed)
+        KeyRegistration.objects.filter(pk=registration.pk).update(changed_at=clock.now(), **changed)
         registration.refresh_from_db()
     audit.record("keys.registration.drafted", tenant=tenant, actor=actor, target=registration, **given)
     _advance_draft(tenant, registration, given, actor=actor)
@@ -109,7 +109,7 @@ def submit_registration(tenant: Tenant, *, actor: Actor) -> KeyRegistration:
     if KeyRegistration.objects.filter(role_claim=role.claim).exclude(tenant=tenant).exists():
         raise errors.RoleArnTaken(errors={"role_arn": [errors.RoleArnTaken.detail]})
     packing.require_room(registration.role_arn)
-    now = timezone.now()
+    now = clock.now()
     lifecycle.move(registration, Status.SUBMITTED, actor=actor, submitted_at=now, changed_at=now)
     audit.record(
         "keys.registration.submitted",
@@ -155,7 +155,7 @@ def approve_configuration(configuration: RoleConfiguration, *, reason: str, acto
     """
     roles.require(actor, "keys.approve", configuration.tenant)
     reason = reason_of(reason)
-    now = timezone.now()
+    now = clock.now()
     waiting = RoleConfiguration.objects.filter(
         pk=configuration.pk, status__in=[Configuration.Status.WAITING_FOR_APPROVAL, Configuration.Status.FAILED]
     )
@@ -198,7 +198,7 @@ def give_up_preparation(tenant: Tenant, *, reason: str, actor: Actor) -> KeyRegi
     registration = KeyRegistration.objects.of(tenant).in_preparation().select_for_update(no_key=True).first()
     if registration is None:
         return None
-    now = timezone.now()
+    now = clock.now()
     registration.tests.open().update(
         status=EncryptionTest.Status.CANCELLED, finished_at=now, due_at=None, claimed_at=None
     )

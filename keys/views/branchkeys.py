@@ -10,9 +10,9 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
+from byokportal import clock
 from keys import branchkeys, services
 from keys.forms import LeaveForm, ReasonForm
 from keys.models import BranchKey, KeyRegistration
@@ -37,7 +37,7 @@ def _page(request: HttpRequest, member: Member, **given: object) -> HttpResponse
         "reason_form": ReasonForm(),
         "leave_form": LeaveForm(),
         "pressed": "",
-        "now": timezone.now(),
+        "now": clock.now(),
         **given,
     }
     return render(request, "portal/branch_keys.html", portal.page(member, **context))

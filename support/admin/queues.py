@@ -9,8 +9,8 @@ from typing import Any
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
-from django.utils import timezone
 
+from byokportal import clock
 from keys.models import EncryptionTest, Incident, KeyRegistration, RoleConfiguration
 from support.admin import standing
 from support.models import Ticket
@@ -97,7 +97,7 @@ def _impaired() -> Queue:
 
 
 def _stuck() -> Queue:
-    late = timezone.now() - STUCK_AFTER
+    late = clock.now() - STUCK_AFTER
     tests, more_tests = _some(
         EncryptionTest.objects.open().filter(created_at__lt=late).select_related("tenant").order_by("created_at")
     )

@@ -8,8 +8,8 @@ from typing import ClassVar, Self
 
 from django.db import models
 from django.db.models import Q
-from django.utils import timezone
 
+from byokportal import clock
 from tenants.models.organisations import Tenant
 from tenants.models.people import Member
 
@@ -24,7 +24,7 @@ class ServiceAccount(models.Model):
     has_all_tenants = models.BooleanField(default=False)
     tenants = models.ManyToManyField(Tenant, related_name="service_accounts", blank=True)
     disabled_at = models.DateTimeField(null=True, blank=True)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
 
     class Meta:
         ordering: ClassVar = ["name"]
@@ -54,7 +54,7 @@ class AccessToken(models.Model):
     scopes = models.JSONField(default=list)
     expires_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
     objects = AccessTokenQuerySet.as_manager()
 
     class Meta:

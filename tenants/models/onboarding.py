@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import Q
-from django.utils import timezone
 
+from byokportal import clock
 from tenants.models.organisations import Tenant
 
 
@@ -26,7 +26,7 @@ class OnboardingStep(models.Model):
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="steps")
     number = models.PositiveSmallIntegerField()
     status = models.CharField(max_length=24, choices=Status, default=Status.NOT_STARTED)
-    since = models.DateTimeField(default=timezone.now)
+    since = models.DateTimeField(default=clock.now)
     evidence = models.JSONField(default=dict)  # ids, ARNs and codes; never a secret
 
     class Meta:
@@ -50,7 +50,7 @@ class OnboardingMove(models.Model):
     new_status = models.CharField(max_length=24)
     reason = models.CharField(max_length=500, blank=True)
     actor = models.CharField(max_length=200)
-    at = models.DateTimeField(default=timezone.now)
+    at = models.DateTimeField(default=clock.now)
 
     class Meta:
         ordering: ClassVar = ["at", "id"]

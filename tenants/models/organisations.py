@@ -7,8 +7,8 @@ from typing import ClassVar
 
 from django.db import models
 from django.db.models import Q
-from django.utils import timezone
 
+from byokportal import clock
 from tenants.models.service_roles import ServiceRole, new_external_id
 
 
@@ -22,8 +22,8 @@ class Tenant(models.Model):
     revocation_latency = models.PositiveIntegerField(default=300)  # seconds
     key_generation = models.PositiveBigIntegerField(default=0)  # grows with every stop; caches compare it
     # When anything last changed that decides about data keys: every process reads what is new here once a second.
-    key_changed_at = models.DateTimeField(default=timezone.now, db_index=True)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    key_changed_at = models.DateTimeField(default=clock.now, db_index=True)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
 
     class Meta:
         ordering: ClassVar = ["name"]

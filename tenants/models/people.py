@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.conf import settings
 from django.db import models
-from django.utils import timezone
 
+from byokportal import clock
 from tenants.models.organisations import Tenant
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Member(models.Model):
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="members")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="memberships")
     role = models.CharField(max_length=16, choices=Role)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
     objects = MemberQuerySet.as_manager()
 
     if TYPE_CHECKING:

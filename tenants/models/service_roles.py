@@ -6,7 +6,8 @@ import secrets
 from typing import ClassVar
 
 from django.db import models
-from django.utils import timezone
+
+from byokportal import clock
 
 
 def new_external_id() -> str:
@@ -26,7 +27,7 @@ class ServiceRole(models.Model):
     lease_owner = models.CharField(max_length=64, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
     lease_number = models.PositiveBigIntegerField(default=0)
-    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
 
     class Meta:
         ordering: ClassVar = ["created_at"]

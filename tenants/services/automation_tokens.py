@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from django.db import transaction
-from django.utils import timezone
 
+from byokportal import clock
 from byokportal.errors import InvalidInput, NotFound
 from tenants import audit, roles, tokens
 from tenants.audit import Actor
@@ -20,7 +20,7 @@ def mint_token(member: Member, *, name: str, actor: Actor) -> tuple[AccessToken,
     roles.require(actor, "tenants.mint_token", member.tenant)
     if actor.member is not None and actor.member.pk != member.pk:
         raise NotFound  # nobody makes tokens that act as somebody else
-    now = timezone.now()
+    now = clock.now()
     if AccessToken.objects.filter(member=member).valid(now).count() >= AUTOMATION_TOKENS:
         raise InvalidInput(errors={"name": [f"You have {AUTOMATION_TOKENS} valid tokens. Revoke one first."]})
     raw = tokens.new_secret()
@@ -35,5 +35,5 @@ def revoke_token(token: AccessToken, *, actor: Actor) -> None:
     if token.member is None:
         raise NotFound
     roles.require(actor, "tenants.mint_token", token.member.tenant)
-    if AccessToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=timezone.now()):
+    if AccessToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=clock.now()):
         audit.record("tenants.token.revoked", tenant=token.member.tenant, actor=actor, target=token, name=token.name)

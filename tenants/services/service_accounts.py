@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from django.db import transaction
-from django.utils import timezone
 
+from byokportal import clock
 from byokportal.errors import InvalidInput
 from tenants import audit, roles, tokens
 from tenants.audit import Actor
@@ -60,7 +60,7 @@ def rotate_secret(account: ServiceAccount, *, reason: str, actor: Actor) -> str:
     reason = reason_of(reason)
     secret = tokens.new_secret()
     ServiceAccount.objects.filter(pk=account.pk).update(secret_digest=tokens.digest(secret))
-    AccessToken.objects.filter(service_account=account, revoked_at=None).update(revoked_at=timezone.now())
+    AccessToken.objects.filter(service_account=account, revoked_at=None).update(revoked_at=clock.now())
     audit.record(
         "tenants.service_account.secret_rotated",
         tenant=None,
