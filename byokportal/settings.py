@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 import os
+import re
 import secrets
 from functools import partial
 from pathlib import Path
@@ -200,6 +201,8 @@ AWS_ACCOUNT_ID = env.str("AWS_ACCOUNT_ID", default="999900001111" if AWS_MODE ==
 CANARY_ACCOUNT_ID = env.str("CANARY_ACCOUNT_ID", default="999900002222" if AWS_MODE == "local" else "")
 LOCALAWS_FILE = VAR_DIR / "localaws.json"
 PLATFORM_KEY_ARN = env.str("PLATFORM_KEY_ARN", default="")
+# Regions that AWS has opened since our botocore was published: "mx-west-1,…".
+EXTRA_REGIONS = env.list("EXTRA_REGIONS", default=[])
 SERVICE_SIDE_APPROVAL = env.str("SERVICE_SIDE_APPROVAL", default="automatic")
 SUPPORT_URL = env.str("SUPPORT_URL", default="https://support.kore.ai/")
 
@@ -392,6 +395,10 @@ if CLOCK_SKEW:
 if AWS_ACCOUNT_ID == CANARY_ACCOUNT_ID:
     raise ImproperlyConfigured(
         "CANARY_ACCOUNT_ID is another account than AWS_ACCOUNT_ID: our policies deny roles of our own account."
+    )
+if any(not re.fullmatch(r"[a-z]{2,5}(-[a-z]{2,10}){1,2}-[1-9][0-9]?", region) for region in EXTRA_REGIONS):
+    raise ImproperlyConfigured(
+        "EXTRA_REGIONS holds names of AWS Regions, with commas between them: eu-central-1,us-east-1."
     )
 if SERVICE_SIDE_APPROVAL not in {"automatic", "support"}:
     raise ImproperlyConfigured("SERVICE_SIDE_APPROVAL is either 'automatic' or 'support'.")

@@ -6,17 +6,22 @@ Forms: IAM guide "IAM identifiers" (names `[A-Za-z0-9+=,.@_-]{1,64}`, paths up t
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import NoReturn, Self
 
 from keys.errors import ArnRefused, SecretPasted
 
 MAX_LENGTH = 2048  # characters; what AWS takes for an ARN
-PARTITIONS = {"aws": "", "aws-us-gov": "us-gov-", "aws-cn": "cn-"}  # partition → how its Regions begin
-# The shape of a Region name ("eu-central-1", "us-gov-west-1", "il-central-1"); the name goes into a host name, so nothing else passes.
-REGION = re.compile(
-    r"(?:af|ap|ca|cn|eu|il|me|mx|sa|us)(?:-gov|-iso[a-z]?)?-(?:central|north|south|east|west|northeast|northwest|southeast|southwest)-[1-9]"
-)
+PARTITION = re.compile(r"aws(?:-[a-z]{1,8}){0,2}")
+# Which Regions belong to a partition that is not `aws`, by how their names begin (IAM guide, "Amazon Resource Names", Partition).
+BEGINNINGS = {
+    "aws-cn": "cn-", "aws-us-gov": "us-gov-", "aws-iso": "us-iso-", "aws-iso-b": "us-isob-", "aws-iso-e": "eu-isoe-", "aws-iso-f": "us-isof-",
+    "aws-eusc": "eusc-",
+}  # fmt: skip
+# The shape of a Region name ("eu-central-1", "us-gov-west-1", "eusc-de-east-1"); it goes into a host name, so nothing else passes.
+# Which names AWS has is for `Rules` to say.
+REGION = re.compile(r"[a-z]{2,5}(?:-[a-z]{2,10}){1,2}-[1-9][0-9]?")
 ACCOUNT = re.compile(r"[0-9]{12}")
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 MULTI_REGION_ID = re.compile(r"mrk-[0-9a-f]{32}")
@@ -55,14 +60,66 @@ def _refuse(field: str, why: str) -> NoReturn:
     raise ArnRefused(why=why, errors={field: [why]})
 
 
+# Roles that AWS makes and whose trust policy nobody but AWS can edit, by the first part of their path (IAM guide, "Service-linked roles";
+# IAM Identity Center guide, "Permission sets"). The console puts roles of the customer's own below /service-role/: those are fine.
+RESERVED = {
+    "aws-service-role": "This is a service-linked role of AWS: only the AWS service that it belongs to can change its trust policy. "
+    "Create a role of your own (step 2) and give its ARN.",
+    "aws-reserved": "This is a role that AWS keeps for itself, as IAM Identity Center makes them (aws-reserved): its trust policy cannot be edited. "
+    "Create a role of your own (step 2) and give its ARN.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What an installation takes beside the form of an ARN: a value, so that this module knows neither settings nor botocore.
+
+    Args:
+        partition: of the service role. No role can be assumed, and no key used, from another partition.
+        closed: account id → whose it is. No tenant has a role or a key there.
+        regions: partition → the Regions that AWS has in it.
+    """
+
+    partition: str
+    closed: Mapping[str, str] = field(default_factory=dict)
+    regions: Mapping[str, frozenset[str]] = field(default_factory=dict)
+
+    def judge(self, arn: RoleArn | KeyArn) -> None:
+        """Refuse an ARN of the right form that can never be used here.
+
+        Raises:
+            ArnRefused: with the reason and the next step under the ARN's field.
+        """
+        about, what = ("role_arn", "role") if isinstance(arn, RoleArn) else ("key_arn", "key")
+        if arn.partition != self.partition:
+            _refuse(
+                about,
+                f"This {what} is in AWS's partition {arn.partition}, and Kore.ai's service role is in {self.partition}. AWS lets nothing cross "
+                f"from one partition to another. Create the {what} in an AWS account of the partition {self.partition} and give its ARN.",
+            )
+        if arn.account in self.closed:
+            _refuse(
+                about,
+                f"This {what} is in {self.closed[arn.account]}. Create the {what} in your own AWS account and give its ARN.",
+            )
+        if isinstance(arn, RoleArn) and (reserved := RESERVED.get(arn.path.split("/")[1].lower())):
+            _refuse(about, reserved)
+        if isinstance(arn, KeyArn) and arn.region not in self.regions.get(arn.partition, ()):
+            _refuse(
+                about,
+                f"AWS has no Region {arn.region} in its partition {arn.partition} that we know of. Copy the ARN again from the key's page in "
+                "the AWS console. If AWS has opened this Region only now, contact Kore.ai support.",
+            )
+
+
 def _parts(text: str, *, field: str, service: str, example: str) -> tuple[str, str, str, str]:
     """Split and check what both kinds share; return partition, Region, account and resource."""
     parts = text.split(":", 5)
     if len(parts) != 6 or parts[0] != "arn":
         _refuse(field, f"This is not an ARN. It has to look like {example}.")
     _, partition, found, region, account, resource = parts
-    if partition not in PARTITIONS:
-        _refuse(field, f"The partition has to be one of {', '.join(PARTITIONS)}.")
+    if not PARTITION.fullmatch(partition):
+        _refuse(field, f"AWS has no partition of that name. It has to look like {example}.")
     if found != service:
         _refuse(field, f"This ARN names something else than is needed here. It has to look like {example}.")
     if not ACCOUNT.fullmatch(account):
@@ -88,11 +145,11 @@ class RoleArn:
         return f"{self.account}/{self.name.lower()}"
 
     @classmethod
-    def parse(cls, text: str, *, our_account: str = "") -> Self:
+    def parse(cls, text: str, *, rules: Rules | None = None) -> Self:
         """Read a Role ARN that a person typed.
 
         Args:
-            our_account: Kore.ai's own account id, in which no tenant has a role.
+            rules: what is taken here; None reads the form alone, of an ARN that was judged before or only stands in a text.
 
         Raises:
             ArnRefused: with the reason, a full sentence, also under `errors["role_arn"]`.
@@ -120,11 +177,6 @@ class RoleArn:
             _refuse(field, "A Role ARN here names exactly one role: wildcards and variables (*, ?, $) are refused.")
         path, _, name = resource[len("role") :].rpartition("/")
         path += "/"
-        if path.startswith("/aws-service-role/"):
-            _refuse(
-                field,
-                "This is a service-linked role of AWS. Its trust policy cannot be edited; create a role of your own (step 2).",
-            )
         if not ROLE_NAME.fullmatch(name):
             _refuse(field, "The role name has 1 to 64 characters, of letters, digits and + = , . @ _ - only.")
         if not ROLE_PATH.fullmatch(path) or len(path) > 512:
@@ -132,11 +184,10 @@ class RoleArn:
                 field,
                 "The path of the role may hold letters, digits and + = , . @ _ - only, between single slashes, 512 characters at most.",
             )
-        if account == our_account:
-            _refuse(
-                field, "This role is in Kore.ai's own account. Create the role in your AWS account and give its ARN."
-            )
-        return cls(partition, account, path, name)
+        role = cls(partition, account, path, name)
+        if rules is not None:
+            rules.judge(role)
+        return role
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,20 +207,18 @@ class KeyArn:
         return self.key_id.startswith("mrk-")
 
     @classmethod
-    def parse(cls, text: str, *, our_account: str = "") -> Self:
+    def parse(cls, text: str, *, rules: Rules | None = None) -> Self:
         """Read a CMK ARN that a person typed; see `RoleArn.parse`."""
         field = "key_arn"
         example = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
         text = _clean(text, field=field)
         partition, region, account, resource = _parts(text, field=field, service="kms", example=example)
-        if not REGION.fullmatch(region) or not region.startswith(PARTITIONS[partition]):
-            _refuse(
-                field, f"The Region in the ARN is none of AWS's partition {partition}. It has to look like {example}."
-            )
-        if partition == "aws" and region.startswith(("cn-", "us-gov-")):
+        belongs = [name for name, beginning in BEGINNINGS.items() if region.startswith(beginning)] or ["aws"]
+        if not REGION.fullmatch(region) or (partition not in belongs and partition in {"aws", *BEGINNINGS}):
             _refuse(
                 field,
-                f"The Region {region} belongs to another partition than aws. Copy the ARN again from the key's page.",
+                f"The Region in the ARN is none of AWS's partition {partition}. It has to look like {example}. "
+                "Copy the ARN again from the key's page.",
             )
         if resource.startswith("alias/"):
             _refuse(
@@ -189,6 +238,7 @@ class KeyArn:
                 field,
                 "The key id is a UUID in small letters, or mrk- and 32 hexadecimal digits. Copy the ARN again from the key's page.",
             )
-        if account == our_account:
-            _refuse(field, "This key is in Kore.ai's own account. Give a key of your AWS account.")
-        return cls(partition, region, account, key_id)
+        key = cls(partition, region, account, key_id)
+        if rules is not None:
+            rules.judge(key)
+        return key

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django import forms
-from django.conf import settings
 
 from keys.arns import SECRETS, KeyArn, RoleArn
 from keys.errors import ArnRefused
@@ -29,11 +28,11 @@ class _CarefulForm(forms.Form):
 
 
 class _ArnForm(_CarefulForm):
-    """Base of the two: parse, and answer a refusal with its sentence."""
+    """Base of the two: read the form of the ARN; what is taken of this tenant, the service says (`keys.services.acceptance`)."""
 
     def _parse(self, field: str, parse: Callable[..., Any]) -> str:
         try:
-            return str(parse(self.cleaned_data[field], our_account=settings.AWS_ACCOUNT_ID))
+            return str(parse(self.cleaned_data[field]))
         except ArnRefused as error:
             raise forms.ValidationError(error.errors[field]) from None  # the cause would carry the pasted text
 

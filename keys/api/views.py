@@ -75,6 +75,7 @@ class Submit(endpoints.TenantView):
     problems = (
         "no_registration",
         "arns_missing",
+        "arn_refused",
         "role_arn_taken",
         "registration_busy",
         "service_role_full",

@@ -223,7 +223,7 @@ def _names_a_role(arn: str) -> bool:
 
 def _partition(arn: str) -> str:
     partition = arn.split(":", 2)[1] if arn.count(":") > 1 else ""
-    return partition if arn.startswith("arn:") and partition in arns.PARTITIONS else ""
+    return partition if arn.startswith("arn:") and arns.PARTITION.fullmatch(partition) else ""
 
 
 def _of_denial(error: AwsError, text: str) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from keys import errors, lifecycle, tasks
 from keys.checks import history, reading
 from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
 from keys.policies import documents, linter
+from keys.services import acceptance
 from keys.services.registration import shown_registration
 from keys.validation import reading as validation_reading
 from keys.validation.points import Facts
@@ -115,12 +116,12 @@ def _beside(registration: KeyRegistration | None) -> documents.Beside:
 
 def check_policy(tenant: Tenant, *, kind: str, text: str) -> linter.Reading:
     """Read a policy that the tenant pasted, before any AWS call; nothing of it is kept."""
-    return linter.lint(_kind(kind), text, **_own_values(tenant))
+    return linter.lint(_kind(kind), text, **_own_values(tenant), rules=acceptance.rules_of(tenant))
 
 
 def granted_by_policy(tenant: Tenant, *, kind: str, text: str) -> list[str]:
     """Return what a policy that the tenant pasted gives us by itself: `sts:AssumeRole`, or patterns of the guide."""
-    return linter.granted(_kind(kind), text, **_own_values(tenant))
+    return linter.granted(_kind(kind), text, **_own_values(tenant), rules=acceptance.rules_of(tenant))
 
 
 def _kind(name: str) -> linter.Kind:

@@ -13,6 +13,7 @@ from keys import branchkeys, errors, lifecycle, tasks
 from keys.arns import KeyArn, RoleArn
 from keys.configuration import packing
 from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
+from keys.services import acceptance
 from tenants import audit, onboarding, roles
 from tenants.audit import Actor
 from tenants.models import OnboardingStep, Tenant
@@ -38,11 +39,11 @@ def save_draft(
         RegistrationBusy: it is shared already and being worked on.
     """
     roles.require(actor, "keys.register", tenant)
-    given: dict[str, str] = {}
+    given, rules = dict[str, str](), acceptance.rules_of(tenant)
     if key_arn is not None:
-        given["key_arn"] = str(KeyArn.parse(key_arn, our_account=settings.AWS_ACCOUNT_ID))
+        given["key_arn"] = str(KeyArn.parse(key_arn, rules=rules))
     if role_arn is not None:
-        given["role_arn"] = str(RoleArn.parse(role_arn, our_account=settings.AWS_ACCOUNT_ID))
+        given["role_arn"] = str(RoleArn.parse(role_arn, rules=rules))
     Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)  # two first drafts at once: one row
     registration = KeyRegistration.objects.of(tenant).in_preparation().first()
     if registration is None:
@@ -94,6 +95,7 @@ def submit_registration(tenant: Tenant, *, actor: Actor) -> KeyRegistration:
 
     Raises:
         NoRegistration, ArnsMissing: there is nothing complete to share.
+        ArnRefused: an ARN cannot be used; one that was saved, or is taken over from the key that serves, is judged again.
         RoleArnTaken: the role cannot be used; neutral, whoever uses it.
         ServiceRoleFull: a very long Role ARN and no room for it.
         RegistrationBusy: it is shared already.
@@ -105,7 +107,9 @@ def submit_registration(tenant: Tenant, *, actor: Actor) -> KeyRegistration:
     missing = [name for name in ("key_arn", "role_arn") if not getattr(registration, name)]
     if missing:
         raise errors.ArnsMissing(names=" and ".join(missing), missing=missing)
-    role = RoleArn.parse(registration.role_arn, our_account=settings.AWS_ACCOUNT_ID)
+    rules = acceptance.rules_of(tenant)
+    KeyArn.parse(registration.key_arn, rules=rules)
+    role = RoleArn.parse(registration.role_arn, rules=rules)
     if KeyRegistration.objects.filter(role_claim=role.claim).exclude(tenant=tenant).exists():
         raise errors.RoleArnTaken(errors={"role_arn": [errors.RoleArnTaken.detail]})
     packing.require_room(registration.role_arn)

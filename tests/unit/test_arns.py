@@ -1,11 +1,20 @@
 """Which ARNs are accepted, and the reason that each refusal gives."""
 
+from typing import Any
+
 import pytest
 
-from keys.arns import KeyArn, RoleArn
+from keys.arns import KeyArn, RoleArn, Rules
+from keys.aws import regions
 from keys.errors import ArnRefused, SecretPasted
 
 OURS = "999900001111"
+CANARY = "999900002222"
+RULES = Rules(
+    "aws",
+    {OURS: "Kore.ai's own account", CANARY: "an account of Kore.ai's that only our own checks use"},
+    {"aws": frozenset({"eu-central-1", "us-east-1"})},
+)
 ROLE = "arn:aws:iam::111122223333:role/AIforWorkByokAccessRole"
 KEY = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 MRK = "mrk-1234abcd12ab34cd56ef1234567890ab"
@@ -22,12 +31,12 @@ MRK = "mrk-1234abcd12ab34cd56ef1234567890ab"
             "/security/byok/",
             "Any_Name+=,.@-",
         ),
-        ("arn:aws-us-gov:iam::111122223333:role/r", "111122223333", "/", "r"),
+        ("arn:aws:iam::111122223333:role/service-role/Mine", "111122223333", "/service-role/", "Mine"),
         ("arn:aws:iam::111122223333:role/" + "r" * 64, "111122223333", "/", "r" * 64),
     ],
 )
 def test_a_role_arn_is_accepted(text: str, account: str, path: str, name: str) -> None:
-    role = RoleArn.parse(text, our_account=OURS)
+    role = RoleArn.parse(text, rules=RULES)
     assert (role.account, role.path, role.name) == (account, path, name)
     assert str(role) == text.strip()
 
@@ -49,6 +58,20 @@ def test_a_role_arn_is_accepted(text: str, account: str, path: str, name: str) -
         ("arn:aws:iam::111122223333:role/aws-service-role/x.amazonaws.com/y", "service-linked"),
         ("arn:aws:iam::111122223333:group/x", "does not name an IAM role"),
         (KEY, "something else"),
+        (
+            "arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Admin_0123456789abcdef",
+            "aws-reserved",
+        ),
+        (
+            "arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com/eu-west-1/AWSReservedSSO_Admin_0",
+            "aws-reserved",
+        ),
+        ("arn:aws:iam::111122223333:role/AWS-Service-Role/x.amazonaws.com/y", "service-linked"),
+        (f"arn:aws:iam::{CANARY}:role/x", "an account of Kore.ai's"),
+        ("arn:aws-us-gov:iam::111122223333:role/x", "partition aws-us-gov"),
+        ("arn:aws-cn:iam::111122223333:role/x", "partition aws-cn"),
+        ("arn:aws-iso-b:iam::111122223333:role/x", "partition aws-iso-b"),
+        ("arn:aws-eusc:iam::111122223333:role/x", "partition aws-eusc"),
         ("arn:azure:iam::111122223333:role/x", "partition"),
         ("arn:aws:iam::11112222333:role/x", "12 digits"),
         ("arn:aws:iam::１１１１２２２２３３３３:role/x", "U+FF11"),
@@ -68,7 +91,7 @@ def test_a_role_arn_is_accepted(text: str, account: str, path: str, name: str) -
 )
 def test_a_role_arn_is_refused_with_the_reason(text: str, why: str) -> None:
     with pytest.raises(ArnRefused) as refused:
-        RoleArn.parse(text, our_account=OURS)
+        RoleArn.parse(text, rules=RULES)
     assert why in str(refused.value)
     assert refused.value.errors == {"role_arn": [str(refused.value)]}
 
@@ -85,11 +108,10 @@ def test_a_claim_ignores_letter_case_and_path() -> None:
     [
         KEY,
         f"arn:aws:kms:us-east-1:111122223333:key/{MRK}",
-        KEY.replace("aws:", "aws-us-gov:").replace("eu-central-1", "us-gov-west-1"),
     ],
 )
 def test_a_key_arn_is_accepted(text: str) -> None:
-    assert str(KeyArn.parse(f" {text} ", our_account=OURS)) == text
+    assert str(KeyArn.parse(f" {text} ", rules=RULES)) == text
 
 
 @pytest.mark.parametrize(
@@ -103,7 +125,12 @@ def test_a_key_arn_is_accepted(text: str) -> None:
         (KEY.replace("eu-central-1", "us-east-1a"), "Region"),
         (KEY.replace("eu-central-1", ""), "Region"),
         (KEY.replace("aws:", "aws-cn:"), "Region"),
-        (KEY.replace("eu-central-1", "cn-north-1"), "another partition"),
+        (KEY.replace("eu-central-1", "cn-north-1"), "none of AWS's partition"),
+        (KEY.replace("eu-central-1", "us-gov-west-1"), "none of AWS's partition"),
+        (KEY.replace("aws:", "aws-us-gov:").replace("eu-central-1", "us-gov-west-1"), "partition aws-us-gov"),
+        (KEY.replace("aws:", "aws-cn:").replace("eu-central-1", "cn-north-1"), "partition aws-cn"),
+        (KEY.replace("eu-central-1", "eu-central-9"), "no Region eu-central-9"),
+        (KEY.replace("111122223333", CANARY), "an account of Kore.ai's"),
         (KEY.replace("aws:", "azure:"), "partition"),
         (KEY.replace("111122223333", OURS), "Kore.ai's own account"),
         (KEY.upper().replace("ARN:AWS:KMS:EU-CENTRAL-1", "arn:aws:kms:eu-central-1").replace("KEY/", "key/"), "UUID"),
@@ -116,7 +143,7 @@ def test_a_key_arn_is_accepted(text: str) -> None:
 )
 def test_a_key_arn_is_refused_with_the_reason(text: str, why: str) -> None:
     with pytest.raises(ArnRefused) as refused:
-        KeyArn.parse(text, our_account=OURS)
+        KeyArn.parse(text, rules=RULES)
     assert why in str(refused.value)
 
 
@@ -135,3 +162,20 @@ def test_a_pasted_secret_is_refused_and_not_repeated(kind: type[RoleArn] | type[
         kind.parse(secret)
     assert secret not in str(refused.value)
     assert secret not in repr(refused.value.params)
+
+
+def test_regions_are_botocores_and_those_that_we_add(settings: Any) -> None:
+    settings.EXTRA_REGIONS = ["mars-north-1"]
+    known = regions.of("aws")["aws"]
+    assert {"us-east-1", "eu-central-1", "ap-southeast-7", "mars-north-1"} <= known
+    assert not {"cn-north-1", "us-gov-west-1", "moon-north-1"} & known
+    assert "us-gov-west-1" in regions.of("aws-us-gov")["aws-us-gov"]
+
+
+def test_a_service_role_in_another_partition_takes_its_own() -> None:
+    gov = Rules("aws-us-gov", {OURS: "Kore.ai's own account"}, {"aws-us-gov": frozenset({"us-gov-west-1"})})
+    text = KEY.replace("aws:", "aws-us-gov:").replace("eu-central-1", "us-gov-west-1")
+    assert str(KeyArn.parse(text, rules=gov)) == text
+    assert RoleArn.parse("arn:aws-us-gov:iam::111122223333:role/r", rules=gov).name == "r"
+    with pytest.raises(ArnRefused):
+        RoleArn.parse(ROLE, rules=gov)

@@ -12,9 +12,21 @@ from itertools import islice
 from types import ModuleType
 from typing import Literal
 
+from keys.arns import Rules
 from keys.policies import documents
 from keys.policies.documents import ALONE, Beside
-from keys.policies.linter import grammar, grants, key, permissions, probes, reading, trust, unwrapping, writing
+from keys.policies.linter import (
+    grammar,
+    grants,
+    key,
+    partitions,
+    permissions,
+    probes,
+    reading,
+    trust,
+    unwrapping,
+    writing,
+)
 from keys.policies.linter.findings import NAMES, UNREADABLE, Finding, Kind, Note, Path, Policy, Values
 from keys.policies.linter.reading import Document
 
@@ -52,6 +64,7 @@ def lint(
     key_arn: str = "",
     tenant: str = "",
     beside: Beside = ALONE,
+    rules: Rules | None = None,
 ) -> Reading:
     """Read a policy.
 
@@ -61,8 +74,9 @@ def lint(
         role_arn, key_arn: the tenant's own, as far as they are given.
         tenant: its id, which stands in the encryption context of our calls.
         beside: what it has to name too while one registration replaces another.
+        rules: which ARNs are taken from this tenant.
     """
-    values = Values(service_role_arn, external_id, role_arn, key_arn, tenant, beside)
+    values = Values(service_role_arn, external_id, role_arn, key_arn, tenant, beside, rules)
     document = unwrapping.read(text)
     notes = list(_notes(kind, document, values))
     findings = _findings(document, notes)
@@ -89,9 +103,10 @@ def granted(
     key_arn: str = "",
     tenant: str = "",
     beside: Beside = ALONE,
+    rules: Rules | None = None,
 ) -> list[str]:
     """Return what a policy gives us by itself: `sts:AssumeRole`, or patterns of the guide; the arguments are those of `lint`."""
-    values = Values(service_role_arn, external_id, role_arn, key_arn, tenant, beside)
+    values = Values(service_role_arn, external_id, role_arn, key_arn, tenant, beside, rules)
     policy = unwrapping.read(text).policy
     if policy is None or len(policy["Statement"]) > MOST_STATEMENTS or _other_kind(kind, policy) is not None:
         return []
@@ -158,6 +173,7 @@ def _notes(kind: Kind, document: Document, values: Values) -> Iterator[Note]:
             "Use the document below.",
         )
         return
+    yield from partitions.notes(policy, values)
     yield from JUDGES[kind].notes(policy, values)
 
 

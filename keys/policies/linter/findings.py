@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from keys.arns import Rules
 from keys.policies.documents import ALONE, Beside
 
 Kind = Literal["trust", "permissions", "key"]
@@ -62,6 +63,7 @@ class Values:
     key_arn: str = ""
     tenant: str = ""  # its id: it stands in the encryption context of our calls
     beside: Beside = ALONE
+    rules: Rules | None = None  # which ARNs are taken from this tenant; None reads their form alone
 
 
 def shown(value: object, *, most: int = 80) -> str:

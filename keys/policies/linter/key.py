@@ -8,7 +8,7 @@ from typing import Any
 
 from keys.arns import RoleArn
 from keys.errors import ArnRefused
-from keys.policies import documents, evaluator
+from keys.policies import documents
 from keys.policies.linter import grammar, grants, key_width, mending, placeholders, probes
 from keys.policies.linter.findings import Note, Path, Policy, Values, shown
 
@@ -102,7 +102,7 @@ def _named_role(policy: Policy, values: Values) -> str:
                 continue
             tried += 1
             try:
-                role = str(RoleArn.parse(name, our_account=evaluator.account_of(values.service_role_arn)))
+                role = str(RoleArn.parse(name, rules=values.rules))
             except ArnRefused:
                 continue
             if not _use(policy, values, role).refused:

@@ -62,14 +62,14 @@ def _left_out(use: grants.Use, values: Values) -> Iterator[Note]:
 
 def use_of(policy: Policy, values: Values) -> grants.Use | None:
     """Ask for the guide's actions on the tenant's key, or on the one that the policy names; None when there is neither."""
-    key_arn = values.key_arn or _named_key(policy)
+    key_arn = values.key_arn or _named_key(policy, values)
     if not key_arn:
         return None
     role_arn = values.role_arn or f"arn:aws:iam::{evaluator.account_of(key_arn)}:role/yours"
     return grants.of("permissions", policy, values, key_arn=key_arn, role_arn=role_arn)
 
 
-def _named_key(policy: Policy) -> str:
+def _named_key(policy: Policy, values: Values) -> str:
     """Return the one key that the policy names, where the tenant has given none; "" when there is none or several."""
     named = set[str]()
     for _, statement in probes.statements(policy):
@@ -77,7 +77,7 @@ def _named_key(policy: Policy) -> str:
             if ":kms:" not in name:
                 continue
             try:
-                named.add(str(KeyArn.parse(name)))
+                named.add(str(KeyArn.parse(name, rules=values.rules)))
             except ArnRefused:
                 continue
     return named.pop() if len(named) == 1 else ""
@@ -167,7 +167,7 @@ def _wider(path: Path, statement: dict[str, Any], text: str, element: str) -> No
 def wanted(values: Values, policy: Policy | None = None) -> Policy:
     """Return the guide's document, for the key that the policy names while the tenant has given none."""
     return documents.permissions_policy(
-        values.key_arn or (_named_key(policy) if policy else "") or NO_KEY, values.beside.keys
+        values.key_arn or (_named_key(policy, values) if policy else "") or NO_KEY, values.beside.keys
     )
 
 

@@ -1,0 +1,25 @@
+"""Which ARNs a tenant may give: what `keys.arns.Rules` says for its service role and this installation."""
+
+from __future__ import annotations
+
+from django.conf import settings
+
+from keys.arns import Rules
+from keys.aws import regions
+from tenants.models import Tenant
+
+
+def rules_of(tenant: Tenant) -> Rules:
+    """Return what is taken from this tenant, wherever it gives an ARN; `Rules.judge` says what is refused."""
+    role = tenant.service_role
+    partition = role.arn.split(":")[1]
+    closed = dict.fromkeys([settings.AWS_ACCOUNT_ID, role.account_id], "Kore.ai's own account")
+    if settings.PLATFORM_KEY_ARN:
+        closed[_account(settings.PLATFORM_KEY_ARN)] = "Kore.ai's own account"
+    for account in (settings.CANARY_ACCOUNT_ID, _account(role.canary_role_arn)):
+        closed.setdefault(account, "an account of Kore.ai's that only our own checks use")
+    return Rules(partition, closed, regions.of(partition))
+
+
+def _account(arn: str) -> str:
+    return arn.split(":")[4] if arn.count(":") > 4 else ""
