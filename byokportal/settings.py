@@ -16,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from byokportal import redis_url
 from byokportal.logs import render_json
 
 # --- what runs ------------------------------------------------------------------------------------
@@ -149,19 +150,21 @@ else:
     DATABASES["default"].setdefault("OPTIONS", {})["connect_timeout"] = 3
 
 REDIS_URL = env.str("REDIS_URL", default="redis://127.0.0.1:6379/0")
+_redis = redis_url.parse(REDIS_URL)  # what is mistyped in it is said by `check --deploy`
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
-        "LOCATION": REDIS_URL,
+        "LOCATION": _redis.plain,
         "KEY_PREFIX": "byok",
         # A cache that makes people wait is none; redis-py would try four times.
-        "OPTIONS": {"socket_timeout": 0.2, "socket_connect_timeout": 0.2, "retry": Retry(NoBackoff(), 0)},
+        "OPTIONS": {"socket_timeout": 0.2, "socket_connect_timeout": 0.2, "retry": Retry(NoBackoff(), 0), **_redis.tls},
     }
 }
 
 # --- Celery: the row is the job, a message is only the doorbell ----------------------------------------
 
-CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
+CELERY_BROKER_URL = _redis.broker
+CELERY_BROKER_USE_SSL = _redis.tls or None
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True  # a worker killed in the middle gives its message back …
 CELERY_TASK_REJECT_ON_WORKER_LOST = True  # … also when only its child process dies
