@@ -19,7 +19,9 @@ from byokportal.errors import BodyTooLarge, MalformedBody, MediaTypeNotTaken
 
 LIMIT = 64 * 1024  # bytes
 LIMIT_DATA_KEYS = 256 * 1024
-DATA_KEYS = re.compile(r"/api/v1/tenants/[^/]{1,64}/data-keys(?:/[a-z]{1,16})?", re.ASCII)
+DATA_KEYS = re.compile(
+    r"(?P<before>/api/v1/tenants/)(?P<tenant>[^/]{1,64})(?P<route>/data-keys(?:/[a-z]{1,16})?)", re.ASCII
+)
 DEPTH = 32  # levels of brackets
 STRINGS = re.compile(r'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)  # the last one may never end
 NO_TEXT = re.compile("[\x00\ud800-\udfff]")

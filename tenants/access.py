@@ -59,7 +59,7 @@ def tenant_served_by(caller: Caller, tenant_id: str) -> Tenant:
     For the requests for data keys, which may not wait for the database. A service that loses a tenant loses it within that
     time; what stops a tenant's key is not read from this row.
     """
-    asked_at, key = time.monotonic(), (caller.token.pk, tenant_id)
+    asked_at, key = time.monotonic(), (caller.token.pk, _uuid(tenant_id))  # one tenant can be spelt in many ways
     tenant = _served.get(key)
     if tenant is None:
         tenant = tenant_for(caller, tenant_id)

@@ -20,7 +20,7 @@ What stays: the request id, the bounded body, Django's own handling of a bug (50
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache
 
 from django.conf import settings
 from django.core.handlers.exception import convert_exception_to_response
@@ -80,7 +80,20 @@ def view(request: HttpRequest) -> HttpResponse:
     return response.render() if isinstance(response, SimpleTemplateResponse) else response  # a problem, DRF's Response
 
 
-@lru_cache(maxsize=20_000)
 def _resolved(path: str) -> ResolverMatch:
-    """Return the view of an address: looking through the URL patterns takes a tenth of a request."""
-    return resolve(path)
+    """Return the view of an address that `takes` took, with the tenant that it names."""
+    address = DATA_KEYS.fullmatch(path)
+    assert address is not None
+    known = _route(address["before"], address["route"])
+    return ResolverMatch(
+        known.func, (), {"tenant": address["tenant"]}, known.url_name, known.app_names, known.namespaces, known.route
+    )
+
+
+@cache
+def _route(before: str, after: str) -> ResolverMatch:
+    """Return the view of what stands around the tenant: looking through the URL patterns takes a tenth of a request.
+
+    What the URL map does not know raises, and is not remembered: nobody can fill this with addresses.
+    """
+    return resolve(f"{before}any{after}")

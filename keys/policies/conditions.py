@@ -16,6 +16,7 @@ from functools import lru_cache
 
 Context = Mapping[str, str | Sequence[str]]
 VARIABLE = re.compile(r"\$\{([^}]*)\}")
+SHORT = 256  # characters of a pattern that is remembered: longer than any action and most ARNs
 LITERAL = {"*", "?", "$"}  # `${*}` is a star that is no wildcard
 NUMBER = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?", re.ASCII)
 EPOCH = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?", re.ASCII)
@@ -25,9 +26,15 @@ W3C_DATE = re.compile(  # IAM guide, "Date condition operators": the W3C forms o
 )
 
 
-@lru_cache(maxsize=4096)
 def glob(text: str, *, ignore_case: bool = False) -> re.Pattern[str]:
     """Return the pattern of a policy's wildcards: `*` spans anything, `/` and `:` included, `?` is one character."""
+    if len(text) > SHORT:  # the text is a caller's: thousands of long ones would fill the memory
+        return _compiled(_wild(text), ignore_case=ignore_case)
+    return _short(text, ignore_case)
+
+
+@lru_cache(maxsize=4096)
+def _short(text: str, ignore_case: bool) -> re.Pattern[str]:
     return _compiled(_wild(text), ignore_case=ignore_case)
 
 
