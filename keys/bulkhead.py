@@ -103,14 +103,16 @@ class Bulkhead:
 
     def _seated(self, compartment: _Compartment, name: Hashable | None, ask: Callable[[], Result]) -> Result:
         me = threading.get_ident()
-        compartment.taken[me] = self._monotonic()
+        with self._lock:
+            compartment.taken[me] = self._monotonic()
         try:
             if name is None:
                 return self._judged(compartment, ask)
             result: Result = self._flights.do(name, lambda: self._judged(compartment, ask))
             return result
         finally:
-            del compartment.taken[me]
+            with self._lock:
+                del compartment.taken[me]
             compartment.seats.release()
 
     def is_open(self, tenant: uuid.UUID) -> bool:
@@ -135,8 +137,8 @@ class Bulkhead:
 
     def _patience(self, compartment: _Compartment) -> float:
         """Return how long somebody without a seat may wait: until the oldest call has been silent for too long."""
-        sitting = list(compartment.taken.values())
-        oldest = min(sitting) if sitting else self._monotonic()
+        with self._lock:
+            oldest = min(compartment.taken.values(), default=self._monotonic())
         return PATIENCE - (self._monotonic() - oldest)
 
     def _judged(self, compartment: _Compartment, ask: Callable[[], Result]) -> Result:

@@ -17,10 +17,11 @@ from types import TracebackType
 from typing import NamedTuple, NoReturn, Self
 
 from byokportal import clock
+from byokportal.lru import Lru
 from keys.envelope import Secret
 
 MAX_USES = 2**32  # data keys wrapped or opened with one copy
-CAPACITY = 20_000  # branch keys; beyond it the oldest copy makes room
+CAPACITY = 20_000  # branch keys; beyond it the one that has been idle longest makes room
 JITTER = (0.9, 1.0)  # of the lifetime: it only ever shortens
 REFRESH = (0.6, 0.8)  # of the lifetime: from then on the next use asks for a new copy in the background
 AGAIN = 0.25  # of what is left of the lifetime: until the next attempt after a refresh that failed
@@ -125,9 +126,9 @@ class BranchKeys:
             now: the database's clock, seconds since the epoch.
             monotonic: a clock that is never set.
         """
-        self.now, self.monotonic, self._capacity = now, monotonic, capacity
+        self.now, self.monotonic = now, monotonic
         self._lock = threading.Lock()
-        self._kept: dict[uuid.UUID, Unwrapped] = {}
+        self._kept: Lru[uuid.UUID, Unwrapped] = Lru(capacity)
         self._of: dict[uuid.UUID, set[uuid.UUID]] = {}  # tenant → its branch keys here
         self._drops = 0  # counts them
         self._dropped: dict[
@@ -190,13 +191,12 @@ class BranchKeys:
         with self._lock:
             least, last_drop, _ = self._dropped.get(tenant, (0, 0, 0.0))
             may_be_kept = generation >= least and last_drop <= drops
-            old = self._kept.get(key_id)
+            old = self._kept.pop(key_id)
             if old is not None:
-                self._remove(old)
+                self._removed(old)
             if may_be_kept and made.lives(self.now(), self.monotonic()):
-                if len(self._kept) >= self._capacity:
-                    self._remove(next(iter(self._kept.values())))
-                self._kept[key_id] = made
+                for idle in self._kept.put(key_id, made):
+                    self._removed(idle)
                 self._of.setdefault(tenant, set()).add(key_id)
             else:
                 made.drop()
@@ -212,15 +212,15 @@ class BranchKeys:
             self._drops += 1
             least = max(generation, self._dropped.get(tenant, (0, 0, 0.0))[0])
             self._dropped[tenant] = (least, self._drops, self.monotonic())
-            mine = [self._kept[key_id] for key_id in self._of.get(tenant, ())]
+            mine = [copy for key_id in tuple(self._of.get(tenant, ())) if (copy := self._kept.pop(key_id)) is not None]
             for copy in mine:
-                self._remove(copy)
+                self._removed(copy)
         return len(mine)
 
     def sweep(self) -> int:
         """Drop what has expired without being asked for again; return how many that were."""
         now, monotonic = self.now(), self.monotonic()
-        dead = [copy for copy in list(self._kept.values()) if not copy.lives(now, monotonic)]
+        dead = [copy for copy in self._kept.values() if not copy.lives(now, monotonic)]
         for copy in dead:
             self._forget(copy)
         with self._lock:
@@ -230,13 +230,13 @@ class BranchKeys:
 
     def _forget(self, copy: Unwrapped) -> None:
         with self._lock:
-            if self._kept.get(copy.id) is copy:
-                self._remove(copy)
+            if self._kept.peek(copy.id) is copy:
+                self._kept.pop(copy.id)
+                self._removed(copy)
         copy.drop()
 
-    def _remove(self, copy: Unwrapped) -> None:
-        """Take a copy out and overwrite it; the lock is held."""
-        del self._kept[copy.id]
+    def _removed(self, copy: Unwrapped) -> None:
+        """Overwrite a copy that was taken out; the lock is held."""
         mine = self._of[copy.tenant]
         mine.discard(copy.id)
         if not mine:

@@ -36,6 +36,7 @@ from django.utils.asyncio import async_unsafe
 
 from byokportal import clock, patience
 from byokportal.errors import DatabaseUnavailable, DomainError
+from byokportal.lru import Lru
 from keys import errors
 from keys.aws.flights import Flights
 from keys.cache import BranchKeys
@@ -119,7 +120,7 @@ class Standings:
         """
         self.process = uuid.uuid4()
         self._keys, self._monotonic, self._now = keys, monotonic, now
-        self._copies: dict[uuid.UUID, Standing] = {}
+        self._copies: Lru[uuid.UUID, Standing] = Lru(CAPACITY)
         self._generations: dict[uuid.UUID, int] = {}  # the last one seen, of tenants that were ever asked for here
         self._looked_at = -math.inf  # monotonic, when the last answered question was put …
         self._looked_from: datetime | None = None  # … and on the wall clock
@@ -150,7 +151,7 @@ class Standings:
 
     def forget(self, tenant: uuid.UUID) -> None:
         """Read the tenant again at the next request: something was just learnt about it here."""
-        self._copies.pop(tenant, None)
+        self._copies.pop(tenant)
 
     def watch(self) -> None:
         """Start the thread that looks; once it runs no request does."""
@@ -177,9 +178,9 @@ class Standings:
         since = (self._looked_from or at) - OVERLAP
         changed = Tenant.objects.filter(key_changed_at__gt=since).values_list("pk", "key_changed_at", "key_generation")
         for tenant, changed_at, generation in changed:
-            copy = self._copies.get(tenant)
+            copy = self._copies.peek(tenant)
             if copy is not None and (copy.changed_at, copy.generation) != (changed_at, generation):
-                self._copies.pop(tenant, None)
+                self._copies.pop(tenant)
             self._note_generation(tenant, generation)
         self._keys.sweep()
         with self._news:
@@ -270,9 +271,7 @@ class Standings:
             return None
         self._generations.setdefault(tenant, copy.generation)
         self._note_generation(tenant, copy.generation)
-        while len(self._copies) >= CAPACITY:
-            self._copies.pop(next(iter(self._copies)), None)
-        self._copies[tenant] = copy
+        self._copies.put(tenant, copy)
         return copy
 
 

@@ -19,7 +19,6 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import OrderedDict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from redis.exceptions import RedisError
 
 from byokportal import clock
 from byokportal.errors import RateLimited
+from byokportal.lru import Lru
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +55,7 @@ class _Lease:
 
 
 _lock = threading.Lock()
-_leases: OrderedDict[str, _Lease] = OrderedDict()
+_leases: Lru[str, _Lease] = Lru(AT_MOST)
 _down_until = 0.0
 
 
@@ -179,9 +179,8 @@ def _lease(name: str, share: int, window: int) -> _Lease:
     """Return the lease of this window; one that has ended is begun anew, with what is left of the window just before."""
     lease = _leases.get(name)
     if lease is None:
-        lease = _leases[name] = _Lease(window)
-        while len(_leases) > AT_MOST:
-            _leases.popitem(last=False)
+        lease = _Lease(window)
+        _leases.put(name, lease)
     elif lease.window != window:
         follows = lease.window == window - 1
         lease.left = max(0, min(lease.left, share // UNASKED)) if follows else 0
@@ -210,10 +209,9 @@ def _granted(name: str, window: int, wanted: int, share: int, lease: _Lease) -> 
 
 
 def _start_anew() -> None:
-    """Give a forked process a thread of its own."""
-    global _asking, _lock
-    _asking, _lock = ThreadPoolExecutor(1, thread_name_prefix="shares"), threading.Lock()
-    _leases.clear()
+    """Give a forked process a thread and locks of its own."""
+    global _asking, _leases, _lock
+    _asking, _leases, _lock = ThreadPoolExecutor(1, thread_name_prefix="shares"), Lru(AT_MOST), threading.Lock()
 
 
 _asking = ThreadPoolExecutor(1, thread_name_prefix="shares")

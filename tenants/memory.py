@@ -6,12 +6,12 @@ a busy caller would go to the database at the same moment, every five seconds.
 
 from __future__ import annotations
 
-import threading
 import time
-from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+from byokportal.lru import Lru
 
 Value = TypeVar("Value")
 SECONDS = 5.0  # what was taken back is seen in every process within this time
@@ -30,8 +30,7 @@ class Memory(Generic[Value]):
     """Answers that were yes, each for 5 seconds from when it was looked up; a no is never remembered."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._found: OrderedDict[Hashable, _Entry[Value]] = OrderedDict()
+        self._found: Lru[Hashable, _Entry[Value]] = Lru(AT_MOST)
 
     def get(self, key: Hashable) -> Value | None:
         """Return what is remembered; None when that is nothing, and once when it is due to be looked up again."""
@@ -49,13 +48,8 @@ class Memory(Generic[Value]):
         Args:
             asked_at: `time.monotonic()` before it was looked up.
         """
-        with self._lock:
-            self._found[key] = _Entry(asked_at + SECONDS, asked_at + AGAIN, value)
-            self._found.move_to_end(key)
-            while len(self._found) > AT_MOST:
-                self._found.popitem(last=False)
+        self._found.put(key, _Entry(asked_at + SECONDS, asked_at + AGAIN, value))
 
     def clear(self) -> None:
         """Forget everything."""
-        with self._lock:
-            self._found.clear()
+        self._found.clear()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -19,6 +18,7 @@ from django.conf import settings
 
 from byokportal import clock
 from byokportal.errors import DomainError
+from byokportal.lru import Lru
 from keys import errors
 from keys.aws import faults, hot
 from keys.aws.flights import Flights
@@ -74,7 +74,7 @@ class Identity:
 
 
 _lock = threading.Lock()
-_cache: OrderedDict[tuple[str, ...], Credentials] = OrderedDict()
+_cache: Lru[tuple[str, ...], Credentials] = Lru(CACHED)
 _under_way: Flights[Credentials] = Flights()  # at most one AssumeRole for a session, whoever asks for it at once
 _clients: dict[tuple[str, str, str], Any] = {}  # those of long-lived credentials
 _endpoints: dict[tuple[str, str], str] = {}
@@ -93,15 +93,15 @@ def forget_all() -> None:
 def forget_role(arn: str) -> None:
     """Drop the sessions of a role, one of ours or a tenant's."""
     with _lock:
-        for name in [name for name in _cache if arn in name]:
-            del _cache[name]
+        for name in [name for name, _ in _cache.items() if arn in name]:
+            _cache.pop(name)
 
 
 def forget(credentials: Credentials) -> None:
     """Drop one session: AWS does not know it (any more)."""
     with _lock:
         for name in [name for name, kept in _cache.items() if kept is credentials]:
-            del _cache[name]
+            _cache.pop(name)
 
 
 def _local() -> dict[str, Any]:
@@ -365,23 +365,18 @@ def _is_over(kept: Credentials) -> bool:
 def _cached(name: tuple[str, ...], assume: Callable[[], Credentials], *, fresh: bool = False) -> Credentials:
     if settings.AWS_MODE == "local":
         _local()  # a local AWS that started anew knows none of the old sessions
-    with _lock:
-        found = None if fresh else _cache.get(name)
+    found = None if fresh else _cache.get(name)
     if found is not None and not _is_over(found):
         return found
 
     def ask() -> Credentials:
         made = assume()
-        with _lock:
-            _cache[name] = made
-            _cache.move_to_end(name)  # all last equally long: the first one ends first
-            while _cache and (len(_cache) > CACHED or _is_over(next(iter(_cache.values())))):
-                _cache.popitem(last=False)
+        _cache.put(name, made)
+        _cache.trim(_is_over)
         return made
 
     def renew() -> Credentials:
-        with _lock:
-            newest = _cache.get(name)
+        newest = _cache.get(name)
         return (
             ask() if newest is None or newest is found else newest
         )  # somebody was first between our look and our turn

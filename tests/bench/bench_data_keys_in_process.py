@@ -327,14 +327,20 @@ def _cache_one(engine: Any, number: int, standing: Any, sessions: Any, envelope:
         tenant, datetime.now(UTC), time.monotonic(), 0, 300, external_id, "arn:aws:iam::999900001111:role/byok-service-1", registration, "active", "",
         "", datetime.now(UTC), role_arn, key_arn, row,
     )  # fmt: skip
-    engine.standings._copies[tenant] = copy
+    engine.standings._copies.put(tenant, copy)
     engine.standings._generations[tenant] = 0
     session = sessions.Credentials(
         "ASIA" + os.urandom(8).hex().upper(), os.urandom(20).hex(), os.urandom(600).hex(), datetime.now(UTC) + timedelta(seconds=900), "AROA" + account, str(uuid.uuid4())
     )  # fmt: skip
-    sessions._cache[
-        "tenant", "arn:aws:iam::999900001111:role/byok-service-1", role_arn, external_id, "data-keys", key_arn
-    ] = session
+    of_the_role = (
+        "tenant",
+        "arn:aws:iam::999900001111:role/byok-service-1",
+        role_arn,
+        external_id,
+        "data-keys",
+        key_arn,
+    )
+    sessions._cache.put(of_the_role, session)
     engine.keys.put(
         key_id, tenant, 0, envelope.Secret(os.urandom(32)), began=engine.keys.start(), lasts=300, session_ends=time.time() + 900
     )  # fmt: skip

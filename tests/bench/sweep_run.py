@@ -63,9 +63,8 @@ def prepare(count: int) -> ServiceRole:
     settings.LOCALAWS_FILE.write_text(json.dumps({"version": 1, "endpoint": os.environ["STUB"], "accounts": accounts}))
     # Becoming a service role goes through boto3, which in local mode trusts no certificate of ours; the sweep starts after it.
     sessions._local()  # reading it for the first time empties the cache
-    sessions._cache["service", role.arn, REGION] = sessions.Credentials(
-        "a", "s", "t", datetime.now(UTC) + timedelta(hours=1), role.unique_id
-    )
+    ours = sessions.Credentials("a", "s", "t", datetime.now(UTC) + timedelta(hours=1), role.unique_id)
+    sessions._cache.put(("service", role.arn, REGION), ours)
     return role
 
 

@@ -121,7 +121,7 @@ def test_a_key_is_in_no_log_no_row_no_message_no_cache_and_no_traceback(
     (copy,) = engine.keys._kept.values()
     branch_key, session = (
         bytes(copy.secret.reveal()),
-        sessions._cache[next(name for name in sessions._cache if name[0] == "tenant")],
+        next(session for name, session in sessions._cache.items() if name[0] == "tenant"),
     )
     engine.open_wrapped(tenant, [(made.wrapped_key, {"object": "1"})], caller="tests", request_id="r")
     lifecycle.changed(tenant.pk, drop=True)

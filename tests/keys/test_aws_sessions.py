@@ -85,9 +85,8 @@ def test_a_local_aws_that_does_not_listen_is_unreachable_not_denied(
 def test_a_session_is_kept_until_a_minute_before_its_end(service_role: ServiceRole, aws: LocalAws) -> None:
     first = sessions.service_role(service_role.arn, REGION)
     assert sessions.service_role(service_role.arn, REGION) is first
-    sessions._cache["service", service_role.arn, REGION] = replace(
-        first, expires_at=datetime.now(UTC) + timedelta(seconds=59)
-    )
+    old = replace(first, expires_at=datetime.now(UTC) + timedelta(seconds=59))
+    sessions._cache.put(("service", service_role.arn, REGION), old)
     assert sessions.service_role(service_role.arn, REGION).access_key_id != first.access_key_id
     assert aws.calls.count(("sts", "AssumeRole", aws.gate.calls[0][2])) == 2
 

@@ -152,7 +152,7 @@ def test_suspend_reaches_every_process_and_each_says_what_it_dropped(
     made = generate(engine, tenant)[0]
     for one in others:
         assert opened(one, tenant, made) == "opened"
-    copies = [one.keys._kept[made_by(made)] for one in (engine, *others)]
+    copies = [one.keys._kept.peek(made_by(made)) for one in (engine, *others)]
     services.suspend(tenant, reason="audit", actor=acting(alice))
     for one in (engine, *others, idle):
         one.standings.look()

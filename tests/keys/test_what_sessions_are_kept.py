@@ -120,13 +120,12 @@ def test_what_a_process_loads_again_and_again_is_kept_and_leaves_when_it_has_end
     sessions.forget_all()
     datakeys.generate(tenant, [{}], caller="tests", request_id="r")
     assert left_behind() == {"ours": 1, "a tenant's": 1}
-    (name,) = [name for name in sessions._cache if name[0] == "tenant"]
+    (name,) = [name for name, _ in sessions._cache.items() if name[0] == "tenant"]
     with_end = sessions.Credentials(
         "id", "secret", "token", datetime.now(UTC) + timedelta(seconds=30), "unique", ""
     )  # too near to its end to be used again
-    sessions._cache[name] = with_end
-    sessions._cache.move_to_end(name, last=False)
+    sessions._cache.put(name, with_end)
     del with_end
     datakeys.start_anew()
     sessions.service_role(tenant.service_role.arn, "eu-central-1", fresh=True)
-    assert name not in sessions._cache
+    assert sessions._cache.peek(name) is None
