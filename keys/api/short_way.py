@@ -85,9 +85,8 @@ def _resolved(path: str) -> ResolverMatch:
     address = DATA_KEYS.fullmatch(path)
     assert address is not None
     known = _route(address["before"], address["route"])
-    return ResolverMatch(
-        known.func, (), {"tenant": address["tenant"]}, known.url_name, known.app_names, known.namespaces, known.route
-    )
+    named = {"tenant": address["tenant"]}
+    return ResolverMatch(known.func, (), named, known.url_name, [*known.app_names], [*known.namespaces], known.route)
 
 
 @cache
