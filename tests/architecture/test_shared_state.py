@@ -13,6 +13,7 @@ OTHER_CACHES = {
     "keys/api/short_way.py:_route": "the URL map's three routes: an address without a view raises, and is not kept",
     "keys/aws/hot.py:_pool": "one for each Region of AWS",
     "keys/aws/hot.py:_protocol": "STS and KMS",
+    "keys/aws/regions.py:_known": "our own partition",
     "keys/ledger/links.py:_statement": "one for each number of rows up to 64",
     "keys/policies/conditions.py:_short": "4,096 patterns of at most 256 characters",
 }
