@@ -1,51 +1,199 @@
-"""System checks: settings that contradict each other, said at start instead of at night."""
+"""System checks: settings that contradict each other or look like a mistake, said at start instead of at night.
+
+`manage.py check --deploy` runs all of them; it fails where service would fail, or would be less safe than its papers say.
+"""
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
+from collections.abc import Iterable
 from typing import Any
+from urllib.parse import urlsplit
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
-from byokportal import redis_url
+from byokportal import environment, redis_url
+
+# Setting → smallest and largest value that makes sense. Tests and the demo shorten times; a week is a slip of a zero.
+DAY = 86_400
+RANGES: dict[str, tuple[float, float]] = {
+    "PORT": (1, 65_535),
+    "PROBE_SECONDS": (0.01, DAY),
+    "TRUST_PROBE_SECONDS": (0, 7 * DAY),
+    "DRILL_PROBE_SECONDS": (0, 600),
+    "DRILL_SECONDS": (0.01, DAY),
+    "MANY_DENIALS": (1, 100_000),
+    "MANY_DENIALS_SHARE": (0, 1),
+    "MANY_DENIALS_SECONDS": (0, DAY),
+    "DEFAULT_REVOCATION_LATENCY": (0, 900),
+    "PROPAGATION_WINDOW": (0, 3600),
+    "EXTERNAL_ID_PROBE_GAP": (0, 3600),
+    "RING_SECONDS": (0.01, 60),
+    "BRANCH_KEY_ROTATION_DAYS": (0, 3650),
+    "DATA_KEYS_PER_CALLER": (1, 10**9),
+    "DATA_KEYS_PER_TENANT": (1, 10**9),
+    "WEB_THREADS": (2, 1000),
+}
+ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
+KEY = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+", re.ASCII)
+HOST = re.compile(r"\.?[A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\]", re.ASCII)
+EXAMPLES = ("example.com", "example.org", "kore.example")  # what .env.example and our defaults say
+SIMILAR = 0.85  # of difflib: one letter in ten is another one
 
 
 @register(Tags.security, deploy=True)
 def production_is_not_embedded(app_configs: Any, **_: Any) -> list[CheckMessage]:
     found: list[CheckMessage] = []
     if settings.EMBEDDED:
+        found.append(_error("EMBEDDED is on: cookies would travel over http.", "Unset EMBEDDED in production.", "E001"))
+    if settings.DEBUG:
         found.append(
-            Error(
-                "EMBEDDED is on: cookies would travel over http.", hint="Unset EMBEDDED in production.", id="byok.E001"
-            )
+            _error("DEBUG is on: pages would show our code and settings.", "Unset DEBUG in production.", "E004")
         )
+    if settings.AWS_MODE != "real":
+        found.append(_error("AWS_MODE is not 'real': no customer's key would be used.", "Set AWS_MODE=real.", "E005"))
     if not settings.MFA_REQUIRED:
         found.append(
-            Warning(
-                "MFA_REQUIRED is off.",
-                hint="People who hold customers' kill switches need a second factor.",
-                id="byok.W001",
-            )
+            _warning("MFA_REQUIRED is off.", "People who hold customers' kill switches need a second factor.", "W001")
         )
-    if settings.BASE_URL.startswith("http://"):
+    if settings.SECURE_PROXY_SSL_HEADER is None and settings.SECURE_SSL_REDIRECT:
         found.append(
-            Warning(
-                "BASE_URL is http.",
-                hint="Set BASE_URL to the https address people use; it stands in mails.",
-                id="byok.W002",
+            _error(
+                "BEHIND_PROXY is off: our server speaks no TLS itself, so every page would redirect to itself for ever.",
+                "Put a proxy with TLS in front, let it set X-Forwarded-Proto itself, and set BEHIND_PROXY=1.",
+                "E006",
             )
         )
     return found
 
 
-@register()
-def times_fit_together(app_configs: Any, **_: Any) -> list[CheckMessage]:
+@register(Tags.security, deploy=True)
+def addresses_are_those_that_people_use(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    return [*_base_url(), *_hosts(), *_mail(), *_accounts(), *_origins()]
+
+
+def _base_url() -> Iterable[CheckMessage]:
+    base = urlsplit(settings.BASE_URL)
+    if base.scheme != "https" or not base.hostname or base.path or base.query or base.fragment:
+        yield _error(
+            "BASE_URL is not https://host: it stands in mails and in every error of the API.",
+            "Set BASE_URL to the https address people use, without a path and without a slash at the end.",
+            "E007",
+        )
+    elif not any(
+        base.hostname == host or host == "*" or (host.startswith(".") and f".{base.hostname}".endswith(host))
+        for host in settings.ALLOWED_HOSTS
+    ):
+        yield _error(
+            "The host of BASE_URL is not in ALLOWED_HOSTS: every page would be a 400.", "Name it there too.", "E008"
+        )
+    if not settings.SUPPORT_URL.startswith("https://"):
+        yield _error("SUPPORT_URL is no https address.", "It is the link that people without help follow.", "E009")
+
+
+def _hosts() -> Iterable[CheckMessage]:
+    if not settings.ALLOWED_HOSTS:
+        yield _error(
+            "ALLOWED_HOSTS is missing: every page would be a 400.", "Set it to the host that people use.", "E010"
+        )
+    for host in settings.ALLOWED_HOSTS:
+        if not HOST.fullmatch(host):
+            yield _error(
+                f"ALLOWED_HOSTS has {host!r}.", "Names of hosts only: no https://, no port, no path, no *.", "E011"
+            )
+
+
+def _origins() -> Iterable[CheckMessage]:
+    for origin in settings.CSRF_TRUSTED_ORIGINS:
+        if not origin.startswith("https://") or urlsplit(origin).path:
+            yield _error(
+                f"CSRF_TRUSTED_ORIGINS has {origin!r}.", "Like https://byok.example.com, without a path.", "E012"
+            )
+
+
+def _mail() -> Iterable[CheckMessage]:
+    if not settings.EMAIL_BACKEND.endswith("smtp.EmailBackend"):
+        yield _error(
+            "EMAIL_URL sends no mail.", "Set it to smtp+tls://user:password@host:587; invitations go there.", "E013"
+        )
+    for name in ("DEFAULT_FROM_EMAIL", "SUPPORT_EMAIL"):
+        if not re.search(r"[^@\s<]+@[^@\s>]+", getattr(settings, name)):
+            yield _error(f"{name} is no address for mail.", "Like byok@example.com.", "E014")
+    for name in ("BASE_URL", "DEFAULT_FROM_EMAIL", "SUPPORT_EMAIL"):
+        if getattr(settings, name).rstrip(">").endswith(EXAMPLES):
+            yield _warning(f"{name} is still the example's.", "Set it to one of yours.", "W003")
+
+
+def _accounts() -> Iterable[CheckMessage]:
+    for name in ("AWS_ACCOUNT_ID", "CANARY_ACCOUNT_ID"):
+        account = getattr(settings, name)
+        if not ACCOUNT.fullmatch(account):
+            yield _error(f"{name} is not an AWS account id.", "Twelve digits, without hyphens.", "E015")
+        elif account.startswith("99990000") and settings.AWS_MODE == "real":
+            yield _warning(f"{name} is still the example's.", "Set it to one of yours.", "W003")
+    if settings.PLATFORM_KEY_ARN and not KEY.fullmatch(settings.PLATFORM_KEY_ARN):
+        yield _error(
+            "PLATFORM_KEY_ARN is no ARN of a KMS key.", "Like arn:aws:kms:eu-central-1:…:key/…; no alias.", "E016"
+        )
+
+
+@register(Tags.security, deploy=True)
+def the_example_is_filled_in(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    if "change-me" in settings.SECRET_KEY or len(settings.SECRET_KEY) < 40:
+        return [
+            _error(
+                "SECRET_KEY is the example's, or short: sessions could be forged.", "Fifty random characters.", "E017"
+            )
+        ]
+    return []
+
+
+@register(Tags.security, deploy=True)
+def names_are_spelt_as_we_read_them(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """Name every variable that nobody reads and that looks like one of ours: its value would silently not count."""
+    ours = environment.READ
     found: list[CheckMessage] = []
-    if not settings.DENIED_PROBE_SECONDS or any(seconds < 0 for seconds in settings.DENIED_PROBE_SECONDS):
-        found.append(Error("DENIED_PROBE_SECONDS needs at least one number of seconds.", id="byok.E002"))
-    if settings.PROBE_SECONDS <= 0:
-        found.append(Error("PROBE_SECONDS has to be more than 0.", id="byok.E003"))
+    for name in sorted(os.environ):
+        plain = name.removesuffix("_FILE")
+        if plain in ours:
+            continue
+        meant = {_plain(one): one for one in ours}.get(_plain(plain)) or next(
+            iter(difflib.get_close_matches(plain.upper(), ours, 1, SIMILAR)), None
+        )
+        if meant:
+            found.append(_error(f"{name} is set, and nothing reads it.", f"Did you mean {meant}?", "E018"))
+    return found
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Z0-9]", "", name.upper())
+
+
+@register(Tags.security, deploy=True)
+def static_files_are_collected(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    if settings.EMBEDDED or (settings.STATIC_ROOT / "staticfiles.json").exists():
+        return []
+    return [
+        _warning(
+            f"STATIC_ROOT ({settings.STATIC_ROOT}) is empty: style sheets come slowly and are not cached.",
+            "Run manage.py collectstatic, or leave STATIC_ROOT unset in our image, which has them.",
+            "W004",
+        )
+    ]
+
+
+@register()
+def values_are_in_range(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    found = [
+        _error(f"{name} is {getattr(settings, name)}.", f"It is between {low:g} and {high:g}.", "E003")
+        for name, (low, high) in RANGES.items()
+        if not low <= getattr(settings, name) <= high
+    ]
+    if not settings.DENIED_PROBE_SECONDS or any(not 0 <= seconds <= DAY for seconds in settings.DENIED_PROBE_SECONDS):
+        found.append(_error("DENIED_PROBE_SECONDS needs at least one number of seconds.", "Like 60,120,300.", "E002"))
     return found
 
 
@@ -75,3 +223,11 @@ def servers_are_who_they_say(app_configs: Any, **_: Any) -> list[CheckMessage]:
             )
         )
     return found
+
+
+def _error(says: str, hint: str, number: str) -> CheckMessage:
+    return Error(says, hint=hint, id=f"byok.{number}")
+
+
+def _warning(says: str, hint: str, number: str) -> CheckMessage:
+    return Warning(says, hint=hint, id=f"byok.{number}")

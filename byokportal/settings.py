@@ -9,7 +9,6 @@ import secrets
 from functools import partial
 from pathlib import Path
 
-import environ
 import structlog
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
@@ -17,12 +16,13 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from byokportal import redis_url
+from byokportal.environment import Environment
 from byokportal.logs import render_json
 
 # --- what runs ------------------------------------------------------------------------------------
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.FileAwareEnv()  # NAME or NAME_FILE: secrets may come as files
+env = Environment()  # NAME or NAME_FILE: secrets may come as files
 
 AWS_MODE = env.str("AWS_MODE", default="local")
 VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var"))).resolve()
@@ -31,7 +31,7 @@ if AWS_MODE == "local" and (VAR_DIR / "environment.json").exists():
     for _name, _value in json.loads((VAR_DIR / "environment.json").read_text()).items():
         os.environ.setdefault(_name, _value)
 # http on this machine only; the default of a local AWS with SQLite, never of anything else.
-EMBEDDED = env.bool("EMBEDDED", default=AWS_MODE == "local" and "DATABASE_URL" not in os.environ)
+EMBEDDED = env.bool("EMBEDDED", default=AWS_MODE == "local" and not env.str("DATABASE_URL", default=""))
 DEBUG = env.bool("DEBUG", default=False)
 PORT = env.int("PORT", default=8000)
 BASE_URL = env.str("BASE_URL", default=f"http://localhost:{PORT}")
@@ -44,8 +44,11 @@ if not SECRET_KEY and EMBEDDED:
     ):
         _file.write(secrets.token_urlsafe(50))
     SECRET_KEY = (VAR_DIR / "secret_key").read_text()
-if not SECRET_KEY:
-    raise ImproperlyConfigured("SECRET_KEY is missing. In production set SECRET_KEY or SECRET_KEY_FILE.")
+_needed = ["SECRET_KEY", *(("DATABASE_URL", "AWS_ACCOUNT_ID", "CANARY_ACCOUNT_ID") if AWS_MODE == "real" else ())]
+if not EMBEDDED and not all(env.str(_name, default="") for _name in _needed):
+    _needed += ["BASE_URL", "ALLOWED_HOSTS", "EMAIL_URL"]  # it starts without these, and `check --deploy` asks for them
+    _missing = [_name for _name in _needed if not env.str(_name, default="")]
+    raise ImproperlyConfigured(f"Not set: {', '.join(_missing)}. .env.example says what each is; NAME_FILE works too.")
 
 ROOT_URLCONF = "byokportal.urls"
 WSGI_APPLICATION = "byokportal.wsgi.application"
@@ -119,8 +122,11 @@ STATIC_ROOT = Path(env.str("STATIC_ROOT", default=str(VAR_DIR / "static")))
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "byokportal.staticfiles.Storage"},
 }
+WHITENOISE_USE_FINDERS = not (
+    STATIC_ROOT / "staticfiles.json"
+).exists()  # nothing is collected: serve the files from where they are
 if EMBEDDED:  # no collecting and compressing before the first page
     STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     WHITENOISE_USE_FINDERS = True
@@ -365,7 +371,7 @@ LOGGING = {
         },
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["redact"]}},
-    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO")},
+    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", default="INFO").upper()},
     "loggers": {
         "django": {"handlers": [], "level": "INFO", "propagate": True},
         "django.server": {"handlers": [], "level": "INFO", "propagate": True},
@@ -387,8 +393,6 @@ if AWS_MODE not in {"local", "real"}:
     raise ImproperlyConfigured("AWS_MODE is either 'local' or 'real'.")
 if AWS_MODE == "real" and "sqlite3" in DATABASES["default"]["ENGINE"]:
     raise ImproperlyConfigured("AWS_MODE=real is refused together with SQLite. Set DATABASE_URL to PostgreSQL.")
-if AWS_MODE == "real" and not (AWS_ACCOUNT_ID and CANARY_ACCOUNT_ID):
-    raise ImproperlyConfigured("AWS_MODE=real needs AWS_ACCOUNT_ID and CANARY_ACCOUNT_ID, two accounts of ours.")
 if AWS_MODE == "real" and CLOCK_SKEW:
     raise ImproperlyConfigured("AWS_MODE=real is refused together with CLOCK_SKEW, which is for tests. Unset it.")
 if CLOCK_SKEW:
@@ -403,6 +407,8 @@ if any(not re.fullmatch(r"[a-z]{2,5}(-[a-z]{2,10}){1,2}-[1-9][0-9]?", region) fo
     raise ImproperlyConfigured(
         "EXTRA_REGIONS holds names of AWS Regions, with commas between them: eu-central-1,us-east-1."
     )
+if LOGGING["root"]["level"] not in logging.getLevelNamesMapping():  # type: ignore[index]
+    raise ImproperlyConfigured("LOG_LEVEL is DEBUG, INFO, WARNING or ERROR.")
 if SERVICE_SIDE_APPROVAL not in {"automatic", "support"}:
     raise ImproperlyConfigured("SERVICE_SIDE_APPROVAL is either 'automatic' or 'support'.")
 if not 0 <= DEFAULT_REVOCATION_LATENCY <= 900:
