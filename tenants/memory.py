@@ -27,7 +27,7 @@ class _Entry(Generic[Value]):
 
 
 class Memory(Generic[Value]):
-    """Answers that were yes, each for 5 seconds from when it was looked up; a no is never remembered."""
+    """Answers that were yes, each for 5 seconds from when it was looked up."""
 
     def __init__(self) -> None:
         self._found: Lru[Hashable, _Entry[Value]] = Lru(AT_MOST)
