@@ -18,7 +18,9 @@ SECRETS = re.compile(
     r"(?:A3T[A-Z0-9]|AKIA|ASIA)[A-Z0-9]{16}"
     r"|-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)"
     r"|(?i:bearer) [A-Za-z0-9._~+/-]{16,}=*"
-    r"|byok-[A-Za-z0-9_-]{43}",
+    r"|byok-[A-Za-z0-9_-]{43}"
+    # The secret in the address of a mailed link: an invitation, a new password
+    r"|(?<=/invitations/)[A-Za-z0-9_-]{20,200}(?=/(?:[\s\"'?]|$))|(?<=/password/reset/key/)[A-Za-z0-9_:-]{8,200}",
     re.DOTALL,
 )
 

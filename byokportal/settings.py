@@ -65,6 +65,7 @@ INSTALLED_APPS = [
     "allauth",
     "allauth.account",
     "allauth.mfa",
+    "allauth.usersessions",  # which sessions are whose, so that a person can be signed out everywhere
     "csp",
     "django_htmx",
     "rest_framework",
@@ -249,10 +250,16 @@ ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_ADAPTER = "tenants.accounts.InvitedOnlyAdapter"  # people come by invitation; nobody signs up by themselves
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
-ACCOUNT_EMAIL_VERIFICATION = "none"  # the invitation went to that address
+ACCOUNT_EMAIL_VERIFICATION = (
+    "none"  # an address is proved by the link of an invitation; no page of allauth's changes it
+)
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_SESSION_REMEMBER = False
 FRESH_SIGN_IN_SECONDS = ACCOUNT_REAUTHENTICATION_TIMEOUT = 600  # the first decides, by tenants.fresh
+# Mail domains of Kore.ai's own people, who are never members of an organisation.
+STAFF_EMAIL_DOMAINS = [
+    domain.lower() for domain in env.list("STAFF_EMAIL_DOMAINS", default=["kore.example"] if EMBEDDED else [])
+]
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "Kore.ai BYOK"

@@ -11,6 +11,7 @@ from keys.api import urls as keys_api
 from keys.urls import urlpatterns as keys_pages
 from support.api import urls as support_api
 from support.urls import urlpatterns as support_pages
+from tenants.account_urls import urlpatterns as accounts
 from tenants.api import urls as tenants_api
 from tenants.urls import urlpatterns as tenants_pages
 
@@ -29,7 +30,7 @@ urlpatterns = [
         name="api-docs",
     ),
     path("docs/problems", docs.problems, name="problems"),
-    path("accounts/", include("allauth.urls")),
+    path("accounts/", include(accounts)),
     path("admin/", admin.site.urls),
     path("", include((portal, "portal"))),
 ]

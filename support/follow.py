@@ -16,7 +16,7 @@ from support import services
 from support.models import Notice, Ticket
 from tenants import audit, onboarding
 from tenants.audit import SYSTEM
-from tenants.models import AuditEvent, Member, Role, ServiceRole, Tenant
+from tenants.models import AuditEvent, Invitation, Member, Role, ServiceRole, Tenant
 
 log = structlog.get_logger(__name__)
 Status = Ticket.Status
@@ -237,8 +237,11 @@ def _notice(event: AuditEvent, tenant: Tenant, template: str, recipient: str, co
 
 
 def _tell_owners(event: AuditEvent, tenant: Tenant, template: str, context: dict[str, str]) -> None:
-    for member in Member.objects.of(tenant).filter(role=Role.OWNER, user__is_active=True).select_related("user"):
-        _notice(event, tenant, template, member.user.email, context)
+    owners = list(Member.objects.of(tenant).owners().values_list("user__email", flat=True))
+    if not owners:  # the first one has not come yet, but its automation may have begun
+        owners = list(Invitation.objects.of(tenant).pending().filter(role=Role.OWNER).values_list("email", flat=True))
+    for address in owners:
+        _notice(event, tenant, template, address, context)
 
 
 def _suspended(event: AuditEvent, tenant: Tenant) -> None:
@@ -254,8 +257,17 @@ def _recovered(event: AuditEvent, tenant: Tenant) -> None:
 
 
 def _invited(event: AuditEvent, tenant: Tenant) -> None:
-    data = audit.data_of(event)
-    _notice(event, tenant, "invitation", str(data["email"]), {"role": str(data["role"])})
+    target = str(json.loads(event.payload)["target"])
+    _notice(event, tenant, "invitation", str(audit.data_of(event)["email"]), {"invitation": target})
+
+
+def _people_changed(event: AuditEvent, tenant: Tenant) -> None:
+    """Who may act for the organisation has changed: every owner hears of it at once, and whom it concerns."""
+    context = {"sentence": audit.sentence(event), "actor": audit.person(event.actor)}
+    _tell_owners(event, tenant, "people-changed", context)
+    concerned = str(audit.data_of(event).get("email", ""))
+    if concerned:
+        _notice(event, tenant, "people-changed", concerned, context)
 
 
 INCIDENTS = {
@@ -275,4 +287,10 @@ REACTIONS: dict[str, Callable[[AuditEvent, Tenant], None]] = {
     "keys.key.unreachable": _unreachable,
     "keys.key.recovered": _recovered,
     "tenants.member.invited": _invited,
+    "tenants.invitation.resent": _invited,
+    "tenants.member.joined": _people_changed,
+    "tenants.member.role_changed": _people_changed,
+    "tenants.member.removed": _people_changed,
+    "tenants.member.left": _people_changed,
+    "tenants.token.minted": _people_changed,
 }

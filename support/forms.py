@@ -6,7 +6,7 @@ from django import forms
 
 from support.models import Ticket
 from support.services import SUBJECT_LENGTH, TEXT_LENGTH
-from tenants.models import Role, Tenant
+from tenants.models import Tenant
 from tenants.tokens import SCOPES
 
 
@@ -76,9 +76,8 @@ class NewTenantForm(forms.Form):
     owner_email = forms.EmailField(label="Mail address of its first owner", help_text="An invitation goes there.")
 
 
-class InviteForm(forms.Form):
-    email = forms.EmailField(label="Mail address")
-    role = forms.ChoiceField(choices=Role.choices, initial=Role.OWNER)
+class FirstOwnerForm(forms.Form):
+    email = forms.EmailField(label="Mail address of the first owner", max_length=150)
 
 
 class NewServiceAccountForm(forms.Form):

@@ -6,10 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import structlog
-from allauth.account.forms import default_token_generator
-from allauth.account.utils import user_pk_to_url_str
 from django.conf import settings
-from django.contrib.auth import get_user_model
 from django.core.mail import EmailMessage
 from django.db.models import F, Q
 from django.template.loader import render_to_string
@@ -17,7 +14,8 @@ from django.urls import reverse
 
 from byokportal import clock
 from support.models import Notice
-from tenants.models import Role
+from tenants import audit, services
+from tenants.models import INVITATION_LASTS, Invitation
 
 log = structlog.get_logger(__name__)
 CLAIM_LASTS = timedelta(seconds=90)  # longer than the task may run: older means its worker was lost
@@ -45,7 +43,9 @@ def send_due() -> int:
 
 def _send(notice: Notice, now: datetime) -> bool:
     try:
-        compose(notice).send()
+        message = compose(notice)
+        if message is not None:
+            message.send()
     except Exception:  # a mail server that is down, or a bug in a template: neither may hold up the other mails
         given_up = notice.attempts >= ATTEMPTS
         wait = min(timedelta(minutes=1) * 2 ** (notice.attempts - 1), LONGEST_WAIT)
@@ -56,16 +56,20 @@ def _send(notice: Notice, now: datetime) -> bool:
     return True
 
 
-def compose(notice: Notice) -> EmailMessage:
-    """Return the mail of a notice, from `templates/emails/<template>.subject.txt` and `.txt`."""
+def compose(notice: Notice) -> EmailMessage | None:
+    """Return the mail of a notice, from `templates/emails/<template>.subject.txt` and `.txt`; None when it has lost its point."""
     context: dict[str, Any] = {**notice.context, "support_url": settings.SUPPORT_URL, "base_url": settings.BASE_URL}
     if notice.tenant is not None:
         role = notice.tenant.service_role
         context |= {"tenant": notice.tenant.name, "service_role_arn": role.arn, "aws_account_id": role.account_id}
         context["tracker_url"] = settings.BASE_URL + reverse("portal:tracker", args=[notice.tenant.pk])
+        context["people_url"] = settings.BASE_URL + reverse("portal:members", args=[notice.tenant.pk])
         context["key_url"] = settings.BASE_URL + reverse("portal:key", args=[notice.tenant.pk])
     if notice.template == "invitation":
-        context |= _invitation(notice)
+        about = _invitation(notice)
+        if about is None:
+            return None
+        context |= about
     if notice.template == "kore-needed":
         context["ticket_url"] = settings.BASE_URL + reverse("admin:support_ticket_change", args=[context["ticket"]])
     if notice.template == "incident-opened":
@@ -74,18 +78,18 @@ def compose(notice: Notice) -> EmailMessage:
     return EmailMessage(subject, render_to_string(f"emails/{notice.template}.txt", context), to=[notice.recipient])
 
 
-def _invitation(notice: Notice) -> dict[str, Any]:
-    """Return the words and the address with which the invited person comes in.
+def _invitation(notice: Notice) -> dict[str, Any] | None:
+    """Return the words and the link of an invitation; None when it can no longer be used, so that no mail is sent.
 
-    The key of the address is made here, when the mail is written, so that it never stands in a row.
+    The secret of the link is made here, when the mail is written, so that it never stands in a row.
     """
-    words = {
-        "role_label": Role(notice.context["role"]).label,
-        "sign_in_url": settings.BASE_URL + reverse("account_login"),
+    invitation = Invitation.objects.pending().filter(pk=notice.context["invitation"]).first()
+    if invitation is None:
+        return None
+    path = reverse("portal:invitation-link", args=[services.new_link(invitation)])
+    return {
+        "role_label": invitation.get_role_display(),
+        "inviter": audit.person(invitation.invited_by),
+        "invitation_url": settings.BASE_URL + path,
+        "days": INVITATION_LASTS.days,
     }
-    user = get_user_model().objects.filter(email__iexact=notice.recipient, is_active=True).first()
-    if user is None or user.has_usable_password():
-        return words
-    key = default_token_generator.make_token(user)
-    path = reverse("account_reset_password_from_key", kwargs={"uidb36": user_pk_to_url_str(user), "key": key})
-    return words | {"password_url": settings.BASE_URL + path, "days": settings.PASSWORD_RESET_TIMEOUT // 86_400}

@@ -34,7 +34,7 @@ def tickets(request: HttpRequest, tenant: UUID) -> HttpResponse:
     form = TicketForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         with portal.refusals_on(form):
-            ticket = services.open_ticket(member.tenant, **form.cleaned_data, actor=portal.actor(member))
+            ticket = services.open_ticket(member.tenant, **form.cleaned_data, actor=portal.actor(request, member))
             messages.success(request, "The ticket is open. We answer here.")
             return redirect("portal:ticket", member.tenant.pk, ticket.pk)
     found = Paginator(Ticket.objects.of(member.tenant), TICKETS_A_PAGE).get_page(request.GET.get("page"))
@@ -52,7 +52,7 @@ def ticket(request: HttpRequest, tenant: UUID, ticket: UUID) -> HttpResponse:
     form = AnswerForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         with portal.refusals_on(form):
-            services.answer_ticket(found, text=form.cleaned_data["text"], actor=portal.actor(member))
+            services.answer_ticket(found, text=form.cleaned_data["text"], actor=portal.actor(request, member))
             return redirect("portal:ticket", member.tenant.pk, found.pk)
     said = [
         {"author": _author(message), "text": message.text, "at": message.at}

@@ -40,10 +40,11 @@ def tenant_for(caller: Caller, tenant_id: uuid.UUID | str) -> Tenant:
         NotFound: there is no such tenant, or it is not the caller's.
     """
     wanted = _uuid(tenant_id)
-    if caller.member is not None:
-        if caller.member.tenant_id != wanted:
+    holder = caller.member or caller.token.invitation
+    if holder is not None:
+        if holder.tenant_id != wanted:
             raise NotFound
-        return caller.member.tenant
+        return holder.tenant
     account = caller.service_account
     assert account is not None
     tenants = Tenant.objects.all() if account.has_all_tenants else account.tenants.all()
@@ -67,15 +68,14 @@ def tenant_served_by(caller: Caller, tenant_id: str) -> Tenant:
     return tenant
 
 
-def require_member(caller: Caller) -> Member:
-    """Return the member that a token acts as.
+def require_member(caller: Caller) -> None:
+    """Raise unless the token is an automation token, which acts as a member.
 
     Raises:
-        NotAllowed: a service account reads no set-up, log or tickets.
+        NotAllowed: a service account has no business with set-up, log or tickets.
     """
-    if caller.member is None:
+    if caller.actor.tenant_id is None:
         raise NotAllowed(permission="membership of the organisation")
-    return caller.member
 
 
 def require_scope(caller: Caller, scope: str) -> None:

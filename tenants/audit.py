@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import structlog
 
 from byokportal import clock
-from tenants.models import AuditEvent, Member, ServiceAccount, Tenant
+from tenants.models import AccessToken, AuditEvent, Invitation, Member, ServiceAccount, Tenant
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
@@ -17,26 +19,50 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who does a deed. `label` is what the log keeps; the other fields decide what they may do."""
+    """Who does an operation. `label` is what the log keeps; the other fields decide what they may do."""
 
     label: str
-    kind: str  # member, service, staff, system
+    kind: str  # member, invited, service, staff, system
     member: Member | None = None
+    invitation: Invitation | None = None  # whose automation token acts before the owner has come
     service_account: ServiceAccount | None = None
     user: AbstractBaseUser | AnonymousUser | None = None
+    token: AccessToken | None = None  # the automation token by which a member acts
+    signed_in_at: datetime | None = None  # when a person in a browser last proved who they are
     via: str = ""  # portal, api, admin, command
 
+    @property
+    def tenant_id(self) -> UUID | None:
+        """Return the tenant that a member, or a token of an invitation, acts for."""
+        holder = self.member or self.invitation
+        return holder.tenant_id if holder else None
+
+    @property
+    def role(self) -> str:
+        """Return the role in that tenant; empty for everybody else."""
+        holder = self.member or self.invitation
+        return holder.role if holder else ""
+
     @classmethod
-    def of_member(cls, member: Member, *, via: str) -> Actor:
-        return cls(label=f"member:{member.user.email}", kind="member", member=member, via=via)
+    def of_member(
+        cls, member: Member, *, via: str, token: AccessToken | None = None, signed_in_at: datetime | None = None
+    ) -> Actor:
+        label = f"member:{member.user.email}"
+        return cls(label=label, kind="member", member=member, via=via, token=token, signed_in_at=signed_in_at)
+
+    @classmethod
+    def of_invitation(cls, invitation: Invitation, *, token: AccessToken) -> Actor:
+        label = f"invited:{invitation.email}"
+        return cls(label=label, kind="invited", invitation=invitation, token=token, via="api")
 
     @classmethod
     def of_service(cls, account: ServiceAccount) -> Actor:
         return cls(label=f"service:{account.name} ({account.pk})", kind="service", service_account=account, via="api")
 
     @classmethod
-    def staff(cls, user: AbstractBaseUser | AnonymousUser) -> Actor:
-        return cls(label=f"kore:{user.get_username()}", kind="staff", user=user, via="admin")
+    def staff(cls, user: AbstractBaseUser | AnonymousUser, *, signed_in_at: datetime | None = None) -> Actor:
+        label = f"kore:{user.get_username()}"
+        return cls(label=label, kind="staff", user=user, signed_in_at=signed_in_at, via="admin")
 
 
 SYSTEM = Actor(label="system", kind="system")
@@ -47,6 +73,11 @@ EVENTS = {
     "tenants.service_role.opened": "The service role {service_role_arn} was opened for new tenants.",
     "tenants.tenant.created": "The organisation {name} was created.",
     "tenants.member.invited": "{email} was invited as {role}.",
+    "tenants.invitation.resent": "The invitation of {email} was sent again.",
+    "tenants.invitation.withdrawn": "The invitation of {email} was withdrawn: {reason}",
+    "tenants.member.joined": "{email} joined as {role}; invited by {invited_by}.",
+    "tenants.member.removed": "{email} was removed: {reason}",
+    "tenants.member.left": "{email} left the organisation.",
     "tenants.member.role_changed": "{email} became {role}.",
     "tenants.token.minted": "The automation token {name} was made.",
     "tenants.token.revoked": "The automation token {name} was revoked.",
@@ -140,6 +171,14 @@ def data_of(event: AuditEvent) -> dict[str, object]:
     """Return the data that the event was recorded with."""
     data: dict[str, object] = json.loads(event.payload)["data"]
     return data
+
+
+def person(label: str) -> str:
+    """Return an actor's label as people read it."""
+    kind, _, name = label.partition(":")
+    if kind == "kore":
+        return f"{name} (Kore.ai)" if "@" in name else "Kore.ai support"
+    return name or "the system"
 
 
 def sentence(event: AuditEvent) -> str:

@@ -22,7 +22,7 @@ BEARER = re.compile(r"Bearer ([A-Za-z0-9_-]{20,200})", re.ASCII | re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls: a service account, or a member by an automation token."""
+    """Who calls: a service account, or an automation token."""
 
     token: AccessToken
     actor: Actor
@@ -33,7 +33,9 @@ class Caller:
     @classmethod
     def by(cls, token: AccessToken) -> Caller:
         if token.member is not None:
-            return cls(token, Actor.of_member(token.member, via="api"), f"member:{token.member.pk}")
+            return cls(token, Actor.of_member(token.member, via="api", token=token), f"member:{token.member.pk}")
+        if token.invitation is not None:
+            return cls(token, Actor.of_invitation(token.invitation, token=token), f"invitation:{token.invitation.pk}")
         assert token.service_account is not None
         return cls(token, Actor.of_service(token.service_account), f"serviceaccount:{token.service_account.pk}")
 

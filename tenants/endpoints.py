@@ -7,13 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter
+from rest_framework.permissions import SAFE_METHODS
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import Serializer
 from rest_framework.views import APIView
 
 from byokportal.errors import NotFound
-from tenants import access, idempotency
+from tenants import access, idempotency, roles
 from tenants.authentication import Caller
 from tenants.models import Tenant
 
@@ -44,6 +45,8 @@ class TenantView(APIView):
         """Return the tenant of the address; not yours is not there."""
         mine = access.tenant_for(self.caller(request), tenant)
         access.require_member(self.caller(request))
+        if request.method in SAFE_METHODS:  # what changes something asks its own row of the table
+            roles.require(self.caller(request).actor, "tenants.read", mine)
         return mine
 
     def caller(self, request: Request) -> Caller:

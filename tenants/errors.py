@@ -22,6 +22,57 @@ class AlreadyMember(DomainError):
     detail = "{email} is already a member. Change the role instead."
 
 
+class AlreadyInvited(DomainError):
+    kind, code = Kind.CONFLICT, "already_invited"
+    title = "This person is already invited"
+    detail = "{email} has an invitation that can still be used. Send it again, or withdraw it first."
+
+
+class TooManyInvitations(DomainError):
+    kind, code = Kind.CONFLICT, "too_many_invitations"
+    title = "That is too many invitations"
+    detail = "The limit is {limit}. Withdraw an invitation that nobody uses, then try again."
+
+
+class InvitationOver(DomainError):
+    kind, code = Kind.NOT_FOUND, "invitation_over"
+    title = "This invitation cannot be used"
+    detail = "It was used, withdrawn or has expired. Ask the person who invited you to send it again."
+    turn = Turn.NOBODY
+
+
+class NotFirstOwner(DomainError):
+    kind, code = Kind.CONFLICT, "not_first_owner"
+    title = "Only the organisation's owners invite here"
+    detail = "Kore.ai invites the first owner of an organisation that never had one. Every other person is invited by an owner."
+    turn = Turn.TENANT
+
+
+class StaffAddress(DomainError):
+    kind, code = Kind.CONFLICT, "staff_address"
+    title = "This address belongs to Kore.ai"
+    detail = "People who work for Kore.ai are never members of an organisation. Use another address."
+
+
+class SignInForInvitation(DomainError):
+    kind, code = Kind.CONFLICT, "sign_in_for_invitation"
+    title = "Sign in first"
+    detail = "There is an account for {email} already. Sign in with it, then accept the invitation."
+
+
+class WrongAccountForInvitation(DomainError):
+    kind, code = Kind.CONFLICT, "wrong_account_for_invitation"
+    title = "This invitation is for another account"
+    detail = "It was sent to {email}, which is not an address of the account that you are signed in with. Sign out, then open the link again."
+
+
+class AccountSwitchedOff(DomainError):
+    kind, code = Kind.CONFLICT, "account_switched_off"
+    title = "This account is switched off"
+    detail = "The account for this address was switched off. Contact Kore.ai support."
+    turn = Turn.KORE
+
+
 class ReasonMissing(DomainError):
     kind, code = Kind.INVALID, "reason_missing"
     title = "A reason is needed"
@@ -51,6 +102,12 @@ class RequestInProgress(DomainError):
     title = "The first request with this Idempotency-Key is still running"
     detail = "Wait for its answer, then repeat the request to get the same result."
     retryable = True
+
+
+class TokenNotMarked(DomainError):
+    kind, code = Kind.FORBIDDEN, "token_not_marked"
+    title = "This token may not touch a key in service"
+    detail = "Replacing, leaving and resuming need a token that was marked for it when it was made. Make such a token in the portal, or do it there."
 
 
 class FreshSignInNeeded(DomainError):

@@ -39,5 +39,14 @@ def require(request: HttpRequest) -> None:
     Raises:
         FreshSignInNeeded: it has none; on a page `tenants.middleware` leads to the sign-in and back.
     """
-    if not is_fresh(signed_in_at(request)):
+    require_at(signed_in_at(request))
+
+
+def require_at(at: datetime | None) -> None:
+    """Raise unless a proof at that time still counts.
+
+    Raises:
+        FreshSignInNeeded: it does not.
+    """
+    if not is_fresh(at):
         raise FreshSignInNeeded(minutes=settings.FRESH_SIGN_IN_SECONDS // 60)

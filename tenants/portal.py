@@ -8,9 +8,10 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.http import HttpRequest
 
 from byokportal.errors import DomainError, Kind
-from tenants import roles
+from tenants import fresh, roles
 from tenants.audit import Actor
 from tenants.models import Member
 
@@ -18,14 +19,15 @@ from tenants.models import Member
 PAGES = {Kind.NOT_FOUND, Kind.FORBIDDEN, Kind.UNAUTHENTICATED, Kind.METHOD}
 
 
-def actor(member: Member) -> Actor:
-    """Return the member as the actor of a deed done in the portal."""
-    return Actor.of_member(member, via="portal")
+def actor(request: HttpRequest, member: Member) -> Actor:
+    """Return the member as the actor of an operation in the portal, with the time of the last proof of who it is."""
+    return Actor.of_member(member, via="portal", signed_in_at=fresh.signed_in_at(request))
 
 
 def page(member: Member, **context: Any) -> dict[str, Any]:
     """Return the context of a page: its own and the common one."""
-    may = {name.replace(".", "_"): roles.allowed(actor(member), name, member.tenant) for name in roles.PERMISSIONS}
+    reader = Actor.of_member(member, via="portal")
+    may = {name.replace(".", "_"): roles.allowed(reader, name, member.tenant) for name in roles.OPERATIONS}
     return {"tenant": member.tenant, "member": member, "may": may, "support_url": settings.SUPPORT_URL, **context}
 
 

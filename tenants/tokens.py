@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from byokportal import clock
-from tenants.models import AccessToken, ServiceAccount
+from tenants.models import AccessToken, Invitation, ServiceAccount
 
 SCOPES = ("data-keys:generate", "data-keys:decrypt", "data-keys:rewrap", "key:read")
 LIFETIME = 900  # seconds of a service account's bearer token
@@ -42,16 +42,26 @@ def verify(raw: str) -> AccessToken | None:
     token = (
         AccessToken.objects.valid(clock.now())
         .filter(digest=digest(raw))
-        .select_related("service_account", "member__user", "member__tenant__service_role")
+        .select_related(
+            "service_account", "member__user", "member__tenant__service_role", "invitation__tenant__service_role"
+        )
         .first()
     )
-    if token is None or (token.service_account is not None and token.service_account.disabled_at is not None):
-        return None
-    return token
+    return token if token is not None and _holder_may_act(token) else None
+
+
+def _holder_may_act(token: AccessToken) -> bool:
+    """Tell whether whoever the token belongs to is still in: a token never outlives its holder."""
+    if token.service_account is not None:
+        return token.service_account.disabled_at is None
+    if token.member is not None:
+        return token.member.removed_at is None and token.member.user.is_active
+    assert token.invitation is not None
+    return token.invitation.status == Invitation.Status.PENDING and not token.invitation.is_expired
 
 
 def has_expired(token: AccessToken) -> bool:
-    return token.expires_at is not None and token.expires_at <= clock.recent()
+    return token.expires_at <= clock.recent()
 
 
 def client(client_id: str, secret: str) -> ServiceAccount | None:

@@ -2,14 +2,27 @@
 
 from django.urls import path
 
-from tenants import views
+from tenants.views import invitation, organisation, people, tokens
 
 urlpatterns = [
-    path("", views.home, name="home"),
-    path("tenants/<uuid:tenant>/", views.tracker, name="tracker"),
-    path("tenants/<uuid:tenant>/log/", views.log, name="log"),
-    path("tenants/<uuid:tenant>/people/", views.members, name="members"),
-    path("tenants/<uuid:tenant>/people/<int:number>/role/", views.change_role, name="change-role"),
-    path("tenants/<uuid:tenant>/automation/", views.tokens, name="tokens"),
-    path("tenants/<uuid:tenant>/automation/<uuid:token>/revoke/", views.revoke_token, name="revoke-token"),
+    path("", organisation.home, name="home"),
+    path("invitations/<str:secret>/", invitation.link, name="invitation-link"),
+    path("invitation/", invitation.invitation, name="invitation"),
+    path("tenants/<uuid:tenant>/", organisation.tracker, name="tracker"),
+    path("tenants/<uuid:tenant>/log/", organisation.log, name="log"),
+    path("tenants/<uuid:tenant>/people/", people.members, name="members"),
+    path("tenants/<uuid:tenant>/people/<int:number>/role/", people.change_role, name="change-role"),
+    path("tenants/<uuid:tenant>/people/<int:number>/remove/", people.remove_member, name="remove-member"),
+    path(
+        "tenants/<uuid:tenant>/invitations/<uuid:invitation>/resend/",
+        people.resend_invitation,
+        name="resend-invitation",
+    ),
+    path(
+        "tenants/<uuid:tenant>/invitations/<uuid:invitation>/withdraw/",
+        people.withdraw_invitation,
+        name="withdraw-invitation",
+    ),
+    path("tenants/<uuid:tenant>/automation/", tokens.tokens, name="tokens"),
+    path("tenants/<uuid:tenant>/automation/<uuid:token>/revoke/", tokens.revoke_token, name="revoke-token"),
 ]

@@ -18,7 +18,7 @@ from django.test import Client, TransactionTestCase
 from django.urls import resolve
 from django.utils import timezone
 
-from byokportal import schema
+from byokportal import clock, schema
 from byokportal.localaws.testing import LocalAws
 from keys import branchkeys, datakeys, health, ledger, services
 from keys.aws import sessions
@@ -26,16 +26,17 @@ from keys.checks import runner
 from keys.configuration import apply, opening
 from keys.models import BranchKey, EncryptionTest, KeyRegistration, RoleConfiguration
 from support import follow
-from tenants import audit, tokens
+from tenants import audit, fresh, roles, tokens
 from tenants import services as tenant_services
 from tenants.audit import Actor
-from tenants.models import Member, Role, ServiceAccount, ServiceRole, Tenant
+from tenants.models import Invitation, Member, Role, ServiceAccount, ServiceRole, Tenant
 
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # playwright runs a loop in the test's own thread
 
 CUSTOMER = "111122223333"
 OTHER_CUSTOMER = "444455556666"
 REGION = "eu-central-1"
+PASSWORD = "a long passphrase of tests"
 
 
 # --- the local AWS ---------------------------------------------------------------------------------------
@@ -126,23 +127,39 @@ def tenant(service_role: ServiceRole) -> Tenant:
     return tenant_services.create_tenant("Acme Bank", owner_email="alice@acme.example", actor=audit.COMMAND)
 
 
+def join(invitation: Invitation) -> Member:
+    """Accept an invitation as the person who got the mail."""
+    return tenant_services.accept_invitation(tenant_services.new_link(invitation), password=PASSWORD)
+
+
+def owner_of(tenant: Tenant) -> Member:
+    """Return the first owner of an organisation, who accepts the invitation now."""
+    return join(tenant.invitations.get())
+
+
+def invited(tenant: Tenant, email: str, role: str) -> Member:
+    """Invite a person, who accepts."""
+    owner = tenant.members.filter(role=Role.OWNER).first() or owner_of(tenant)
+    return join(tenant_services.invite(tenant, email=email, role=role, actor=acting(owner)))
+
+
 @pytest.fixture
 def alice(tenant: Tenant) -> Member:
     """Owner of Acme Bank."""
-    return tenant.members.get(role=Role.OWNER)
+    return tenant.members.filter(role=Role.OWNER).first() or owner_of(tenant)
 
 
 @pytest.fixture
 def bob(tenant: Tenant) -> Member:
     """Auditor of Acme Bank: reads only."""
-    return tenant_services.invite(tenant, email="bob@acme.example", role=Role.AUDITOR, actor=audit.COMMAND)
+    return invited(tenant, "bob@acme.example", Role.AUDITOR)
 
 
 @pytest.fixture
 def mallory(service_role: ServiceRole) -> Member:
     """Owner of another organisation."""
     other = tenant_services.create_tenant("Mallory Ltd", owner_email="mallory@evil.example", actor=audit.COMMAND)
-    return other.members.get(role=Role.OWNER)
+    return owner_of(other)
 
 
 @pytest.fixture
@@ -164,19 +181,25 @@ def service(tenant: Tenant) -> ServiceAccount:
 
 def acting(member: Member) -> Actor:
     """Return the member as the actor of a deed."""
-    return Actor.of_member(member, via="portal")
+    return Actor.of_member(member, via="portal", signed_in_at=clock.now())
+
+
+def acting_staff(user: User) -> Actor:
+    """Return one of Kore.ai's staff, signed in a moment ago, as the actor."""
+    return Actor.staff(user, signed_in_at=clock.now())
 
 
 @pytest.fixture
-def browser_of() -> Callable[[Member | User], Client]:
-    """Return a signed-in test client for a person."""
+def browser_of() -> Callable[..., Client]:
+    """Return a test client of a person who has just signed in; `is_fresh=False`: who signed in some time ago."""
 
-    def sign_in(person: Member | User) -> Client:
-        client = Client()
-        client.force_login(
-            person.user if isinstance(person, Member) else person,
-            backend="allauth.account.auth_backends.AuthenticationBackend",
-        )
+    def sign_in(person: Member | User, *, is_fresh: bool = True) -> Client:
+        client, user = Client(), person.user if isinstance(person, Member) else person
+        client.force_login(user, backend="allauth.account.auth_backends.AuthenticationBackend")
+        if is_fresh:
+            session = client.session
+            session[fresh.KEY] = {"user": str(user.pk), "at": clock.now().timestamp()}
+            session.save()
         return client
 
     return sign_in
@@ -201,7 +224,10 @@ def api_of() -> Callable[[Member | ServiceAccount], Client]:
 
     def with_token(caller: Member | ServiceAccount) -> Client:
         if isinstance(caller, Member):
-            _, raw = tenant_services.mint_token(caller, name="tests", actor=audit.COMMAND)
+            permissions = set(roles.TOKEN_PERMISSIONS) - (set() if caller.role == Role.OWNER else {roles.PEOPLE})
+            _, raw = tenant_services.mint_token(
+                caller, name="tests", permissions=permissions, days=30, may_change_serving_key=True, actor=audit.COMMAND
+            )
         else:
             _, raw = tokens.issue(caller, scopes=caller.scopes)
         return DocumentedClient(headers={"authorization": f"Bearer {raw}", "accept": "application/json"})

@@ -65,7 +65,7 @@ def _deed(
     """Do one deed of this page; each takes a reason."""
     shown = {"leave_form" if pressed == "leave" else "reason_form": form}
     return deeds.do(
-        request, tenant, form, lambda member: deed(member.tenant, reason=form.cleaned_data["reason"], actor=portal.actor(member)),
+        request, tenant, form, lambda member: deed(member.tenant, reason=form.cleaned_data["reason"], actor=portal.actor(request, member)),
         said=said, then="portal:branch-keys", page=lambda request, member: _page(request, member, pressed=pressed, **shown),
     )  # fmt: skip
 

@@ -27,7 +27,7 @@ def drill_list(request: HttpRequest, tenant: UUID) -> HttpResponse:
     if request.method == "POST":
         form.is_valid()
         with portal.refusals_on(form):
-            drill = services.start_drill(member.tenant, actor=portal.actor(member))
+            drill = services.start_drill(member.tenant, actor=portal.actor(request, member))
             return redirect("portal:drill", member.tenant.pk, drill.pk)
     context = {
         "form": form,
@@ -74,6 +74,6 @@ def cancel_drill(request: HttpRequest, tenant: UUID, drill: UUID) -> HttpRespons
     found = RevocationDrill.objects.of(member.tenant).filter(pk=drill).first()
     if found is None:
         raise NotFound
-    services.cancel_drill(found, actor=portal.actor(member))
+    services.cancel_drill(found, actor=portal.actor(request, member))
     messages.success(request, "The drill is cancelled. If you disabled the key, enable it again.")
     return redirect("portal:drill", member.tenant.pk, found.pk)

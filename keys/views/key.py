@@ -57,7 +57,7 @@ def _deed(request: HttpRequest, tenant: UUID, deed: Callable[..., object], *, sa
     """Do one of the deeds that take nothing but a reason."""
     form = ReasonForm(request.POST)
     return deeds.do(
-        request, tenant, form, lambda member: deed(member.tenant, reason=form.cleaned_data["reason"], actor=portal.actor(member)),
+        request, tenant, form, lambda member: deed(member.tenant, reason=form.cleaned_data["reason"], actor=portal.actor(request, member)),
         said=said, then="portal:key", page=lambda request, member: _key_page(request, member, reason_form=form, pressed=pressed),
     )  # fmt: skip
 
@@ -92,7 +92,7 @@ def set_latency(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Choose how long an unwrapped copy may live."""
     form = LatencyForm(request.POST)
     return deeds.do(
-        request, tenant, form, lambda member: services.set_latency(member.tenant, seconds=form.cleaned_data["seconds"], actor=portal.actor(member)),
+        request, tenant, form, lambda member: services.set_latency(member.tenant, seconds=form.cleaned_data["seconds"], actor=portal.actor(request, member)),
         said="When you take the key back in AWS, it stops within {seconds} seconds.", then="portal:key",
         page=lambda request, member: _key_page(request, member, latency_form=form),
     )  # fmt: skip

@@ -95,9 +95,9 @@ def _arns(registration: KeyRegistration | None) -> dict[str, str]:
     }
 
 
-def _save(member: Member, number: int, data: dict[str, str]) -> None:
+def _save(request: HttpRequest, member: Member, number: int, data: dict[str, str]) -> None:
     """Do the deed of one step's form."""
-    tenant, actor = member.tenant, portal.actor(member)
+    tenant, actor = member.tenant, portal.actor(request, member)
     match number:
         case 1 | 2:
             services.save_draft(tenant, **data, actor=actor)
@@ -120,7 +120,7 @@ def step(request: HttpRequest, tenant: UUID, number: int) -> HttpResponse:
     form = form_class(request.POST) if request.method == "POST" else form_class(initial=_arns(progress.registration))
     if request.method == "POST" and form.is_valid():
         with portal.refusals_on(form):
-            _save(member, number, form.cleaned_data)
+            _save(request, member, number, form.cleaned_data)
             messages.success(request, SAID[number])
             # The tracker is about the key that serves: how a replacement goes is seen on the page of its test.
             after = 5 if number == 6 and _preparing(progress.registration) else AFTER.get(number)

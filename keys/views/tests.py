@@ -45,7 +45,7 @@ def _start_test(request: HttpRequest, member: Member) -> HttpResponse:
     if form.is_valid():
         with portal.refusals_on(form):
             test = services.start_test(
-                member.tenant, keep_until=form.cleaned_data["keep_until"], actor=portal.actor(member)
+                member.tenant, keep_until=form.cleaned_data["keep_until"], actor=portal.actor(request, member)
             )
             return redirect("portal:test", member.tenant.pk, test.pk)
     return render(

@@ -50,7 +50,7 @@ class Deed:
     Attributes:
         do: calls one service with (object or None, cleaned data, actor) and returns the sentence to show.
         is_offered: whether the button makes sense for this object now; the service decides whether it may be done.
-        is_destructive: asks for the password or second factor again unless that was minutes ago.
+        is_destructive: its button is shown as one that takes something away.
     """
 
     name: str
@@ -200,8 +200,7 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
             raise Http404
         if not request.user.has_perm(deed.permission) or not self.has_view_permission(request):
             raise PermissionDenied
-        if deed.is_destructive:
-            fresh.require(request)
+        fresh.require(request)  # before the form: nothing typed is lost
         answer: HttpResponse = never_cache(self._confirm)(request, deed, find())
         return answer
 
@@ -225,7 +224,9 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
             return TemplateResponse(request, "admin/shown_once.html", {**context, "title": title, "values": values})
         if request.method == "POST" and form.is_valid():
             try:
-                answer = deed.do(obj, form.cleaned_data, Actor.staff(request.user))
+                answer = deed.do(
+                    obj, form.cleaned_data, Actor.staff(request.user, signed_in_at=fresh.signed_in_at(request))
+                )
             except FreshSignInNeeded:
                 raise  # a way to the sign-in and back (tenants.middleware), not words in the form
             except DomainError as error:

@@ -13,10 +13,10 @@ from keys.models import BranchKey, KeyRegistration, RoleConfiguration
 from support import services
 from support.admin import standing, timeline
 from support.admin.base import Answer, Deed, ReadOnlyAdmin
-from support.forms import InviteForm, NewTenantForm
+from support.forms import FirstOwnerForm, NewTenantForm
 from tenants import services as tenant_services
 from tenants.audit import Actor
-from tenants.models import Member, OnboardingStep, ServiceRole, Tenant
+from tenants.models import Member, OnboardingStep, Role, ServiceRole, Tenant
 
 
 def _approve(tenant: Tenant, data: dict[str, Any], actor: Actor) -> Answer:
@@ -47,8 +47,12 @@ def _drop_caches(tenant: Tenant, data: dict[str, Any], actor: Actor) -> Answer:
 
 
 def _invite(tenant: Tenant, data: dict[str, Any], actor: Actor) -> Answer:
-    member = tenant_services.invite(tenant, email=data["email"], role=data["role"], actor=actor)
-    return f"{member.user.email} is invited; the mail is on its way."
+    invitation = tenant_services.invite(tenant, email=data["email"], role=Role.OWNER, actor=actor)
+    return f"{invitation.email} is invited as the first owner; the mail is on its way."
+
+
+def _never_had_an_owner(tenant: Tenant) -> bool:
+    return not Member.everybody.filter(tenant=tenant).exists()
 
 
 def _create(_: None, data: dict[str, Any], actor: Actor) -> Answer:
@@ -183,11 +187,12 @@ class TenantAdmin(ReadOnlyAdmin):
         *DEEDS,
         Deed(
             "invite",
-            "Invite a person",
-            "A mail with the way in goes to the address.",
+            "Invite the first owner",
+            "A mail with a link goes to the address. From then on the organisation's owners invite everybody else.",
             "support.create_tenant",
             _invite,
-            form=InviteForm,
+            form=FirstOwnerForm,
+            is_offered=_never_had_an_owner,
         ),
     )
     list_deeds = (

@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from byokportal import pages
-from tenants import access, onboarding, tokens
+from tenants import access, onboarding, roles, tokens
 from tenants.api.serializers import EventOut, EventsOut, OnboardingOut, SetupOut, TokenIn, TokenOut
 from tenants.models import AuditEvent, Tenant
 
@@ -85,6 +85,7 @@ class EventsExport(APIView):
 def _of_member(request: Request, tenant: str) -> Tenant:
     mine = access.tenant_for(request.user, tenant)  # type: ignore[arg-type]
     access.require_member(request.user)  # type: ignore[arg-type]
+    roles.require(request.user.actor, "tenants.read", mine)  # type: ignore[union-attr]
     return mine
 
 

@@ -5,16 +5,26 @@ from tenants.models.idempotency import IdempotentRequest
 from tenants.models.log import AuditEvent, AuditEventQuerySet
 from tenants.models.onboarding import OnboardingMove, OnboardingStep
 from tenants.models.organisations import Tenant
-from tenants.models.people import Member, MemberQuerySet, Role
+from tenants.models.people import (
+    INVITATION_LASTS,
+    Invitation,
+    InvitationLink,
+    Member,
+    MemberQuerySet,
+    Role,
+)
 from tenants.models.service_roles import ServiceRole, new_external_id
 from tenants.models.shown_once import SealedValues
 
 __all__ = [
+    "INVITATION_LASTS",
     "AccessToken",
     "AccessTokenQuerySet",
     "AuditEvent",
     "AuditEventQuerySet",
     "IdempotentRequest",
+    "Invitation",
+    "InvitationLink",
     "Member",
     "MemberQuerySet",
     "OnboardingMove",

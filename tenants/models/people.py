@@ -1,11 +1,14 @@
-"""Who belongs to an organisation, and as what."""
+"""Who belongs to an organisation, as what, and who is invited to it."""
 
 from __future__ import annotations
 
+import uuid
+from datetime import timedelta
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from django.conf import settings
 from django.db import models
+from django.db.models import Q
 
 from byokportal import clock
 from tenants.models.organisations import Tenant
@@ -26,15 +29,31 @@ class MemberQuerySet(models.QuerySet["Member"]):
     def of(self, tenant: Tenant) -> Self:
         return self.filter(tenant=tenant)
 
+    def owners(self) -> Self:
+        """Return those who can act as an owner: one whose sign-in is switched off cannot."""
+        return self.filter(role=Role.OWNER, user__is_active=True)
+
+
+class PresentMembers(models.Manager["Member"]):
+    """Those who are in; a removed member stays as a row, and whoever forgets about that must not see it."""
+
+    def get_queryset(self) -> MemberQuerySet:
+        return MemberQuerySet(self.model, using=self._db).filter(removed_at=None)
+
+    def of(self, tenant: Tenant) -> MemberQuerySet:
+        return self.get_queryset().of(tenant)
+
 
 class Member(models.Model):
-    """A person in a tenant."""
+    """A person in a tenant; one who was removed keeps the row, so that the log and later mails know them."""
 
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="members")
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="memberships")
     role = models.CharField(max_length=16, choices=Role)
     created_at = models.DateTimeField(default=clock.now, editable=False)
-    objects = MemberQuerySet.as_manager()
+    removed_at = models.DateTimeField(null=True, blank=True, editable=False)
+    objects = PresentMembers()
+    everybody = MemberQuerySet.as_manager()  # also those who were removed
 
     if TYPE_CHECKING:
         user: models.ForeignKey[User]  # type: ignore[no-redef]
@@ -42,8 +61,89 @@ class Member(models.Model):
     class Meta:
         ordering: ClassVar = ["created_at"]
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["tenant", "user"], name="tenants_one_membership_per_person"),
+            models.UniqueConstraint(
+                fields=["tenant", "user"], condition=Q(removed_at=None), name="tenants_one_membership_per_person"
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.user.email} ({self.get_role_display()})"
+
+
+INVITATION_LASTS = timedelta(days=7)
+
+
+class InvitationQuerySet(models.QuerySet["Invitation"]):
+    def of(self, tenant: Tenant) -> Self:
+        return self.filter(tenant=tenant)
+
+    def open(self) -> Self:
+        """Return those that were neither used nor withdrawn; some of them may have expired."""
+        return self.filter(status=Invitation.Status.PENDING)
+
+    def pending(self) -> Self:
+        return self.open().filter(expires_at__gt=clock.now())
+
+
+class Invitation(models.Model):
+    """Who was invited, as what, by whom, until when; the mailed link makes the invited person a member, once."""
+
+    class Status(models.TextChoices):
+        PENDING = "pending", "Invited"
+        USED = "used", "Accepted"
+        WITHDRAWN = "withdrawn", "Withdrawn"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="invitations")
+    email = models.CharField(max_length=150)  # lower case
+    role = models.CharField(max_length=16, choices=Role)
+    status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
+    invited_by = models.CharField(max_length=200)  # as the log names who did it
+    inviter = models.ForeignKey(
+        Member, null=True, blank=True, on_delete=models.PROTECT, related_name="invitations_made"
+    )  # null: Kore.ai
+    member = models.OneToOneField(
+        Member, null=True, blank=True, on_delete=models.PROTECT, related_name="invitation"
+    )  # who it became
+    sent = models.PositiveSmallIntegerField(default=1)  # how often it was mailed
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    expires_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True, blank=True)  # used or withdrawn
+    objects = InvitationQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-created_at"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["tenant", "email"],
+                condition=Q(status="pending"),
+                name="tenants_one_open_invitation_per_address",
+            ),
+            models.CheckConstraint(
+                condition=Q(status="used", member__isnull=False) | ~Q(status="used") & Q(member=None),
+                name="tenants_used_invitation_has_its_member",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.email} ({self.get_role_display()})"
+
+    @property
+    def is_expired(self) -> bool:
+        return self.status == self.Status.PENDING and self.expires_at <= clock.now()
+
+    @property
+    def label(self) -> str:
+        """What people read: its status, or that it has expired."""
+        return "Expired" if self.is_expired else str(self.get_status_display())
+
+
+class InvitationLink(models.Model):
+    """One mailed link of an invitation, known by the digest of its secret."""
+
+    invitation = models.ForeignKey(Invitation, on_delete=models.CASCADE, related_name="links")
+    digest = models.CharField(max_length=64, unique=True)  # SHA-256, hex
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    def __str__(self) -> str:
+        return f"link of {self.invitation_id}"

@@ -2,38 +2,114 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from datetime import timedelta
+from typing import Any
+
 from django.db import transaction
 
 from byokportal import clock
 from byokportal.errors import InvalidInput, NotFound
 from tenants import audit, roles, tokens
 from tenants.audit import Actor
-from tenants.models import AccessToken, Member
+from tenants.models import AccessToken, Invitation, Member, Role, Tenant
 from tenants.services.words import name_of
 
 AUTOMATION_TOKENS = 20  # a member's valid tokens at most
 
 
+DAYS, LONGEST_DAYS, LONGEST_DAYS_WITH_PEOPLE = 90, 365, 30
+
+
 @transaction.atomic
-def mint_token(member: Member, *, name: str, actor: Actor) -> tuple[AccessToken, str]:
-    """Make an automation token that acts as the member, only for its tenant; the raw token is shown once."""
-    roles.require(actor, "tenants.mint_token", member.tenant)
+def mint_token(
+    member: Member,
+    *,
+    name: str,
+    permissions: Collection[str] = (roles.READ,),
+    days: int = DAYS,
+    may_change_serving_key: bool = False,
+    actor: Actor,
+) -> tuple[AccessToken, str]:
+    """Make an automation token that acts as the member, only for its tenant; the raw token is shown once.
+
+    Args:
+        permissions: of `roles.TOKEN_PERMISSIONS`; `people` only for owners.
+        days: until it ends; at most 365, with `people` at most 30.
+        may_change_serving_key: it may replace, leave and resume too.
+
+    Raises:
+        InvalidInput: with the reason under its field.
+    """
+    tenant = member.tenant
+    roles.require(actor, "tenants.mint_token", tenant)
     if actor.member is not None and actor.member.pk != member.pk:
         raise NotFound  # nobody makes tokens that act as somebody else
-    now = clock.now()
-    if AccessToken.objects.filter(member=member).valid(now).count() >= AUTOMATION_TOKENS:
+    _check(member.role, permissions, days)
+    if AccessToken.objects.filter(member=member).valid(clock.now()).count() >= AUTOMATION_TOKENS:
         raise InvalidInput(errors={"name": [f"You have {AUTOMATION_TOKENS} valid tokens. Revoke one first."]})
+    return _mint(
+        tenant, {"member": member}, name=name, permissions=permissions, days=days,
+        may_change_serving_key=may_change_serving_key, actor=actor,
+    )  # fmt: skip
+
+
+@transaction.atomic
+def mint_token_of_invitation(
+    invitation: Invitation, *, name: str, permissions: Collection[str], may_change_serving_key: bool, actor: Actor
+) -> tuple[AccessToken, str]:
+    """Make the automation token that `create_tenant` prints; it ends when the invitation is withdrawn or expires unused."""
+    roles.require(actor, "tenants.create")
+    return _mint(
+        invitation.tenant, {"invitation": invitation}, name=name, permissions=permissions, days=DAYS,
+        may_change_serving_key=may_change_serving_key, actor=actor,
+    )  # fmt: skip
+
+
+def _check(role: str, permissions: Collection[str], days: int) -> None:
+    unknown = set(permissions) - set(roles.TOKEN_PERMISSIONS)
+    if unknown or not permissions:
+        raise InvalidInput(errors={"permissions": [f"Choose from {', '.join(roles.TOKEN_PERMISSIONS)}."]})
+    if roles.PEOPLE in permissions and role != Role.OWNER:
+        raise InvalidInput(errors={"permissions": ["Only an owner's token may manage people."]})
+    longest = LONGEST_DAYS_WITH_PEOPLE if roles.PEOPLE in permissions else LONGEST_DAYS
+    if not 1 <= days <= longest:
+        raise InvalidInput(errors={"days": [f"A token with these permissions lasts 1 to {longest} days."]})
+
+
+def _mint(
+    tenant: Tenant,
+    holder: dict[str, Any],
+    *,
+    name: str,
+    permissions: Collection[str],
+    days: int,
+    may_change_serving_key: bool,
+    actor: Actor,
+) -> tuple[AccessToken, str]:
     raw = tokens.new_secret()
-    token = AccessToken.objects.create(member=member, digest=tokens.digest(raw), name=name_of(name))
-    audit.record("tenants.token.minted", tenant=member.tenant, actor=actor, target=token, name=token.name)
+    token = AccessToken.objects.create(
+        **holder,
+        digest=tokens.digest(raw),
+        name=name_of(name),
+        permissions=sorted(set(permissions)),
+        may_change_serving_key=may_change_serving_key,
+        expires_at=clock.now() + timedelta(days=days),
+    )
+    audit.record(
+        "tenants.token.minted",
+        tenant=tenant, actor=actor, target=token, name=token.name, permissions=token.permissions, days=days,
+    )  # fmt: skip
     return token, raw
 
 
 @transaction.atomic
 def revoke_token(token: AccessToken, *, actor: Actor) -> None:
-    """Revoke an automation token; every process has noticed after at most 5 s."""
-    if token.member is None:
+    """Revoke an automation token: one's own, or as an owner any of the tenant; every process has noticed after at most 5 s."""
+    holder = token.member or token.invitation
+    if holder is None:
         raise NotFound
-    roles.require(actor, "tenants.mint_token", token.member.tenant)
+    is_own = actor.member is not None and actor.member.pk == token.member_id
+    roles.require(actor, "tenants.revoke_token" if is_own else "tenants.revoke_any_token", holder.tenant)
     if AccessToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=clock.now()):
-        audit.record("tenants.token.revoked", tenant=token.member.tenant, actor=actor, target=token, name=token.name)
+        audit.record("tenants.token.revoked", tenant=holder.tenant, actor=actor, target=token, name=token.name)

@@ -9,7 +9,7 @@ from tenants import audit, onboarding, roles
 from tenants.audit import Actor
 from tenants.errors import NoOpenServiceRole
 from tenants.models import Role, ServiceRole, Tenant
-from tenants.services import people
+from tenants.services import invitations
 from tenants.services.words import name_of
 
 
@@ -30,5 +30,5 @@ def create_tenant(name: str, *, owner_email: str, actor: Actor) -> Tenant:
     )
     audit.record("tenants.tenant.created", tenant=tenant, actor=actor, target=tenant, name=tenant.name)
     onboarding.begin(tenant, actor=actor)
-    people.add_member(tenant, email=owner_email, role=Role.OWNER, actor=actor)
+    invitations.add_invitation(tenant, email=owner_email, role=Role.OWNER, actor=actor)
     return tenant

@@ -1,51 +1,18 @@
-"""Who is in an organisation: inviting, and the roles."""
+"""Who is in an organisation: the roles, and the ways out."""
 
 from __future__ import annotations
 
-from django.contrib.auth import get_user_model
-from django.core.exceptions import ValidationError
-from django.core.validators import validate_email
+from allauth.usersessions.models import UserSession
 from django.db import transaction
 
-from byokportal.errors import InvalidInput
+from byokportal import clock
+from byokportal.errors import NotFound
 from tenants import audit, roles
 from tenants.audit import Actor
-from tenants.errors import AlreadyMember, LastOwner
-from tenants.models import Member, Role, Tenant
-
-
-@transaction.atomic
-def invite(tenant: Tenant, *, email: str, role: str, actor: Actor) -> Member:
-    """Make a person a member; the invitation mail follows from the log.
-
-    Raises:
-        AlreadyMember: the person is in the organisation.
-    """
-    roles.require(actor, "tenants.invite", tenant)
-    return add_member(tenant, email=email, role=role, actor=actor)
-
-
-def add_member(tenant: Tenant, *, email: str, role: str, actor: Actor) -> Member:
-    email = email.strip().lower()
-    try:
-        validate_email(email)
-    except ValidationError:
-        raise InvalidInput(errors={"email": ["This is not a mail address."]}) from None
-    if not email.isascii() or len(email) > 150:
-        raise InvalidInput(errors={"email": ["A mail address here has at most 150 ASCII characters."]})
-    if role not in Role.values:
-        raise InvalidInput(errors={"role": [f"The role is one of {', '.join(Role.values)}."]})
-    users = get_user_model().objects
-    user = users.filter(email__iexact=email).first()
-    if user is None:
-        user = users.create_user(
-            username=email, email=email
-        )  # without a password: the invitation lets the person set one
-    if Member.objects.filter(tenant=tenant, user=user).exists():
-        raise AlreadyMember(email=email)
-    member = Member.objects.create(tenant=tenant, user=user, role=role)
-    audit.record("tenants.member.invited", tenant=tenant, actor=actor, target=member, email=email, role=role)
-    return member
+from tenants.errors import LastOwner
+from tenants.models import AccessToken, Member, Role, Tenant
+from tenants.services import invitations
+from tenants.services.words import reason_of
 
 
 @transaction.atomic
@@ -55,15 +22,84 @@ def change_role(member: Member, *, role: str, actor: Actor) -> None:
     Raises:
         LastOwner: an organisation keeps at least one owner.
     """
-    tenant = Tenant.objects.select_for_update(no_key=True).get(pk=member.tenant_id)
+    tenant, held = _held(member)
     roles.require(actor, "tenants.change_role", tenant)
-    if role not in Role.values:
-        raise InvalidInput(errors={"role": [f"The role is one of {', '.join(Role.values)}."]})
-    owners = Member.objects.of(tenant).filter(role=Role.OWNER)
-    if member.role == Role.OWNER and role != Role.OWNER and owners.count() == 1:
-        raise LastOwner
-    Member.objects.filter(pk=member.pk).update(role=role)
+    role = invitations.role_of(role)
+    if role != Role.OWNER:
+        require_another_owner(tenant, held)
+    if not Member.objects.filter(pk=held.pk).exclude(role=role).update(role=role):
+        return
     member.role = role
     audit.record(
-        "tenants.member.role_changed", tenant=tenant, actor=actor, target=member, email=member.user.email, role=role
+        "tenants.member.role_changed",
+        tenant=tenant, actor=actor, target=held, email=held.user.email, role=role, old=held.role,
+    )  # fmt: skip
+
+
+@transaction.atomic
+def remove_member(member: Member, *, reason: str, actor: Actor) -> None:
+    """Show a member out: sessions, tokens and open invitations end with the membership, everywhere within 5 s.
+
+    Raises:
+        LastOwner: an organisation keeps at least one owner.
+    """
+    tenant, held = _held(member)
+    roles.require(actor, "tenants.remove_member", tenant)
+    reason = reason_of(reason)
+    _remove(tenant, held, reason=reason, actor=actor)
+    audit.record(
+        "tenants.member.removed", tenant=tenant, actor=actor, target=held, email=held.user.email, reason=reason
     )
+
+
+@transaction.atomic
+def leave_organisation(member: Member, *, actor: Actor) -> None:
+    """End one's own membership.
+
+    Raises:
+        LastOwner: an organisation keeps at least one owner.
+    """
+    tenant, held = _held(member)
+    roles.require(actor, "tenants.leave", tenant)
+    if actor.member is None or actor.member.pk != held.pk:
+        raise NotFound
+    _remove(tenant, held, reason="left the organisation", actor=actor)
+    audit.record("tenants.member.left", tenant=tenant, actor=actor, target=held, email=held.user.email)
+
+
+def require_another_owner(tenant: Tenant, member: Member) -> None:
+    """Raise if the member is the only owner who can act; the caller holds the tenant's row. Every way out asks this.
+
+    Raises:
+        LastOwner: nobody else could act as owner.
+    """
+    if member.role == Role.OWNER and not Member.objects.of(tenant).owners().exclude(pk=member.pk).exists():
+        raise LastOwner
+
+
+def end_sessions(user_id: int) -> None:
+    """Sign a person out everywhere; the next request of each browser is a stranger's."""
+    for session in UserSession.objects.filter(user_id=user_id):
+        session.end()
+
+
+def _held(member: Member) -> tuple[Tenant, Member]:
+    """Return the tenant, its row held, and the member as it stands now.
+
+    Raises:
+        NotFound: the member was removed meanwhile.
+    """
+    tenant = Tenant.objects.select_for_update(no_key=True).get(pk=member.tenant_id)
+    held = Member.objects.of(tenant).filter(pk=member.pk).select_related("user").first()
+    if held is None:
+        raise NotFound
+    return tenant, held
+
+
+def _remove(tenant: Tenant, member: Member, *, reason: str, actor: Actor) -> None:
+    require_another_owner(tenant, member)
+    now = clock.now()
+    Member.objects.filter(pk=member.pk).update(removed_at=now)
+    AccessToken.objects.filter(member=member, revoked_at=None).update(revoked_at=now)
+    invitations.withdraw_invitations_of(tenant, member, reason=reason, actor=actor)
+    end_sessions(member.user_id)

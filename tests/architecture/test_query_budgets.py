@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from conftest import acting, invited
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.db import connection
@@ -34,7 +35,8 @@ def _fill(alice: Member, rows: int, *, name: str) -> None:
     for number in range(rows):
         one = f"{name}-{number}"
         other = services.create_tenant(one, owner_email=f"{one}@other.example", actor=audit.COMMAND)
-        services.invite(tenant, email=f"{one}@acme.example", role="auditor", actor=audit.COMMAND)
+        invited(tenant, f"{one}@acme.example", "auditor")
+        services.invite(tenant, email=f"{one}@elsewhere.example", role="auditor", actor=acting(alice))
         services.mint_token(alice, name=one, actor=audit.COMMAND)
         services.create_service_account(one, tenants=[tenant, other], scopes=tokens.SCOPES, actor=audit.COMMAND)
         ticket = support_services.open_ticket(tenant, topic="question", subject=one, text=one, actor=audit.SYSTEM)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 
 import pytest
-from conftest import Customer, acting
+from conftest import Customer, acting, acting_staff
 from django.test import Client
 
 from keys import services
@@ -115,7 +115,6 @@ def test_with_support_approval_nothing_starts_before_a_person_approves(
     sam: object,
 ) -> None:
     settings.SERVICE_SIDE_APPROVAL = "support"  # type: ignore[attr-defined]
-    from tenants.audit import Actor
 
     customer.follow_the_guide(tenant, acting(alice))
     registration = services.submit_registration(tenant, actor=acting(alice))
@@ -124,7 +123,7 @@ def test_with_support_approval_nothing_starts_before_a_person_approves(
     assert registration.status == Status.SUBMITTED
     assert statuses(tenant)[5] == "waiting_for_kore"
 
-    services.approve_configuration(registration.configurations.get(), reason="ticket read", actor=Actor.staff(sam))  # type: ignore[arg-type]
+    services.approve_configuration(registration.configurations.get(), reason="ticket read", actor=acting_staff(sam))  # type: ignore[arg-type]
     work()
     registration.refresh_from_db()
     assert registration.status == Status.ACTIVE

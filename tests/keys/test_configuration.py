@@ -11,7 +11,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from conftest import OTHER_CUSTOMER, Customer, acting
+from conftest import OTHER_CUSTOMER, Customer, acting, acting_staff, owner_of
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection
@@ -29,7 +29,6 @@ from support import follow
 from support.models import Ticket
 from tenants import audit, onboarding
 from tenants import services as tenant_services
-from tenants.audit import Actor
 from tenants.models import AuditEvent, Member, OnboardingStep, ServiceRole, Tenant
 
 Status = RoleConfiguration.Status
@@ -51,7 +50,7 @@ def share(service_role: ServiceRole) -> Callable[..., RoleConfiguration]:
         nonlocal shared
         shared += 1
         tenant = tenant_services.create_tenant(f"T{shared}", owner_email=f"t{shared}@x.example", actor=audit.COMMAND)
-        owner = acting(tenant.members.get())
+        owner = acting(owner_of(tenant))
         services.save_draft(tenant, key_arn=KEY, role_arn=role_arn or f"{ROLE}{shared}", actor=owner)
         services.submit_registration(tenant, actor=owner)
         return RoleConfiguration.objects.get(tenant=tenant)
@@ -383,7 +382,7 @@ def test_a_repaired_drift_goes_on_when_kore_says_so(
     other_document(our_iam, service_role.policies.get())
     stopped = done(share())
     our_iam.set_default_policy_version(PolicyArn=service_role.policies.get().policy_arn, VersionId="v1")
-    services.approve_configuration(stopped, reason="restored the policy", actor=Actor.staff(sam))
+    services.approve_configuration(stopped, reason="restored the policy", actor=acting_staff(sam))
     assert done(stopped).status == Status.PROPAGATING
     assert sorted(named(service_role)) == sorted([first.role_arn, stopped.role_arn])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from conftest import Customer, acting
+from conftest import Customer, acting, owner_of
 
 from keys import errors, services
 from keys.models import KeyRegistration
@@ -24,7 +24,7 @@ def test_of_fifty_registrations_of_one_role_one_becomes_active(
         other = tenant_services.create_tenant(
             f"Squatter {number}", owner_email=f"s{number}@evil.example", actor=audit.COMMAND
         )
-        owners.insert(number // 2, other.members.get())
+        owners.insert(number // 2, owner_of(other))
     for owner in owners:
         if owner != alice:
             services.save_draft(owner.tenant, key_arn=customer.key_arn, role_arn=customer.role_arn, actor=acting(owner))

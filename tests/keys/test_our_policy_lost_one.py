@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from conftest import Customer, acting
+from conftest import Customer, acting, owner_of
 from django.test import Client
 from django.utils import timezone
 
@@ -24,7 +24,6 @@ from support.models import Notice
 from tenants import audit
 from tenants import services as tenant_services
 from tenants.models import OnboardingStep, ServiceAccount, ServiceRole, Tenant
-from tenants.roles import Role
 
 Status = KeyRegistration.Status
 Probe = Callable[[KeyRegistration], KeyRegistration]
@@ -63,7 +62,7 @@ def neighbour(
 ) -> KeyRegistration:
     """Another organisation in service, named by the same policy of ours."""
     other = tenant_services.create_tenant("Borders Bank", owner_email="olga@borders.example", actor=audit.COMMAND)
-    olga = acting(other.members.get(role=Role.OWNER))
+    olga = acting(owner_of(other))
     Customer(aws, role_name="Neighbour").follow_the_guide(other, olga)
     services.submit_registration(other, actor=olga)
     work()

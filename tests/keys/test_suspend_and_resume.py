@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from conftest import Customer, acting
+from conftest import Customer, acting, acting_staff
 from django.contrib.auth.models import User
 
 from byokportal.errors import NotAllowed
 from keys import datakeys, errors, services
 from keys.models import KeyRegistration
-from tenants.audit import Actor
 from tenants.errors import ReasonMissing
 from tenants.models import Member, Tenant
 
@@ -50,7 +49,7 @@ def test_resume_serves_again_after_two_good_probes(
 def test_a_tenant_cannot_undo_what_kore_pressed(
     tenant: Tenant, alice: Member, sam: User, active: KeyRegistration
 ) -> None:
-    services.suspend(tenant, reason="abuse", actor=Actor.staff(sam))
+    services.suspend(tenant, reason="abuse", actor=acting_staff(sam))
     with pytest.raises(errors.RegistrationBusy):
         services.resume(tenant, reason="please", actor=acting(alice))
     services.suspend(tenant, reason="mine too", actor=acting(alice))
@@ -62,7 +61,7 @@ def test_each_side_undoes_its_own_button_only(
     tenant: Tenant, alice: Member, sam: User, active: KeyRegistration, probe_now: Probe
 ) -> None:
     """Whoever presses first: the key serves only when neither button is pressed."""
-    kore, tenant_s = Actor.staff(sam), acting(alice)
+    kore, tenant_s = acting_staff(sam), acting(alice)
     services.suspend(tenant, reason="ours first", actor=tenant_s)
     services.suspend(tenant, reason="abuse", actor=kore)
     assert services.key_state(tenant).suspended_by == "kore"

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from conftest import CUSTOMER, REGION, Customer
+from conftest import CUSTOMER, REGION, Customer, acting_staff
 from django.contrib.auth.models import Group, User
 from django.utils import timezone
 
@@ -241,7 +241,7 @@ def close(sam: User) -> Callable[[], None]:
 
     def by_hand() -> None:
         (incident,) = Incident.objects.filter(closed_at=None)
-        key_services.close_incident(incident, reason="They left, one by one", actor=Actor.staff(sam))
+        key_services.close_incident(incident, reason="They left, one by one", actor=acting_staff(sam))
 
     return by_hand
 
@@ -317,7 +317,7 @@ def test_no_person_can_overrule_what_shows_us_broken(
 def test_who_may_not_close_an_incident(service_role: ServiceRole, sam: User, tenant: Tenant, alice: Member) -> None:
     incident = Incident.objects.create(service_role=service_role, why="the canary got AccessDenied")
     sam.groups.set(Group.objects.filter(name="Support"))
-    for actor in (Actor.staff(sam), Actor.of_member(alice, via="portal")):
+    for actor in (acting_staff(sam), Actor.of_member(alice, via="portal")):
         with pytest.raises(NotAllowed):
             key_services.close_incident(incident, reason="because", actor=actor)
     sam.groups.set(Group.objects.filter(name="Support lead"))

@@ -6,16 +6,19 @@ import re
 from datetime import timedelta
 
 import pytest
+from conftest import acting_staff
+from django.contrib.auth.models import User
 from django.core import mail
 from django.test import Client
 from django.utils import timezone
 
 from support import follow, notices
 from support.models import Notice
-from tenants.models import Member, Tenant
+from tenants import services, tokens
+from tenants.models import InvitationLink, Tenant
 
 
-def test_the_invitation_lets_the_owner_choose_a_password_and_carries_our_values(tenant: Tenant, alice: Member) -> None:
+def test_the_invitation_lets_the_owner_choose_a_password_and_carries_our_values(tenant: Tenant) -> None:
     follow.follow()
     assert notices.send_due() == 1
     assert notices.send_due() == 0
@@ -25,30 +28,29 @@ def test_the_invitation_lets_the_owner_choose_a_password_and_carries_our_values(
     assert tenant.service_role.arn in message.body
     assert tenant.service_role.account_id in message.body
     assert tenant.external_id not in message.body
-    path = re.search(r"http://[^/\s]+(/accounts/password/reset/key/\S+)", message.body).group(1)
+    path = re.search(r"http://[^/\s]+(/invitations/\S+)", message.body).group(1)
     client = Client()
     page = client.get(path, follow=True)
-    assert page.status_code == 200
-    done = client.post(
-        page.redirect_chain[-1][0], {"password1": "a long enough passphrase", "password2": "a long enough passphrase"}
-    )
-    assert done.status_code == 302
-    alice.user.refresh_from_db()
-    assert alice.user.check_password("a long enough passphrase")
+    assert page.redirect_chain[-1][0] == "/invitation/"
+    assert "Kore.ai support invites you to Acme Bank" in page.content.decode()
+    done = client.post("/invitation/", {"password": "a long enough passphrase"})
+    assert done["Location"] == f"/tenants/{tenant.pk}/"
+    assert tenant.members.get().user.check_password("a long enough passphrase")
 
 
-def test_no_row_holds_the_key_of_the_address(tenant: Tenant) -> None:
-    follow.follow()
-    assert Notice.objects.get(template="invitation").context == {"role": "owner"}
-
-
-def test_a_person_with_a_password_is_sent_to_the_sign_in(tenant: Tenant, alice: Member) -> None:
-    alice.user.set_password("a long enough passphrase")
-    alice.user.save()
+def test_no_row_holds_the_secret_of_the_link(tenant: Tenant) -> None:
     follow.follow()
     notices.send_due()
-    assert "/accounts/login/" in mail.outbox[0].body
-    assert "/password/reset/" not in mail.outbox[0].body
+    secret = re.search(r"/invitations/([^/\s]+)/", mail.outbox[0].body).group(1)
+    assert secret not in str(list(Notice.objects.values())) + str(list(InvitationLink.objects.values()))
+    assert InvitationLink.objects.get().digest == tokens.digest(secret)
+
+
+def test_an_invitation_that_was_withdrawn_meanwhile_is_not_mailed(tenant: Tenant, sam: User) -> None:
+    follow.follow()
+    services.withdraw_invitation(tenant.invitations.get(), reason="Wrong address", actor=acting_staff(sam))
+    assert notices.send_due() == 1
+    assert not mail.outbox
 
 
 def test_a_mail_that_fails_becomes_due_again_later_and_later(tenant: Tenant, settings: object) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from conftest import acting_staff
 from django.contrib.auth.models import User
 
 from byokportal.errors import InvalidInput, NotAllowed, NotFound
@@ -34,11 +35,11 @@ def test_a_ticket_opens_with_its_first_message_and_waits_for_kore(ticket: Ticket
 
 
 def test_whose_turn_it_is_follows_from_who_wrote(ticket: Ticket, alice: Member, sam: User) -> None:
-    services.answer_ticket(ticket, text="Any of ours.", actor=Actor.staff(sam))
+    services.answer_ticket(ticket, text="Any of ours.", actor=acting_staff(sam))
     assert ticket.status == Ticket.Status.WAITING_FOR_TENANT
     services.answer_ticket(ticket, text="Thanks, and the role?", actor=_of(alice))
     assert ticket.status == Ticket.Status.WAITING_FOR_KORE
-    services.answer_ticket(ticket, text="Ask the IAM team.", is_internal=True, actor=Actor.staff(sam))
+    services.answer_ticket(ticket, text="Ask the IAM team.", is_internal=True, actor=acting_staff(sam))
     assert ticket.status == Ticket.Status.WAITING_FOR_KORE
 
 
@@ -57,19 +58,19 @@ def test_a_member_writes_no_internal_message_and_closes_nothing(ticket: Ticket, 
 def test_staff_without_the_permission_answer_nothing(ticket: Ticket, db: None) -> None:
     visitor = User.objects.create_user("visitor@kore.example", "visitor@kore.example", is_staff=True)
     with pytest.raises(NotAllowed):
-        services.answer_ticket(ticket, text="Hello", actor=Actor.staff(visitor))
+        services.answer_ticket(ticket, text="Hello", actor=acting_staff(visitor))
 
 
 def test_a_closed_ticket_says_why_and_takes_no_more_messages(ticket: Ticket, alice: Member, sam: User) -> None:
     with pytest.raises(ReasonMissing):
-        services.close_ticket(ticket, reason="  ", actor=Actor.staff(sam))
-    services.close_ticket(ticket, reason="answered", actor=Actor.staff(sam))
+        services.close_ticket(ticket, reason="  ", actor=acting_staff(sam))
+    services.close_ticket(ticket, reason="answered", actor=acting_staff(sam))
     assert ticket.closed_at is not None
     assert ticket.messages.last().text == "Closed: answered"
     with pytest.raises(errors.TicketClosed):
         services.answer_ticket(ticket, text="One more", actor=_of(alice))
     with pytest.raises(errors.TicketClosed):
-        services.close_ticket(ticket, reason="again", actor=Actor.staff(sam))
+        services.close_ticket(ticket, reason="again", actor=acting_staff(sam))
     assert ticket.messages.count() == 2
 
 
@@ -98,13 +99,13 @@ def test_words_that_do_not_fit_are_refused_on_their_field(
 
 def test_there_is_nothing_to_approve_before_the_arns_are_shared(tenant: Tenant, sam: User) -> None:
     with pytest.raises(errors.NothingToApprove):
-        services.approve_configuration(tenant, reason="looks right", actor=Actor.staff(sam))
+        services.approve_configuration(tenant, reason="looks right", actor=acting_staff(sam))
 
 
 def test_a_look_at_a_tenant_is_recorded_once_an_hour_for_each_person(tenant: Tenant, sam: User) -> None:
     other = User.objects.create_user("kim@kore.example", "kim@kore.example", is_staff=True)
     for user in (sam, sam, other):
-        services.record_view(tenant, actor=Actor.staff(user))
+        services.record_view(tenant, actor=acting_staff(user))
     viewed = AuditEvent.objects.of(tenant).filter(name="tenants.tenant.viewed")
     assert sorted(viewed.values_list("actor", flat=True)) == ["kore:kim@kore.example", "kore:sam@kore.example"]
 

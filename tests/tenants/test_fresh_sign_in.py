@@ -121,7 +121,7 @@ def test_a_session_that_never_proved_anything_is_not_fresh(
 ) -> None:
     alice.user.set_password(PASSWORD)
     alice.user.save()
-    browser = browser_of(alice)
+    browser = browser_of(alice, is_fresh=False)
     assert browser.get("/page").status_code == 302
     session = browser.session
     session[fresh.KEY] = {"user": str(alice.user.pk + 1), "at": clock.now().timestamp()}  # somebody else's proof
@@ -132,7 +132,7 @@ def test_a_session_that_never_proved_anything_is_not_fresh(
 def test_a_second_factor_proves_it_too(alice: Member, browser_of: Callable[[Member], Client], routes: None) -> None:
     secret = generate_totp_secret()
     TOTP.activate(alice.user, secret)
-    browser = browser_of(alice)  # without a password
+    browser = browser_of(alice, is_fresh=False)  # without a password
     answer = browser.get("/page")
     assert answer["Location"] == "/accounts/2fa/reauthenticate/?next=%2Fpage"
     code = f"{hotp_value(secret, next(yield_hotp_counters_from_time())):06}"
@@ -143,7 +143,7 @@ def test_a_second_factor_proves_it_too(alice: Member, browser_of: Callable[[Memb
 def test_who_has_nothing_to_give_again_reads_so(
     alice: Member, browser_of: Callable[[Member], Client], routes: None
 ) -> None:
-    assert browser_of(alice).get("/page").status_code == 403
+    assert browser_of(alice, is_fresh=False).get("/page").status_code == 403
 
 
 def test_the_clock_of_a_web_machine_counts_for_nothing(signed_in: Client, later: Callable[[timedelta], None]) -> None:
@@ -185,7 +185,7 @@ def test_the_back_office_has_no_sign_in_of_its_own(sam: User, browser_of: Callab
     address = "/admin/login/?next=/admin/tenants/tenant/"
     for answer in (stranger.get(address), stranger.post(address, given)):
         assert answer["Location"] == "/accounts/login/?next=%2Fadmin%2Ftenants%2Ftenant%2F"
-    browser = browser_of(sam)
+    browser = browser_of(sam, is_fresh=False)
     answer = browser.post("/admin/login/?next=//evil.example/", given)
     assert (answer.status_code, answer["Location"]) == (302, "/admin/")
     assert browser.session["_auth_user_id"] == str(sam.pk)  # root's password alone lets nobody in as root
@@ -194,4 +194,4 @@ def test_the_back_office_has_no_sign_in_of_its_own(sam: User, browser_of: Callab
 def test_a_member_at_the_back_office_s_sign_in_is_refused(
     alice: Member, browser_of: Callable[[Member], Client]
 ) -> None:
-    assert browser_of(alice).get("/admin/login/").status_code == 403
+    assert browser_of(alice, is_fresh=False).get("/admin/login/").status_code == 403

@@ -1,0 +1,341 @@
+"""Invitations: a mailed link makes the person whose address it proves a member, once."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from allauth.account.models import EmailAddress
+from django.conf import settings
+from django.contrib.auth import get_user_model, password_validation
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import transaction
+
+from byokportal import clock
+from byokportal.errors import InvalidInput, NotFound
+from tenants import audit, roles, tokens
+from tenants.audit import Actor
+from tenants.errors import (
+    AccountSwitchedOff,
+    AlreadyInvited,
+    AlreadyMember,
+    InvitationOver,
+    NotFirstOwner,
+    SignInForInvitation,
+    StaffAddress,
+    TooManyInvitations,
+    WrongAccountForInvitation,
+)
+from tenants.models import (
+    INVITATION_LASTS,
+    AccessToken,
+    Invitation,
+    InvitationLink,
+    Member,
+    Role,
+    Tenant,
+)
+from tenants.services.words import reason_of
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+
+OPEN_INVITATIONS = 500  # of one organisation
+MAILS = 10  # of one invitation
+
+
+def address_of(email: str) -> str:
+    """Return a mail address as we keep it, in lower case.
+
+    Raises:
+        InvalidInput: it is none, or not one of at most 150 ASCII characters.
+    """
+    email = email.strip().lower()
+    try:
+        validate_email(email)
+    except ValidationError:
+        raise InvalidInput(errors={"email": ["This is not a mail address."]}) from None
+    if not email.isascii() or len(email) > 150:
+        raise InvalidInput(errors={"email": ["A mail address here has at most 150 ASCII characters."]})
+    return email
+
+
+def role_of(role: str) -> Role:
+    """Return the role of that name.
+
+    Raises:
+        InvalidInput: there is none.
+    """
+    if role not in Role.values:
+        raise InvalidInput(errors={"role": [f"The role is one of {', '.join(Role.values)}."]})
+    return Role(role)
+
+
+@transaction.atomic
+def invite(tenant: Tenant, *, email: str, role: str, actor: Actor) -> Invitation:
+    """Invite a person; the mail with the link follows from the log. The person is a member once the link was used.
+
+    Raises:
+        AlreadyMember, AlreadyInvited: the address is in the organisation, or has an invitation that can still be used.
+        StaffAddress: the address is one of Kore.ai's.
+        NotFirstOwner: staff invite the first owner of an organisation that never had one, and nobody else.
+    """
+    tenant = Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
+    roles.require(actor, "tenants.invite", tenant)
+    return add_invitation(tenant, email=email, role=role, actor=actor)
+
+
+def add_invitation(tenant: Tenant, *, email: str, role: str, actor: Actor) -> Invitation:
+    """Write the invitation; the caller holds the tenant's row and has asked who may."""
+    email, role = address_of(email), role_of(role)
+    if actor.kind == "staff" and (role != Role.OWNER or Member.everybody.filter(tenant=tenant).exists()):
+        raise NotFirstOwner
+    if is_staff_address(email):
+        raise StaffAddress(errors={"email": [StaffAddress.detail]})
+    if Member.objects.of(tenant).filter(user__in=_accounts(email)).exists():
+        raise AlreadyMember(email=email)
+    open_ones = Invitation.objects.of(tenant).open()
+    for old in open_ones.filter(email=email):
+        if not old.is_expired:
+            raise AlreadyInvited(email=email)
+        _close(old)  # its time was over; the new one takes its place
+    if open_ones.count() >= OPEN_INVITATIONS:
+        raise TooManyInvitations(limit=OPEN_INVITATIONS)
+    invitation = Invitation.objects.create(
+        tenant=tenant,
+        email=email,
+        role=role,
+        invited_by=actor.label[:200],
+        inviter=actor.member,
+        expires_at=clock.now() + INVITATION_LASTS,
+    )
+    audit.record("tenants.member.invited", tenant=tenant, actor=actor, target=invitation, email=email, role=role)
+    return invitation
+
+
+@transaction.atomic
+def resend_invitation(invitation: Invitation, *, actor: Actor) -> None:
+    """Send the invitation again, with a new link and seven more days; the links before end.
+
+    Raises:
+        InvitationOver: it was used or withdrawn.
+        TooManyInvitations: it was sent too often.
+    """
+    invitation = _held(invitation, actor)
+    if invitation.sent >= MAILS:
+        raise TooManyInvitations(limit=MAILS)
+    invitation.links.all().delete()
+    Invitation.objects.filter(pk=invitation.pk).update(
+        sent=invitation.sent + 1, expires_at=clock.now() + INVITATION_LASTS
+    )
+    audit.record(
+        "tenants.invitation.resent", tenant=invitation.tenant, actor=actor, target=invitation, email=invitation.email
+    )
+
+
+@transaction.atomic
+def withdraw_invitation(invitation: Invitation, *, reason: str, actor: Actor) -> None:
+    """Withdraw an invitation: its links end now, and the tokens made with it within 5 s.
+
+    Raises:
+        InvitationOver: it was used or withdrawn before.
+    """
+    reason = reason_of(reason)
+    _withdraw(_held(invitation, actor), reason=reason, actor=actor)
+
+
+def withdraw_invitations_of(tenant: Tenant, member: Member, *, reason: str, actor: Actor) -> None:
+    """Withdraw what a member that goes has open: invitations that the member made, and those to the member's addresses."""
+    addresses = [address.lower() for address in _addresses(member.user)]
+    for invitation in Invitation.objects.of(tenant).open():
+        if invitation.inviter_id == member.pk or invitation.email in addresses:
+            _withdraw(invitation, reason=reason, actor=actor)
+
+
+def _held(invitation: Invitation, actor: Actor) -> Invitation:
+    """Return the open invitation with its tenant's row held, after asking who may."""
+    tenant = Tenant.objects.select_for_update(no_key=True).get(pk=invitation.tenant_id)
+    roles.require(actor, "tenants.invite", tenant)
+    found = Invitation.objects.select_for_update(no_key=True).select_related("tenant").get(pk=invitation.pk)
+    if actor.kind == "staff" and Member.everybody.filter(tenant=tenant).exists():
+        raise NotFirstOwner
+    if found.status != Invitation.Status.PENDING:
+        raise InvitationOver
+    return found
+
+
+def _withdraw(invitation: Invitation, *, reason: str, actor: Actor) -> None:
+    _close(invitation)
+    audit.record(
+        "tenants.invitation.withdrawn",
+        tenant=invitation.tenant, actor=actor, target=invitation, email=invitation.email, reason=reason,
+    )  # fmt: skip
+
+
+def _close(invitation: Invitation) -> None:
+    now = clock.now()
+    Invitation.objects.filter(pk=invitation.pk, status=Invitation.Status.PENDING).update(
+        status=Invitation.Status.WITHDRAWN, closed_at=now
+    )
+    invitation.links.all().delete()
+    AccessToken.objects.filter(invitation=invitation, revoked_at=None).update(revoked_at=now)
+
+
+# --- the link ---------------------------------------------------------------------------------------------------
+
+
+def new_link(invitation: Invitation) -> str:
+    """Return the secret of a fresh link; only its digest is kept, and every link of a pending invitation works until one was used."""
+    raw = tokens.new_secret()
+    InvitationLink.objects.create(invitation=invitation, digest=tokens.digest(raw))
+    return raw
+
+
+def invitation_by_link(raw: str) -> Invitation:
+    """Return the pending invitation that a link belongs to; looking uses nothing up.
+
+    Raises:
+        InvitationOver: there is none: used, withdrawn, expired or never made.
+    """
+    found = (
+        Invitation.objects.pending()
+        .filter(links__digest=tokens.digest(raw))
+        .select_related("tenant", "inviter__user")
+        .first()
+    )
+    if found is None:
+        raise InvitationOver
+    return found
+
+
+def needs_password(invitation: Invitation) -> bool:
+    """Tell whether the invited address has no account that anybody can sign in to: then the link lets the person choose a password."""
+    account = _account(invitation.email)
+    return account is None or not account.has_usable_password()
+
+
+@transaction.atomic
+def accept_invitation(raw: str, *, user: User | None = None, password: str = "") -> Member:
+    """Make the person a member whose address the link proves.
+
+    Args:
+        raw: the secret of the mailed link.
+        user: who is signed in. An account that exists joins only through an address of its own that was proved.
+        password: what a person without an account chose.
+
+    Raises:
+        InvitationOver: the link is not, or no longer, valid; a second use of it too.
+        SignInForInvitation: there is an account for the address; its owner signs in first.
+        WrongAccountForInvitation: another account is signed in.
+        InvalidInput: the password is too weak.
+        StaffAddress, AlreadyMember: the account cannot be a member, or is one.
+    """
+    invitation = invitation_by_link(raw)
+    tenant = Tenant.objects.select_for_update(no_key=True).get(pk=invitation.tenant_id)
+    person = _who_accepts(invitation, user, password)
+    if person.is_staff or is_staff_address(invitation.email):
+        raise StaffAddress
+    if Member.objects.of(tenant).filter(user=person).exists():
+        raise AlreadyMember(email=invitation.email)
+    member = Member.objects.create(tenant=tenant, user=person, role=invitation.role)
+    used = (
+        Invitation.objects.pending()
+        .filter(pk=invitation.pk)
+        .update(status=Invitation.Status.USED, member=member, closed_at=clock.now())
+    )
+    if not used:  # another use of the link, or a withdrawal, was first
+        raise InvitationOver
+    invitation.links.all().delete()
+    AccessToken.objects.filter(invitation=invitation).update(invitation=None, member=member)
+    audit.record(
+        "tenants.member.joined",
+        tenant=tenant, actor=Actor.of_member(member, via="portal"), target=member,
+        email=person.email, role=member.role, invited_by=invitation.invited_by,
+    )  # fmt: skip
+    return member
+
+
+def _who_accepts(invitation: Invitation, user: User | None, password: str) -> User:
+    if user is not None:
+        if invitation.email not in _addresses(user):
+            raise WrongAccountForInvitation(email=invitation.email)
+        return user
+    account = _account(invitation.email)
+    if account is not None and not account.is_active:
+        raise AccountSwitchedOff
+    if account is not None and account.has_usable_password():
+        raise SignInForInvitation(email=invitation.email)
+    users = get_user_model().objects
+    try:
+        password_validation.validate_password(password, account or get_user_model()(email=invitation.email))
+    except ValidationError as error:
+        raise InvalidInput(errors={"password": list(error.messages)}) from None
+    if account is None:
+        # The user name is nothing that anybody types: an address can pass to another person, a name stays.
+        account = users.create_user(username=str(uuid.uuid4()), email=invitation.email, password=password)
+    else:
+        account.set_password(password)
+        account.email = invitation.email
+        account.save(update_fields=["password", "email"])
+    _prove(account, invitation.email)
+    return account
+
+
+def _prove(user: User, email: str) -> None:
+    """Write down that the user has proved the address."""
+    EmailAddress.objects.filter(user=user).exclude(email__iexact=email).filter(verified=False).delete()
+    EmailAddress.objects.update_or_create(user=user, email=email, defaults={"verified": True, "primary": True})
+
+
+def _account(email: str) -> User | None:
+    """Return the account that the address was proved for, or that was made for it and never used."""
+    proved = EmailAddress.objects.filter(email=email, verified=True).select_related("user").first()
+    if proved is not None:
+        return proved.user  # type: ignore[no-any-return]
+    made: User | None = get_user_model().objects.filter(username=email).first()
+    return made if made is not None and not made.has_usable_password() else None
+
+
+def _accounts(email: str) -> Sequence[User]:
+    account = _account(email)
+    return [account] if account else []
+
+
+def _addresses(user: User) -> list[str]:
+    """Return the addresses that the user has proved, in lower case."""
+    return [
+        address.lower()
+        for address in EmailAddress.objects.filter(user=user, verified=True).values_list("email", flat=True)
+    ]
+
+
+def has_proved(user: User, email: str) -> bool:
+    """Tell whether the address is one that the user has proved."""
+    return email in _addresses(user)
+
+
+def is_staff_address(email: str) -> bool:
+    """Tell whether an address is one of Kore.ai's: of a domain of ours, or of somebody who is staff."""
+    domain = email.rpartition("@")[2]
+    if domain in settings.STAFF_EMAIL_DOMAINS:
+        return True
+    staff = get_user_model().objects.filter(is_staff=True)
+    return (
+        staff.filter(email__iexact=email).exists()
+        or staff.filter(username__iexact=email).exists()
+        or EmailAddress.objects.filter(email=email, user__is_staff=True).exists()
+    )
+
+
+def invitation_of(tenant: Tenant, pk: uuid.UUID) -> Invitation:
+    """Return an invitation of the tenant.
+
+    Raises:
+        NotFound: it has none with that id.
+    """
+    found = Invitation.objects.of(tenant).filter(pk=pk).select_related("tenant").first()
+    if found is None:
+        raise NotFound
+    return found

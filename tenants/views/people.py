@@ -1,0 +1,108 @@
+"""Portal pages of the people: who is in, who let them in, who is invited, and the ways out."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST
+
+from byokportal.errors import NotFound
+from tenants import access, portal, services
+from tenants.forms import InviteForm, RemoveForm, RoleForm
+from tenants.models import Invitation, Member
+
+PEOPLE_A_PAGE = 100
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def members(request: HttpRequest, tenant: UUID) -> HttpResponse:
+    """Show the people and the invitations; POST invites somebody."""
+    member = access.member_for(request.user, tenant)
+    form = InviteForm(request.POST if request.method == "POST" else None)
+    if request.method == "POST" and form.is_valid():
+        with portal.refusals_on(form):
+            invited = services.invite(member.tenant, **form.cleaned_data, actor=portal.actor(request, member))
+            messages.success(request, f"{invited.email} is invited. The mail with the link is on its way.")
+            return redirect("portal:members", member.tenant.pk)
+    people = Member.objects.of(member.tenant).select_related("user", "invitation__inviter__user")
+    context = portal.page(
+        member,
+        people=Paginator(people, PEOPLE_A_PAGE).get_page(request.GET.get("page")),
+        invitations=Invitation.objects.of(member.tenant).open().select_related("inviter__user")[:PEOPLE_A_PAGE],
+        form=form,
+        roles=RoleForm.base_fields["role"].choices,  # type: ignore[attr-defined]
+    )
+    return render(request, "portal/members.html", context)
+
+
+@login_required
+@require_POST
+def change_role(request: HttpRequest, tenant: UUID, number: int) -> HttpResponse:
+    """Give a member another role."""
+    member = access.member_for(request.user, tenant)
+    changed = _member(member, number)
+    services.change_role(changed, role=request.POST.get("role", ""), actor=portal.actor(request, member))
+    messages.success(request, f"{changed.user.email} is {changed.get_role_display().lower()} now.")
+    return redirect("portal:members", member.tenant.pk)
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def remove_member(request: HttpRequest, tenant: UUID, number: int) -> HttpResponse:
+    """Ask for the reason, then show a member out; for oneself this is leaving."""
+    member = access.member_for(request.user, tenant)
+    going = _member(member, number)
+    form = RemoveForm(request.POST if request.method == "POST" else None)
+    if request.method == "POST" and form.is_valid():
+        with portal.refusals_on(form):
+            actor = portal.actor(request, member)
+            if going.pk == member.pk:
+                services.leave_organisation(going, actor=actor)
+                messages.success(request, f"You left {member.tenant.name}. Sign in again for your other organisations.")
+                return redirect("portal:home")
+            services.remove_member(going, reason=form.cleaned_data["reason"], actor=actor)
+            messages.success(
+                request, f"{going.user.email} is out. Sessions and tokens of this person end within 5 seconds."
+            )
+            return redirect("portal:members", member.tenant.pk)
+    return render(request, "portal/remove_member.html", portal.page(member, going=going, form=form))
+
+
+@login_required
+@require_POST
+def resend_invitation(request: HttpRequest, tenant: UUID, invitation: UUID) -> HttpResponse:
+    """Mail an invitation again, with a new link."""
+    member = access.member_for(request.user, tenant)
+    found = services.invitation_of(member.tenant, invitation)
+    services.resend_invitation(found, actor=portal.actor(request, member))
+    messages.success(request, f"{found.email} gets a new link; the one before no longer works.")
+    return redirect("portal:members", member.tenant.pk)
+
+
+@login_required
+@require_POST
+def withdraw_invitation(request: HttpRequest, tenant: UUID, invitation: UUID) -> HttpResponse:
+    """Withdraw an invitation."""
+    member = access.member_for(request.user, tenant)
+    found = services.invitation_of(member.tenant, invitation)
+    services.withdraw_invitation(found, reason="withdrawn on the People page", actor=portal.actor(request, member))
+    messages.success(request, f"The invitation of {found.email} is withdrawn. Its link no longer works.")
+    return redirect("portal:members", member.tenant.pk)
+
+
+def _member(member: Member, number: int) -> Member:
+    """Return a member of the same organisation.
+
+    Raises:
+        NotFound: there is none with that number.
+    """
+    found = Member.objects.of(member.tenant).filter(pk=number).select_related("user", "tenant").first()
+    if found is None:
+        raise NotFound
+    return found
