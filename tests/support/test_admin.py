@@ -290,7 +290,10 @@ def test_support_drops_cached_keys_and_sees_each_process_say_so(
     assert serving.status == "active"
 
 
-def test_a_lead_closes_an_incident_after_the_password(desk: Client, tenant: Tenant) -> None:
+def test_a_lead_closes_an_incident_after_the_password(
+    sam: User, browser_of: Callable[..., Client], tenant: Tenant
+) -> None:
+    desk = browser_of(sam, is_fresh=False)
     incident = Incident.objects.create(service_role=tenant.service_role, why="6 organisations refused at once")
     page, path = _of("keys/incident", incident.pk), _of("keys/incident", incident.pk, "close")
     assert "Close the incident" in desk.get(page).content.decode()

@@ -131,8 +131,10 @@ def test_a_session_that_never_proved_anything_is_not_fresh(
 
 def test_a_second_factor_proves_it_too(alice: Member, browser_of: Callable[[Member], Client], routes: None) -> None:
     secret = generate_totp_secret()
+    alice.user.set_unusable_password()
+    alice.user.save()
     TOTP.activate(alice.user, secret)
-    browser = browser_of(alice, is_fresh=False)  # without a password
+    browser = browser_of(alice, is_fresh=False)
     answer = browser.get("/page")
     assert answer["Location"] == "/accounts/2fa/reauthenticate/?next=%2Fpage"
     code = f"{hotp_value(secret, next(yield_hotp_counters_from_time())):06}"
@@ -143,6 +145,8 @@ def test_a_second_factor_proves_it_too(alice: Member, browser_of: Callable[[Memb
 def test_who_has_nothing_to_give_again_reads_so(
     alice: Member, browser_of: Callable[[Member], Client], routes: None
 ) -> None:
+    alice.user.set_unusable_password()
+    alice.user.save()
     assert browser_of(alice, is_fresh=False).get("/page").status_code == 403
 
 
