@@ -79,6 +79,15 @@ def stamp() -> datetime | models.Func:
     return models.Func(function="CLOCK_TIMESTAMP", output_field=models.DateTimeField())
 
 
+def milliseconds() -> models.Value | models.Func:
+    """Return the database's own time for a write, in milliseconds since the epoch."""
+    if settings.CLOCK == "machine" or connection.vendor != "postgresql":
+        return models.Value(int(now().timestamp() * 1000))
+    return models.Func(
+        template="(EXTRACT(EPOCH FROM CLOCK_TIMESTAMP()) * 1000)::bigint", output_field=models.BigIntegerField()
+    )
+
+
 def saw(database: float, *, began: float) -> None:
     """Note what the database has just said its time is.
 

@@ -167,7 +167,7 @@ class BranchKeys:
     def put(
         self, key_id: uuid.UUID, tenant: uuid.UUID, generation: int, secret: Secret,
         *, began: Start, lasts: float, session_ends: float | None, uses: int = 0,
-    ) -> Unwrapped:  # fmt: skip
+    ) -> Unwrapped | None:  # fmt: skip
         """Keep a branch key that was just unwrapped, in place of the copy that was there.
 
         Args:
@@ -177,7 +177,8 @@ class BranchKeys:
             uses: of the caller, who is counted in at once when it is not 0.
 
         Returns:
-            The copy. It is already dropped (but usable by the caller who was counted in) when it may not be kept.
+            The copy; it is already dropped, but usable by the caller who was counted in, when it ends at once. None when the tenant's
+            keys were dropped since the load began: then it serves nobody.
         """
         wall, monotonic, drops = began
         longest = lasts if session_ends is None else max(0.0, min(lasts, session_ends - wall))
@@ -188,6 +189,7 @@ class BranchKeys:
         )  # fmt: skip
         if uses:
             made.take(uses)
+        may_be_kept = True
         with self._lock:
             least, last_drop, _ = self._dropped.get(tenant, (0, 0, 0.0))
             may_be_kept = generation >= least and last_drop <= drops
@@ -200,7 +202,11 @@ class BranchKeys:
                 self._of.setdefault(tenant, set()).add(key_id)
             else:
                 made.drop()
-        return made
+        if may_be_kept:
+            return made
+        if uses:
+            made.release()
+        return None
 
     def drop(self, tenant: uuid.UUID, generation: int = 0) -> int:
         """Drop the branch keys of a tenant, and let no load bring one back that began before or under an older generation.

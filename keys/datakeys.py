@@ -49,6 +49,7 @@ class NewDataKey:
     plaintext: bytes = field(repr=False)
     wrapped_key: bytes
     cache_until: datetime
+    generation: int = 0  # of the tenant when it was made
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ class Engine:
         with self._take_current(tenant, uses=len(contexts)) as branch:
             made = [envelope.generate(branch.secret, branch.id, context) for context in encoded]
         ledger.record(tenant, KeyUse.Operation.GENERATE, contexts, caller=caller, request_id=request_id)
-        return [NewDataKey(key.plaintext, key.wrapped, branch.until) for key in made]
+        return [NewDataKey(key.plaintext, key.wrapped, branch.until, branch.generation) for key in made]
 
     def open_wrapped(
         self, tenant: Tenant, items: Sequence[tuple[bytes, Context]], *, caller: str, request_id: str
@@ -102,20 +103,41 @@ class Engine:
     def rewrap(
         self, tenant: Tenant, items: Sequence[tuple[bytes, Context]], *, caller: str, request_id: str
     ) -> list[bytes | DomainError]:
-        encode = envelope.encoder(str(tenant.pk))
-        with self._take_current(tenant, uses=len(items)) as current:
-            results: list[bytes | DomainError] = []
-            for opened, (blob, context) in zip(self._open_each(tenant, items), items, strict=True):
-                if isinstance(opened, DomainError):
-                    results.append(opened)
-                elif envelope.branch_key_id(blob) == current.id:
-                    results.append(blob)
-                else:
-                    results.append(envelope.wrap(current.secret, current.id, encode(context), opened.plaintext))
+        results = self._rewrap_each(tenant, items)
         contexts = [context for (_, context), result in zip(items, results, strict=True) if isinstance(result, bytes)]
         if contexts:
             ledger.record(tenant, KeyUse.Operation.REWRAP, contexts, caller=caller, request_id=request_id)
         return results
+
+    def _rewrap_each(self, tenant: Tenant, items: Sequence[tuple[bytes, Context]]) -> list[bytes | DomainError]:
+        encode = envelope.encoder(str(tenant.pk))
+        for _ in range(ATTEMPTS):
+            with self._take_current(tenant, uses=len(items)) as current:
+                opened_each = self._open_each(tenant, items)
+                if not self.is_still(tenant.pk, current.generation, new=True):  # opening may have taken long
+                    continue
+                results: list[bytes | DomainError] = []
+                for opened, (blob, context) in zip(opened_each, items, strict=True):
+                    if isinstance(opened, DomainError):
+                        results.append(opened)
+                    elif envelope.branch_key_id(blob) == current.id:
+                        results.append(blob)
+                    else:
+                        results.append(envelope.wrap(current.secret, current.id, encode(context), opened.plaintext))
+                return results
+        raise errors.KeyUnreachable(retry_after=1)
+
+    def is_still(self, tenant: uuid.UUID, generation: int, *, new: bool) -> bool:
+        """Tell whether nothing was stopped or dropped since a branch key was loaded; asked after every load, before it is used.
+
+        Args:
+            generation: of the tenant when the load began.
+
+        Raises:
+            KeyNotActive, KeySuspended, KeyUnreachable: nothing is given out any more; a refusal of AWS's that some process met.
+            DatabaseUnavailable: it is not known.
+        """
+        return self._standing(tenant, new=new).generation == generation
 
     # --- which branch key --------------------------------------------------------------------------------------
 
@@ -143,9 +165,19 @@ class Engine:
                 self._make(tenant.pk, standing)
                 continue
             taken = self._take(standing, standing.current, uses=uses)
-            if taken is not None:
+            if taken is not None and self._may_be_used(taken, new=True):
                 return taken
         raise errors.KeyUnreachable(retry_after=1)
+
+    def _may_be_used(self, taken: Unwrapped, *, new: bool) -> bool:
+        """Tell whether a branch key that was taken may be used; it is given back when it may not."""
+        is_still = False
+        try:
+            is_still = self.is_still(taken.tenant, taken.generation, new=new)
+        finally:
+            if not is_still:
+                taken.release()
+        return is_still
 
     def _make(self, tenant: uuid.UUID, standing: Standing) -> None:
         """Make the tenant's branch key; those who want one at the same time wait for it."""
@@ -165,6 +197,16 @@ class Engine:
 
     def _open_each(self, tenant: Tenant, items: Sequence[tuple[bytes, Context]]) -> list[OpenedDataKey | DomainError]:
         """Open each blob with its branch key; each of those is taken once."""
+        for _ in range(ATTEMPTS):
+            results = self._open_each_once(tenant, items)
+            if results is not None:
+                return results
+        raise errors.KeyUnreachable(retry_after=1)
+
+    def _open_each_once(
+        self, tenant: Tenant, items: Sequence[tuple[bytes, Context]]
+    ) -> list[OpenedDataKey | DomainError] | None:
+        """Open each blob; None when the branch keys were told to go while one of them was loaded."""
         named = [_branch_key_id(blob) for blob, _ in items]
         standing = self._standing(tenant.pk, new=False)
         encode = envelope.encoder(str(tenant.pk))
@@ -172,6 +214,9 @@ class Engine:
         results: list[OpenedDataKey | DomainError] = []
         try:
             self._take_each(standing, Counter(key_id for key_id in named if key_id), taken)
+            loaded = {branch.generation for branch in taken.values() if isinstance(branch, Unwrapped)}
+            if not all(self.is_still(tenant.pk, generation, new=False) for generation in loaded):
+                return None
             for (blob, context), key_id in zip(items, named, strict=True):
                 branch = taken[key_id] if key_id else errors.BlobUnreadable()
                 try:
@@ -260,8 +305,8 @@ class Engine:
                 raise
         return found
 
-    def _load(self, standing: Standing, row: WrappedBranchKey, *, uses: int = 0) -> Unwrapped:
-        """Let the CMK open a branch key, and keep it."""
+    def _load(self, standing: Standing, row: WrappedBranchKey, *, uses: int = 0) -> Unwrapped | None:
+        """Let the CMK open a branch key, and keep it; None when the tenant's keys were dropped meanwhile."""
         began = self.keys.start()
         try:
             key = self._kms_key(standing, row)

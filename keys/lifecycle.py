@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import transaction
 from django.db.models import F
+from django.db.models.functions import Greatest
 
 from byokportal import clock
 from keys.errors import RegistrationBusy
@@ -71,7 +72,15 @@ def changed(tenant_id: uuid.UUID, *, drop: bool = False) -> None:
     Args:
         drop: the unwrapped branch keys must go too.
     """
-    facts: dict[str, Any] = {"key_changed_at": clock.now()}
+    facts: dict[str, Any] = {"key_changed_at": clock.stamp()}
     if drop:
-        facts["key_generation"] = F("key_generation") + 1
+        facts["key_generation"] = next_generation()
     Tenant.objects.filter(pk=tenant_id).update(**facts)
+
+
+def next_generation() -> Greatest:
+    """Return the generation after a stop: the larger of the last one + 1 and the database's clock in milliseconds.
+
+    A restored database holds an old one; one more than that could be a generation that processes have seen already.
+    """
+    return Greatest(F("key_generation") + 1, clock.milliseconds())

@@ -25,7 +25,7 @@ from byokportal.errors import DomainError
 from keys import envelope, services
 from keys.api import items, lanes
 from keys.api import serializers as shapes
-from keys.datakeys import Context
+from keys.datakeys import Context, NewDataKey
 from tenants import access, authentication, endpoints, idempotency, limits
 from tenants.authentication import Caller
 from tenants.models import Tenant
@@ -155,15 +155,17 @@ class DataKeys(DataKeyView):
     def _made(self, request: Request, mine: Tenant, contexts: list[Context]) -> list[Result]:
         """Make a key for each context, or open again what was made under the same Idempotency-Key."""
         made: list[Result] = []
+        keys: list[NewDataKey] = []
 
         def do() -> idempotency.Answer:
-            keys = services.generate_data_keys(mine, contexts, **self.facts(request)) if contexts else []
+            keys.extend(services.generate_data_keys(mine, contexts, **self.facts(request)) if contexts else [])
             made.extend({**_plain(key), "wrapped_key": _text(key.wrapped_key)} for key in keys)
             # Kept for a repeat is the wrapped key alone: what is stored opens nothing by itself.
             return idempotency.Answer(200, {"wrapped": _wrapped_in(made)})
 
         kept = self.once_kept(request, mine, do)
         if not kept.is_repeat:
+            services.require_unstopped(mine, keys)  # keeping the answer may have waited for the database
             return made
         return self._opened_again(request, mine, [base64.b64decode(text) for text in kept.kept["wrapped"]], contexts)
 

@@ -1,6 +1,6 @@
 """Deeds of the keys app, one module for each noun; the other apps and the doors call them from here."""
 
-from keys.services.data_keys import generate_data_keys, open_data_keys, rewrap_data_keys
+from keys.services.data_keys import generate_data_keys, open_data_keys, require_unstopped, rewrap_data_keys
 from keys.services.drills import cancel_drill, start_drill
 from keys.services.incidents import close_incident
 from keys.services.key import (
@@ -50,6 +50,7 @@ __all__ = [
     "open_data_keys",
     "read_output",
     "read_test",
+    "require_unstopped",
     "resume",
     "rewrap_data_keys",
     "rotate_branch_key",

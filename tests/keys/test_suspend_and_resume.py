@@ -27,7 +27,8 @@ def test_a_pressed_suspend_stops_at_once_and_no_probe_undoes_it(
 ) -> None:
     generate(tenant)
     state = services.suspend(tenant, reason="incident 12", actor=acting(alice))
-    assert (state.status, state.suspended_by, state.generation) == ("suspended", "tenant", 1)
+    assert (state.status, state.suspended_by) == ("suspended", "tenant")
+    assert state.generation > 0
     with pytest.raises(errors.KeySuspended):
         generate(tenant)
     for _ in range(5):

@@ -60,7 +60,7 @@ def test_the_owner_suspends_resumes_and_drops_caches_each_with_a_reason(
     serving.refresh_from_db()
     assert serving.status == "unreachable"
     tenant.refresh_from_db()
-    assert tenant.key_generation == 2
+    assert tenant.key_generation > 1
 
 
 def test_pressing_suspend_without_a_key_is_refused_with_words(portal: Client, tenant: Tenant) -> None:

@@ -277,10 +277,10 @@ def test_support_drops_cached_keys_and_sees_each_process_say_so(
     assert desk.post(path, {"reason": " "}).status_code == 200
     assert desk.post(path, {"reason": "A machine was stolen"}).status_code == 302
     tenant.refresh_from_db()
-    assert tenant.key_generation == 1
+    assert tenant.key_generation > 0
     event = AuditEvent.objects.get(name="keys.key.caches_dropped")
     assert (event.actor, audit.data_of(event)["reason"]) == ("kore:sam@kore.example", "A machine was stolen")
-    CacheDrop.objects.create(tenant=tenant, process_id=web.pk, generation=1, count=3)
+    CacheDrop.objects.create(tenant=tenant, process_id=web.pk, generation=tenant.key_generation, count=3)
     waiting = desk.get(page).content.decode()
     assert "1 of 2 processes dropped it" in waiting and "not yet" in waiting and "hx-get" in waiting
     ServingProcess.objects.filter(pk=worker.pk).update(seen_at=timezone.now())

@@ -146,8 +146,9 @@ def test_a_drop_overwrites_and_waits_for_who_is_wrapping(clock: Clock) -> None:
 def test_a_load_that_began_before_a_drop_brings_nothing_back(clock: Clock) -> None:
     began = clock.keys.start()
     clock.keys.drop(TENANT)
-    made = clock.keys.put(KEY, TENANT, 0, Secret(MATERIAL), began=began, lasts=300, session_ends=None)
-    assert made.secret.reveal() == bytes(32)
+    secret = Secret(MATERIAL)
+    assert clock.keys.put(KEY, TENANT, 0, secret, began=began, lasts=300, session_ends=None) is None
+    assert secret.reveal() == bytes(32)
     assert not taken(clock)
     put(clock)  # one that began after it does
     assert taken(clock)

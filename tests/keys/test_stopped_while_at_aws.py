@@ -1,0 +1,223 @@
+"""A stop that comes while a request is at AWS: what the request brings back is not used (design.md 8)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from conftest import Customer, acting
+from django.db import connection
+
+from byokportal.errors import DomainError
+from byokportal.localaws.testing import LocalAws
+from keys import branchkeys, datakeys, services
+from keys.aws.kms import KmsKey
+from keys.datakeys import Engine, NewDataKey
+from keys.models import BranchKey, KeyRegistration, KeyUse
+from tenants import audit
+from tenants.models import Member, ServiceAccount, Tenant
+
+Meanwhile = Callable[[], Any]
+
+
+def process() -> Engine:
+    return Engine(now=time.time, monotonic=time.time)
+
+
+@pytest.fixture
+def while_at_aws(monkeypatch: pytest.MonkeyPatch) -> Callable[[Meanwhile], None]:
+    """Return a function that lets something happen between KMS's next answer and its arrival here."""
+
+    def once(meanwhile: Meanwhile) -> None:
+        left, decrypt = [meanwhile], KmsKey.decrypt
+
+        def slow(self: KmsKey, *args: Any, **kwargs: Any) -> Any:
+            answer = decrypt(self, *args, **kwargs)
+            if left:
+                left.pop()()
+            return answer
+
+        monkeypatch.setattr(KmsKey, "decrypt", slow)
+
+    return once
+
+
+def one(engine: Engine, tenant: Tenant, made: NewDataKey, how: str) -> str:
+    """Ask for a data key in one of the ways there are; return what came of it."""
+    facts, item = {"caller": "tests", "request_id": "r"}, (made.wrapped_key, {"object": "1"})
+    try:
+        match how:
+            case "generate":
+                engine.generate(tenant, [{"object": "1"}], **facts)
+            case "generate a batch":
+                engine.generate(tenant, [{"object": "1"}] * 3, **facts)
+            case "decrypt":
+                (result,) = engine.open_wrapped(tenant, [item], **facts)
+                return result.code if isinstance(result, DomainError) else "given out"
+            case "decrypt a batch":
+                results = engine.open_wrapped(tenant, [item, (b"no blob", {}), item], **facts)
+                return "given out" if isinstance(results[0], datakeys.OpenedDataKey) else results[0].code
+            case "rewrap":
+                (moved,) = engine.rewrap(tenant, [item], **facts)
+                return moved.code if isinstance(moved, DomainError) else "given out"
+    except DomainError as error:
+        return error.code
+    return "given out"
+
+
+WAYS = ["generate", "generate a batch", "decrypt", "decrypt a batch", "rewrap"]
+
+
+@pytest.mark.parametrize("latency", [0, 300])
+@pytest.mark.parametrize("how", WAYS)
+def test_suspend(
+    how: str, latency: int, tenant: Tenant, alice: Member, active: KeyRegistration, while_at_aws: Callable[[Meanwhile], None]
+) -> None:  # fmt: skip
+    services.set_latency(tenant, seconds=latency, actor=acting(alice))
+    (made,) = process().generate(tenant, [{"object": "1"}], caller="tests", request_id="r")
+    engine, uses = process(), KeyUse.objects.count()
+    while_at_aws(lambda: services.suspend(tenant, reason="x", actor=acting(alice)))
+    assert one(engine, tenant, made, how) == "suspended"
+    assert (len(engine.keys), KeyUse.objects.count()) == (0, uses)
+
+
+@pytest.mark.parametrize("latency", [0, 300])
+@pytest.mark.parametrize("how", WAYS)
+def test_drop(
+    how: str, latency: int, tenant: Tenant, alice: Member, active: KeyRegistration, aws: LocalAws, while_at_aws: Callable[[Meanwhile], None]
+) -> None:  # fmt: skip
+    services.set_latency(tenant, seconds=latency, actor=acting(alice))
+    (made,) = process().generate(tenant, [{"object": "1"}], caller="tests", request_id="r")
+    dropped: list[int] = []
+
+    def drop() -> None:
+        services.drop_caches(tenant, reason="x", actor=acting(alice))
+        dropped.append(len(aws.calls))
+
+    while_at_aws(drop)
+    assert one(process(), tenant, made, how) == "given out"
+    assert [name for _, name, _ in aws.calls[dropped[0] :] if name == "Decrypt"], "it used what it had loaded before"
+
+
+@pytest.mark.parametrize("latency", [0, 300])
+@pytest.mark.parametrize("how", WAYS)
+def test_a_denial_that_another_process_met(
+    how: str, latency: int, tenant: Tenant, alice: Member, active: KeyRegistration, customer: Customer, while_at_aws: Callable[[Meanwhile], None]
+) -> None:  # fmt: skip
+    services.set_latency(tenant, seconds=latency, actor=acting(alice))
+    (made,) = process().generate(tenant, [{"object": "1"}], caller="tests", request_id="r")
+
+    def denied() -> None:
+        customer.kms.disable_key(KeyId=customer.key_arn)
+        assert one(process(), tenant, made, "decrypt") == "kms_key_disabled"
+
+    while_at_aws(denied)
+    assert one(process(), tenant, made, how) == "kms_key_disabled"
+
+
+@pytest.mark.parametrize("how", WAYS)
+def test_a_drop_in_this_process_alone(
+    how: str, tenant: Tenant, alice: Member, active: KeyRegistration, aws: LocalAws, while_at_aws: Callable[[Meanwhile], None]
+) -> None:  # fmt: skip
+    """Where nobody could tell whose doing a refusal is, this process drops its copies and no generation grows."""
+    services.set_latency(tenant, seconds=0, actor=acting(alice))
+    (made,) = process().generate(tenant, [{"object": "1"}], caller="tests", request_id="r")
+    engine, dropped = process(), []
+
+    def drop() -> None:
+        engine.keys.drop(tenant.pk)
+        dropped.append(len(aws.calls))
+
+    while_at_aws(drop)
+    assert one(engine, tenant, made, how) == "given out"
+    assert [name for _, name, _ in aws.calls[dropped[0] :] if name == "Decrypt"]
+
+
+def test_the_second_of_two_branch_keys_takes_long(
+    tenant: Tenant, alice: Member, active: KeyRegistration, while_at_aws: Callable[[Meanwhile], None], work: Callable[[], None]
+) -> None:  # fmt: skip
+    """The first is at hand already when the stop comes, and opens nothing either."""
+    services.set_latency(tenant, seconds=0, actor=acting(alice))
+    engine, facts = process(), {"caller": "tests", "request_id": "r"}
+    (old,) = engine.generate(tenant, [{}], **facts)
+    branchkeys.make(tenant, active, instead_of=BranchKey.objects.get(tenant=tenant, is_current=True))
+    (new,) = engine.generate(tenant, [{}], **facts)
+    calls: list[int] = []
+
+    def at_the_second() -> None:
+        calls.append(1)
+        while_at_aws(lambda: services.suspend(tenant, reason="x", actor=acting(alice)))
+
+    while_at_aws(at_the_second)
+    with pytest.raises(DomainError) as told:
+        engine.open_wrapped(tenant, [(old.wrapped_key, {}), (new.wrapped_key, {})], **facts)
+    assert (told.value.code, len(calls)) == ("suspended", 1)
+
+
+def test_a_new_copy_in_the_background_is_dropped_with_the_others(
+    tenant: Tenant, alice: Member, active: KeyRegistration, while_at_aws: Callable[[Meanwhile], None]
+) -> None:
+    engine = process()
+    engine.generate(tenant, [{}], caller="tests", request_id="r")
+    standing = engine.standings.of(tenant.pk)
+    assert standing is not None
+    assert standing.current is not None
+    while_at_aws(lambda: services.suspend(tenant, reason="x", actor=acting(alice)))
+    engine._refresh(standing, standing.current.id)
+    assert one(engine, tenant, NewDataKey(b"", b"", None), "generate") == "suspended"  # type: ignore[arg-type]
+    assert len(engine.keys) == 0
+
+
+@pytest.mark.parametrize("latency", [0, 300])
+def test_the_platforms_key(
+    latency: int, tenant: Tenant, alice: Member, aws: LocalAws, settings: Any, while_at_aws: Callable[[Meanwhile], None]
+) -> None:  # fmt: skip
+    ours = aws.client(settings.AWS_ACCOUNT_ID, "kms", "eu-central-1")
+    settings.PLATFORM_KEY_ARN = ours.create_key()["KeyMetadata"]["Arn"]
+    services.set_latency(tenant, seconds=latency, actor=acting(alice))
+    (made,) = process().generate(tenant, [{"object": "1"}], caller="tests", request_id="r")
+    dropped: list[int] = []
+
+    def drop() -> None:
+        services.drop_caches(tenant, reason="x", actor=acting(alice))
+        dropped.append(len(aws.calls))
+
+    while_at_aws(drop)
+    assert one(process(), tenant, made, "decrypt") == "given out"
+    assert [name for _, name, _ in aws.calls[dropped[0] :] if name == "Decrypt"]
+
+
+def test_keeping_the_answer_for_a_repeat_takes_long(
+    tenant: Tenant, active: KeyRegistration, service: ServiceAccount, api_of: Callable[[ServiceAccount], Any]
+) -> None:
+    client, stopped = api_of(service), []
+
+    def slow(execute: Any, sql: str, params: Any, many: Any, context: Any) -> Any:
+        if sql.startswith("UPDATE") and "tenants_idempotentrequest" in sql and not stopped:
+            stopped.append(1)
+            services.suspend(tenant, reason="x", actor=audit.COMMAND)
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(slow):
+        answer = client.post(
+            f"/api/v1/tenants/{tenant.pk}/data-keys", json.dumps({}), content_type="application/json",
+            headers={"idempotency-key": "one"},
+        )  # fmt: skip
+    assert (stopped, answer.status_code, answer.json()["code"]) == ([1], 423, "suspended")
+
+
+def test_a_generation_never_goes_back(tenant: Tenant, alice: Member, active: KeyRegistration, settings: Any) -> None:
+    first = services.drop_caches(tenant, reason="x", actor=acting(alice)).generation
+    assert abs(first / 1000 - time.time()) < 60
+    Tenant.objects.filter(pk=tenant.pk).update(key_generation=3)  # restored from an old backup
+    assert services.drop_caches(tenant, reason="x", actor=acting(alice)).generation >= first
+    ahead = first + 10**9
+    Tenant.objects.filter(pk=tenant.pk).update(key_generation=ahead)  # the database's clock was ahead once
+    assert services.drop_caches(tenant, reason="x", actor=acting(alice)).generation == ahead + 1
+    settings.CLOCK = "database"  # the same by the database itself
+    assert services.drop_caches(tenant, reason="x", actor=acting(alice)).generation == ahead + 2
+    Tenant.objects.filter(pk=tenant.pk).update(key_generation=3)
+    assert abs(services.drop_caches(tenant, reason="x", actor=acting(alice)).generation / 1000 - time.time()) < 60
