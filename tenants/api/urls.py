@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from tenants.api import views
+from tenants.api import people, views
 
 urlpatterns = [
     path("oauth/token", views.Token.as_view(), name="token"),
@@ -10,4 +10,13 @@ urlpatterns = [
     path("tenants/<str:tenant>/onboarding", views.Onboarding.as_view(), name="onboarding"),
     path("tenants/<str:tenant>/events", views.Events.as_view(), name="events"),
     path("tenants/<str:tenant>/events/export", views.EventsExport.as_view(), name="events-export"),
+    path("tenants/<str:tenant>/members", people.Members.as_view(), name="members"),
+    path("tenants/<str:tenant>/members/<str:number>", people.OneMember.as_view(), name="member"),
+    path("tenants/<str:tenant>/invitations", people.Invitations.as_view(), name="invitations"),
+    path("tenants/<str:tenant>/invitations/<str:invitation>", people.OneInvitation.as_view(), name="invitation"),
+    path(
+        "tenants/<str:tenant>/invitations/<str:invitation>/resend",
+        people.ResendInvitation.as_view(),
+        name="resend-invitation",
+    ),
 ]

@@ -133,8 +133,13 @@ class Invitation(models.Model):
         return self.status == self.Status.PENDING and self.expires_at <= clock.now()
 
     @property
+    def state(self) -> str:
+        """Return its status, or `expired`."""
+        return "expired" if self.is_expired else self.status
+
+    @property
     def label(self) -> str:
-        """What people read: its status, or that it has expired."""
+        """Return what people read of it."""
         return "Expired" if self.is_expired else str(self.get_status_display())
 
 

@@ -210,6 +210,11 @@ def invitation_by_link(raw: str) -> Invitation:
     return found
 
 
+def inviter_of(invitation: Invitation) -> str:
+    """Return who invites, as people read it."""
+    return invitation.inviter.user.email if invitation.inviter else "Kore.ai support"
+
+
 def needs_password(invitation: Invitation) -> bool:
     """Tell whether the invited address has no account that anybody can sign in to: then the link lets the person choose a password."""
     account = _account(invitation.email)

@@ -14,7 +14,6 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from tenants import fresh, portal, services
 from tenants.forms import AcceptForm
-from tenants.models import Invitation
 
 LASTS = 3600  # seconds that a browser keeps the secret of the link
 
@@ -53,7 +52,7 @@ def invitation(request: HttpRequest) -> HttpResponse:
             return answer
     context = {
         "invitation": found,
-        "inviter": _inviter(found),
+        "inviter": services.inviter_of(found),
         "form": form,
         "needs_password": needs_password,
         "needs_sign_in": signed_in is None and not needs_password,
@@ -70,10 +69,6 @@ def _sign_in(request: HttpRequest, user: User) -> None:
     perform_login(request, user, email_verification="none")
     if request.user.is_authenticated:  # not yet, if the account has a second factor
         fresh.note(request=request, user=user)
-
-
-def _inviter(invitation: Invitation) -> str:
-    return invitation.inviter.user.email if invitation.inviter else "Kore.ai support"
 
 
 def _cookie() -> str:

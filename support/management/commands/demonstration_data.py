@@ -53,6 +53,7 @@ class Command(BaseCommand):
         tenant = Tenant.objects.filter(name=TENANT, members__user__email=OWNER).select_related("service_role").first()
         if tenant is None:
             tenant = services.create_tenant(TENANT, owner_email=OWNER, actor=COMMAND)
+            services.accept_invitation(services.new_link(tenant.invitations.get()), password=owner_password)
         support, _ = User.objects.get_or_create(username=SUPPORT, defaults={"email": SUPPORT, "is_staff": True})
         support.groups.add(Group.objects.get(name="Support lead"))
         for user, password in ((User.objects.get(email=OWNER), owner_password), (support, support_password)):
