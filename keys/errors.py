@@ -186,6 +186,23 @@ class PolicyDrift(DomainError):
     turn = Turn.KORE
 
 
+class PolicyRefused(DomainError):
+    kind, code = Kind.UPSTREAM, "policy_refused"
+    title = "IAM does not take our policy"
+    detail = "IAM answered {aws_code} to a policy of ours, whichever role it names. Nothing was changed; Kore.ai looks into it."
+    turn = Turn.KORE
+
+
+class RoleRefusedByIam(DomainError):
+    kind, code = Kind.CONFLICT, "role_refused_by_iam"
+    title = "AWS IAM does not take your Role ARN"
+    detail = (
+        "IAM refuses a policy of ours that names your role, so we cannot ask for it. Create an IAM role with another name or path (step 2), "
+        "give its ARN and share it again."
+    )
+    turn = Turn.TENANT
+
+
 class LeaseTaken(DomainError):
     kind, code = Kind.CONFLICT, "lease_taken"
     title = "Somebody else is changing this service role"

@@ -178,7 +178,7 @@ def _what_to_mend(event: AuditEvent, registration: KeyRegistration) -> str:
     ]
     if not remedies:
         data = audit.data_of(event)
-        remedies = [f"Step {data.get('step')}: {data.get('reason')}"]
+        remedies = [f"Step {data.get('step')}: {data.get('why') or data.get('reason')}"]
     mend = (
         "Mend this, then test again from the setup page. You need not share the ARNs again unless one of them changes."
     )

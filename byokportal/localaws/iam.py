@@ -148,7 +148,19 @@ def _document(text: str, *, identity: bool = False) -> dict[str, object]:
         raise AwsError("MalformedPolicyDocument", "Syntax errors in policy.")
     if identity and any("Principal" in statement for statement in evaluator.statements(policy)):
         raise AwsError("MalformedPolicyDocument", "Policy document should not specify a principal.")
+    if identity:
+        _of_this_partition(policy)
     return policy
+
+
+def _of_this_partition(policy: Mapping[str, object]) -> None:
+    """Refuse resources of another partition than the account's, which moto takes."""
+    for statement in evaluator.statements(policy):
+        for resource in (*evaluator.listed(statement.get("Resource")), *evaluator.listed(statement.get("NotResource"))):
+            parts = str(resource).split(":")
+            if len(parts) > 1 and parts[0] == "arn" and parts[1] not in {"aws", "*"}:
+                words = f'Partition "{parts[1]}" is not valid for resource "{resource}".'
+                raise AwsError("MalformedPolicyDocument", words)
 
 
 def _length(text: str) -> int:

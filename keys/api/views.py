@@ -101,7 +101,7 @@ class Submit(endpoints.TenantView):
 class Tests(endpoints.TenantView):
     """The encryption test: ask for one, and the runs so far."""
 
-    problems = ("no_registration", "registration_busy", "not_allowed", "invalid_input")
+    problems = ("no_registration", "registration_busy", "role_refused_by_iam", "not_allowed", "invalid_input")
 
     @extend_schema(
         operation_id="start_test",

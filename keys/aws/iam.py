@@ -16,6 +16,8 @@ from keys.aws import faults, sessions
 REGION = "us-east-1"  # where IAM is answered
 Before = Callable[[], None] | None  # is called before each call: renews the lease, or raises because it was lost
 VERSIONS = 5  # of a managed policy; one has to go before a sixth comes
+# What IAM says of a document that it does not take (IAM API reference, CreatePolicyVersion); LimitExceeded where it names the size.
+NOT_TAKEN = {"MalformedPolicyDocument", "MalformedPolicyDocumentException", "InvalidInput", "ValidationError"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +47,16 @@ def _call(action: str, method: str, *, account: str = "", before: Before = None,
     except faults.RAISED as error:
         if faults.code_of(error) in {"NoSuchEntity", "EntityAlreadyExists"}:
             raise
+        if "PolicyDocument" in parameters and _is_about_the_document(error):
+            raise errors.PolicyRefused(
+                aws_code=faults.code_of(error), action=f"iam:{action}", aws_request_id=faults.request_id_of(error)
+            ) from error
         raise faults.translate(error, f"iam:{action}", denied=errors.OwnAccessBroken) from error
+
+
+def _is_about_the_document(error: Exception) -> bool:
+    code = faults.code_of(error)
+    return code in NOT_TAKEN or (code == "LimitExceeded" and "PolicySize" in str(error))
 
 
 def arn_of(name: str, *, partition: str = "aws") -> str:
@@ -102,8 +113,26 @@ def inline_policies(role_name: str) -> set[str]:
     return set(_call("ListRolePolicies", "list_role_policies", RoleName=role_name)["PolicyNames"])
 
 
-def write_version(policy_arn: str, document: str, *, before: Before = None) -> None:
-    """Write a new default version, after deleting the oldest of five."""
+def takes(policy_arn: str, document: str, *, before: Before = None) -> bool:
+    """Ask IAM whether it would take a document, by a version that never becomes the default and goes again."""
+    try:
+        version_id = write_version(policy_arn, document, is_default=False, before=before)
+    except errors.PolicyRefused:
+        return False
+    try:
+        _call("DeletePolicyVersion", "delete_policy_version", before=before, PolicyArn=policy_arn, VersionId=version_id)
+    except ClientError as error:
+        if faults.code_of(error) != "NoSuchEntity":
+            raise
+    return True
+
+
+def write_version(policy_arn: str, document: str, *, is_default: bool = True, before: Before = None) -> str:
+    """Write a new version, after deleting the oldest of five, and return its id.
+
+    Raises:
+        PolicyRefused: IAM does not take the document; what stood there stands.
+    """
     try:
         versions = _call("ListPolicyVersions", "list_policy_versions", before=before, PolicyArn=policy_arn)["Versions"]
         if len(versions) >= VERSIONS:
@@ -112,14 +141,15 @@ def write_version(policy_arn: str, document: str, *, before: Before = None) -> N
                 key=lambda version_id: int(version_id.removeprefix("v")),
             )
             _call("DeletePolicyVersion", "delete_policy_version", before=before, PolicyArn=policy_arn, VersionId=oldest)
-        _call(
+        written = _call(
             "CreatePolicyVersion",
             "create_policy_version",
             before=before,
             PolicyArn=policy_arn,
             PolicyDocument=document,
-            SetAsDefault=True,
+            SetAsDefault=is_default,
         )
+        return str(written["PolicyVersion"]["VersionId"])
     except ClientError as error:  # it was there a moment ago: another IAM host answered, or somebody deletes it now
         raise errors.AwsUnreachable(
             retry_after=5,

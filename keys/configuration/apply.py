@@ -14,7 +14,7 @@ from byokportal import clock
 from byokportal.errors import DomainError, Kind
 from keys import errors, lifecycle
 from keys.aws import iam, sessions
-from keys.configuration import lease, packing
+from keys.configuration import isolating, lease, packing
 from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration, ServiceRolePolicy
 from tenants import audit, onboarding
 from tenants.models import OnboardingStep, ServiceRole
@@ -60,6 +60,7 @@ def _write(configuration: RoleConfiguration, held: lease.Lease) -> iam.Written |
     """Bring the one policy that the configuration concerns to what it has to say; None when there is nothing to remove.
 
     Raises:
+        RoleRefusedByIam: IAM takes no policy that names this role; what stood there stands.
         PolicyDrift: IAM does not hold what we last wrote; it is left as it is.
         ServiceRoleFull: no policy has room for the ARN.
         LeaseTaken: the lease was lost on the way.
@@ -71,6 +72,8 @@ def _write(configuration: RoleConfiguration, held: lease.Lease) -> iam.Written |
     slots = {slot: row.role_arns for slot, row in rows.items()}
     if configuration.action == Action.REMOVE and (packing.slot_of(arn, slots) is None or _still_named(configuration)):
         return None
+    if configuration.action == Action.ADD:
+        packing.require_safe(arn, partition=partition)
     slot = packing.slot_for(arn, slots, our_account=settings.AWS_ACCOUNT_ID)
     row = rows.get(slot) or ServiceRolePolicy.objects.create(service_role=role, slot=slot)
     name = f"{role.name}-{slot}"
@@ -82,9 +85,22 @@ def _write(configuration: RoleConfiguration, held: lease.Lease) -> iam.Written |
         raise _drift(row, policy_arn, "not attached")
     wanted = standing | {arn} if configuration.action == Action.ADD else standing - {arn}
     document = _document(wanted, partition)
-    if there is None:
-        iam.create_policy(name, packing.text(document), before=held.hold)
-    elif standing != wanted:
+    taken_out = set[str]()
+    try:
+        if there is None:
+            iam.create_policy(name, packing.text(document), before=held.hold)
+        elif standing != wanted:
+            iam.write_version(policy_arn, packing.text(document), before=held.hold)
+    except errors.PolicyRefused:
+        if there is None:
+            iam.create_policy(name, packing.text(_document(set(), partition)), before=held.hold)
+        taken_out = isolating.to_blame(
+            standing & wanted,
+            arn if configuration.action == Action.ADD else None,
+            lambda arns: iam.takes(policy_arn, packing.text(_document(set(arns), partition)), before=held.hold),
+        )
+        wanted -= taken_out
+        document = _document(wanted, partition)
         iam.write_version(policy_arn, packing.text(document), before=held.hold)
     if not row.policy_arn:  # new, or its writer was killed before it said so
         iam.attach(policy_arn, role_name=role.name, before=held.hold)
@@ -101,7 +117,25 @@ def _write(configuration: RoleConfiguration, held: lease.Lease) -> iam.Written |
         facts["written_at"] = clock.now()
     held.hold()
     ServiceRolePolicy.objects.filter(pk=row.pk).update(**facts)
+    if taken_out:
+        _say_who_was_taken_out(role, taken_out)
     return back
+
+
+@transaction.atomic
+def _say_who_was_taken_out(service_role: ServiceRole, role_arns: set[str]) -> None:
+    """End the configuration of each tenant whose role IAM took once and takes no more: the others on the service role go on."""
+    needing = KeyRegistration.objects.filter(tenant__service_role=service_role, role_arn__in=role_arns)
+    for registration in needing.exclude(
+        status__in=[KeyRegistration.Status.DRAFT, KeyRegistration.Status.RETIRED]
+    ).select_related("tenant"):
+        configuration = registration.configurations.filter(action=Action.ADD).first()
+        if configuration is None:
+            continue
+        RoleConfiguration.objects.filter(pk=configuration.pk).update(
+            status=Status.FAILED, due_at=None, finished_at=clock.now(), reason=errors.RoleRefusedByIam.code
+        )
+        _reject(configuration, errors.RoleRefusedByIam())
 
 
 def _standing(
@@ -220,8 +254,31 @@ def _postpone_or_fail(configuration: RoleConfiguration, claimed_at: datetime, er
         if postponed and isinstance(error, errors.OwnAccessBroken) and configuration.reason != error.code:
             _call_a_person("keys.configuration.waits_for_kore", configuration, error, code=error.code)
         return
-    if _finish(configuration, claimed_at, status=Status.FAILED, due_at=None, finished_at=now, reason=error.code):
+    if not _finish(configuration, claimed_at, status=Status.FAILED, due_at=None, finished_at=now, reason=error.code):
+        return
+    if isinstance(error, errors.RoleRefusedByIam) and configuration.action == Action.ADD:
+        _reject(configuration, error)
+    else:
         _call_a_person("keys.configuration.failed", configuration, error, reason=error.code)
+
+
+def _reject(configuration: RoleConfiguration, error: DomainError) -> None:
+    """Say to the tenant that its role cannot be named in a policy: only another role mends that (step 2)."""
+    registration, tenant = configuration.registration, configuration.tenant
+    try:
+        lifecycle.move(registration, KeyRegistration.Status.REJECTED, actor=audit.SYSTEM, reason=error.code)
+    except errors.RegistrationBusy:
+        if registration.status in {*KeyRegistration.SERVING, KeyRegistration.Status.RETIRING}:
+            _call_a_person("keys.configuration.failed", configuration, error, reason=error.code)
+        return  # else it was withdrawn meanwhile
+    audit.record(
+        "keys.registration.rejected",
+        tenant=tenant, actor=audit.SYSTEM, target=registration, step=2, reason=error.code, why=str(error),
+    )  # fmt: skip
+    if registration.replaces_id is None:
+        evidence: dict[str, object] = {"role_arn": registration.role_arn, "reason": error.code}
+        onboarding.advance(tenant, 2, Step.FAILED, actor=audit.SYSTEM, reason=error.code, evidence=evidence)
+        onboarding.advance(tenant, 5, Step.WAITING_FOR_TENANT, actor=audit.SYSTEM, reason=error.code)
 
 
 def _call_a_person(event: str, configuration: RoleConfiguration, error: DomainError, **data: str) -> None:

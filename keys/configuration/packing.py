@@ -12,12 +12,27 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from keys.errors import ArnRefused, ServiceRoleFull
+from keys.arns import RoleArn
+from keys.errors import ArnRefused, RoleRefusedByIam, ServiceRoleFull
 
 LIMIT = 6_144
 FULL = LIMIT * 3 // 4
 SLOTS = 10
 SAFE_ARN = re.compile(r"arn:[a-z-]+:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]+")  # nothing that would widen our policy
+
+
+def require_safe(role_arn: str, *, partition: str) -> None:
+    """Refuse to add an ARN that IAM would refuse, or read as more than one role; drafts were judged, rows may be older than the rules.
+
+    Raises:
+        RoleRefusedByIam: it is not exactly one role of the partition.
+    """
+    try:
+        role = RoleArn.parse(role_arn)
+    except ArnRefused as error:
+        raise RoleRefusedByIam from error
+    if str(role) != role_arn or role.partition != partition:
+        raise RoleRefusedByIam
 
 
 def document(role_arns: Sequence[str], *, our_account: str, partition: str = "aws") -> dict[str, Any]:

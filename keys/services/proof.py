@@ -39,6 +39,7 @@ def start_test(tenant: Tenant, *, actor: Actor, reason: str = "", keep_until: da
     Raises:
         NoRegistration: nothing is shared yet.
         RegistrationBusy: our side is being configured; the test follows by itself.
+        RoleRefusedByIam: no test can pass with this role; another one has to be given first.
     """
     roles.require(actor, "keys.test", tenant)
     if actor.kind == "staff":
@@ -51,6 +52,8 @@ def start_test(tenant: Tenant, *, actor: Actor, reason: str = "", keep_until: da
         raise errors.NoRegistration
     if registration.status in {Status.SUBMITTED, Status.CONFIGURING}:
         raise errors.RegistrationBusy(status=registration.get_status_display().lower(), wanted="tested")
+    if registration.status == Status.REJECTED and registration.reason == errors.RoleRefusedByIam.code:
+        raise errors.RoleRefusedByIam  # our policy does not name the role, so a test could only wait for us
     running: EncryptionTest | None = EncryptionTest.objects.filter(registration=registration).open().first()
     if running is not None:
         EncryptionTest.objects.filter(pk=running.pk).update(keep_until=keep_until, due_at=now)

@@ -16,7 +16,7 @@ from byokportal.errors import NotFound
 from keys import services
 from keys.checks import chain
 from keys.checks.reading import Reading
-from keys.errors import ArnsMissing
+from keys.errors import ArnsMissing, RoleRefusedByIam
 from keys.forms import (
     KeyArnForm,
     OutputForm,
@@ -154,9 +154,20 @@ def page_of(member: Member, number: int, form: forms.Form, progress: Progress) -
         mends=[mend for mend in progress.reading.mends if mend.step == number] if progress.reading else [],
         reading=progress.reading,
         not_begun=chain.of(()),
+        role_refusal=_role_refusal(progress.registration) if number in {2, 5} else "",
         preparing=_preparing(progress.registration),
         test_form=TestForm(),
     )
+
+
+def _role_refusal(registration: KeyRegistration | None) -> str:
+    """Return what to do where IAM took no policy that names the role: no test has run that would say it."""
+    is_one = (
+        registration is not None
+        and registration.status == KeyRegistration.Status.REJECTED
+        and registration.reason == RoleRefusedByIam.code
+    )
+    return RoleRefusedByIam.detail if is_one else ""
 
 
 def _preparing(registration: KeyRegistration | None) -> KeyRegistration | None:

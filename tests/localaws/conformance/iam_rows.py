@@ -56,6 +56,7 @@ IDENTITY: list[tuple[str, Any]] = [
     ("no resource", {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "kms:Decrypt"}]}),
     ("an action without a service", {"Version": "2012-10-17", "Statement": [allow("Decrypt")]}),
     ("a resource that is no ARN", {"Version": "2012-10-17", "Statement": [allow("kms:Decrypt", "key")]}),
+    ("a resource of another partition", {"Version": "2012-10-17", "Statement": [allow("sts:AssumeRole", "arn:aws-us-gov:iam::111122223333:role/x")]}),
     ("both Action and NotAction", {"Version": "2012-10-17", "Statement": [{**allow("kms:Decrypt"), "NotAction": "s3:*"}]}),
     ("an unknown condition operator", {"Version": "2012-10-17", "Statement": [allow("kms:Decrypt", Condition={"StringSmells": {"aws:username": "x"}})]}),
     ("one Sid twice", {"Version": "2012-10-17", "Statement": [allow("kms:Decrypt", Sid="A"), allow("kms:Encrypt", Sid="A")]}),
