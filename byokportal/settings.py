@@ -15,7 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from byokportal import redis_url
+from byokportal import addresses, redis_url
 from byokportal.environment import Environment
 from byokportal.logs import render_json
 
@@ -83,6 +83,8 @@ INSTALLED_APPS = [
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if EMBEDDED or DEBUG else [])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 MIDDLEWARE = [
+    "byokportal.kept.NeverKeptMiddleware",
+    "byokportal.addresses.ClientAddressMiddleware",
     "byokportal.health.HealthMiddleware",  # a load balancer asks by address: no Host of ours, no session, no redirect to https
     "keys.api.short_way.ShortWay",  # requests for data keys pass over all the others
     "byokportal.database.PatienceMiddleware",
@@ -100,6 +102,7 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "tenants.idle.IdleMiddleware",
     "tenants.middleware.SecondFactorMiddleware",
     "byokportal.problems.PortalProblemsMiddleware",
     "tenants.middleware.FreshSignInMiddleware",  # the last is asked first about an exception
@@ -270,7 +273,9 @@ MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = EMBEDDED or DEBUG
 _https = not (EMBEDDED or DEBUG)
 SECURE_SSL_REDIRECT = _https
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", default=False) else None
+# The proxies in front of us: how many, or their networks. Only what they say of a client's address and of TLS is believed.
+PROXIES = addresses.proxies(env.str("BEHIND_PROXY", default="0"))
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PROXIES else None
 SECURE_HSTS_SECONDS = 31_536_000 if _https else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = _https
 SECURE_HSTS_PRELOAD = _https
@@ -278,7 +283,16 @@ SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
 SESSION_COOKIE_HTTPONLY = True
 CSRF_COOKIE_HTTPONLY = True
-SESSION_COOKIE_AGE = 12 * 3600  # seconds
+# A cookie of that name comes from this host and by TLS, or the browser drops it: no other host of the domain can plant one.
+_host = "__Host-" if _https else ""
+SESSION_COOKIE_NAME = f"{_host}sessionid"
+CSRF_COOKIE_NAME = f"{_host}csrftoken"
+LANGUAGE_COOKIE_NAME = f"{_host}language"
+LANGUAGE_COOKIE_SECURE = _https
+MESSAGES_COOKIE_NAME = f"{_host}messages"
+MESSAGE_STORAGE = "byokportal.kept.MessagesCookie"
+SESSION_COOKIE_AGE = 12 * 3600  # seconds that a session lasts, whatever is done in it
+SESSION_IDLE_SECONDS = env.int("SESSION_IDLE_SECONDS", default=1800)  # and without anything done
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 X_FRAME_OPTIONS = "DENY"
 CONTENT_SECURITY_POLICY = {
@@ -348,6 +362,7 @@ SUPPORT_EMAIL = env.str("SUPPORT_EMAIL", default="byok-support@kore.example")
 
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
 DJANGO_STRUCTLOG_USER_ID_FIELD = "pk"
+DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False  # it believes what anybody writes; byokportal.addresses binds the address
 DJANGO_STRUCTLOG_STATUS_5XX_LOG_LEVEL = logging.INFO  # a failure is logged once, where it happens
 _processors: list[structlog.types.Processor] = [
     structlog.contextvars.merge_contextvars,

@@ -8,7 +8,9 @@ class TenantsConfig(AppConfig):
 
     def ready(self) -> None:
         from allauth.account.signals import authentication_step_completed
+        from django.contrib.auth.signals import user_logged_in
 
-        from tenants import fresh
+        from tenants import fresh, idle
 
         authentication_step_completed.connect(fresh.note, dispatch_uid="tenants.fresh")
+        user_logged_in.connect(idle.begin, dispatch_uid="tenants.idle")

@@ -11,9 +11,10 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
-from django.utils.http import url_has_allowed_host_and_scheme, urlencode
+from django.utils.http import urlencode
 from django_htmx.http import HttpResponseClientRedirect
 
+from tenants import return_page
 from tenants.errors import FreshSignInNeeded
 
 OPEN = (
@@ -73,16 +74,5 @@ class FreshSignInMiddleware:
                 request,
                 f"{exception.title}. Nothing is done yet: you come back to the page, and do it there once more.",
             )
-        there = f"{methods[0]['url']}?{urlencode({'next': _page_of(request)})}"
+        there = f"{methods[0]['url']}?{urlencode({'next': return_page.of(request)})}"
         return HttpResponseClientRedirect(there) if request.htmx else redirect(there)  # type: ignore[attr-defined]
-
-
-def _page_of(request: HttpRequest) -> str:
-    """Return the page that the person sees: the one asked for, or the one that a form was sent from."""
-    if request.htmx:  # type: ignore[attr-defined]
-        return request.htmx.current_url_abs_path or "/"  # type: ignore[attr-defined]
-    if request.method == "GET":
-        return request.get_full_path()
-    sent_from = request.headers.get("Referer", "")
-    own = url_has_allowed_host_and_scheme(sent_from, {request.get_host()}, require_https=request.is_secure())
-    return sent_from if own else "/"
