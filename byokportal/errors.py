@@ -138,6 +138,13 @@ class MediaTypeNotTaken(DomainError):
     detail = "This address takes {wanted}. Set the Content-Type header to that."
 
 
+class Conflict(DomainError):
+    kind, code = Kind.CONFLICT, "conflict"
+    title = "Somebody changed this at the same moment"
+    detail = "Nothing was changed by you. Look at what is there now, and do it again if it is still to be done."
+    retryable = True
+
+
 class RateLimited(DomainError):
     kind, code = Kind.LIMITED, "rate_limited"
     title = "Too many requests"

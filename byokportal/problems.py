@@ -11,6 +11,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
+from django.db import IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.template.loader import render_to_string
@@ -118,7 +119,21 @@ def _anticipated(exception: Exception, request: Any) -> DomainError | None:
             return errors.InvalidInput(errors=_flat(exception.detail))
         case exceptions.ParseError():
             return errors.MalformedBody(why="it could not be parsed")
-    return _database_unavailable(exception) if database.is_unusable(exception) else None
+    return of_database(exception)
+
+
+def of_database(exception: BaseException) -> DomainError | None:
+    """Return the anticipated failure that an exception of the database stands for, and log it; None for every other exception.
+
+    A constraint that refuses a row is the last guard of an operation done twice at the same moment. The services look first, so it is seldom met; it is
+    logged with its traceback, because a service that does not look is a bug of ours.
+    """
+    if database.is_unusable(exception):
+        return _database_unavailable(exception)
+    if isinstance(exception, IntegrityError):
+        log.error("a constraint of the database refused a row: %s", database.why(exception), exc_info=exception)
+        return errors.Conflict(retry_after=1)
+    return None
 
 
 def _database_unavailable(exception: BaseException) -> DomainError:
@@ -168,8 +183,7 @@ class PortalProblemsMiddleware:
         if isinstance(exception, RedisError):  # allauth counts attempts to sign in there
             log.error("the shared cache does not answer", exc_info=exception)
             exception = errors.SharedCacheUnavailable(retry_after=60)
-        if database.is_unusable(exception):
-            exception = _database_unavailable(exception)
+        exception = of_database(exception) or exception
         if isinstance(exception, errors.DatabaseUnavailable):
             return _without_database(exception, request)
         if not isinstance(exception, DomainError):
@@ -204,8 +218,9 @@ def server_error(request: HttpRequest) -> HttpResponse:
     Whatever a middleware raises ends here as well (a session that cannot be saved, for one): a database that cannot be used is no bug.
     """
     exception = sys.exc_info()[1]
-    if exception is not None and database.is_unusable(exception):
-        return _without_database(_database_unavailable(exception), request)
+    error = of_database(exception) if exception is not None else None
+    if error is not None:
+        return _without_database(error, request)
     if request.path.startswith("/api/"):
         body = {
             "type": "about:blank", "title": "Something of ours broke", "status": 500, "code": "bug", "params": {}, "retryable": False, "retry_after": None,

@@ -66,12 +66,15 @@ class ProblemSchema(AutoSchema):
         "method_not_allowed",
         "body_too_large",
         "database_unavailable",
+        "conflict",
     )
 
     def _get_response_bodies(self, direction: Any = "response") -> dict[str, Any]:
         bodies: dict[str, Any] = super()._get_response_bodies(direction)
         takes_key = any(getattr(one, "name", "") == "Idempotency-Key" for one in self.get_override_parameters())
         codes = codes_of(type(self.view)) | (IDEMPOTENT if takes_key else set())
+        if self.method == "GET":
+            codes -= {"conflict"}
         by_status: dict[int, list[type[DomainError]]] = {}
         for error in _all_errors():
             if error.code in codes:

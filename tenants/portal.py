@@ -8,8 +8,10 @@ from typing import Any
 
 from django import forms
 from django.conf import settings
+from django.db import IntegrityError
 from django.http import HttpRequest
 
+from byokportal import problems
 from byokportal.errors import DomainError, Kind
 from tenants import fresh, roles
 from tenants.audit import Actor
@@ -36,8 +38,9 @@ def refusals_on(form: forms.Form) -> Iterator[None]:
     """Show an anticipated failure on its field, else above the form; the caller then renders the page again."""
     try:
         yield
-    except DomainError as error:
-        if error.kind in PAGES:
+    except (DomainError, IntegrityError) as raised:
+        error = raised if isinstance(raised, DomainError) else problems.of_database(raised)
+        if error is None or error.kind in PAGES:
             raise
         for field, sentences in error.errors.items():
             for sentence in sentences:

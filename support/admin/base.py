@@ -11,6 +11,7 @@ from django.contrib import messages
 from django.contrib.admin import ModelAdmin, SimpleListFilter
 from django.contrib.admin.utils import get_fields_from_path
 from django.core.exceptions import FieldDoesNotExist, PermissionDenied
+from django.db import IntegrityError
 from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -18,6 +19,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.views.decorators.cache import never_cache
 
+from byokportal import errors, problems
 from byokportal.errors import DomainError
 from support.forms import ReasonForm
 from tenants import fresh, shown_once
@@ -231,6 +233,8 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
                 raise  # a way to the sign-in and back (tenants.middleware), not words in the form
             except DomainError as error:
                 _show(form, error)
+            except IntegrityError as error:
+                _show(form, problems.of_database(error) or errors.Conflict())
             else:
                 if isinstance(answer, ShownOnce):
                     return shown_once.redirect(request, request.path, {TITLE: answer.title, **answer.values})
