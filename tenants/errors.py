@@ -94,7 +94,7 @@ class IdempotencyKeyReused(DomainError):
 class IdempotencyKeyInvalid(DomainError):
     kind, code = Kind.INVALID, "idempotency_key_invalid"
     title = "The Idempotency-Key is not valid"
-    detail = "An Idempotency-Key has 1 to 255 visible ASCII characters."
+    detail = "Send one Idempotency-Key of 1 to 255 visible ASCII characters without a comma."
 
 
 class RequestInProgress(DomainError):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from django.db import IntegrityError, transaction
+from django.db import Error, IntegrityError, transaction
 from django.db.models import Q
 
 from byokportal import clock
@@ -19,7 +19,7 @@ from tenants.models import IdempotentRequest, Tenant
 
 LASTS = timedelta(hours=24)
 STUCK = timedelta(seconds=60)  # a request that runs longer than any request may run was killed
-KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
+KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,255}", re.ASCII)  # no comma: servers join two headers of one name by it
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +75,19 @@ def once(
             raise RequestInProgress(retry_after=1) from None
         return Answer(first.status, first.answer or {}, is_repeat=True)
     claim = IdempotentRequest.objects.filter(pk=row.pk)
+
+    def answered() -> Answer:
+        answer = do()
+        if not claim.update(status=answer.status, answer=answer.kept):
+            # It took so long that it was taken for killed. What a request in its place does is what counts, and what was done here is undone.
+            raise RequestInProgress(retry_after=1)
+        return answer
+
     try:
         with transaction.atomic() if in_one_transaction else contextlib.nullcontext():
-            answer = do()
-            kept = claim.update(status=answer.status, answer=answer.kept)
+            return answered()
     except BaseException:
-        claim.delete()  # a failed attempt has no effect: the key is free again
+        with contextlib.suppress(Error):  # a database that is gone frees the key after `STUCK`
+            # A failed attempt has no effect: the key is free again. Where the answer stands the commit went through, whatever failed after it.
+            claim.filter(status=None).delete()
         raise
-    if not kept:  # it took so long that it was taken for killed: what a request in its place answers is what counts
-        raise RequestInProgress(retry_after=1)
-    return answer

@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 import time_machine
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from byokportal.errors import NotFound
 from keys import lifecycle, services, standing
 from keys.api import short_way
 from keys.ledger import links, recording
@@ -235,6 +236,76 @@ def test_one_that_was_taken_for_killed_has_no_say_any_more(tenant: Tenant) -> No
     with pytest.raises(RequestInProgress):
         idempotency.once(slow, **facts, in_one_transaction=False)
     assert IdempotentRequest.objects.get().answer == {"by": "second"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_it_did_is_undone_when_it_was_taken_for_killed(tenant: Tenant) -> None:
+    facts = {"key": "k", "caller": "c", "tenant": tenant, "method": "POST", "path": "/", "body": b"{}"}
+
+    def slow() -> idempotency.Answer:
+        audit.record("tenants.token.minted", tenant=tenant, actor=audit.SYSTEM, target=tenant, name="late")
+        IdempotentRequest.objects.all().delete()  # as the next request with this key does after STUCK
+        return idempotency.Answer(201, {"by": "first"})
+
+    with pytest.raises(RequestInProgress):
+        idempotency.once(slow, **facts, in_one_transaction=True)
+    assert not tenant.events.filter(name="tenants.token.minted").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_answer_that_was_committed_stays_whatever_fails_after_it(tenant: Tenant) -> None:
+    facts = {"key": "k", "caller": "c", "tenant": tenant, "method": "POST", "path": "/", "body": b"{}"}
+    facts["in_one_transaction"] = True
+
+    def lost() -> None:
+        raise ConnectionError("the answer of the commit was lost")
+
+    def do() -> idempotency.Answer:
+        audit.record("tenants.token.minted", tenant=tenant, actor=audit.SYSTEM, target=tenant, name="once")
+        transaction.on_commit(lost)
+        return idempotency.Answer(201, {"by": "first"})
+
+    with pytest.raises(ConnectionError):
+        idempotency.once(do, **facts)
+    again = idempotency.once(do, **facts)
+    assert (again.kept, again.is_repeat) == ({"by": "first"}, True)
+    assert tenant.events.filter(name="tenants.token.minted").count() == 1
+
+
+@pytest.mark.django_db
+def test_what_fails_in_the_middle_leaves_neither_row_nor_claim(tenant: Tenant) -> None:
+    facts = {"key": "k", "caller": "c", "tenant": tenant, "method": "POST", "path": "/", "body": b"{}"}
+
+    def fails() -> idempotency.Answer:
+        audit.record("tenants.token.minted", tenant=tenant, actor=audit.SYSTEM, target=tenant, name="half")
+        raise NotFound
+
+    with pytest.raises(NotFound):
+        idempotency.once(fails, **facts, in_one_transaction=True)
+    assert not tenant.events.filter(name="tenants.token.minted").exists()
+    assert not IdempotentRequest.objects.exists()
+
+
+@pytest.mark.django_db
+def test_one_caller_may_use_one_key_for_each_of_its_tenants(tenant: Tenant, mallory: Member) -> None:
+    """A stored answer is looked up with its tenant: the request is the same to the letter."""
+    facts = {"key": "k", "caller": "c", "method": "POST", "path": "/", "body": b"{}", "in_one_transaction": True}
+    mine = idempotency.once(lambda: idempotency.Answer(201, {"of": "mine"}), **facts, tenant=tenant)
+    theirs = idempotency.once(lambda: idempotency.Answer(201, {"of": "theirs"}), **facts, tenant=mallory.tenant)
+    assert (mine.kept, theirs.kept, theirs.is_repeat) == ({"of": "mine"}, {"of": "theirs"}, False)
+    again = idempotency.once(lambda: idempotency.Answer(201, {}), **facts, tenant=mallory.tenant)
+    assert (again.kept, again.is_repeat) == ({"of": "theirs"}, True)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("joined", ["one,two", "one, two", "one,", ",", "", "one,one"])
+def test_two_keys_are_none(tenant: Tenant, alice: Member, api_of: ApiOf, joined: str) -> None:
+    """Servers join two headers of one name by a comma (RFC 9110, 5.2)."""
+    said = {"topic": "question", "subject": "s", "text": "t"}
+    path = f"/api/v1/tenants/{tenant.pk}/tickets"
+    answer = api_of(alice).post(path, said, content_type=JSON, headers={"idempotency-key": joined})
+    assert (answer.status_code, answer.json()["code"]) == (400, "idempotency_key_invalid")
+    assert not Ticket.objects.exists()
 
 
 @pytest.mark.django_db
