@@ -258,6 +258,16 @@ ACCOUNT_EMAIL_VERIFICATION = (
 )
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_SESSION_REMEMBER = False
+# tenants.sign_in counts attempts: allauth's limits let a stranger keep others out, and let nobody in without the shared cache.
+ACCOUNT_RATE_LIMITS = MFA_RATE_LIMITS = False
+ACCOUNT_FORMS = {
+    "change_password": "tenants.sign_in_forms.ChangePasswordForm",
+    "reset_password": "tenants.sign_in_forms.ResetPasswordForm",
+}
+MFA_FORMS = {
+    "authenticate": "tenants.sign_in_forms.CodeForm",
+    "reauthenticate": "tenants.sign_in_forms.CodeAgainForm",
+}
 FRESH_SIGN_IN_SECONDS = ACCOUNT_REAUTHENTICATION_TIMEOUT = 600  # the first decides, by tenants.fresh
 # Mail domains of Kore.ai's own people, who are never members of an organisation.
 STAFF_EMAIL_DOMAINS = [
@@ -290,6 +300,7 @@ CSRF_COOKIE_NAME = f"{_host}csrftoken"
 LANGUAGE_COOKIE_NAME = f"{_host}language"
 LANGUAGE_COOKIE_SECURE = _https
 MESSAGES_COOKIE_NAME = f"{_host}messages"
+DEVICE_COOKIE_NAME = f"{_host}device"  # tenants.sign_in
 MESSAGE_STORAGE = "byokportal.kept.MessagesCookie"
 SESSION_COOKIE_AGE = 12 * 3600  # seconds that a session lasts, whatever is done in it
 SESSION_IDLE_SECONDS = env.int("SESSION_IDLE_SECONDS", default=1800)  # and without anything done

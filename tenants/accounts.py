@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
-from django.http import HttpRequest
+from django.contrib.auth.models import AbstractBaseUser
+from django.http import HttpRequest, HttpResponse
 
-from tenants import fresh
+from byokportal import addresses
+from tenants import fresh, sign_in
 
 
 class InvitedOnlyAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
@@ -24,3 +26,24 @@ class InvitedOnlyAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allaut
         """
         fresh.require(self.request)
         return False
+
+    def get_client_ip(self, request: HttpRequest) -> str:
+        """Return the address that `byokportal.addresses` found; the mails that tell of a sign-in name it."""
+        return str(request.META.get("REMOTE_ADDR", addresses.UNKNOWN))
+
+    def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        """Count an attempt with a password before it is looked at."""
+        account = str(credentials.get("email") or credentials.get("username") or "")
+        self._attempt = sign_in.attempt(request, account)
+        if self._attempt is None:
+            raise self.validation_error("too_many_login_attempts")
+
+    def _rollback_login_failed_rl_usage(self) -> None:
+        """What allauth calls once the password was right."""
+        if self._attempt is not None:
+            self._attempt.succeeded()
+
+    def post_login(self, request: HttpRequest, user: AbstractBaseUser, **facts: Any) -> HttpResponse:
+        response: HttpResponse = super().post_login(request, user, **facts)
+        sign_in.remember_device(request, response, user)
+        return response

@@ -82,6 +82,7 @@ EVENTS = {
     "tenants.token.minted": "The automation token {name} was made.",
     "tenants.token.revoked": "The automation token {name} was revoked.",
     "tenants.service_account.created": "The service account {name} was created.",
+    "tenants.client.refused": "A wrong secret came for {client} from {address}; within an hour that was attempt {count}.",
     "tenants.service_account.secret_rotated": "The secret of the service account {name} was rotated.",
     "tenants.step.changed": "Step {step} went from {old} to {new}.",
     "tenants.tenant.viewed": "Kore.ai support looked at this organisation.",

@@ -26,7 +26,7 @@ from keys.checks import runner
 from keys.configuration import apply, opening
 from keys.models import BranchKey, EncryptionTest, KeyRegistration, RoleConfiguration
 from support import follow
-from tenants import audit, fresh, roles, tokens
+from tenants import attempts, audit, fresh, roles, tokens
 from tenants import services as tenant_services
 from tenants.audit import Actor
 from tenants.models import Invitation, Member, Role, ServiceAccount, ServiceRole, Tenant
@@ -111,6 +111,11 @@ class Customer:
 @pytest.fixture
 def customer(aws: LocalAws) -> Customer:
     return Customer(aws)
+
+
+@pytest.fixture(autouse=True)
+def _nobody_has_tried_anything() -> None:
+    attempts.forget_all()
 
 
 # --- the cast ------------------------------------------------------------------------------------------------

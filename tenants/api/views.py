@@ -14,9 +14,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from byokportal import pages
-from tenants import access, onboarding, roles, tokens
+from byokportal import addresses, pages
+from tenants import access, attempts, onboarding, roles, services, tokens
 from tenants.api.serializers import EventOut, EventsOut, OnboardingOut, SetupOut, TokenIn, TokenOut
+from tenants.attempts import Limit
 from tenants.models import AuditEvent, Tenant
 
 CURSOR = OpenApiParameter("cursor", str, description="the `next` of the page before")
@@ -92,6 +93,11 @@ def _of_member(request: Request, tenant: str) -> Tenant:
 # --- OAuth 2.0 client credentials (RFC 6749, section 4.4) -----------------------------------------------
 
 
+FAILURES = Limit("client", 10, 60)  # of one client from one address; what comes on top is told to wait
+IN_AN_HOUR = Limit("client-hour", 1, 3600)
+ROWS = Limit("client-rows", 100, 3600)  # of the log, whoever tries whatever from wherever
+
+
 class Token(APIView):
     """Exchange client credentials for a bearer token; the one address with a form body and RFC 6749 errors."""
 
@@ -101,7 +107,7 @@ class Token(APIView):
     @extend_schema(
         operation_id="get_token",
         request={"application/x-www-form-urlencoded": TokenIn},
-        responses={200: TokenOut, 400: OpenApiTypes.OBJECT, 401: OpenApiTypes.OBJECT},
+        responses={200: TokenOut, 400: OpenApiTypes.OBJECT, 401: OpenApiTypes.OBJECT, 429: OpenApiTypes.OBJECT},
     )
     def post(self, request: Request) -> HttpResponse:
         return _token(request._request)
@@ -122,7 +128,7 @@ def _token(request: HttpRequest) -> HttpResponse:
     client_id, secret = _credentials(request)
     account = tokens.client(client_id, secret)
     if account is None:
-        return _refused("invalid_client", "The client id or secret is wrong.", status=401)
+        return _failed(request, client_id)
     wanted = form.get("scope", "").split() or account.scopes
     if not set(wanted) <= set(account.scopes):
         return _refused("invalid_scope", "The client does not have every scope it asked for.")
@@ -134,6 +140,23 @@ def _token(request: HttpRequest) -> HttpResponse:
         "scope": " ".join(sorted(set(wanted))),
     }
     return JsonResponse(answer, headers={"Cache-Control": "no-store", "Pragma": "no-cache"})
+
+
+def _failed(request: HttpRequest, client_id: str) -> JsonResponse:
+    """Answer wrong credentials, which alone are counted: the right secret passes whatever came before.
+
+    The log has a row for the first failure of a client from an address in an hour, then for the tenth, the hundredth and so on.
+    """
+    address = addresses.group(request.META.get("REMOTE_ADDR", addresses.UNKNOWN))
+    who = f"{client_id[:64].lower()} {address}"
+    number = attempts.count(IN_AN_HOUR, who)
+    if str(number).strip("0") == "1" and attempts.count(ROWS, "all") <= ROWS.count:
+        services.note_refused_client(client_id, address=address, count=number)
+    if attempts.count(FAILURES, who) > FAILURES.count:
+        answer = _refused("invalid_client", "Too many wrong secrets came from your address. Wait a minute.", status=429)
+        answer.headers["Retry-After"] = str(FAILURES.seconds)
+        return answer
+    return _refused("invalid_client", "The client id or secret is wrong.", status=401)
 
 
 def _credentials(request: HttpRequest) -> tuple[str, str]:

@@ -15,7 +15,7 @@ from tenants.services.invitations import (
 )
 from tenants.services.organisations import create_tenant
 from tenants.services.people import change_role, leave_organisation, remove_member
-from tenants.services.service_accounts import create_service_account, rotate_secret
+from tenants.services.service_accounts import create_service_account, note_refused_client, rotate_secret
 from tenants.services.service_roles import record_service_role
 from tenants.services.words import name_of, reason_of
 
@@ -35,6 +35,7 @@ __all__ = [
     "name_of",
     "needs_password",
     "new_link",
+    "note_refused_client",
     "reason_of",
     "record_service_role",
     "remove_member",

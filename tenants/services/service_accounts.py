@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 
 from django.db import transaction
@@ -70,3 +71,26 @@ def rotate_secret(account: ServiceAccount, *, reason: str, actor: Actor) -> str:
         reason=reason,
     )
     return secret
+
+
+@transaction.atomic
+def note_refused_client(client_id: str, *, address: str, count: int) -> None:
+    """Write down that client credentials were refused; an id that is none of ours is not repeated.
+
+    Args:
+        count: how often that was so from this address within the hour.
+    """
+    try:
+        account = ServiceAccount.objects.filter(pk=uuid.UUID(client_id)).first()
+    except ValueError:
+        account = None
+    name = f"the service account {account.name}" if account else "an unknown service account"
+    audit.record(
+        "tenants.client.refused",
+        tenant=None,
+        actor=audit.SYSTEM,
+        target=account,
+        client=name,
+        address=address,
+        count=count,
+    )

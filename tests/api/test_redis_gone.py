@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret, hotp_value, yield_hotp_counters_from_time
 from django.core.cache import caches
 from django.test import Client
 from kombu.exceptions import OperationalError
@@ -101,14 +102,23 @@ def test_monitoring_hears_of_it(redis_is_gone: None) -> None:
     assert client.get("/healthz").status_code == 200
 
 
-def test_whoever_is_in_stays_in_and_nobody_else_is_let_in(
+def test_people_sign_in_and_each_process_counts_what_fails(
     redis_is_gone: None, tenant: Tenant, alice: Member, browser_of: Callable[[Member], Client]
 ) -> None:
     assert browser_of(alice).get(f"/tenants/{tenant.pk}/key/").status_code == 200
     alice.user.set_password("a-password-of-tests-only")
     alice.user.save()
-    stranger, form = Client(), {"login": alice.user.email, "password": "a-password-of-tests-only"}
-    answer = stranger.post("/accounts/login/", form)  # attempts cannot be counted, so none counts
-    assert (answer.status_code, answer["Retry-After"]) == (503, "60")
-    assert "You cannot sign in at this moment" in answer.content.decode()
-    assert "_auth_user_id" not in stranger.session
+    secret = generate_totp_secret()
+    TOTP.activate(alice.user, secret)
+    code = f"{hotp_value(secret, next(yield_hotp_counters_from_time())):06}"
+    form = {"login": alice.user.email, "password": "a-password-of-tests-only"}
+    first, second = Client(), Client()
+    for browser in (first, second):
+        assert browser.post("/accounts/login/", form)["Location"].startswith("/accounts/2fa/authenticate/")
+    assert first.post("/accounts/2fa/authenticate/", {"code": code}).status_code == 302
+    assert first.get(f"/tenants/{tenant.pk}/key/").status_code == 200
+    assert b"Incorrect code" in second.post("/accounts/2fa/authenticate/", {"code": code}).content  # it was used
+    for _ in range(5):
+        Client().post("/accounts/login/", {**form, "password": "wrong"})
+    refused = Client().post("/accounts/login/", form)
+    assert (refused.status_code, b"Too many failed login attempts" in refused.content) == (200, True)

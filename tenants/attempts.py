@@ -1,0 +1,79 @@
+"""How often something was tried lately: counted over all processes in the shared cache, by each process alone while that does not answer."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+
+import structlog
+from django.core.cache import cache
+from redis.exceptions import RedisError
+
+log = structlog.get_logger(__name__)
+
+DOWN = 5.0  # seconds without the shared cache after it did not answer
+AT_MOST = 10_000  # counters that a process keeps by itself
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """So many in so many seconds, from the first on."""
+
+    name: str
+    count: int
+    seconds: int
+
+
+_lock = threading.Lock()
+_own: OrderedDict[str, tuple[float, int]] = OrderedDict()  # key → until when (monotonic), how many
+_down_until = 0.0
+_prefix = "attempts"
+
+
+def count(limit: Limit, who: str) -> int:
+    """Count one more, and return how many that are."""
+    return _raised(_key(limit, who), limit.seconds, 1)
+
+
+def take_back(limit: Limit, who: str) -> None:
+    """Take one back: it turned out not to count."""
+    _raised(_key(limit, who), limit.seconds, -1)
+
+
+def forget_all() -> None:
+    """Forget every count (tests start anew)."""
+    global _prefix, _down_until
+    _prefix, _down_until = f"attempts-{secrets.token_hex(4)}", 0.0
+    _own.clear()
+
+
+def _key(limit: Limit, who: str) -> str:
+    return (
+        f"{_prefix}:{limit.name}:{hashlib.sha256(who.encode()).hexdigest()[:32]}"  # no mail address stands in the cache
+    )
+
+
+def _raised(key: str, seconds: int, by: int) -> int:
+    global _down_until
+    if time.monotonic() >= _down_until:
+        try:
+            cache.add(key, 0, timeout=seconds)
+            return int(cache.incr(key, by))
+        except ValueError:  # it ended between the two
+            return max(by, 0)
+        except (RedisError, OSError) as error:
+            log.error("the shared cache does not answer: attempts are counted by each process", exc_info=error)
+            _down_until = time.monotonic() + DOWN
+    with _lock:
+        now = time.monotonic()
+        until, before = _own.pop(key, (0.0, 0))
+        if until <= now:
+            until, before = now + seconds, 0
+        _own[key] = until, max(before + by, 0)
+        if len(_own) > AT_MOST:
+            _own.popitem(last=False)
+        return _own[key][1]
