@@ -21,6 +21,7 @@ class State(StrEnum):
     WAITING = "waiting"
     OURS = "ours"  # broken on Kore.ai's side: nobody else can mend it
     NOT_ASKED = "not_asked"
+    BEGUN = "begun"  # some of its checks passed, the others were not asked
     UNSETTLED = "unsettled"  # the test ended, for another reason, before this was certain
 
 
@@ -30,6 +31,7 @@ LABELS = {
     State.WAITING: "Waiting",
     State.OURS: "On Kore.ai’s side",
     State.NOT_ASKED: "Not asked yet",
+    State.BEGUN: "Not all asked yet",
     State.UNSETTLED: "Not settled",
 }
 LINKS = {"ours": "Our role", "external_id": "External ID", "role": "Your role", "key": "Your key"}
@@ -88,11 +90,17 @@ class Chain:
     """The four links in order."""
 
     links: tuple[Link, ...]
+    is_over: bool = False
 
     @property
     def broken(self) -> Link | None:
-        """The first link that does not hold: what comes after it hangs on it."""
-        return next((link for link in self.links if link.state in {State.BROKEN, State.OURS}), None)
+        """The link to mend first: what comes after it hangs on it. `mending` begins with the same row."""
+        ours = self.links[0] if self.links[0].state == State.OURS else None
+        broken = [(rank(link.check), link) for link in self.links if link.state == State.BROKEN and link.check]
+        first = min(broken, key=lambda pair: pair[0])[1] if broken else None
+        return (
+            first or ours if self.is_over else ours or first
+        )  # while it goes on, nothing is asked of the tenant before our side works
 
     @property
     def alt(self) -> str:
@@ -114,19 +122,32 @@ def of(rows: Iterable[CheckResult], *, is_over: bool = False, waits_for_kore: bo
     first, *rest = (_link(name, found[name], is_over=is_over) for name in LINKS)
     if waits_for_kore and first.state != State.OURS:
         first = Link(first.name, first.title, State.OURS, OURS_SAYS, first.check)
-    return Chain((first, *rest))
+    return Chain((first, *rest), is_over)
 
 
 def link_of(row: CheckResult) -> str:
     """Return the link that a row speaks of: a refusal belongs where its mend lies, not where it was met."""
-    if wait_of(row) is Wait.OURS:
-        return "ours"
-    prefix = row.code.partition(".")[0]
-    if prefix == "use" and row.verdict in {Verdict.FAIL, Verdict.UNKNOWN} and row.step == 2:
+    return "ours" if wait_of(row) is Wait.OURS else _link_where(row.code, row.verdict, row.step, row.causes)
+
+
+def _link_where(code: str, verdict: str, step: int, causes: Sequence[str]) -> str:
+    prefix = code.partition(".")[0]
+    if prefix == "use" and verdict in {Verdict.FAIL, Verdict.UNKNOWN} and step == 2:
         return "role"
-    if prefix == "role" and row.causes and all(cause.startswith("external_id") for cause in row.causes):
+    if prefix == "role" and causes and all(cause.startswith("external_id") for cause in causes):
         return "external_id"
-    return BY_PREFIX.get(prefix) or BY_STEP.get(row.step, "key")
+    return BY_PREFIX.get(prefix) or BY_STEP.get(step, "key")
+
+
+def mend_order(code: str, step: int, causes: Sequence[str]) -> tuple[bool, int]:
+    """Return the order in which failed checks are mended, everywhere: a role that lets anybody in first, then along the chain."""
+    lets_anybody_in = code.startswith("external_id.") or code == STRANGERS
+    return not lets_anybody_in, list(LINKS).index(_link_where(code, Verdict.FAIL, step, causes))
+
+
+def rank(row: CheckResult) -> tuple[bool, int, int]:
+    """Return the place of a failed row in the order to mend."""
+    return (*mend_order(row.code, row.step, row.causes), row.position)
 
 
 def wait_of(row: CheckResult) -> Wait:
@@ -167,7 +188,7 @@ USES = sum(code.startswith("use.") for code in EXPECTED)
 def _link(name: str, rows: Sequence[CheckResult], *, is_over: bool) -> Link:
     title = LINKS[name]
     waits = {wait_of(row): row for row in reversed(rows)}  # the first row of each kind
-    failed = [row for row in rows if row.verdict == Verdict.FAIL]
+    failed = sorted((row for row in rows if row.verdict == Verdict.FAIL), key=rank)
     if Wait.OURS in waits:
         return Link(name, title, State.OURS, OURS_SAYS, waits[Wait.OURS])
     if failed:
@@ -183,8 +204,9 @@ def _link(name: str, rows: Sequence[CheckResult], *, is_over: bool) -> Link:
     if passed >= expected:
         return Link(name, title, State.WORKS, WORKS[name], rows[-1])
     # Not green before everything was asked: a green link must not turn red.
-    says = f"{len(passed & expected)} of {len(expected)} checks passed so far." if passed else NOT_ASKED[name]
-    return Link(name, title, State.NOT_ASKED, says)
+    if not passed & expected:
+        return Link(name, title, State.NOT_ASKED, NOT_ASKED[name])
+    return Link(name, title, State.BEGUN, f"{len(passed & expected)} of {len(expected)} checks passed so far.")
 
 
 def _broken(name: str, failed: Sequence[CheckResult]) -> str:

@@ -72,10 +72,9 @@ class Mend:
 
 
 def in_order(rows: Iterable[CheckResult]) -> list[Mend]:
-    """Return what to mend: a role that lets anybody in first, then in the order of the chain."""
-    failed = sorted(
-        (row for row in rows if row.verdict == Verdict.FAIL), key=lambda row: (not lets_anybody_in(row), row.position)
-    )
+    """Return what to mend, in the order of `chain.rank`."""
+    decide = (row for row in rows if not row.code.startswith("hygiene."))
+    failed = sorted((row for row in decide if row.verdict == Verdict.FAIL), key=chain.rank)
     groups: dict[tuple[int, str], list[CheckResult]] = {}
     for row in failed:
         groups.setdefault((row.step, row.document), []).append(row)
@@ -85,12 +84,6 @@ def in_order(rows: Iterable[CheckResult]) -> list[Mend]:
 def _words(label: str) -> str:
     cause = vocabulary.CAUSES.get(label)
     return cause.mend if cause else label
-
-
-def lets_anybody_in(row: CheckResult) -> bool:
-    """Tell whether the row saw the role let in whom it has to refuse."""
-    is_about_others = row.code.startswith("external_id.") or row.code == chain.STRANGERS
-    return is_about_others and row.verdict == Verdict.FAIL
 
 
 def _mend(step: int, document: str, rows: Sequence[CheckResult]) -> Mend:

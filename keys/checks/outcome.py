@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from keys import activation, errors, lifecycle
+from keys.checks import chain
 from keys.checks.base import Check, Finding, Verdict
 from keys.checks.external_id import INSECURE
 from keys.models import EncryptionTest, KeyRegistration
@@ -36,13 +37,17 @@ def overall(findings: Mapping[str, Finding], checks: tuple[Check, ...]) -> Verdi
 
 
 def failures(findings: Mapping[str, Finding], checks: tuple[Check, ...]) -> list[Failure]:
-    """Return what failed, in the order to mend it: a role that lets anybody in comes before everything else."""
-    found = [
-        Failure(each.code, findings[each.code].step or each.step, findings[each.code].reason or each.code)
+    """Return what failed, in the order to mend it, which is the one that the page of the test shows."""
+    failed = [
+        (
+            findings[each.code],
+            Failure(each.code, findings[each.code].step or each.step, findings[each.code].reason or each.code),
+        )
         for each in checks
-        if findings[each.code].verdict == Verdict.FAIL
+        if findings[each.code].verdict == Verdict.FAIL and not each.is_warning
     ]
-    return sorted(found, key=lambda failure: failure.reason != INSECURE)
+    failed.sort(key=lambda pair: chain.mend_order(pair[1].check, pair[1].step, pair[0].causes))
+    return [failure for _, failure in failed]
 
 
 def warnings(findings: Mapping[str, Finding], checks: tuple[Check, ...]) -> list[str]:

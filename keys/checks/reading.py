@@ -80,6 +80,7 @@ class Reading:
     """One test, read.
 
     Attributes:
+        lines: every check that decides, as many as `total`; `worth_knowing`: those that never do.
         tone: `ok`, `bad`, `wait` or `ours`: how the headline is set.
         seen: changes whenever something that is shown changes; a page that has it needs no other.
     """
@@ -92,6 +93,7 @@ class Reading:
     waits: tuple[Waiting, ...]
     mends: tuple[Mend, ...]
     lines: tuple[Line, ...]
+    worth_knowing: tuple[Line, ...]
     passed: int
     total: int
     seen: str
@@ -121,7 +123,10 @@ def read(test: EncryptionTest, rows: Sequence[CheckResult], registration: KeyReg
     links = chain.of(rows, is_over=test.finished_at is not None, waits_for_kore=test.status == Status.WAITING_FOR_KORE)
     mends = tuple(mending.in_order(rows)) if test.finished_at else ()
     waits = () if test.finished_at else tuple(_waits(rows))
-    passed = sum(row.verdict == Verdict.PASS for row in rows if not row.code.startswith("hygiene."))
+    is_over = test.finished_at is not None
+    lines = tuple(_line(row, is_over=is_over) for row in _every(rows))
+    hygiene = tuple(_line(row, is_over=is_over) for row in rows if row.code.startswith("hygiene."))
+    passed = sum(line.row.verdict == Verdict.PASS for line in lines)
     tone, headline, says = _headline(test, registration, waits, mends, passed)
     return Reading(
         test,
@@ -131,11 +136,24 @@ def read(test: EncryptionTest, rows: Sequence[CheckResult], registration: KeyReg
         links,
         waits,
         mends,
-        tuple(_line(row, is_over=test.finished_at is not None) for row in rows),
+        lines,
+        hygiene,
         passed,
-        TOTAL,
+        len(lines),
         _seen(test, rows),
     )
+
+
+def _every(rows: Sequence[CheckResult]) -> list[CheckResult]:
+    """Return a row for every check that decides: what was not asked has one too, so that the list is as long as the count says."""
+    found = {row.code: row for row in rows if not row.code.startswith("hygiene.")}
+    made = [
+        found.pop(check.code, None)
+        or CheckResult(code=check.code, title=check.title, step=check.step, verdict=Verdict.UNKNOWN)
+        for check in CHECKS
+        if not check.is_warning
+    ]
+    return made + list(found.values())
 
 
 def _headline(

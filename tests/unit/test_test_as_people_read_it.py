@@ -7,8 +7,11 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from keys.checks import CHECKS, chain, history, mending, reading
+from keys.checks import CHECKS, chain, history, mending, outcome, reading
+from keys.checks.base import Finding
 from keys.models import CheckResult, EncryptionTest, KeyRegistration
 
 NOW = datetime(2026, 3, 4, 14, 3, 20, tzinfo=UTC)
@@ -16,7 +19,7 @@ ASKED = {"action": "sts:AssumeRole", "at": NOW.isoformat()}
 LATER = {**ASKED, "final_at": NOW.isoformat()}
 REFUSED = ["external_id_mismatch", "role_not_found"]
 USES = [check.code for check in CHECKS if check.code.startswith("use.")]
-W, B, T, US, N = "works", "broken", "waiting", "ours", "not_asked"
+W, B, T, US, N, S = "works", "broken", "waiting", "ours", "not_asked", "begun"
 
 
 def rows(**changed: dict[str, Any] | str) -> list[CheckResult]:
@@ -86,10 +89,10 @@ SOON = {"verdict": "unknown", "causes": [*REFUSED, "propagation_delay"], "eviden
     ("found", "states", "decides"),
     [
         pytest.param([], [N, N, N, N], None, id="nothing was asked"),
-        pytest.param(up_to("ours.canary"), [N, N, N, N], None, id="half of our own side is not a green link"),
+        pytest.param(up_to("ours.canary"), [S, N, N, N], None, id="half of our own side is not a green link"),
         pytest.param(up_to("ours.policy"), [W, N, N, N], None, id="our side works"),
-        pytest.param(up_to("external_id.exact"), [W, W, N, N], None, id="the role lets us in, whom we became is not asked yet"),
-        pytest.param(up_to("key.enabled"), [W, W, W, N], None, id="the key exists, its use is not tried yet"),
+        pytest.param(up_to("external_id.exact"), [W, W, S, N], None, id="the role lets us in, whom we became is not asked yet"),
+        pytest.param(up_to("key.enabled"), [W, W, W, S], None, id="the key exists, its use is not tried yet"),
         pytest.param(rows(), [W, W, W, W], None, id="everything passed"),
         pytest.param(rows(hygiene_rotation="gone", hygiene_permissions="unknown"), [W, W, W, W], None, id="warnings never decide"),
         pytest.param(behind("role.assumable", REFUSAL), [W, N, B, N], "role.assumable", id="refused: which of them AWS does not say"),
@@ -100,7 +103,7 @@ SOON = {"verdict": "unknown", "causes": [*REFUSED, "propagation_delay"], "eviden
         pytest.param(rows(external_id_required={"verdict": "unknown", "evidence": {**LATER, "insecure_at": NOW.isoformat()}}), [W, T, W, W], None, id="a serving role lets us in"),
         pytest.param(rows(account_identity={"verdict": "fail"}), [W, W, B, W], "account.identity", id="another role"),
         pytest.param(rows(key_enabled=DISABLED, **{code.replace(".", "_"): "skipped" for code in USES}), [W, W, W, B], "key.enabled", id="disabled"),
-        pytest.param(rows(use_encrypt=LACKS), [W, W, B, N], "use.encrypt", id="the permissions policy is the role's"),
+        pytest.param(rows(use_encrypt=LACKS), [W, W, B, S], "use.encrypt", id="the permissions policy is the role's"),
         pytest.param(rows(use_encrypt=KEY_POLICY), [W, W, W, B], "use.encrypt", id="the key policy is the key's"),
         pytest.param(rows(use_encrypt={"verdict": "unknown"}), [W, W, W, T], None, id="throttled"),
         pytest.param(behind("ours.canary", OUR_FAULT), [US, N, N, N], "ours.canary", id="our canary"),
@@ -108,7 +111,7 @@ SOON = {"verdict": "unknown", "causes": [*REFUSED, "propagation_delay"], "eviden
         pytest.param([*rows(role_refuses_others="gone"), STRANGER], [W, W, B, W], "role.refuses_others", id="others are let in"),
         pytest.param(behind("ours.canary", {"verdict": "unknown", "evidence": {"why": "no canary role is set up"}}), [US, N, N, N], "ours.canary", id="no canary at all"),
         pytest.param(behind("role.assumable", {"verdict": "unknown", "causes": ["our_session_policy"]}), [US, N, N, N], "role.assumable", id="the refusal was our own policy's"),
-        pytest.param(rows(use_encrypt={"verdict": "unknown", "evidence": {"why": "not asked yet"}}), [W, W, W, N], None, id="not asked yet is not waiting"),
+        pytest.param(rows(use_encrypt={"verdict": "unknown", "evidence": {"why": "not asked yet"}}), [W, W, W, S], None, id="not asked yet is not waiting"),
         pytest.param(rows(key_enabled=DISABLED, external_id_required=ANYBODY), [W, B, W, B], "external_id.required", id="two links"),
     ],
 )  # fmt: skip
@@ -146,7 +149,7 @@ def test_a_waiting_link_says_until_when() -> None:
         (rows(role_assumable=REFUSAL, external_id_required=ANYBODY, key_enabled=DISABLED), [(2, "trust-policy", 2), (1, "key", 1)]),
         (rows(account_identity={"verdict": "fail"}, external_id_exact=ANYBODY), [(2, "trust-policy", 1), (2, "", 0)]),
         ([*rows(role_refuses_others="gone", account_identity={"verdict": "fail"}, key_enabled=DISABLED), STRANGER], [(2, "trust-policy", 0), (2, "", 0), (1, "key", 1)]),
-        (rows(use_encrypt=LACKS, key_enabled=DISABLED), [(1, "key", 1), (2, "permissions-policy", 1)]),
+        (rows(use_encrypt=LACKS, key_enabled=DISABLED), [(2, "permissions-policy", 1), (1, "key", 1)]),  # as the chain says
     ],
 )  # fmt: skip
 def test_one_entry_for_each_document_in_the_order_to_mend(
@@ -237,3 +240,36 @@ def test_a_check_that_one_run_did_not_have_is_no_change() -> None:
     (row,) = [row for row in made.rows if row.code == "use.encrypt"]
     assert [cell.check is None for cell in row.cells] == [True, False]
     assert made.news == []
+
+
+SOMETHING = st.sampled_from(
+    ["pass", "skipped", "unknown", "gone", REFUSAL, LACKS, KEY_POLICY, DISABLED, ANYBODY, SOON, OUR_FAULT]
+)
+
+
+@given(st.dictionaries(st.sampled_from([check.code.replace(".", "_") for check in CHECKS]), SOMETHING), st.booleans())
+def test_chain_headline_first_remedy_and_counts_agree(changed: dict[str, Any], waits_for_kore: bool) -> None:
+    # Of our own side nothing ever fails: it cannot tell, or it is ours.
+    found = rows(
+        **{
+            code: "unknown" if code.startswith("ours_") and change != "pass" else change
+            for code, change in changed.items()
+        }
+    )
+    failed = [row for row in found if row.verdict == "fail" and not row.code.startswith("hygiene.")]
+    over = read(found, "finished", "fail" if failed else "unknown")
+    assert len(over.lines) == over.total == reading.TOTAL
+    assert sum(line.state == "pass" for line in over.lines) == over.passed
+    if failed:
+        first = over.mends[0]
+        assert f"(step {first.step})" in over.headline
+        assert over.chain.broken is not None
+        assert over.chain.broken.check is first.first
+        assert over.chain.broken.name == chain.link_of(first.first)
+        findings = {row.code: Finding(row.verdict, causes=tuple(row.causes), step=row.step) for row in found}
+        findings |= {check.code: Finding("skipped") for check in CHECKS if check.code not in findings}
+        assert outcome.failures(findings, CHECKS)[0].step == first.step
+    for made in (over.chain, read(found, "waiting_for_kore" if waits_for_kore else "running").chain):
+        for link in made.links:
+            if link.state == "not_asked":
+                assert "passed" not in link.says
