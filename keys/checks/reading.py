@@ -148,12 +148,12 @@ def _every(rows: Sequence[CheckResult]) -> list[CheckResult]:
     """Return a row for every check that decides: what was not asked has one too, so that the list is as long as the count says."""
     found = {row.code: row for row in rows if not row.code.startswith("hygiene.")}
     made = [
-        found.pop(check.code, None)
+        found.get(check.code)
         or CheckResult(code=check.code, title=check.title, step=check.step, verdict=Verdict.UNKNOWN)
         for check in CHECKS
         if not check.is_warning
     ]
-    return made + list(found.values())
+    return made + [row for code, row in found.items() if code not in TITLES]  # of an earlier release
 
 
 def _headline(
