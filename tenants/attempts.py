@@ -6,12 +6,13 @@ import hashlib
 import secrets
 import threading
 import time
-from collections import OrderedDict
 from dataclasses import dataclass
 
 import structlog
 from django.core.cache import cache
 from redis.exceptions import RedisError
+
+from byokportal.lru import Lru
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +30,7 @@ class Limit:
 
 
 _lock = threading.Lock()
-_own: OrderedDict[str, tuple[float, int]] = OrderedDict()  # key → until when (monotonic), how many
+_own: Lru[str, tuple[float, int]] = Lru(AT_MOST)  # key → until when (monotonic), how many
 _down_until = 0.0
 _prefix = "attempts"
 
@@ -70,10 +71,9 @@ def _raised(key: str, seconds: int, by: int) -> int:
             _down_until = time.monotonic() + DOWN
     with _lock:
         now = time.monotonic()
-        until, before = _own.pop(key, (0.0, 0))
+        until, before = _own.peek(key) or (0.0, 0)
         if until <= now:
             until, before = now + seconds, 0
-        _own[key] = until, max(before + by, 0)
-        if len(_own) > AT_MOST:
-            _own.popitem(last=False)
-        return _own[key][1]
+        number = max(before + by, 0)
+        _own.put(key, (until, number))
+        return number
