@@ -114,11 +114,11 @@ def answer_ticket(ticket: Ticket, *, text: str, is_internal: bool = False, statu
         NotAllowed: a tenant's member does not write internal messages.
     """
     roles.require(actor, "support.answer_ticket", ticket.tenant)
-    if is_internal and actor.kind == "member":
+    if is_internal and actor.is_tenants:
         raise NotAllowed(permission="support.answer_ticket")
     text = _words(text, field="text", limit=TEXT_LENGTH, lines=True)
     if not status:
-        answered = Ticket.Status.WAITING_FOR_KORE if actor.kind == "member" else Ticket.Status.WAITING_FOR_TENANT
+        answered = Ticket.Status.WAITING_FOR_KORE if actor.is_tenants else Ticket.Status.WAITING_FOR_TENANT
         status = ticket.status if is_internal else answered
     _set_status(ticket, status)
     _say(ticket, text, is_internal=is_internal, actor=actor)

@@ -23,7 +23,7 @@ TICKETS_A_PAGE = 50
 def _author(message: TicketMessage) -> str:
     """Return who wrote, as the tenant reads it: its own people by address, everybody else as Kore.ai."""
     kind, _, name = message.author.partition(":")
-    return name if kind == "member" else "Kore.ai support" if kind == "kore" else "Kore.ai"
+    return name if kind in {"member", "invited"} else "Kore.ai support" if kind == "kore" else "Kore.ai"
 
 
 @login_required

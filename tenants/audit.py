@@ -38,6 +38,11 @@ class Actor:
         return holder.tenant_id if holder else None
 
     @property
+    def is_tenants(self) -> bool:
+        """Tell whether the tenant's own side acts: a member, or the automation of one who is invited."""
+        return self.tenant_id is not None
+
+    @property
     def role(self) -> str:
         """Return the role in that tenant; empty for everybody else."""
         holder = self.member or self.invitation

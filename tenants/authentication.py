@@ -26,16 +26,18 @@ class Caller:
 
     token: AccessToken
     actor: Actor
-    name: str  # what shares and idempotency keys belong to
+    # What shares and idempotency keys belong to. Of an automation token it is the token itself: an answer that is kept for one is not
+    # shown to another, which may do less.
+    name: str
 
     is_authenticated = True  # what DRF asks a user
 
     @classmethod
     def by(cls, token: AccessToken) -> Caller:
         if token.member is not None:
-            return cls(token, Actor.of_member(token.member, via="api", token=token), f"member:{token.member.pk}")
+            return cls(token, Actor.of_member(token.member, via="api", token=token), f"token:{token.pk}")
         if token.invitation is not None:
-            return cls(token, Actor.of_invitation(token.invitation, token=token), f"invitation:{token.invitation.pk}")
+            return cls(token, Actor.of_invitation(token.invitation, token=token), f"token:{token.pk}")
         assert token.service_account is not None
         return cls(token, Actor.of_service(token.service_account), f"serviceaccount:{token.service_account.pk}")
 

@@ -78,7 +78,7 @@ class RotateBranchKey(endpoints.TenantView):
 class Leave(endpoints.TenantView):
     """Give up BYOK: the platform's key takes over, and every branch key moves to it."""
 
-    problems = ("key_not_active", "platform_key_missing", "registration_busy", "reason_missing", "not_allowed", "invalid_input")  # fmt: skip
+    problems = ("key_not_active", "platform_key_missing", "registration_busy", "reason_missing", "not_allowed", "token_not_marked", "invalid_input")  # fmt: skip
 
     @extend_schema(
         operation_id="leave_byok",

@@ -18,7 +18,7 @@ from byokportal.errors import InvalidInput, NotFound
 from keys import services
 from keys.api import serializers as shapes
 from keys.models import EncryptionTest, KeyRegistration, RegistrationMove, RevocationDrill
-from tenants import access, endpoints
+from tenants import access, endpoints, roles
 from tenants.models import Tenant
 
 STATES = 500
@@ -44,6 +44,7 @@ class PolicyChecks(endpoints.TenantView):
     @extend_schema(operation_id="check_policy", request=shapes.PolicyIn, responses=shapes.ReadingOut)
     def post(self, request: Request, tenant: str) -> Response:
         mine = self.mine(request, tenant)
+        roles.require(self.caller(request).actor, "keys.check_policy", mine)  # nothing is changed, so no service asks
         given = self.given(request, shapes.PolicyIn)
         return Response(shapes.ReadingOut(services.check_policy(mine, kind=given["kind"], text=given["policy"])).data)
 
@@ -51,7 +52,15 @@ class PolicyChecks(endpoints.TenantView):
 class Registration(endpoints.TenantView):
     """The CMK ARN and the Role ARN: a draft until they are shared."""
 
-    problems = ("invalid_input", "arn_refused", "secret_pasted", "registration_busy", "not_allowed", "no_registration")
+    problems = (
+        "invalid_input",
+        "arn_refused",
+        "secret_pasted",
+        "registration_busy",
+        "not_allowed",
+        "token_not_marked",
+        "no_registration",
+    )
 
     @extend_schema(operation_id="get_registration", responses=shapes.RegistrationOut)
     def get(self, request: Request, tenant: str) -> Response:
@@ -80,6 +89,7 @@ class Submit(endpoints.TenantView):
         "registration_busy",
         "service_role_full",
         "not_allowed",
+        "token_not_marked",
     )
 
     @extend_schema(
@@ -101,7 +111,14 @@ class Submit(endpoints.TenantView):
 class Tests(endpoints.TenantView):
     """The encryption test: ask for one, and the runs so far."""
 
-    problems = ("no_registration", "registration_busy", "role_refused_by_iam", "not_allowed", "invalid_input")
+    problems = (
+        "no_registration",
+        "registration_busy",
+        "role_refused_by_iam",
+        "not_allowed",
+        "token_not_marked",
+        "invalid_input",
+    )
 
     @extend_schema(
         operation_id="start_test",
@@ -147,6 +164,8 @@ class Key(endpoints.TenantView):
         mine = access.tenant_for(self.caller(request), tenant)
         if self.caller(request).service_account is not None:
             access.require_scope(self.caller(request), "key:read")
+        else:
+            roles.require(self.caller(request).actor, "tenants.read", mine)
         return Response(shapes.KeyOut(services.key_state(mine)).data)
 
 
@@ -174,8 +193,9 @@ class SuspendKey(KeyDeed):
 
 
 class ResumeKey(KeyDeed):
-    """Undo your own Suspend."""
+    """Undo your own Suspend; a token needs the mark that lets it bring a key back."""
 
+    problems = ("token_not_marked",)
     deed = services.resume
 
 

@@ -126,7 +126,7 @@ def suspend(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
     roles.require(actor, "keys.suspend", tenant)
     reason = reason_of(reason)
     registration = _serving(tenant)
-    by = KeyRegistration.SuspendedBy.TENANT if actor.kind == "member" else KeyRegistration.SuspendedBy.KORE
+    by = KeyRegistration.SuspendedBy.TENANT if actor.is_tenants else KeyRegistration.SuspendedBy.KORE
     # The tenant's button stays pressed under Kore.ai's: each side undoes its own only.
     presses = by == KeyRegistration.SuspendedBy.TENANT and registration.tenant_suspended_at is None
     facts: dict[str, object] = {"tenant_suspended_at": clock.now()} if presses else {}
@@ -160,7 +160,7 @@ def resume(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
     reason = reason_of(reason)
     registration = _serving(tenant)
     tenants_own, kores = KeyRegistration.SuspendedBy.TENANT, KeyRegistration.SuspendedBy.KORE
-    is_tenant = actor.kind == "member"
+    is_tenant = actor.is_tenants
     is_pressed = registration.tenant_suspended_at is not None if is_tenant else registration.suspended_by == kores
     if registration.status != Status.SUSPENDED or not is_pressed:
         state = registration.get_status_display().lower()

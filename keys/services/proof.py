@@ -40,6 +40,7 @@ def start_test(tenant: Tenant, *, actor: Actor, reason: str = "", keep_until: da
         NoRegistration: nothing is shared yet.
         RegistrationBusy: our side is being configured; the test follows by itself.
         RoleRefusedByIam: no test can pass with this role; another one has to be given first.
+        TokenNotMarked, FreshSignInNeeded: a passed test would put a replacement in service that was rejected before.
     """
     roles.require(actor, "keys.test", tenant)
     if actor.kind == "staff":
@@ -60,6 +61,8 @@ def start_test(tenant: Tenant, *, actor: Actor, reason: str = "", keep_until: da
         tasks.ring(tasks.run_test, test_id=str(running.pk))
         return running
     if registration.status == Status.REJECTED:
+        if registration.replaces_id is not None and actor.is_tenants:
+            roles.require(actor, "keys.replace", tenant)
         # Somebody mended something just now: IAM needs time again before a refusal means anything.
         lifecycle.move(registration, Status.TESTING, actor=actor, reason="tested again", changed_at=now)
         if registration.replaces_id is None:

@@ -37,6 +37,7 @@ def save_draft(
     Raises:
         ArnRefused: with the reason under its field; nothing is saved then.
         RegistrationBusy: it is shared already and being worked on.
+        TokenNotMarked, FreshSignInNeeded: a key serves, so this replaces it.
     """
     roles.require(actor, "keys.register", tenant)
     given, rules = dict[str, str](), acceptance.rules_of(tenant)
@@ -45,6 +46,7 @@ def save_draft(
     if role_arn is not None:
         given["role_arn"] = str(RoleArn.parse(role_arn, rules=rules))
     Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)  # two first drafts at once: one row
+    _require_replace_beside_a_serving_key(tenant, actor)
     registration = KeyRegistration.objects.of(tenant).in_preparation().first()
     if registration is None:
         serving = KeyRegistration.objects.of(tenant).serving().first()
@@ -63,6 +65,12 @@ def save_draft(
     audit.record("keys.registration.drafted", tenant=tenant, actor=actor, target=registration, **given)
     _advance_draft(tenant, registration, given, actor=actor)
     return registration
+
+
+def _require_replace_beside_a_serving_key(tenant: Tenant, actor: Actor) -> None:
+    """Raise unless the actor may replace the key that serves, if one does: what is prepared beside it takes over from it."""
+    if KeyRegistration.objects.of(tenant).serving().exists():
+        roles.require(actor, "keys.replace", tenant)
 
 
 def _request_removal(registration: KeyRegistration) -> None:
@@ -99,8 +107,10 @@ def submit_registration(tenant: Tenant, *, actor: Actor) -> KeyRegistration:
         RoleArnTaken: the role cannot be used; neutral, whoever uses it.
         ServiceRoleFull: a very long Role ARN and no room for it.
         RegistrationBusy: it is shared already.
+        TokenNotMarked, FreshSignInNeeded: a key serves, so this replaces it.
     """
     roles.require(actor, "keys.register", tenant)
+    _require_replace_beside_a_serving_key(tenant, actor)
     registration = KeyRegistration.objects.of(tenant).in_preparation().first()
     if registration is None:
         raise errors.NoRegistration

@@ -1,0 +1,271 @@
+"""What each address of the API demands of an automation token: the URL map is walked, and the table of operations with it."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Customer, acting, invited
+from django.conf import settings
+from django.db import transaction
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from keys import services as key_services
+from keys.models import KeyRegistration
+from support import services as support_services
+from tenants import audit, authentication, roles, services
+from tenants.models import AccessToken, Member
+
+pytestmark = pytest.mark.django_db
+READ, SETUP, OPERATE, PEOPLE = roles.TOKEN_PERMISSIONS
+NOBODY = "no token of a member"
+T = "api/v1/tenants/<str:tenant>/"
+
+# What it takes, and a body that gets as far as the question who may.
+REASON = {"reason": "tests"}
+DEMANDS: dict[str, tuple[str, dict[str, Any]]] = {
+    f"GET {T}setup": (READ, {}),
+    f"GET {T}onboarding": (READ, {}),
+    f"GET {T}events": (READ, {}),
+    f"GET {T}events/export": (READ, {}),
+    f"GET {T}members": (READ, {}),
+    f"GET {T}members/<str:number>": (READ, {}),
+    f"PATCH {T}members/<str:number>": (PEOPLE, {"role": "auditor"}),
+    f"DELETE {T}members/<str:number>": (PEOPLE, {}),
+    f"GET {T}invitations": (READ, {}),
+    f"POST {T}invitations": (PEOPLE, {"email": "new@acme.example", "role": "auditor"}),
+    f"GET {T}invitations/<str:invitation>": (READ, {}),
+    f"DELETE {T}invitations/<str:invitation>": (PEOPLE, {}),
+    f"POST {T}invitations/<str:invitation>/resend": (PEOPLE, {}),
+    f"GET {T}documents/<str:name>": (READ, {}),
+    f"POST {T}policy-checks": (READ, {"kind": "trust", "policy": "{}"}),
+    f"GET {T}registration": (READ, {}),
+    f"PUT {T}registration": (SETUP, {"role_arn": "arn:aws:iam::111122223333:role/Another"}),
+    f"POST {T}registration/submit": (SETUP, {}),
+    f"POST {T}registration/withdraw": (SETUP, REASON),
+    f"GET {T}tests": (READ, {}),
+    f"POST {T}tests": (SETUP, {}),
+    f"GET {T}tests/<str:test>": (READ, {}),
+    f"GET {T}key": (READ, {}),
+    f"POST {T}key/suspend": (OPERATE, REASON),
+    f"POST {T}key/resume": (OPERATE, REASON),
+    f"POST {T}key/drop-caches": (OPERATE, REASON),
+    f"GET {T}key/cache-drop": (READ, {}),
+    f"GET {T}key/branch-keys": (READ, {}),
+    f"POST {T}key/rotate": (OPERATE, REASON),
+    f"POST {T}key/leave": (OPERATE, REASON),
+    f"GET {T}key/drills": (READ, {}),
+    f"POST {T}key/drills": (OPERATE, {}),
+    f"GET {T}key/drills/<str:drill>": (READ, {}),
+    f"POST {T}key/drills/<str:drill>/cancel": (OPERATE, {}),
+    f"GET {T}tickets": (READ, {}),
+    f"POST {T}tickets": (SETUP, {"topic": "question", "subject": "s", "text": "t"}),
+    f"GET {T}tickets/<str:ticket>/messages": (READ, {}),
+    f"POST {T}tickets/<str:ticket>/messages": (SETUP, {"text": "t"}),
+    f"POST {T}data-keys": (NOBODY, {}),
+    f"POST {T}data-keys/decrypt": (NOBODY, {}),
+    f"POST {T}data-keys/rewrap": (NOBODY, {}),
+    "GET api/v1/key-states": (NOBODY, {}),
+}
+# While a key serves, these change it: without the mark no token does that.
+MARKED = [
+    f"PUT {T}registration",
+    f"POST {T}registration/submit",
+    f"POST {T}key/resume",
+    f"POST {T}key/leave",
+]
+OPEN = {"POST api/v1/oauth/token"}  # gives out service accounts' tokens; it takes none
+
+
+def mounted(patterns: Any = None, prefix: str = "") -> Iterator[str]:
+    """Yield every method of every address of the API."""
+    for pattern in patterns if patterns is not None else get_resolver().url_patterns:
+        route = prefix + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from mounted(pattern.url_patterns, route)
+        elif isinstance(pattern, URLPattern) and route.startswith("api/v1/"):
+            view = pattern.callback.view_class  # type: ignore[attr-defined]
+            yield from (
+                f"{name.upper()} {route}"
+                for name in view.http_method_names
+                if name != "options" and hasattr(view, name)
+            )
+
+
+def test_every_address_is_in_the_table() -> None:
+    assert sorted(set(mounted()) - OPEN) == sorted(DEMANDS)
+
+
+class World:
+    """An organisation with something behind every address."""
+
+    def __init__(self, alice: Member, active: KeyRegistration) -> None:
+        self.alice, tenant = alice, alice.tenant
+        ticket = support_services.open_ticket(tenant, topic="question", subject="s", text="t", actor=acting(alice))
+        drill = key_services.start_drill(tenant, actor=acting(alice))
+        self.named = {
+            "<str:tenant>": tenant.pk,
+            "<str:number>": invited(tenant, "dora@acme.example", "admin").pk,
+            "<str:invitation>": services.invite(tenant, email="i@acme.example", role="admin", actor=acting(alice)).pk,
+            "<str:name>": "trust-policy",
+            "<str:test>": active.tests.get().pk,
+            "<str:drill>": drill.pk,
+            "<str:ticket>": ticket.pk,
+        }
+
+    def ask(self, demand: str, permission: str, *, is_marked: bool) -> Any:
+        """Return the answer to a token with one permission; what it did is undone."""
+        method, route = demand.split(" ")
+        for name, value in self.named.items():
+            route = route.replace(name, str(value))
+        with transaction.atomic():
+            _, raw = services.mint_token(
+                self.alice, name="t", permissions=[permission], days=30, may_change_serving_key=is_marked, actor=acting(self.alice)
+            )  # fmt: skip
+            client = Client(headers={"authorization": f"Bearer {raw}"})
+            body = {} if method == "GET" else {"data": DEMANDS[demand][1], "content_type": "application/json"}
+            answer = getattr(client, method.lower())(f"/{route}", **body)
+            transaction.set_rollback(True)
+        authentication.forget_all()
+        return answer
+
+
+@pytest.fixture
+def world(alice: Member, active: KeyRegistration) -> World:
+    return World(alice, active)
+
+
+def _code(answer: Any) -> str:
+    return str(answer.json()["code"]) if answer.get("Content-Type") == "application/problem+json" else ""
+
+
+def test_a_token_does_what_its_permission_names_and_nothing_else(world: World) -> None:
+    for demand, (wanted, _) in DEMANDS.items():
+        for permission in roles.TOKEN_PERMISSIONS:
+            answer = world.ask(demand, permission, is_marked=True)
+            assert answer.status_code < 500, (demand, permission)
+            if permission == wanted:
+                assert answer.status_code not in {400, 401, 403, 404, 405} or _code(answer) == "not_found", (
+                    demand,
+                    permission,
+                    answer.content,
+                )
+            else:
+                assert (answer.status_code, _code(answer)) == (403, "not_allowed"), (demand, permission)
+
+
+def test_without_the_mark_no_token_changes_a_key_that_serves(world: World) -> None:
+    for demand in DEMANDS:
+        unmarked = world.ask(demand, DEMANDS[demand][0] if DEMANDS[demand][0] != NOBODY else READ, is_marked=False)
+        assert (_code(unmarked) == "token_not_marked") == (demand in MARKED), (demand, unmarked.content)
+
+
+def test_a_rejected_replacement_is_tested_again_with_the_mark_only(world: World) -> None:
+    serving = KeyRegistration.objects.serving().get()
+    KeyRegistration.objects.create(
+        tenant=serving.tenant, replaces=serving, status="rejected", key_arn=serving.key_arn, role_arn=f"{serving.role_arn}2"
+    )  # fmt: skip
+    again = f"POST {T}tests"
+    assert _code(world.ask(again, SETUP, is_marked=False)) == "token_not_marked"
+    assert world.ask(again, SETUP, is_marked=True).status_code == 202
+
+
+def test_without_a_serving_key_a_draft_needs_no_mark(alice: Member, customer: Customer) -> None:
+    world = World.__new__(World)
+    world.alice, world.named = alice, {"<str:tenant>": alice.tenant_id}
+    assert world.ask(f"PUT {T}registration", SETUP, is_marked=False).status_code == 200
+
+
+def test_a_replacement_asks_for_a_fresh_sign_in(alice: Member, active: KeyRegistration, browser_of: Any) -> None:
+    other = {"role_arn": "arn:aws:iam::111122223333:role/Another"}
+    address = f"/tenants/{alice.tenant_id}/steps/2/"
+    asked = browser_of(alice, is_fresh=False).post(address, other)
+    assert asked["Location"].startswith("/accounts/")
+    assert not KeyRegistration.objects.in_preparation().exists()
+    assert browser_of(alice).post(address, other).status_code == 302
+    submitted = browser_of(alice, is_fresh=False).post(f"/tenants/{alice.tenant_id}/steps/6/", {"confirmed": "on"})
+    assert submitted["Location"].startswith("/accounts/")
+    assert KeyRegistration.objects.in_preparation().get().status == "draft"
+
+
+def test_an_answer_that_is_kept_for_one_token_is_not_shown_to_another(world: World) -> None:
+    tenant = world.alice.tenant
+    answers = []
+    for permission in (OPERATE, READ):
+        _, raw = services.mint_token(world.alice, name=permission, permissions=[permission], actor=acting(world.alice))
+        client = Client(headers={"authorization": f"Bearer {raw}", "idempotency-key": "one"})
+        answers.append(client.post(f"/api/v1/tenants/{tenant.pk}/key/suspend", REASON, content_type="application/json"))
+    assert [answer.status_code for answer in answers] == [200, 403]
+
+
+def test_the_automation_of_an_invited_owner_presses_the_tenants_own_button(
+    alice: Member, active: KeyRegistration
+) -> None:
+    """Its Suspend is the tenant's, which staff cannot undo."""
+    invitation = services.invite(alice.tenant, email="eve@acme.example", role="owner", actor=acting(alice))
+    AccessToken.objects.all().delete()
+    _, raw = services.mint_token_of_invitation(
+        invitation, name="t", permissions=[OPERATE, SETUP], may_change_serving_key=True, actor=audit.COMMAND
+    )
+    client = Client(headers={"authorization": f"Bearer {raw}"})
+    base = f"/api/v1/tenants/{alice.tenant_id}"
+    suspended = client.post(f"{base}/key/suspend", REASON, content_type="application/json")
+    assert suspended.json()["suspended_by"] == "tenant"
+    ticket = client.post(
+        f"{base}/tickets", {"topic": "question", "subject": "s", "text": "t"}, content_type="application/json"
+    ).json()
+    answered = client.post(f"{base}/tickets/{ticket['id']}/messages", {"text": "t"}, content_type="application/json")
+    assert answered.json()["status"] == "waiting_for_kore"
+
+
+# --- the table of operations -----------------------------------------------------------------------------------
+
+LATER = {
+    "tenants.manage_staff",
+    "tenants.recover_owner",
+    "tenants.reset_second_factor",
+}  # their operations are on their way
+
+
+def asked_for() -> set[str]:
+    """Return the operations that our code asks the table for."""
+    found = set()
+    for app in ("tenants", "keys", "support", "byokportal"):
+        for path in Path(settings.BASE_DIR, app).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if (
+                    isinstance(node, ast.Call)
+                    and isinstance(node.func, ast.Attribute)
+                    and isinstance(node.func.value, ast.Name)
+                    and node.func.value.id == "roles"
+                    and len(node.args) > 1
+                ):
+                    found |= {
+                        each.value
+                        for each in ast.walk(node.args[1])
+                        if isinstance(each, ast.Constant) and isinstance(each.value, str)
+                    }
+    return found
+
+
+def test_every_row_of_the_table_is_asked_for_and_nothing_asks_for_a_row_that_is_not_there() -> None:
+    asked = asked_for()
+    assert sorted(asked - set(roles.OPERATIONS)) == []
+    assert sorted(set(roles.OPERATIONS) - asked - LATER) == []
+
+
+def test_a_token_touches_no_token_no_second_factor_and_nothing_of_staff() -> None:
+    for name in (
+        "tenants.mint_token",
+        "tenants.revoke_token",
+        "tenants.revoke_any_token",
+        "tenants.reset_second_factor",
+    ):
+        assert roles.OPERATIONS[name].token == "", name
+    for name, row in roles.OPERATIONS.items():
+        assert row.members or not row.token, name
+        assert row.is_fresh or not row.needs_mark, name
