@@ -173,7 +173,13 @@ class KeyDeed(endpoints.TenantView):
     """Suspend, resume or drop caches: one deed each, with a reason."""
 
     deed: Any = None
-    problems = ("key_not_active", "registration_busy", "reason_missing", "not_allowed", "invalid_input")
+    problems: tuple[str, ...] = (
+        "key_not_active",
+        "registration_busy",
+        "reason_missing",
+        "not_allowed",
+        "invalid_input",
+    )
 
     @extend_schema(parameters=[endpoints.IDEMPOTENCY_KEY], request=shapes.ReasonIn, responses=shapes.KeyOut)
     def post(self, request: Request, tenant: str) -> Response:
