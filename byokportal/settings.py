@@ -203,6 +203,7 @@ CELERY_BEAT_SCHEDULE = {
     "sweep-due-probes": {"task": "keys.tasks.sweep", "schedule": RING_SECONDS},
     "follow-the-log": {"task": "support.tasks.follow_log", "schedule": RING_SECONDS},
     "send-due-notices": {"task": "support.tasks.send_notices", "schedule": 10.0},
+    "complete-due-recoveries": {"task": "support.tasks.complete_recoveries", "schedule": 60.0},
     "clear-expired": {"task": "tenants.tasks.clear_expired", "schedule": 3600.0},
 }
 
@@ -273,6 +274,7 @@ FRESH_SIGN_IN_SECONDS = ACCOUNT_REAUTHENTICATION_TIMEOUT = 600  # the first deci
 STAFF_EMAIL_DOMAINS = [
     domain.lower() for domain in env.list("STAFF_EMAIL_DOMAINS", default=["kore.example"] if EMBEDDED else [])
 ]
+MFA_ADAPTER = "tenants.second_factor.Adapter"
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_TOTP_ISSUER = "Kore.ai BYOK"

@@ -31,7 +31,9 @@ def follow(limit: int = 500) -> int:
     Returns:
         how many events had something to follow.
     """
-    AuditEvent.objects.not_followed().exclude(name__in=[*REACTIONS, *INCIDENTS]).update(followed_at=clock.now())
+    AuditEvent.objects.not_followed().exclude(name__in=[*REACTIONS, *INCIDENTS, "tenants.staff.created"]).update(
+        followed_at=clock.now()
+    )
     followed = 0
     for pk in list(AuditEvent.objects.not_followed().order_by("id").values_list("pk", flat=True)[:limit]):
         try:
@@ -57,6 +59,12 @@ def _follow_one(pk: int) -> bool:
 
 def _follow_ours(event: AuditEvent) -> bool:
     """What happened to our own side concerns no tenant: the people on call are told."""
+    if event.name == "tenants.staff.created":
+        data = audit.data_of(event)
+        Notice.objects.get_or_create(
+            event=event, template="staff-invitation", recipient=str(data["email"]), defaults={"context": {"user": json.loads(event.payload)["target"]}}
+        )  # fmt: skip
+        return True
     template = INCIDENTS.get(event.name)
     if template is not None:
         Notice.objects.get_or_create(
@@ -263,11 +271,31 @@ def _invited(event: AuditEvent, tenant: Tenant) -> None:
 
 def _people_changed(event: AuditEvent, tenant: Tenant) -> None:
     """Who may act for the organisation has changed: every owner hears of it at once, and whom it concerns."""
-    context = {"sentence": audit.sentence(event), "actor": audit.person(event.actor)}
+    context = _change(event)
     _tell_owners(event, tenant, "people-changed", context)
     concerned = str(audit.data_of(event).get("email", ""))
     if concerned:
         _notice(event, tenant, "people-changed", concerned, context)
+
+
+def _recovery(event: AuditEvent, tenant: Tenant) -> None:
+    """Every present and former member hears of a recovery, each with a link by which it can be stopped."""
+    target = str(json.loads(event.payload)["target"])
+    addresses = Member.everybody.filter(tenant=tenant).values_list("user__email", flat=True)
+    for address in sorted({address.lower() for address in addresses}):
+        _notice(event, tenant, "recovery-announced", address, {"recovery": target, "sentence": audit.sentence(event)})
+
+
+def _recovery_ended(event: AuditEvent, tenant: Tenant) -> None:
+    addresses = Member.everybody.filter(tenant=tenant).values_list("user__email", flat=True)
+    for address in sorted({address.lower() for address in addresses}):
+        _notice(event, tenant, "people-changed", address, _change(event))
+    if event.name == "tenants.recovery.objected":
+        _notice(event, tenant, "people-changed", settings.SUPPORT_EMAIL, _change(event))
+
+
+def _change(event: AuditEvent) -> dict[str, str]:
+    return {"sentence": audit.sentence(event), "actor": audit.person(event.actor)}
 
 
 INCIDENTS = {
@@ -293,4 +321,11 @@ REACTIONS: dict[str, Callable[[AuditEvent, Tenant], None]] = {
     "tenants.member.removed": _people_changed,
     "tenants.member.left": _people_changed,
     "tenants.token.minted": _people_changed,
+    "tenants.second_factor.reset": _people_changed,
+    "tenants.account.switched_off": _people_changed,
+    "tenants.account.switched_on": _people_changed,
+    "tenants.recovery.announced": _recovery,
+    "tenants.recovery.withdrawn": _recovery_ended,
+    "tenants.recovery.objected": _recovery_ended,
+    "tenants.recovery.done": _recovery_ended,
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django import forms
+from django.contrib.auth.models import Group
 
 from support.models import Ticket
 from support.services import SUBJECT_LENGTH, TEXT_LENGTH
@@ -91,3 +92,24 @@ class NewServiceAccountForm(forms.Form):
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.fields["tenants"].queryset = Tenant.objects.all()  # type: ignore[attr-defined]
+
+
+class NewStaffForm(forms.Form):
+    """A new account for one of Kore.ai's people."""
+
+    email = forms.EmailField(label="Mail address", max_length=150)
+    groups = forms.ModelMultipleChoiceField(Group.objects.order_by("name"), widget=forms.CheckboxSelectMultiple)
+    reason = forms.CharField(max_length=200)
+
+
+class GroupsForm(forms.Form):
+    """The groups of one of Kore.ai's people."""
+
+    groups = forms.ModelMultipleChoiceField(Group.objects.order_by("name"), widget=forms.CheckboxSelectMultiple)
+    reason = forms.CharField(max_length=200)
+
+
+class NewOwnerForm(ReasonForm):
+    """Whom a recovery lets in."""
+
+    email = forms.EmailField(label="Mail address of the new owner", max_length=150)

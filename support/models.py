@@ -58,6 +58,8 @@ class Ticket(models.Model):
             ("answer_ticket", "Can answer and close tickets"),
             ("create_tenant", "Can create tenants and invite their owners"),
             ("manage_service_accounts", "Can create service accounts and rotate their secrets"),
+            ("manage_staff", "Can create, group and switch off accounts of Kore.ai's people"),
+            ("recover_owner", "Can ask for the recovery of an organisation's owner, or approve one"),
         ]
         constraints: ClassVar = [
             models.UniqueConstraint(

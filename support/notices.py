@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -15,7 +16,7 @@ from django.urls import reverse
 from byokportal import clock
 from support.models import Notice
 from tenants import audit, services
-from tenants.models import INVITATION_LASTS, Invitation
+from tenants.models import INVITATION_LASTS, Invitation, OwnerRecovery
 
 log = structlog.get_logger(__name__)
 CLAIM_LASTS = timedelta(seconds=90)  # longer than the task may run: older means its worker was lost
@@ -65,8 +66,8 @@ def compose(notice: Notice) -> EmailMessage | None:
         context["tracker_url"] = settings.BASE_URL + reverse("portal:tracker", args=[notice.tenant.pk])
         context["people_url"] = settings.BASE_URL + reverse("portal:members", args=[notice.tenant.pk])
         context["key_url"] = settings.BASE_URL + reverse("portal:key", args=[notice.tenant.pk])
-    if notice.template == "invitation":
-        about = _invitation(notice)
+    if notice.template in LINKS:
+        about = LINKS[notice.template](notice)
         if about is None:
             return None
         context |= about
@@ -93,3 +94,32 @@ def _invitation(notice: Notice) -> dict[str, Any] | None:
         "invitation_url": settings.BASE_URL + path,
         "days": INVITATION_LASTS.days,
     }
+
+
+def _recovery(notice: Notice) -> dict[str, Any] | None:
+    """Return the link by which a member stops a recovery; None when it has ended."""
+    recovery = OwnerRecovery.objects.filter(pk=notice.context["recovery"], status=OwnerRecovery.Status.WAITING).first()
+    if recovery is None:
+        return None
+    path = reverse("portal:recovery-link", args=[services.new_objection_link(recovery, notice.recipient)])
+    return {"objection_url": settings.BASE_URL + path}
+
+
+def _staff(notice: Notice) -> dict[str, Any] | None:
+    """Return the link by which one of our people chooses a password; None when there is one."""
+    user = services.staff_of(notice.recipient)
+    if user is None or user.has_usable_password():
+        return None
+    return {
+        "password_url": settings.BASE_URL + services.password_link(user),
+        "days": settings.PASSWORD_RESET_TIMEOUT // 86_400,
+        "office_url": settings.BASE_URL + reverse("admin:index"),
+    }
+
+
+# Mails with a link whose secret is made when the mail is written.
+LINKS: dict[str, Callable[[Notice], dict[str, Any] | None]] = {
+    "invitation": _invitation,
+    "recovery-announced": _recovery,
+    "staff-invitation": _staff,
+}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from support import follow, notices
+from support import follow, notices, recoveries
 
 
 @shared_task(soft_time_limit=45, time_limit=60)
@@ -15,3 +15,8 @@ def follow_log() -> None:
 @shared_task(soft_time_limit=45, time_limit=60)
 def send_notices() -> None:
     notices.send_due()
+
+
+@shared_task(soft_time_limit=45, time_limit=60)
+def complete_recoveries() -> None:
+    recoveries.complete_due()

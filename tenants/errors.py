@@ -114,3 +114,66 @@ class FreshSignInNeeded(DomainError):
     kind, code = Kind.FORBIDDEN, "fresh_sign_in_needed"
     title = "Sign in again first"
     detail = "This needs a sign-in that is at most {minutes} minutes old. Give your password or second factor again in the portal, then repeat it."
+
+
+class OwnSecondFactor(DomainError):
+    kind, code = Kind.CONFLICT, "own_second_factor"
+    title = "Nobody resets their own second factor"
+    detail = "Ask another owner of your organisation. If there is none, contact Kore.ai support."
+    turn = Turn.TENANT
+
+
+class SharedAccount(DomainError):
+    kind, code = Kind.CONFLICT, "shared_account"
+    title = "This account belongs to another organisation too"
+    detail = "Its second factor protects the other organisation as well, so it cannot be reset from here. Contact Kore.ai support."
+    turn = Turn.KORE
+
+
+class MemberAddress(DomainError):
+    kind, code = Kind.CONFLICT, "member_address"
+    title = "This account is a customer's"
+    detail = "It belongs to a member of an organisation, or to somebody who is invited to one. A member is never staff, and staff never act on an owner."
+    turn = Turn.KORE
+
+
+class AlreadyStaff(DomainError):
+    kind, code = Kind.CONFLICT, "already_staff"
+    title = "There is such an account"
+    detail = "{email} is one of Kore.ai's people already. Change the groups instead."
+    turn = Turn.KORE
+
+
+class NotOneself(DomainError):
+    kind, code = Kind.CONFLICT, "not_oneself"
+    title = "Nobody does this to their own account"
+    detail = "Ask a colleague who may manage staff."
+    turn = Turn.KORE
+
+
+class HasOwner(DomainError):
+    kind, code = Kind.CONFLICT, "has_owner"
+    title = "This is nothing for a recovery"
+    detail = "Recovery is for an organisation whose owners can no longer act. An owner who can act does this alone; the first owner of a new organisation is simply invited."
+    turn = Turn.KORE
+
+
+class RecoveryNeedsTwo(DomainError):
+    kind, code = Kind.CONFLICT, "recovery_needs_two"
+    title = "A second lead has to approve"
+    detail = "Whoever asks for a recovery does not approve it. Ask another support lead."
+    turn = Turn.KORE
+
+
+class RecoveryOver(DomainError):
+    kind, code = Kind.CONFLICT, "recovery_over"
+    title = "This recovery has ended"
+    detail = "It was done, withdrawn, or somebody objected. The log of the organisation says what happened."
+    turn = Turn.NOBODY
+
+
+class RecoveryUnderWay(DomainError):
+    kind, code = Kind.CONFLICT, "recovery_under_way"
+    title = "A recovery is under way"
+    detail = "Only one at a time. Withdraw the open one first."
+    turn = Turn.KORE

@@ -65,6 +65,7 @@ OPERATIONS: dict[str, Operation] = {
     "tenants.manage_service_accounts": Operation(staff="support.manage_service_accounts"),
     "tenants.manage_staff": Operation(staff="support.manage_staff"),
     "tenants.recover_owner": Operation(staff="support.recover_owner"),
+    "tenants.object_to_recovery": Operation(ALL),
     "support.open_ticket": Operation(ALL, token=SETUP),
     "support.answer_ticket": Operation(ALL, "support.answer_ticket", token=SETUP),
     "support.close_ticket": Operation(staff="support.answer_ticket"),

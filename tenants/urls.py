@@ -2,17 +2,28 @@
 
 from django.urls import path
 
-from tenants.views import invitation, organisation, people, tokens
+from tenants.views import invitation, organisation, people, recovery, tokens
 
 urlpatterns = [
     path("", organisation.home, name="home"),
     path("invitations/<str:secret>/", invitation.link, name="invitation-link"),
     path("invitation/", invitation.invitation, name="invitation"),
+    path("recoveries/<str:secret>/", recovery.link, name="recovery-link"),
+    path("recovery/", recovery.recovery, name="recovery"),
+    path("recovery/stopped/", recovery.stopped, name="recovery-stopped"),
     path("tenants/<uuid:tenant>/", organisation.tracker, name="tracker"),
     path("tenants/<uuid:tenant>/log/", organisation.log, name="log"),
     path("tenants/<uuid:tenant>/people/", people.members, name="members"),
     path("tenants/<uuid:tenant>/people/<int:number>/role/", people.change_role, name="change-role"),
     path("tenants/<uuid:tenant>/people/<int:number>/remove/", people.remove_member, name="remove-member"),
+    path(
+        "tenants/<uuid:tenant>/people/<int:number>/second-factor/",
+        people.reset_second_factor,
+        name="reset-second-factor",
+    ),
+    path(
+        "tenants/<uuid:tenant>/recoveries/<uuid:recovery>/object/", recovery.object_signed_in, name="object-to-recovery"
+    ),
     path(
         "tenants/<uuid:tenant>/invitations/<uuid:invitation>/resend/",
         people.resend_invitation,

@@ -330,7 +330,12 @@ def _flush_may_empty_append_only_tables() -> Iterator[None]:
         _run("")
         # The flush took the groups too, which a migration made; it makes them again.
         state = MigrationLoader(connection).project_state()
-        for name in ("0002_groups", "0003_incidents_and_drills", "0004_drop_caches_and_close_incidents"):
+        for name in (
+            "0002_groups",
+            "0003_incidents_and_drills",
+            "0004_drop_caches_and_close_incidents",
+            "0006_staff_and_recovery",
+        ):
             importlib.import_module(f"support.migrations.{name}").forwards(
                 state.apps, SimpleNamespace(connection=connection)
             )

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from support.admin.base import Answer, Deed, ReadOnlyAdmin, ShownOnce
-from support.forms import NewServiceAccountForm
+from support.forms import GroupsForm, NewServiceAccountForm, NewStaffForm
 from tenants import services as tenant_services
 from tenants.audit import Actor
 from tenants.models import Member, ServiceAccount
@@ -79,12 +79,69 @@ class MemberAdmin(ReadOnlyAdmin):
     fields = ("user", "tenant", "role", "created_at")
 
 
+def _create_staff(_: None, data: dict[str, Any], actor: Actor) -> Answer:
+    user = tenant_services.create_staff(data["email"], groups=_names(data), reason=data["reason"], actor=actor)
+    return f"{user.email} has an account. The mail with the link to choose a password is on its way."
+
+
+def _regroup(user: User, data: dict[str, Any], actor: Actor) -> Answer:
+    tenant_services.regroup_staff(user, groups=_names(data), reason=data["reason"], actor=actor)
+    return f"{user.email} is in these groups now."
+
+
+def _switch_off(user: User, data: dict[str, Any], actor: Actor) -> Answer:
+    tenant_services.switch_off(user, reason=data["reason"], actor=actor)
+    return f"{user.email} is switched off. Sessions and tokens end within 5 seconds."
+
+
+def _switch_on(user: User, data: dict[str, Any], actor: Actor) -> Answer:
+    tenant_services.switch_on(user, reason=data["reason"], actor=actor)
+    return f"{user.email} may sign in again."
+
+
+def _reset_second_factor(user: User, data: dict[str, Any], actor: Actor) -> Answer:
+    tenant_services.reset_staff_second_factor(user, reason=data["reason"], actor=actor)
+    return f"{user.email} sets up a new second factor at the next sign-in."
+
+
+def _names(data: dict[str, Any]) -> list[str]:
+    return [group.name for group in data["groups"]]
+
+
+STAFF = "support.manage_staff"
+
+
 @admin.register(User)
 class UserAdmin(ReadOnlyAdmin):
     list_display = ("email", "is_staff", "is_active", "in_groups", "last_login")
     list_filter = ("is_staff", "is_active", "groups")
     search_fields = ("email",)
     fields = ("email", "is_staff", "is_superuser", "is_active", "in_groups", "last_login", "date_joined")
+    deeds: ClassVar[tuple[Deed, ...]] = (
+        Deed(
+            "regroup", "Change the groups", "The person may do what these groups may, from the next page on.", STAFF,
+            _regroup, form=GroupsForm, is_offered=lambda user: user.is_staff,
+        ),
+        Deed(
+            "switch-off", "Switch the account off", "Sessions and tokens end within 5 seconds. An owner of an organisation cannot be switched off here.",
+            STAFF, _switch_off, is_offered=lambda user: user.is_active, is_destructive=True,
+        ),
+        Deed("switch-on", "Switch the account on", "The person may sign in again.", STAFF, _switch_on, is_offered=lambda user: not user.is_active),
+        Deed(
+            "reset-second-factor", "Reset the second factor", "The person sets up a new one at the next sign-in. Make sure whom you talk to.",
+            STAFF, _reset_second_factor, is_offered=lambda user: user.is_staff, is_destructive=True,
+        ),
+    )  # fmt: skip
+    list_deeds: ClassVar[tuple[Deed, ...]] = (
+        Deed(
+            "create-staff",
+            "Create an account for a colleague",
+            "A mail with a link to choose a password goes to the address. An address of a customer's member is refused.",
+            STAFF,
+            _create_staff,
+            form=NewStaffForm,
+        ),
+    )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         return super().get_queryset(request).prefetch_related("groups")

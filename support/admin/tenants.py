@@ -13,7 +13,7 @@ from keys.models import BranchKey, KeyRegistration, RoleConfiguration
 from support import services
 from support.admin import standing, timeline
 from support.admin.base import Answer, Deed, ReadOnlyAdmin
-from support.forms import FirstOwnerForm, NewTenantForm
+from support.forms import FirstOwnerForm, NewOwnerForm, NewTenantForm
 from tenants import services as tenant_services
 from tenants.audit import Actor
 from tenants.models import Member, OnboardingStep, Role, ServiceRole, Tenant
@@ -53,6 +53,40 @@ def _invite(tenant: Tenant, data: dict[str, Any], actor: Actor) -> Answer:
 
 def _never_had_an_owner(tenant: Tenant) -> bool:
     return not Member.everybody.filter(tenant=tenant).exists()
+
+
+def _withdraw_invitation(tenant: Tenant, data: dict[str, Any], actor: Actor) -> Answer:
+    for invitation in tenant.invitations.open():
+        tenant_services.withdraw_invitation(invitation, reason=data["reason"], actor=actor)
+    return "Withdrawn. Invite the first owner again, at the right address."
+
+
+def _resend_invitation(tenant: Tenant, data: dict[str, Any], actor: Actor) -> Answer:
+    for invitation in tenant.invitations.open():
+        tenant_services.resend_invitation(invitation, actor=actor)
+    return "A new link is on its way; the one before no longer works."
+
+
+def _is_first_owner_invited(tenant: Tenant) -> bool:
+    return _never_had_an_owner(tenant) and tenant.invitations.open().exists()
+
+
+def _recover_owner(tenant: Tenant, data: dict[str, Any], actor: Actor) -> Answer:
+    tenant_services.request_new_owner(tenant, email=data["email"], reason=data["reason"], actor=actor)
+    return "Asked for. A second lead has to approve it; then every member has 72 hours to object."
+
+
+def _recover_second_factor(tenant: Tenant, data: dict[str, Any], actor: Actor) -> Answer:
+    tenant_services.request_second_factor(tenant, reason=data["reason"], actor=actor)
+    return "Asked for. A second lead has to approve it; then every member has 72 hours to object."
+
+
+def _has_no_owner(tenant: Tenant) -> bool:
+    return not _never_had_an_owner(tenant) and not Member.objects.of(tenant).owners().exists()
+
+
+def _has_one_owner(tenant: Tenant) -> bool:
+    return Member.objects.of(tenant).owners().count() == 1
 
 
 def _create(_: None, data: dict[str, Any], actor: Actor) -> Answer:
@@ -192,7 +226,40 @@ class TenantAdmin(ReadOnlyAdmin):
             "support.create_tenant",
             _invite,
             form=FirstOwnerForm,
-            is_offered=_never_had_an_owner,
+            is_offered=lambda tenant: _never_had_an_owner(tenant) and not tenant.invitations.open().exists(),
+        ),
+        Deed(
+            "resend-invitation",
+            "Send the first owner's invitation again",
+            "The mail goes to the same address, with a new link and seven more days.",
+            "support.create_tenant",
+            _resend_invitation,
+            is_offered=_is_first_owner_invited,
+        ),
+        Deed(
+            "withdraw-invitation",
+            "Withdraw the first owner's invitation",
+            "Its link and the automation token made with it end. Then you can invite another address.",
+            "support.create_tenant",
+            _withdraw_invitation,
+            is_offered=_is_first_owner_invited,
+        ),
+        Deed(
+            "recover-owner",
+            "Recover: a new owner",
+            "For an organisation whose owners can no longer act. A second lead approves; every present and former member has 72 hours to object.",
+            "support.recover_owner",
+            _recover_owner,
+            form=NewOwnerForm,
+            is_offered=_has_no_owner,
+        ),
+        Deed(
+            "recover-second-factor",
+            "Recover: the only owner's second factor",
+            "The only owner has lost it and nobody else there can help. A second lead approves; every member has 72 hours to object.",
+            "support.recover_owner",
+            _recover_second_factor,
+            is_offered=_has_one_owner,
         ),
     )
     list_deeds = (

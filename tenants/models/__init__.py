@@ -13,11 +13,13 @@ from tenants.models.people import (
     MemberQuerySet,
     Role,
 )
+from tenants.models.recovery import OBJECTION_LASTS, ObjectionLink, OwnerRecovery
 from tenants.models.service_roles import ServiceRole, new_external_id
 from tenants.models.shown_once import SealedValues
 
 __all__ = [
     "INVITATION_LASTS",
+    "OBJECTION_LASTS",
     "AccessToken",
     "AccessTokenQuerySet",
     "AuditEvent",
@@ -27,8 +29,10 @@ __all__ = [
     "InvitationLink",
     "Member",
     "MemberQuerySet",
+    "ObjectionLink",
     "OnboardingMove",
     "OnboardingStep",
+    "OwnerRecovery",
     "Role",
     "SealedValues",
     "ServiceAccount",

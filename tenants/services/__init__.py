@@ -15,14 +15,38 @@ from tenants.services.invitations import (
 )
 from tenants.services.organisations import create_tenant
 from tenants.services.people import change_role, leave_organisation, remove_member
+from tenants.services.recovery import (
+    approve_recovery,
+    complete_recovery,
+    new_objection_link,
+    object_by_link,
+    object_to_recovery,
+    recovery_by_link,
+    request_new_owner,
+    request_second_factor,
+    withdraw_recovery,
+)
+from tenants.services.second_factors import reset_second_factor
 from tenants.services.service_accounts import create_service_account, note_refused_client, rotate_secret
 from tenants.services.service_roles import record_service_role
+from tenants.services.staff import (
+    create_staff,
+    password_link,
+    regroup_staff,
+    reset_staff_second_factor,
+    staff_of,
+    switch_off,
+    switch_on,
+)
 from tenants.services.words import name_of, reason_of
 
 __all__ = [
     "accept_invitation",
+    "approve_recovery",
     "change_role",
+    "complete_recovery",
     "create_service_account",
+    "create_staff",
     "create_tenant",
     "has_proved",
     "invitation_by_link",
@@ -35,12 +59,26 @@ __all__ = [
     "name_of",
     "needs_password",
     "new_link",
+    "new_objection_link",
     "note_refused_client",
+    "object_by_link",
+    "object_to_recovery",
+    "password_link",
     "reason_of",
     "record_service_role",
+    "recovery_by_link",
+    "regroup_staff",
     "remove_member",
+    "request_new_owner",
+    "request_second_factor",
     "resend_invitation",
+    "reset_second_factor",
+    "reset_staff_second_factor",
     "revoke_token",
     "rotate_secret",
+    "staff_of",
+    "switch_off",
+    "switch_on",
     "withdraw_invitation",
+    "withdraw_recovery",
 ]

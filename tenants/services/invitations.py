@@ -92,8 +92,7 @@ def add_invitation(tenant: Tenant, *, email: str, role: str, actor: Actor) -> In
     email, role = address_of(email), role_of(role)
     if actor.kind == "staff" and (role != Role.OWNER or Member.everybody.filter(tenant=tenant).exists()):
         raise NotFirstOwner
-    if is_staff_address(email):
-        raise StaffAddress(errors={"email": [StaffAddress.detail]})
+    refuse_staff(email)
     if Member.objects.of(tenant).filter(user__in=_accounts(email)).exists():
         raise AlreadyMember(email=email)
     open_ones = Invitation.objects.of(tenant).open()
@@ -152,6 +151,11 @@ def withdraw_invitations_of(tenant: Tenant, member: Member, *, reason: str, acto
     for invitation in Invitation.objects.of(tenant).open():
         if invitation.inviter_id == member.pk or invitation.email in addresses:
             _withdraw(invitation, reason=reason, actor=actor)
+
+
+def withdraw_by_system(invitation: Invitation) -> None:
+    """Withdraw an invitation that something else takes the place of; the caller holds the tenant's row."""
+    _withdraw(invitation, reason="another invitation takes its place", actor=audit.SYSTEM)
 
 
 def _held(invitation: Invitation, actor: Actor) -> Invitation:
@@ -319,6 +323,16 @@ def _addresses(user: User) -> list[str]:
 def has_proved(user: User, email: str) -> bool:
     """Tell whether the address is one that the user has proved."""
     return email in _addresses(user)
+
+
+def refuse_staff(email: str) -> None:
+    """Raise if the address is one of Kore.ai's.
+
+    Raises:
+        StaffAddress: it is.
+    """
+    if is_staff_address(email):
+        raise StaffAddress(errors={"email": [StaffAddress.detail]})
 
 
 def is_staff_address(email: str) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from allauth.account.utils import perform_login
-from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.models import AnonymousUser, User
 from django.http import HttpRequest, HttpResponse
@@ -12,30 +11,24 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
-from tenants import fresh, portal, services
+from tenants import fresh, mailed_links, portal, services
 from tenants.forms import AcceptForm
 
-LASTS = 3600  # seconds that a browser keeps the secret of the link
+NAME = "invitation"
 
 
 @never_cache
 @require_GET
 def link(request: HttpRequest, secret: str) -> HttpResponse:
-    """Put the secret of the link into a cookie and lead to a clean address. It uses nothing up: mail scanners follow links."""
-    answer = redirect("portal:invitation")
-    answer.set_cookie(
-        _cookie(), secret, max_age=LASTS, path="/", secure=settings.SESSION_COOKIE_SECURE, httponly=True,
-        samesite="Lax",  # the person comes from a mail program: with Strict the redirect would not carry it
-    )  # fmt: skip
-    answer["Referrer-Policy"] = "no-referrer"
-    return answer
+    """Lead to the page without the secret in its address; uses nothing up."""
+    return mailed_links.lead(NAME, secret, "portal:invitation")
 
 
 @never_cache
 @require_http_methods(["GET", "POST"])
 def invitation(request: HttpRequest) -> HttpResponse:
     """Show who invites to what; POST accepts."""
-    secret = request.COOKIES.get(_cookie(), "")
+    secret = mailed_links.secret_of(request, NAME)
     found = services.invitation_by_link(secret)
     signed_in = None if isinstance(request.user, AnonymousUser) else request.user
     needs_password = signed_in is None and services.needs_password(found)
@@ -47,9 +40,7 @@ def invitation(request: HttpRequest) -> HttpResponse:
             if signed_in is None:
                 _sign_in(request, member.user)
             messages.success(request, f"Welcome to {member.tenant.name}.")
-            answer.delete_cookie(_cookie(), path="/", samesite="Lax")
-            answer["Referrer-Policy"] = "no-referrer"
-            return answer
+            return mailed_links.forget(answer, NAME)
     context = {
         "invitation": found,
         "inviter": services.inviter_of(found),
@@ -59,9 +50,7 @@ def invitation(request: HttpRequest) -> HttpResponse:
         "sign_in_url": f"{reverse('account_login')}?next={reverse('portal:invitation')}",
         "is_other_account": signed_in is not None and not services.has_proved(signed_in, found.email),
     }
-    page = render(request, "portal/invitation.html", context)
-    page["Referrer-Policy"] = "no-referrer"
-    return page
+    return mailed_links.private(render(request, "portal/invitation.html", context))
 
 
 def _sign_in(request: HttpRequest, user: User) -> None:
@@ -69,7 +58,3 @@ def _sign_in(request: HttpRequest, user: User) -> None:
     perform_login(request, user, email_verification="none")
     if request.user.is_authenticated:  # not yet, if the account has a second factor
         fresh.note(request=request, user=user)
-
-
-def _cookie() -> str:
-    return f"{'__Host-' if settings.SESSION_COOKIE_SECURE else ''}invitation"

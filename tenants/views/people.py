@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from byokportal.errors import NotFound
 from tenants import access, portal, services
 from tenants.forms import InviteForm, RemoveForm, RoleForm
-from tenants.models import Invitation, Member
+from tenants.models import Invitation, Member, OwnerRecovery
 
 PEOPLE_A_PAGE = 100
 
@@ -35,6 +35,7 @@ def members(request: HttpRequest, tenant: UUID) -> HttpResponse:
         member,
         people=Paginator(people, PEOPLE_A_PAGE).get_page(request.GET.get("page")),
         invitations=Invitation.objects.of(member.tenant).open().select_related("inviter__user")[:PEOPLE_A_PAGE],
+        recovery=OwnerRecovery.objects.of(member.tenant).filter(status=OwnerRecovery.Status.WAITING).first(),
         form=form,
         roles=RoleForm.base_fields["role"].choices,  # type: ignore[attr-defined]
     )
@@ -72,6 +73,23 @@ def remove_member(request: HttpRequest, tenant: UUID, number: int) -> HttpRespon
             )
             return redirect("portal:members", member.tenant.pk)
     return render(request, "portal/remove_member.html", portal.page(member, going=going, form=form))
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def reset_second_factor(request: HttpRequest, tenant: UUID, number: int) -> HttpResponse:
+    """Ask for the reason, then take away a colleague's second factor."""
+    member = access.member_for(request.user, tenant)
+    colleague = _member(member, number)
+    form = RemoveForm(request.POST if request.method == "POST" else None)
+    if request.method == "POST" and form.is_valid():
+        with portal.refusals_on(form):
+            services.reset_second_factor(
+                colleague, reason=form.cleaned_data["reason"], actor=portal.actor(request, member)
+            )
+            messages.success(request, f"{colleague.user.email} sets up a new second factor at the next sign-in.")
+            return redirect("portal:members", member.tenant.pk)
+    return render(request, "portal/reset_second_factor.html", portal.page(member, colleague=colleague, form=form))
 
 
 @login_required

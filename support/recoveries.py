@@ -1,0 +1,36 @@
+"""Recoveries whose time has come: done once every mail that announced them has left."""
+
+from __future__ import annotations
+
+import structlog
+
+from byokportal import clock
+from support.models import Notice
+from tenants import services
+from tenants.models import OwnerRecovery
+
+log = structlog.get_logger(__name__)
+BATCH = 50
+
+
+def complete_due() -> int:
+    """Complete what is due; one whose announcement still waits to be mailed waits too: nobody could have objected.
+
+    Returns:
+        how many were looked at and completed.
+    """
+    due = OwnerRecovery.objects.filter(status=OwnerRecovery.Status.WAITING, due_at__lte=clock.now())
+    completed = 0
+    for recovery in due.select_related("tenant", "member__user").order_by("due_at")[:BATCH]:
+        waiting = Notice.objects.filter(
+            template="recovery-announced", context__recovery=str(recovery.pk), sent_at=None, due_at__isnull=False
+        )
+        if waiting.exists():
+            continue
+        try:
+            services.complete_recovery(recovery)
+        except Exception:  # a bug in one must not hold up the others
+            log.exception("recovery_not_completed", recovery=str(recovery.pk))
+        else:
+            completed += 1
+    return completed

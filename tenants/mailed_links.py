@@ -1,0 +1,46 @@
+"""Links in mails: their secret goes from the address into a cookie, and nothing leaks it onward.
+
+Looking uses nothing up: mail scanners follow links. Only a POST, with the cookie, does something.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+
+LASTS = 3600  # seconds that a browser keeps the secret
+Answer = TypeVar("Answer", bound=HttpResponse)
+
+
+def lead(name: str, secret: str, page: str) -> HttpResponse:
+    """Put the secret into a cookie and lead to the page whose address does not hold it."""
+    answer = redirect(page)
+    answer.set_cookie(
+        _cookie(name), secret, max_age=LASTS, path="/", secure=settings.SESSION_COOKIE_SECURE, httponly=True,
+        samesite="Lax",  # the person comes from a mail program: with Strict the redirect would not carry it
+    )  # fmt: skip
+    return private(answer)
+
+
+def secret_of(request: HttpRequest, name: str) -> str:
+    """Return the secret that the browser keeps; empty if none."""
+    return request.COOKIES.get(_cookie(name), "")
+
+
+def forget(answer: Answer, name: str) -> Answer:
+    """Let the browser forget the secret."""
+    answer.delete_cookie(_cookie(name), path="/", samesite="Lax")
+    return private(answer)
+
+
+def private(answer: Answer) -> Answer:
+    """Let the browser tell no other site where it came from."""
+    answer["Referrer-Policy"] = "no-referrer"
+    return answer
+
+
+def _cookie(name: str) -> str:
+    return f"{'__Host-' if settings.SESSION_COOKIE_SECURE else ''}{name}"

@@ -1,0 +1,208 @@
+"""Recovery of an organisation without an owner who can act: two leads, 72 hours, and every member may object."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django.db import transaction
+
+from byokportal import clock
+from byokportal.errors import NotFound
+from tenants import audit, roles, tokens
+from tenants.audit import SYSTEM, Actor
+from tenants.errors import HasOwner, RecoveryNeedsTwo, RecoveryOver, RecoveryUnderWay
+from tenants.models import (
+    OBJECTION_LASTS,
+    Invitation,
+    Member,
+    ObjectionLink,
+    OwnerRecovery,
+    Role,
+    Tenant,
+)
+from tenants.services import invitations, second_factors
+from tenants.services.words import reason_of
+
+Kind, Status = OwnerRecovery.Kind, OwnerRecovery.Status
+
+
+@transaction.atomic
+def request_new_owner(tenant: Tenant, *, email: str, reason: str, actor: Actor) -> OwnerRecovery:
+    """Ask for a new owner of an organisation whose owners can no longer act; a second lead has to approve.
+
+    Raises:
+        HasOwner: an owner can act, or there never was one and staff may simply invite the first.
+        StaffAddress: the address is one of Kore.ai's.
+        RecoveryUnderWay: there is an open one.
+    """
+    tenant = _held(tenant, actor)
+    email, reason = invitations.address_of(email), reason_of(reason)
+    never_had_one = not Member.everybody.filter(tenant=tenant).exists()
+    if never_had_one or Member.objects.of(tenant).owners().exists():
+        raise HasOwner
+    invitations.refuse_staff(email)
+    return _request(tenant, Kind.NEW_OWNER, email=email, member=None, reason=reason, actor=actor)
+
+
+@transaction.atomic
+def request_second_factor(tenant: Tenant, *, reason: str, actor: Actor) -> OwnerRecovery:
+    """Ask to reset the second factor of the only owner, whom nobody else in the organisation can help.
+
+    Raises:
+        HasOwner: there is none, or another owner who can do it.
+        RecoveryUnderWay: there is an open one.
+    """
+    tenant = _held(tenant, actor)
+    reason = reason_of(reason)
+    owners = list(Member.objects.of(tenant).owners().select_related("user")[:2])
+    if len(owners) != 1:
+        raise HasOwner
+    only = owners[0]
+    return _request(tenant, Kind.SECOND_FACTOR, email=only.user.email.lower(), member=only, reason=reason, actor=actor)
+
+
+@transaction.atomic
+def approve_recovery(recovery: OwnerRecovery, *, reason: str, actor: Actor) -> None:
+    """Approve as the second lead: every present and former member gets a mail, and 72 hours to object begin.
+
+    Raises:
+        RecoveryNeedsTwo: it is the lead who asked for it.
+        RecoveryOver: it is not waiting for approval any more.
+    """
+    tenant, reason = _held(recovery.tenant, actor), reason_of(reason)
+    if actor.user is None or actor.user.pk == recovery.requested_by_id:
+        raise RecoveryNeedsTwo
+    due_at = clock.now() + OBJECTION_LASTS
+    _move(recovery, Status.REQUESTED, Status.WAITING, approved_by_id=actor.user.pk, due_at=due_at)
+    audit.record(
+        "tenants.recovery.announced",
+        tenant=tenant, actor=actor, target=recovery, what=_what(recovery), email=recovery.email, until=_until(due_at), reason=reason,
+    )  # fmt: skip
+
+
+@transaction.atomic
+def withdraw_recovery(recovery: OwnerRecovery, *, reason: str, actor: Actor) -> None:
+    """Stop a recovery from our side.
+
+    Raises:
+        RecoveryOver: it has ended.
+    """
+    tenant, reason = _held(recovery.tenant, actor), reason_of(reason)
+    _move(recovery, recovery.status, Status.WITHDRAWN, ended_at=clock.now())
+    audit.record("tenants.recovery.withdrawn", tenant=tenant, actor=actor, target=recovery, reason=reason)
+
+
+def new_objection_link(recovery: OwnerRecovery, address: str) -> str:
+    """Return the secret of a fresh link for one address; only its digest is kept."""
+    raw = tokens.new_secret()
+    ObjectionLink.objects.create(recovery=recovery, address=address, digest=tokens.digest(raw))
+    return raw
+
+
+def recovery_by_link(raw: str) -> tuple[OwnerRecovery, str]:
+    """Return the waiting recovery that a link can stop, and the address that the link was mailed to.
+
+    Raises:
+        RecoveryOver: there is none.
+    """
+    link = (
+        ObjectionLink.objects.filter(digest=tokens.digest(raw), recovery__status=Status.WAITING)
+        .select_related("recovery__tenant")
+        .first()
+    )
+    if link is None:
+        raise RecoveryOver
+    return link.recovery, link.address
+
+
+@transaction.atomic
+def object_by_link(raw: str) -> OwnerRecovery:
+    """Stop a recovery as whoever got the mailed link.
+
+    Raises:
+        RecoveryOver: it has ended.
+    """
+    recovery, address = recovery_by_link(raw)
+    Tenant.objects.select_for_update(no_key=True).get(pk=recovery.tenant_id)
+    _object(recovery, Actor(label=f"member:{address}", kind="member", via="mail"), by=address)
+    return recovery
+
+
+@transaction.atomic
+def object_to_recovery(recovery: OwnerRecovery, *, actor: Actor) -> None:
+    """Stop a recovery as a member who is signed in.
+
+    Raises:
+        NotFound: it is another organisation's.
+        RecoveryOver: it has ended.
+    """
+    Tenant.objects.select_for_update(no_key=True).get(pk=recovery.tenant_id)
+    roles.require(actor, "tenants.object_to_recovery", recovery.tenant)
+    if actor.member is None:
+        raise NotFound
+    _object(recovery, actor, by=actor.member.user.email)
+
+
+def complete_recovery(recovery: OwnerRecovery) -> None:
+    """Do what was announced, after its time and without an objection; does nothing if it has ended meanwhile."""
+    with transaction.atomic():
+        tenant = Tenant.objects.select_for_update(no_key=True).get(pk=recovery.tenant_id)
+        done = OwnerRecovery.objects.filter(pk=recovery.pk, status=Status.WAITING, due_at__lte=clock.now()).update(
+            status=Status.DONE, ended_at=clock.now()
+        )
+        if not done:
+            return
+        audit.record("tenants.recovery.done", tenant=tenant, actor=SYSTEM, target=recovery, what=_what(recovery), email=recovery.email)  # fmt: skip
+        if recovery.member is not None:
+            second_factors.remove_second_factors(recovery.member.user_id)
+            audit.record(
+                "tenants.second_factor.reset",
+                tenant=tenant, actor=SYSTEM, target=recovery.member, email=recovery.email, reason=recovery.reason,
+            )  # fmt: skip
+        elif not Member.objects.of(tenant).owners().exists():
+            for old in Invitation.objects.of(tenant).open().filter(email=recovery.email):
+                invitations.withdraw_by_system(old)
+            invitations.add_invitation(tenant, email=recovery.email, role=Role.OWNER, actor=SYSTEM)
+
+
+def _request(tenant: Tenant, kind: str, *, email: str, member: Member | None, reason: str, actor: Actor) -> OwnerRecovery:  # fmt: skip
+    if actor.user is None or actor.user.pk is None:
+        raise RecoveryNeedsTwo
+    if OwnerRecovery.objects.of(tenant).open().exists():
+        raise RecoveryUnderWay
+    recovery = OwnerRecovery.objects.create(
+        tenant=tenant, kind=kind, email=email, member=member, reason=reason, requested_by_id=actor.user.pk
+    )
+    audit.record(
+        "tenants.recovery.requested",
+        tenant=tenant, actor=actor, target=recovery, what=_what(recovery), email=email, reason=reason,
+    )  # fmt: skip
+    return recovery
+
+
+def _object(recovery: OwnerRecovery, actor: Actor, *, by: str) -> None:
+    _move(recovery, Status.WAITING, Status.OBJECTED, ended_at=clock.now())
+    audit.record("tenants.recovery.objected", tenant=recovery.tenant, actor=actor, target=recovery, by=by)
+
+
+def _held(tenant: Tenant, actor: Actor) -> Tenant:
+    held = Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
+    roles.require(actor, "tenants.recover_owner", held)
+    return held
+
+
+def _move(recovery: OwnerRecovery, old: str, new: str, **facts: object) -> None:
+    changed = (old, new) in OwnerRecovery.MOVES and OwnerRecovery.objects.filter(pk=recovery.pk, status=old).update(
+        status=new, **facts
+    )
+    if not changed:
+        raise RecoveryOver
+    recovery.refresh_from_db()
+
+
+def _what(recovery: OwnerRecovery) -> str:
+    return "a new owner" if recovery.kind == Kind.NEW_OWNER else "the second factor of the only owner"
+
+
+def _until(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,44 @@
+"""Resetting a second factor: never by the person alone."""
+
+from __future__ import annotations
+
+from allauth.mfa.models import Authenticator
+from django.db import transaction
+
+from byokportal.errors import NotFound
+from tenants import audit, roles
+from tenants.audit import Actor
+from tenants.errors import OwnSecondFactor, SharedAccount
+from tenants.models import Member, Tenant
+from tenants.services import people
+from tenants.services.words import reason_of
+
+
+@transaction.atomic
+def reset_second_factor(member: Member, *, reason: str, actor: Actor) -> None:
+    """Take away a member's second factors, by another owner who knows the person; the next sign-in sets up a new one.
+
+    Raises:
+        OwnSecondFactor: nobody resets their own.
+        SharedAccount: the account belongs to another organisation too, whose owners have no say here.
+    """
+    tenant = Tenant.objects.select_for_update(no_key=True).get(pk=member.tenant_id)
+    roles.require(actor, "tenants.reset_second_factor", tenant)
+    held = Member.objects.of(tenant).filter(pk=member.pk).select_related("user").first()
+    if held is None:
+        raise NotFound
+    if actor.member is not None and actor.member.user_id == held.user_id:
+        raise OwnSecondFactor
+    if Member.objects.filter(user=held.user_id).exclude(tenant=tenant).exists():
+        raise SharedAccount
+    reason = reason_of(reason)
+    remove_second_factors(held.user_id)
+    audit.record(
+        "tenants.second_factor.reset", tenant=tenant, actor=actor, target=held, email=held.user.email, reason=reason
+    )
+
+
+def remove_second_factors(user_id: int) -> None:
+    """Remove every second factor of an account, recovery codes too, and sign it out everywhere."""
+    Authenticator.objects.filter(user_id=user_id).delete()
+    people.end_sessions(user_id)
