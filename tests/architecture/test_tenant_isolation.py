@@ -63,6 +63,7 @@ def test_a_stranger_gets_the_same_404_as_for_what_does_not_exist(
         "ticket": str(ticket.pk),
         "token": str(uuid.uuid4()),
         "invitation": str(uuid.uuid4()),
+        "recovery": str(uuid.uuid4()),
         "drill": str(services.start_drill(alice.tenant, actor=acting(alice)).pk),
     }
     callers = {True: api_of(mallory), False: browser_of(mallory)}
