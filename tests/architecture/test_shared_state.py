@@ -15,7 +15,6 @@ OTHER_CACHES = {
     "keys/aws/hot.py:_protocol": "STS and KMS",
     "keys/aws/regions.py:_known": "our own partition",
     "keys/ledger/links.py:_statement": "one for each number of rows up to 64",
-    "tenants/attempts.py:popitem": "the counters of failed attempts while there is no shared cache; each use puts its counter at the end",
     "keys/policies/conditions.py:_short": "4,096 patterns of at most 256 characters",
 }
 SHARED = {"dict", "set", "OrderedDict", "deque", "defaultdict", "WeakKeyDictionary", "WeakSet", "Counter", "list"}
