@@ -201,6 +201,7 @@ CELERY_BEAT_SCHEDULE = {
     "close-filled-roles": {"task": "keys.tasks.close_filled_roles", "schedule": 60.0},
     "ring-due-branch-keys": {"task": "keys.tasks.ring_branch_keys", "schedule": RING_SECONDS},
     "sweep-due-probes": {"task": "keys.tasks.sweep", "schedule": RING_SECONDS},
+    "roll-up-uses": {"task": "keys.tasks.roll_up_uses", "schedule": 5.0},
     "follow-the-log": {"task": "support.tasks.follow_log", "schedule": RING_SECONDS},
     "send-due-notices": {"task": "support.tasks.send_notices", "schedule": 10.0},
     "complete-due-recoveries": {"task": "support.tasks.complete_recoveries", "schedule": 60.0},

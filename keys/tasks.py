@@ -9,7 +9,7 @@ from celery import shared_task
 from django.db import transaction
 
 from byokportal import clock
-from keys import branchkeys, health
+from keys import branchkeys, health, usage
 from keys.checks import runner
 from keys.configuration import apply
 from keys.models import BranchKey, EncryptionTest, RoleConfiguration
@@ -68,6 +68,11 @@ def sweep() -> None:
         sweep.delay()
     health.close_incidents()
     health.follow_drills()
+
+
+@shared_task(queue="bulk", soft_time_limit=45, time_limit=60)
+def roll_up_uses() -> None:
+    usage.roll_up()
 
 
 @shared_task(queue="bulk", soft_time_limit=45, time_limit=60)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db.models import Sum
-
+from keys import usage
 from keys.arns import KeyArn
 from keys.health.questions import INSECURE
-from keys.models import BranchKey, KeyRegistration, KeyUse
+from keys.models import BranchKey, KeyRegistration
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,15 +62,11 @@ _INSECURE = (
 def _deletion(registration: KeyRegistration, at: datetime) -> Note:
     arn = KeyArn.parse(registration.key_arn)
     branch_keys = BranchKey.objects.filter(tenant=registration.tenant_id, key_arn=registration.key_arn).count()
-    data_keys = (
-        KeyUse.objects.filter(tenant=registration.tenant_id, operation=KeyUse.Operation.GENERATE).aggregate(
-            n=Sum("count")
-        )["n"]
-        or 0
-    )
+    made = usage.generated(registration.tenant)
+    some = "up to" if made.is_exact else "more than"
     lost = (
-        f"{_many(branch_keys, 'branch key')} under it, and with {'it' if branch_keys == 1 else 'them'} up to "
-        f"{_many(data_keys, 'data key')} made so far, can never be opened again by anybody"
+        f"{_many(branch_keys, 'branch key')} under it, and with {'it' if branch_keys == 1 else 'them'} {some} "
+        f"{_many(made.keys, 'data key')} made so far, can never be opened again by anybody"
         if branch_keys
         else "it is gone for ever; no data is under it yet"
     )

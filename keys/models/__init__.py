@@ -6,6 +6,7 @@ from keys.models.jobs import CLAIM_LASTS, Job, JobQuerySet
 from keys.models.loss import Incident, RevocationDrill
 from keys.models.proof import CheckResult, EncryptionTest
 from keys.models.registration import KeyRegistration, KeyRegistrationQuerySet, RegistrationMove
+from keys.models.usage import KeyUseCursor, KeyUseHour, KeyUseTotal
 
 __all__ = [
     "CLAIM_LASTS",
@@ -19,6 +20,9 @@ __all__ = [
     "KeyRegistration",
     "KeyRegistrationQuerySet",
     "KeyUse",
+    "KeyUseCursor",
+    "KeyUseHour",
+    "KeyUseTotal",
     "RegistrationMove",
     "RevocationDrill",
     "RoleConfiguration",

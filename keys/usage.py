@@ -1,0 +1,130 @@
+"""Add uses of keys up by hour, each row exactly once, and say how many keys a tenant has without reading them all.
+
+Rows get their ids in one order and are committed in another, so a cursor on the highest id that can be seen would skip rows. The cursor goes
+no further than an id below which everything is settled. PostgreSQL: whoever inserts holds a lock on the table from before it takes an id until
+its commit can be seen. So the last id that was given out is settled once everybody who held such a lock at that moment has let go of it;
+nobody is held up by our looking. SQLite has one writer at a time, which takes ids in the order of its commits.
+
+The rows, the hours, the totals and the cursor change in one transaction. What is not yet added up is the tail: a page adds at most `TAIL` rows of it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Any
+
+from django.db import connection, transaction
+from django.db.models import Count, Max, Q, Subquery, Sum
+from django.db.models.functions import TruncHour
+
+from keys.models import KeyUse, KeyUseCursor, KeyUseHour, KeyUseTotal
+from keys.models.usage import DEFAULT_SCOPE
+from tenants.models import Tenant
+
+BATCH = 5_000  # rows in one transaction
+TAIL = 5_000  # rows that a page adds up itself
+SECONDS = 15.0  # of one run; what is left is for the next, also when all rows of before are added up for the first time
+PATIENCE = 0.5  # seconds to wait for those who insert at the moment; a commit of ours takes less
+LOCKS = """
+    SELECT DISTINCT virtualtransaction FROM pg_locks
+    WHERE relation = %s::regclass AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+    AND mode = 'RowExclusiveLock' AND granted AND pid <> pg_backend_pid()
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """How many data keys, and whether that is all: False while more is waiting to be added up than a page reads."""
+
+    keys: int
+    is_exact: bool
+
+
+def roll_up() -> int:
+    """Add up what is settled, in batches; return how many rows that were."""
+    until, added = time.monotonic() + SECONDS, 0
+    through = _settled()
+    while through is not None and time.monotonic() < until:
+        rows, is_done = _add(through)
+        added += rows
+        if is_done:
+            break
+    return added
+
+
+def generated(tenant: Tenant) -> Uses:
+    """Return how many data keys were made for a tenant; reads two rows, and the tail."""
+    total = KeyUseTotal.objects.filter(tenant=tenant, operation=KeyUse.Operation.GENERATE, scope=DEFAULT_SCOPE)
+    # Total and cursor come in one statement, so they belong together whatever is added up meanwhile.
+    known = KeyUseCursor.objects.annotate(keys=Subquery(total.values("keys")[:1])).filter(pk=1).first()
+    tail = KeyUse.objects.filter(tenant=tenant, pk__gt=known.through if known else 0).order_by("pk")[:TAIL]
+    recent = tail.aggregate(keys=Sum("count", filter=Q(operation=KeyUse.Operation.GENERATE)), rows=Count("pk"))
+    return Uses((known.keys or 0 if known else 0) + (recent["keys"] or 0), recent["rows"] < TAIL)
+
+
+def _settled() -> int | None:
+    """Return an id up to which no row can come any more; None when somebody inserts for longer than we wait."""
+    if connection.vendor != "postgresql":
+        return KeyUse.objects.aggregate(last=Max("pk"))["last"] or 0
+    table, until = KeyUse._meta.db_table, time.monotonic() + PATIENCE
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_get_serial_sequence(%s, 'id')", [table])
+        (sequence,) = cursor.fetchone()
+        cursor.execute(f"SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM {sequence}")  # noqa: S608
+        (last,) = cursor.fetchone()
+        cursor.execute(LOCKS, [table])  # after the id: who is not here has committed, or takes a later one
+        inserting = set(cursor.fetchall())
+        while inserting:
+            if time.monotonic() > until:
+                return None
+            time.sleep(0.01)
+            cursor.execute(LOCKS, [table])
+            inserting &= set(cursor.fetchall())
+    return int(last)
+
+
+@transaction.atomic
+def _add(settled: int) -> tuple[int, bool]:
+    """Add the next batch; return how many rows it had, and whether all that is settled is added up."""
+    KeyUseCursor.objects.get_or_create(pk=1)
+    through = KeyUseCursor.objects.select_for_update(no_key=True).get(pk=1).through
+    if through >= settled:
+        return 0, True
+    left = KeyUse.objects.filter(pk__gt=through, pk__lte=settled).order_by("pk")
+    last = left.values_list("pk", flat=True)[BATCH - 1 : BATCH].first() or settled
+    groups = (
+        KeyUse.objects.filter(pk__gt=through, pk__lte=last)
+        .annotate(hour=TruncHour("at", tzinfo=UTC))
+        .values_list("tenant_id", "hour", "caller", "operation")
+        .annotate(requests=Count("pk"), keys=Sum("count"))
+        .order_by("tenant_id", "hour", "caller", "operation")
+    )
+    hours = [(*group[:4], DEFAULT_SCOPE, *group[4:]) for group in groups]
+    requests: Counter[tuple[Any, ...]] = Counter()
+    keys: Counter[tuple[Any, ...]] = Counter()
+    for tenant, _, _, operation, scope, more_requests, more_keys in hours:
+        requests[tenant, operation, scope] += more_requests
+        keys[tenant, operation, scope] += more_keys
+    _upsert(KeyUseHour, ["tenant", "hour", "service", "operation", "scope"], hours)
+    _upsert(KeyUseTotal, ["tenant", "operation", "scope"], [(*name, requests[name], keys[name]) for name in sorted(keys, key=str)])  # fmt: skip
+    KeyUseCursor.objects.filter(pk=1).update(through=last)
+    return sum(requests.values()), last == settled
+
+
+def _upsert(model: type[KeyUseHour | KeyUseTotal], names: list[str], rows: Iterable[tuple[Any, ...]]) -> None:
+    """Add requests and keys to the row of each name, or make it; Django's own upsert can only overwrite."""
+    fields = [model._meta.get_field(name) for name in (*names, "requests", "keys")]
+    columns = [str(field.column) for field in fields]
+    table = model._meta.db_table
+    values = [[field.get_db_prep_save(value, connection) for field, value in zip(fields, row, strict=True)] for row in rows]  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.executemany(
+            f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(['%s'] * len(columns))}) "  # noqa: S608
+            f"ON CONFLICT ({', '.join(columns[:-2])}) DO UPDATE SET "
+            f"requests = {table}.requests + excluded.requests, keys = {table}.keys + excluded.keys",
+            values,
+        )
