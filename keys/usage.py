@@ -18,7 +18,7 @@ from datetime import UTC
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import Count, Max, Q, Subquery, Sum
+from django.db.models import Count, Field, Max, Q, Subquery, Sum
 from django.db.models.functions import TruncHour
 
 from keys.models import KeyUse, KeyUseCursor, KeyUseHour, KeyUseTotal
@@ -117,7 +117,8 @@ def _add(settled: int) -> tuple[int, bool]:
 
 def _upsert(model: type[KeyUseHour | KeyUseTotal], names: list[str], rows: Iterable[tuple[Any, ...]]) -> None:
     """Add requests and keys to the row of each name, or make it; Django's own upsert can only overwrite."""
-    fields = [model._meta.get_field(name) for name in (*names, "requests", "keys")]
+    wanted = (*names, "requests", "keys")
+    fields = [field for name in wanted if isinstance(field := model._meta.get_field(name), Field)]
     columns = [str(field.column) for field in fields]
     table = model._meta.db_table
     values = [[field.get_db_prep_save(value, connection) for field, value in zip(fields, row, strict=True)] for row in rows]  # fmt: skip
