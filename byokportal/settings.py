@@ -200,6 +200,7 @@ CELERY_BEAT_SCHEDULE = {
     "ring-due-tests": {"task": "keys.tasks.ring_tests", "schedule": RING_SECONDS},
     "close-filled-roles": {"task": "keys.tasks.close_filled_roles", "schedule": 60.0},
     "ring-due-branch-keys": {"task": "keys.tasks.ring_branch_keys", "schedule": RING_SECONDS},
+    "ring-awaited-probes": {"task": "keys.tasks.ring_probes", "schedule": RING_SECONDS},
     "sweep-due-probes": {"task": "keys.tasks.sweep", "schedule": RING_SECONDS},
     "roll-up-uses": {"task": "keys.tasks.roll_up_uses", "schedule": 5.0},
     "follow-the-log": {"task": "support.tasks.follow_log", "schedule": RING_SECONDS},
@@ -236,6 +237,10 @@ MANY_DENIALS_SECONDS = env.float("MANY_DENIALS_SECONDS", default=300)
 DEFAULT_REVOCATION_LATENCY = env.int("DEFAULT_REVOCATION_LATENCY", default=300)
 PROPAGATION_WINDOW = env.float("PROPAGATION_WINDOW", default=300)
 EXTERNAL_ID_PROBE_GAP = env.float("EXTERNAL_ID_PROBE_GAP", default=60)
+# A stopped key serves again after two good answers so far apart, and within PROPAGATION_WINDOW of a policy's refusal after good ones that
+# span so long (keys.health.timing).
+GOOD_ANSWERS_APART = env.float("GOOD_ANSWERS_APART", default=2)
+GOOD_ANSWERS_SPAN = env.float("GOOD_ANSWERS_SPAN", default=15)
 STANDING_SECONDS = 0.5  # how often a process that gives out data keys asks what has changed (keys.standing)
 # … in a thread of its own, and new copies of branch keys come in others; without: within the requests.
 DATA_KEY_THREADS = True

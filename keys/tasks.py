@@ -12,7 +12,7 @@ from byokportal import clock
 from keys import branchkeys, health, usage
 from keys.checks import runner
 from keys.configuration import apply
-from keys.models import BranchKey, EncryptionTest, RoleConfiguration
+from keys.models import BranchKey, EncryptionTest, KeyRegistration, RoleConfiguration
 from tenants.models import ServiceRole
 
 CHUNK = 200  # rows a ring; the rest is due at the next one
@@ -47,6 +47,14 @@ def run_test(*, test_id: str) -> None:
 @shared_task(soft_time_limit=55, time_limit=60)
 def probe(*, registration_id: str) -> None:
     health.probe(registration_id)
+
+
+@shared_task(soft_time_limit=25, time_limit=30)
+def ring_probes() -> None:
+    """Ring for the probes that somebody waits for: they do not wait for a sweep."""
+    due = KeyRegistration.objects.awaited().due_for_probe(clock.now()).order_by("next_probe_at")
+    for pk in due.values_list("pk", flat=True)[:CHUNK]:
+        probe.delay(registration_id=str(pk))
 
 
 @shared_task(soft_time_limit=25, time_limit=30)

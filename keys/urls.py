@@ -20,6 +20,7 @@ urlpatterns = [
     path("tenants/<uuid:tenant>/key/drills/<uuid:drill>/cancel/", drills.cancel_drill, name="cancel-drill"),
     path("tenants/<uuid:tenant>/key/suspend/", key.suspend, name="suspend"),
     path("tenants/<uuid:tenant>/key/resume/", key.resume, name="resume"),
+    path("tenants/<uuid:tenant>/key/probe/", key.ask_again, name="probe"),
     path("tenants/<uuid:tenant>/key/drop-caches/", key.drop_caches, name="drop-caches"),
     path("tenants/<uuid:tenant>/key/latency/", key.set_latency, name="latency"),
     path("tenants/<uuid:tenant>/key/branch-keys/", branchkeys.branch_keys, name="branch-keys"),

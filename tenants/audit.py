@@ -118,6 +118,7 @@ EVENTS = {
     "keys.test.waits_for_kore": "The test waits for Kore.ai: our own side does not work ({code}).",
     "keys.key.suspended": "The key was suspended by {suspended_by}: {reason}",
     "keys.key.resumed": "The key is asked again after Resume: {reason}",
+    "keys.key.asked_again": "AWS was asked about the key at once, by hand.",
     "keys.key.unreachable": "The key could not be asked: {reason}.",
     "keys.service_role.refused": "{count} organisations refused {service_role_arn} within minutes: no more keys are suspended for it.",
     "keys.incident.opened": "AWS refuses organisations on {service_role_arn} ({count}), and it is our doing: {why}. No key is suspended for it.",

@@ -8,6 +8,7 @@ os.environ.setdefault("EMBEDDED", "1")
 os.environ["VAR_DIR"] = tempfile.mkdtemp(prefix="byok-tests-")
 os.environ.setdefault("EXTERNAL_ID_PROBE_GAP", "0")
 os.environ.setdefault("PROPAGATION_WINDOW", "0")
+os.environ.setdefault("GOOD_ANSWERS_APART", "0")
 os.environ.setdefault("DENIED_PROBE_SECONDS", "0,0,0")
 _on_redis = "REDIS_URL" in os.environ  # the second leg of `make ci`
 

@@ -73,6 +73,21 @@ class ReasonIn(Shape):
     reason = Text(max_length=200)
 
 
+class ProbeIn(Shape):
+    reason = Text(required=False, max_length=200, allow_blank=True)
+
+
+class WayBackOut(serializers.Serializer[Any]):
+    """How far a stopped key is on its way back to service."""
+
+    good_answers = serializers.IntegerField(help_text="in a row so far; two at least are needed")
+    good_since = serializers.DateTimeField(allow_null=True, help_text="the first of them")
+    needed_seconds = serializers.IntegerField(source="needed", help_text="that good answers have to span")
+    expected_at = serializers.DateTimeField(
+        allow_null=True, help_text="when it serves if every answer is good; null while AWS refuses"
+    )
+
+
 class NoteOut(serializers.Serializer[Any]):
     code = serializers.CharField()
     text = serializers.CharField()
@@ -94,6 +109,8 @@ class KeyOut(serializers.Serializer[Any]):
     refused_code = serializers.CharField()
     deletion_date = serializers.DateTimeField(allow_null=True)
     warnings = NoteOut(many=True)
+    is_asked = serializers.BooleanField(help_text="AWS was asked by hand, and its answer is not here yet")
+    way_back = WayBackOut(allow_null=True)
 
 
 class ProcessOut(serializers.Serializer[Any]):

@@ -20,6 +20,7 @@ urlpatterns = [
     path("tenants/<str:tenant>/key", views.Key.as_view(), name="key"),
     path("tenants/<str:tenant>/key/suspend", views.SuspendKey.as_view(), name="suspend"),
     path("tenants/<str:tenant>/key/resume", views.ResumeKey.as_view(), name="resume"),
+    path("tenants/<str:tenant>/key/probe", views.AskAgain.as_view(), name="probe"),
     path("tenants/<str:tenant>/key/drop-caches", views.DropCaches.as_view(), name="drop-caches"),
     path("tenants/<str:tenant>/registration/withdraw", branchkeys.Withdraw.as_view(), name="withdraw"),
     path("tenants/<str:tenant>/key/branch-keys", branchkeys.BranchKeys.as_view(), name="branch-keys"),

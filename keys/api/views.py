@@ -205,6 +205,28 @@ class ResumeKey(KeyDeed):
     deed = services.resume
 
 
+class AskAgain(endpoints.TenantView):
+    """Ask AWS now what it says of the key, after you mended something or scheduled its deletion; the answer is in `GET …/key`.
+
+    A key that AWS refused serves again after two good answers: 2 seconds apart, or spanning 15 seconds within the minutes after a
+    refusal by a policy. A pressed Suspend stays.
+    """
+
+    problems = ("key_not_active", "not_allowed", "invalid_input", "reason_missing")
+
+    @extend_schema(
+        operation_id="probe_key", parameters=[endpoints.IDEMPOTENCY_KEY], request=shapes.ProbeIn, responses={202: shapes.KeyOut}
+    )  # fmt: skip
+    def post(self, request: Request, tenant: str) -> Response:
+        mine = self.mine(request, tenant)
+        reason = self.given(request, shapes.ProbeIn).get("reason", "")
+
+        def do() -> Any:
+            return shapes.KeyOut(services.ask_again(mine, reason=reason, actor=self.caller(request).actor)).data
+
+        return self.once(request, mine, 202, do, location=lambda _: reverse("api:key", args=[mine.pk]))
+
+
 class DropCaches(KeyDeed):
     """Tell every process of ours to forget its unwrapped keys now."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from keys.health.again import ask as ask_again
 from keys.health.blame import close_what_is_over as close_incidents
 from keys.health.judging import denied, unreachable
 from keys.health.measuring import follow_all as follow_drills
 from keys.health.sweeping import CHUNK, probe, sweep
 
-__all__ = ["CHUNK", "close_incidents", "denied", "follow_drills", "probe", "sweep", "unreachable"]
+__all__ = ["CHUNK", "ask_again", "close_incidents", "denied", "follow_drills", "probe", "sweep", "unreachable"]

@@ -35,6 +35,7 @@ class Question:
     external_id: str
     branch_key: tuple[uuid.UUID, bytes] | None = field(repr=False)  # its id and its wrapped form
     looks_at_trust: bool = False
+    only_describes: bool = False  # a button is pressed: nothing uses the key, not even a probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,8 @@ def ask(question: Question) -> Answer:
             raise REFUSED_STATES[facts.state](
                 aws_code=facts.state, action="kms:DescribeKey", aws_request_id=facts.request_id
             )
+        if question.only_describes:
+            return Answer(clock.now(), None, facts)
         if question.branch_key is not None:
             key_id, wrapped = question.branch_key
             key.decrypt(wrapped, {"tenant": str(question.tenant_id), "branch-key": str(key_id)})

@@ -12,7 +12,8 @@ from byokportal import clock
 from byokportal.errors import DomainError, Kind, Turn
 from keys import errors, lifecycle
 from keys.errors import RegistrationBusy
-from keys.health import blame
+from keys.health import again, blame, timing
+from keys.health.again import RESUMED
 from keys.health.asking import Answer
 from keys.health.questions import INSECURE
 from keys.models import KeyRegistration
@@ -23,10 +24,12 @@ Status = KeyRegistration.Status
 Step = OnboardingStep.Status
 AWS = KeyRegistration.SuspendedBy.AWS
 
-RESUMED = "resumed"  # the reason of a registration that a person has just let go on
 SECOND_LOOK = 5.0  # seconds after the first silence of a key that served: a lost packet is no news yet
 UNPROBED = 60.0  # seconds that a request's refusal waits for a probe: without a worker it is believed then
-GOOD_PROBES = 2  # in a row, before a suspension by AWS or a Resume ends
+
+# What DescribeKey says of the key itself. All other refusals are a policy's, which AWS learns of node by node (`timing`).
+STATES: tuple[type[DomainError], ...] = (errors.KeyDisabled, errors.KeyPendingDeletion, errors.KeyPendingImport)
+STATE_CODES = frozenset(error.code for error in STATES)
 
 # The step of the guide that a refusal falls back on; all others are about the key itself, step 1.
 STEP_OF: dict[type[DomainError], int] = {
@@ -64,17 +67,27 @@ def good(registration: KeyRegistration, answer: Answer | None = None, *, claim: 
     """
     if not _lock(registration, claim):
         return
-    needed = _needed(registration, answer)
-    allowed_since = (answer.at if answer else clock.now()) if registration.refused_since else registration.allowed_since
-    in_a_row = registration.good_probes + 1 if needed is None or needed > 0 else 0
-    is_over = needed is not None and 0 < needed <= in_a_row
-    # After the first good probe of a stopped key the second one follows quickly: somebody waits for it.
-    soon = needed is not None and not is_over
+    if (
+        registration.is_stopped_by_a_person
+    ):  # what was asked is what DescribeKey says, and no answer undoes a pressed button
+        _note(registration, pause_when_well(registration), answer)
+        return
+    at = answer.at if answer else clock.now()
+    if registration.refused_since is not None and registration.refused_since > at:  # a request heard a no since then
+        KeyRegistration.objects.filter(pk=registration.pk).update(probe_claimed_at=None)
+        return
+    way = _way_back(registration, answer, at)
+    proves_nothing = way is None and registration.status == Status.SUSPENDED
+    if way is not None and not way.is_back:
+        pause, good_since = way.ask_in.total_seconds(), registration.good_since or at
+    else:
+        pause, good_since = _pause(registration) if proves_nothing else pause_when_well(registration), None
     _note(
-        registration, _dense(registration, min(settings.DENIED_PROBE_SECONDS[0], settings.PROBE_SECONDS)) if soon else pause_when_well(registration),
-        answer, good_probes=in_a_row, denied_probes=0, refused_since=None, refused_code="", allowed_since=allowed_since,
+        registration, pause, answer, is_exact=good_since is not None,
+        good_probes=0 if proves_nothing else registration.good_probes + 1, good_since=good_since, denied_probes=0,
+        refused_since=None, refused_code="", allowed_since=at if registration.refused_since else registration.allowed_since,
     )  # fmt: skip
-    if not is_over:
+    if way is None or not way.is_back:
         return
     try:
         lifecycle.move(registration, Status.ACTIVE, actor=audit.SYSTEM)
@@ -84,15 +97,17 @@ def good(registration: KeyRegistration, answer: Answer | None = None, *, claim: 
     _steps_recover(registration)
 
 
-def _needed(registration: KeyRegistration, answer: Answer | None) -> int | None:
-    """Return how many good probes in a row put the key in service again; None: probes do not decide it; 0: this one does not count."""
-    if registration.status == Status.UNREACHABLE:
-        return GOOD_PROBES if registration.reason == RESUMED else 1
-    if registration.status == Status.SUSPENDED and registration.suspended_by == AWS:
-        if registration.reason == INSECURE and (answer is None or answer.is_narrow is not True):
-            return 0  # only a probe that saw the trust policy refuse strangers says anything about it
-        return GOOD_PROBES
-    return None
+def _way_back(registration: KeyRegistration, answer: Answer | None, at: datetime) -> timing.Step | None:
+    """Return how far a good answer brings a stopped key back; None: it decides nothing."""
+    if registration.status == Status.UNREACHABLE and registration.reason != RESUMED:
+        return timing.Step(is_back=True)  # it was only not heard
+    if registration.status not in {Status.UNREACHABLE, Status.SUSPENDED}:
+        return None
+    if registration.reason == INSECURE and (answer is None or answer.is_narrow is not True):
+        return None  # only a probe that saw the trust policy refuse strangers says anything about it
+    return timing.after_good_answer(
+        at, good_since=registration.good_since, denied_since=registration.denied_since, pace=again.pace()
+    )
 
 
 def denied(registration: KeyRegistration, error: DomainError) -> DomainError:
@@ -104,6 +119,14 @@ def denied(registration: KeyRegistration, error: DomainError) -> DomainError:
     Returns:
         What the caller is told: the refusal, or that our own side does not work.
     """
+    is_fresh = registration.refused_since is None
+    told = _denied(registration, error)
+    if is_fresh:  # what else there is to know, as the date of a deletion, only a probe hears
+        again.ask(registration)
+    return told
+
+
+def _denied(registration: KeyRegistration, error: DomainError) -> DomainError:
     ours = None
     if registration.status in {Status.ACTIVE, Status.UNREACHABLE}:
         ours = blame.of(registration.tenant.service_role, error, refused=[registration])
@@ -128,10 +151,7 @@ def _was_unprobed(registration: KeyRegistration) -> bool:
 def _leave_to_probe(registration: KeyRegistration, refusal: DomainError) -> DomainError:
     """Let a probe say whose doing a refusal is, at once: it reads our policy in IAM back, which the processes of the web may not."""
     if _lock(registration, None):
-        is_first = registration.refused_since is None
         _note_refusal(registration, refusal, None, registration.last_probe_at)
-        if is_first:
-            KeyRegistration.objects.filter(pk=registration.pk).update(next_probe_at=clock.now())
     return errors.KeyUnreachable(retry_after=5)
 
 
@@ -144,7 +164,7 @@ def _refused(
         return
     _note_refusal(registration, error, answer, registration.last_probe_at)
     if claim is not None:
-        _note(registration, _pause(registration), answer, good_probes=0, denied_probes=registration.denied_probes + 1)
+        _note(registration, _pause(registration), answer, denied_probes=registration.denied_probes + 1)
     if registration.status in {Status.ACTIVE, Status.UNREACHABLE}:
         _suspend(registration, error.code, is_probed=claim is not None)
         _fall_back(registration, error)
@@ -157,7 +177,7 @@ def _refused(
 
 
 def _suspend(registration: KeyRegistration, reason: str, *, is_probed: bool) -> None:
-    facts: dict[str, object] = {"suspended_by": AWS, "good_probes": 0}
+    facts: dict[str, object] = {"suspended_by": AWS, "good_probes": 0, "good_since": None}
     if not is_probed:  # a probe has set the time of the next one already
         facts |= {"next_probe_at": next_at(_pause(registration))}
     try:
@@ -204,18 +224,20 @@ def unreachable(
     is_first = _is_first_silence(registration, error, refusal)
     if claim is not None:
         pause = min(SECOND_LOOK, _pause(registration)) if is_first else _pause(registration)
-        _note(registration, pause, answer, good_probes=0, denied_probes=registration.denied_probes + 1)
+        _note(registration, pause, answer, good_probes=0, good_since=None, denied_probes=registration.denied_probes + 1)
         if is_first:
             return
     if registration.status == Status.UNREACHABLE and registration.reason != error.code and refusal is not None:
         _say(registration, error.code)
     if registration.status != Status.ACTIVE:
         return
-    facts = {} if claim else {"good_probes": 0, "next_probe_at": next_at(_pause(registration))}
+    facts = {} if claim else {"good_probes": 0, "good_since": None, "next_probe_at": next_at(_pause(registration))}
     try:
         lifecycle.move(registration, Status.UNREACHABLE, actor=audit.SYSTEM, reason=error.code, **facts)
     except RegistrationBusy:
         return
+    if claim is None:  # a request met it: a probe says soon whether it lasts
+        again.ask(registration)
     turn = error.turn if error.turn in {Turn.KORE, Turn.NOBODY} else Turn.KORE
     audit.record(
         "keys.key.unreachable",
@@ -238,7 +260,7 @@ def _note_trust(registration: KeyRegistration, answer: Answer, claim: datetime) 
     if answer.is_narrow:
         KeyRegistration.objects.filter(pk=registration.pk).update(insecure_since=None, trust_looked_at=now)
     elif registration.insecure_since is None:
-        KeyRegistration.objects.filter(pk=registration.pk).update(insecure_since=now)
+        KeyRegistration.objects.filter(pk=registration.pk).update(insecure_since=now, denied_since=now)
         audit.record("keys.key.trust_too_wide", tenant=registration.tenant, actor=audit.SYSTEM, target=registration)
     elif now >= registration.insecure_since + timedelta(seconds=settings.EXTERNAL_ID_PROBE_GAP):
         if registration.status in {Status.ACTIVE, Status.UNREACHABLE}:
@@ -270,7 +292,7 @@ def _steps_recover(registration: KeyRegistration) -> None:
 
 def _lock(registration: KeyRegistration, claim: datetime | None) -> bool:
     """Lock the row and load it anew; False when the probe's claim on it is gone, or it moved since the probe was asked."""
-    row = KeyRegistration.objects.select_for_update(no_key=True).filter(pk=registration.pk)
+    row = KeyRegistration.objects.select_for_update().filter(pk=registration.pk)
     if claim is not None:
         row = row.filter(probe_claimed_at=claim)
     if row.first() is None:
@@ -283,13 +305,20 @@ def _lock(registration: KeyRegistration, claim: datetime | None) -> bool:
     return True
 
 
-def _note(registration: KeyRegistration, pause: float, answer: Answer | None, **facts: object) -> None:
-    """Give the claim back, count, and say when the next probe is."""
+def _note(
+    registration: KeyRegistration, pause: float, answer: Answer | None, *, is_exact: bool = False, **facts: object
+) -> None:
+    """Give the claim back, count, and say when the next probe is: soon, where somebody asked for one while this one was under way."""
+    claim, asked = registration.probe_claimed_at, registration.probe_asked_at
+    is_awaited = registration.is_probe_awaited and asked is not None and claim is not None and asked > claim
+    soon = clock.now() + min(timing.APART, timedelta(seconds=pause))
     facts |= {
         "probe_claimed_at": None,
         "last_probe_at": answer.at if answer else clock.now(),
-        "next_probe_at": next_at(pause),
+        "next_probe_at": soon if is_awaited else next_at(pause, is_exact=is_exact),
     }
+    if not is_awaited and claim is not None:
+        facts["is_probe_awaited"] = False
     if answer is not None and answer.facts is not None:
         facts["key_facts"] = facts_of(answer)
     KeyRegistration.objects.filter(pk=registration.pk).update(**facts)
@@ -322,8 +351,11 @@ def _note_refusal(
     Args:
         last_asked: when the probe before this answer was answered.
     """
-    facts: dict[str, object] = {"refused_code": error.code, "allowed_since": None}
-    if registration.refused_since is None:
+    facts: dict[str, object] = {"refused_code": error.code, "allowed_since": None, "good_probes": 0, "good_since": None}
+    is_first = registration.refused_since is None
+    if not isinstance(error, STATES) and (is_first or registration.refused_code in STATE_CODES):
+        facts["denied_since"] = answer.at if answer else clock.now()
+    if is_first:
         facts |= {"refused_since": answer.at if answer else clock.now(), "allowed_until": last_asked}
     KeyRegistration.objects.filter(pk=registration.pk).update(**facts)
     for name, value in facts.items():
@@ -349,6 +381,7 @@ def _dense(registration: KeyRegistration, pause: float) -> float:
     return min(pause, settings.DRILL_PROBE_SECONDS) if is_dense else pause
 
 
-def next_at(pause: float) -> datetime:
-    """Return the time in so many seconds, jittered: ten thousand keys are not asked at once."""
-    return clock.now() + timedelta(seconds=pause * random.uniform(0.9, 1.1))  # noqa: S311  jitter is no secret
+def next_at(pause: float, *, is_exact: bool = False) -> datetime:
+    """Return the time in so many seconds, jittered unless somebody waits for it: ten thousand keys are not asked at once."""
+    jitter = 1.0 if is_exact else random.uniform(0.9, 1.1)  # noqa: S311  jitter is no secret
+    return clock.now() + timedelta(seconds=pause * jitter)

@@ -33,7 +33,8 @@ def of(registrations: Sequence[KeyRegistration], *, with_trust: bool = False) ->
             key_arn=registration.key_arn,
             external_id=registration.tenant.external_id,
             branch_key=newest.get(registration.pk),
-            looks_at_trust=with_trust and _looks_at_trust(registration),
+            looks_at_trust=with_trust and not registration.is_stopped_by_a_person and _looks_at_trust(registration),
+            only_describes=registration.is_stopped_by_a_person,
         )
         for registration in registrations
     ]

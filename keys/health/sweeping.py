@@ -20,7 +20,7 @@ from django.db import connection, transaction
 from byokportal import clock
 from byokportal.errors import DomainError, Kind
 from keys.errors import RoleNotAssumable
-from keys.health import asking, blame, judging, questions
+from keys.health import asking, blame, judging, questions, timing
 from keys.health.asking import Answer, Question
 from keys.models import KeyRegistration, KeyRegistrationQuerySet
 
@@ -124,10 +124,12 @@ def _is_as_it_was(registration: KeyRegistration, answer: Answer) -> bool:
     )
 
 
-# One statement for the chunk, compare-and-set on claim and status; `bulk_update` would write a CASE for each row and column.
+# One statement for the chunk, compare-and-set on claim and status; who asked for a probe meanwhile gets another one soon; `bulk_update` would write a CASE for each row and column.
 UPDATE = """
 UPDATE keys_keyregistration AS r
-SET probe_claimed_at = NULL, good_probes = r.good_probes + 1, last_probe_at = asked.at, next_probe_at = asked.next_at,
+SET probe_claimed_at = NULL, good_probes = r.good_probes + 1, last_probe_at = asked.at,
+    next_probe_at = CASE WHEN r.is_probe_awaited AND r.probe_asked_at > r.probe_claimed_at THEN %s ELSE asked.next_at END,
+    is_probe_awaited = (r.is_probe_awaited AND r.probe_asked_at > r.probe_claimed_at),
     trust_looked_at = COALESCE(asked.looked_at, r.trust_looked_at)
 FROM {asked}
 WHERE r.id = asked.id AND r.probe_claimed_at = %s AND r.status IN ('active', 'retiring')
@@ -148,16 +150,17 @@ def _write(well: Sequence[tuple[KeyRegistration, Answer]], claim: datetime) -> N
     ats = [answer.at for _, answer in well]
     nexts = [judging.next_at(judging.pause_when_well(registration)) for registration, _ in well]
     looks = [answer.at if answer.is_narrow else None for _, answer in well]
+    soon = clock.now() + timing.APART
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            cursor.execute(POSTGRESQL, [ids, ats, nexts, looks, claim])
+            cursor.execute(POSTGRESQL, [soon, ids, ats, nexts, looks, claim])
             return
         stored = connection.ops.adapt_datetimefield_value
         rows = [
             [pk.hex, stored(at), stored(next_at), stored(look)]
             for pk, at, next_at, look in zip(ids, ats, nexts, looks, strict=True)
         ]
-        cursor.execute(SQLITE, [json.dumps(rows), stored(claim)])
+        cursor.execute(SQLITE, [stored(soon), json.dumps(rows), stored(claim)])
 
 
 # --- what changes --------------------------------------------------------------------------------------------------------

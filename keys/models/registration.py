@@ -43,13 +43,17 @@ class KeyRegistrationQuerySet(models.QuerySet["KeyRegistration"]):
         return self.filter(status__in=[*KeyRegistration.SERVING, KeyRegistration.Status.RETIRING])
 
     def due_for_probe(self, now: datetime) -> Self:
-        """Registrations whose probe is due and held by no living worker; a button that was pressed is not probed away."""
+        """Registrations whose probe is due and held by no living worker; where a button is pressed, only one that somebody asked for."""
         return (
             self.probed()
             .filter(next_probe_at__lte=now)
-            .exclude(suspended_by__in=("tenant", "kore"))
+            .exclude(suspended_by__in=("tenant", "kore"), is_probe_awaited=False)
             .filter(Q(probe_claimed_at=None) | Q(probe_claimed_at__lt=now - CLAIM_LASTS))
         )
+
+    def awaited(self) -> Self:
+        """Registrations whose next probe somebody waits for: asked for by hand or by a refused request, or on the way back."""
+        return self.exclude(is_probe_awaited=False, good_since=None)
 
 
 class KeyRegistration(models.Model):
@@ -94,10 +98,17 @@ class KeyRegistration(models.Model):
     next_probe_at = models.DateTimeField(null=True)
     probe_claimed_at = models.DateTimeField(null=True)
     last_probe_at = models.DateTimeField(null=True)
+    # Somebody asked for a probe: a person, or a request that AWS refused. It is awaited until one that began later is answered.
+    probe_asked_at = models.DateTimeField(null=True)
+    is_probe_awaited = models.BooleanField(default=False)
     good_probes = models.PositiveIntegerField(default=0)  # in a row
+    good_since = models.DateTimeField(null=True)  # the first of them, while the key is on its way back to service
     denied_probes = models.PositiveIntegerField(default=0)  # in a row
     refused_since = models.DateTimeField(null=True)  # AWS's first refusal in a row; null: its last answer was none
     refused_code = models.CharField(max_length=64, blank=True)  # of its last refusal, whoever is to blame for it
+    denied_since = models.DateTimeField(
+        null=True
+    )  # the first of the last refusals that a policy decided; stays when it is over
     allowed_until = models.DateTimeField(null=True)  # its last yes to a probe before that refusal
     allowed_since = models.DateTimeField(null=True)  # its first yes to a probe after a refusal; null while it refuses
     key_facts = models.JSONField(
@@ -143,6 +154,11 @@ class KeyRegistration(models.Model):
 
     def __str__(self) -> str:
         return f"{self.tenant_id}: {self.get_status_display()}"
+
+    @property
+    def is_stopped_by_a_person(self) -> bool:
+        """Whether a button is pressed, the organisation's or Kore.ai's."""
+        return self.suspended_by in {self.SuspendedBy.TENANT, self.SuspendedBy.KORE}
 
 
 class RegistrationMove(models.Model):

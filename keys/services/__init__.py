@@ -6,6 +6,7 @@ from keys.services.incidents import close_incident
 from keys.services.key import (
     Drop,
     KeyState,
+    ask_again,
     drop_caches,
     key_state,
     last_drop,
@@ -36,6 +37,7 @@ __all__ = [
     "Drop",
     "KeyState",
     "approve_configuration",
+    "ask_again",
     "cancel_drill",
     "check_policy",
     "close_incident",

@@ -10,8 +10,8 @@ from django.db import transaction
 
 from byokportal import clock
 from byokportal.errors import InvalidInput, Turn
-from keys import branchkeys, errors, lifecycle, tasks
-from keys.health import notes, stops
+from keys import branchkeys, errors, health, lifecycle, tasks
+from keys.health import again, notes, stops
 from keys.models import BranchKey, KeyRegistration, RoleConfiguration
 from keys.services.registration import give_up_preparation, shown_registration
 from tenants import audit, onboarding, roles
@@ -71,6 +71,8 @@ class KeyState:
     refused_code: str = ""
     deletion_date: datetime | None = None
     warnings: tuple[notes.Note, ...] = ()
+    way_back: again.WayBack | None = None  # of a key that good answers bring back
+    is_asked: bool = False  # somebody asked for a probe, and its answer is not here yet
 
 
 def key_state(tenant: Tenant) -> KeyState:
@@ -99,6 +101,8 @@ def key_state(tenant: Tenant) -> KeyState:
         refused_code=registration.refused_code,
         deletion_date=notes.deletion_date(registration) if serving else None,
         warnings=tuple(notes.of(registration)) if serving else (),
+        way_back=again.way_back(registration),
+        is_asked=registration.is_probe_awaited,
     )
 
 
@@ -148,7 +152,7 @@ def suspend(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
 
 @transaction.atomic
 def resume(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
-    """Undo a pressed Suspend: the key is asked again and serves after two good probes in a row.
+    """Undo a pressed Suspend: the key is asked at once and serves after two good answers, a few seconds apart (`health.timing`).
 
     While the other side's button is pressed too, the key stays suspended by that.
 
@@ -182,12 +186,39 @@ def resume(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
             reason="resumed",
             tenant_suspended_at=None,
             good_probes=0,
+            good_since=None,
             denied_probes=0,
             next_probe_at=clock.now(),
             probe_claimed_at=None,
         )
         tasks.ring(tasks.probe, registration_id=str(registration.pk))
     audit.record("keys.key.resumed", tenant=tenant, actor=actor, target=registration, reason=reason)
+    return key_state(tenant)
+
+
+@transaction.atomic
+def ask_again(tenant: Tenant, *, reason: str = "", actor: Actor) -> KeyState:
+    """Ask AWS now what it says of the tenant's keys; two good answers end a suspension by AWS (`health.timing`).
+
+    Where a button is pressed AWS is asked too, for what DescribeKey says, but no answer undoes the button.
+
+    Args:
+        reason: required of support staff.
+
+    Raises:
+        KeyNotActive: no key serves or still opens anything.
+    """
+    roles.require(actor, "keys.probe", tenant)
+    if actor.kind == "staff":
+        reason = reason_of(reason)
+    registrations = list(KeyRegistration.objects.of(tenant).probed())
+    if not registrations:
+        raise errors.KeyNotActive
+    wake = [registration for registration in registrations if health.ask_again(registration, is_a_person=True)]
+    for registration in wake:
+        tasks.ring(tasks.probe, registration_id=str(registration.pk))
+    if wake:  # who presses twice asked once
+        audit.record("keys.key.asked_again", tenant=tenant, actor=actor, target=wake[0], reason=reason)
     return key_state(tenant)
 
 

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 
 from byokportal import clock
 from byokportal.errors import InvalidInput
-from keys import errors, lifecycle, tasks
+from keys import errors, health, lifecycle, tasks
 from keys.checks import history, reading
 from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
 from keys.policies import documents, linter
@@ -55,6 +55,12 @@ def start_test(tenant: Tenant, *, actor: Actor, reason: str = "", keep_until: da
         raise errors.RegistrationBusy(status=registration.get_status_display().lower(), wanted="tested")
     if registration.status == Status.REJECTED and registration.reason == errors.RoleRefusedByIam.code:
         raise errors.RoleRefusedByIam  # our policy does not name the role, so a test could only wait for us
+    # The test proves; what brings a stopped key back is that AWS answers well twice, so it is asked that too, at once.
+    is_stopped = (
+        registration.status in {Status.SUSPENDED, Status.UNREACHABLE} and not registration.is_stopped_by_a_person
+    )
+    if is_stopped and health.ask_again(registration, is_a_person=True):
+        tasks.ring(tasks.probe, registration_id=str(registration.pk))
     running: EncryptionTest | None = EncryptionTest.objects.filter(registration=registration).open().first()
     if running is not None:
         EncryptionTest.objects.filter(pk=running.pk).update(keep_until=keep_until, due_at=now)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
+from django.forms import Form
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET, require_POST
@@ -74,8 +75,20 @@ def suspend(request: HttpRequest, tenant: UUID) -> HttpResponse:
 @require_POST
 def resume(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Undo the organisation's own suspension."""
-    said = "The key is asked again. It is in service after two good answers in a row."
+    said = "We ask your key now. Its answers are below; two good ones bring it back within seconds."
     return _deed(request, tenant, services.resume, said=said, pressed="resume")
+
+
+@login_required
+@require_POST
+def ask_again(request: HttpRequest, tenant: UUID) -> HttpResponse:
+    """Ask AWS now."""
+    form = Form(request.POST)
+    return deeds.do(
+        request, tenant, form, lambda member: services.ask_again(member.tenant, actor=portal.actor(request, member)),
+        said="We ask AWS about your key now. What it says is below.", then="portal:key",
+        page=lambda request, member: _key_page(request, member, ask_form=form),
+    )  # fmt: skip
 
 
 @login_required

@@ -36,7 +36,12 @@ def _suspend(tenant: Tenant, data: dict[str, Any], actor: Actor) -> Answer:
 
 def _resume(tenant: Tenant, data: dict[str, Any], actor: Actor) -> Answer:
     key_services.resume(tenant, reason=data["reason"], actor=actor)
-    return "The key is asked again. It is in service after two good answers in a row."
+    return "The key is asked now. It is in service after two good answers, usually within seconds."
+
+
+def _ask_again(tenant: Tenant, data: dict[str, Any], actor: Actor) -> Answer:
+    key_services.ask_again(tenant, reason=data["reason"], actor=actor)
+    return "AWS is asked now. Load this page again in a few seconds: the answer is on the registration."
 
 
 def _drop_caches(tenant: Tenant, data: dict[str, Any], actor: Actor) -> Answer:
@@ -102,6 +107,10 @@ def _is_serving(tenant: Tenant) -> bool:
     return KeyRegistration.objects.of(tenant).serving().exclude(status=KeyRegistration.Status.SUSPENDED).exists()
 
 
+def _is_probed(tenant: Tenant) -> bool:
+    return KeyRegistration.objects.of(tenant).probed().exists()
+
+
 def _is_suspended_by_us(tenant: Tenant) -> bool:
     return KeyRegistration.objects.of(tenant).filter(suspended_by=KeyRegistration.SuspendedBy.KORE).exists()
 
@@ -153,6 +162,14 @@ DEEDS = (
         _resume,
         is_offered=_is_suspended_by_us,
         is_destructive=True,
+    ),
+    Deed(
+        "ask-again",
+        "Ask AWS again now",
+        "Asks AWS for the key's state at once. Two good answers end a suspension by AWS; a pressed Suspend stays, the tenant's and ours.",
+        "support.run_test",
+        _ask_again,
+        is_offered=_is_probed,
     ),
     Deed(
         "drop-caches",

@@ -1,0 +1,93 @@
+"""Somebody wants to know now what AWS says: a person who mended something, or a request that was just refused.
+
+The wish is a time on the row, so it outlives whatever happens to a worker: a probe that began before it does not answer it.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db import transaction
+
+from byokportal import clock
+from keys.health import timing
+from keys.models import CLAIM_LASTS, KeyRegistration
+
+Status = KeyRegistration.Status
+AWS = KeyRegistration.SuspendedBy.AWS
+RESUMED = "resumed"  # the reason of a registration that a person has just let go on
+
+
+@dataclass(frozen=True, slots=True)
+class WayBack:
+    """How far a stopped key is on its way back to service, which good answers bring about by themselves.
+
+    Args:
+        good_answers: in a row so far.
+        good_since: the first of them.
+        needed: seconds that they have to span; two at least are needed.
+        expected_at: when it serves if every answer from now on is good; None while AWS refuses: that is the tenant's to mend.
+    """
+
+    good_answers: int
+    good_since: datetime | None
+    needed: int
+    expected_at: datetime | None
+
+
+def way_back(registration: KeyRegistration) -> WayBack | None:
+    """Return how far a stopped key is on its way back; None: it serves, or no good answer brings it back."""
+    is_resumed = registration.status == Status.UNREACHABLE and registration.reason == RESUMED
+    if not is_resumed and not (registration.status == Status.SUSPENDED and registration.suspended_by == AWS):
+        return None
+    now = clock.now()
+    needed = pace().needed(now, registration.denied_since)
+    began = registration.good_since
+    if began is None and is_resumed:
+        began = max(now, registration.next_probe_at or now)
+    expected = None if began is None else max(began + needed, now)
+    good_answers = registration.good_probes if registration.good_since else 0
+    return WayBack(good_answers, registration.good_since, math.ceil(needed.total_seconds()), expected)
+
+
+@transaction.atomic
+def ask(registration: KeyRegistration, *, is_a_person: bool = False) -> bool:
+    """Make the next probe due as soon as the pace allows (`timing.may_ask_at`); those who want one at the same time share it.
+
+    Args:
+        is_a_person: whoever mended something waits for the answer. A probe that is under way since before then is not waited for
+            (its claim is taken away, so it writes nothing), and a key that is stopped is asked every few seconds for a minute.
+
+    Returns:
+        Whether to wake a worker: a probe may go out now, and nobody has asked for it a moment ago.
+    """
+    row = KeyRegistration.objects.probed().filter(pk=registration.pk).select_for_update(no_key=True).first()
+    if row is None:
+        return False
+    now = clock.now()
+    claim = row.probe_claimed_at
+    if claim is not None and (claim <= now - CLAIM_LASTS or (is_a_person and claim <= now - timing.APART)):
+        claim = None
+    due = timing.may_ask_at(now, asked_at=row.probe_asked_at, under_way_since=claim)
+    facts: dict[str, object] = {
+        "probe_asked_at": now,
+        "is_probe_awaited": True,
+        "probe_claimed_at": claim,
+        "next_probe_at": due if row.next_probe_at is None else min(row.next_probe_at, due),
+    }
+    if is_a_person and row.status in {Status.UNREACHABLE, Status.SUSPENDED}:
+        facts["dense_until"] = max(now + timing.ASK_ON, row.dense_until or now)
+    KeyRegistration.objects.filter(pk=row.pk).update(**facts)
+    return due <= now
+
+
+def pace() -> timing.Pace:
+    """Return how long answers have to be good, as the settings say."""
+    return timing.Pace(
+        apart=timedelta(seconds=settings.GOOD_ANSWERS_APART),
+        span=timedelta(seconds=settings.GOOD_ANSWERS_SPAN),
+        window=timedelta(seconds=settings.PROPAGATION_WINDOW),
+    )
