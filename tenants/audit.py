@@ -127,6 +127,7 @@ EVENTS = {
     "keys.key.trust_too_wide": "AWS let us become the role without the right External ID. Seen once more, the key is suspended.",
     "keys.drill.started": "A revocation drill was started; service has to stop within {seconds} seconds of AWS's first refusal.",
     "keys.drill.finished": "The revocation drill is done: every process had stopped {stopped_after} seconds after AWS's first refusal.",
+    "keys.drill.without_result": "The revocation drill has no result: no process held a key when AWS refused us, so nothing had to stop.",
     "keys.drill.ended": "The revocation drill ended before it was done: {reason}",
     "keys.key.recovered": "The key answers again and is in service.",
     "keys.key.caches_dropped": "All copies of unwrapped keys were told to go: {reason}",

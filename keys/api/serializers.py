@@ -139,6 +139,10 @@ class DrillOut(serializers.Serializer[Any]):
     refused_code = serializers.CharField()
     suspended_at = serializers.DateTimeField(allow_null=True)
     processes = serializers.DictField(child=serializers.DateTimeField(allow_null=True))
+    dropped = serializers.IntegerField(
+        allow_null=True,
+        help_text="branch keys that processes held and dropped; 0: there was nothing to stop, so there is no result",
+    )
     stopped_at = serializers.DateTimeField(allow_null=True)
     stopped_after = serializers.FloatField(allow_null=True)
     is_within_bound = serializers.BooleanField(allow_null=True)

@@ -85,6 +85,7 @@ def _count_processes(drill: RevocationDrill) -> None:
     found = stops.of(drill.tenant_id, generation=drill.generation, since=drill.suspended_at)
     drill.processes = {process.name: process.at.isoformat() if process.at else None for process in found}
     if all(process.at is not None for process in found):
+        drill.dropped = sum(process.count for process in found)
         drill.stopped_at = max([drill.suspended_at, *(process.at for process in found if process.at)])
         drill.status = Status.WAITING_FOR_KEY
 
@@ -92,8 +93,12 @@ def _count_processes(drill: RevocationDrill) -> None:
 def _done(drill: RevocationDrill, now: datetime) -> None:
     assert drill.stopped_at is not None
     assert drill.refused_at is not None
-    drill.status, drill.finished_at = Status.DONE, now
     _sparse(drill)
+    if drill.held_nothing:
+        drill.status, drill.finished_at, drill.reason = Status.INCONCLUSIVE, now, "no process held a key"
+        audit.record("keys.drill.without_result", tenant=drill.tenant, actor=audit.SYSTEM, target=drill)
+        return
+    drill.status, drill.finished_at = Status.DONE, now
     took = (drill.stopped_at - drill.refused_at).total_seconds()
     audit.record(
         "keys.drill.finished", tenant=drill.tenant, actor=audit.SYSTEM, target=drill, stopped_after=round(took, 1)

@@ -58,6 +58,7 @@ class RevocationDrill(models.Model):
         DONE = "done", "Done"
         CANCELLED = "cancelled", "Cancelled"
         EXPIRED = "expired", "Ran out of time"
+        INCONCLUSIVE = "inconclusive", "Without a result: no process held a key"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="drills")
@@ -76,6 +77,8 @@ class RevocationDrill(models.Model):
     processes = models.JSONField(
         default=dict
     )  # process → when it had dropped its keys, null while it has not; ISO 8601
+    # Branch keys that the processes held and dropped; null: not counted yet. 0: there was nothing to stop, and nothing was measured.
+    dropped = models.PositiveIntegerField(null=True)
     stopped_at = models.DateTimeField(null=True)  # the last process had dropped its keys
     answered_at = models.DateTimeField(null=True)  # AWS's first yes after it
     served_at = models.DateTimeField(null=True)  # the registration was active again
@@ -94,9 +97,14 @@ class RevocationDrill(models.Model):
         return f"drill of {self.tenant_id}: {self.get_status_display()}"
 
     @property
+    def held_nothing(self) -> bool:
+        """Whether no process held a key when AWS refused: how fast they stop cannot be seen then."""
+        return self.dropped == 0
+
+    @property
     def stopped_after(self) -> float | None:
-        """Seconds from AWS's first refusal until the last process of ours had stopped."""
-        if self.refused_at is None or self.stopped_at is None:
+        """Seconds from AWS's first refusal until the last process of ours had stopped; None also where none held anything."""
+        if self.refused_at is None or self.stopped_at is None or self.held_nothing:
             return None
         return round((self.stopped_at - self.refused_at).total_seconds(), 1)
 

@@ -42,13 +42,18 @@ class Drop:
         return [process for process in self.processes if process.at is not None]
 
     @property
+    def held(self) -> list[stops.Process]:
+        """Those that held a key and have dropped it."""
+        return [process for process in self.done if process.count]
+
+    @property
     def is_over(self) -> bool:
         return len(self.done) == len(self.processes)
 
     @property
     def last_after(self) -> float:
-        """Seconds from the deed until the last process that has dropped had done so."""
-        times = [process.at for process in self.processes if process.at is not None]
+        """Seconds until the last process that held a key had dropped it; 0 where none held one, which measures nothing."""
+        times = [process.at for process in self.held if process.at is not None]
         return round(max((max(times) - self.since).total_seconds(), 0.0), 1) if times else 0.0
 
 

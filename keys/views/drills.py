@@ -47,6 +47,7 @@ def _drill_page(request: HttpRequest, tenant: UUID, drill: UUID, template: str) 
         "drill": found,
         "region": found.registration.key_arn.split(":")[3],
         "key_arn": found.registration.key_arn,
+        "latency": member.tenant.revocation_latency,
         "probe_seconds": settings.DRILL_PROBE_SECONDS,
     }
     return render(request, template, portal.page(member, **context))

@@ -107,7 +107,7 @@ class RevocationDrillAdmin(ReadOnlyAdmin):
     search_fields = ("tenant__name", "=id")
     fields = (
         "tenant", "registration", "status", "reason", "started_by", "bound_seconds", "started_at", "until", "allowed_at", "refused_at",
-        "refused_code", "suspended_at", "generation", "processes", "stopped_at", "answered_at", "served_at", "finished_at",
+        "refused_code", "suspended_at", "generation", "processes", "dropped", "stopped_at", "answered_at", "served_at", "finished_at",
     )  # fmt: skip
 
 

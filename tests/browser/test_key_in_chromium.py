@@ -17,7 +17,7 @@ from django.utils import timezone
 from playwright.sync_api import Page
 
 from keys import health
-from keys.models import KeyRegistration, ServingProcess
+from keys.models import CacheDrop, KeyRegistration, ServingProcess
 from tenants.models import Tenant
 
 
@@ -69,7 +69,8 @@ def test_a_drill_from_its_start_to_its_report(
     probe_now(active)
     health.follow_drills()
     page.wait_for_selector("text=Our processes drop your keys")  # nobody reloads
-    ServingProcess.objects.filter(pk=process.pk).update(seen_at=timezone.now())
+    tenant.refresh_from_db()
+    CacheDrop.objects.create(tenant=tenant, process=process, generation=tenant.key_generation, count=2)
     health.follow_drills()
     page.wait_for_selector("text=Enable the key again")
     fits_and_is_accessible(page)

@@ -71,7 +71,7 @@ def test_a_drill_measures_the_stop_in_every_process_and_the_way_back(
     CacheDrop.objects.create(tenant=tenant, process=processes[2], generation=tenant.key_generation, count=1, at=at)
     assert look(drill).status == Status.WAITING_FOR_KEY
     assert drill.stopped_at is not None and drill.stopped_at >= at
-    assert drill.is_within_bound is True
+    assert (drill.dropped, drill.is_within_bound) == (3, True)
 
     customer.kms.enable_key(KeyId=customer.key_arn)
     first_yes = probe_now(active).last_probe_at
@@ -120,7 +120,44 @@ def test_a_look_that_comes_late_finds_the_same_times(
     assert look(drill).status == Status.RECOVERING  # no process lives here: there is nothing to wait for
     assert drill.answered_at == first_yes
     probe_now(active)
-    assert look(drill).status == Status.DONE
+    assert look(drill).status == Status.INCONCLUSIVE
+
+
+def test_a_drill_in_which_no_process_held_a_key_has_no_result_and_says_so(
+    tenant: Tenant, alice: Member, customer: Customer, active: KeyRegistration, drill: RevocationDrill, processes: list[ServingProcess],
+    probe_now: Probe, browser_of: Callable[..., Client], api_of: Callable[..., Client],
+) -> None:  # fmt: skip
+    """All have stopped at once, because there was nothing to stop: that proves nothing about the kill switch."""
+    portal, url = browser_of(alice), f"/tenants/{tenant.pk}/key/drills/{drill.pk}/"
+    assert "there is nothing to stop" in portal.get(f"/tenants/{tenant.pk}/key/drills/").content.decode()
+    customer.kms.disable_key(KeyId=customer.key_arn)
+    probe_now(active)
+    seen(*processes)
+    assert look(drill).status == Status.WAITING_FOR_KEY
+    told = portal.get(url).content.decode()
+    assert "nothing to stop" in told and "enable-key" in told  # the tenant has to give the key back all the same
+    customer.kms.enable_key(KeyId=customer.key_arn)
+    probe_now(active)
+    probe_now(active)
+    assert look(drill).status == Status.INCONCLUSIVE
+    shown = portal.get(url).content.decode()
+    assert "this drill has no result" in shown
+    assert "nothing to stop: no process held a key" in shown  # where the seconds would stand
+    for claim in ("kill switch works", "hx-get"):
+        assert claim not in shown
+    body = api_of(alice).get(f"/api/v1/tenants/{tenant.pk}/key/drills/{drill.pk}").json()
+    assert (body["status"], body["dropped"], body["stopped_after"], body["is_within_bound"]) == (
+        "inconclusive",
+        0,
+        None,
+        None,
+    )
+    assert "nothing held" in portal.get(f"/tenants/{tenant.pk}/key/drills/").content.decode()
+    assert not AuditEvent.objects.filter(name="keys.drill.finished").exists()
+    assert AuditEvent.objects.filter(name="keys.drill.without_result").count() == 1
+    assert KeyRegistration.objects.get(pk=active.pk).dense_until is None
+    services.set_latency(tenant, seconds=0, actor=acting(alice))
+    assert "each use asks AWS" in portal.get(url).content.decode()
 
 
 def test_a_process_that_dies_counts_when_it_can_give_out_nothing_any_more(

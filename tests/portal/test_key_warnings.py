@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from keys import datakeys, services
-from keys.models import KeyRegistration, ServingProcess
+from keys.models import CacheDrop, KeyRegistration, ServingProcess
 from tenants.models import Member, Tenant
 
 Probe = Callable[[KeyRegistration], KeyRegistration]
@@ -82,10 +82,14 @@ def test_the_page_says_how_many_processes_have_dropped_their_keys(
     earlier = timezone.now() - timedelta(minutes=1)
     first, second = (ServingProcess.objects.create(name=f"web-{n}", started_at=earlier) for n in range(2))
     services.drop_caches(tenant, reason="a leak", actor=acting(alice))
-    assert "0 of 2 processes dropped it" in live()
+    assert "0 of 2 processes have stopped; none of them held your key" in live()
     ServingProcess.objects.filter(pk=first.pk).update(seen_at=timezone.now())
-    assert "1 of 2 processes dropped it, the last after 0." in live()
+    assert "1 of 2 processes have stopped; none of them held your key" in live()
     assert "waiting for the others" in live()
     ServingProcess.objects.filter(pk=second.pk).update(seen_at=timezone.now())
     shown = live()
-    assert "2 of 2 processes dropped it" in shown and "waiting for the others" not in shown
+    assert "2 of 2 processes have stopped; none held your key, so nothing was measured" in shown
+    assert "waiting for the others" not in shown and "0.0 s" not in shown
+    tenant.refresh_from_db()
+    CacheDrop.objects.create(tenant=tenant, process=first, generation=tenant.key_generation, count=2)
+    assert "2 of 2 processes have stopped; 1 held your key and dropped it, the last after " in live()
