@@ -88,6 +88,6 @@ def pace() -> timing.Pace:
     """Return how long answers have to be good, as the settings say."""
     return timing.Pace(
         apart=timedelta(seconds=settings.GOOD_ANSWERS_APART),
-        span=timedelta(seconds=settings.GOOD_ANSWERS_SPAN),
+        span=timedelta(seconds=max(settings.GOOD_ANSWERS_APART, settings.GOOD_ANSWERS_SPAN)),
         window=timedelta(seconds=settings.PROPAGATION_WINDOW),
     )
