@@ -90,6 +90,7 @@ def key_state(tenant: Tenant) -> KeyState:
         return KeyState(
             "none", "No key yet", None, "", Turn.TENANT.value, "", None, protected_by, tenant.key_generation, "", ""
         )
+    is_left_alone = registration.is_stopped_by_a_person and not registration.is_probe_awaited  # nothing asks by itself
     return KeyState(
         status=registration.status,
         label=registration.get_status_display(),
@@ -97,7 +98,7 @@ def key_state(tenant: Tenant) -> KeyState:
         reason=registration.reason,
         whose_turn=_whose_turn(registration),
         suspended_by=registration.suspended_by,
-        next_probe_at=registration.next_probe_at,
+        next_probe_at=None if is_left_alone else registration.next_probe_at,
         protected_by=protected_by,
         generation=tenant.key_generation,
         key_arn=registration.key_arn,

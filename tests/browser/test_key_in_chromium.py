@@ -92,6 +92,35 @@ def test_a_drill_from_its_start_to_its_report(
     assert said == []
 
 
+def test_a_mended_key_comes_back_before_the_eyes_of_who_asked(
+    page: Page,
+    tenant: Tenant,
+    active: KeyRegistration,
+    customer: Customer,
+    probe_now: Callable[..., Any],
+    said: list[str],
+    settings: Any,
+) -> None:
+    settings.GOOD_ANSWERS_APART = 2
+    customer.kms.disable_key(KeyId=customer.key_arn)
+    probe_now(active)
+    page.goto(f"/tenants/{tenant.pk}/key/")
+    assert "press Ask again now" in page.inner_text("#key-state")
+    fits_and_is_accessible(page)
+    shot(page, "key-refused")
+    customer.kms.enable_key(KeyId=customer.key_arn)
+    page.click("button:has-text('Ask again now')")
+    page.wait_for_selector("text=AWS is being asked now")
+    probe_now(active)
+    page.wait_for_selector("text=answered well 1 time in a row")  # nobody reloads
+    fits_and_is_accessible(page)
+    shot(page, "key-on-its-way-back")
+    KeyRegistration.objects.update(good_since=timezone.now() - timedelta(seconds=3))
+    probe_now(active)
+    page.wait_for_selector(".big-state:has-text('Active')")
+    assert said == []
+
+
 @pytest.mark.parametrize("deed", ["deletion", "ours", "suspended"])
 def test_the_key_page_in_trouble(
     page: Page,

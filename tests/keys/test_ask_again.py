@@ -194,7 +194,7 @@ def test_the_date_of_a_deletion_is_there_at_once(
 def test_a_pressed_button_stays_but_the_date_of_a_deletion_is_seen_and_the_key_is_not_used(
     tenant: Tenant, alice: Member, customer: Customer, active: KeyRegistration, aws: LocalAws, press: Callable[[], Any]
 ) -> None:
-    services.suspend(tenant, reason="ours", actor=acting(alice))
+    assert services.suspend(tenant, reason="ours", actor=acting(alice)).next_probe_at is None
     for _ in range(5):
         assert press().status_code == 202
         later(active, 3)
