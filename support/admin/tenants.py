@@ -107,10 +107,6 @@ def _is_serving(tenant: Tenant) -> bool:
     return KeyRegistration.objects.of(tenant).serving().exclude(status=KeyRegistration.Status.SUSPENDED).exists()
 
 
-def _is_probed(tenant: Tenant) -> bool:
-    return KeyRegistration.objects.of(tenant).probed().exists()
-
-
 def _is_suspended_by_us(tenant: Tenant) -> bool:
     return KeyRegistration.objects.of(tenant).filter(suspended_by=KeyRegistration.SuspendedBy.KORE).exists()
 
@@ -169,7 +165,6 @@ DEEDS = (
         "Asks AWS for the key's state at once. Two good answers end a suspension by AWS; a pressed Suspend stays, the tenant's and ours.",
         "support.run_test",
         _ask_again,
-        is_offered=_is_probed,
     ),
     Deed(
         "drop-caches",
