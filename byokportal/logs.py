@@ -20,7 +20,7 @@ SECRETS = re.compile(
     r"|(?i:bearer) [A-Za-z0-9._~+/-]{16,}=*"
     r"|byok-[A-Za-z0-9_-]{43}"
     # The secret in the address of a mailed link: an invitation, a new password
-    r"|(?:(?<=/invitations/)|(?<=/recoveries/))[A-Za-z0-9_-]{40,200}(?=/)|(?<=/password/reset/key/)[A-Za-z0-9_:-]{8,200}",
+    r"|(?:(?<=/invitations/)|(?<=/recoveries/)|(?<=/addresses/))[A-Za-z0-9_-]{40,200}(?=/)|(?<=/password/reset/key/)[A-Za-z0-9_:-]{8,200}",
     re.DOTALL,
 )
 

@@ -31,9 +31,7 @@ def follow(limit: int = 500) -> int:
     Returns:
         how many events had something to follow.
     """
-    AuditEvent.objects.not_followed().exclude(name__in=[*REACTIONS, *INCIDENTS, "tenants.staff.created"]).update(
-        followed_at=clock.now()
-    )
+    AuditEvent.objects.not_followed().exclude(name__in=[*REACTIONS, *INCIDENTS, *MAILS]).update(followed_at=clock.now())
     followed = 0
     for pk in list(AuditEvent.objects.not_followed().order_by("id").values_list("pk", flat=True)[:limit]):
         try:
@@ -59,11 +57,12 @@ def _follow_one(pk: int) -> bool:
 
 def _follow_ours(event: AuditEvent) -> bool:
     """What happened to our own side concerns no tenant: the people on call are told."""
-    if event.name == "tenants.staff.created":
+    mail = MAILS.get(event.name)
+    if mail is not None:
+        name, to = mail
         data = audit.data_of(event)
-        Notice.objects.get_or_create(
-            event=event, template="staff-invitation", recipient=str(data["email"]), defaults={"context": {"user": json.loads(event.payload)["target"]}}
-        )  # fmt: skip
+        context = {"target": json.loads(event.payload)["target"], "sentence": audit.sentence(event)}
+        Notice.objects.get_or_create(event=event, template=name, recipient=str(data[to]), defaults={"context": context})
         return True
     template = INCIDENTS.get(event.name)
     if template is not None:
@@ -273,9 +272,15 @@ def _people_changed(event: AuditEvent, tenant: Tenant) -> None:
     """Who may act for the organisation has changed: every owner hears of it at once, and whom it concerns."""
     context = _change(event)
     _tell_owners(event, tenant, "people-changed", context)
-    concerned = str(audit.data_of(event).get("email", ""))
-    if concerned:
-        _notice(event, tenant, "people-changed", concerned, context)
+    data = audit.data_of(event)
+    if data.get("email"):
+        _notice(event, tenant, "people-changed", str(data["email"]), context)
+
+
+def _address_changed(event: AuditEvent, tenant: Tenant) -> None:
+    """The owners hear of it, and the address before: it may be the only one that its person still reads."""
+    _people_changed(event, tenant)
+    _notice(event, tenant, "address-changed", str(audit.data_of(event)["old"]), {"sentence": audit.sentence(event)})
 
 
 def _recovery(event: AuditEvent, tenant: Tenant) -> None:
@@ -298,6 +303,12 @@ def _change(event: AuditEvent) -> dict[str, str]:
     return {"sentence": audit.sentence(event), "actor": audit.person(event.actor)}
 
 
+# Mails about one account: template, and what of the event's data is the address.
+MAILS = {
+    "tenants.staff.created": ("staff-invitation", "email"),
+    "tenants.address.change_requested": ("address-change", "email"),
+    "tenants.member.address_changed": ("address-changed", "old"),
+}
 INCIDENTS = {
     "keys.incident.opened": "incident-opened",
     "keys.incident.closed": "incident-closed",
@@ -321,6 +332,7 @@ REACTIONS: dict[str, Callable[[AuditEvent, Tenant], None]] = {
     "tenants.member.removed": _people_changed,
     "tenants.member.left": _people_changed,
     "tenants.token.minted": _people_changed,
+    "tenants.member.address_changed": _address_changed,
     "tenants.second_factor.reset": _people_changed,
     "tenants.account.switched_off": _people_changed,
     "tenants.account.switched_on": _people_changed,

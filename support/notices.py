@@ -16,7 +16,7 @@ from django.urls import reverse
 from byokportal import clock
 from support.models import Notice
 from tenants import audit, services
-from tenants.models import INVITATION_LASTS, Invitation, OwnerRecovery
+from tenants.models import INVITATION_LASTS, AddressChange, Invitation, OwnerRecovery
 
 log = structlog.get_logger(__name__)
 CLAIM_LASTS = timedelta(seconds=90)  # longer than the task may run: older means its worker was lost
@@ -117,9 +117,19 @@ def _staff(notice: Notice) -> dict[str, Any] | None:
     }
 
 
+def _address(notice: Notice) -> dict[str, Any] | None:
+    """Return the link that proves a new address; None when another change took its place."""
+    change = AddressChange.objects.filter(pk=notice.context["target"], used_at=None, expires_at__gt=clock.now()).first()
+    if change is None:
+        return None
+    path = reverse("portal:address-link", args=[services.new_address_link(change)])
+    return {"address_url": settings.BASE_URL + path, "old": change.user.email}
+
+
 # Mails with a link whose secret is made when the mail is written.
 LINKS: dict[str, Callable[[Notice], dict[str, Any] | None]] = {
     "invitation": _invitation,
     "recovery-announced": _recovery,
     "staff-invitation": _staff,
+    "address-change": _address,
 }

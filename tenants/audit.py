@@ -92,6 +92,8 @@ EVENTS = {
     "tenants.recovery.withdrawn": "Kore.ai withdrew the recovery: {reason}",
     "tenants.recovery.objected": "{by} objected to the recovery, which ends it.",
     "tenants.recovery.done": "The recovery is done, {what}: {email}.",
+    "tenants.address.change_requested": "Another mail address was asked for: {email}.",
+    "tenants.member.address_changed": "The mail address {old} became {email}.",
     "tenants.member.left": "{email} left the organisation.",
     "tenants.member.role_changed": "{email} became {role}.",
     "tenants.token.minted": "The automation token {name} was made.",

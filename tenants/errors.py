@@ -177,3 +177,15 @@ class RecoveryUnderWay(DomainError):
     title = "A recovery is under way"
     detail = "Only one at a time. Withdraw the open one first."
     turn = Turn.KORE
+
+
+class AddressChangeOver(DomainError):
+    kind, code = Kind.NOT_FOUND, "address_change_over"
+    title = "This link cannot be used"
+    detail = "It was used, replaced by a newer one, or has expired, or another person asked for it. Ask for the change again."
+
+
+class AddressTaken(DomainError):
+    kind, code = Kind.CONFLICT, "address_taken"
+    title = "This address cannot be yours"
+    detail = "Another account proved that it is theirs. Use another address."

@@ -39,5 +39,9 @@ class AcceptForm(forms.Form):
             del self.fields["password"]
 
 
+class AddressForm(forms.Form):
+    email = forms.EmailField(label="Your new mail address", max_length=150)
+
+
 class TokenForm(forms.Form):
     name = forms.CharField(label="What is it for?", max_length=120)

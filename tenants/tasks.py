@@ -6,7 +6,7 @@ from celery import shared_task
 
 from byokportal import clock
 from tenants import idempotency
-from tenants.models import AccessToken, IdempotentRequest, SealedValues
+from tenants.models import ADDRESS_CHANGE_LASTS, AccessToken, AddressChange, IdempotentRequest, SealedValues
 
 
 @shared_task(soft_time_limit=50, time_limit=60)
@@ -14,4 +14,5 @@ def clear_expired() -> None:
     now = clock.now()
     AccessToken.objects.filter(expires_at__lt=now).delete()
     IdempotentRequest.objects.filter(created_at__lt=now - idempotency.LASTS).delete()
+    AddressChange.objects.filter(expires_at__lt=now - ADDRESS_CHANGE_LASTS).delete()
     SealedValues.objects.filter(expires_at__lt=now).delete()

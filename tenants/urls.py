@@ -2,12 +2,15 @@
 
 from django.urls import path
 
-from tenants.views import invitation, organisation, people, recovery, tokens
+from tenants.views import address, invitation, organisation, people, recovery, tokens
 
 urlpatterns = [
     path("", organisation.home, name="home"),
     path("invitations/<str:secret>/", invitation.link, name="invitation-link"),
     path("invitation/", invitation.invitation, name="invitation"),
+    path("address/", address.address, name="address"),
+    path("address/confirm/", address.confirm, name="confirm-address"),
+    path("addresses/<str:secret>/", address.link, name="address-link"),
     path("recoveries/<str:secret>/", recovery.link, name="recovery-link"),
     path("recovery/", recovery.recovery, name="recovery"),
     path("recovery/stopped/", recovery.stopped, name="recovery-stopped"),

@@ -6,7 +6,9 @@ from tenants.models.log import AuditEvent, AuditEventQuerySet
 from tenants.models.onboarding import OnboardingMove, OnboardingStep
 from tenants.models.organisations import Tenant
 from tenants.models.people import (
+    ADDRESS_CHANGE_LASTS,
     INVITATION_LASTS,
+    AddressChange,
     Invitation,
     InvitationLink,
     Member,
@@ -18,10 +20,12 @@ from tenants.models.service_roles import ServiceRole, new_external_id
 from tenants.models.shown_once import SealedValues
 
 __all__ = [
+    "ADDRESS_CHANGE_LASTS",
     "INVITATION_LASTS",
     "OBJECTION_LASTS",
     "AccessToken",
     "AccessTokenQuerySet",
+    "AddressChange",
     "AuditEvent",
     "AuditEventQuerySet",
     "IdempotentRequest",

@@ -152,3 +152,20 @@ class InvitationLink(models.Model):
 
     def __str__(self) -> str:
         return f"link of {self.invitation_id}"
+
+
+ADDRESS_CHANGE_LASTS = timedelta(hours=24)
+
+
+class AddressChange(models.Model):
+    """A person asked for another mail address; it counts once the link that was mailed to it is used."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="address_changes")
+    email = models.CharField(max_length=150)  # lower case
+    digest = models.CharField(max_length=64, blank=True, db_index=True)  # SHA-256, hex; none until the mail is written
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return self.email

@@ -1,5 +1,11 @@
 """Operations of the tenants app, one module for each noun; the other apps and the entry points call them from here."""
 
+from tenants.services.addresses import (
+    address_change_by_link,
+    confirm_address_change,
+    new_address_link,
+    request_address_change,
+)
 from tenants.services.automation_tokens import mint_token, mint_token_of_invitation, revoke_token
 from tenants.services.invitations import (
     accept_invitation,
@@ -42,9 +48,11 @@ from tenants.services.words import name_of, reason_of
 
 __all__ = [
     "accept_invitation",
+    "address_change_by_link",
     "approve_recovery",
     "change_role",
     "complete_recovery",
+    "confirm_address_change",
     "create_service_account",
     "create_staff",
     "create_tenant",
@@ -58,6 +66,7 @@ __all__ = [
     "mint_token_of_invitation",
     "name_of",
     "needs_password",
+    "new_address_link",
     "new_link",
     "new_objection_link",
     "note_refused_client",
@@ -69,6 +78,7 @@ __all__ = [
     "recovery_by_link",
     "regroup_staff",
     "remove_member",
+    "request_address_change",
     "request_new_owner",
     "request_second_factor",
     "resend_invitation",

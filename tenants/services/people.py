@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from allauth.usersessions.models import UserSession
+from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 
 from byokportal import clock
@@ -75,6 +76,11 @@ def require_another_owner(tenant: Tenant, member: Member) -> None:
     """
     if member.role == Role.OWNER and not Member.objects.of(tenant).owners().exclude(pk=member.pk).exists():
         raise LastOwner
+
+
+def members_logs(user: AbstractBaseUser) -> list[Tenant | None]:
+    """Return whose logs get a row of what happens to an account: of each organisation that it is in, else ours (None)."""
+    return [one.tenant for one in Member.objects.filter(user_id=user.pk).select_related("tenant")] or [None]
 
 
 def end_sessions(user_id: int) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from allauth.account.forms import default_token_generator
@@ -17,7 +17,7 @@ from byokportal.errors import InvalidInput
 from tenants import audit, roles
 from tenants.audit import Actor
 from tenants.errors import AlreadyStaff, MemberAddress, NotOneself
-from tenants.models import Invitation, Member, Role, Tenant
+from tenants.models import Invitation, Member, Role
 from tenants.services import people, second_factors
 from tenants.services.invitations import address_of
 from tenants.services.words import reason_of
@@ -83,12 +83,11 @@ def switch_off(user: User, *, reason: str, actor: Actor) -> None:
     """
     _require(user, actor, is_staff_only=False)
     reason = reason_of(reason)
-    memberships = list(Member.objects.filter(user=user).select_related("tenant"))
-    if any(member.role == Role.OWNER for member in memberships):
+    if Member.objects.filter(user=user, role=Role.OWNER).exists():
         raise MemberAddress(errors={"reason": ["The person is an owner: staff never remove an owner."]})
     get_user_model().objects.filter(pk=user.pk).update(is_active=False)
     people.end_sessions(user.pk)
-    for tenant in _logs(memberships):
+    for tenant in people.members_logs(user):
         audit.record(
             "tenants.account.switched_off", tenant=tenant, actor=actor, target=user, email=user.email, reason=reason
         )
@@ -100,7 +99,7 @@ def switch_on(user: User, *, reason: str, actor: Actor) -> None:
     _require(user, actor, is_staff_only=False)
     reason = reason_of(reason)
     get_user_model().objects.filter(pk=user.pk).update(is_active=True)
-    for tenant in _logs(list(Member.objects.filter(user=user).select_related("tenant"))):
+    for tenant in people.members_logs(user):
         audit.record(
             "tenants.account.switched_on", tenant=tenant, actor=actor, target=user, email=user.email, reason=reason
         )
@@ -121,11 +120,6 @@ def _require(user: User, actor: Actor, *, is_staff_only: bool = True) -> None:
         raise NotOneself
     if is_staff_only and not user.is_staff:
         raise MemberAddress
-
-
-def _logs(memberships: Sequence[Member]) -> list[Tenant | None]:
-    """Return whose logs get a row: of each organisation that the person is in, else ours."""
-    return [member.tenant for member in memberships] or [None]
 
 
 def _groups(names: Collection[str]) -> list[Group]:
