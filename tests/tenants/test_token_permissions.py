@@ -52,6 +52,7 @@ DEMANDS: dict[str, tuple[str, dict[str, Any]]] = {
     f"GET {T}tests/<str:test>": (READ, {}),
     f"GET {T}key": (READ, {}),
     f"POST {T}key/suspend": (OPERATE, REASON),
+    f"POST {T}key/probe": (OPERATE, {}),
     f"POST {T}key/resume": (OPERATE, REASON),
     f"POST {T}key/drop-caches": (OPERATE, REASON),
     f"GET {T}key/cache-drop": (READ, {}),
