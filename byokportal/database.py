@@ -61,6 +61,11 @@ def _is_unusable_sqlite(error: sqlite3.Error) -> bool:
     }  # fmt: skip
 
 
+def is_conflict(exception: BaseException | None) -> bool:
+    """Tell whether the database ended a transaction for another's sake: the same once more has every chance (PostgreSQL, class 40)."""
+    return isinstance(exception, Error) and str(getattr(exception.__cause__, "sqlstate", "")).startswith("40")
+
+
 def why(exception: BaseException) -> str:
     """Return what the database said, in one line: for the log, never for a caller."""
     state = getattr(exception.__cause__, "sqlstate", None) or getattr(exception.__cause__, "sqlite_errorname", None)

@@ -12,7 +12,7 @@ from byokportal import clock
 from keys import branchkeys, errors, lifecycle
 from keys.arns import RoleArn
 from keys.models import EncryptionTest, KeyRegistration
-from tenants import audit, onboarding
+from tenants import audit, onboarding, transactions
 from tenants.audit import SYSTEM
 from tenants.models import OnboardingStep
 
@@ -20,7 +20,7 @@ Status = KeyRegistration.Status
 Step = OnboardingStep.Status
 
 
-@transaction.atomic
+@transactions.atomic
 def activate(registration: KeyRegistration, test: EncryptionTest) -> None:
     """Move a tested registration into service, and the one that served before it out of it.
 

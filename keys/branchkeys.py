@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 from django.db.models import Count, Max, Min, Q
 
 from byokportal import clock
@@ -23,7 +23,7 @@ from keys import aws, lifecycle
 from keys.aws.kms import KmsKey
 from keys.errors import RegistrationBusy
 from keys.models import BranchKey, KeyRegistration, RoleConfiguration
-from tenants import audit
+from tenants import audit, transactions
 from tenants.models import Tenant
 
 Status = KeyRegistration.Status
@@ -94,22 +94,26 @@ def make(tenant: Tenant, registration: KeyRegistration | None, *, instead_of: Br
     # A request that makes the first one opens it next; a worker that rotates never comes back to this tenant.
     key = kms_key(tenant, registration, key_arn, purpose="data-keys", keep=instead_of is None)
     wrapped = key.generate_wrapped(context_of(tenant.pk, key_id)).ciphertext
+    made = BranchKey(id=key_id, tenant=tenant, registration=registration, key_arn=key_arn, wrapped=wrapped)
     try:
-        with transaction.atomic():
-            _require_serving(registration)
-            current = BranchKey.objects.of(tenant).filter(is_current=True)
-            (current.filter(pk=instead_of.pk) if instead_of else current.exclude(registration=registration)).update(
-                is_current=False, due_at=None if instead_of else clock.now()
-            )
-            made = BranchKey.objects.create(
-                id=key_id, tenant=tenant, registration=registration, key_arn=key_arn, wrapped=wrapped, due_at=_rotation(clock.now())
-            )  # fmt: skip
-            lifecycle.changed(tenant.pk)
-            audit.record("keys.branch_key.created", tenant=tenant, actor=audit.SYSTEM, target=made, key_arn=key_arn)
-            return made
+        _put_in_place(tenant, made, instead_of=instead_of)
     except IntegrityError:  # another maker was first: there is one current branch key a tenant
         winner: BranchKey = BranchKey.objects.of(tenant).select_related("registration").get(is_current=True)
         return winner
+    return made
+
+
+@transactions.atomic
+def _put_in_place(tenant: Tenant, made: BranchKey, *, instead_of: BranchKey | None) -> None:
+    _require_serving(made.registration)
+    current = BranchKey.objects.of(tenant).filter(is_current=True)
+    (current.filter(pk=instead_of.pk) if instead_of else current.exclude(registration=made.registration)).update(
+        is_current=False, due_at=None if instead_of else clock.now()
+    )
+    made.due_at = _rotation(clock.now())
+    made.save(force_insert=True)
+    lifecycle.changed(tenant.pk)
+    audit.record("keys.branch_key.created", tenant=tenant, actor=audit.SYSTEM, target=made, key_arn=made.key_arn)
 
 
 def _require_serving(registration: KeyRegistration | None) -> None:
@@ -201,19 +205,22 @@ def _rotate(row: BranchKey, registration: KeyRegistration | None, claim: datetim
 
 def _move(row: BranchKey, present: KeyRegistration | None, claim: datetime) -> None:
     """Wrap one branch key by the present key; its id and encryption context stay, so every blob that names it goes on opening."""
-    wrapped = _wrapped_anew(row, present)
+    _write_moved(row, present, claim, _wrapped_anew(row, present))
+
+
+@transactions.atomic
+def _write_moved(row: BranchKey, present: KeyRegistration | None, claim: datetime, wrapped: bytes) -> None:
     key_arn = present.key_arn if present else settings.PLATFORM_KEY_ARN
-    with transaction.atomic():
-        _require_serving(present)
-        moved = BranchKey.objects.filter(pk=row.pk, claimed_at=claim, key_arn=row.key_arn).update(
-            registration=present, key_arn=key_arn, wrapped=wrapped, claimed_at=None, attempts=0, reason="",
-            due_at=_rotation(row.created_at) if row.is_current else None,
+    _require_serving(present)
+    moved = BranchKey.objects.filter(pk=row.pk, claimed_at=claim, key_arn=row.key_arn).update(
+        registration=present, key_arn=key_arn, wrapped=wrapped, claimed_at=None, attempts=0, reason="",
+        due_at=_rotation(row.created_at) if row.is_current else None,
+    )  # fmt: skip
+    if moved:
+        lifecycle.changed(row.tenant_id)
+        audit.record(
+            "keys.branch_key.moved", tenant=row.tenant, actor=audit.SYSTEM, target=row, key_arn=key_arn, old_key_arn=row.key_arn
         )  # fmt: skip
-        if moved:
-            lifecycle.changed(row.tenant_id)
-            audit.record(
-                "keys.branch_key.moved", tenant=row.tenant, actor=audit.SYSTEM, target=row, key_arn=key_arn, old_key_arn=row.key_arn
-            )  # fmt: skip
 
 
 def _wrapped_anew(row: BranchKey, present: KeyRegistration | None) -> bytes:
@@ -235,7 +242,7 @@ def _give_back(row: BranchKey, claim: datetime, **facts: object) -> None:
     BranchKey.objects.filter(pk=row.pk, claimed_at=claim).update(claimed_at=None, **facts)
 
 
-@transaction.atomic
+@transactions.atomic
 def _postpone(row: BranchKey, claim: datetime, error: DomainError, *, is_at_home: bool) -> None:
     """Try again later, and say once in the log why one that has to move stays where it is."""
     pause = BACK_OFF[min(row.attempts, len(BACK_OFF)) - 1] * random.uniform(0.9, 1.1)  # noqa: S311  jitter is no secret
@@ -253,7 +260,7 @@ def _facts(error: DomainError) -> Mapping[str, object]:
 # --- the end of a registration ------------------------------------------------------------------------------------
 
 
-@transaction.atomic
+@transactions.atomic
 def retire(registration: KeyRegistration) -> uuid.UUID | None:
     """Retire a registration that no branch key names any more, and ask for its role to leave our policy.
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
-from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Greatest
 
 from byokportal import clock
 from keys.errors import RegistrationBusy
 from keys.models import KeyRegistration, RegistrationMove
-from tenants import audit
+from tenants import audit, transactions
 from tenants.audit import Actor
 from tenants.models import Tenant
 
@@ -33,7 +32,7 @@ MOVES: dict[str, frozenset[str]] = {
 STOPPING = frozenset({S.SUSPENDED, S.RETIRED})  # caches everywhere must go: the tenant's generation grows
 
 
-@transaction.atomic
+@transactions.atomic
 def move(registration: KeyRegistration, to: str, *, actor: Actor, reason: str = "", **facts: Any) -> None:
     """Move the registration; the UPDATE names the status we believe in, so two movers cannot both win.
 

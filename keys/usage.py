@@ -17,12 +17,13 @@ from dataclasses import dataclass
 from datetime import UTC
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models import Count, Field, Max, Q, Subquery, Sum
 from django.db.models.functions import TruncHour
 
 from keys.models import KeyUse, KeyUseCursor, KeyUseHour, KeyUseTotal
 from keys.models.usage import DEFAULT_SCOPE
+from tenants import transactions
 from tenants.models import Tenant
 
 BATCH = 5_000  # rows in one transaction
@@ -87,7 +88,7 @@ def _settled() -> int | None:
     return int(last)
 
 
-@transaction.atomic
+@transactions.atomic
 def _add(settled: int) -> tuple[int, bool]:
     """Add the next batch; return how many rows it had, and whether all that is settled is added up."""
     KeyUseCursor.objects.get_or_create(pk=1)

@@ -8,13 +8,12 @@ from collections.abc import Callable
 
 import structlog
 from django.conf import settings
-from django.db import transaction
 
 from byokportal import clock
 from keys.models import CheckResult, EncryptionTest, KeyRegistration, RoleConfiguration
 from support import services
 from support.models import Notice, Ticket
-from tenants import audit, onboarding
+from tenants import audit, onboarding, transactions
 from tenants.audit import SYSTEM
 from tenants.models import AuditEvent, Invitation, Member, Role, ServiceRole, Tenant
 
@@ -33,24 +32,29 @@ def follow(limit: int = 500) -> int:
     """
     AuditEvent.objects.not_followed().exclude(name__in=[*REACTIONS, *INCIDENTS, *MAILS]).update(followed_at=clock.now())
     followed = 0
-    for pk in list(AuditEvent.objects.not_followed().order_by("id").values_list("pk", flat=True)[:limit]):
+    for pk, tenant_id in list(AuditEvent.objects.not_followed().order_by("id").values_list("pk", "tenant_id")[:limit]):
         try:
-            followed += _follow_one(pk)
+            followed += _follow_one(pk, tenant_id)
         except Exception:
             log.exception("event_not_followed", event_id=pk)
     return followed
 
 
-@transaction.atomic
-def _follow_one(pk: int) -> bool:
+@transactions.atomic
+def _follow_one(pk: int, tenant_id: uuid.UUID | None) -> bool:
+    tenant = None
+    if tenant_id is not None:
+        # One follower a tenant: a later event must see the ticket that an earlier one opens. Events of others do not wait for a tenant that
+        # an operation holds: the next run follows what is left here.
+        tenant = Tenant.objects.select_for_update(no_key=True, skip_locked=True).filter(pk=tenant_id).first()
+        if tenant is None:
+            return False
     # The mark and what follows commit together; whoever loses the compare-and-set leaves the event to the winner.
     if not AuditEvent.objects.filter(pk=pk, followed_at=None).update(followed_at=clock.now()):
         return False
     event = AuditEvent.objects.get(pk=pk)
-    if event.tenant_id is None:
+    if tenant is None:
         return _follow_ours(event)
-    # One follower a tenant: a later event must see the ticket that an earlier one opens.
-    tenant = Tenant.objects.select_for_update(no_key=True).get(pk=event.tenant_id)
     REACTIONS[event.name](event, tenant)
     return True
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import uuid
 from datetime import timedelta
 
-from django.db import transaction
-
 from byokportal import clock
 from byokportal.errors import InvalidInput, NotAllowed
 from keys import services as key_services
 from keys.models import RoleConfiguration
 from support.errors import NothingToApprove, TicketClosed
 from support.models import Ticket, TicketMessage
-from tenants import audit, roles
+from tenants import audit, roles, transactions
 from tenants import services as tenant_services
 from tenants.audit import Actor
 from tenants.models import AuditEvent, Tenant
@@ -39,7 +37,7 @@ def _words(text: str, *, field: str, limit: int, lines: bool) -> str:
     return text
 
 
-@transaction.atomic
+@transactions.atomic
 def open_ticket(
     tenant: Tenant,
     *,
@@ -101,7 +99,7 @@ def _set_status(ticket: Ticket, status: str) -> None:
         setattr(ticket, name, value)
 
 
-@transaction.atomic
+@transactions.atomic
 def answer_ticket(ticket: Ticket, *, text: str, is_internal: bool = False, status: str = "", actor: Actor) -> None:
     """Add a message to an open ticket; whose turn it is follows from who wrote.
 
@@ -125,7 +123,7 @@ def answer_ticket(ticket: Ticket, *, text: str, is_internal: bool = False, statu
     audit.record("support.ticket.answered", tenant=ticket.tenant, actor=actor, target=ticket, is_internal=is_internal)
 
 
-@transaction.atomic
+@transactions.atomic
 def close_ticket(ticket: Ticket, *, reason: str, actor: Actor) -> None:
     """Close a ticket; the reason is its last message.
 
@@ -153,11 +151,10 @@ def approve_configuration(tenant: Tenant, *, reason: str, actor: Actor) -> None:
     key_services.approve_configuration(waiting, reason=reason, actor=actor)
 
 
-@transaction.atomic
+@transactions.atomic
 def record_view(tenant: Tenant, *, actor: Actor) -> None:
     """Write into the tenant's log that staff looked at it: once an hour for each person, to keep it readable."""
     since = clock.now() - VIEW_RECORDED_EVERY
-    Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)  # two tabs opened at once are one look
     if (
         not AuditEvent.objects.of(tenant)
         .filter(name="tenants.tenant.viewed", actor=actor.label[:200], at__gt=since)

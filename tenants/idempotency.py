@@ -14,6 +14,7 @@ from django.db import Error, IntegrityError, transaction
 from django.db.models import Q
 
 from byokportal import clock
+from tenants import transactions
 from tenants.errors import IdempotencyKeyInvalid, IdempotencyKeyReused, RequestInProgress
 from tenants.models import IdempotentRequest, Tenant
 
@@ -84,8 +85,7 @@ def once(
         return answer
 
     try:
-        with transaction.atomic() if in_one_transaction else contextlib.nullcontext():
-            return answered()
+        return transactions.run(answered) if in_one_transaction else answered()
     except BaseException:
         with contextlib.suppress(Error):  # a database that is gone frees the key after `STUCK`
             # A failed attempt has no effect: the key is free again. Where the answer stands the commit went through, whatever failed after it.

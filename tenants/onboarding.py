@@ -6,11 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import transaction
-
 from byokportal import clock
 from byokportal.errors import Turn
-from tenants import audit
+from tenants import audit, transactions
 from tenants.audit import Actor
 from tenants.models import OnboardingMove, OnboardingStep, Tenant
 
@@ -128,7 +126,7 @@ def begin(tenant: Tenant, *, actor: Actor) -> None:
     advance(tenant, 1, Status.WAITING_FOR_TENANT, actor=actor)
 
 
-@transaction.atomic
+@transactions.atomic
 def advance(
     tenant: Tenant,
     number: int,
@@ -168,7 +166,7 @@ def advance_if(tenant: Tenant, number: int, statuses: set[str], status: str, *, 
     return advance(tenant, number, status, actor=actor, reason=reason)
 
 
-@transaction.atomic
+@transactions.atomic
 def restart(tenant: Tenant, *, actor: Actor, reason: str) -> None:
     """Lay the six steps out again, as for a new tenant: its registration is gone."""
     for step in STEPS:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import transaction
 
 from byokportal import clock
 from keys import errors
@@ -16,7 +15,7 @@ from keys.checks import CHECKS, base, gather, outcome, remedies, schedule
 from keys.checks.base import Finding, Verdict, Wait
 from keys.checks.facts import Clock, Facts, Subject
 from keys.models import CheckResult, EncryptionTest, KeyRegistration, RoleConfiguration
-from tenants import audit, onboarding
+from tenants import audit, onboarding, transactions
 from tenants.audit import SYSTEM
 from tenants.models import AuditEvent, OnboardingStep
 
@@ -142,7 +141,7 @@ def _change(test: EncryptionTest, claim: datetime, /, **facts: object) -> None:
         setattr(test, name, value)
 
 
-@transaction.atomic
+@transactions.atomic
 def _store(test: EncryptionTest, claimed_at: datetime, subject: Subject, findings: Mapping[str, Finding]) -> None:
     """Write verdicts as they come, so that a page shows the checks turn one by one."""
     _change(test, claimed_at, status=Status.RUNNING)
@@ -206,14 +205,14 @@ def _act(test: EncryptionTest, claimed_at: datetime, facts: Facts, findings: dic
             _come_again(test, claimed_at, facts, findings)
 
 
-@transaction.atomic
+@transactions.atomic
 def _pass(test: EncryptionTest, claimed_at: datetime, findings: Mapping[str, Finding]) -> None:
     registration = _finish(test, claimed_at, Verdict.PASS, findings)
     if registration is not None:
         outcome.passed(test, registration)
 
 
-@transaction.atomic
+@transactions.atomic
 def _fail(test: EncryptionTest, claimed_at: datetime, findings: Mapping[str, Finding]) -> None:
     registration = _finish(test, claimed_at, Verdict.FAIL, findings)
     if registration is not None:
@@ -250,7 +249,7 @@ def _finish(
     return registration
 
 
-@transaction.atomic
+@transactions.atomic
 def _cancel(test: EncryptionTest, claimed_at: datetime) -> None:
     _change(
         test, claimed_at, status=Status.CANCELLED, verdict="", finished_at=clock.now(), due_at=None, claimed_at=None
@@ -258,7 +257,7 @@ def _cancel(test: EncryptionTest, claimed_at: datetime) -> None:
     audit.record("keys.test.finished", tenant=test.tenant, actor=SYSTEM, target=test, verdict=str(Status.CANCELLED))
 
 
-@transaction.atomic
+@transactions.atomic
 def _come_again(test: EncryptionTest, claimed_at: datetime, facts: Facts, findings: Mapping[str, Finding]) -> None:
     """Nothing is certain yet: make the row due again, and say so where it is our own side that has to move."""
     now = clock.now()
@@ -309,7 +308,7 @@ def _wait_for_kore(test: EncryptionTest, code: str) -> None:
         )
 
 
-@transaction.atomic
+@transactions.atomic
 def _our_side_works(test: EncryptionTest, claimed_at: datetime) -> None:
     """Close the configuration that waited for this proof; the step goes on if it stood with us."""
     _change(test, claimed_at, status=Status.RUNNING)

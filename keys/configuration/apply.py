@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
 
 from byokportal import clock
 from byokportal.errors import DomainError, Kind
@@ -16,7 +15,7 @@ from keys import errors, lifecycle
 from keys.aws import iam, sessions
 from keys.configuration import isolating, lease, packing
 from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration, ServiceRolePolicy
-from tenants import audit, onboarding
+from tenants import audit, onboarding, transactions
 from tenants.models import OnboardingStep, ServiceRole
 
 Action = RoleConfiguration.Action
@@ -122,13 +121,13 @@ def _write(configuration: RoleConfiguration, held: lease.Lease) -> iam.Written |
     return back
 
 
-@transaction.atomic
+@transactions.atomic
 def _say_who_was_taken_out(service_role: ServiceRole, role_arns: set[str]) -> None:
     """End the configuration of each tenant whose role IAM took once and takes no more: the others on the service role go on."""
     needing = KeyRegistration.objects.filter(tenant__service_role=service_role, role_arn__in=role_arns)
-    for registration in needing.exclude(
-        status__in=[KeyRegistration.Status.DRAFT, KeyRegistration.Status.RETIRED]
-    ).select_related("tenant"):
+    needing = needing.exclude(status__in=[KeyRegistration.Status.DRAFT, KeyRegistration.Status.RETIRED])
+    transactions.hold(*needing.values_list("tenant_id", flat=True))
+    for registration in needing.select_related("tenant"):
         configuration = registration.configurations.filter(action=Action.ADD).first()
         if configuration is None:
             continue
@@ -196,7 +195,7 @@ def _finish(configuration: RoleConfiguration, claimed_at: datetime, **facts: obj
     return bool(row.update(claimed_at=None, **facts))
 
 
-@transaction.atomic
+@transactions.atomic
 def _added(configuration: RoleConfiguration, claimed_at: datetime, written: iam.Written) -> uuid.UUID | None:
     now, registration, tenant = clock.now(), configuration.registration, configuration.tenant
     evidence = {
@@ -226,7 +225,7 @@ def _added(configuration: RoleConfiguration, claimed_at: datetime, written: iam.
     return test.pk
 
 
-@transaction.atomic
+@transactions.atomic
 def _removed(configuration: RoleConfiguration, claimed_at: datetime, written: iam.Written | None) -> None:
     facts: dict[str, object] = {"status": Status.DONE, "due_at": None, "finished_at": clock.now(), "reason": ""}
     if written is None:  # it stood nowhere (any more), or another registration needs it
@@ -240,7 +239,7 @@ def _removed(configuration: RoleConfiguration, claimed_at: datetime, written: ia
         )  # fmt: skip
 
 
-@transaction.atomic
+@transactions.atomic
 def _postpone_or_fail(configuration: RoleConfiguration, claimed_at: datetime, error: DomainError) -> None:
     """Make the row due again where AWS or a lease was in the way; stop and call a person where it was something else."""
     now = clock.now()

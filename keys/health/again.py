@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import transaction
 
 from byokportal import clock
 from keys.health import timing
 from keys.models import CLAIM_LASTS, KeyRegistration
+from tenants import transactions
 
 Status = KeyRegistration.Status
 AWS = KeyRegistration.SuspendedBy.AWS
@@ -53,7 +53,7 @@ def way_back(registration: KeyRegistration) -> WayBack | None:
     return WayBack(good_answers, registration.good_since, math.ceil(needed.total_seconds()), expected)
 
 
-@transaction.atomic
+@transactions.atomic
 def ask(registration: KeyRegistration, *, is_a_person: bool = False) -> bool:
     """Make the next probe due as soon as the pace allows (`timing.may_ask_at`); those who want one at the same time share it.
 

@@ -22,7 +22,7 @@ from keys.diagnosis import grammar
 from keys.errors import RegistrationBusy
 from keys.health import asking, questions
 from keys.models import Incident, KeyRegistration, ServiceRolePolicy
-from tenants import audit
+from tenants import audit, transactions
 from tenants.models import ServiceRole
 
 log = structlog.get_logger(__name__)
@@ -222,13 +222,15 @@ def held(service_role: ServiceRole) -> QuerySet[KeyRegistration]:
     return KeyRegistration.objects.filter(tenant__service_role=service_role, status=Status.UNREACHABLE, reason=HELD)
 
 
-@transaction.atomic
+@transactions.atomic
 def _open(service_role: ServiceRole, why: str, refused: Sequence[KeyRegistration], *, takes_back: bool = True) -> None:
     """Open the incident of a service role, or note that it goes on.
 
     Args:
         takes_back: what was blamed on tenants within the window is taken back, because it may have been ours too.
     """
+    blamed = _blamed(service_role) if takes_back else []
+    transactions.hold(*(registration.tenant_id for registration in blamed))
     now, why = clock.now(), why[:200]
     count = len(_refused_lately(service_role) | {registration.pk for registration in refused})
     running = Incident.objects.filter(service_role=service_role, closed_at=None)
@@ -247,11 +249,11 @@ def _open(service_role: ServiceRole, why: str, refused: Sequence[KeyRegistration
         "keys.incident.opened",
         tenant=None, actor=audit.SYSTEM, target=incident, service_role_arn=service_role.arn, why=why, count=count,
     )  # fmt: skip
-    if takes_back:
-        _take_back(service_role)
+    _take_back(blamed)
 
 
-def _take_back(service_role: ServiceRole) -> None:
+def _blamed(service_role: ServiceRole) -> list[KeyRegistration]:
+    """Return whom we suspended within the window for what may have been ours."""
     blamed = KeyRegistration.objects.filter(
         tenant__service_role=service_role,
         status=Status.SUSPENDED,
@@ -259,7 +261,11 @@ def _take_back(service_role: ServiceRole) -> None:
         reason__in=DOUBTFUL_CODES,
         moved_at__gt=_a_window_ago(),
     ).exclude(refused_since__lte=_looked_at(service_role))
-    for registration in blamed.select_related("tenant"):
+    return list(blamed.select_related("tenant"))
+
+
+def _take_back(blamed: Sequence[KeyRegistration]) -> None:
+    for registration in blamed:
         try:
             lifecycle.move(registration, Status.UNREACHABLE, actor=audit.SYSTEM, reason=HELD)
         except RegistrationBusy:  # somebody moved it at this moment: that counts
@@ -281,14 +287,16 @@ def close_what_is_over() -> int:
     for incident in Incident.objects.filter(closed_at=None).select_related("service_role"):
         if incident.seen_at >= _a_window_ago() and held(incident.service_role).exists():
             continue
-        with transaction.atomic():
-            if not Incident.objects.filter(pk=incident.pk, closed_at=None, seen_at=incident.seen_at).update(
-                closed_at=now
-            ):
-                continue
-            audit.record(
-                "keys.incident.closed",
-                tenant=None, actor=audit.SYSTEM, target=incident, service_role_arn=incident.service_role.arn,
-            )  # fmt: skip
-            closed += 1
+        closed += _close(incident, now)
     return closed
+
+
+@transactions.atomic
+def _close(incident: Incident, now: datetime) -> bool:
+    if not Incident.objects.filter(pk=incident.pk, closed_at=None, seen_at=incident.seen_at).update(closed_at=now):
+        return False
+    audit.record(
+        "keys.incident.closed",
+        tenant=None, actor=audit.SYSTEM, target=incident, service_role_arn=incident.service_role.arn,
+    )  # fmt: skip
+    return True

@@ -6,7 +6,6 @@ import random
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import transaction
 
 from byokportal import clock
 from byokportal.errors import DomainError, Kind, Turn
@@ -17,7 +16,7 @@ from keys.health.again import RESUMED
 from keys.health.asking import Answer
 from keys.health.questions import INSECURE
 from keys.models import KeyRegistration
-from tenants import audit, onboarding
+from tenants import audit, onboarding, transactions
 from tenants.models import OnboardingStep
 
 Status = KeyRegistration.Status
@@ -58,7 +57,7 @@ def judge(registration: KeyRegistration, answer: Answer, *, claim: datetime, our
         _refused(registration, error, answer, claim=claim)
 
 
-@transaction.atomic
+@transactions.atomic
 def good(registration: KeyRegistration, answer: Answer | None = None, *, claim: datetime | None = None) -> None:
     """Note a good probe; enough of them in a row end what AWS, a silence or a Resume began.
 
@@ -147,7 +146,7 @@ def _was_unprobed(registration: KeyRegistration) -> bool:
     )
 
 
-@transaction.atomic
+@transactions.atomic
 def _leave_to_probe(registration: KeyRegistration, refusal: DomainError) -> DomainError:
     """Let a probe say whose doing a refusal is, at once: it reads our policy in IAM back, which the processes of the web may not."""
     if _lock(registration, None):
@@ -155,7 +154,7 @@ def _leave_to_probe(registration: KeyRegistration, refusal: DomainError) -> Doma
     return errors.KeyUnreachable(retry_after=5)
 
 
-@transaction.atomic
+@transactions.atomic
 def _refused(
     registration: KeyRegistration, error: DomainError, answer: Answer | None = None, *, claim: datetime | None = None
 ) -> None:
@@ -199,7 +198,7 @@ def _fall_back(registration: KeyRegistration, error: DomainError) -> None:
     )
 
 
-@transaction.atomic
+@transactions.atomic
 def unreachable(
     registration: KeyRegistration,
     error: DomainError,
@@ -251,7 +250,7 @@ def _is_first_silence(registration: KeyRegistration, error: DomainError, refusal
     return silent and refusal is None and registration.status == Status.ACTIVE and registration.denied_probes == 0
 
 
-@transaction.atomic
+@transactions.atomic
 def _note_trust(registration: KeyRegistration, answer: Answer, claim: datetime) -> None:
     """Keep what a look at the trust policy found; a serving role that lets anybody in twice is suspended (design.md 3)."""
     if not _lock(registration, claim):
@@ -292,7 +291,7 @@ def _steps_recover(registration: KeyRegistration) -> None:
 
 def _lock(registration: KeyRegistration, claim: datetime | None) -> bool:
     """Lock the row and load it anew; False when the probe's claim on it is gone, or it moved since the probe was asked."""
-    row = KeyRegistration.objects.select_for_update().filter(pk=registration.pk)
+    row = KeyRegistration.objects.select_for_update(no_key=True).filter(pk=registration.pk)
     if claim is not None:
         row = row.filter(probe_claimed_at=claim)
     if row.first() is None:

@@ -8,12 +8,10 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 
-from django.db import transaction
-
 from byokportal import clock
 from keys.health import stops
 from keys.models import KeyRegistration, RegistrationMove, RevocationDrill
-from tenants import audit
+from tenants import audit, transactions
 from tenants.audit import Actor
 
 Status = RevocationDrill.Status
@@ -27,10 +25,16 @@ def follow_all() -> None:
         follow(pk)
 
 
-@transaction.atomic
 def follow(pk: uuid.UUID) -> None:
     """Note what has happened since the last look, as far as it goes."""
-    drill = RevocationDrill.objects.select_for_update(no_key=True).filter(pk=pk, finished_at=None).first()
+    found = RevocationDrill.objects.filter(pk=pk).first()
+    if found is not None:
+        _follow(found)
+
+
+@transactions.atomic
+def _follow(found: RevocationDrill) -> None:
+    drill = RevocationDrill.objects.select_for_update(no_key=True).filter(pk=found.pk, finished_at=None).first()
     if drill is None:
         return
     registration = KeyRegistration.objects.get(pk=drill.registration_id)

@@ -60,8 +60,9 @@ def _sweep(rows: KeyRegistrationQuerySet, limit: int) -> int:
         elif not was_asked:
             not_asked.append(registration.pk)
     KeyRegistration.objects.filter(pk__in=not_asked, probe_claimed_at=claim).update(probe_claimed_at=None)
-    _write([(r, a) for r, a in asked if _is_as_it_was(r, a)], claim)
-    _judge([(r, a) for r, a in asked if not _is_as_it_was(r, a)], asked, claim)
+    changed = [(r, a) for r, a in asked if not _is_as_it_was(r, a)]
+    changed += _write([(r, a) for r, a in asked if _is_as_it_was(r, a)], claim)
+    _judge(changed, asked, claim)
     return len(asked)
 
 
@@ -126,6 +127,7 @@ def _is_as_it_was(registration: KeyRegistration, answer: Answer) -> bool:
 
 # One statement for the chunk, compare-and-set on claim and status; who asked for a probe meanwhile gets another one soon; `bulk_update` would write a CASE for each row and column.
 UPDATE = """
+{first}
 UPDATE keys_keyregistration AS r
 SET probe_claimed_at = NULL, good_probes = r.good_probes + 1, last_probe_at = asked.at,
     next_probe_at = CASE WHEN r.is_probe_awaited AND r.probe_asked_at > r.probe_claimed_at THEN %s ELSE asked.next_at END,
@@ -133,19 +135,29 @@ SET probe_claimed_at = NULL, good_probes = r.good_probes + 1, last_probe_at = as
     trust_looked_at = COALESCE(asked.looked_at, r.trust_looked_at)
 FROM {asked}
 WHERE r.id = asked.id AND r.probe_claimed_at = %s AND r.status IN ('active', 'retiring')
+{last}
 """
+# A row that an operation of its tenant holds at this moment is left out: the others of the chunk do not wait for it.
 POSTGRESQL = UPDATE.format(
-    asked="unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[]) AS asked(id, at, next_at, looked_at)"
+    first="WITH free AS (SELECT id FROM keys_keyregistration WHERE id = ANY(%s) FOR NO KEY UPDATE SKIP LOCKED)",
+    asked="unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[]) AS asked(id, at, next_at, looked_at) JOIN free USING (id)",
+    last="RETURNING r.id",
 )
 SQLITE = UPDATE.format(
-    asked="(SELECT value ->> 0 AS id, value ->> 1 AS at, value ->> 2 AS next_at, value ->> 3 AS looked_at FROM json_each(%s)) AS asked"
+    first="",
+    last="",
+    asked="(SELECT value ->> 0 AS id, value ->> 1 AS at, value ->> 2 AS next_at, value ->> 3 AS looked_at FROM json_each(%s)) AS asked",
 )
 
 
-def _write(well: Sequence[tuple[KeyRegistration, Answer]], claim: datetime) -> None:
-    """Note good probes: compare-and-set on the claim and the status, in one statement."""
+def _write(well: Sequence[tuple[KeyRegistration, Answer]], claim: datetime) -> list[tuple[KeyRegistration, Answer]]:
+    """Note good probes: compare-and-set on the claim and the status, in one statement.
+
+    Returns:
+        Those that were not written, because somebody holds the row, or moved it: they are looked at one by one.
+    """
     if not well:
-        return
+        return []
     ids = [registration.pk for registration, _ in well]
     ats = [answer.at for _, answer in well]
     nexts = [judging.next_at(judging.pause_when_well(registration)) for registration, _ in well]
@@ -153,14 +165,16 @@ def _write(well: Sequence[tuple[KeyRegistration, Answer]], claim: datetime) -> N
     soon = clock.now() + timing.APART
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            cursor.execute(POSTGRESQL, [soon, ids, ats, nexts, looks, claim])
-            return
+            cursor.execute(POSTGRESQL, [ids, soon, ids, ats, nexts, looks, claim])
+            written = {row[0] for row in cursor.fetchall()}
+            return [(registration, answer) for registration, answer in well if registration.pk not in written]
         stored = connection.ops.adapt_datetimefield_value
         rows = [
             [pk.hex, stored(at), stored(next_at), stored(look)]
             for pk, at, next_at, look in zip(ids, ats, nexts, looks, strict=True)
         ]
         cursor.execute(SQLITE, [stored(soon), json.dumps(rows), stored(claim)])
+    return []
 
 
 # --- what changes --------------------------------------------------------------------------------------------------------

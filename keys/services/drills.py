@@ -5,13 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import transaction
 
 from byokportal import clock
 from keys import errors, tasks
 from keys.health import measuring
 from keys.models import KeyRegistration, RevocationDrill
-from tenants import audit, roles
+from tenants import audit, roles, transactions
 from tenants.audit import Actor
 from tenants.models import Tenant
 
@@ -20,7 +19,7 @@ STANDING = (
 )
 
 
-@transaction.atomic
+@transactions.atomic
 def start_drill(tenant: Tenant, *, actor: Actor) -> RevocationDrill:
     """Start a drill; while one is on, that one is returned.
 
@@ -54,7 +53,7 @@ def start_drill(tenant: Tenant, *, actor: Actor) -> RevocationDrill:
     return drill
 
 
-@transaction.atomic
+@transactions.atomic
 def cancel_drill(drill: RevocationDrill, *, actor: Actor) -> RevocationDrill:
     """End a drill before it is done; the key goes its ordinary way, whatever state it is in. Twice is once."""
     roles.require(actor, "keys.drill", drill.tenant)

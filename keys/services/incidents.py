@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from django.db import transaction
-
 from byokportal import clock
 from keys import errors, tasks
 from keys.health import blame
-from keys.models import Incident
-from tenants import audit, roles
+from keys.models import Incident, KeyRegistration
+from tenants import audit, roles, transactions
 from tenants.audit import Actor
 from tenants.services import reason_of
 
 
-@transaction.atomic
+@transactions.atomic
 def close_incident(incident: Incident, *, reason: str, actor: Actor) -> None:
     """Close an incident by hand: what AWS refuses since before now is the tenants' doing, and moves go on.
 
@@ -28,7 +26,8 @@ def close_incident(incident: Incident, *, reason: str, actor: Actor) -> None:
     mine = Incident.objects.filter(pk=incident.pk, closed_at=None)
     if not mine.update(closed_at=now, closed_by=actor.label[:200], closing_reason=reason):
         raise errors.IncidentOver
-    blame.held(incident.service_role).update(next_probe_at=now)
+    held = blame.held(incident.service_role).select_for_update(no_key=True, of=("self",)).order_by("pk")
+    KeyRegistration.objects.filter(pk__in=list(held.values_list("pk", flat=True))).update(next_probe_at=now)
     audit.record(
         "keys.incident.closed_by_hand",
         tenant=None, actor=actor, target=incident, service_role_arn=incident.service_role.arn, reason=reason,

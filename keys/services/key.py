@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from django.conf import settings
-from django.db import transaction
 
 from byokportal import clock
 from byokportal.errors import InvalidInput, Turn
@@ -14,7 +13,7 @@ from keys import branchkeys, errors, health, lifecycle, tasks
 from keys.health import again, notes, stops
 from keys.models import BranchKey, KeyRegistration, RoleConfiguration
 from keys.services.registration import give_up_preparation, shown_registration
-from tenants import audit, onboarding, roles
+from tenants import audit, onboarding, roles, transactions
 from tenants.audit import Actor
 from tenants.models import AuditEvent, OnboardingStep, Tenant
 from tenants.services import reason_of
@@ -125,7 +124,7 @@ def _whose_turn(registration: KeyRegistration) -> str:
     return Turn.KORE.value
 
 
-@transaction.atomic
+@transactions.atomic
 def suspend(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
     """Stop every use of the tenant's key; only a person undoes it (design.md 3).
 
@@ -156,7 +155,7 @@ def suspend(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
     return key_state(tenant)
 
 
-@transaction.atomic
+@transactions.atomic
 def resume(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
     """Undo a pressed Suspend: the key is asked at once and serves after two good answers, a few seconds apart (`health.timing`).
 
@@ -202,7 +201,7 @@ def resume(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
     return key_state(tenant)
 
 
-@transaction.atomic
+@transactions.atomic
 def ask_again(tenant: Tenant, *, reason: str = "", actor: Actor) -> KeyState:
     """Ask AWS now what it says of the tenant's keys; two good answers end a suspension by AWS (`health.timing`).
 
@@ -228,7 +227,7 @@ def ask_again(tenant: Tenant, *, reason: str = "", actor: Actor) -> KeyState:
     return key_state(tenant)
 
 
-@transaction.atomic
+@transactions.atomic
 def drop_caches(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
     """Tell every process of ours to forget its unwrapped keys of this tenant now: the generation grows."""
     roles.require(actor, "keys.drop_caches", tenant)
@@ -248,7 +247,7 @@ def last_drop(tenant: Tenant) -> Drop | None:
     return Drop(tenant.key_generation, event.at, processes)
 
 
-@transaction.atomic
+@transactions.atomic
 def set_latency(tenant: Tenant, *, seconds: int, actor: Actor) -> None:
     """Choose the revocation latency.
 
@@ -264,7 +263,7 @@ def set_latency(tenant: Tenant, *, seconds: int, actor: Actor) -> None:
     audit.record("keys.latency.changed", tenant=tenant, actor=actor, seconds=seconds)
 
 
-@transaction.atomic
+@transactions.atomic
 def rotate_branch_key(tenant: Tenant, *, reason: str, actor: Actor) -> None:
     """Ask for a fresh branch key now, ahead of its schedule; what the old one wrapped goes on opening.
 
@@ -281,7 +280,7 @@ def rotate_branch_key(tenant: Tenant, *, reason: str, actor: Actor) -> None:
     tasks.ring(tasks.attend_branch_key, branch_key_id=str(current.pk))
 
 
-@transaction.atomic
+@transactions.atomic
 def leave(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
     """Give up BYOK: the platform's key takes over, every branch key moves to it, then the registration is retired.
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TypedDict, get_args
 
-from django.db import transaction
 from django.db.models import QuerySet
 
 from byokportal import clock
@@ -18,7 +17,7 @@ from keys.services import acceptance
 from keys.services.registration import shown_registration
 from keys.validation import reading as validation_reading
 from keys.validation.points import Facts
-from tenants import audit, onboarding, roles
+from tenants import audit, onboarding, roles, transactions
 from tenants.audit import Actor
 from tenants.models import OnboardingStep, Tenant
 from tenants.services import reason_of
@@ -28,7 +27,7 @@ Step = OnboardingStep.Status
 Configuration = RoleConfiguration
 
 
-@transaction.atomic
+@transactions.atomic
 def start_test(tenant: Tenant, *, actor: Actor, reason: str = "", keep_until: datetime | None = None) -> EncryptionTest:
     """Ask for a fresh proof of the registration; while one runs, that one is returned.
 

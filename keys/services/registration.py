@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 
 from django.conf import settings
-from django.db import transaction
 from django.db.models import F
 
 from byokportal import clock
@@ -14,7 +13,7 @@ from keys.arns import KeyArn, RoleArn
 from keys.configuration import packing
 from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
 from keys.services import acceptance
-from tenants import audit, onboarding, roles
+from tenants import audit, onboarding, roles, transactions
 from tenants.audit import Actor
 from tenants.models import OnboardingStep, Tenant
 from tenants.services import reason_of
@@ -24,7 +23,7 @@ Step = OnboardingStep.Status
 Configuration = RoleConfiguration
 
 
-@transaction.atomic
+@transactions.atomic
 def save_draft(
     tenant: Tenant, *, key_arn: str | None = None, role_arn: str | None = None, actor: Actor
 ) -> KeyRegistration:
@@ -45,7 +44,6 @@ def save_draft(
         given["key_arn"] = str(KeyArn.parse(key_arn, rules=rules))
     if role_arn is not None:
         given["role_arn"] = str(RoleArn.parse(role_arn, rules=rules))
-    Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)  # two first drafts at once: one row
     _require_replace_beside_a_serving_key(tenant, actor)
     registration = KeyRegistration.objects.of(tenant).in_preparation().first()
     if registration is None:
@@ -97,7 +95,7 @@ def _advance_draft(tenant: Tenant, registration: KeyRegistration, given: dict[st
         waiting(number=6)
 
 
-@transaction.atomic
+@transactions.atomic
 def submit_registration(tenant: Tenant, *, actor: Actor) -> KeyRegistration:
     """Share both ARNs with Kore.ai (step 6): asks for the service-side configuration (step 5).
 
@@ -160,7 +158,7 @@ def _start_configuration(registration: KeyRegistration, configuration: RoleConfi
     tasks.ring(tasks.configure_service_role, configuration_id=str(configuration.pk))
 
 
-@transaction.atomic
+@transactions.atomic
 def approve_configuration(configuration: RoleConfiguration, *, reason: str, actor: Actor) -> None:
     """Let the worker configure our service role (SERVICE_SIDE_APPROVAL=support), or try a stopped configuration again.
 
@@ -185,7 +183,7 @@ def approve_configuration(configuration: RoleConfiguration, *, reason: str, acto
         _start_configuration(configuration.registration, configuration, actor=actor)
 
 
-@transaction.atomic
+@transactions.atomic
 def withdraw(tenant: Tenant, *, reason: str, actor: Actor) -> None:
     """Give up the registration in preparation; the key that serves, if there is one, goes on serving.
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from allauth.account.models import EmailAddress
-from django.db import transaction
 
 from byokportal import clock
 from byokportal.errors import InvalidInput
-from tenants import audit, fresh, tokens
+from tenants import audit, fresh, tokens, transactions
 from tenants.audit import Actor
 from tenants.errors import AddressChangeOver, AddressTaken, MemberAddress
 from tenants.models import ADDRESS_CHANGE_LASTS, AddressChange, Invitation, Member
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 CHANGES = 5  # that a person may ask for in the time that one lasts
 
 
-@transaction.atomic
+@transactions.atomic
 def request_address_change(user: User, *, email: str, signed_in_at: datetime | None) -> AddressChange:
     """Ask for another address; the mail with the link follows from the log. A request before it ends.
 
@@ -67,7 +66,7 @@ def address_change_by_link(raw: str, user: User) -> AddressChange:
     return change
 
 
-@transaction.atomic
+@transactions.atomic
 def confirm_address_change(raw: str, *, user: User) -> str:
     """Make the new address the person's, everywhere at once, and return it.
 

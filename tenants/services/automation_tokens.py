@@ -6,11 +6,9 @@ from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
-from django.db import transaction
-
 from byokportal import clock
 from byokportal.errors import InvalidInput, NotFound
-from tenants import audit, roles, tokens
+from tenants import audit, roles, tokens, transactions
 from tenants.audit import Actor
 from tenants.models import AccessToken, Invitation, Member, Role, Tenant
 from tenants.services.words import name_of
@@ -21,7 +19,7 @@ AUTOMATION_TOKENS = 20  # a member's valid tokens at most
 DAYS, LONGEST_DAYS, LONGEST_DAYS_WITH_PEOPLE = 90, 365, 30
 
 
-@transaction.atomic
+@transactions.atomic
 def mint_token(
     member: Member,
     *,
@@ -54,7 +52,7 @@ def mint_token(
     )  # fmt: skip
 
 
-@transaction.atomic
+@transactions.atomic
 def mint_token_of_invitation(
     invitation: Invitation, *, name: str, permissions: Collection[str], may_change_serving_key: bool, actor: Actor
 ) -> tuple[AccessToken, str]:
@@ -103,7 +101,7 @@ def _mint(
     return token, raw
 
 
-@transaction.atomic
+@transactions.atomic
 def revoke_token(token: AccessToken, *, actor: Actor) -> None:
     """Revoke an automation token: one's own, or as an owner any of the tenant; every process has noticed after at most 5 s."""
     holder = token.member or token.invitation

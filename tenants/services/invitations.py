@@ -11,11 +11,10 @@ from django.conf import settings
 from django.contrib.auth import get_user_model, password_validation
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
-from django.db import transaction
 
 from byokportal import clock
 from byokportal.errors import InvalidInput, NotFound
-from tenants import audit, roles, tokens
+from tenants import audit, roles, tokens, transactions
 from tenants.audit import Actor
 from tenants.errors import (
     AccountSwitchedOff,
@@ -73,7 +72,7 @@ def role_of(role: str) -> Role:
     return Role(role)
 
 
-@transaction.atomic
+@transactions.atomic
 def invite(tenant: Tenant, *, email: str, role: str, actor: Actor) -> Invitation:
     """Invite a person; the mail with the link follows from the log. The person is a member once the link was used.
 
@@ -114,7 +113,7 @@ def add_invitation(tenant: Tenant, *, email: str, role: str, actor: Actor) -> In
     return invitation
 
 
-@transaction.atomic
+@transactions.atomic
 def resend_invitation(invitation: Invitation, *, actor: Actor) -> None:
     """Send the invitation again, with a new link and seven more days; the links before end.
 
@@ -134,7 +133,7 @@ def resend_invitation(invitation: Invitation, *, actor: Actor) -> None:
     )
 
 
-@transaction.atomic
+@transactions.atomic
 def withdraw_invitation(invitation: Invitation, *, reason: str, actor: Actor) -> None:
     """Withdraw an invitation: its links end now, and the tokens made with it within 5 s.
 
@@ -225,7 +224,7 @@ def needs_password(invitation: Invitation) -> bool:
     return account is None or not account.has_usable_password()
 
 
-@transaction.atomic
+@transactions.atomic
 def accept_invitation(raw: str, *, user: User | None = None, password: str = "") -> Member:
     """Make the person a member whose address the link proves.
 
@@ -295,7 +294,8 @@ def _who_accepts(invitation: Invitation, user: User | None, password: str) -> Us
 def _prove(user: User, email: str) -> None:
     """Write down that the user has proved the address."""
     EmailAddress.objects.filter(user=user).exclude(email__iexact=email).filter(verified=False).delete()
-    EmailAddress.objects.update_or_create(user=user, email=email, defaults={"verified": True, "primary": True})
+    address, _ = EmailAddress.objects.get_or_create(user=user, email=email)
+    EmailAddress.objects.filter(pk=address.pk).update(verified=True, primary=True)
 
 
 def _account(email: str) -> User | None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from django.conf import settings
-from django.db import transaction
 
-from tenants import audit, onboarding, roles
+from tenants import audit, onboarding, roles, transactions
 from tenants.audit import Actor
 from tenants.errors import NoOpenServiceRole
 from tenants.models import Role, ServiceRole, Tenant
@@ -13,7 +12,7 @@ from tenants.services import invitations
 from tenants.services.words import name_of
 
 
-@transaction.atomic
+@transactions.atomic
 def create_tenant(name: str, *, owner_email: str, actor: Actor) -> Tenant:
     """Create an organisation, pin it to an open service role and invite its owner.
 

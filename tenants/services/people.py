@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from allauth.usersessions.models import UserSession
 from django.contrib.auth.models import AbstractBaseUser
-from django.db import transaction
 
 from byokportal import clock
 from byokportal.errors import NotFound
-from tenants import audit, roles
+from tenants import audit, roles, transactions
 from tenants.audit import Actor
 from tenants.errors import LastOwner
 from tenants.models import AccessToken, Member, Role, Tenant
@@ -16,7 +15,7 @@ from tenants.services import invitations
 from tenants.services.words import reason_of
 
 
-@transaction.atomic
+@transactions.atomic
 def change_role(member: Member, *, role: str, actor: Actor) -> None:
     """Give a member another role.
 
@@ -37,7 +36,7 @@ def change_role(member: Member, *, role: str, actor: Actor) -> None:
     )  # fmt: skip
 
 
-@transaction.atomic
+@transactions.atomic
 def remove_member(member: Member, *, reason: str, actor: Actor) -> None:
     """Show a member out: sessions, tokens and open invitations end with the membership, everywhere within 5 s.
 
@@ -53,7 +52,7 @@ def remove_member(member: Member, *, reason: str, actor: Actor) -> None:
     )
 
 
-@transaction.atomic
+@transactions.atomic
 def leave_organisation(member: Member, *, actor: Actor) -> None:
     """End one's own membership.
 

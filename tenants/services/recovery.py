@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from django.db import transaction
-
 from byokportal import clock
 from byokportal.errors import NotFound
-from tenants import audit, roles, tokens
+from tenants import audit, roles, tokens, transactions
 from tenants.audit import SYSTEM, Actor
 from tenants.errors import HasOwner, RecoveryNeedsTwo, RecoveryOver, RecoveryUnderWay
 from tenants.models import (
@@ -26,7 +24,7 @@ from tenants.services.words import reason_of
 Kind, Status = OwnerRecovery.Kind, OwnerRecovery.Status
 
 
-@transaction.atomic
+@transactions.atomic
 def request_new_owner(tenant: Tenant, *, email: str, reason: str, actor: Actor) -> OwnerRecovery:
     """Ask for a new owner of an organisation whose owners can no longer act; a second lead has to approve.
 
@@ -44,7 +42,7 @@ def request_new_owner(tenant: Tenant, *, email: str, reason: str, actor: Actor) 
     return _request(tenant, Kind.NEW_OWNER, email=email, member=None, reason=reason, actor=actor)
 
 
-@transaction.atomic
+@transactions.atomic
 def request_second_factor(tenant: Tenant, *, reason: str, actor: Actor) -> OwnerRecovery:
     """Ask to reset the second factor of the only owner, whom nobody else in the organisation can help.
 
@@ -61,7 +59,7 @@ def request_second_factor(tenant: Tenant, *, reason: str, actor: Actor) -> Owner
     return _request(tenant, Kind.SECOND_FACTOR, email=only.user.email.lower(), member=only, reason=reason, actor=actor)
 
 
-@transaction.atomic
+@transactions.atomic
 def approve_recovery(recovery: OwnerRecovery, *, reason: str, actor: Actor) -> None:
     """Approve as the second lead: every present and former member gets a mail, and 72 hours to object begin.
 
@@ -80,7 +78,7 @@ def approve_recovery(recovery: OwnerRecovery, *, reason: str, actor: Actor) -> N
     )  # fmt: skip
 
 
-@transaction.atomic
+@transactions.atomic
 def withdraw_recovery(recovery: OwnerRecovery, *, reason: str, actor: Actor) -> None:
     """Stop a recovery from our side.
 
@@ -115,7 +113,7 @@ def recovery_by_link(raw: str) -> tuple[OwnerRecovery, str]:
     return link.recovery, link.address
 
 
-@transaction.atomic
+@transactions.atomic
 def object_by_link(raw: str) -> OwnerRecovery:
     """Stop a recovery as whoever got the mailed link.
 
@@ -128,7 +126,7 @@ def object_by_link(raw: str) -> OwnerRecovery:
     return recovery
 
 
-@transaction.atomic
+@transactions.atomic
 def object_to_recovery(recovery: OwnerRecovery, *, actor: Actor) -> None:
     """Stop a recovery as a member who is signed in.
 
@@ -143,26 +141,26 @@ def object_to_recovery(recovery: OwnerRecovery, *, actor: Actor) -> None:
     _object(recovery, actor, by=actor.member.user.email)
 
 
+@transactions.atomic
 def complete_recovery(recovery: OwnerRecovery) -> None:
     """Do what was announced, after its time and without an objection; does nothing if it has ended meanwhile."""
-    with transaction.atomic():
-        tenant = Tenant.objects.select_for_update(no_key=True).get(pk=recovery.tenant_id)
-        done = OwnerRecovery.objects.filter(pk=recovery.pk, status=Status.WAITING, due_at__lte=clock.now()).update(
-            status=Status.DONE, ended_at=clock.now()
-        )
-        if not done:
-            return
-        audit.record("tenants.recovery.done", tenant=tenant, actor=SYSTEM, target=recovery, what=_what(recovery), email=recovery.email)  # fmt: skip
-        if recovery.member is not None:
-            second_factors.remove_second_factors(recovery.member.user_id)
-            audit.record(
-                "tenants.second_factor.reset",
-                tenant=tenant, actor=SYSTEM, target=recovery.member, email=recovery.email, reason=recovery.reason,
-            )  # fmt: skip
-        elif not Member.objects.of(tenant).owners().exists():
-            for old in Invitation.objects.of(tenant).open().filter(email=recovery.email):
-                invitations.withdraw_by_system(old)
-            invitations.add_invitation(tenant, email=recovery.email, role=Role.OWNER, actor=SYSTEM)
+    tenant = Tenant.objects.select_for_update(no_key=True).get(pk=recovery.tenant_id)
+    done = OwnerRecovery.objects.filter(pk=recovery.pk, status=Status.WAITING, due_at__lte=clock.now()).update(
+        status=Status.DONE, ended_at=clock.now()
+    )
+    if not done:
+        return
+    audit.record("tenants.recovery.done", tenant=tenant, actor=SYSTEM, target=recovery, what=_what(recovery), email=recovery.email)  # fmt: skip
+    if recovery.member is not None:
+        second_factors.remove_second_factors(recovery.member.user_id)
+        audit.record(
+            "tenants.second_factor.reset",
+            tenant=tenant, actor=SYSTEM, target=recovery.member, email=recovery.email, reason=recovery.reason,
+        )  # fmt: skip
+    elif not Member.objects.of(tenant).owners().exists():
+        for old in Invitation.objects.of(tenant).open().filter(email=recovery.email):
+            invitations.withdraw_by_system(old)
+        invitations.add_invitation(tenant, email=recovery.email, role=Role.OWNER, actor=SYSTEM)
 
 
 def _request(tenant: Tenant, kind: str, *, email: str, member: Member | None, reason: str, actor: Actor) -> OwnerRecovery:  # fmt: skip

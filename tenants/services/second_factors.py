@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from allauth.mfa.models import Authenticator
-from django.db import transaction
 
 from byokportal.errors import NotFound
-from tenants import audit, roles
+from tenants import audit, roles, transactions
 from tenants.audit import Actor
 from tenants.errors import OwnSecondFactor, SharedAccount
 from tenants.models import Member, Tenant
@@ -14,7 +13,7 @@ from tenants.services import people
 from tenants.services.words import reason_of
 
 
-@transaction.atomic
+@transactions.atomic
 def reset_second_factor(member: Member, *, reason: str, actor: Actor) -> None:
     """Take away a member's second factors, by another owner who knows the person; the next sign-in sets up a new one.
 

@@ -5,17 +5,15 @@ from __future__ import annotations
 import uuid
 from collections.abc import Sequence
 
-from django.db import transaction
-
 from byokportal import clock
 from byokportal.errors import InvalidInput
-from tenants import audit, roles, tokens
+from tenants import audit, roles, tokens, transactions
 from tenants.audit import Actor
 from tenants.models import AccessToken, ServiceAccount, Tenant
 from tenants.services.words import name_of, reason_of
 
 
-@transaction.atomic
+@transactions.atomic
 def create_service_account(
     name: str, *, tenants: Sequence[Tenant], scopes: Sequence[str], has_all_tenants: bool = False, actor: Actor
 ) -> tuple[ServiceAccount, str]:
@@ -54,7 +52,7 @@ def create_service_account(
     return account, secret
 
 
-@transaction.atomic
+@transactions.atomic
 def rotate_secret(account: ServiceAccount, *, reason: str, actor: Actor) -> str:
     """Give a service account a new client secret; the old one and every token end now."""
     roles.require(actor, "tenants.manage_service_accounts")
@@ -73,7 +71,7 @@ def rotate_secret(account: ServiceAccount, *, reason: str, actor: Actor) -> str:
     return secret
 
 
-@transaction.atomic
+@transactions.atomic
 def note_refused_client(client_id: str, *, address: str, count: int) -> None:
     """Write down that client credentials were refused; an id that is none of ours is not repeated.
 

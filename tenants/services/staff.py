@@ -10,11 +10,10 @@ from allauth.account.models import EmailAddress
 from allauth.account.utils import user_pk_to_url_str
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
-from django.db import transaction
 from django.urls import reverse
 
 from byokportal.errors import InvalidInput
-from tenants import audit, roles
+from tenants import audit, roles, transactions
 from tenants.audit import Actor
 from tenants.errors import AlreadyStaff, MemberAddress, NotOneself
 from tenants.models import Invitation, Member, Role
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 
-@transaction.atomic
+@transactions.atomic
 def create_staff(email: str, *, groups: Collection[str], reason: str, actor: Actor) -> User:
     """Make an account for one of Kore.ai's people; the mail with the link to choose a password follows from the log.
 
@@ -61,7 +60,7 @@ def password_link(user: User) -> str:
     return reverse("account_reset_password_from_key", kwargs={"uidb36": user_pk_to_url_str(user), "key": key})
 
 
-@transaction.atomic
+@transactions.atomic
 def regroup_staff(user: User, *, groups: Collection[str], reason: str, actor: Actor) -> None:
     """Put one of our people into these groups and no other; it counts from the next request on."""
     _require(user, actor)
@@ -73,7 +72,7 @@ def regroup_staff(user: User, *, groups: Collection[str], reason: str, actor: Ac
     )  # fmt: skip
 
 
-@transaction.atomic
+@transactions.atomic
 def switch_off(user: User, *, reason: str, actor: Actor) -> None:
     """Switch off an account: one of our people, or a member who is no owner. Sessions and tokens end within 5 s.
 
@@ -93,7 +92,7 @@ def switch_off(user: User, *, reason: str, actor: Actor) -> None:
         )
 
 
-@transaction.atomic
+@transactions.atomic
 def switch_on(user: User, *, reason: str, actor: Actor) -> None:
     """Let a switched-off account sign in again."""
     _require(user, actor, is_staff_only=False)
@@ -105,7 +104,7 @@ def switch_on(user: User, *, reason: str, actor: Actor) -> None:
         )
 
 
-@transaction.atomic
+@transactions.atomic
 def reset_staff_second_factor(user: User, *, reason: str, actor: Actor) -> None:
     """Take away the second factors of one of our people, by another; the next sign-in sets up a new one."""
     _require(user, actor)

@@ -1,0 +1,490 @@
+"""All pairs of operations on one tenant, one against the other on PostgreSQL: nobody waits for ever, no deadlock, never a 500.
+
+The first of a pair stops right after its first lock, until the second has gone as far as it can: if the two took their locks in another order, each
+would then hold what the other one wants. An operation that the services gain has to get its line in OPERATIONS below.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import re
+import secrets
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from conftest import acting, acting_staff
+from django.contrib.auth.models import User
+from django.db import Error, IntegrityError, OperationalError, connection, connections, transaction
+
+from byokportal import clock, database
+from byokportal.errors import DomainError
+from keys import activation, branchkeys, errors
+from keys import services as key_services
+from keys.checks import CHECKS, runner
+from keys.checks.base import Finding, Verdict
+from keys.configuration import apply
+from keys.health import blame, judging, measuring
+from keys.models import (
+    BranchKey,
+    EncryptionTest,
+    Incident,
+    KeyRegistration,
+    RevocationDrill,
+    RoleConfiguration,
+)
+from support import follow
+from support import services as support_services
+from support.models import Ticket
+from tenants import audit, onboarding, tokens, transactions
+from tenants import services as tenant_services
+from tenants.audit import COMMAND, SYSTEM
+from tenants.models import Invitation, Member, OwnerRecovery, ServiceRole, Tenant
+
+KEY = "arn:aws:kms:eu-central-1:111122223333:key/{}"
+ROLE = "arn:aws:iam::111122223333:role/{}"
+LOCKS = re.compile(r"^\s*(INSERT|UPDATE|DELETE)|FOR (NO KEY )?UPDATE|FOR (KEY )?SHARE", re.IGNORECASE)
+
+
+@dataclass
+class World:
+    """One organisation with something of everything, in rows."""
+
+    role: ServiceRole
+    serving_status: str = "active"
+    suspended_by: str = ""
+    prepared_status: str = "testing"
+    configuration_status: str = "propagating"
+    drill: bool = False
+    name: str = field(default_factory=lambda: secrets.token_hex(6))
+
+    def __post_init__(self) -> None:
+        now = clock.now()
+        self.tenant = Tenant.objects.create(name=self.name, service_role=self.role)
+        onboarding.OnboardingStep.objects.bulk_create(
+            onboarding.OnboardingStep(tenant=self.tenant, number=number) for number in range(1, 7)
+        )
+        users = [User(username=f"{who}@{self.name}.example", email=f"{who}@{self.name}.example") for who in ("a", "b")]
+        User.objects.bulk_create(users)
+        self.alice = Member.objects.create(tenant=self.tenant, user=users[0], role="owner")
+        self.bob = Member.objects.create(tenant=self.tenant, user=users[1], role="owner")
+        self.actor = acting(self.alice)
+        self.serving = KeyRegistration.objects.create(
+            tenant=self.tenant, key_arn=KEY.format(uuid.uuid4()), role_arn=ROLE.format(self.name), status=self.serving_status,
+            suspended_by=self.suspended_by, tenant_suspended_at=now if self.suspended_by == "tenant" else None,
+            activated_at=now, role_claim=f"111122223333/{self.name}",
+        )  # fmt: skip
+        self.prepared = KeyRegistration.objects.create(
+            tenant=self.tenant, key_arn=KEY.format(uuid.uuid4()), role_arn=ROLE.format(f"{self.name}2"), status=self.prepared_status, replaces=self.serving
+        )  # fmt: skip
+        self.configuration = RoleConfiguration.objects.create(
+            tenant=self.tenant, registration=self.prepared, service_role=self.role, action="add", role_arn=self.prepared.role_arn,
+            status=self.configuration_status, attempts=1, claimed_at=now,
+        )  # fmt: skip
+        self.test = EncryptionTest.objects.create(
+            tenant=self.tenant, registration=self.prepared, requested_by="tests", status="running", claimed_at=now
+        )
+        self.branch_key = BranchKey.objects.create(
+            tenant=self.tenant, registration=self.serving, key_arn=self.serving.key_arn, wrapped=b"x", claimed_at=now
+        )
+        self.invitation = Invitation.objects.create(
+            tenant=self.tenant, email=f"d@{self.name}.example", role="admin", invited_by="tests", expires_at=now + timedelta(days=1)
+        )  # fmt: skip
+        self.link = tenant_services.new_link(self.invitation)
+        self.ticket = Ticket.objects.create(tenant=self.tenant, subject="s", opened_by="tests")
+        if self.drill:
+            self.a_drill = RevocationDrill.objects.create(
+                tenant=self.tenant, registration=self.serving, started_by="tests", bound_seconds=300, until=now + timedelta(hours=1)
+            )  # fmt: skip
+        audit.record("keys.key.recovered", tenant=self.tenant, actor=SYSTEM, target=self.serving)
+
+    def incident(self) -> Incident:
+        found = Incident.objects.filter(service_role=self.role, closed_at=None).first()
+        return found or Incident.objects.create(service_role=self.role, why="tests")
+
+    def retiring(self) -> KeyRegistration:
+        KeyRegistration.objects.filter(pk=self.serving.pk).update(status="retiring", suspended_by="")
+        return KeyRegistration.objects.get(pk=self.serving.pk)
+
+    def anew(self, row: Any) -> Any:
+        """Return the row as another request loads it."""
+        return type(row).objects.get(pk=row.pk)
+
+    @property
+    def my_tenant(self) -> Tenant:
+        return Tenant.objects.select_related("service_role").get(pk=self.tenant.pk)
+
+    def lead(self) -> Any:
+        """Return somebody of ours who has just signed in."""
+        return acting_staff(User.objects.create_superuser(f"{secrets.token_hex(6)}@kore.example"))
+
+    def with_one_owner(self) -> None:
+        Member.objects.filter(pk=self.bob.pk).update(role="auditor")
+
+    def without_owner(self) -> None:
+        Member.objects.filter(tenant=self.tenant).update(role="auditor")
+
+    def recovery(self, status: str) -> OwnerRecovery:
+        """Return the one that is under way, as far as that."""
+        found = OwnerRecovery.objects.of(self.tenant).open().first()
+        if found is None:
+            facts = {"requested_by": self.lead().user, "member": self.bob, "due_at": clock.now()}
+            found = OwnerRecovery.objects.create(
+                tenant=self.tenant, kind="second_factor", email=self.bob.user.email, reason="r", status=status, **facts
+            )
+        return found
+
+    def account(self) -> Any:
+        return tenant_services.create_service_account(
+            "s", tenants=[self.tenant], scopes=list(tokens.SCOPES), actor=COMMAND
+        )[0]
+
+    def token(self) -> Any:
+        return tenant_services.mint_token(self.alice, name="t", actor=COMMAND)[0]
+
+
+@dataclass(frozen=True)
+class Line:
+    """One operation: what it needs, and the call."""
+
+    call: Callable[[World], Any]
+    needs: dict[str, Any] = field(default_factory=dict)
+    before: Callable[[World], Any] = lambda world: None
+
+
+OPERATIONS: dict[str, Line] = {
+    "tenants.create_tenant": Line(lambda w: tenant_services.create_tenant(w.name, owner_email=f"{w.name}@c.example", actor=COMMAND)),
+    "tenants.invite": Line(lambda w: tenant_services.invite(w.my_tenant, email=f"c@{w.name}.example", role="admin", actor=w.actor)),
+    "tenants.resend_invitation": Line(lambda w: tenant_services.resend_invitation(w.anew(w.invitation), actor=w.actor)),
+    "tenants.withdraw_invitation": Line(lambda w: tenant_services.withdraw_invitation(w.anew(w.invitation), reason="r", actor=w.actor)),
+    "tenants.accept_invitation": Line(lambda w: tenant_services.accept_invitation(w.link, password=f"a long one {w.name}")),
+    "tenants.remove_member": Line(lambda w: tenant_services.remove_member(w.anew(w.bob), reason="r", actor=w.actor)),
+    "tenants.leave_organisation": Line(lambda w: tenant_services.leave_organisation(w.anew(w.alice), actor=w.actor)),
+    "tenants.change_role": Line(lambda w: tenant_services.change_role(w.anew(w.bob), role="auditor", actor=w.actor)),
+    "tenants.mint_token": Line(lambda w: tenant_services.mint_token(w.anew(w.alice), name="n", actor=w.actor)),
+    "tenants.mint_token_of_invitation": Line(
+        lambda w: tenant_services.mint_token_of_invitation(w.anew(w.invitation), name="n", permissions=["read"], may_change_serving_key=False, actor=COMMAND)
+    ),
+    "tenants.revoke_token": Line(lambda w: tenant_services.revoke_token(w.alice.tokens.get(name="t"), actor=w.actor), before=World.token),
+    "tenants.create_service_account": Line(World.account),
+    "tenants.rotate_secret": Line(lambda w: tenant_services.rotate_secret(w.tenant.service_accounts.first(), reason="r", actor=COMMAND), before=World.account),
+    "tenants.note_refused_client": Line(lambda w: tenant_services.note_refused_client("x", address="192.0.2.1", count=1)),
+    "tenants.reset_second_factor": Line(lambda w: tenant_services.reset_second_factor(w.anew(w.bob), reason="r", actor=w.actor)),
+    "tenants.request_new_owner": Line(lambda w: tenant_services.request_new_owner(w.my_tenant, email=f"n@{w.name}.example", reason="r", actor=w.lead()), before=World.without_owner),
+    "tenants.request_second_factor": Line(lambda w: tenant_services.request_second_factor(w.my_tenant, reason="r", actor=w.lead()), before=World.with_one_owner),
+    "tenants.approve_recovery": Line(lambda w: tenant_services.approve_recovery(w.recovery("requested"), reason="r", actor=w.lead())),
+    "tenants.withdraw_recovery": Line(lambda w: tenant_services.withdraw_recovery(w.recovery("waiting"), reason="r", actor=w.lead())),
+    "tenants.object_by_link": Line(lambda w: tenant_services.object_by_link(tenant_services.new_objection_link(w.recovery("waiting"), "x@x.example"))),
+    "tenants.object_to_recovery": Line(lambda w: tenant_services.object_to_recovery(w.recovery("waiting"), actor=w.actor)),
+    "tenants.complete_recovery": Line(lambda w: tenant_services.complete_recovery(w.recovery("waiting"))),
+    "tenants.create_staff": Line(lambda w: tenant_services.create_staff(f"s{secrets.token_hex(4)}@kore.example", groups=[], reason="r", actor=COMMAND)),
+    "tenants.regroup_staff": Line(lambda w: tenant_services.regroup_staff(w.lead().user, groups=[], reason="r", actor=COMMAND)),
+    "tenants.reset_staff_second_factor": Line(lambda w: tenant_services.reset_staff_second_factor(w.lead().user, reason="r", actor=COMMAND)),
+    "tenants.switch_off": Line(lambda w: tenant_services.switch_off(w.anew(w.bob.user), reason="r", actor=COMMAND), before=World.with_one_owner),
+    "tenants.switch_on": Line(lambda w: tenant_services.switch_on(w.anew(w.bob.user), reason="r", actor=COMMAND)),
+    "keys.ask_again": Line(lambda w: key_services.ask_again(w.my_tenant, actor=w.actor)),
+    "keys.save_draft": Line(lambda w: key_services.save_draft(w.my_tenant, role_arn=ROLE.format(f"{w.name}3"), actor=w.actor), {"prepared_status": "rejected"}),
+    "keys.submit_registration": Line(lambda w: key_services.submit_registration(w.my_tenant, actor=w.actor), {"prepared_status": "draft", "configuration_status": "done"}),
+    "keys.withdraw": Line(lambda w: key_services.withdraw(w.my_tenant, reason="r", actor=w.actor)),
+    "keys.approve_configuration": Line(
+        lambda w: key_services.approve_configuration(w.anew(w.configuration), reason="r", actor=COMMAND), {"prepared_status": "submitted", "configuration_status": "waiting_for_approval"}
+    ),
+    "keys.start_test": Line(lambda w: key_services.start_test(w.my_tenant, actor=w.actor), {"prepared_status": "rejected"}),
+    "keys.start_drill": Line(lambda w: key_services.start_drill(w.my_tenant, actor=w.actor)),
+    "keys.cancel_drill": Line(lambda w: key_services.cancel_drill(w.anew(w.a_drill) if w.drill else w.anew(RevocationDrill.objects.of(w.tenant).first() or w.ticket), actor=w.actor), {"drill": True}),
+    "keys.close_incident": Line(lambda w: key_services.close_incident(w.incident(), reason="r", actor=COMMAND)),
+    "keys.suspend": Line(lambda w: key_services.suspend(w.my_tenant, reason="r", actor=w.actor)),
+    "keys.resume": Line(lambda w: key_services.resume(w.my_tenant, reason="r", actor=w.actor), {"serving_status": "suspended", "suspended_by": "tenant"}),
+    "keys.drop_caches": Line(lambda w: key_services.drop_caches(w.my_tenant, reason="r", actor=w.actor)),
+    "keys.set_latency": Line(lambda w: key_services.set_latency(w.my_tenant, seconds=60, actor=w.actor)),
+    "keys.rotate_branch_key": Line(lambda w: key_services.rotate_branch_key(w.my_tenant, reason="r", actor=w.actor)),
+    "keys.leave": Line(lambda w: key_services.leave(w.my_tenant, reason="r", actor=w.actor)),
+    "support.open_ticket": Line(lambda w: support_services.open_ticket(w.my_tenant, topic="question", subject="s", text="t", actor=w.actor)),
+    "support.answer_ticket": Line(lambda w: support_services.answer_ticket(w.anew(w.ticket), text="t", actor=w.actor)),
+    "support.close_ticket": Line(lambda w: support_services.close_ticket(w.anew(w.ticket), reason="r", actor=SYSTEM)),
+    "support.approve_configuration": Line(
+        lambda w: support_services.approve_configuration(w.my_tenant, reason="r", actor=COMMAND), {"prepared_status": "submitted", "configuration_status": "waiting_for_approval"}
+    ),
+    "support.record_view": Line(lambda w: support_services.record_view(w.my_tenant, actor=COMMAND)),
+}  # fmt: skip
+# What has an actor and is no transaction on rows of one tenant, with the reason.
+ELSEWHERE = {
+    "keys.generate_data_keys": "its row: test_one_tenant_is_locked.py",
+    "keys.open_data_keys": "the same",
+    "keys.rewrap_data_keys": "the same",
+    "tenants.request_address_change": "of a person's account, not of a tenant's rows",
+    "tenants.confirm_address_change": "the same; it writes a line into each log",
+    "tenants.record_service_role": "before there is a tenant",
+}
+REFUSED = errors.KeyAccessDenied(aws_code="AccessDenied", action="kms:Decrypt", aws_request_id="r")
+SILENT = errors.AwsUnreachable(aws_code="timeout", action="kms:Decrypt", aws_request_id="r", retry_after=5)
+# What workers and requests for data keys do of themselves with the same rows.
+MACHINES: dict[str, Line] = {
+    "a good probe": Line(lambda w: judging.good(w.anew(w.serving)), {"serving_status": "suspended", "suspended_by": "aws"}),
+    "a refusal": Line(lambda w: judging._refused(w.anew(w.serving), REFUSED)),
+    "a silence": Line(lambda w: judging.unreachable(w.anew(w.serving), SILENT)),
+    "a refusal left to a probe": Line(lambda w: judging._leave_to_probe(w.anew(w.serving), REFUSED)),
+    "a registration retires": Line(lambda w: branchkeys.retire(w.retiring())),
+    "a branch key is made": Line(lambda w: _made(w)),
+    "a branch key moves": Line(lambda w: branchkeys._write_moved(w.anew(w.branch_key), w.serving, w.branch_key.claimed_at, b"z")),
+    "a branch key stays": Line(lambda w: branchkeys._postpone(w.anew(w.branch_key), w.branch_key.claimed_at, REFUSED, is_at_home=False)),
+    "our policy is written": Line(lambda w: apply._added(w.anew(w.configuration), w.configuration.claimed_at, _written()), {"prepared_status": "configuring", "configuration_status": "queued"}),
+    "our policy cannot be written": Line(lambda w: apply._postpone_or_fail(w.anew(w.configuration), w.configuration.claimed_at, errors.OwnAccessBroken(retry_after=30, aws_code="x", action="x", aws_request_id="")), {"configuration_status": "queued"}),
+    "a test passes": Line(lambda w: runner._pass(w.anew(w.test), w.test.claimed_at, _findings("pass"))),
+    "a test fails": Line(lambda w: runner._fail(w.anew(w.test), w.test.claimed_at, _findings("fail"))),
+    "a test is cancelled": Line(lambda w: runner._cancel(w.anew(w.test), w.test.claimed_at)),
+    "our side works": Line(lambda w: runner._our_side_works(w.anew(w.test), w.test.claimed_at)),
+    "a key is activated": Line(lambda w: activation.activate(w.anew(w.prepared), w.anew(w.test))),
+    "the log is followed": Line(lambda w: follow.follow()),
+    "a drill is followed": Line(lambda w: measuring.follow_all(), {"drill": True}),
+    "our policy takes somebody out": Line(lambda w: apply._say_who_was_taken_out(w.role, {w.prepared.role_arn})),
+    "an incident opens": Line(lambda w: blame._open(w.role, "tests", [w.serving]), {"serving_status": "suspended", "suspended_by": "aws"}),
+}  # fmt: skip
+ALL = OPERATIONS | MACHINES
+
+
+def _made(w: World) -> BranchKey | None:
+    made = BranchKey(tenant=w.tenant, registration=w.serving, key_arn=w.serving.key_arn, wrapped=b"y")
+    try:
+        branchkeys._put_in_place(w.my_tenant, made, instead_of=w.anew(w.branch_key))
+    except IntegrityError:  # as `branchkeys.make` does: another maker was first
+        return None
+    return made
+
+
+def _findings(verdict: str) -> dict[str, Finding]:
+    """Return a verdict for each check: all pass, or all that is not ours or a warning fails."""
+    return {
+        each.code: Finding(Verdict(verdict) if each.step != 5 and not each.is_warning else Verdict.PASS)
+        for each in CHECKS
+    }
+
+
+def _written() -> Any:
+    from keys.aws import iam
+
+    return iam.Written(policy_arn="arn:aws:iam::999900001111:policy/p", version="v1", document={}, request_id="r")
+
+
+# --- the table is complete -----------------------------------------------------------------------------------------
+
+
+def test_every_operation_of_the_services_has_its_line() -> None:
+    found = {
+        f"{app}.{name}"
+        for app, module in (("tenants", tenant_services), ("keys", key_services), ("support", support_services))
+        for name, function in vars(module).items()
+        if inspect.isfunction(function)
+        and not name.startswith("_")
+        and function.__module__.startswith(f"{app}.services")
+        and ("actor" in inspect.signature(function).parameters or hasattr(function, "__wrapped__"))
+    }
+    missing = found - OPERATIONS.keys() - ELSEWHERE.keys()
+    assert not missing, f"give these a line in OPERATIONS of {__file__}: what it needs, and the call"
+    assert OPERATIONS.keys() | ELSEWHERE.keys() == found
+
+
+# --- all pairs -----------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Seen:
+    """What a connection did."""
+
+    has_locked: threading.Event = field(default_factory=threading.Event)
+    may_go_on: threading.Event = field(default_factory=threading.Event)
+    conflicts: list[str] = field(default_factory=list)
+
+    def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        try:
+            result = execute(sql, params, many, context)
+        except Error as error:
+            if database.is_conflict(error):
+                self.conflicts.append(sql)
+            raise
+        if LOCKS.search(sql) and not self.has_locked.is_set():
+            self.has_locked.set()
+            assert self.may_go_on.wait(30)
+        return result
+
+
+def attempt(line: Line, world: World, seen: Seen) -> str:
+    try:
+        with connection.execute_wrapper(seen):
+            line.call(world)
+    except DomainError as error:
+        return error.code
+    except runner.Lost:  # its claim is gone: `runner.run` leaves it at that
+        return "lost"
+    except Exception as error:  # what would be a 500
+        return repr(error)
+    finally:
+        seen.has_locked.set()
+    return "done"
+
+
+def backend() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        return int(cursor.fetchone()[0])
+
+
+def waits(pid: int) -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE pid = %s AND NOT granted", [pid])
+        return bool(cursor.fetchone()[0])
+
+
+def one_against_the_other(
+    first: Line, second: Line, world: World, one: ThreadPoolExecutor, two: ThreadPoolExecutor, pid: int
+) -> tuple[list[str], list[str]]:
+    """Return how both ended, and the statements that PostgreSQL ended for the other's sake."""
+    seen, other = Seen(), Seen()
+    other.may_go_on.set()
+    leads = one.submit(attempt, first, world, seen)
+    assert seen.has_locked.wait(30)
+    follows: Future[str] = two.submit(attempt, second, world, other)
+    while not follows.done() and not waits(pid):
+        threading.Event().wait(0.002)
+    seen.may_go_on.set()
+    return [leads.result(60), follows.result(60)], seen.conflicts + other.conflicts
+
+
+@contextmanager
+def two_threads() -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor, int]]:
+    with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as two:
+        try:
+            yield one, two, two.submit(backend).result()
+        finally:
+            for pool in (one, two):
+                pool.submit(connections.close_all).result()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_every_operation_against_every_other(settings: Any) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has one writer at a time")
+    settings.PLATFORM_KEY_ARN = KEY.format(uuid.uuid4()).replace("111122223333", "999900001111")
+    role = ServiceRole.objects.create(name="r", arn="arn:aws:iam::999900001111:role/r", unique_id="AROA1")
+    wrong: dict[tuple[str, str], Any] = {}
+    done: set[str] = set()
+    with two_threads() as (one, two, pid):
+        for number, pair in enumerate(itertools.combinations_with_replacement(ALL.items(), 2)):
+            (name, first), (other, second) = pair if number % 2 else reversed(pair)  # each of them begins now and then
+            with transaction.atomic():
+                world = World(role, **(second.needs | first.needs))
+                for before in {first.before, second.before}:
+                    before(world)
+            outcome, conflicts = one_against_the_other(first, second, world, one, two, pid)
+            if outcome[0] == "done":
+                done.add(name)
+            if conflicts or any("(" in how for how in outcome):
+                wrong[name, other] = outcome, conflicts
+    assert not wrong, "\n".join(f"{pair}: {how}" for pair, how in wrong.items())
+    assert done == ALL.keys(), "an operation that is refused each time tries nothing"
+
+
+# --- where it happens all the same ---------------------------------------------------------------------------------
+
+
+class Twice:
+    """Two transactions that each take one of two tenants and then want the other: one of them has to be ended."""
+
+    def __init__(self) -> None:
+        role = ServiceRole.objects.create(name="r", arn="arn:aws:iam::999900001111:role/r", unique_id="AROA1")
+        self.tenants = [Tenant.objects.create(name=name, service_role=role) for name in "ab"]
+        self.meet = threading.Barrier(2)
+        self.runs: list[str] = []
+
+    def crossing(self, mine: Tenant, other: Tenant) -> None:
+        self.runs.append(mine.name)
+        Tenant.objects.filter(pk=mine.pk).update(revocation_latency=1)
+        if len(self.runs) <= 2:
+            self.meet.wait(10)
+        mine.name = f"{mine.name} changed"
+        Tenant.objects.filter(pk=other.pk).update(revocation_latency=2)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("way", ["atomic", "run"])
+def test_a_deadlock_is_tried_once_more_with_the_objects_as_they_were(way: str) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has one writer at a time")
+    world = Twice()
+    names: list[str] = []
+
+    @transactions.atomic
+    def change(nothing: None, mine: Tenant, other: Tenant) -> None:
+        names.append(mine.name)
+        world.crossing(mine, other)
+
+    def work(mine: int) -> None:
+        one, other = (Tenant.objects.get(pk=world.tenants[number].pk) for number in (mine, 1 - mine))
+        try:
+            if way == "atomic":
+                change(None, one, other)
+            else:
+                transactions.run(lambda: change(None, one, other))
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(work, [0, 1]))
+    assert len(world.runs) == 3, "one of the two was tried once more"
+    assert set(names) == {"a", "b"}, "it found its objects as they were"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("sqlstate", ["40P01", "40001"])
+def test_what_fails_twice_is_a_503_of_every_entry_point(
+    sqlstate: str, alice: Member, browser_of: Any, api_of: Any
+) -> None:
+    """A trigger ends the transaction as the database would, each time."""
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite has one writer at a time")
+    path, api = f"tenants/{alice.tenant_id}", api_of(alice)
+    browser = browser_of(alice)
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE SEQUENCE attempts")
+        cursor.execute(
+            "CREATE FUNCTION conflict() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM nextval('attempts');"
+            f" RAISE EXCEPTION 'ended' USING ERRCODE = '{sqlstate}'; END $$"
+        )
+        cursor.execute(
+            "CREATE TRIGGER conflict BEFORE INSERT ON support_ticket FOR EACH ROW EXECUTE FUNCTION conflict()"
+        )
+    form = {"topic": "question", "subject": "s", "text": "t"}
+    try:
+        page = browser.post(f"/{path}/tickets/", form, headers={"referer": f"http://testserver/{path}/tickets/"})
+        answer = api.post(f"/api/v1/{path}/tickets", form, content_type="application/json")
+        kept = api.post(
+            f"/api/v1/{path}/tickets", form, content_type="application/json", headers={"Idempotency-Key": "k"}
+        )
+        assert [each.status_code for each in (page, answer, kept)] == [503, 503, 503]
+        assert all(each["Retry-After"] for each in (page, answer, kept))
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT last_value FROM attempts")
+            assert cursor.fetchone()[0] == 6, "each was tried twice"
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("DROP TRIGGER conflict ON support_ticket; DROP FUNCTION conflict; DROP SEQUENCE attempts")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_other_error_is_tried_again() -> None:
+    runs = []
+
+    def work() -> None:
+        runs.append(1)
+        raise OperationalError("the connection is lost")
+
+    with pytest.raises(OperationalError):
+        transactions.run(work)
+    assert runs == [1]
