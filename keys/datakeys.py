@@ -356,10 +356,10 @@ class Engine:
         try:
             told = self._judge(registration, lambda row: health.denied(row, error))
         except BaseException:
-            self.keys.drop(tenant)  # nobody could tell whose doing it is
+            self.standings.purge(tenant)  # nobody could tell whose doing it is
             raise
         if told.kind is Kind.KEY_REFUSED:
-            self.keys.drop(tenant)
+            self.standings.purge(tenant)
         self.standings.forget(tenant)
         return told
 

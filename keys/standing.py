@@ -128,6 +128,9 @@ class Standings:
         self._looked_from: datetime | None = None  # … and on the wall clock
         self._reads: Flights[Standing | None] = Flights()
         self._drops: list[CacheDrop] = []
+        self._purged: dict[
+            uuid.UUID, tuple[int, float]
+        ] = {}  # tenant → branch keys dropped ahead of a stop, and when (monotonic)
         self._seen_at = -math.inf
         self._is_written = False
         self._looking, self._counting = threading.Lock(), threading.Lock()
@@ -185,12 +188,27 @@ class Standings:
                 self._copies.pop(tenant)
             self._note_generation(tenant, generation)
         self._keys.sweep()
+        if self._purged:
+            self._forget_purged(began)
         with self._news:
             self._looked_at, self._looked_from = began, at
             self._news.notify_all()
         if self._drops or (self._watch is not None and began - self._seen_at >= HEARTBEAT):
             self._write(at)
             self._seen_at = began
+
+    def purge(self, tenant: uuid.UUID) -> None:
+        """Drop the branch keys of a tenant that AWS has just refused, ahead of the stop that follows: they count among what that one dropped."""
+        dropped = self._keys.drop(tenant)
+        if dropped:
+            with self._counting:
+                self._purged[tenant] = (self._purged.get(tenant, (0, 0.0))[0] + dropped, self._monotonic())
+
+    def _forget_purged(self, now: float) -> None:
+        """Forget what was purged long ago: no stop has followed."""
+        with self._counting:
+            for tenant in [tenant for tenant, (_, at) in self._purged.items() if now - at > TOO_OLD]:
+                del self._purged[tenant]
 
     def _note_generation(self, tenant: uuid.UUID, generation: int) -> None:
         """Drop a tenant's branch keys when its generation has grown since it was seen last; what is not known here is not held."""
@@ -199,7 +217,9 @@ class Standings:
             if known is None or known >= generation:
                 return
             self._generations[tenant] = generation
-        dropped = self._keys.drop(tenant, generation)
+        with self._counting:
+            purged, _ = self._purged.pop(tenant, (0, 0.0))
+        dropped = self._keys.drop(tenant, generation) + purged
         self._drops.append(
             CacheDrop(tenant_id=tenant, process_id=self.process, generation=generation, count=dropped, at=datetime.fromtimestamp(self._now(), UTC))
         )  # fmt: skip

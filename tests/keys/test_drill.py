@@ -12,8 +12,9 @@ from conftest import Customer, acting
 from django.test import Client
 from django.utils import timezone
 
+from byokportal import clock
 from byokportal.errors import NotAllowed
-from keys import errors, health, services
+from keys import datakeys, errors, health, services
 from keys.health import measuring, stops
 from keys.models import CacheDrop, KeyRegistration, RevocationDrill, ServingProcess
 from tenants.models import AuditEvent, Member, ServiceAccount, Tenant
@@ -86,6 +87,26 @@ def test_a_drill_measures_the_stop_in_every_process_and_the_way_back(
     ]  # fmt: skip
     look(drill)
     assert AuditEvent.objects.filter(name="keys.drill.finished").count() == 1
+
+
+def test_what_a_process_drops_because_its_own_request_was_refused_counts_as_held(
+    tenant: Tenant, alice: Member, customer: Customer, active: KeyRegistration, drill: RevocationDrill, work: Callable[[], None]
+) -> None:  # fmt: skip
+    """It drops its keys before it has heard of the stop, which it has brought about itself."""
+    (old,) = datakeys.generate(tenant, [{}], caller="tests", request_id="r")
+    services.rotate_branch_key(tenant, reason="now", actor=acting(alice))
+    work()
+    datakeys.start_anew()
+    datakeys.generate(tenant, [{}], caller="tests", request_id="r")  # the new branch key is held, the old one is not
+    customer.kms.disable_key(KeyId=customer.key_arn)
+    (refused,) = datakeys.open_wrapped(tenant, [(old.wrapped_key, {})], caller="tests", request_id="r")
+    assert isinstance(refused, errors.KeyDisabled)
+    with pytest.raises(errors.KeyDisabled):
+        datakeys.generate(tenant, [{}], caller="tests", request_id="r")
+    ServingProcess.objects.update(started_at=clock.now() - timedelta(minutes=1))
+    datakeys.here().standings.look()
+    assert [drop.count for drop in CacheDrop.objects.filter(tenant=tenant).order_by("generation")][-1] == 1
+    assert look(drill).dropped == 1
 
 
 def test_while_it_is_on_the_key_is_asked_every_few_seconds(
