@@ -14,7 +14,7 @@ from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 
-from byokportal import problems
+from byokportal import problems, secret_texts
 from byokportal.errors import BodyTooLarge, MalformedBody, MediaTypeNotTaken
 
 LIMIT = 64 * 1024  # bytes
@@ -69,13 +69,18 @@ class JsonOnly(BaseContentNegotiation):
 
 
 class StrictJSONParser(BaseParser):
-    """Takes one JSON object in UTF-8 and refuses what readers could understand differently."""
+    """Takes one JSON object in UTF-8 and refuses what readers could understand differently, and secrets: we would keep them.
+
+    Requests for data keys read their bodies themselves; of those nothing is kept.
+    """
 
     media_type = "application/json"
 
     def parse(self, stream: Any, media_type: str | None = None, parser_context: Any = None) -> dict[str, Any]:
         request: Request = parser_context["request"]
-        return read(request._request)
+        found = read(request._request)
+        secret_texts.refuse_in(secret_texts.strings_of(found))
+        return found
 
 
 def read(request: HttpRequest) -> dict[str, Any]:

@@ -102,6 +102,15 @@ class MalformedBody(DomainError):
     detail = "The body is not the JSON that this address takes: {why}. Send one JSON object in UTF-8."
 
 
+class SecretPasted(DomainError):
+    """A secret stands in a text that we would keep: it is not kept, and must not be shown again either."""
+
+    kind, code = Kind.INVALID, "secret_pasted"
+    title = "This looks like a secret"
+    detail = "{why}"
+    turn = Turn.TENANT
+
+
 class NotAuthenticated(DomainError):
     kind, code = Kind.UNAUTHENTICATED, "not_authenticated"
     title = "You are not signed in"

@@ -194,15 +194,20 @@ class PortalProblemsMiddleware:
             raise Http404 from exception
         if exception.kind is Kind.FORBIDDEN:
             raise PermissionDenied(str(exception)) from exception
-        back = request.headers.get("Referer", "")
-        own = url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure())
-        if request.method == "POST" and own:
-            messages.error(request, f"{exception.title}. {exception}")
-            return redirect(back)
-        answer = render(request, "errors/problem.html", {"error": exception}, status=STATUS[exception.kind])
-        for name, value in headers_of(exception).items():
-            answer[name] = value
-        return answer
+        return on_a_page(request, exception)
+
+
+def on_a_page(request: HttpRequest, error: DomainError) -> HttpResponse:
+    """Answer a person: the page that a form came from, with the words above it, or a page of its own."""
+    back = request.headers.get("Referer", "")
+    own = url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure())
+    if request.method == "POST" and own:
+        messages.error(request, f"{error.title}. {error}")
+        return redirect(back)
+    answer = render(request, "errors/problem.html", {"error": error}, status=STATUS[error.kind])
+    for name, value in headers_of(error).items():
+        answer[name] = value
+    return answer
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:

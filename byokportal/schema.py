@@ -60,6 +60,7 @@ class ProblemSchema(AutoSchema):
 
     always = (
         "malformed_body",
+        "secret_pasted",
         "media_type_not_taken",
         "not_authenticated",
         "not_found",

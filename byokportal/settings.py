@@ -104,6 +104,7 @@ MIDDLEWARE = [
     "django_htmx.middleware.HtmxMiddleware",
     "tenants.idle.IdleMiddleware",
     "tenants.middleware.SecondFactorMiddleware",
+    "byokportal.pasted.SecretTextsMiddleware",
     "byokportal.problems.PortalProblemsMiddleware",
     "tenants.middleware.FreshSignInMiddleware",  # the last is asked first about an exception
 ]

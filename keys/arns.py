@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NoReturn, Self
 
+from byokportal import secret_texts
 from keys.errors import ArnRefused, SecretPasted
 
 MAX_LENGTH = 2048  # characters; what AWS takes for an ARN
@@ -37,10 +38,10 @@ SECRETS = (
 
 def _clean(text: str, *, field: str) -> str:
     """Return the text without surrounding blanks, or refuse what can be no ARN at all."""
-    for pattern, what in SECRETS:
-        if pattern.search(text) and not text.strip().startswith("arn:"):
-            why = f"This is {what}, not an ARN. We did not keep it. It was sent to us, so rotate it now, then give the ARN."
-            raise SecretPasted(why=why, errors={field: [why]})
+    found = [what for pattern, what in SECRETS if pattern.search(text) and not text.strip().startswith("arn:")]
+    for what in filter(None, (*found[:1], secret_texts.found_in(text))):
+        why = f"This is {what}, not an ARN. We did not keep it. It was sent to us, so rotate it now, then give the ARN."
+        raise SecretPasted(why=why, errors={field: [why]})
     text = text.strip(" \t\r\n")
     if not text:
         _refuse(field, "The ARN is missing. Copy it from the AWS console and paste it here.")

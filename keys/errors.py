@@ -1,5 +1,6 @@
 """What can go wrong with ARNs, registrations, tests, AWS and data keys."""
 
+from byokportal import errors
 from byokportal.errors import DomainError, Kind, Turn
 
 # --- what the tenant gives us -------------------------------------------------------------------
@@ -14,11 +15,8 @@ class ArnRefused(DomainError):
     turn = Turn.TENANT
 
 
-class SecretPasted(ArnRefused):
+class SecretPasted(errors.SecretPasted, ArnRefused):
     """A secret stands where an ARN belongs: it is not kept, and must not be shown again either."""
-
-    code = "secret_pasted"
-    title = "This looks like a secret"
 
 
 class RoleArnTaken(DomainError):

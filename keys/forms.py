@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from django import forms
 
+from byokportal import secret_texts
 from keys.arns import SECRETS, KeyArn, RoleArn
 from keys.errors import ArnRefused
 
@@ -22,7 +23,8 @@ class _CarefulForm(forms.Form):
     def clean(self) -> None:
         for name in self.errors:
             key = self.add_prefix(name)
-            if any(pattern.search(str(self.data.get(key, ""))) for pattern, _ in self.secrets):
+            typed = str(self.data.get(key, ""))
+            if secret_texts.found_in(typed) or any(pattern.search(typed) for pattern, _ in self.secrets):
                 self.data = self.data.copy()  # type: ignore[attr-defined]
                 self.data[key] = ""  # type: ignore[index]
 

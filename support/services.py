@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from datetime import timedelta
 
-from byokportal import clock
+from byokportal import clock, secret_texts
 from byokportal.errors import InvalidInput, NotAllowed
 from keys import services as key_services
 from keys.models import RoleConfiguration
@@ -22,7 +22,8 @@ VIEW_RECORDED_EVERY = timedelta(hours=1)
 
 
 def _words(text: str, *, field: str, limit: int, lines: bool) -> str:
-    """Return what a person wrote, trimmed and bounded; control characters and lone surrogates are refused."""
+    """Return what a person wrote, trimmed and bounded; control characters, lone surrogates and secrets are refused."""
+    secret_texts.refuse(text, field=field)
     text = text.replace("\r\n", "\n").strip()
     if not lines:
         text = " ".join(text.split())

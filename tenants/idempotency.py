@@ -13,7 +13,7 @@ from typing import Any
 from django.db import Error, IntegrityError, transaction
 from django.db.models import Q
 
-from byokportal import clock
+from byokportal import clock, secret_texts
 from tenants import transactions
 from tenants.errors import IdempotencyKeyInvalid, IdempotencyKeyReused, RequestInProgress
 from tenants.models import IdempotentRequest, Tenant
@@ -60,6 +60,7 @@ def once(
         return do()
     if not KEY.fullmatch(key):
         raise IdempotencyKeyInvalid
+    secret_texts.refuse(key)  # it is kept for a day
     request_hash = hashlib.sha256(b"\n".join([method.encode(), path.encode(), body])).hexdigest()
     mine = {"caller": caller, "tenant": tenant, "key": key}
     now = clock.now()

@@ -7,17 +7,19 @@ import secrets
 import uuid
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Literal
 
 from byokportal import clock
 from tenants.models import AccessToken, Invitation, ServiceAccount
 
 SCOPES = ("data-keys:generate", "data-keys:decrypt", "data-keys:rewrap", "key:read")
+Kind = Literal["at", "st", "cs", "il"]  # automation token, service's token, client secret, link of an invitation
 LIFETIME = 900  # seconds of a service account's bearer token
 
 
-def new_secret() -> str:
-    """Return a fresh secret of 256 random bits, URL-safe."""
-    return secrets.token_urlsafe(32)
+def new_secret(kind: Kind = "at") -> str:
+    """Return a fresh secret of 256 random bits, URL-safe; its beginning says what it is, wherever it is found."""
+    return f"byok_{kind}_{secrets.token_urlsafe(32)}"
 
 
 def digest(secret: str) -> str:
@@ -27,7 +29,7 @@ def digest(secret: str) -> str:
 
 def issue(account: ServiceAccount, *, scopes: Sequence[str]) -> tuple[AccessToken, str]:
     """Give a service account a bearer token for 15 minutes."""
-    raw = new_secret()
+    raw = new_secret("st")
     token = AccessToken.objects.create(
         service_account=account,
         digest=digest(raw),

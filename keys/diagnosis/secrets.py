@@ -19,7 +19,7 @@ PATTERNS = (
     ),
     (re.compile(r"\bbearer\s{1,3}[A-Za-z0-9._~+/-]{16,}=*", re.IGNORECASE), "a bearer token"),
     (re.compile(r"\beyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}(?:\.[A-Za-z0-9_-]*)?"), "an identity token"),
-    (re.compile(r"\bbyok-[A-Za-z0-9_-]{43}"), "a token of ours"),
+    (re.compile(r"\b(?:byok-|byok_[a-z]{2}_)[A-Za-z0-9_-]{43}"), "a token of ours"),
     *arns.SECRETS,
     (re.compile(r"[A-Za-z0-9+/_=-]{100,}"), "what looks like a session token"),
 )  # fmt: skip

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from byokportal import secret_texts
 from keys.arns import SECRETS
 from keys.diagnosis import grammar
 from keys.policies import linter
@@ -54,7 +55,11 @@ class Reading:
 def read(text: str, facts: Facts) -> Reading:
     """Read what a person pasted from the shell."""
     # The other kinds of secret look like what stands in policies: External IDs, key ids.
-    if CREDENTIALS.search(text) or any(pattern.search(text) for pattern, _ in SECRETS[:2]):
+    if (
+        CREDENTIALS.search(text)
+        or any(pattern.search(text) for pattern, _ in SECRETS[:2])
+        or secret_texts.found_in(text)
+    ):
         return _with_credentials(text, facts)
     if not text.strip():
         return Reading("unclear", "", "There is nothing here. Paste what the command printed.")

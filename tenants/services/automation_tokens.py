@@ -85,7 +85,7 @@ def _mint(
     may_change_serving_key: bool,
     actor: Actor,
 ) -> tuple[AccessToken, str]:
-    raw = tokens.new_secret()
+    raw = tokens.new_secret("at")
     token = AccessToken.objects.create(
         **holder,
         digest=tokens.digest(raw),

@@ -191,7 +191,7 @@ def _close(invitation: Invitation) -> None:
 
 def new_link(invitation: Invitation) -> str:
     """Return the secret of a fresh link; only its digest is kept, and every link of a pending invitation works until one was used."""
-    raw = tokens.new_secret()
+    raw = tokens.new_secret("il")
     InvitationLink.objects.create(invitation=invitation, digest=tokens.digest(raw))
     return raw
 

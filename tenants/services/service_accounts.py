@@ -24,7 +24,7 @@ def create_service_account(
         raise InvalidInput(errors={"scopes": [f"Choose from {', '.join(tokens.SCOPES)}."]})
     if not tenants and not has_all_tenants:
         raise InvalidInput(errors={"tenants": ["Name at least one tenant, or all of them."]})
-    secret = tokens.new_secret()
+    secret = tokens.new_secret("cs")
     account = ServiceAccount.objects.create(
         name=name_of(name),
         scopes=sorted(set(scopes)),
@@ -57,7 +57,7 @@ def rotate_secret(account: ServiceAccount, *, reason: str, actor: Actor) -> str:
     """Give a service account a new client secret; the old one and every token end now."""
     roles.require(actor, "tenants.manage_service_accounts")
     reason = reason_of(reason)
-    secret = tokens.new_secret()
+    secret = tokens.new_secret("cs")
     ServiceAccount.objects.filter(pk=account.pk).update(secret_digest=tokens.digest(secret))
     AccessToken.objects.filter(service_account=account, revoked_at=None).update(revoked_at=clock.now())
     audit.record(

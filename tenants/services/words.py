@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from byokportal import secret_texts
 from byokportal.errors import InvalidInput
 from tenants.errors import ReasonMissing
 
@@ -11,7 +12,9 @@ def reason_of(reason: str) -> str:
 
     Raises:
         ReasonMissing: it is empty.
+        SecretPasted: it holds a secret.
     """
+    secret_texts.refuse(reason, field="reason")
     reason = " ".join(reason.split())[:200]
     if not reason:
         raise ReasonMissing(errors={"reason": [ReasonMissing.detail]})
@@ -23,7 +26,9 @@ def name_of(name: str, *, field: str = "name") -> str:
 
     Raises:
         InvalidInput: it is empty, too long or not printable.
+        SecretPasted: it holds a secret.
     """
+    secret_texts.refuse(name, field=field)
     name = " ".join(name.split())
     if not name or len(name) > 120 or not name.isprintable():
         raise InvalidInput(errors={field: ["A name has 1 to 120 printable characters."]})
