@@ -61,7 +61,7 @@ def generated(tenant: Tenant) -> Uses:
     """Return how many data keys were made for a tenant; reads two rows, and the tail."""
     total = KeyUseTotal.objects.filter(tenant=tenant, operation=KeyUse.Operation.GENERATE, scope=DEFAULT_SCOPE)
     # Total and cursor come in one statement, so they belong together whatever is added up meanwhile.
-    known = KeyUseCursor.objects.annotate(keys=Subquery(total.values("keys")[:1])).filter(pk=1).first()
+    known = KeyUseCursor.objects.annotate(keys=Subquery(total.order_by().values("keys")[:1])).filter(pk=1).first()
     tail = KeyUse.objects.filter(tenant=tenant, pk__gt=known.through if known else 0).order_by("pk")[:TAIL]
     recent = tail.aggregate(keys=Sum("count", filter=Q(operation=KeyUse.Operation.GENERATE)), rows=Count("pk"))
     return Uses((known.keys or 0 if known else 0) + (recent["keys"] or 0), recent["rows"] < TAIL)

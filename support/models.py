@@ -85,6 +85,7 @@ class TicketMessage(models.Model):
 
     class Meta:
         ordering: ClassVar = ["at", "id"]
+        indexes: ClassVar = [models.Index(fields=["tenant", "at", "id"], name="support_message_by_tenant")]
 
     def __str__(self) -> str:
         return f"message of {self.ticket_id}"

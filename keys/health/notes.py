@@ -52,6 +52,8 @@ def of(registration: KeyRegistration) -> list[Note]:
     return found
 
 
+MANY = 1_000  # branch keys that a page counts
+
 _IMPORT = "The key has no key material: it has expired or was deleted. Until you import the same material again, nothing that the key protects opens."
 _INSECURE = (
     "AWS lets us become your role without the right External ID, so others could use it too. Set the trust policy to the document of step 2. "
@@ -61,11 +63,12 @@ _INSECURE = (
 
 def _deletion(registration: KeyRegistration, at: datetime) -> Note:
     arn = KeyArn.parse(registration.key_arn)
-    branch_keys = BranchKey.objects.filter(tenant=registration.tenant_id, key_arn=registration.key_arn).count()
+    under_it = BranchKey.objects.filter(tenant=registration.tenant_id, key_arn=registration.key_arn)
+    branch_keys = under_it.order_by()[:MANY].count()
     made = usage.generated(registration.tenant)
     some = "up to" if made.is_exact else "more than"
     lost = (
-        f"{_many(branch_keys, 'branch key')} under it, and with {'it' if branch_keys == 1 else 'them'} {some} "
+        f"{'at least ' if branch_keys == MANY else ''}{_many(branch_keys, 'branch key')} under it, and with {'it' if branch_keys == 1 else 'them'} {some} "
         f"{_many(made.keys, 'data key')} made so far, can never be opened again by anybody"
         if branch_keys
         else "it is gone for ever; no data is under it yet"

@@ -56,7 +56,11 @@ class RoleConfiguration(Job):
                 name="keys_one_open_configuration_per_registration",
             ),
         ]
-        indexes: ClassVar = [models.Index(fields=["due_at"], name="keys_configuration_due")]
+        indexes: ClassVar = [
+            models.Index(fields=["due_at"], name="keys_configuration_due"),
+            models.Index(fields=["registration", "-created_at"], name="keys_configuration_newest"),
+            models.Index(fields=["tenant", "status"], name="keys_configuration_by_status"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.get_action_display()} {self.role_arn}"

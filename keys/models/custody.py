@@ -107,6 +107,7 @@ class CacheDrop(models.Model):
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["tenant", "process", "generation"], name="keys_each_drop_once"),
         ]
+        indexes: ClassVar = [models.Index(fields=["tenant", "generation"], name="keys_drop_by_generation")]
 
     def __str__(self) -> str:
         return f"{self.process_id} dropped {self.tenant_id} at generation {self.generation}"

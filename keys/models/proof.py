@@ -59,7 +59,11 @@ class EncryptionTest(Job):
                 fields=["registration"], condition=Q(finished_at=None), name="keys_one_open_test_per_registration"
             ),
         ]
-        indexes: ClassVar = [models.Index(fields=["due_at"], name="keys_test_due")]
+        indexes: ClassVar = [
+            models.Index(fields=["due_at"], name="keys_test_due"),
+            models.Index(fields=["tenant", "-created_at"], name="keys_test_newest"),
+            models.Index(fields=["registration", "-created_at"], name="keys_test_of_registration"),
+        ]
 
     def __str__(self) -> str:
         return f"test {self.id}"

@@ -150,7 +150,10 @@ class KeyRegistration(models.Model):
                 name="keys_shared_means_both_arns",
             ),
         ]
-        indexes: ClassVar = [models.Index(fields=["next_probe_at"], name="keys_registration_next_probe")]
+        indexes: ClassVar = [
+            models.Index(fields=["next_probe_at"], name="keys_registration_next_probe"),
+            models.Index(fields=["tenant", "status"], name="keys_registration_by_status"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.tenant_id}: {self.get_status_display()}"

@@ -239,7 +239,9 @@ def drop_caches(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
 
 def last_drop(tenant: Tenant) -> Drop | None:
     """Return what became of the last stop or drop; None: there was none."""
-    event = AuditEvent.objects.of(tenant).filter(name__in=DROPPING).order_by("-id").first()
+    # The newest of each name is one step in an index; the newest of all three would be looked for in the whole log.
+    newest = [AuditEvent.objects.of(tenant).filter(name=name).order_by("-id").first() for name in DROPPING]
+    event = max((event for event in newest if event is not None), key=lambda event: event.pk, default=None)
     if event is None:
         return None
     tenant.refresh_from_db(fields=["key_generation"])

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from django.db.models import OuterRef, Subquery, Value
+from django.db.models.functions import Coalesce
+
 from tenants import onboarding
 from tenants.models import OnboardingMove, OnboardingStep, Tenant
 from tenants.onboarding import StepView
@@ -37,9 +40,10 @@ def waits_at(tenant: Tenant) -> StepView | None:
 
 def of(tenant: Tenant) -> list[Standing]:
     """Return the six steps, each with the reason of its last change."""
-    reasons: dict[int, str] = {}
-    for move in OnboardingMove.objects.filter(tenant=tenant).select_related("step"):  # oldest first: the last one stays
-        reasons[move.step.number] = move.reason
+    newest = OnboardingMove.objects.filter(step=OuterRef("pk")).order_by("-at", "-id").values("reason")[:1]
+    reasons = dict(
+        OnboardingStep.objects.filter(tenant=tenant).values_list("number", Coalesce(Subquery(newest), Value("")))
+    )
     return [
         Standing(step, label(step.status, step.label), reasons.get(step.number, ""))
         for step in onboarding.overview(tenant)

@@ -108,7 +108,8 @@ def _is_serving(tenant: Tenant) -> bool:
 
 
 def _is_suspended_by_us(tenant: Tenant) -> bool:
-    return KeyRegistration.objects.of(tenant).filter(suspended_by=KeyRegistration.SuspendedBy.KORE).exists()
+    ours = KeyRegistration.SuspendedBy.KORE
+    return KeyRegistration.objects.of(tenant).serving().filter(suspended_by=ours).exists()
 
 
 def _has_branch_keys(tenant: Tenant) -> bool:
@@ -175,6 +176,10 @@ DEEDS = (
         is_offered=_has_branch_keys,
     ),
 )
+
+
+# What the page of a tenant shows at most: while keys are dropped it asks for itself every two seconds.
+REGISTRATIONS, PEOPLE = 50, 200
 
 
 class WaitsAt(admin.SimpleListFilter):
@@ -310,11 +315,11 @@ class TenantAdmin(ReadOnlyAdmin):
 
     @admin.display
     def people(self, tenant: Tenant) -> str:
-        return ", ".join(str(member) for member in Member.objects.of(tenant).select_related("user"))
+        return ", ".join(str(member) for member in Member.objects.of(tenant).select_related("user")[:PEOPLE])
 
     def about(self, request: HttpRequest, obj: Tenant) -> dict[str, Any]:
         services.record_view(obj, actor=Actor.staff(request.user))
-        registrations = KeyRegistration.objects.of(obj)
+        registrations = KeyRegistration.objects.of(obj)[:REGISTRATIONS]
         return {
             "standing": standing.of(obj),
             "timeline": timeline.of(obj),

@@ -38,6 +38,7 @@ class AuditEvent(models.Model):
         ordering: ClassVar = ["id"]
         indexes: ClassVar = [
             models.Index(fields=["tenant", "id"], name="tenants_event_by_tenant"),
+            models.Index(fields=["tenant", "name", "id"], name="tenants_event_by_name"),
             models.Index(fields=["id"], condition=Q(followed_at=None), name="tenants_event_not_followed"),
         ]
 

@@ -54,6 +54,7 @@ class OnboardingMove(models.Model):
 
     class Meta:
         ordering: ClassVar = ["at", "id"]
+        indexes: ClassVar = [models.Index(fields=["step", "at", "id"], name="tenants_move_of_step")]
 
     def __str__(self) -> str:
         return f"{self.old_status} → {self.new_status}"
