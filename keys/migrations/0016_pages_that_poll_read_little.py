@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('keys', '0015_a_drill_may_have_no_result'),
-        ('tenants', '0011_pages_that_poll_read_little'),
+        ('tenants', '0011_address_changes'),
     ]
 
     operations = [

@@ -7,7 +7,7 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('support', '0006_staff_and_recovery'),
-        ('tenants', '0011_pages_that_poll_read_little'),
+        ('tenants', '0011_address_changes'),
     ]
 
     operations = [

@@ -36,7 +36,7 @@ TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 HTMX = {"HX-Request": "true"}
 # Each template that polls → the address that it asks, and the queries that this makes.
 POLLED = {
-    "admin/parts/drop.html": ("/admin/tenants/tenant/{tenant}/change/", 38),
+    "admin/parts/drop.html": ("/admin/tenants/tenant/{tenant}/change/", 37),
     "admin/parts/test.html": ("/admin/keys/encryptiontest/{test}/change/", 14),
     "portal/parts/drill.html": ("/tenants/{tenant}/key/drills/{drill}/live/", 4),
     "portal/parts/key_state.html": ("/tenants/{tenant}/key/live/", 15),
