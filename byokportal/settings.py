@@ -139,6 +139,7 @@ APPEND_SLASH = False
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024  # bytes; the API's own limits are in byokportal.bodies
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
+FORMAT_MODULE_PATH = ["byokportal.formats"]
 USE_TZ = True
 # Times that processes compare are the database's (byokportal.clock); "machine" is for tests, which move it.
 CLOCK = "database"

@@ -8,9 +8,11 @@ from collections.abc import Callable
 
 import structlog
 from django.conf import settings
+from django.urls import reverse
 
-from byokportal import clock
-from keys.models import CheckResult, EncryptionTest, KeyRegistration, RoleConfiguration
+from byokportal import clock, words
+from keys import services as key_services
+from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
 from support import services
 from support.models import Notice, Ticket
 from tenants import audit, onboarding, transactions
@@ -132,7 +134,7 @@ def _submitted(event: AuditEvent, tenant: Tenant) -> None:
     status = Status.IN_PROGRESS if automatic else Status.WAITING_FOR_KORE
     shared = f"The CMK ARN {registration.key_arn} and the Role ARN {registration.role_arn} were shared."
     then = (
-        "Our side is being configured and tested by itself."
+        "Our side is then configured and tested by itself."
         if automatic
         else "Kore.ai support approves the configuration first."
     )
@@ -181,15 +183,16 @@ def _rejected(event: AuditEvent, tenant: Tenant) -> None:
 def _what_to_mend(event: AuditEvent, registration: KeyRegistration) -> str:
     """Return the message to the tenant: every check that failed, with its step and its remedy."""
     test = registration.tests.exclude(finished_at=None).order_by("-finished_at").first()
-    failed = (
-        CheckResult.objects.filter(test=test, verdict=EncryptionTest.Verdict.FAIL).order_by("position") if test else ()
-    )
     remedies = [
-        f"Step {check.step}, {onboarding.BY_NUMBER[check.step].name}: {check.remedy or check.code}" for check in failed
+        f"Step {step}, {onboarding.BY_NUMBER[step].name}: {remedy}"
+        for step, remedy in (key_services.what_to_mend(test) if test else ())
     ]
+    if remedies and test:
+        page = settings.BASE_URL + reverse("portal:test", args=[registration.tenant_id, test.pk])
+        remedies.append(f"The page of the test has each document as it has to read, and what changes in it: {page}")
     if not remedies:
         data = audit.data_of(event)
-        remedies = [f"Step {data.get('step')}: {data.get('why') or data.get('reason')}"]
+        remedies = [f"Step {data.get('step')}: {words.said(data.get('why') or data.get('reason'))}"]
     mend = (
         "Mend this, then test again from the setup page. You need not share the ARNs again unless one of them changes."
     )

@@ -13,7 +13,7 @@ from django.db.models import F, Q
 from django.template.loader import render_to_string
 from django.urls import reverse
 
-from byokportal import clock
+from byokportal import clock, words
 from support.models import Notice
 from tenants import audit, services
 from tenants.models import INVITATION_LASTS, AddressChange, Invitation, OwnerRecovery
@@ -76,7 +76,10 @@ def compose(notice: Notice) -> EmailMessage | None:
     if notice.template == "incident-opened":
         context["incident_url"] = settings.BASE_URL + reverse("admin:keys_incident_change", args=[context["incident"]])
     subject = " ".join(render_to_string(f"emails/{notice.template}.subject.txt", context).split())
-    return EmailMessage(subject, render_to_string(f"emails/{notice.template}.txt", context), to=[notice.recipient])
+    text = str(render_to_string(f"emails/{notice.template}.txt", context))
+    if notice.tenant is not None:
+        text = words.without_external_id(text, notice.tenant.external_id)
+    return EmailMessage(subject, text, to=[notice.recipient])
 
 
 def _invitation(notice: Notice) -> dict[str, Any] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from datetime import timedelta
 
-from byokportal import clock, secret_texts
+from byokportal import clock, secret_texts, words
 from byokportal.errors import InvalidInput, NotAllowed
 from keys import services as key_services
 from keys.models import RoleConfiguration
@@ -80,6 +80,7 @@ def open_ticket(
 
 
 def _say(ticket: Ticket, text: str, *, is_internal: bool, actor: Actor) -> None:
+    text = words.without_external_id(text, ticket.tenant.external_id)
     TicketMessage.objects.create(
         tenant_id=ticket.tenant_id, ticket=ticket, author=actor.label, is_internal=is_internal, text=text
     )

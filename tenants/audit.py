@@ -10,7 +10,7 @@ from uuid import UUID
 
 import structlog
 
-from byokportal import clock
+from byokportal import clock, words
 from tenants.models import AccessToken, AuditEvent, Invitation, Member, ServiceAccount, Tenant
 
 if TYPE_CHECKING:
@@ -101,12 +101,12 @@ EVENTS = {
     "tenants.service_account.created": "The service account {name} was created.",
     "tenants.client.refused": "A wrong secret came for {client} from {address}; within an hour that was attempt {count}.",
     "tenants.service_account.secret_rotated": "The secret of the service account {name} was rotated.",
-    "tenants.step.changed": "Step {step} went from {old} to {new}.",
+    "tenants.step.changed": "Step {step} went from “{old}” to “{new}”.",
     "tenants.tenant.viewed": "Kore.ai support looked at this organisation.",
     "tenants.attempt.refused": "An attempt to {deed} was refused: {code}.",
     "keys.registration.drafted": "The draft of the registration was changed.",
     "keys.registration.submitted": "The CMK ARN and the Role ARN were shared with Kore.ai.",
-    "keys.registration.moved": "The registration went from {old} to {new}.",
+    "keys.registration.moved": "The registration went from “{old}” to “{new}”.",
     "keys.registration.activated": "The key {key_arn} is in service.",
     "keys.registration.rejected": "The registration was rejected at step {step}: {reason}.",
     "keys.configuration.requested": "The service-side configuration was requested.",
@@ -114,10 +114,10 @@ EVENTS = {
     "keys.configuration.written": "Our policy {policy_arn} now names the role {role_arn}.",
     "keys.configuration.removed": "Our policy {policy_arn} no longer names the role {role_arn}.",
     "keys.configuration.failed": "The service-side configuration stopped: {reason}.",
-    "keys.configuration.waits_for_kore": "The service-side configuration waits for Kore.ai: our own side does not work ({code}).",
+    "keys.configuration.waits_for_kore": "The service-side configuration waits for Kore.ai: something on our own side has to be mended ({code}).",
     "keys.test.requested": "A test was requested.",
-    "keys.test.finished": "The test ended with {verdict}.",
-    "keys.test.waits_for_kore": "The test waits for Kore.ai: our own side does not work ({code}).",
+    "keys.test.finished": "The test ended: {verdict}.",
+    "keys.test.waits_for_kore": "The test waits for Kore.ai: something on our own side has to be mended ({code}).",
     "keys.key.suspended": "The key was suspended by {suspended_by}: {reason}",
     "keys.key.resumed": "The key is asked again after Resume: {reason}",
     "keys.key.asked_again": "AWS was asked about the key at once, by hand.",
@@ -193,14 +193,31 @@ def data_of(event: AuditEvent) -> dict[str, object]:
     return data
 
 
-def person(label: str) -> str:
-    """Return an actor's label as people read it."""
-    kind, _, name = label.partition(":")
-    if kind == "kore":
-        return f"{name} (Kore.ai)" if "@" in name else "Kore.ai support"
-    return name or "the system"
+person = words.person
+STEP = {"not_started": "not started", "in_progress": "in progress", "waiting_for_tenant": "waiting for the organisation",
+        "waiting_for_kore": "waiting for Kore.ai", "failed": "needs a change"}  # fmt: skip
+REGISTRATION = {
+    "submitted": "shared",
+    "configuring": "being configured",
+    "testing": "being tested",
+    "rejected": "needs a change",
+}
+VERDICT = {"pass": "every check passed", "fail": "something needs a change", "unknown": "it cannot be told yet"}
+STATUSES = {"tenants.step.changed": STEP, "keys.registration.moved": REGISTRATION, "keys.test.finished": VERDICT}
+STATUS_FIELDS = {"old", "new", "verdict"}
+WHO = {"your organisation": "the organisation", "tenant": "the organisation", "aws": "AWS", "kore": "Kore.ai"}
 
 
 def sentence(event: AuditEvent) -> str:
-    """Return the event as a sentence for people."""
-    return EVENTS[event.name].format(**data_of(event))
+    """Return the event as a sentence for people: the row keeps codes, and here they become words."""
+    return EVENTS[event.name].format(**{name: _said(event.name, name, value) for name, value in data_of(event).items()})
+
+
+def _said(event: str, name: str, value: object) -> str:
+    if name in STATUS_FIELDS and event in STATUSES:
+        return STATUSES[event].get(str(value), str(value))
+    if name == "suspended_by":
+        return WHO.get(str(value), str(value))
+    if name == "invited_by":
+        return person(str(value))
+    return words.said(value)

@@ -139,7 +139,7 @@ def advance(
     """Set one step to a status, with a history row and a line in the log; False when it stands there already.
 
     Args:
-        evidence: ids, ARNs and codes that show why; never a secret. It replaces what was there, None keeps it.
+        evidence: ids, ARNs and codes that show why; never a secret. It replaces what was there; None keeps it, unless it showed a fault.
     """
     step = OnboardingStep.objects.select_for_update(no_key=True).get(tenant=tenant, number=number)
     if step.status == status:
@@ -147,6 +147,8 @@ def advance(
             OnboardingStep.objects.filter(pk=step.pk).update(evidence=evidence)
         return False
     old, now = step.status, clock.now()
+    if evidence is None and old == Status.FAILED:
+        evidence = {}  # what showed the fault says nothing of what comes after it
     facts = {"status": status, "since": now} | ({} if evidence is None else {"evidence": evidence})
     if not OnboardingStep.objects.filter(pk=step.pk, status=old).update(**facts):
         return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from byokportal import words
 from keys.checks import causes, chain
 from keys.checks.base import Verdict
 from keys.diagnosis import causes as vocabulary
@@ -83,7 +84,7 @@ def in_order(rows: Iterable[CheckResult]) -> list[Mend]:
 
 def _words(label: str) -> str:
     cause = vocabulary.CAUSES.get(label)
-    return cause.mend if cause else label
+    return cause.mend if cause else words.of(label)
 
 
 def _mend(step: int, document: str, rows: Sequence[CheckResult]) -> Mend:

@@ -90,6 +90,9 @@ def passed(test: EncryptionTest, registration: KeyRegistration) -> None:
             denied_probes=0,
         )
         audit.record("keys.key.recovered", tenant=registration.tenant, actor=SYSTEM, target=registration)
+    # Every check passed, those of the trust policy among them: what a probe saw before is over.
+    KeyRegistration.objects.filter(pk=registration.pk).update(insecure_since=None)
+    registration.insecure_since = None
     if registration.status in KeyRegistration.SERVING:
         for number in (1, 2, 3):
             onboarding.advance_if(registration.tenant, number, {Step.FAILED}, Step.DONE, actor=SYSTEM)

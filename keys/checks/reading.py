@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from byokportal import clock
+from byokportal import clock, words
 from keys.checks import CHECKS, chain, mending
 from keys.checks.base import Verdict, Wait
 from keys.checks.chain import Chain, State
@@ -51,14 +51,14 @@ class Line:
     Attributes:
         state: how it is set: the verdict, or `ours`.
         label: the same in words.
-        evidence: (name for people, value).
+        evidence: (name for people, value for people).
         note: a sentence worth knowing that decides nothing.
     """
 
     row: CheckResult
     state: str
     label: str
-    evidence: tuple[tuple[str, object], ...]
+    evidence: tuple[tuple[str, str], ...]
     note: str
 
 
@@ -239,7 +239,11 @@ def _waits(rows: Sequence[CheckResult]) -> list[Waiting]:
 
 
 def _line(row: CheckResult, *, is_over: bool) -> Line:
-    evidence = [(EVIDENCE.get(name, name), value) for name, value in row.evidence.items() if name not in SHOWN_APART]
+    evidence = [
+        (EVIDENCE.get(name) or words.of(name), words.said(value))
+        for name, value in row.evidence.items()
+        if name not in SHOWN_APART
+    ]
     note = str(row.evidence.get("warning") or row.evidence.get("note") or "")
     wait = chain.wait_of(row)
     if "needs" in row.evidence:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from keys.checks import causes
@@ -102,6 +103,12 @@ def render(template: str, subject: Subject, words: Mapping[str, str]) -> str:
         "external_id": subject.external_id,
     }
     return template.format_map({**values, **words})
+
+
+def away_from_the_page(remedy: str, external_id: str) -> str:
+    """Return a remedy for a mail or a ticket: no document stands below it there, and the External ID is on the setup page alone."""
+    plain = remedy.replace(f"External ID {external_id}", "External ID").replace(external_id, "your External ID")
+    return re.sub(r"\bbelow\b", "on the page of the test", plain)
 
 
 def corrected(document: str, subject: Subject) -> str:

@@ -24,6 +24,7 @@ from keys.services.proof import (
     read_output,
     read_test,
     start_test,
+    what_to_mend,
 )
 from keys.services.registration import (
     approve_configuration,
@@ -63,5 +64,6 @@ __all__ = [
     "start_test",
     "submit_registration",
     "suspend",
+    "what_to_mend",
     "withdraw",
 ]

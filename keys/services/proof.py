@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from byokportal import clock
 from byokportal.errors import InvalidInput
 from keys import errors, health, lifecycle, tasks
-from keys.checks import history, reading
+from keys.checks import history, mending, reading, remedies
 from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
 from keys.policies import documents, linter
 from keys.services import acceptance
@@ -25,6 +25,15 @@ from tenants.services import reason_of
 Status = KeyRegistration.Status
 Step = OnboardingStep.Status
 Configuration = RoleConfiguration
+
+
+def what_to_mend(test: EncryptionTest) -> list[tuple[int, str]]:
+    """Return step and change, in the order to mend, in words for a mail or a ticket: without documents, without the External ID."""
+    return [
+        (mend.step, remedies.away_from_the_page(remedy, test.tenant.external_id))
+        for mend in mending.in_order(test.checks.all())
+        for remedy in mend.remedies or (f"{mend.headline}.",)
+    ]
 
 
 @transactions.atomic

@@ -43,7 +43,7 @@ SAID = {
     1: "The CMK ARN is saved. Next: the IAM role.",
     2: "The Role ARN is saved. Next: the key policy.",
     4: "Noted.",
-    6: "Both ARNs are shared. Our side is being configured and tested; this page shows how it goes.",
+    6: "Both ARNs are shared. The rest is on our side; the steps below show how it goes.",
 }
 
 

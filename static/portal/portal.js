@@ -28,6 +28,15 @@ const countDown = () => {
 countDown();
 setInterval(countDown, 1000);
 
+// Times stand on the page in UTC; the time of the reader's own clock comes with the pointer.
+const localTimes = () => {
+  for (const place of document.querySelectorAll("time[datetime]:not([title])")) {
+    const at = new Date(place.dateTime);
+    if (!Number.isNaN(at.valueOf())) place.title = `${at.toLocaleString()} where you are`;
+  }
+};
+localTimes();
+
 // A form that was refused: go to the first field to mend, which may be far down the page.
 const refused = document.querySelector("main [aria-invalid=true]");
 if (refused) refused.focus();
@@ -41,6 +50,7 @@ document.addEventListener("htmx:beforeSwap", (event) => {
 document.addEventListener("htmx:afterSwap", () => {
   for (const id of opened) document.getElementById(id)?.setAttribute("open", "");
   countDown();
+  localTimes();
   const said = document.getElementById("said");
   const says = document.querySelector("[data-say]")?.dataset.say;
   if (said && says && said.textContent !== says) said.textContent = says;

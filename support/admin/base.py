@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from django import forms
-from django.contrib import messages
-from django.contrib.admin import ModelAdmin, SimpleListFilter
+from django.contrib import admin, messages
+from django.contrib.admin import AllValuesFieldListFilter, ChoicesFieldListFilter, ModelAdmin, SimpleListFilter
 from django.contrib.admin.utils import get_fields_from_path
 from django.core.exceptions import FieldDoesNotExist, PermissionDenied
 from django.db import IntegrityError
-from django.db.models import Model
+from django.db.models import CharField, Model
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.views.decorators.cache import never_cache
 
-from byokportal import errors, problems
+from byokportal import errors, problems, words
 from byokportal.errors import DomainError
 from support.forms import ReasonForm
 from tenants import fresh, shown_once
@@ -89,6 +89,26 @@ LOOKUPS = frozenset(
 )
 
 
+CODES = {"reason", "refused_code", "why"}  # columns that hold a code of ours, or words
+ACTORS = {"opened_by", "requested_by", "started_by", "approved_by", "closed_by", "author", "actor", "invited_by"}
+
+
+class ChoicesForStaff(ChoicesFieldListFilter):
+    """A filter whose labels speak of the tenant, where the tenant's own pages say "you"."""
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        for choice in super().choices(changelist):
+            yield {**choice, "display": words.for_staff(str(choice["display"]))}
+
+
+class CodesForStaff(AllValuesFieldListFilter):
+    """A filter by a column of codes, with words for labels."""
+
+    def choices(self, changelist: Any) -> Iterator[Any]:
+        for choice in super().choices(changelist):
+            yield {**choice, "display": words.said(choice["display"])}
+
+
 class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
     """Rows to look at; nothing is added, changed or deleted here, not even by a superuser."""
 
@@ -99,6 +119,39 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
     change_list_template = "admin/list.html"
     show_full_result_count = False
     list_per_page = 50
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        return [self._in_words(name) for name in super().get_list_display(request)]
+
+    def get_fields(self, request: HttpRequest, obj: object = None) -> list[Any]:
+        return [self._in_words(name) for name in super().get_fields(request, obj)]
+
+    def get_list_filter(self, request: HttpRequest) -> list[Any]:
+        return [
+            (name, ChoicesForStaff) if isinstance(name, str) and self._column(name, "choices") else name
+            for name in super().get_list_filter(request)
+        ]
+
+    def _column(self, name: object, attribute: str) -> Any:
+        """Return an attribute of a column of the model itself; None for a method or for another model's column."""
+        fields = {field.name: field for field in self.opts.get_fields() if hasattr(field, "attname")}
+        return getattr(fields.get(name), attribute, None)  # type: ignore[call-overload]
+
+    def _in_words(self, name: Any) -> Any:
+        """Return a column as staff read it: codes, statuses and actors in words; the row and its filters keep the codes."""
+        is_text = isinstance(self.opts.get_field(name), CharField) if self._column(name, "attname") else False
+        speaks = words.person if name in ACTORS else words.said if name in CODES else None
+        if not is_text or (speaks is None and not self._column(name, "choices")):
+            return name
+
+        @admin.display(description=self._column(name, "verbose_name"), ordering=name)
+        def shown(obj: Model) -> str:
+            value = str(getattr(obj, name) or "")
+            if speaks is not None:
+                return speaks(value) if value else ""
+            return words.for_staff(str(getattr(obj, f"get_{name}_display")() or ""))
+
+        return shown
 
     def has_add_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
@@ -115,7 +168,7 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
         Django allows every column of the model itself. Who may look at a list could read its hidden columns letter by letter, the hash
         of a password with `?password__startswith=…`.
         """
-        named = {*self.get_list_display(request), *(name.lstrip("^=@") for name in self.get_search_fields(request))}
+        named = {*self.list_display, *(name.lstrip("^=@") for name in self.get_search_fields(request))}
         for each in self.get_list_filter(request):
             if isinstance(each, type) and issubclass(each, SimpleListFilter):
                 if lookup == each.parameter_name:

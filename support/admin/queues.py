@@ -10,7 +10,7 @@ from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 
-from byokportal import clock
+from byokportal import clock, words
 from keys.models import EncryptionTest, Incident, KeyRegistration, RoleConfiguration
 from support.admin import standing
 from support.models import Ticket
@@ -81,7 +81,9 @@ def _tickets() -> Queue:
 
 def _why(registration: KeyRegistration) -> str:
     by = f"by {registration.get_suspended_by_display()}" if registration.suspended_by else ""
-    return " ".join([registration.get_status_display(), by, registration.reason])
+    return f"{registration.get_status_display()} {by}".strip() + (
+        f": {words.said(registration.reason)}" if registration.reason else ""
+    )
 
 
 def _impaired() -> Queue:
@@ -107,7 +109,7 @@ def _stuck() -> Queue:
     configurations, more = _some(either.select_related("tenant").order_by("created_at"))
     listed = [Row(str(row.tenant), _change(row), f"Test: {row.get_status_display()}", row.created_at) for row in tests]
     for row in configurations:
-        why = f"Configuration: {row.get_status_display()} {row.reason}"
+        why = f"Configuration: {row.get_status_display()} {words.said(row.reason)}"
         listed.append(Row(str(row.tenant), _change(row), why, row.created_at))
     return Queue(
         "Work that got stuck or waits for an approval",

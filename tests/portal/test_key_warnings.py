@@ -72,7 +72,7 @@ def test_our_own_trouble_is_said_to_be_ours(tenant: Tenant, active: KeyRegistrat
     )
     shown = live()
     assert "Something on Kore.ai" in shown and "You need not change anything" in shown
-    assert "AWS refuses us since" in shown and "role_not_assumable" in shown
+    assert "AWS refuses us since" in shown and "AWS did not let us assume your role" in shown
     assert services.key_state(tenant).whose_turn == "kore"
 
 

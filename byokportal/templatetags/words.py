@@ -1,0 +1,10 @@
+"""Filters for pages, mails and tickets: codes and actors in words."""
+
+from django import template
+
+from byokportal import words
+
+register = template.Library()
+register.filter("said", words.said)
+register.filter("person", words.person)
+register.filter("for_staff", words.for_staff)

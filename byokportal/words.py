@@ -1,0 +1,90 @@
+"""What codes, statuses and actors are called where people read them: pages, back office, mails, tickets, the log.
+
+Rows, the API and our own log keep the codes, and the words are made when somebody reads: a row can be read for ever, and so better words
+reach the old ones too.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+
+from byokportal.errors import DomainError
+
+CODE = re.compile(r"[a-z][a-z0-9]*(?:[_.][a-z0-9]+)+", re.ASCII)
+INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:\+00:00|Z)", re.ASCII)
+# Codes that are no error's: its words are its title.
+WORDS = {
+    "insecure_trust": "The role lets in others than our service role with the External ID",
+    "external_id_not_required": "The trust policy does not ask for the External ID",
+    "external_id_not_exact": "The trust policy takes another External ID too",
+    "trust_policy_allows_everybody": "The trust policy lets everybody in",
+    "propagation_delay": "The change may not have reached all of AWS yet",
+    "waiting_for_tenant": "waiting for the organisation",
+    "not_asked": "not asked yet",
+}
+NAMES = {"aws": "AWS", "kms": "KMS", "iam": "IAM", "sts": "STS", "arn": "ARN", "id": "ID", "scp": "SCP", "rcp": "RCP", "cmk": "CMK", "kore": "Kore.ai",
+         "xks": "external key store", "mrk": "multi-Region key", "external": "External", "vpc": "VPC", "tls": "TLS"}  # fmt: skip
+# The same labels as the organisation's own people and as Kore.ai's read them.
+STAFF = {
+    "Waiting for you": "Waiting for the tenant",
+    "your organisation": "the tenant",
+    "to you ": "to the tenant ",
+    "for you ": "for the tenant ",
+}
+
+
+def of(code: str) -> str:
+    """Return the words of a code; one that nobody gave words is at least written as words are."""
+    return WORDS.get(code) or _titles().get(code) or _spelt(code)
+
+
+def said(value: object) -> str:
+    """Return a value as people read it: codes in words, instants in UTC with the zone named, everything else as it stands."""
+    text = str(value)
+    if CODE.fullmatch(text):
+        return of(text)
+    if INSTANT.fullmatch(text):
+        return f"{datetime.fromisoformat(text.replace('Z', '+00:00')).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return text
+
+
+def person(label: str) -> str:
+    """Return the label of an actor (`member:…`, `kore:…`, `service:…`, `system`) as people read it."""
+    kind, colon, name = label.partition(":")
+    if kind == "kore":
+        return f"{name} (Kore.ai)" if "@" in name else "Kore.ai support"
+    if not colon:
+        return "the system" if kind in {"", "system"} else kind
+    return name
+
+
+def without_external_id(text: str, external_id: str) -> str:
+    """Return a mail's or a ticket's text without the External ID, wherever it came from: the setup page alone shows it."""
+    return text.replace(external_id, "(your External ID)")
+
+
+def for_staff(label: str) -> str:
+    """Return a label that speaks to the organisation as staff read it."""
+    for you, them in STAFF.items():
+        label = label.replace(you, them)
+    return label
+
+
+def _titles() -> dict[str, str]:
+    if not _known:
+        waiting = [DomainError]
+        while waiting:
+            error = waiting.pop()
+            waiting += error.__subclasses__()
+            if "code" in vars(error):
+                _known[error.code] = error.title
+    return _known
+
+
+_known: dict[str, str] = {}
+
+
+def _spelt(code: str) -> str:
+    words = [NAMES.get(word, word) for word in re.split(r"[_.]", code)]
+    return " ".join([words[0][:1].upper() + words[0][1:], *words[1:]])
