@@ -22,7 +22,10 @@ def lead(name: str, secret: str, page: str) -> HttpResponse:
         _cookie(name), secret, max_age=LASTS, path="/", secure=settings.SESSION_COOKIE_SECURE, httponly=True,
         samesite="Lax",  # the person comes from a mail program: with Strict the redirect would not carry it
     )  # fmt: skip
-    return private(answer)
+    # The address with the secret is told to nobody. The page itself keeps the policy of all pages (same-origin): its address holds
+    # nothing, and with no-referrer a browser sends "Origin: null" with the form, which the CSRF check refuses.
+    answer["Referrer-Policy"] = "no-referrer"
+    return answer
 
 
 def secret_of(request: HttpRequest, name: str) -> str:
@@ -33,12 +36,6 @@ def secret_of(request: HttpRequest, name: str) -> str:
 def forget(answer: Answer, name: str) -> Answer:
     """Let the browser forget the secret."""
     answer.delete_cookie(_cookie(name), path="/", samesite="Lax")
-    return private(answer)
-
-
-def private(answer: Answer) -> Answer:
-    """Let the browser tell no other site where it came from."""
-    answer["Referrer-Policy"] = "no-referrer"
     return answer
 
 

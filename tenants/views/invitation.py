@@ -50,7 +50,7 @@ def invitation(request: HttpRequest) -> HttpResponse:
         "sign_in_url": f"{reverse('account_login')}?next={reverse('portal:invitation')}",
         "is_other_account": signed_in is not None and not services.has_proved(signed_in, found.email),
     }
-    return mailed_links.private(render(request, "portal/invitation.html", context))
+    return render(request, "portal/invitation.html", context)
 
 
 def _sign_in(request: HttpRequest, user: User) -> None:

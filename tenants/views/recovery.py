@@ -35,13 +35,13 @@ def recovery(request: HttpRequest) -> HttpResponse:
         services.object_by_link(secret)
         return mailed_links.forget(redirect("portal:recovery-stopped"), NAME)
     context = {"recovery": found, "address": address}
-    return mailed_links.private(render(request, "portal/recovery.html", context))
+    return render(request, "portal/recovery.html", context)
 
 
 @require_GET
 def stopped(request: HttpRequest) -> HttpResponse:
     """Say that it is stopped."""
-    return mailed_links.private(render(request, "portal/recovery_stopped.html"))
+    return render(request, "portal/recovery_stopped.html")
 
 
 @login_required
