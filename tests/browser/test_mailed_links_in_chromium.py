@@ -80,3 +80,23 @@ def test_the_people_page_fits_a_phone(tenant: Tenant, alice: Member, bob: Member
     page.click("button.danger")
     page.wait_for_url("**/people/")
     assert "bob@acme.example is out" in page.inner_text("main")
+
+
+def test_the_sessions_page_says_where_one_is_signed_in_and_ends_the_others(
+    alice: Member, opened: Callable[..., Page]
+) -> None:
+    pages = [opened(viewport={"width": 375, "height": 800}) for _ in range(2)]
+    for page in pages:
+        page.goto("/accounts/sessions/")
+        page.fill("input[name=login]", alice.user.email)
+        page.fill("input[name=password]", PASSWORD)
+        page.click("main button[type=submit] >> nth=0")
+        page.wait_for_url("**/accounts/sessions/")
+    page = pages[1]
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= 375
+    assert serious(page) == []
+    assert page.locator("main ul.list > li").count() == 2
+    page.click("text=Sign out all other browsers")
+    page.wait_for_load_state()
+    pages[0].goto("/accounts/sessions/")
+    assert "/accounts/login/" in pages[0].url
