@@ -81,17 +81,45 @@ class FirstOwnerForm(forms.Form):
     email = forms.EmailField(label="Mail address of the first owner", max_length=150)
 
 
-class NewServiceAccountForm(forms.Form):
-    name = forms.CharField(max_length=120)
+class RotateForm(ReasonForm):
+    """How long the old client secret goes on counting."""
+
+    hours = forms.TypedChoiceField(
+        choices=[
+            (24, "for 24 hours"),
+            (8, "for 8 hours"),
+            (1, "for an hour"),
+            (0, "not at all: it and every token end now"),
+        ],
+        coerce=int,
+        empty_value=24,  # type: ignore[arg-type]  # whatever the field coerces to
+        required=False,
+        label="The old secret counts",
+    )
+    field_order = ("hours", "reason")
+
+
+class ServiceAccountForm(forms.Form):
+    """What a service account may do, and for whom."""
+
     scopes = forms.MultipleChoiceField(
         choices=[(scope, scope) for scope in SCOPES], widget=forms.CheckboxSelectMultiple
     )
     tenants = forms.ModelMultipleChoiceField(queryset=Tenant.objects.none(), required=False)
     has_all_tenants = forms.BooleanField(required=False, label="All tenants, those to come included")
+    reason = forms.CharField(max_length=200, help_text="It stands in the log, which the tenants read too.")
 
     def __init__(self, *args: object, **kwargs: object) -> None:
         super().__init__(*args, **kwargs)  # type: ignore[arg-type]
         self.fields["tenants"].queryset = Tenant.objects.all()  # type: ignore[attr-defined]
+
+
+class NewServiceAccountForm(ServiceAccountForm):
+    """A new service account; nothing of anybody's is changed, so it needs no reason."""
+
+    name = forms.CharField(max_length=120)
+    reason = None  # type: ignore[assignment]
+    field_order = ("name",)
 
 
 class NewStaffForm(forms.Form):

@@ -6,10 +6,12 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
 from byokportal.errors import NotAllowed, NotFound
 from tenants.authentication import Caller
 from tenants.memory import Memory
-from tenants.models import Member, Tenant
+from tenants.models import Member, ServiceAccount, Tenant
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
@@ -47,11 +49,17 @@ def tenant_for(caller: Caller, tenant_id: uuid.UUID | str) -> Tenant:
         return holder.tenant
     account = caller.service_account
     assert account is not None
-    tenants = Tenant.objects.all() if account.has_all_tenants else account.tenants.all()
-    tenant = tenants.filter(pk=wanted).select_related("service_role").first()
+    tenant = tenants_of(account).filter(pk=wanted).select_related("service_role").first()
     if tenant is None:
         raise NotFound
     return tenant
+
+
+def tenants_of(account: ServiceAccount) -> QuerySet[Tenant]:
+    """Return the tenants that a service account may act for now, as the database says: the row in hand may be some seconds old."""
+    has_all = ServiceAccount.objects.filter(pk=account.pk, has_all_tenants=True)
+    named = ServiceAccount.tenants.through.objects.filter(serviceaccount=account.pk, tenant=OuterRef("pk"))
+    return Tenant.objects.filter(Q(Exists(has_all)) | Q(Exists(named)))
 
 
 def tenant_served_by(caller: Caller, tenant_id: str) -> Tenant:
@@ -79,12 +87,13 @@ def require_member(caller: Caller) -> None:
 
 
 def require_scope(caller: Caller, scope: str) -> None:
-    """Raise unless the token is a service account's with that scope.
+    """Raise unless the token is a service account's with that scope, and the account still has it: a token loses what the account lost.
 
     Raises:
         NotAllowed: it is not.
     """
-    if caller.service_account is None or scope not in caller.token.scopes:
+    account = caller.service_account
+    if account is None or scope not in caller.token.scopes or scope not in account.scopes:
         raise NotAllowed(permission=scope)
 
 

@@ -110,6 +110,27 @@ class TokenNotMarked(DomainError):
     detail = "Replacing, leaving and resuming need a token that was marked for it when it was made. Make such a token in the portal, or do it there."
 
 
+class RotationRunning(DomainError):
+    kind, code = Kind.CONFLICT, "rotation_running"
+    title = "A rotation of this secret is not over"
+    detail = "The secret before the present one counts until {until}. Wait, or end it now."
+    turn = Turn.KORE
+
+
+class NothingToRevoke(DomainError):
+    kind, code = Kind.CONFLICT, "nothing_to_revoke"
+    title = "There is no old secret"
+    detail = "Only the present secret counts. Rotate it first; to shut the account out now, disable it."
+    turn = Turn.KORE
+
+
+class ServiceAccountStands(DomainError):
+    kind, code = Kind.CONFLICT, "service_account_stands"
+    title = "The service account stands like that already"
+    detail = "It is {status} already."
+    turn = Turn.NOBODY
+
+
 class FreshSignInNeeded(DomainError):
     kind, code = Kind.FORBIDDEN, "fresh_sign_in_needed"
     title = "Sign in again first"

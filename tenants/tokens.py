@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Literal
 
 from byokportal import clock
-from tenants.models import AccessToken, Invitation, ServiceAccount
+from tenants.models import AccessToken, ClientSecret, Invitation, ServiceAccount
 
 SCOPES = ("data-keys:generate", "data-keys:decrypt", "data-keys:rewrap", "key:read")
 Kind = Literal["at", "st", "cs", "il"]  # automation token, service's token, client secret, link of an invitation
@@ -27,14 +27,24 @@ def digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def issue(account: ServiceAccount, *, scopes: Sequence[str]) -> tuple[AccessToken, str]:
-    """Give a service account a bearer token for 15 minutes."""
-    raw = new_secret("st")
+def issue(
+    account: ServiceAccount, *, scopes: Sequence[str], secret: ClientSecret | None = None
+) -> tuple[AccessToken, str]:
+    """Give a service account a bearer token for 15 minutes, or until the secret ends that makes it.
+
+    Args:
+        secret: the one that the account proved itself by; None: the present one.
+    """
+    secret = secret or account.secrets.get(expires_at=None, revoked_at=None)
+    raw, now = new_secret("st"), clock.now()
+    ends = now + timedelta(seconds=LIFETIME)
     token = AccessToken.objects.create(
         service_account=account,
+        secret=secret,
         digest=digest(raw),
         scopes=sorted(scopes),
-        expires_at=clock.now() + timedelta(seconds=LIFETIME),
+        created_at=now,
+        expires_at=min(ends, secret.expires_at) if secret.expires_at else ends,
     )
     return token, raw
 
@@ -45,7 +55,11 @@ def verify(raw: str) -> AccessToken | None:
         AccessToken.objects.valid(clock.now())
         .filter(digest=digest(raw))
         .select_related(
-            "service_account", "member__user", "member__tenant__service_role", "invitation__tenant__service_role"
+            "service_account",
+            "secret",
+            "member__user",
+            "member__tenant__service_role",
+            "invitation__tenant__service_role",
         )
         .first()
     )
@@ -53,9 +67,13 @@ def verify(raw: str) -> AccessToken | None:
 
 
 def _holder_may_act(token: AccessToken) -> bool:
-    """Tell whether whoever the token belongs to is still in: a token never outlives its holder."""
+    """Tell whether whoever the token belongs to is still in: a token never outlives its holder, nor the secret that made it.
+
+    The secret is looked at, not only what its revocation wrote into the tokens: one that was issued at that moment has no such mark.
+    """
     if token.service_account is not None:
-        return token.service_account.disabled_at is None
+        assert token.secret is not None
+        return token.service_account.disabled_at is None and token.secret.counts(clock.now())
     if token.member is not None:
         return token.member.removed_at is None and token.member.user.is_active
     assert token.invitation is not None
@@ -66,12 +84,17 @@ def has_expired(token: AccessToken) -> bool:
     return token.expires_at <= clock.recent()
 
 
-def client(client_id: str, secret: str) -> ServiceAccount | None:
-    """Return the service account of client credentials, None when they are wrong."""
+def client(client_id: str, secret: str) -> ClientSecret | None:
+    """Return the client secret, with its service account, that client credentials name; None when they are wrong."""
     try:
-        account = ServiceAccount.objects.filter(pk=uuid.UUID(client_id), disabled_at=None).first()
+        account_id = uuid.UUID(client_id)
     except ValueError:
         return None
-    if account is None or not secrets.compare_digest(account.secret_digest, digest(secret)):
-        return None
-    return account
+    valid = ClientSecret.objects.valid(clock.now()).filter(
+        service_account=account_id, service_account__disabled_at=None
+    )
+    given, found = digest(secret), None
+    for one in valid.select_related("service_account"):  # two at most
+        if secrets.compare_digest(one.digest, given):
+            found = one
+    return found

@@ -45,12 +45,17 @@ def _always(obj: Any) -> bool:
     return True
 
 
+def _nothing(obj: Any) -> dict[str, Any]:
+    return {}
+
+
 @dataclass(frozen=True, slots=True)
 class Deed:
     """What staff may do on one page.
 
     Attributes:
         do: calls one service with (object or None, cleaned data, actor) and returns the sentence to show.
+        initial: what its form shows first, from the object.
         is_offered: whether the button makes sense for this object now; the service decides whether it may be done.
         is_destructive: its button is shown as one that takes something away.
     """
@@ -61,6 +66,7 @@ class Deed:
     permission: str
     do: OneDeed
     form: type[forms.Form] = ReasonForm
+    initial: Callable[[Any], dict[str, Any]] = _nothing
     is_offered: Callable[[Any], bool] = _always
     is_destructive: bool = False
 
@@ -261,7 +267,7 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
 
     def _confirm(self, request: HttpRequest, deed: Deed, obj: Model | None) -> HttpResponse:
         """Show the confirmation; once it is given, do the deed and say what came of it."""
-        form = deed.form(request.POST if request.method == "POST" else None)
+        form = deed.form(request.POST if request.method == "POST" else None, initial=deed.initial(obj))
         name = f"admin:{self.opts.app_label}_{self.opts.model_name}"
         back = reverse(f"{name}_changelist") if obj is None else reverse(f"{name}_change", args=[obj.pk])
         context = {

@@ -1,4 +1,4 @@
-"""People, their groups, and service accounts in the back office; secrets are shown once, on the page that answers."""
+"""People and their groups in the back office."""
 
 from __future__ import annotations
 
@@ -9,65 +9,11 @@ from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from support.admin.base import Answer, Deed, ReadOnlyAdmin, ShownOnce
-from support.forms import GroupsForm, NewServiceAccountForm, NewStaffForm
+from support.admin.base import Answer, Deed, ReadOnlyAdmin
+from support.forms import GroupsForm, NewStaffForm
 from tenants import services as tenant_services
 from tenants.audit import Actor
-from tenants.models import Member, ServiceAccount
-
-
-def _create(_: None, data: dict[str, Any], actor: Actor) -> Answer:
-    account, secret = tenant_services.create_service_account(
-        data["name"],
-        tenants=list(data["tenants"]),
-        scopes=data["scopes"],
-        has_all_tenants=data["has_all_tenants"],
-        actor=actor,
-    )
-    return ShownOnce(
-        f"The service account {account.name} is there", {"client_id": str(account.pk), "client_secret": secret}
-    )
-
-
-def _rotate(account: ServiceAccount, data: dict[str, Any], actor: Actor) -> Answer:
-    secret = tenant_services.rotate_secret(account, reason=data["reason"], actor=actor)
-    return ShownOnce(f"{account.name} has a new client secret", {"client_id": str(account.pk), "client_secret": secret})
-
-
-@admin.register(ServiceAccount)
-class ServiceAccountAdmin(ReadOnlyAdmin):
-    list_display = ("name", "id", "scopes", "has_all_tenants", "disabled_at", "created_at")
-    search_fields = ("name", "=id", "tenants__name")
-    fields = ("name", "id", "scopes", "has_all_tenants", "may_act_for", "disabled_at", "created_at")
-    deeds: ClassVar[tuple[Deed, ...]] = (
-        Deed(
-            "rotate-secret",
-            "Rotate the client secret",
-            "The old secret and every token made with it end now. The service is out until it has the new secret.",
-            "support.manage_service_accounts",
-            _rotate,
-            is_destructive=True,
-        ),
-    )
-    list_deeds: ClassVar[tuple[Deed, ...]] = (
-        Deed(
-            "create",
-            "Create a service account",
-            "A platform service gets data keys with it, for the tenants chosen here. Its secret is shown once.",
-            "support.manage_service_accounts",
-            _create,
-            form=NewServiceAccountForm,
-            is_destructive=True,
-        ),
-    )
-
-    @admin.display
-    def may_act_for(self, account: ServiceAccount) -> str:
-        return (
-            "all tenants"
-            if account.has_all_tenants
-            else ", ".join(account.tenants.values_list("name", flat=True)[:200])
-        )
+from tenants.models import Member
 
 
 @admin.register(Member)

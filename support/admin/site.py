@@ -25,7 +25,7 @@ class SupportAdminConfig(SimpleAdminConfig):
     def ready(self) -> None:
         super().ready()
         # Not at import: this module is loaded before the models are.
-        from support.admin import audit, keys, people, recoveries, tenants, tickets  # noqa: F401
+        from support.admin import audit, keys, people, recoveries, service_accounts, tenants, tickets  # noqa: F401
 
 
 class SupportAdminSite(AdminSite):

@@ -126,17 +126,18 @@ def _token(request: HttpRequest) -> HttpResponse:
     if form.get("grant_type") != "client_credentials":
         return _refused("unsupported_grant_type", "The grant type here is client_credentials.")
     client_id, secret = _credentials(request)
-    account = tokens.client(client_id, secret)
-    if account is None:
+    proved_by = tokens.client(client_id, secret)
+    if proved_by is None:
         return _failed(request, client_id)
+    account = proved_by.service_account
     wanted = form.get("scope", "").split() or account.scopes
     if not set(wanted) <= set(account.scopes):
         return _refused("invalid_scope", "The client does not have every scope it asked for.")
-    _, raw = tokens.issue(account, scopes=sorted(set(wanted)))
+    token, raw = tokens.issue(account, scopes=sorted(set(wanted)), secret=proved_by)
     answer = {
         "access_token": raw,
         "token_type": "Bearer",
-        "expires_in": tokens.LIFETIME,
+        "expires_in": int((token.expires_at - token.created_at).total_seconds()),
         "scope": " ".join(sorted(set(wanted))),
     }
     return JsonResponse(answer, headers={"Cache-Control": "no-store", "Pragma": "no-cache"})

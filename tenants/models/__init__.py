@@ -1,6 +1,6 @@
 """Rows of the tenants app, one module for each noun: facts, constraints and the words to read them by."""
 
-from tenants.models.credentials import AccessToken, AccessTokenQuerySet, ServiceAccount
+from tenants.models.credentials import AccessToken, AccessTokenQuerySet, ClientSecret, ServiceAccount
 from tenants.models.idempotency import IdempotentRequest
 from tenants.models.log import AuditEvent, AuditEventQuerySet
 from tenants.models.onboarding import OnboardingMove, OnboardingStep
@@ -28,6 +28,7 @@ __all__ = [
     "AddressChange",
     "AuditEvent",
     "AuditEventQuerySet",
+    "ClientSecret",
     "IdempotentRequest",
     "Invitation",
     "InvitationLink",

@@ -33,7 +33,15 @@ from tenants.services.recovery import (
     withdraw_recovery,
 )
 from tenants.services.second_factors import reset_second_factor
-from tenants.services.service_accounts import create_service_account, note_refused_client, rotate_secret
+from tenants.services.service_accounts import (
+    change_service_account,
+    create_service_account,
+    disable_service_account,
+    enable_service_account,
+    note_refused_client,
+    revoke_old_secret,
+    rotate_secret,
+)
 from tenants.services.service_roles import record_service_role
 from tenants.services.staff import (
     create_staff,
@@ -51,11 +59,14 @@ __all__ = [
     "address_change_by_link",
     "approve_recovery",
     "change_role",
+    "change_service_account",
     "complete_recovery",
     "confirm_address_change",
     "create_service_account",
     "create_staff",
     "create_tenant",
+    "disable_service_account",
+    "enable_service_account",
     "has_proved",
     "invitation_by_link",
     "invitation_of",
@@ -84,6 +95,7 @@ __all__ = [
     "resend_invitation",
     "reset_second_factor",
     "reset_staff_second_factor",
+    "revoke_old_secret",
     "revoke_token",
     "rotate_secret",
     "staff_of",

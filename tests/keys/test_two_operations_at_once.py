@@ -146,6 +146,12 @@ class World:
             "s", tenants=[self.tenant], scopes=list(tokens.SCOPES), actor=COMMAND
         )[0]
 
+    def rotated_account(self) -> Any:
+        tenant_services.rotate_secret(self.account(), reason="r", actor=COMMAND)
+
+    def disabled_account(self) -> Any:
+        tenant_services.disable_service_account(self.account(), reason="r", actor=COMMAND)
+
     def token(self) -> Any:
         return tenant_services.mint_token(self.alice, name="t", actor=COMMAND)[0]
 
@@ -175,6 +181,13 @@ OPERATIONS: dict[str, Line] = {
     "tenants.revoke_token": Line(lambda w: tenant_services.revoke_token(w.alice.tokens.get(name="t"), actor=w.actor), before=World.token),
     "tenants.create_service_account": Line(World.account),
     "tenants.rotate_secret": Line(lambda w: tenant_services.rotate_secret(w.tenant.service_accounts.first(), reason="r", actor=COMMAND), before=World.account),
+    "tenants.revoke_old_secret": Line(lambda w: tenant_services.revoke_old_secret(w.tenant.service_accounts.first(), reason="r", actor=COMMAND), before=World.rotated_account),
+    "tenants.disable_service_account": Line(lambda w: tenant_services.disable_service_account(w.tenant.service_accounts.first(), reason="r", actor=COMMAND), before=World.account),
+    "tenants.enable_service_account": Line(lambda w: tenant_services.enable_service_account(w.tenant.service_accounts.first(), reason="r", actor=COMMAND), before=World.disabled_account),
+    "tenants.change_service_account": Line(
+        lambda w: tenant_services.change_service_account(w.tenant.service_accounts.first(), scopes=["key:read"], tenants=[w.tenant], reason="r", actor=COMMAND),
+        before=World.account,
+    ),
     "tenants.note_refused_client": Line(lambda w: tenant_services.note_refused_client("x", address="192.0.2.1", count=1)),
     "tenants.reset_second_factor": Line(lambda w: tenant_services.reset_second_factor(w.anew(w.bob), reason="r", actor=w.actor)),
     "tenants.request_new_owner": Line(lambda w: tenant_services.request_new_owner(w.my_tenant, email=f"n@{w.name}.example", reason="r", actor=w.lead()), before=World.without_owner),

@@ -225,12 +225,6 @@ def test_the_automation_of_an_invited_owner_presses_the_tenants_own_button(
 
 # --- the table of operations -----------------------------------------------------------------------------------
 
-LATER = {
-    "tenants.manage_staff",
-    "tenants.recover_owner",
-    "tenants.reset_second_factor",
-}  # their operations are on their way
-
 
 def asked_for() -> set[str]:
     """Return the operations that our code asks the table for."""
@@ -256,7 +250,7 @@ def asked_for() -> set[str]:
 def test_every_row_of_the_table_is_asked_for_and_nothing_asks_for_a_row_that_is_not_there() -> None:
     asked = asked_for()
     assert sorted(asked - set(roles.OPERATIONS)) == []
-    assert sorted(set(roles.OPERATIONS) - asked - LATER) == []
+    assert sorted(set(roles.OPERATIONS) - asked) == []
 
 
 def test_a_token_touches_no_token_no_second_factor_and_nothing_of_staff() -> None:
