@@ -88,8 +88,8 @@ def milliseconds() -> models.Value | models.Func:
     )
 
 
-def saw(database: float, *, began: float) -> None:
-    """Note what the database has just said its time is.
+def saw(database: float, *, began: float) -> datetime:
+    """Note what the database has just said its time is, and return it.
 
     Args:
         database: seconds since the epoch.
@@ -100,6 +100,7 @@ def saw(database: float, *, began: float) -> None:
     with _lock:
         _offset = (least + most) / 2 if _offset is None else min(max(_offset, least), most)
         _asked_at = began
+    return timezone.now() if settings.CLOCK == "machine" else datetime.fromtimestamp(database, UTC)
 
 
 def forget() -> None:

@@ -131,6 +131,7 @@ class BranchKeys:
         self._kept: Lru[uuid.UUID, Unwrapped] = Lru(capacity)
         self._of: dict[uuid.UUID, set[uuid.UUID]] = {}  # tenant → its branch keys here
         self._drops = 0  # counts them
+        self._all_dropped = 0  # the number of the last drop that was everybody's
         self._dropped: dict[
             uuid.UUID, tuple[int, int, float]
         ] = {}  # tenant → least generation, number and time of its last drop
@@ -192,7 +193,7 @@ class BranchKeys:
         may_be_kept = True
         with self._lock:
             least, last_drop, _ = self._dropped.get(tenant, (0, 0, 0.0))
-            may_be_kept = generation >= least and last_drop <= drops
+            may_be_kept = generation >= least and max(last_drop, self._all_dropped) <= drops
             old = self._kept.pop(key_id)
             if old is not None:
                 self._removed(old)
@@ -222,6 +223,17 @@ class BranchKeys:
             for copy in mine:
                 self._removed(copy)
         return len(mine)
+
+    def drop_all(self) -> int:
+        """Drop everything, and let no load that began before bring anything back; return how many were dropped."""
+        with self._lock:
+            self._drops += 1
+            self._all_dropped = self._drops
+            copies = self._kept.values()
+            for copy in copies:
+                self._kept.pop(copy.id)
+                self._removed(copy)
+        return len(copies)
 
     def sweep(self) -> int:
         """Drop what has expired without being asked for again; return how many that were."""

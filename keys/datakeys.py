@@ -76,7 +76,7 @@ class Engine:
             in_background: runs a job some time soon; a small pool of threads when None.
         """
         self.keys = BranchKeys(now=now, monotonic=monotonic)
-        self.standings = Standings(self.keys, now=now, monotonic=monotonic)
+        self.standings = Standings(self.keys, monotonic=monotonic)
         self.bulkhead = Bulkhead(settings.WEB_THREADS, monotonic=monotonic)
         self._in_background = in_background or (_Pool().submit if settings.DATA_KEY_THREADS else _at_once)
         if settings.DATA_KEY_THREADS:

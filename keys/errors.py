@@ -233,6 +233,14 @@ class KeyUnreachable(DomainError):
     retryable = True
 
 
+class DatabaseNotAdmitted(DomainError):
+    kind, code = Kind.UNAVAILABLE, "database_not_admitted"
+    title = "Our database has to be looked at first"
+    detail = "Our database was restored or replaced and may not know of every stop. No key is given out until Kore.ai has looked at it; try again after Retry-After."
+    turn = Turn.KORE
+    retryable = True
+
+
 class BlobUnreadable(DomainError):
     kind, code = Kind.UNREADABLE, "wrapped_key_unreadable"
     title = "The wrapped key cannot be opened"

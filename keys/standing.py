@@ -9,9 +9,10 @@ thousand queries a second in each process.
 
 Transactions commit out of order, so the question reaches `OVERLAP` further back than the last one did, and compares the time on the row
 with the time on the copy instead of trusting a cursor. That is longer than any transaction of ours may take (`CLAIM_LASTS`). A copy is read
-anew after `COPY_LASTS` in any case.
+anew after `COPY_LASTS` in any case. All these times are the database's. With each question comes another: is this still the database that
+may give out keys (`keys.admission`)?
 
-Everything fails closed: when the question has not been answered for 5 seconds (database gone, thread dead, process stopped and
+Everything fails closed: when the question has not been answered for 4 seconds (database gone, thread dead, process stopped and
 continued), no copy counts and no key is given out. A generation that has grown drops the tenant's branch keys at once, and the
 process writes down that it did. `ServingProcess.seen_at` is written after that and says *everything that was stopped before is
 dropped here*: a process that was seen since a stop and has no `CacheDrop` for it held nothing of that tenant.
@@ -26,7 +27,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import structlog
 from django.conf import settings
@@ -37,7 +38,7 @@ from django.utils.asyncio import async_unsafe
 from byokportal import clock, patience
 from byokportal.errors import DatabaseUnavailable, DomainError
 from byokportal.lru import Lru
-from keys import errors
+from keys import admission, errors
 from keys.aws.flights import Flights
 from keys.cache import BranchKeys
 from keys.models import CacheDrop, KeyRegistration, ServingProcess
@@ -115,17 +116,20 @@ def _refusal(standing: Standing) -> DomainError:
 class Standings:
     """The copies of one process, and what it has dropped."""
 
-    def __init__(self, keys: BranchKeys, *, monotonic: Callable[[], float] = clock.monotonic, now: Callable[[], float] = clock.seconds) -> None:  # fmt: skip
+    def __init__(self, keys: BranchKeys, *, monotonic: Callable[[], float] = clock.monotonic) -> None:
         """
         Args:
             keys: what is dropped from when a generation grows.
         """
         self.process = uuid.uuid4()
-        self._keys, self._monotonic, self._now = keys, monotonic, now
+        self._keys, self._monotonic = keys, monotonic
         self._copies: Lru[uuid.UUID, Standing] = Lru(CAPACITY)
         self._generations: dict[uuid.UUID, int] = {}  # the last one seen, of tenants that were ever asked for here
+        self._watched = admission.Watch()  # whether it is the database that may give out keys
+        self._epoch = 0  # grows when all copies go
+        self._is_blind = False  # the last question was not answered to its end
         self._looked_at = -math.inf  # monotonic, when the last answered question was put …
-        self._looked_from: datetime | None = None  # … and on the wall clock
+        self._looked_from: datetime | None = None  # … and on the database's clock
         self._reads: Flights[Standing | None] = Flights()
         self._drops: list[CacheDrop] = []
         self._purged: dict[
@@ -146,12 +150,17 @@ class Standings:
 
         Raises:
             DatabaseUnavailable: what is known is too old, and the database did not answer in time.
+            DatabaseNotAdmitted: it is not the database that may give out keys.
         """
         if self._monotonic() - self._looked_at > 2 * settings.STANDING_SECONDS:
             self._catch_up()
+        if self._watched.why:
+            raise errors.DatabaseNotAdmitted(retry_after=30)
         copy = self._copies.get(tenant)
         if copy is None or self._monotonic() - copy.read_at > (A_MOMENT if fresh else COPY_LASTS):
             copy = self._reads.do(tenant, lambda: self._read(tenant))  # a thousand first requests: one query
+            if self._watched.why:
+                raise errors.DatabaseNotAdmitted(retry_after=30)
         return copy
 
     def forget(self, tenant: uuid.UUID) -> None:
@@ -179,8 +188,16 @@ class Standings:
         Raises:
             DatabaseError, InterfaceError: nothing was learnt; the copies grow older.
         """
-        began, at = self._monotonic(), datetime.fromtimestamp(self._now(), UTC)
-        since = (self._looked_from or at) - OVERLAP
+        began, asked_at = self._monotonic(), clock.monotonic()
+        seen = admission.ask()
+        at = clock.saw(seen.seconds, began=asked_at)
+        if not self._is_admitted(seen):
+            self._end_of_look(began, None)
+            return
+        if self._is_blind:  # while it could not be seen it may have been restored without anything else to show for it
+            self._compare_generations()
+        self._is_blind = True
+        since = min(self._looked_from or at, at) - OVERLAP
         changed = Tenant.objects.filter(key_changed_at__gt=since).values_list("pk", "key_changed_at", "key_generation")
         for tenant, changed_at, generation in changed:
             copy = self._copies.peek(tenant)
@@ -190,9 +207,8 @@ class Standings:
         self._keys.sweep()
         if self._purged:
             self._forget_purged(began)
-        with self._news:
-            self._looked_at, self._looked_from = began, at
-            self._news.notify_all()
+        self._is_blind = False
+        self._end_of_look(began, at)
         if self._drops or (self._watch is not None and began - self._seen_at >= HEARTBEAT):
             self._write(at)
             self._seen_at = began
@@ -210,6 +226,44 @@ class Standings:
             for tenant in [tenant for tenant, (_, at) in self._purged.items() if now - at > TOO_OLD]:
                 del self._purged[tenant]
 
+    def _end_of_look(self, began: float, at: datetime | None) -> None:
+        with self._news:
+            self._looked_at, self._looked_from = began, at
+            self._news.notify_all()
+
+    def _is_admitted(self, seen: admission.Seen) -> bool:
+        """Tell whether this database may give out keys; everything that is held goes when it may not, and when it is another one."""
+        if self._watched.admits_itself(seen):
+            admission.admit_fresh()
+            seen = admission.ask()
+        before = self._watched.why
+        if self._watched.judge(seen, descends=admission.once_was):
+            self._drop_everything()
+        if self._watched.why and not before:
+            log.error("database_not_admitted", why=self._watched.why, incarnation=seen.incarnation)
+        return not self._watched.why
+
+    def _drop_everything(self) -> None:
+        self._epoch += 1
+        self._copies.clear()
+        self._keys.drop_all()
+
+    def _refuse_earlier(self, tenant: uuid.UUID) -> None:
+        self._watched.refuse(admission.EARLIER)
+        self._drop_everything()
+        log.error("database_not_admitted", why=self._watched.why, tenant=str(tenant))
+
+    def _compare_generations(self) -> None:
+        """Compare the generation of each tenant that was asked for here with the one that was seen last."""
+        with self._counting:
+            known = dict(self._generations)
+        present = dict(Tenant.objects.filter(key_generation__gt=0).values_list("pk", "key_generation"))
+        for tenant, generation in known.items():
+            if present.get(tenant, 0) < generation:
+                self._refuse_earlier(tenant)
+                return
+            self._note_generation(tenant, present.get(tenant, 0))
+
     def _note_generation(self, tenant: uuid.UUID, generation: int) -> None:
         """Drop a tenant's branch keys when its generation has grown since it was seen last; what is not known here is not held."""
         with self._counting:
@@ -221,7 +275,7 @@ class Standings:
             purged, _ = self._purged.pop(tenant, (0, 0.0))
         dropped = self._keys.drop(tenant, generation) + purged
         self._drops.append(
-            CacheDrop(tenant_id=tenant, process_id=self.process, generation=generation, count=dropped, at=datetime.fromtimestamp(self._now(), UTC))
+            CacheDrop(tenant_id=tenant, process_id=self.process, generation=generation, count=dropped, at=clock.recent())
         )  # fmt: skip
 
     def _write(self, at: datetime) -> None:
@@ -283,17 +337,24 @@ class Standings:
 
         A change that commits while we read is not lost: its time differs from the one that we read first.
         """
-        began = self._monotonic()
+        began, epoch = self._monotonic(), self._epoch
         try:
             with patience.at_most(WAIT):
                 copy = read(tenant, began)
+                if copy is not None and copy.generation < self._generations.get(tenant, 0):
+                    copy = read(tenant, began)  # a look that began later may have been first with a newer one
         except (DatabaseError, InterfaceError) as error:
             raise DatabaseUnavailable(retry_after=2) from error
         if copy is None:
             return None
+        if copy.generation < self._generations.get(tenant, 0):
+            self._refuse_earlier(tenant)
+            return None
         self._generations.setdefault(tenant, copy.generation)
         self._note_generation(tenant, copy.generation)
         self._copies.put(tenant, copy)
+        if epoch != self._epoch:  # everything had to go meanwhile, and this was read before
+            self._copies.pop(tenant)
         return copy
 
 

@@ -124,6 +124,7 @@ EVENTS = {
     "keys.test.requested": "A test was requested.",
     "keys.test.finished": "The test ended: {verdict}.",
     "keys.test.waits_for_kore": "The test waits for Kore.ai: something on our own side has to be mended ({code}).",
+    "keys.database.admitted": "The database {incarnation} was admitted to give out keys: {reason}",
     "keys.key.suspended": "The key was suspended by {suspended_by}: {reason}",
     "keys.key.resumed": "The key is asked again after Resume: {reason}",
     "keys.key.asked_again": "AWS was asked about the key at once, by hand.",

@@ -54,6 +54,7 @@ OPERATIONS: dict[str, Operation] = {
     "keys.set_latency": Operation(OWN, token=OPERATE),
     "keys.rotate": Operation(CHANGE, token=OPERATE),
     "keys.close_incident": Operation(staff="support.close_incident"),
+    "keys.admit_database": Operation(),  # the command line alone, by whoever has restored it
     "tenants.create": Operation(staff="support.create_tenant"),
     "tenants.invite": Operation(OWN, "support.create_tenant", token=PEOPLE, is_fresh=True),
     "tenants.change_role": Operation(OWN, token=PEOPLE, is_fresh=True),

@@ -33,7 +33,7 @@ from tenants.models import Tenant
 PROBLEMS = (
     "invalid_input", "rate_limited", "key_not_active", "suspended", "kms_access_denied", "kms_key_disabled", "kms_key_pending_deletion",
     "kms_key_not_found", "kms_key_pending_import", "kms_key_unusable", "kms_wrong_key", "role_not_assumable", "key_unreachable", "aws_throttled",
-    "aws_unreachable", "own_access_broken", "aws_surprise", "context_invalid", "wrapped_key_unreadable",
+    "aws_unreachable", "own_access_broken", "aws_surprise", "database_not_admitted", "context_invalid", "wrapped_key_unreadable",
 )  # fmt: skip
 Result = dict[str, str] | DomainError
 

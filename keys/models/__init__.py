@@ -1,7 +1,7 @@
 """Rows of the keys app, one module for each noun: facts, constraints and the words to read them by."""
 
 from keys.models.configuration import RoleConfiguration, ServiceRolePolicy
-from keys.models.custody import BranchKey, CacheDrop, KeyUse, ServingProcess
+from keys.models.custody import BranchKey, CacheDrop, DatabaseAdmission, KeyUse, ServingProcess
 from keys.models.jobs import CLAIM_LASTS, Job, JobQuerySet
 from keys.models.loss import Incident, RevocationDrill
 from keys.models.proof import CheckResult, EncryptionTest
@@ -13,6 +13,7 @@ __all__ = [
     "BranchKey",
     "CacheDrop",
     "CheckResult",
+    "DatabaseAdmission",
     "EncryptionTest",
     "Incident",
     "Job",

@@ -111,3 +111,20 @@ class CacheDrop(models.Model):
 
     def __str__(self) -> str:
         return f"{self.process_id} dropped {self.tenant_id} at generation {self.generation}"
+
+
+class DatabaseAdmission(models.Model):
+    """That this database may give out keys (`keys.admission`). The last row counts; the ones before say who it once was."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    incarnation = models.CharField(max_length=200)
+    admitted_at = models.DateTimeField(default=clock.now)
+    admitted_by = models.CharField(max_length=200)
+    is_by_person = models.BooleanField(default=False)
+    reason = models.CharField(max_length=500, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["-admitted_at"]
+
+    def __str__(self) -> str:
+        return self.incarnation

@@ -1,6 +1,7 @@
 """Deeds of the keys app, one module for each noun; the other apps and the doors call them from here."""
 
 from keys.services.data_keys import generate_data_keys, open_data_keys, require_unstopped, rewrap_data_keys
+from keys.services.databases import admit_database
 from keys.services.drills import cancel_drill, start_drill
 from keys.services.incidents import close_incident
 from keys.services.key import (
@@ -37,6 +38,7 @@ from keys.services.registration import (
 __all__ = [
     "Drop",
     "KeyState",
+    "admit_database",
     "approve_configuration",
     "ask_again",
     "cancel_drill",

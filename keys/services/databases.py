@@ -1,0 +1,31 @@
+"""Operations of our own database: say that it may give out keys."""
+
+from __future__ import annotations
+
+from django.db import transaction
+
+from byokportal import clock
+from keys import admission, lifecycle
+from keys.models import DatabaseAdmission
+from tenants import audit, roles
+from tenants.audit import Actor
+from tenants.models import Tenant
+from tenants.services import reason_of
+
+
+@transaction.atomic
+def admit_database(*, reason: str, actor: Actor) -> DatabaseAdmission:
+    """Say that this database may give out keys, after a restore or a promotion.
+
+    Every tenant's generation grows to more than any that was seen before: each process drops what it holds.
+    """
+    roles.require(actor, "keys.admit_database")
+    reason = reason_of(reason)
+    Tenant.objects.update(key_generation=lifecycle.next_generation(), key_changed_at=clock.stamp())
+    made = DatabaseAdmission.objects.create(
+        incarnation=admission.incarnation(), admitted_by=actor.label, is_by_person=True, reason=reason
+    )
+    audit.record(
+        "keys.database.admitted", tenant=None, actor=actor, target=made, incarnation=made.incarnation, reason=reason
+    )
+    return made
