@@ -2,27 +2,22 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any
 
 from django.http import HttpResponse
-from django.utils.dateparse import parse_datetime
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.reverse import reverse
 
-from byokportal import clock, pages
-from byokportal.errors import InvalidInput, NotFound
+from byokportal import pages
+from byokportal.errors import NotFound
 from keys import services
 from keys.api import serializers as shapes
-from keys.models import EncryptionTest, KeyRegistration, RegistrationMove, RevocationDrill
+from keys.models import EncryptionTest, RevocationDrill
 from tenants import access, endpoints, roles
 from tenants.models import Tenant
-
-STATES = 500
-OVERLAP = timedelta(seconds=10)  # longer than a transaction that moves a key takes
 
 
 class Document(endpoints.TenantView):
@@ -302,7 +297,11 @@ def _drill(tenant: Tenant, text: str) -> RevocationDrill:
 
 
 class KeyStates(endpoints.TenantView):
-    """For services: what changed with the keys of their tenants, so that they can purge their own caches."""
+    """For services: what changed with the keys of their tenants, so that they can purge their own caches.
+
+    Each change is told as soon as it is committed, and may be told twice; none is left out. Ask every few seconds with the `next` of the
+    answer before; while an answer is full (500), at once.
+    """
 
     problems = ("not_allowed", "invalid_input")
 
@@ -313,26 +312,6 @@ class KeyStates(endpoints.TenantView):
     def get(self, request: Request) -> Response:
         access.require_scope(self.caller(request), "key:read")
         account = self.caller(request).service_account
-        moves = RegistrationMove.objects.filter(new_status__in=[*KeyRegistration.SERVING, "retiring", "retired"])
-        if account is not None and not account.has_all_tenants:
-            moves = moves.filter(tenant__in=account.tenants.all())
-        since = request.query_params.get("since", "")
-        if since:
-            moves = moves.filter(at__gte=_moment(since))
-        rows = list(moves.order_by("at", "id")[:STATES])
-        # The last seconds are asked for again next time: commits land out of order, and twice is better than never.
-        following = since
-        if rows:
-            last = rows[-1].at if len(rows) == STATES else min(rows[-1].at, clock.now() - OVERLAP)
-            following = max(last, _moment(since) if since else last).isoformat().replace("+00:00", "Z")
+        assert account is not None  # the scope is a service account's
+        rows, following = services.read_key_states(account, since=request.query_params.get("since", ""))
         return Response(shapes.KeyStatesOut({"items": rows, "next": following}).data)
-
-
-def _moment(text: str) -> Any:
-    try:
-        found = parse_datetime(text.replace(" ", "+")) if len(text) < 40 else None
-    except ValueError:
-        found = None
-    if found is None or found.tzinfo is None:
-        raise InvalidInput(errors={"since": ["Use the `next` of an answer: a time like 2026-01-31T12:00:00Z."]})
-    return found

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from django.db import models
 from django.db.models import Q
+from django.utils.deconstruct import deconstructible
 
 from byokportal import clock
 from keys.models.jobs import CLAIM_LASTS
@@ -164,6 +165,17 @@ class KeyRegistration(models.Model):
         return self.suspended_by in {self.SuspendedBy.TENANT, self.SuspendedBy.KORE}
 
 
+@deconstructible
+class CurrentTransaction(models.Func):
+    """The number of the transaction that writes (PostgreSQL); 0 where there is one writer at a time."""
+
+    template = "pg_current_xact_id()::text::bigint"
+    output_field = models.BigIntegerField()
+
+    def as_sqlite(self, compiler: Any, connection: Any, **_: Any) -> tuple[str, tuple[str | int, ...]]:
+        return "0", ()
+
+
 class RegistrationMove(models.Model):
     """One change of status of one registration."""
 
@@ -174,11 +186,15 @@ class RegistrationMove(models.Model):
     reason = models.CharField(max_length=500, blank=True)
     actor = models.CharField(max_length=200)
     generation = models.PositiveBigIntegerField(default=0)
+    transaction = models.BigIntegerField(db_default=CurrentTransaction())  # what services are told is told by it
     at = models.DateTimeField(default=clock.now)
 
     class Meta:
         ordering: ClassVar = ["id"]
-        indexes: ClassVar = [models.Index(fields=["at"], name="keys_move_by_time")]
+        indexes: ClassVar = [
+            models.Index(fields=["at"], name="keys_move_by_time"),
+            models.Index(fields=["transaction", "id"], name="keys_move_by_transaction"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.old_status} → {self.new_status}"

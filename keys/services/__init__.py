@@ -17,6 +17,7 @@ from keys.services.key import (
     set_latency,
     suspend,
 )
+from keys.services.key_states import read_key_states
 from keys.services.proof import (
     check_policy,
     compare_tests,
@@ -53,6 +54,7 @@ __all__ = [
     "last_drop",
     "leave",
     "open_data_keys",
+    "read_key_states",
     "read_output",
     "read_test",
     "require_unstopped",

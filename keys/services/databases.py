@@ -6,7 +6,8 @@ from django.db import transaction
 
 from byokportal import clock
 from keys import admission, lifecycle
-from keys.models import DatabaseAdmission
+from keys.models import DatabaseAdmission, RegistrationMove
+from keys.models.registration import CurrentTransaction
 from tenants import audit, roles
 from tenants.audit import Actor
 from tenants.models import Tenant
@@ -22,6 +23,8 @@ def admit_database(*, reason: str, actor: Actor) -> DatabaseAdmission:
     roles.require(actor, "keys.admit_database")
     reason = reason_of(reason)
     Tenant.objects.update(key_generation=lifecycle.next_generation(), key_changed_at=clock.stamp())
+    # Transactions are numbered anew by another database: cursors of services count from here.
+    RegistrationMove.objects.update(transaction=CurrentTransaction())
     made = DatabaseAdmission.objects.create(
         incarnation=admission.incarnation(), admitted_by=actor.label, is_by_person=True, reason=reason
     )
