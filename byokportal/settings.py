@@ -153,7 +153,7 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",  # a read that turns into a write would fail at once instead of waiting
         "timeout": 20,
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA recursive_triggers=ON;",
     }
 else:
     DATABASES["default"]["ENGINE"] = "byokportal.postgresql"  # Django's own, with waits that can be given an end
@@ -195,7 +195,9 @@ CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
-CELERY_TASK_DEFAULT_QUEUE = "checks"  # people are waiting; "bulk" is for what may take long
+CELERY_TASK_DEFAULT_QUEUE = (
+    "checks"  # people are waiting; "bulk" is for what may take long, "sweep" for the probes of all tenants
+)
 RING_SECONDS = env.float("RING_SECONDS", default=2.0)  # beat's safety net: how often due rows are looked for
 CELERY_BEAT_SCHEDULE = {
     "ring-due-configurations": {"task": "keys.tasks.ring_configurations", "schedule": RING_SECONDS},
@@ -210,6 +212,10 @@ CELERY_BEAT_SCHEDULE = {
     "complete-due-recoveries": {"task": "support.tasks.complete_recoveries", "schedule": 60.0},
     "clear-expired": {"task": "tenants.tasks.clear_expired", "schedule": 3600.0},
 }
+# A message that nobody took is worth nothing once the next is there: after an hour without a worker there would be 1,800 of each. Not less than
+# a minute, because the end is compared on the worker's clock with beat's.
+for _entry in CELERY_BEAT_SCHEDULE.values():
+    _entry["options"] = {"expires": max(60.0, float(_entry["schedule"]))}
 
 # --- AWS --------------------------------------------------------------------------------------------------
 

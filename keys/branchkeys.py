@@ -22,7 +22,7 @@ from byokportal.errors import DomainError
 from keys import aws, lifecycle
 from keys.aws.kms import KmsKey
 from keys.errors import RegistrationBusy
-from keys.models import BranchKey, KeyRegistration, RoleConfiguration
+from keys.models import BranchKey, KeyRegistration, RoleConfiguration, put_off_if_it_breaks
 from tenants import audit, transactions
 from tenants.models import Tenant
 
@@ -180,6 +180,12 @@ def attend(branch_key_id: str) -> uuid.UUID | None:
     claim = clock.now()
     if not BranchKey.objects.claim(branch_key_id, claim):
         return None
+    with put_off_if_it_breaks(BranchKey.objects.all(), branch_key_id, claim):
+        return _attend(branch_key_id, claim)
+    return None
+
+
+def _attend(branch_key_id: str, claim: datetime) -> uuid.UUID | None:
     row = BranchKey.objects.select_related("tenant__service_role", "registration").get(pk=branch_key_id)
     is_there, present = protector(row.tenant)
     if not is_there or (present is not None and present.status != Status.ACTIVE):
@@ -213,7 +219,7 @@ def _write_moved(row: BranchKey, present: KeyRegistration | None, claim: datetim
     key_arn = present.key_arn if present else settings.PLATFORM_KEY_ARN
     _require_serving(present)
     moved = BranchKey.objects.filter(pk=row.pk, claimed_at=claim, key_arn=row.key_arn).update(
-        registration=present, key_arn=key_arn, wrapped=wrapped, claimed_at=None, attempts=0, reason="",
+        registration=present, key_arn=key_arn, wrapped=wrapped, claimed_at=None, attempts=0, failures=0, reason="",
         due_at=_rotation(row.created_at) if row.is_current else None,
     )  # fmt: skip
     if moved:
@@ -239,7 +245,7 @@ def _one_session_reaches(old: KeyRegistration, present: KeyRegistration) -> bool
 
 
 def _give_back(row: BranchKey, claim: datetime, **facts: object) -> None:
-    BranchKey.objects.filter(pk=row.pk, claimed_at=claim).update(claimed_at=None, **facts)
+    BranchKey.objects.filter(pk=row.pk, claimed_at=claim).update(claimed_at=None, failures=0, **facts)
 
 
 @transactions.atomic
@@ -295,4 +301,7 @@ def request_removal(registration: KeyRegistration) -> uuid.UUID | None:
 def unneeded() -> list[KeyRegistration]:
     """Return retiring registrations that no branch key names: those that never made one."""
     retiring = KeyRegistration.objects.filter(status=Status.RETIRING).select_related("tenant__service_role")
-    return list(retiring.filter(~Q(pk__in=BranchKey.objects.exclude(registration=None).values("registration")))[:200])
+    unnamed = retiring.filter(~Q(pk__in=BranchKey.objects.exclude(registration=None).values("registration")))
+    return list(
+        unnamed.order_by("?")[:200]
+    )  # in no order: those that cannot be retired must not always be the first 200

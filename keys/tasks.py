@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+import structlog
 from celery import shared_task
 from django.db import transaction
 
@@ -12,9 +13,10 @@ from byokportal import clock
 from keys import branchkeys, health, usage
 from keys.checks import runner
 from keys.configuration import apply
-from keys.models import BranchKey, EncryptionTest, KeyRegistration, RoleConfiguration
+from keys.models import WAKE_AGAIN, BranchKey, EncryptionTest, KeyRegistration, RoleConfiguration, not_woken_lately
 from tenants.models import ServiceRole
 
+log = structlog.get_logger(__name__)
 CHUNK = 200  # rows a ring; the rest is due at the next one
 
 
@@ -23,17 +25,22 @@ def ring(task: Any, **ids: str) -> None:
 
     A function is what Django calls and not a partial, because it says by `__qualname__` what failed, and trips over what has none.
     """
-    transaction.on_commit(lambda: task.delay(**ids), robust=True)
+    transaction.on_commit(lambda: _wake(task, **ids), robust=True)
+
+
+def _wake(task: Any, **ids: str) -> None:
+    """Send a message that ends by itself: beat looks for due rows every few seconds, so one that nobody took in time is worth nothing."""
+    task.apply_async(kwargs=ids, expires=WAKE_AGAIN.total_seconds())
 
 
 @shared_task(soft_time_limit=45, time_limit=60)
 def configure_service_role(*, configuration_id: str) -> None:
     test_id = apply.apply(configuration_id)
     if test_id is not None:
-        run_test.delay(test_id=str(test_id))
+        _wake(run_test, test_id=str(test_id))
 
 
-@shared_task(soft_time_limit=25, time_limit=30)
+@shared_task(queue="bulk", soft_time_limit=25, time_limit=30)
 def close_filled_roles() -> None:
     for role in ServiceRole.objects.filter(is_open=True):
         apply.close_if_filled(role)
@@ -52,28 +59,31 @@ def probe(*, registration_id: str) -> None:
 @shared_task(soft_time_limit=25, time_limit=30)
 def ring_probes() -> None:
     """Ring for the probes that somebody waits for: they do not wait for a sweep."""
-    due = KeyRegistration.objects.awaited().due_for_probe(clock.now()).order_by("next_probe_at")
-    for pk in due.values_list("pk", flat=True)[:CHUNK]:
-        probe.delay(registration_id=str(pk))
+    now = clock.now()
+    due = KeyRegistration.objects.awaited().due_for_probe(now).filter(not_woken_lately(now, "next_probe_at"))
+    pks = list(due.order_by("next_probe_at").values_list("pk", flat=True)[:CHUNK])
+    KeyRegistration.objects.filter(pk__in=pks).update(woken_at=now)
+    for pk in pks:
+        _wake(probe, registration_id=str(pk))
 
 
 @shared_task(soft_time_limit=25, time_limit=30)
 def ring_configurations() -> None:
-    for pk in RoleConfiguration.objects.due(clock.now()).order_by("due_at").values_list("pk", flat=True)[:CHUNK]:
-        configure_service_role.delay(configuration_id=str(pk))
+    for pk in RoleConfiguration.objects.wake(clock.now(), CHUNK):
+        _wake(configure_service_role, configuration_id=str(pk))
 
 
 @shared_task(soft_time_limit=25, time_limit=30)
 def ring_tests() -> None:
-    for pk in EncryptionTest.objects.due(clock.now()).order_by("due_at").values_list("pk", flat=True)[:CHUNK]:
-        run_test.delay(test_id=str(pk))
+    for pk in EncryptionTest.objects.wake(clock.now(), CHUNK):
+        _wake(run_test, test_id=str(pk))
 
 
-@shared_task(soft_time_limit=80, time_limit=85)  # less than the 90 s for which a claim lasts
+@shared_task(queue="sweep", soft_time_limit=80, time_limit=85)  # less than the 90 s for which a claim lasts
 def sweep() -> None:
     """Probe the chunk that is due, then see what that ends and what a drill has measured; a full chunk means that more is due."""
     if health.sweep() == health.CHUNK:
-        sweep.delay()
+        _wake(sweep)
     health.close_incidents()
     health.follow_drills()
 
@@ -90,12 +100,15 @@ def attend_branch_key(*, branch_key_id: str) -> None:
 
 def _ring_removal(configuration_id: uuid.UUID | None) -> None:
     if configuration_id is not None:
-        configure_service_role.delay(configuration_id=str(configuration_id))
+        _wake(configure_service_role, configuration_id=str(configuration_id))
 
 
 @shared_task(soft_time_limit=25, time_limit=30)
 def ring_branch_keys() -> None:
-    for pk in BranchKey.objects.due(clock.now()).order_by("due_at").values_list("pk", flat=True)[:CHUNK]:
-        attend_branch_key.delay(branch_key_id=str(pk))
+    for pk in BranchKey.objects.wake(clock.now(), CHUNK):
+        _wake(attend_branch_key, branch_key_id=str(pk))
     for registration in branchkeys.unneeded():
-        _ring_removal(branchkeys.retire(registration))
+        try:
+            _ring_removal(branchkeys.retire(registration))
+        except Exception:  # one that cannot be retired must not keep the others
+            log.exception("registration_not_retired", registration=str(registration.pk))

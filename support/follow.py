@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
 
 import structlog
 from django.conf import settings
+from django.db.models import F
 from django.urls import reverse
 
-from byokportal import clock, words
+from byokportal import clock, database, words
 from keys import services as key_services
 from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
 from support import services
@@ -21,36 +23,69 @@ from tenants.models import AuditEvent, Invitation, Member, Role, ServiceRole, Te
 
 log = structlog.get_logger(__name__)
 Status = Ticket.Status
+CHUNK = 100  # events that are read at once
+A_MOMENT, AN_HOUR = timedelta(minutes=1), timedelta(hours=1)  # until what could not be followed is tried again
 PASSED = "The encryption test passed and the key is in service."
 
 
 def follow(limit: int = 500) -> int:
     """Follow what was not followed yet; safe to run anywhere, at any time, by several workers at once.
 
-    An event that cannot be followed (a bug) is logged, stays unmarked, and holds up no other.
+    An event that cannot be followed (a bug) is logged, counted for support to see, and tried again after an hour: it holds up no other, however
+    many of them there are.
 
     Returns:
         how many events had something to follow.
     """
-    AuditEvent.objects.not_followed().exclude(name__in=[*REACTIONS, *INCIDENTS, *MAILS]).update(followed_at=clock.now())
-    followed = 0
-    for pk, tenant_id in list(AuditEvent.objects.not_followed().order_by("id").values_list("pk", "tenant_id")[:limit]):
-        try:
-            followed += _follow_one(pk, tenant_id)
-        except Exception:
-            log.exception("event_not_followed", event_id=pk)
+    known = [*REACTIONS, *INCIDENTS, *MAILS]
+    nothing = AuditEvent.objects.not_followed().exclude(name__in=known)
+    transactions.run(lambda: nothing.update(followed_at=clock.now()))
+    followed = tried = after = 0
+    held: set[uuid.UUID | None] = set()  # tenants that an operation holds now: their events are for the next run
+    while tried < limit:
+        due = (
+            AuditEvent.objects.due(clock.now())
+            .filter(name__in=known, pk__gt=after)
+            .exclude(tenant__in=held)
+            .order_by("pk")
+        )
+        events = list(due.values_list("pk", "tenant_id")[:CHUNK])
+        if not events:
+            break
+        for pk, tenant_id in events:
+            after = pk
+            if tenant_id in held:
+                continue
+            tried += 1
+            outcome = _attempt(pk, tenant_id)
+            if outcome is None:
+                held.add(tenant_id)
+            followed += bool(outcome)
     return followed
 
 
+def _attempt(pk: int, tenant_id: uuid.UUID | None) -> bool | None:
+    """Follow one event, or put it off; None: its tenant is held at this moment."""
+    try:
+        return _follow_one(pk, tenant_id)
+    except Exception as error:
+        unusable = database.is_unusable(error)  # that says nothing about the event
+        log.exception("event_not_followed", event_id=pk)
+        AuditEvent.objects.not_followed().filter(pk=pk).update(
+            next_at=clock.now() + (A_MOMENT if unusable else AN_HOUR), attempts=F("attempts") + (0 if unusable else 1)
+        )
+        return False
+
+
 @transactions.atomic
-def _follow_one(pk: int, tenant_id: uuid.UUID | None) -> bool:
+def _follow_one(pk: int, tenant_id: uuid.UUID | None) -> bool | None:
     tenant = None
     if tenant_id is not None:
         # One follower a tenant: a later event must see the ticket that an earlier one opens. Events of others do not wait for a tenant that
         # an operation holds: the next run follows what is left here.
         tenant = Tenant.objects.select_for_update(no_key=True, skip_locked=True).filter(pk=tenant_id).first()
         if tenant is None:
-            return False
+            return None
     # The mark and what follows commit together; whoever loses the compare-and-set leaves the event to the winner.
     if not AuditEvent.objects.filter(pk=pk, followed_at=None).update(followed_at=clock.now()):
         return False

@@ -91,6 +91,12 @@ class TicketMessage(models.Model):
         return f"message of {self.ticket_id}"
 
 
+class NoticeQuerySet(models.QuerySet["Notice"]):
+    def failing(self) -> Self:
+        """Mails that could not be sent so far, or that were given up."""
+        return self.filter(sent_at=None, attempts__gt=0, claimed_at=None)
+
+
 class Notice(models.Model):
     """A mail to be sent because of an event: the row is the job."""
 
@@ -104,6 +110,8 @@ class Notice(models.Model):
     attempts = models.PositiveIntegerField(default=0)
     sent_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
+
+    objects = NoticeQuerySet.as_manager()
 
     class Meta:
         constraints: ClassVar = [

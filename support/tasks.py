@@ -12,11 +12,11 @@ def follow_log() -> None:
     follow.follow()
 
 
-@shared_task(soft_time_limit=45, time_limit=60)
+@shared_task(queue="bulk", soft_time_limit=45, time_limit=60)
 def send_notices() -> None:
     notices.send_due()
 
 
-@shared_task(soft_time_limit=45, time_limit=60)
+@shared_task(queue="bulk", soft_time_limit=45, time_limit=60)
 def complete_recoveries() -> None:
     recoveries.complete_due()

@@ -9,7 +9,7 @@ from tenants import idempotency
 from tenants.models import ADDRESS_CHANGE_LASTS, AccessToken, AddressChange, IdempotentRequest, SealedValues
 
 
-@shared_task(soft_time_limit=50, time_limit=60)
+@shared_task(queue="bulk", soft_time_limit=50, time_limit=60)
 def clear_expired() -> None:
     now = clock.now()
     AccessToken.objects.filter(expires_at__lt=now).delete()

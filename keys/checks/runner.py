@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 from collections.abc import Mapping
 from dataclasses import replace
@@ -14,7 +15,7 @@ from keys import errors
 from keys.checks import CHECKS, base, gather, outcome, remedies, schedule
 from keys.checks.base import Finding, Verdict, Wait
 from keys.checks.facts import Clock, Facts, Subject
-from keys.models import CheckResult, EncryptionTest, KeyRegistration, RoleConfiguration
+from keys.models import CheckResult, EncryptionTest, KeyRegistration, RoleConfiguration, put_off_if_it_breaks
 from tenants import audit, onboarding, transactions
 from tenants.audit import SYSTEM
 from tenants.models import AuditEvent, OnboardingStep
@@ -35,10 +36,8 @@ def run(test_id: str) -> None:
     claimed_at = clock.now()
     if not EncryptionTest.objects.claim(test_id, claimed_at):
         return
-    try:
+    with put_off_if_it_breaks(EncryptionTest.objects.all(), test_id, claimed_at), contextlib.suppress(Lost):
         _look(EncryptionTest.objects.select_related("tenant__service_role", "registration").get(pk=test_id), claimed_at)
-    except Lost:
-        return
 
 
 def _look(test: EncryptionTest, claimed_at: datetime) -> None:
@@ -135,7 +134,8 @@ def _change(test: EncryptionTest, claim: datetime, /, **facts: object) -> None:
     Raises:
         Lost: it is not.
     """
-    if not EncryptionTest.objects.filter(pk=test.pk, claimed_at=claim, finished_at=None).update(**facts):
+    ends = {"failures": 0} if facts.get("claimed_at", claim) is None else {}
+    if not EncryptionTest.objects.filter(pk=test.pk, claimed_at=claim, finished_at=None).update(**facts, **ends):
         raise Lost
     for name, value in facts.items():
         setattr(test, name, value)

@@ -14,7 +14,7 @@ from byokportal.errors import DomainError, Kind
 from keys import errors, lifecycle
 from keys.aws import iam, sessions
 from keys.configuration import isolating, lease, packing
-from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration, ServiceRolePolicy
+from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration, ServiceRolePolicy, put_off_if_it_breaks
 from tenants import audit, onboarding, transactions
 from tenants.models import OnboardingStep, ServiceRole
 
@@ -33,6 +33,12 @@ def apply(configuration_id: str) -> uuid.UUID | None:
     claimed_at = clock.now()
     if not RoleConfiguration.objects.filter(status=Status.QUEUED).claim(configuration_id, claimed_at):
         return None
+    with put_off_if_it_breaks(RoleConfiguration.objects.all(), configuration_id, claimed_at):
+        return _apply(configuration_id, claimed_at)
+    return None
+
+
+def _apply(configuration_id: str, claimed_at: datetime) -> uuid.UUID | None:
     configuration = RoleConfiguration.objects.select_related("tenant", "registration", "service_role").get(
         pk=configuration_id
     )
@@ -192,7 +198,7 @@ def _still_named(configuration: RoleConfiguration) -> bool:
 def _finish(configuration: RoleConfiguration, claimed_at: datetime, **facts: object) -> bool:
     """End this look at the row, if it is still ours; False when another worker took it, or it was cancelled."""
     row = RoleConfiguration.objects.filter(pk=configuration.pk, status=Status.QUEUED, claimed_at=claimed_at)
-    return bool(row.update(claimed_at=None, **facts))
+    return bool(row.update(claimed_at=None, failures=0, **facts))
 
 
 @transactions.atomic

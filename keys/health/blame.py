@@ -287,7 +287,10 @@ def close_what_is_over() -> int:
     for incident in Incident.objects.filter(closed_at=None).select_related("service_role"):
         if incident.seen_at >= _a_window_ago() and held(incident.service_role).exists():
             continue
-        closed += _close(incident, now)
+        try:
+            closed += _close(incident, now)
+        except Exception:  # one that cannot be closed stays open; the others are looked at all the same
+            log.exception("incident_not_closed", incident=incident.pk)
     return closed
 
 

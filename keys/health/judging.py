@@ -313,6 +313,7 @@ def _note(
     soon = clock.now() + min(timing.APART, timedelta(seconds=pause))
     facts |= {
         "probe_claimed_at": None,
+        "probe_failures": 0,
         "last_probe_at": answer.at if answer else clock.now(),
         "next_probe_at": soon if is_awaited else next_at(pause, is_exact=is_exact),
     }

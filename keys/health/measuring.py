@@ -8,12 +8,15 @@ from __future__ import annotations
 import uuid
 from datetime import datetime
 
+import structlog
+
 from byokportal import clock
 from keys.health import stops
 from keys.models import KeyRegistration, RegistrationMove, RevocationDrill
 from tenants import audit, transactions
 from tenants.audit import Actor
 
+log = structlog.get_logger(__name__)
 Status = RevocationDrill.Status
 Registration = KeyRegistration.Status
 AWS = KeyRegistration.SuspendedBy.AWS
@@ -22,7 +25,10 @@ AWS = KeyRegistration.SuspendedBy.AWS
 def follow_all() -> None:
     """Look at every drill that is on."""
     for pk in RevocationDrill.objects.open().values_list("pk", flat=True):
-        follow(pk)
+        try:
+            follow(pk)
+        except Exception:  # one drill that breaks must not keep the others from being measured
+            log.exception("drill_broke", drill=str(pk))
 
 
 def follow(pk: uuid.UUID) -> None:

@@ -10,19 +10,21 @@ import json
 import time
 import uuid
 from collections import defaultdict, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime
 
 import structlog
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
+from django.db.models import F
 
-from byokportal import clock
+from byokportal import clock, database
 from byokportal.errors import DomainError, Kind
 from keys.errors import RoleNotAssumable
 from keys.health import asking, blame, judging, questions, timing
 from keys.health.asking import Answer, Question
-from keys.models import KeyRegistration, KeyRegistrationQuerySet
+from keys.models import KeyRegistration, KeyRegistrationQuerySet, pause_after
 
 log = structlog.get_logger(__name__)
 Status = KeyRegistration.Status
@@ -59,11 +61,40 @@ def _sweep(rows: KeyRegistrationQuerySet, limit: int) -> int:
             asked.append((registration, answer))
         elif not was_asked:
             not_asked.append(registration.pk)
+        else:
+            _put_off(registration, claim)
     KeyRegistration.objects.filter(pk__in=not_asked, probe_claimed_at=claim).update(probe_claimed_at=None)
     changed = [(r, a) for r, a in asked if not _is_as_it_was(r, a)]
-    changed += _write([(r, a) for r, a in asked if _is_as_it_was(r, a)], claim)
+    well = [(r, a) for r, a in asked if _is_as_it_was(r, a)]
+    try:
+        changed += _write(well, claim)
+    except DatabaseError as error:  # one row that the database does not take must not cost all the others their probe
+        log.error("probes_not_written_together", why=database.why(error))
+        changed += well
     _judge(changed, asked, claim)
     return len(asked)
+
+
+def _put_off(registration: KeyRegistration, claim: datetime) -> None:
+    """Give a registration back whose probe ended in an error that nobody expects: it comes later each time, and support sees the count."""
+    next_at = clock.now() + pause_after(registration.probe_failures)
+    KeyRegistration.objects.filter(pk=registration.pk, probe_claimed_at=claim).update(
+        probe_claimed_at=None, next_probe_at=next_at, probe_failures=F("probe_failures") + 1
+    )
+
+
+@contextmanager
+def _each(registrations: Iterable[KeyRegistration], claim: datetime) -> Iterator[None]:
+    """Let an error that nobody expects cost these registrations their probe and the others nothing."""
+    try:
+        yield
+    except Exception as error:
+        if database.is_unusable(error):
+            log.error("probe_not_written", why=database.why(error))  # the claim ends by itself
+            return
+        for registration in registrations:
+            log.exception("probe_broke", registration=str(registration.pk))
+            _put_off(registration, claim)
 
 
 def _claim(rows: KeyRegistrationQuerySet, limit: int) -> tuple[datetime, list[KeyRegistration]]:
@@ -80,7 +111,7 @@ def _claim(rows: KeyRegistrationQuerySet, limit: int) -> tuple[datetime, list[Ke
 def _ask(asked: Sequence[Question]) -> list[tuple[bool, Answer | None]]:
     """Return for each question in its order whether it was asked (there may be no time), and the answer.
 
-    None to one that was asked is a bug of ours: its claim stays, so that it is tried again when that is stale, not at once.
+    None to one that was asked is a bug of ours: it is put off.
     """
     until = time.monotonic() + BUDGET
     answers: list[tuple[bool, Answer | None]] = [(False, None)] * len(asked)
@@ -129,7 +160,7 @@ def _is_as_it_was(registration: KeyRegistration, answer: Answer) -> bool:
 UPDATE = """
 {first}
 UPDATE keys_keyregistration AS r
-SET probe_claimed_at = NULL, good_probes = r.good_probes + 1, last_probe_at = asked.at,
+SET probe_claimed_at = NULL, probe_failures = 0, good_probes = r.good_probes + 1, last_probe_at = asked.at,
     next_probe_at = CASE WHEN r.is_probe_awaited AND r.probe_asked_at > r.probe_claimed_at THEN %s ELSE asked.next_at END,
     is_probe_awaited = (r.is_probe_awaited AND r.probe_asked_at > r.probe_claimed_at),
     trust_looked_at = COALESCE(asked.looked_at, r.trust_looked_at)
@@ -186,18 +217,27 @@ def _judge(
     claim: datetime,
 ) -> None:
     """Settle first whose doing the refusals are, then move one registration after the other."""
-    verdicts = _whose_doing(asked)
+    verdicts = _whose_doing(asked, claim)
     for registration, answer in changed:
-        judging.judge(registration, answer, claim=claim, ours=verdicts.get(registration.pk))
+        if is_refused(registration, answer) and registration.pk not in verdicts:
+            continue  # nobody could tell whose doing it is: put off
+        with _each([registration], claim):
+            judging.judge(registration, answer, claim=claim, ours=verdicts.get(registration.pk))
     for service_role in {r.tenant.service_role for r, answer in changed if answer.error is not None}:
-        blame.note_if_many(service_role)
+        with _each([], claim):
+            blame.note_if_many(service_role)
 
 
-def _whose_doing(asked: Sequence[tuple[KeyRegistration, Answer]]) -> dict[uuid.UUID, DomainError | None]:
-    """Ask once for each policy of ours and kind of refusal; return what it means for each refused registration."""
-    refused = [
-        (r, a.error) for r, a in asked if a.error is not None and a.error.kind is Kind.KEY_REFUSED and r.status in MOVED
-    ]
+def is_refused(registration: KeyRegistration, answer: Answer) -> bool:
+    """Tell whether the answer is a refusal that may move the registration."""
+    return answer.error is not None and answer.error.kind is Kind.KEY_REFUSED and registration.status in MOVED
+
+
+def _whose_doing(
+    asked: Sequence[tuple[KeyRegistration, Answer]], claim: datetime
+) -> dict[uuid.UUID, DomainError | None]:
+    """Ask once for each policy of ours and kind of refusal; return what it means for each refused registration, where that could be told."""
+    refused = [(r, a.error) for r, a in asked if a.error is not None and is_refused(r, a)]
     if not refused:
         return {}
     service_roles = {registration.tenant.service_role for registration, _ in refused}
@@ -215,9 +255,15 @@ def _whose_doing(asked: Sequence[tuple[KeyRegistration, Answer]]) -> dict[uuid.U
     verdicts: dict[uuid.UUID, DomainError | None] = {}
     for group in groups.values():
         first, error = group[0]
-        ours = blame.of(
-            first.tenant.service_role, error, refused=[r for r, _ in group], is_anybody_let_in=named_by(first) in let_in
-        )
-        verdicts |= {registration.pk: ours for registration, _ in group}
-    blamed = [r for r, error in refused if isinstance(error, RoleNotAssumable) and verdicts[r.pk] is None]
-    return verdicts | blame.shut_out(blamed)
+        with _each([r for r, _ in group], claim):
+            ours = blame.of(
+                first.tenant.service_role,
+                error,
+                refused=[r for r, _ in group],
+                is_anybody_let_in=named_by(first) in let_in,
+            )
+            verdicts |= {registration.pk: ours for registration, _ in group}
+    blamed = [r for r, error in refused if isinstance(error, RoleNotAssumable) and verdicts.get(r.pk, error) is None]
+    with _each(blamed, claim):
+        return verdicts | blame.shut_out(blamed)
+    return {pk: verdict for pk, verdict in verdicts.items() if pk not in {r.pk for r in blamed}}

@@ -2,7 +2,15 @@
 
 from keys.models.configuration import RoleConfiguration, ServiceRolePolicy
 from keys.models.custody import BranchKey, CacheDrop, DatabaseAdmission, KeyUse, ServingProcess
-from keys.models.jobs import CLAIM_LASTS, Job, JobQuerySet
+from keys.models.jobs import (
+    CLAIM_LASTS,
+    WAKE_AGAIN,
+    Job,
+    JobQuerySet,
+    not_woken_lately,
+    pause_after,
+    put_off_if_it_breaks,
+)
 from keys.models.loss import Incident, RevocationDrill
 from keys.models.proof import CheckResult, EncryptionTest
 from keys.models.registration import KeyRegistration, KeyRegistrationQuerySet, RegistrationMove
@@ -10,6 +18,7 @@ from keys.models.usage import KeyUseCursor, KeyUseHour, KeyUseTotal
 
 __all__ = [
     "CLAIM_LASTS",
+    "WAKE_AGAIN",
     "BranchKey",
     "CacheDrop",
     "CheckResult",
@@ -29,4 +38,7 @@ __all__ = [
     "RoleConfiguration",
     "ServiceRolePolicy",
     "ServingProcess",
+    "not_woken_lately",
+    "pause_after",
+    "put_off_if_it_breaks",
 ]

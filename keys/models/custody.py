@@ -35,6 +35,8 @@ class BranchKey(models.Model):
     due_at = models.DateTimeField(null=True)
     claimed_at = models.DateTimeField(null=True)
     attempts = models.PositiveIntegerField(default=0)
+    failures = models.PositiveIntegerField(default=0)  # runs in a row that ended in an error nobody expects
+    woken_at = models.DateTimeField(null=True)  # when a worker was last sent a message about it
     reason = models.CharField(max_length=200, blank=True)  # error code of the last attempt
     objects = BranchKeyQuerySet.as_manager()
 

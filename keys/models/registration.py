@@ -102,6 +102,8 @@ class KeyRegistration(models.Model):
     # Somebody asked for a probe: a person, or a request that AWS refused. It is awaited until one that began later is answered.
     probe_asked_at = models.DateTimeField(null=True)
     is_probe_awaited = models.BooleanField(default=False)
+    woken_at = models.DateTimeField(null=True)  # when a worker was last sent a message about an awaited probe
+    probe_failures = models.PositiveIntegerField(default=0)  # probes in a row that ended in an error nobody expects
     good_probes = models.PositiveIntegerField(default=0)  # in a row
     good_since = models.DateTimeField(null=True)  # the first of them, while the key is on its way back to service
     denied_probes = models.PositiveIntegerField(default=0)  # in a row

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from django.db import transaction
-
 from byokportal import clock
 from keys import admission, lifecycle
 from keys.models import DatabaseAdmission, RegistrationMove
 from keys.models.registration import CurrentTransaction
-from tenants import audit, roles
+from tenants import audit, roles, transactions
 from tenants.audit import Actor
 from tenants.models import Tenant
 from tenants.services import reason_of
 
 
-@transaction.atomic
+@transactions.atomic
 def admit_database(*, reason: str, actor: Actor) -> DatabaseAdmission:
     """Say that this database may give out keys, after a restore or a promotion.
 

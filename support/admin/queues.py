@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -11,10 +12,10 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from byokportal import clock, words
-from keys.models import EncryptionTest, Incident, KeyRegistration, RoleConfiguration
+from keys.models import BranchKey, EncryptionTest, Incident, KeyRegistration, RoleConfiguration
 from support.admin import standing
-from support.models import Ticket
-from tenants.models import OnboardingStep, Tenant
+from support.models import Notice, Ticket
+from tenants.models import AuditEvent, OnboardingStep, Tenant
 
 SHOWN = 20  # rows of each queue; the list behind it has all
 STUCK_AFTER = timedelta(minutes=10)
@@ -44,9 +45,11 @@ def of(request: HttpRequest) -> list[Queue]:
         ("support.view_ticket", _tickets),
         ("keys.view_keyregistration", _impaired),
         ("keys.view_encryptiontest", _stuck),
+        ("tenants.view_auditevent", _put_off),
         ("tenants.view_tenant", _set_ups),
     ]
-    return [queue() for permission, queue in found if request.user.has_perm(permission)]
+    shown = [queue() for permission, queue in found if request.user.has_perm(permission)]
+    return [queue for queue in shown if queue is not None]
 
 
 def _change(obj: Model, pk: Any = None) -> str:
@@ -117,6 +120,35 @@ def _stuck() -> Queue:
         listed,
         more or more_tests,
     )
+
+
+# Rows whose last run ended in an error that nobody expects, or that were given up: what to say of each, and how often.
+PUT_OFF: list[tuple[str, Callable[[], QuerySet[Any]], str, str]] = [
+    ("An event could not be followed", lambda: AuditEvent.objects.put_off(), "attempts", "at"),
+    ("A mail could not be sent", lambda: Notice.objects.failing(), "attempts", "created_at"),
+    ("A configuration broke", lambda: RoleConfiguration.objects.failing(), "failures", "created_at"),
+    ("A test broke", lambda: EncryptionTest.objects.failing(), "failures", "created_at"),
+    ("A branch key could not be attended to", lambda: BranchKey.objects.failing(), "failures", "created_at"),
+    ("A probe broke", lambda: KeyRegistration.objects.filter(probe_failures__gt=0), "probe_failures", "moved_at"),
+]
+
+
+def _put_off() -> Queue | None:
+    """What failed for a reason of ours and was put off, so that it holds up nothing else; None: nothing did."""
+    rows, count = [], 0
+    for what, found, times, since in PUT_OFF:
+        there = found().count()
+        count += there
+        if there:
+            for row in found().select_related("tenant").order_by(since)[:SHOWN]:
+                said = f"{what} ({getattr(row, times)} times)"
+                about = row.registration if isinstance(row, BranchKey) and row.registration else row
+                url = _change(row.tenant) if isinstance(about, BranchKey) else _change(about)
+                rows.append(Row(str(row.tenant or "Kore.ai"), url, said, getattr(row, since)))
+    if not count:
+        return None
+    title = f"Put off after an error of ours ({count}): tell the engineers on call"
+    return Queue(title, reverse("admin:tenants_auditevent_changelist"), rows[:SHOWN], count > SHOWN)
 
 
 def _set_ups() -> Queue:

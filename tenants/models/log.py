@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import ClassVar, Self
 
 from django.db import models
@@ -17,9 +18,17 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
     def not_followed(self) -> Self:
         return self.filter(followed_at=None)
 
+    def due(self, now: datetime) -> Self:
+        """What is to be followed now: new, or put off until a time that has come."""
+        return self.not_followed().filter(Q(next_at=None) | Q(next_at__lte=now))
+
+    def put_off(self) -> Self:
+        """What could not be followed and is tried again."""
+        return self.not_followed().filter(attempts__gt=0)
+
 
 class AuditEvent(models.Model):
-    """One line of the log. Append-only by a database trigger; only the follow mark and the seal are filled in later."""
+    """One line of the log. Append-only by a database trigger; only the follow mark, its attempts and the seal are filled in later."""
 
     id = models.BigAutoField(primary_key=True)
     tenant = models.ForeignKey(Tenant, null=True, on_delete=models.PROTECT, related_name="events")  # null: ours alone
@@ -28,6 +37,9 @@ class AuditEvent(models.Model):
     payload = models.TextField()  # canonical JSON of everything above and the data: what a seal covers
     at = models.DateTimeField()
     request_id = models.CharField(max_length=64, blank=True)
+    # What follows from it could not be done: how often, and when it is tried again (support.follow).
+    attempts = models.PositiveIntegerField(default=0)
+    next_at = models.DateTimeField(null=True)
     followed_at = models.DateTimeField(null=True)  # a flag on the row: commits land out of order, the highest id lies
     seal_number = models.PositiveBigIntegerField(null=True)
     previous_seal = models.CharField(max_length=64, default="", blank=True)

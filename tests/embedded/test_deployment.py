@@ -234,9 +234,9 @@ def test_pages_come_where_nobody_collected_the_static_files(settings: Any, tmp_p
 
 def test_compose_waits_for_the_migration_looks_after_each_part_and_lets_it_end() -> None:
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-    assert set(services) == {"migrate", "web", "worker", "beat", "postgres", "redis"}
+    assert set(services) == {"migrate", "web", "worker", "background", "beat", "postgres", "redis"}
     assert services["migrate"]["restart"] == "no"
-    for name in ("web", "worker", "beat"):
+    for name in ("web", "worker", "background", "beat"):
         waits_for = {part: rule["condition"] for part, rule in services[name]["depends_on"].items()}
         assert waits_for == {
             "migrate": "service_completed_successfully", "postgres": "service_healthy", "redis": "service_healthy",

@@ -133,9 +133,11 @@ class World:
 
     def recovery(self, status: str) -> OwnerRecovery:
         """Return the one that is under way, as far as that."""
-        found = OwnerRecovery.objects.of(self.tenant).open().first()
+        found: OwnerRecovery | None = OwnerRecovery.objects.of(self.tenant).open().first()
         if found is None:
-            facts = {"requested_by": self.lead().user, "member": self.bob, "due_at": clock.now()}
+            facts = {"requested_by": self.lead().user, "member": self.bob}
+            if status == "waiting":
+                facts |= {"approved_by": self.lead().user, "due_at": clock.now()}
             found = OwnerRecovery.objects.create(
                 tenant=self.tenant, kind="second_factor", email=self.bob.user.email, reason="r", status=status, **facts
             )
@@ -192,11 +194,11 @@ OPERATIONS: dict[str, Line] = {
     "tenants.reset_second_factor": Line(lambda w: tenant_services.reset_second_factor(w.anew(w.bob), reason="r", actor=w.actor)),
     "tenants.request_new_owner": Line(lambda w: tenant_services.request_new_owner(w.my_tenant, email=f"n@{w.name}.example", reason="r", actor=w.lead()), before=World.without_owner),
     "tenants.request_second_factor": Line(lambda w: tenant_services.request_second_factor(w.my_tenant, reason="r", actor=w.lead()), before=World.with_one_owner),
-    "tenants.approve_recovery": Line(lambda w: tenant_services.approve_recovery(w.recovery("requested"), reason="r", actor=w.lead())),
-    "tenants.withdraw_recovery": Line(lambda w: tenant_services.withdraw_recovery(w.recovery("waiting"), reason="r", actor=w.lead())),
-    "tenants.object_by_link": Line(lambda w: tenant_services.object_by_link(tenant_services.new_objection_link(w.recovery("waiting"), "x@x.example"))),
-    "tenants.object_to_recovery": Line(lambda w: tenant_services.object_to_recovery(w.recovery("waiting"), actor=w.actor)),
-    "tenants.complete_recovery": Line(lambda w: tenant_services.complete_recovery(w.recovery("waiting"))),
+    "tenants.approve_recovery": Line(lambda w: tenant_services.approve_recovery(w.recovery("requested"), reason="r", actor=w.lead()), before=lambda w: w.recovery("requested")),
+    "tenants.withdraw_recovery": Line(lambda w: tenant_services.withdraw_recovery(w.recovery("waiting"), reason="r", actor=w.lead()), before=lambda w: w.recovery("waiting")),
+    "tenants.object_by_link": Line(lambda w: tenant_services.object_by_link(tenant_services.new_objection_link(w.recovery("waiting"), "x@x.example")), before=lambda w: w.recovery("waiting")),
+    "tenants.object_to_recovery": Line(lambda w: tenant_services.object_to_recovery(w.recovery("waiting"), actor=w.actor), before=lambda w: w.recovery("waiting")),
+    "tenants.complete_recovery": Line(lambda w: tenant_services.complete_recovery(w.recovery("waiting")), before=lambda w: w.recovery("waiting")),
     "tenants.create_staff": Line(lambda w: tenant_services.create_staff(f"s{secrets.token_hex(4)}@kore.example", groups=[], reason="r", actor=COMMAND)),
     "tenants.regroup_staff": Line(lambda w: tenant_services.regroup_staff(w.lead().user, groups=[], reason="r", actor=COMMAND)),
     "tenants.reset_staff_second_factor": Line(lambda w: tenant_services.reset_staff_second_factor(w.lead().user, reason="r", actor=COMMAND)),

@@ -3,11 +3,19 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
+from django.contrib.auth.models import User
+from django.test import Client
 from django.utils import timezone
 
-from keys.models import CheckResult, EncryptionTest, KeyRegistration, RoleConfiguration
+from keys import branchkeys, health
+from keys.checks import runner
+from keys.configuration import apply
+from keys.health import asking, judging
+from keys.models import BranchKey, CheckResult, EncryptionTest, KeyRegistration, RoleConfiguration, pause_after
 from support import follow
 from support.models import Notice, Ticket
 from tenants import audit
@@ -216,8 +224,12 @@ def test_an_event_that_cannot_be_followed_holds_up_no_other(
     _submitted(registration)
     assert Ticket.objects.count() == 1
     bad.refresh_from_db()
-    assert bad.followed_at is None
+    assert (bad.followed_at, bad.attempts) == (None, 1)
+    assert bad.next_at and timedelta(minutes=59) < bad.next_at - timezone.now() <= timedelta(hours=1)
     monkeypatch.undo()
+    follow.follow()
+    assert not Notice.objects.filter(recipient="new@acme.example").exists(), "its hour is not over"
+    AuditEvent.objects.filter(pk=bad.pk).update(next_at=timezone.now())
     follow.follow()
     assert Notice.objects.filter(recipient="new@acme.example").exists()
 
@@ -225,3 +237,93 @@ def test_an_event_that_cannot_be_followed_holds_up_no_other(
 def test_what_has_nothing_to_follow_is_marked_all_the_same(tenant: Tenant) -> None:
     follow.follow()
     assert not AuditEvent.objects.not_followed().exists()
+
+
+def test_five_hundred_events_that_cannot_be_followed_starve_nobody(
+    registration: KeyRegistration, monkeypatch: pytest.MonkeyPatch, sam: User, browser_of: Callable[[User], Client]
+) -> None:
+    def broken(event: AuditEvent, tenant: Tenant) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setitem(follow.REACTIONS, "keys.key.suspended", broken)
+    for _ in range(500):
+        _say("keys.key.suspended", registration.tenant, registration, suspended_by="AWS", reason="x")
+    _say("keys.registration.submitted", registration.tenant, registration, key_arn=KEY, role_arn=ROLE)
+    follow.follow()
+    follow.follow()
+    assert Ticket.objects.count() == 1
+    assert AuditEvent.objects.put_off().count() == 500
+    attempts = AuditEvent.objects.put_off().values_list("attempts", flat=True)
+    follow.follow()
+    assert set(attempts) == {1}, "each waits for its hour"
+    page = browser_of(sam).get("/admin/").content.decode()
+    assert "Put off after an error of ours (500)" in page
+    assert "An event could not be followed (1 times)" in page
+
+
+def test_a_test_a_configuration_a_branch_key_and_a_probe_that_break_are_put_off_and_counted(
+    active: KeyRegistration, monkeypatch: pytest.MonkeyPatch, sam: User, browser_of: Callable[[User], Client]
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("a bug")
+
+    tenant, now = active.tenant, timezone.now()
+    test = EncryptionTest.objects.create(tenant=tenant, registration=active, requested_by="tests", due_at=now)
+    configuration = RoleConfiguration.objects.create(
+        tenant=tenant, registration=active, service_role=tenant.service_role, action="remove", role_arn=ROLE, status="queued"
+    )  # fmt: skip
+    branch_key = BranchKey.objects.create(
+        tenant=tenant, registration=active, key_arn=active.key_arn, wrapped=b"x", due_at=now, is_current=False
+    )
+    KeyRegistration.objects.filter(pk=active.pk).update(next_probe_at=now)
+    for module, name in ((runner, "_look"), (apply, "_apply"), (branchkeys, "_attend"), (asking, "ask")):
+        monkeypatch.setattr(module, name, broken)
+    runner.run(str(test.pk))
+    apply.apply(str(configuration.pk))
+    branchkeys.attend(str(branch_key.pk))
+    health.sweep()
+    for row in (test, configuration, branch_key):
+        row.refresh_from_db()
+        assert (row.failures, row.claimed_at) == (1, None)
+        assert row.due_at is not None and row.due_at > timezone.now() + timedelta(seconds=50)
+    active.refresh_from_db()
+    assert (active.probe_failures, active.probe_claimed_at) == (1, None)
+    assert active.next_probe_at is not None and active.next_probe_at > timezone.now() + timedelta(seconds=50)
+    assert health.sweep() == 0
+    assert "Put off after an error of ours (4)" in browser_of(sam).get("/admin/").content.decode()
+    monkeypatch.undo()
+    KeyRegistration.objects.filter(pk=active.pk).update(next_probe_at=timezone.now())
+    health.sweep()
+    active.refresh_from_db()
+    assert active.probe_failures == 0, "a good probe ends the count"
+
+
+def test_what_keeps_failing_waits_an_hour_at_most() -> None:
+    assert [pause_after(failures) for failures in (0, 1, 2, 3, 4, 1000)] == [
+        timedelta(minutes=minutes) for minutes in (1, 4, 16, 60, 60, 60)
+    ]
+
+
+def test_one_registration_that_cannot_be_judged_costs_no_other_its_probe(
+    active: KeyRegistration, mallory: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = KeyRegistration.objects.create(
+        tenant=mallory.tenant, key_arn=active.key_arn, role_arn=active.role_arn, status="active", activated_at=timezone.now(), role_claim="x/y"
+    )  # fmt: skip
+    KeyRegistration.objects.update(
+        next_probe_at=timezone.now(), refused_since=timezone.now()
+    )  # each is judged by itself
+    judge = judging.judge
+
+    def broken(registration: KeyRegistration, *args: object, **kwargs: object) -> None:
+        if registration.pk == other.pk:
+            raise RuntimeError("a bug")
+        judge(registration, *args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(judging, "judge", broken)
+    health.sweep()
+    other.refresh_from_db()
+    active.refresh_from_db()
+    assert (other.probe_failures, other.probe_claimed_at) == (1, None)
+    assert (active.probe_failures, active.probe_claimed_at) == (0, None)
+    assert active.next_probe_at is not None and active.next_probe_at > timezone.now()

@@ -1,0 +1,137 @@
+"""What beat and operations send to workers: every message ends, no row has many, and nobody who waits for a test waits for a sweep."""
+
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from celery import current_app
+from django.conf import settings
+from django.utils import timezone
+
+from keys import tasks
+from keys.models import BranchKey, EncryptionTest, KeyRegistration, RoleConfiguration
+from support import tasks as support_tasks  # noqa: F401  a worker knows them all
+from tenants import tasks as tenant_tasks  # noqa: F401
+from tenants.models import Tenant
+
+ROOT = Path(__file__).parents[2]
+WAITED_FOR = {"run_test", "probe", "configure_service_role", "ring_tests", "ring_probes", "ring_configurations"}
+SLOW = {
+    "sweep",
+    "send_notices",
+    "attend_branch_key",
+    "clear_expired",
+    "close_filled_roles",
+    "complete_recoveries",
+    "roll_up_uses",
+}
+
+
+def ours() -> dict[str, Any]:
+    return {
+        name.rpartition(".")[2]: task
+        for name, task in current_app.tasks.items()
+        if re.match(r"(keys|support|tenants)\.", name)
+    }
+
+
+@pytest.mark.parametrize("name", sorted(settings.CELERY_BEAT_SCHEDULE))
+def test_every_entry_of_beat_expires(name: str) -> None:
+    entry = settings.CELERY_BEAT_SCHEDULE[name]
+    assert entry["schedule"] <= entry["options"]["expires"] <= max(60, entry["schedule"])
+    assert entry["task"] in current_app.tasks
+
+
+def test_who_waits_for_a_test_waits_for_nothing_slow() -> None:
+    queue = {name: getattr(task, "queue", None) or settings.CELERY_TASK_DEFAULT_QUEUE for name, task in ours().items()}
+    assert {queue[name] for name in WAITED_FOR} == {"checks"}
+    assert {queue[name] for name in SLOW} == {"bulk", "sweep"}
+    assert [name for name, its in queue.items() if its == "sweep"] == ["sweep"]
+    workers = re.findall(r'"-Q", "([a-z,]+)"', (ROOT / "docker-compose.yml").read_text())
+    embedded = re.findall(
+        r'\("\w+", "((?:checks|bulk|sweep)[a-z,]*)"\)', (ROOT / "byokportal/embedded/stack.py").read_text()
+    )
+    documented = re.findall(r"worker -Q ([a-z,]+)`", (ROOT / "docs/deploy.md").read_text())
+    for found in (workers, embedded, documented):
+        assert sorted(",".join(found).split(",")) == sorted(set(queue.values())), "each queue has one kind of worker"
+        assert "checks" in found, "a worker of its own"
+    assert yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["worker"]
+
+
+@pytest.fixture
+def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, dict[str, str], float | None]]:
+    """What goes to the broker; the broker is what stands in for itself here."""
+    found: list[tuple[str, dict[str, str], float | None]] = []
+
+    def publish(self: Any, name: str, args: Any = None, kwargs: Any = None, **options: Any) -> None:
+        found.append((name.rpartition(".")[2], kwargs or {}, options.get("expires")))
+
+    monkeypatch.setattr(type(current_app._get_current_object()), "send_task", publish)
+    for task in ours().values():
+        monkeypatch.setattr(
+            type(task),
+            "apply_async",
+            lambda self, args=None, kwargs=None, **options: publish(self, self.name, args, kwargs, **options),
+        )
+    return found
+
+
+@pytest.fixture
+def due(tenant: Tenant) -> KeyRegistration:
+    """One row of each kind that is due."""
+    now = timezone.now()
+    facts = {"tenant": tenant, "key_arn": "k", "role_arn": "r"}
+    registration = KeyRegistration.objects.create(
+        **facts, status="active", activated_at=now, role_claim="1/r", next_probe_at=now, is_probe_awaited=True
+    )
+    EncryptionTest.objects.create(tenant=tenant, registration=registration, requested_by="tests")
+    RoleConfiguration.objects.create(
+        tenant=tenant,
+        registration=registration,
+        service_role=tenant.service_role,
+        action="add",
+        role_arn="r",
+        status="queued",
+    )
+    BranchKey.objects.create(tenant=tenant, registration=registration, key_arn="k", wrapped=b"x", due_at=now)
+    return registration
+
+
+def wake_all(times: int) -> None:
+    for _ in range(times):
+        for task in (tasks.ring_tests, tasks.ring_configurations, tasks.ring_branch_keys, tasks.ring_probes):
+            task()
+
+
+def test_a_row_that_waits_has_one_message_however_often_beat_looks(due: KeyRegistration, sent: list[Any]) -> None:
+    wake_all(1_800 // 100)
+    assert sorted(name for name, _, _ in sent) == ["attend_branch_key", "configure_service_role", "probe", "run_test"]
+    assert all(expires for _, _, expires in sent), json.dumps(sent)
+
+
+def test_a_message_that_nobody_took_is_sent_again_and_what_is_due_anew_at_once(
+    due: KeyRegistration, sent: list[Any]
+) -> None:
+    wake_all(1)
+    sent.clear()
+    long_ago = timezone.now() - timedelta(minutes=1)
+    for model in (EncryptionTest, RoleConfiguration, BranchKey, KeyRegistration):
+        model.objects.update(woken_at=long_ago)
+    wake_all(1)
+    assert len(sent) == 4, "its message has ended"
+    sent.clear()
+    EncryptionTest.objects.update(due_at=timezone.now())  # a person pressed the button again
+    wake_all(1)
+    assert [name for name, _, _ in sent] == ["run_test"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_an_operation_sends_expires_too(sent: list[Any]) -> None:
+    tasks.ring(tasks.run_test, test_id="x")
+    assert sent == [("run_test", {"test_id": "x"}, 30.0)]
