@@ -13,6 +13,7 @@ PLAIN = {
     "tenants/services/service_roles.py": "before there is a tenant",
     "tenants/management/commands/create_tenant.py": "several operations or none; nobody knows the tenant yet",
     "support/management/commands/demonstration_data.py": "the same",
+    "keys/admission.py": "one row of ours about the database itself",
     "keys/activation.py": "a savepoint for a unique claim",
     "keys/health/blame.py": "a savepoint for the one open incident",
     "keys/health/sweeping.py": "takes only rows that nobody holds",

@@ -231,6 +231,7 @@ OPERATIONS: dict[str, Line] = {
 }  # fmt: skip
 # What has an actor and is no transaction on rows of one tenant, with the reason.
 ELSEWHERE = {
+    "keys.admit_database": "of all tenants at once, when the database is another one",
     "keys.generate_data_keys": "its row: test_one_tenant_is_locked.py",
     "keys.open_data_keys": "the same",
     "keys.rewrap_data_keys": "the same",
