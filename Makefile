@@ -53,8 +53,9 @@ $(BENCH_STAMP): requirements-bench.txt $(STAMP)
 bench: $(STAMP) $(BENCH_STAMP) ## what things cost, as a table (BENCH=name for some)
 	@$(PY) -m tests.bench $(BENCH)
 
-soak: $(STAMP) ## the long run: bad weather and killed processes (SOAK_SECONDS, default 600)
-	@exec $(PY) -m tests.soak
+soak: $(STAMP) ## the long runs: bad weather and killed processes (SOAK_SECONDS, default 600), Suspend under load (SUSPEND_TRIALS, default 100)
+	@$(PY) -m tests.soak
+	@$(PY) -m tests.soak.suspend
 
 ci: $(STAMP) ## everything that has to pass before a change lands
 	@$(MAKE) --no-print-directory format-check lint types imports check openapi-check test-all
