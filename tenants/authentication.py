@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import time
 from dataclasses import dataclass
+from datetime import timedelta
 
+from django.db.models import Q
 from django.http import HttpRequest
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
 
+from byokportal import clock
 from byokportal.errors import NotAuthenticated
 from byokportal.lru import Lru
 from tenants import tokens
@@ -50,6 +53,7 @@ class Caller:
         return self.token.service_account
 
 
+NOTED_EVERY = timedelta(minutes=1)
 REFUSED = 3.0  # seconds for which a token that nobody has is refused unseen
 _known: Memory[Caller] = Memory()
 # A memory of its own: whoever sends made-up tokens pushes out only what strangers sent. Nobody guesses 256 bits, so a token that is made a
@@ -88,9 +92,23 @@ def caller_of(request: HttpRequest) -> Caller:
         if token is None:
             _unknown.put(key, asked_at + REFUSED)
             raise NotAuthenticated
+        if token.service_account is None:
+            _note_use(token)
         caller = Caller.by(token)
         _known.put(key, caller, asked_at=asked_at)
     return caller
+
+
+def _note_use(token: AccessToken) -> None:
+    """Write down that an automation token was used: once in a minute, whatever the number of processes and requests.
+
+    Tokens of service accounts are not written: they last minutes, and requests for data keys wait for nothing.
+    """
+    now = clock.now()
+    if token.last_used_at is not None and token.last_used_at > now - NOTED_EVERY:
+        return
+    unnoted = Q(last_used_at=None) | Q(last_used_at__lte=now - NOTED_EVERY)
+    AccessToken.objects.filter(unnoted, pk=token.pk).update(last_used_at=now)
 
 
 def forget_all() -> None:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from tenants.api import people, views
+from tenants.api import people, tokens, views
 
 urlpatterns = [
     path("oauth/token", views.Token.as_view(), name="token"),
@@ -19,4 +19,6 @@ urlpatterns = [
         people.ResendInvitation.as_view(),
         name="resend-invitation",
     ),
+    path("tenants/<str:tenant>/tokens", tokens.Tokens.as_view(), name="tokens"),
+    path("tenants/<str:tenant>/tokens/<str:token>", tokens.OneToken.as_view(), name="automation-token"),
 ]

@@ -70,10 +70,11 @@ class AccessTokenQuerySet(models.QuerySet["AccessToken"]):
         return self.filter(Q(member__tenant=tenant) | Q(invitation__tenant=tenant))
 
     def valid(self, now: datetime) -> Self:
-        return self.filter(revoked_at=None, expires_at__gt=now)
+        in_time = Q(invitation=None) | Q(invitation__expires_at__gt=now)
+        return self.filter(in_time, revoked_at=None, expires_at__gt=now)
 
     def ended(self, now: datetime) -> Self:
-        return self.exclude(revoked_at=None, expires_at__gt=now)
+        return self.filter(Q(revoked_at__isnull=False) | Q(expires_at__lte=now) | Q(invitation__expires_at__lte=now))
 
 
 class AccessToken(models.Model):
@@ -118,3 +119,13 @@ class AccessToken(models.Model):
 
     def __str__(self) -> str:
         return self.name or str(self.id)
+
+    @property
+    def state(self) -> str:
+        """Return `valid`, `revoked` or `expired`."""
+        return "revoked" if self.revoked_at else "expired" if self.ends_at <= clock.now() else "valid"
+
+    @property
+    def ends_at(self) -> datetime:
+        """Return when it ends by itself: one of an invitation ends with that, if nobody comes."""
+        return min(self.expires_at, self.invitation.expires_at) if self.invitation else self.expires_at

@@ -6,7 +6,16 @@ from tenants.services.addresses import (
     new_address_link,
     request_address_change,
 )
-from tenants.services.automation_tokens import mint_token, mint_token_of_invitation, revoke_token
+from tenants.services.automation_tokens import (
+    DAYS,
+    LONGEST_DAYS,
+    LONGEST_DAYS_WITH_PEOPLE,
+    holder_of,
+    mint_token,
+    mint_token_of_invitation,
+    revoke_token,
+    tokens_seen_by,
+)
 from tenants.services.invitations import (
     accept_invitation,
     has_proved,
@@ -55,6 +64,9 @@ from tenants.services.staff import (
 from tenants.services.words import name_of, reason_of
 
 __all__ = [
+    "DAYS",
+    "LONGEST_DAYS",
+    "LONGEST_DAYS_WITH_PEOPLE",
     "accept_invitation",
     "address_change_by_link",
     "approve_recovery",
@@ -68,6 +80,7 @@ __all__ = [
     "disable_service_account",
     "enable_service_account",
     "has_proved",
+    "holder_of",
     "invitation_by_link",
     "invitation_of",
     "invite",
@@ -101,6 +114,7 @@ __all__ = [
     "staff_of",
     "switch_off",
     "switch_on",
+    "tokens_seen_by",
     "withdraw_invitation",
     "withdraw_recovery",
 ]

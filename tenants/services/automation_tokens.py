@@ -6,6 +6,8 @@ from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
+from django.db.models import QuerySet
+
 from byokportal import clock
 from byokportal.errors import InvalidInput, NotFound
 from tenants import audit, roles, tokens, transactions
@@ -14,8 +16,6 @@ from tenants.models import AccessToken, Invitation, Member, Role, Tenant
 from tenants.services.words import name_of
 
 AUTOMATION_TOKENS = 20  # a member's valid tokens at most
-
-
 DAYS, LONGEST_DAYS, LONGEST_DAYS_WITH_PEOPLE = 90, 365, 30
 
 
@@ -90,6 +90,7 @@ def _mint(
         **holder,
         digest=tokens.digest(raw),
         name=name_of(name),
+        made_by=actor.label[:200],
         permissions=sorted(set(permissions)),
         may_change_serving_key=may_change_serving_key,
         expires_at=clock.now() + timedelta(days=days),
@@ -103,11 +104,28 @@ def _mint(
 
 @transactions.atomic
 def revoke_token(token: AccessToken, *, actor: Actor) -> None:
-    """Revoke an automation token: one's own, or as an owner any of the tenant; every process has noticed after at most 5 s."""
+    """Revoke an automation token: one's own, or as an owner any of the tenant; every process has noticed after at most 5 s.
+
+    A token may end itself, whatever its permissions, and no other.
+    """
     holder = token.member or token.invitation
     if holder is None:
         raise NotFound
     is_own = actor.member is not None and actor.member.pk == token.member_id
-    roles.require(actor, "tenants.revoke_token" if is_own else "tenants.revoke_any_token", holder.tenant)
+    if actor.token is None or actor.token.pk != token.pk:
+        roles.require(actor, "tenants.revoke_token" if is_own else "tenants.revoke_any_token", holder.tenant)
     if AccessToken.objects.filter(pk=token.pk, revoked_at=None).update(revoked_at=clock.now()):
         audit.record("tenants.token.revoked", tenant=holder.tenant, actor=actor, target=token, name=token.name)
+
+
+def tokens_seen_by(actor: Actor, tenant: Tenant) -> QuerySet[AccessToken]:
+    """Return the automation tokens that the actor may see: as an owner all of the tenant, else one's own. Ended ones stay for some days."""
+    mine = AccessToken.objects.of(tenant).select_related("member__user", "member__tenant", "invitation__tenant")
+    if actor.role in roles.OPERATIONS["tenants.revoke_any_token"].members:
+        return mine
+    return mine.filter(member=actor.member) if actor.member else mine.filter(invitation=actor.invitation)
+
+
+def holder_of(token: AccessToken) -> str:
+    """Return the mail address of whom a token acts as."""
+    return token.member.user.email if token.member else token.invitation.email if token.invitation else ""

@@ -1,19 +1,19 @@
-"""The organisation in the portal: home, log, people, automation tokens, tickets."""
+"""The organisation in the portal: home, log, people, tickets."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 import pytest
-from conftest import acting, acting_staff, invited, join
+from conftest import acting, acting_staff, join
 from django.contrib.auth.models import User
 from django.test import Client
 
 from support import services as support_services
 from support.models import Ticket
-from tenants import audit, services, tokens
+from tenants import audit, services
 from tenants.audit import Actor
-from tenants.models import AccessToken, Member, Tenant
+from tenants.models import Member, Tenant
 
 NOBODY = "5f8c1f0e-0000-4000-8000-000000000000"
 
@@ -107,41 +107,6 @@ def test_an_auditor_sees_the_people_and_invites_nobody(
     assert "Invite somebody" not in page
     assert reader.post(_path(tenant, "people/"), {"email": "x@acme.example", "role": "owner"}).status_code == 403
     assert reader.post(_path(tenant, f"people/{bob.pk}/role/"), {"role": "owner"}).status_code == 403
-
-
-# --- automation ----------------------------------------------------------------------------------------------
-
-
-def test_a_token_is_shown_once_and_kept_as_a_digest(portal: Client, tenant: Tenant) -> None:
-    page = portal.post(_path(tenant, "automation/"), {"name": "terraform"}, follow=True)
-    raw = page.context["shown"].values["token"]
-    assert raw.encode() in page.content
-    assert "no-store" in page["Cache-Control"]
-    assert AccessToken.objects.get().digest == tokens.digest(raw)
-    again = portal.get(_path(tenant, "automation/"))
-    assert "terraform" in again.content.decode()
-    assert raw not in again.content.decode() + str(dict(portal.session))
-
-
-def test_a_revoked_token_is_gone(portal: Client, tenant: Tenant) -> None:
-    portal.post(_path(tenant, "automation/"), {"name": "terraform"})
-    token = AccessToken.objects.get()
-    assert portal.post(_path(tenant, f"automation/{token.pk}/revoke/")).status_code == 302
-    token.refresh_from_db()
-    assert token.revoked_at is not None
-    assert not portal.get(_path(tenant, "automation/")).context["tokens"]
-
-
-def test_nobody_revokes_the_token_of_somebody_else(
-    portal: Client, tenant: Tenant, mallory: Member, browser_of: Callable[[Member], Client]
-) -> None:
-    portal.post(_path(tenant, "automation/"), {"name": "terraform"})
-    token = AccessToken.objects.get()
-    colleague = invited(tenant, "carol@acme.example", "admin")
-    assert browser_of(colleague).post(_path(tenant, f"automation/{token.pk}/revoke/")).status_code == 404
-    assert browser_of(mallory).post(_path(mallory.tenant, f"automation/{token.pk}/revoke/")).status_code == 404
-    token.refresh_from_db()
-    assert token.revoked_at is None
 
 
 # --- tickets ------------------------------------------------------------------------------------------------

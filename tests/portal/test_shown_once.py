@@ -21,7 +21,9 @@ def portal(alice: Member, browser_of: Callable[[Member], Client]) -> Client:
 
 
 def _mint(portal: Client, tenant: Tenant) -> Any:
-    answer = portal.post(f"/tenants/{tenant.pk}/automation/", {"name": "terraform"})
+    answer = portal.post(
+        f"/tenants/{tenant.pk}/automation/", {"name": "terraform", "permissions": ["read"], "days": "90"}
+    )
     assert answer.status_code == 302
     return answer
 
@@ -56,7 +58,9 @@ def test_the_secret_is_in_no_address_no_row_and_no_cookie(portal: Client, tenant
 
 def test_over_https_the_cookie_is_bound_to_the_host(portal: Client, tenant: Tenant) -> None:
     with override_settings(SESSION_COOKIE_SECURE=True):
-        answer = portal.post(f"/tenants/{tenant.pk}/automation/", {"name": "terraform"})
+        answer = portal.post(
+            f"/tenants/{tenant.pk}/automation/", {"name": "terraform", "permissions": ["read"], "days": "90"}
+        )
         assert [name for name in answer.cookies if name.startswith("__Host-shown-") and answer.cookies[name]["secure"]]
         assert _token(portal.get(answer["Location"]))
 

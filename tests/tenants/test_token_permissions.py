@@ -41,6 +41,9 @@ DEMANDS: dict[str, tuple[str, dict[str, Any]]] = {
     f"GET {T}invitations/<str:invitation>": (READ, {}),
     f"DELETE {T}invitations/<str:invitation>": (PEOPLE, {}),
     f"POST {T}invitations/<str:invitation>/resend": (PEOPLE, {}),
+    f"GET {T}tokens": (READ, {}),
+    f"GET {T}tokens/<str:token>": (READ, {}),
+    f"DELETE {T}tokens/<str:token>": (NOBODY, {}),  # but itself
     f"GET {T}documents/<str:name>": (READ, {}),
     f"POST {T}policy-checks": (READ, {"kind": "trust", "policy": "{}"}),
     f"GET {T}registration": (READ, {}),
@@ -116,6 +119,7 @@ class World:
             "<str:test>": active.tests.get().pk,
             "<str:drill>": drill.pk,
             "<str:ticket>": ticket.pk,
+            "<str:token>": services.mint_token(alice, name="another", actor=acting(alice))[0].pk,
         }
 
     def ask(self, demand: str, permission: str, *, is_marked: bool) -> Any:
