@@ -15,10 +15,13 @@ from __future__ import annotations
 import threading
 import time
 from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
+from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
-from django.db import connection, models
+from django.core.exceptions import SynchronousOnlyOperation
+from django.db import DatabaseError, InterfaceError, connection, models
 from django.utils import timezone
 
 from byokportal import patience
@@ -70,6 +73,23 @@ def seconds() -> float:
 def recent() -> datetime:
     """Return `seconds()` as an aware datetime in UTC."""
     return datetime.fromtimestamp(_seconds(None), UTC)
+
+
+def http_date() -> bytes:
+    """Return the `Date` of an answer: `cache_until` is read against it, so both are the database's time.
+
+    Where nothing is known of that yet, no key is given out, and this machine's time will do.
+    """
+    try:
+        at = seconds()
+    except (SynchronousOnlyOperation, DatabaseError, InterfaceError):
+        at = timezone.now().timestamp()
+    return _http_date(int(at))
+
+
+@lru_cache(maxsize=2)
+def _http_date(at: int) -> bytes:
+    return formatdate(at, usegmt=True).encode()
 
 
 def stamp() -> datetime | models.Func:

@@ -108,7 +108,7 @@ def main() -> None:
     uvicorn.run(
         "byokportal.asgi:application", host=given.host, port=given.port, workers=given.workers,
         http="byokportal.server:BoundedProtocol", loop="uvloop", ws="none", lifespan="off", interface="asgi3",
-        log_config=None, log_level="warning", access_log=False, proxy_headers=False, server_header=False,
+        log_config=None, log_level="warning", access_log=False, proxy_headers=False, server_header=False, date_header=False,
         timeout_keep_alive=KEEP_ALIVE, timeout_graceful_shutdown=GRACEFUL, limit_concurrency=CONNECTIONS,
     )  # fmt: skip
 

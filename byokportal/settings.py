@@ -362,7 +362,13 @@ REST_FRAMEWORK = {
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Kore.ai BYOK",
-    "DESCRIPTION": "Bring your own key: set-up, tests, the key in service, data keys, tickets and the log.",
+    "DESCRIPTION": (
+        "Bring your own key: set-up, tests, the key in service, data keys, tickets and the log.\n\n"
+        "**How long a plaintext key may be kept.** `cache_until` is an instant on our clock, and `Date` of the same answer is read from the same "
+        "clock. Count the seconds from `Date` to `cache_until`, less one (`Date` has no fractions), from the moment before you asked, on your "
+        "machine's monotonic clock; keep the key no longer. Never compare `cache_until` with your own wall clock. A 423, and a line of "
+        "`key-states` whose status is not `active`, end it at once."
+    ),
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,

@@ -36,6 +36,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 Context = dict[str, str]
+FULL = 500  # changes in one answer of key-states
 
 
 class Problem(Exception):
@@ -99,21 +100,29 @@ class Client:
             self._keys.pop(tenant, None)
 
     def follow_key_states(self) -> list[dict[str, Any]]:
-        """Ask what changed with the tenants' keys and purge those that serve no more. Call it every few seconds."""
-        path = "/api/v1/key-states" + (f"?{urlencode({'since': self._since})}" if self._since else "")
-        answer, _ = self._call("GET", path)
-        self._since = answer["next"] or self._since
-        for change in answer["items"]:
-            if change["status"] != "active":
-                self.purge(change["tenant"])
+        """Ask what changed with the tenants' keys and purge those that serve no more. Call it every few seconds.
+
+        A change may come twice: to purge twice does no harm. A full answer has another behind it.
+        """
+        changes: list[dict[str, Any]] = []
+        is_full = True
+        while is_full:
+            path = "/api/v1/key-states" + (f"?{urlencode({'since': self._since})}" if self._since else "")
+            answer, _ = self._call("GET", path)
+            self._since = answer["next"] or self._since
+            for change in answer["items"]:
+                if change["status"] != "active":
+                    self.purge(change["tenant"])
+            changes += answer["items"]
+            is_full = len(answer["items"]) >= FULL
         self._drop_expired()
-        return list(answer["items"])
+        return changes
 
     def _keep(
         self, tenant: str, wrapped: bytes, context: Context | None, answer: Any, asked_at: float, date: datetime
     ) -> DataKey:
-        # Counted from the service's own clock and from before we asked: a wrong clock here never keeps a key longer. The service's
-        # Date has no fractions, so it may be up to a second too early: that second is taken off.
+        # cache_until − Date, both of the service's clock, counted from before we asked on our own monotonic clock: a wrong wall clock here
+        # never keeps a key longer. The service's Date has no fractions, so it may be up to a second too early: that second is taken off.
         seconds = (datetime.fromisoformat(answer["cache_until"]) - date).total_seconds() - 1
         key = DataKey(base64.b64decode(answer["plaintext"]), wrapped, asked_at + max(0.0, seconds))
         with self._lock:

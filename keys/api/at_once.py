@@ -26,7 +26,7 @@ from django.core.handlers.asgi import ASGIRequest
 from django.core.handlers.exception import response_for_exception
 from django.http import HttpRequest, HttpResponse
 
-from byokportal import problems
+from byokportal import clock, problems
 from byokportal.bodies import DATA_KEYS, LIMIT_DATA_KEYS
 from byokportal.errors import BodyTooLarge, DatabaseUnavailable, DomainError, RateLimited
 from keys import ledger
@@ -56,6 +56,7 @@ class AtOnce:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return  # the server is told to speak nothing else
+        send = _dated(send)
         body = await _read(receive)
         if body is None:  # the caller has left
             return
@@ -137,6 +138,17 @@ async def _in_a_thread(application: Application, scope: Scope, body: bytes, rece
     headers = [header for header in scope["headers"] if header[0] not in {b"content-length", b"transfer-encoding"}]
     headers.append((b"content-length", b"%d" % len(body)))
     await application({**scope, "headers": headers}, whole, to_whom_is_there)
+
+
+def _dated(send: Send) -> Send:
+    """Return what sends an answer with its `Date`: services count `cache_until` from it, so it has to come from the same clock."""
+
+    async def dated(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), (b"date", clock.http_date())]}
+        await send(message)
+
+    return dated
 
 
 async def _send(response: HttpResponse, send: Send) -> None:

@@ -8,6 +8,8 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
@@ -17,6 +19,7 @@ from a2wsgi import WSGIMiddleware
 from django.core.exceptions import SynchronousOnlyOperation
 from django.test import Client
 
+from byokportal import clock
 from byokportal.wsgi import application as wsgi
 from keys import datakeys, ledger, services
 from keys.api import at_once, lanes, short_way
@@ -408,3 +411,20 @@ def test_a_bug_is_a_500_that_says_nothing(warm: Server, path: str, monkeypatch: 
     answer = warm.post(path)
     assert (answer.status, answer.json()["code"]) == (500, "bug")
     assert b"secret detail" not in answer.body
+
+
+def test_date_and_cache_until_are_of_one_clock_on_the_loop_and_in_threads_whatever_the_machine_says(
+    server: Server, path: str, settings: Any
+) -> None:
+    """A service counts from `Date` to `cache_until`; a machine that is three hours slow would let it keep keys for three hours."""
+    settings.CLOCK = "database"
+    clock.forget()
+    datakeys.start_anew()
+    server.post(path)
+    with time_machine.travel(datetime.now(UTC) - timedelta(hours=3)):
+        for more in ({}, {"idempotency_key": "k"}):  # at once, and in a thread
+            answer = server.post(path, **more)
+            assert answer.status == 200, answer.body
+            until = datetime.fromisoformat(answer.json()["cache_until"])
+            assert 0 < (until - parsedate_to_datetime(answer.headers["date"])).total_seconds() <= 301
+    clock.forget()
