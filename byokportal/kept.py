@@ -18,7 +18,7 @@ class NeverKeptMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self.get_response(request)
         is_file = request.path_info.startswith(settings.STATIC_URL) and response.status_code in {200, 206, 304}
-        if not is_file:
+        if not is_file and "no-store" not in response.headers.get("Cache-Control", ""):
             response.headers["Cache-Control"] = "no-store"
             response.headers.pop("Expires", None)
         return response

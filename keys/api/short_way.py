@@ -6,7 +6,7 @@ same way on the server's event loop. What the others would have done for them, a
 
 | passed over | because |
 | --- | --- |
-| SecurityMiddleware | its headers are set here; a request without TLS takes the common way, which redirects or refuses it |
+| SecurityMiddleware, no-store | their headers are set here; a request without TLS takes the common way, which redirects or refuses it |
 | WhiteNoise | serves files |
 | django-structlog | two log lines a request; the row of the use is the record, and failures of ours are logged where they happen |
 | CSP, XFrameOptions, htmx | are about pages |
@@ -59,7 +59,7 @@ def takes(request: HttpRequest) -> bool:
 def through_what_stays(inner: View) -> View:
     """Return a view within what stays of the middlewares."""
     inside = RequestIdMiddleware(BodyMiddleware(inner))
-    headers = {"X-Content-Type-Options": "nosniff"}
+    headers = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}  # of a failure of ours too
     if settings.SECURE_HSTS_SECONDS:
         headers["Strict-Transport-Security"] = f"max-age={settings.SECURE_HSTS_SECONDS}; includeSubDomains"
 

@@ -13,9 +13,11 @@ from typing import Any
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
-from django.test import Client
+from django.http import HttpResponse
+from django.test import Client, RequestFactory
 from django.urls import URLPattern, URLResolver, get_resolver
 
+from keys.api import short_way
 from tenants.models import Member, ServiceAccount, Tenant
 
 pytestmark = pytest.mark.django_db
@@ -63,25 +65,31 @@ def test_no_answer_is_kept_wherever_it_comes_from(
         for route in ROUTES:
             for method in ("get", "post"):
                 answer = getattr(caller, method)(filled(route, tenant))
-                assert answer.get("Cache-Control") == "no-store", (route, method, answer.status_code)
+                assert "no-store" in answer.get("Cache-Control", ""), (route, method, answer.status_code)
                 if answer.status_code == 200 and "logout" in route and method == "post":
                     break
     for api in (api_of(alice), api_of(service)):
         for route in (route for route in ROUTES if route.startswith("api/v1/") and route != "api/v1/oauth/token"):
             answer = api.get(filled(route, tenant))
-            assert answer.get("Cache-Control") == "no-store", route
+            assert "no-store" in answer.get("Cache-Control", ""), route
 
 
 def test_what_goes_wrong_is_not_kept_either(
     tenant: Tenant, settings: Any, alice: Member, browser_of: Callable[[Member], Client]
 ) -> None:
     for path in ("/nothing", "/api/v1/nothing", f"{settings.STATIC_URL}nothing.css", "/admin/nothing"):
-        assert Client().get(path)["Cache-Control"] == "no-store", path
+        assert "no-store" in Client().get(path)["Cache-Control"], path
     settings.ALLOWED_HOSTS = ["byok.example"]
     assert Client().get("/accounts/login/", headers={"host": "evil.example"})["Cache-Control"] == "no-store"
     settings.SECURE_SSL_REDIRECT = True
     moved = Client().get("/accounts/login/", headers={"host": "byok.example"})
-    assert (moved.status_code, moved["Cache-Control"]) == (301, "no-store")
+    assert (moved.status_code, "no-store" in moved["Cache-Control"]) == (301, True)
+
+
+def test_an_answer_on_the_short_way_is_not_kept_whatever_it_is() -> None:
+    """Data keys pass the middleware by on the server's event loop (`keys.api.at_once`); a failure of ours too."""
+    answer = short_way.through_what_stays(lambda _: HttpResponse(status=500))
+    assert answer(RequestFactory().post("/"))["Cache-Control"] == "no-store"
 
 
 def test_files_are_kept() -> None:

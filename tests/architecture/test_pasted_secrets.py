@@ -24,6 +24,7 @@ from rest_framework import serializers
 
 from byokportal import clock
 from byokportal.errors import SecretPasted
+from keys.management.commands import explain_aws_error
 from keys.models import KeyRegistration
 from support import services as support_services
 from support.admin.base import ReadOnlyAdmin
@@ -262,3 +263,12 @@ def test_a_secret_in_an_address_is_not_logged(
         redact("GET /api/v1/tenants/5f8c1f0e-0000-4000-8000-000000000000/key 200")
         == "GET /api/v1/tenants/5f8c1f0e-0000-4000-8000-000000000000/key 200"
     )
+
+
+@pytest.mark.parametrize("kind", PASTED)
+def test_the_command_that_explains_errors_repeats_none(kind: str) -> None:
+    said = f"User: {PASTED[kind]} is not authorized to perform: kms:Decrypt on resource: {PASTED[kind]}"
+    found = explain_aws_error.Command().answer(
+        {"code": "AccessDeniedException", "message": said, "operation": PASTED[kind]}
+    )
+    assert found["causes"] and not stands(str(found))
