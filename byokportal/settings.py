@@ -205,6 +205,7 @@ CELERY_BEAT_SCHEDULE = {
     "close-filled-roles": {"task": "keys.tasks.close_filled_roles", "schedule": 60.0},
     "ring-due-branch-keys": {"task": "keys.tasks.ring_branch_keys", "schedule": RING_SECONDS},
     "ring-awaited-probes": {"task": "keys.tasks.ring_probes", "schedule": RING_SECONDS},
+    "clear-wrappings": {"task": "keys.tasks.clear_wrappings", "schedule": 3600.0},
     "sweep-due-probes": {"task": "keys.tasks.sweep", "schedule": RING_SECONDS},
     "roll-up-uses": {"task": "keys.tasks.roll_up_uses", "schedule": 5.0},
     "follow-the-log": {"task": "support.tasks.follow_log", "schedule": RING_SECONDS},
@@ -231,6 +232,8 @@ SERVICE_SIDE_APPROVAL = env.str("SERVICE_SIDE_APPROVAL", default="automatic")
 SUPPORT_URL = env.str("SUPPORT_URL", default="https://support.kore.ai/")
 
 BRANCH_KEY_ROTATION_DAYS = env.float("BRANCH_KEY_ROTATION_DAYS", default=90)
+# How long backups of the database are kept: until then an old role and an old key are needed, because such a backup opens only with both.
+BACKUP_RETENTION_DAYS = env.float("BACKUP_RETENTION_DAYS", default=35)
 
 # Times, in seconds. Tests and the demo shorten them; what each means is in design.md 3, 5 and 8.
 PROBE_SECONDS = env.float("PROBE_SECONDS", default=300)
@@ -466,5 +469,7 @@ if LOGGING["root"]["level"] not in logging.getLevelNamesMapping():  # type: igno
     raise ImproperlyConfigured("LOG_LEVEL is DEBUG, INFO, WARNING or ERROR.")
 if SERVICE_SIDE_APPROVAL not in {"automatic", "support"}:
     raise ImproperlyConfigured("SERVICE_SIDE_APPROVAL is either 'automatic' or 'support'.")
+if not 0 <= BACKUP_RETENTION_DAYS <= 3_650:
+    raise ImproperlyConfigured("BACKUP_RETENTION_DAYS is between 0 and 3650 days; what your backups are kept for.")
 if not 0 <= DEFAULT_REVOCATION_LATENCY <= 900:
     raise ImproperlyConfigured("DEFAULT_REVOCATION_LATENCY is between 0 and 900 seconds.")

@@ -79,7 +79,8 @@ def _retire_what_served(registration: KeyRegistration, claim: str) -> None:
     for served in KeyRegistration.objects.of(registration.tenant).serving().exclude(pk=registration.pk):
         if served.suspended_by in {KeyRegistration.SuspendedBy.TENANT, KeyRegistration.SuspendedBy.KORE}:
             raise errors.KeySuspended(suspended_by=served.get_suspended_by_display())
-        # With the same role the claim goes over; the column is unique and a retiring row has to have one, so it keeps a spent one
-        # ("#" stands in no role name).
-        facts = {"role_claim": f"{claim}#{served.pk}"} if served.role_claim == claim else {}
-        lifecycle.move(served, Status.RETIRING, actor=SYSTEM, reason="replaced", **facts)
+        lifecycle.move(served, Status.RETIRING, actor=SYSTEM, reason="replaced")
+    # With the same role the claim goes over, also from one that backups need for weeks after the tenant had left; the column is unique and
+    # a retiring row has to have one, so it keeps a spent one ("#" stands in no role name).
+    for old in KeyRegistration.objects.of(registration.tenant).filter(status=Status.RETIRING, role_claim=claim):
+        KeyRegistration.objects.filter(pk=old.pk).update(role_claim=f"{claim}#{old.pk}")

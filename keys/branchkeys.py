@@ -19,11 +19,12 @@ from django.db.models import Count, Max, Min, Q
 
 from byokportal import clock
 from byokportal.errors import DomainError
-from keys import aws, lifecycle
+from keys import aws, horizon, lifecycle
 from keys.aws.kms import KmsKey
 from keys.errors import RegistrationBusy
 from keys.models import BranchKey, KeyRegistration, RoleConfiguration, put_off_if_it_breaks
 from tenants import audit, transactions
+from tenants.audit import Actor
 from tenants.models import Tenant
 
 Status = KeyRegistration.Status
@@ -223,10 +224,24 @@ def _write_moved(row: BranchKey, present: KeyRegistration | None, claim: datetim
         due_at=_rotation(row.created_at) if row.is_current else None,
     )  # fmt: skip
     if moved:
+        horizon.keep(row)
         lifecycle.changed(row.tenant_id)
         audit.record(
             "keys.branch_key.moved", tenant=row.tenant, actor=audit.SYSTEM, target=row, key_arn=key_arn, old_key_arn=row.key_arn
         )  # fmt: skip
+        if row.registration is not None:
+            _say_until_when(row.registration)
+
+
+def _say_until_when(registration: KeyRegistration) -> None:
+    """Say once, when the last branch key has moved, until when the old role and key are needed all the same."""
+    old = KeyRegistration.objects.select_related("tenant").get(pk=registration.pk)
+    if old.needed_until is None or horizon.is_over(old) or old.branch_keys.exists():
+        return
+    audit.record(
+        "keys.registration.kept", tenant=old.tenant, actor=audit.SYSTEM, target=old, key_arn=old.key_arn, role_arn=old.role_arn,
+        until=horizon.said(old.needed_until), days=horizon.days(),
+    )  # fmt: skip
 
 
 def _wrapped_anew(row: BranchKey, present: KeyRegistration | None) -> bytes:
@@ -268,18 +283,52 @@ def _facts(error: DomainError) -> Mapping[str, object]:
 
 @transactions.atomic
 def retire(registration: KeyRegistration) -> uuid.UUID | None:
-    """Retire a registration that no branch key names any more, and ask for its role to leave our policy.
+    """Retire a registration that neither a branch key nor a backup needs any more, and ask for its role to leave our policy.
 
     Returns:
         The id of that `RoleConfiguration`; None when it is still needed or somebody else retired it.
     """
+    if not _lock_retiring(registration) or not horizon.is_over(registration):
+        return None
+    return _retire(registration, actor=audit.SYSTEM, reason="no branch key needs it")
+
+
+@transactions.atomic
+def end_horizon(registration: KeyRegistration, *, reason: str, actor: Actor) -> uuid.UUID | None:
+    """Retire a registration that only backups need, now: its key is compromised. It is part of an operation, which asks who may.
+
+    Raises:
+        RegistrationBusy: it is not that far, or somebody was faster.
+    """
+    if not _lock_retiring(registration):
+        raise RegistrationBusy(status=registration.get_status_display().lower(), wanted="given up")
+    return _retire(registration, actor=actor, reason=f"backup horizon ended: {reason}")
+
+
+def _lock_retiring(registration: KeyRegistration) -> bool:
     KeyRegistration.objects.select_for_update(no_key=True).get(pk=registration.pk)
     registration.refresh_from_db()
-    if registration.status != Status.RETIRING or registration.branch_keys.exists():
-        return None
+    return registration.status == Status.RETIRING and not registration.branch_keys.exists()
+
+
+def _retire(registration: KeyRegistration, *, actor: Actor, reason: str) -> uuid.UUID | None:
+    claim = registration.role_claim
     lifecycle.move(
-        registration, Status.RETIRED, actor=audit.SYSTEM, reason="no branch key needs it", role_claim=None, next_probe_at=None, probe_claimed_at=None
-    )  # fmt: skip
+        registration,
+        Status.RETIRED,
+        actor=actor,
+        reason=reason,
+        role_claim=None,
+        next_probe_at=None,
+        probe_claimed_at=None,
+    )
+    horizon.forget(registration)
+    # An older one of the same role had handed the claim on (`activation.activate`); it needs the role longer than this one did.
+    older = KeyRegistration.objects.filter(
+        tenant=registration.tenant_id, status=Status.RETIRING, role_claim__startswith=f"{claim}#"
+    ).first()
+    if older is not None:
+        KeyRegistration.objects.filter(pk=older.pk).update(role_claim=claim)
     return request_removal(registration)
 
 
@@ -299,9 +348,8 @@ def request_removal(registration: KeyRegistration) -> uuid.UUID | None:
 
 
 def unneeded() -> list[KeyRegistration]:
-    """Return retiring registrations that no branch key names: those that never made one."""
-    retiring = KeyRegistration.objects.filter(status=Status.RETIRING).select_related("tenant__service_role")
-    unnamed = retiring.filter(~Q(pk__in=BranchKey.objects.exclude(registration=None).values("registration")))
-    return list(
-        unnamed.order_by("?")[:200]
-    )  # in no order: those that cannot be retired must not always be the first 200
+    """Return retiring registrations that neither a branch key nor a backup needs: their horizon is over, or they never made one."""
+    retiring = KeyRegistration.objects.filter(status=Status.RETIRING).filter(horizon.over())
+    empty = retiring.filter(~Q(pk__in=BranchKey.objects.exclude(registration=None).values("registration")))
+    empty = empty.select_related("tenant__service_role").order_by("?")
+    return list(empty[:200])  # in no order: those that cannot be retired must not always be the first 200

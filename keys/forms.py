@@ -127,6 +127,15 @@ class LeaveForm(ReasonForm):
     )
 
 
+class EndHorizonForm(ReasonForm):
+    """Giving up an old key before its time: a box to tick stands between a slip and what a restored backup loses."""
+
+    sure = forms.BooleanField(
+        label="I have read what a restored backup loses, and accept it.",
+        error_messages={"required": "Tick this once you have read it."},
+    )
+
+
 class LatencyForm(forms.Form):
     seconds = forms.IntegerField(
         label="Seconds",

@@ -10,7 +10,7 @@ from celery import shared_task
 from django.db import transaction
 
 from byokportal import clock
-from keys import branchkeys, health, usage
+from keys import branchkeys, health, horizon, usage
 from keys.checks import runner
 from keys.configuration import apply
 from keys.models import WAKE_AGAIN, BranchKey, EncryptionTest, KeyRegistration, RoleConfiguration, not_woken_lately
@@ -112,3 +112,8 @@ def ring_branch_keys() -> None:
             _ring_removal(branchkeys.retire(registration))
         except Exception:  # one that cannot be retired must not keep the others
             log.exception("registration_not_retired", registration=str(registration.pk))
+
+
+@shared_task(soft_time_limit=25, time_limit=30)
+def clear_wrappings() -> None:
+    horizon.clear()

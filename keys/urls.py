@@ -24,6 +24,7 @@ urlpatterns = [
     path("tenants/<uuid:tenant>/key/drop-caches/", key.drop_caches, name="drop-caches"),
     path("tenants/<uuid:tenant>/key/latency/", key.set_latency, name="latency"),
     path("tenants/<uuid:tenant>/key/branch-keys/", branchkeys.branch_keys, name="branch-keys"),
+    path("tenants/<uuid:tenant>/key/old/<uuid:registration>/end/", branchkeys.end_horizon, name="end-horizon"),
     path("tenants/<uuid:tenant>/key/rotate/", branchkeys.rotate, name="rotate"),
     path("tenants/<uuid:tenant>/key/leave/", branchkeys.leave, name="leave"),
     path("tenants/<uuid:tenant>/registration/preparing/", branchkeys.preparing, name="preparing"),

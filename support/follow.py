@@ -297,6 +297,22 @@ def _suspended(event: AuditEvent, tenant: Tenant) -> None:
     _tell_owners(event, tenant, "key-suspended", {"sentence": audit.sentence(event)})
 
 
+def _kept(event: AuditEvent, tenant: Tenant) -> None:
+    data = audit.data_of(event)
+    _tell_owners(
+        event, tenant, "old-key-needed", {name: str(data[name]) for name in ("key_arn", "role_arn", "until", "days")}
+    )
+
+
+def _at_risk(event: AuditEvent, tenant: Tenant) -> None:
+    data = audit.data_of(event)
+    _tell_owners(event, tenant, "old-key-at-risk", {"why": str(data["why"]), "until": str(data["until"])})
+
+
+def _horizon_ended(event: AuditEvent, tenant: Tenant) -> None:
+    _tell_owners(event, tenant, "old-key-given-up", {"sentence": audit.sentence(event)})
+
+
 def _unreachable(event: AuditEvent, tenant: Tenant) -> None:
     _tell_owners(event, tenant, "key-unreachable", {"sentence": audit.sentence(event)})
 
@@ -364,6 +380,9 @@ REACTIONS: dict[str, Callable[[AuditEvent, Tenant], None]] = {
     "keys.test.waits_for_kore": _ours,
     "keys.configuration.failed": _ours,
     "keys.configuration.waits_for_kore": _ours,
+    "keys.registration.kept": _kept,
+    "keys.registration.horizon_ended": _horizon_ended,
+    "keys.kept_key.at_risk": _at_risk,
     "keys.key.suspended": _suspended,
     "keys.key.unreachable": _unreachable,
     "keys.key.recovered": _recovered,

@@ -65,6 +65,7 @@ def compose(notice: Notice) -> EmailMessage | None:
         context |= {"tenant": notice.tenant.name, "service_role_arn": role.arn, "aws_account_id": role.account_id}
         context["tracker_url"] = settings.BASE_URL + reverse("portal:tracker", args=[notice.tenant.pk])
         context["people_url"] = settings.BASE_URL + reverse("portal:members", args=[notice.tenant.pk])
+        context["branch_keys_url"] = settings.BASE_URL + reverse("portal:branch-keys", args=[notice.tenant.pk])
         context["key_url"] = settings.BASE_URL + reverse("portal:key", args=[notice.tenant.pk])
     if notice.template in LINKS:
         about = LINKS[notice.template](notice)

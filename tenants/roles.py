@@ -49,6 +49,7 @@ OPERATIONS: dict[str, Operation] = {
     "keys.replace": Operation(CHANGE, token=SETUP, is_fresh=True, needs_mark=True),
     "keys.leave": Operation(OWN, token=OPERATE, is_fresh=True, needs_mark=True),
     "keys.probe": Operation(CHANGE, "support.run_test", token=OPERATE),
+    "keys.end_horizon": Operation(OWN, token=OPERATE, is_fresh=True, needs_mark=True),
     "keys.drop_caches": Operation(CHANGE, "support.drop_caches", token=OPERATE),
     "keys.drill": Operation(CHANGE, token=OPERATE),
     "keys.set_latency": Operation(OWN, token=OPERATE),

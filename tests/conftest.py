@@ -307,7 +307,11 @@ def _the_ledger_ends_before_its_database(django_db_setup: None) -> Iterator[None
 
 TRIGGERS = [
     importlib.import_module(name)
-    for name in ("tenants.migrations.0002_append_only_log", "keys.migrations.0002_append_only_key_use")
+    for name in (
+        "tenants.migrations.0002_append_only_log",
+        "keys.migrations.0002_append_only_key_use",
+        "keys.migrations.0021_wrappings_are_insert_only",
+    )
 ]
 
 

@@ -9,9 +9,10 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from keys import branchkeys, services
+from byokportal.errors import NotFound
+from keys import branchkeys, horizon, services
 from keys.api import serializers as shapes
-from keys.models import BranchKey
+from keys.models import BranchKey, KeyRegistration
 from tenants import endpoints
 from tenants.models import Tenant
 
@@ -36,19 +37,39 @@ class RemainingOut(serializers.Serializer[Any]):
     next_at = serializers.DateTimeField(allow_null=True)
 
 
+class KeptOut(serializers.Serializer[Any]):
+    registration = serializers.UUIDField(source="registration_id")
+    key_arn = serializers.CharField()
+    role_arn = serializers.CharField()
+    branch_keys = serializers.IntegerField(source="count")
+    since = serializers.DateTimeField()
+    needed_until = serializers.DateTimeField(source="until")
+    why = serializers.CharField()
+    loses = serializers.CharField()
+
+
 class BranchKeysOut(serializers.Serializer[Any]):
     items = BranchKeyOut(many=True)
     remaining = RemainingOut(many=True)
+    kept = KeptOut(many=True)
+
+
+class EndHorizonIn(shapes.ReasonIn):
+    accepts_loss = serializers.BooleanField()
 
 
 def _shown(tenant: Tenant) -> Any:
     return BranchKeysOut(
-        {"items": BranchKey.objects.of(tenant)[:SHOWN], "remaining": branchkeys.remaining(tenant)}
+        {
+            "items": BranchKey.objects.of(tenant)[:SHOWN],
+            "remaining": branchkeys.remaining(tenant),
+            "kept": horizon.kept(tenant),
+        }
     ).data
 
 
 class BranchKeys(endpoints.TenantView):
-    """The tenant's branch keys, and what still opens only with another key than the present one."""
+    """The tenant's branch keys, what still opens only with another key than the present one, and which old keys backups need until when."""
 
     @extend_schema(operation_id="list_branch_keys", responses=BranchKeysOut)
     def get(self, request: Request, tenant: str) -> Response:
@@ -116,3 +137,27 @@ class Withdraw(endpoints.TenantView):
             return None
 
         return self.once(request, mine, 204, do)
+
+
+class EndHorizon(endpoints.TenantView):
+    """Give up an old key that only backups need, before its time: it is compromised. `loses` says what a restored backup then loses."""
+
+    problems = ("registration_busy", "reason_missing", "not_allowed", "invalid_input")
+
+    @extend_schema(
+        operation_id="end_backup_horizon", parameters=[endpoints.IDEMPOTENCY_KEY], request=EndHorizonIn, responses={202: BranchKeysOut}
+    )  # fmt: skip
+    def post(self, request: Request, tenant: str, registration: str) -> Response:
+        mine = self.mine(request, tenant)
+        found = (
+            KeyRegistration.objects.of(mine).filter(pk=endpoints.as_uuid(registration)).select_related("tenant").first()
+        )
+        if found is None:
+            raise NotFound
+        given = self.given(request, EndHorizonIn)
+
+        def do() -> Any:
+            services.end_horizon(found, **given, actor=self.caller(request).actor)
+            return _shown(mine)
+
+        return self.once(request, mine, 202, do)

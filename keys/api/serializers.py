@@ -26,6 +26,7 @@ class RegistrationOut(serializers.Serializer[Any]):
     key_arn = serializers.CharField()
     role_arn = serializers.CharField()
     since = serializers.DateTimeField(source="moved_at")
+    needed_until = serializers.DateTimeField(allow_null=True)
 
 
 class Empty(Shape):

@@ -26,6 +26,7 @@ urlpatterns = [
     path("tenants/<str:tenant>/key/branch-keys", branchkeys.BranchKeys.as_view(), name="branch-keys"),
     path("tenants/<str:tenant>/key/rotate", branchkeys.RotateBranchKey.as_view(), name="rotate"),
     path("tenants/<str:tenant>/key/leave", branchkeys.Leave.as_view(), name="leave"),
+    path("tenants/<str:tenant>/key/old/<str:registration>/end", branchkeys.EndHorizon.as_view(), name="end-horizon"),
     path("tenants/<str:tenant>/key/cache-drop", views.CacheDrops.as_view(), name="cache-drop"),
     path("tenants/<str:tenant>/key/drills", views.Drills.as_view(), name="drills"),
     path("tenants/<str:tenant>/key/drills/<str:drill>", views.Drill.as_view(), name="drill"),

@@ -214,7 +214,7 @@ def _headline(
 PASSED: dict[str, str] = {
     KeyRegistration.Status.ACTIVE: "Your key is in service. You can take it back at any time.",
     KeyRegistration.Status.SUSPENDED: "Your role and your key work. The key stays suspended until it is resumed.",
-    KeyRegistration.Status.RETIRING: "Your role and your key still work; your data is moving to the new key.",
+    KeyRegistration.Status.RETIRING: "Your role and your key still work. Keep them until your data has moved to the new key and no backup needs the old one.",
 }
 LET_US_IN = "let_us_in"
 WAITS: dict[str, str] = {

@@ -11,7 +11,7 @@ from byokportal import clock
 from byokportal.errors import DomainError, Kind, Turn
 from keys import errors, lifecycle
 from keys.errors import RegistrationBusy
-from keys.health import again, blame, timing
+from keys.health import again, blame, kept, timing
 from keys.health.again import RESUMED
 from keys.health.asking import Answer
 from keys.health.questions import INSECURE
@@ -25,6 +25,7 @@ AWS = KeyRegistration.SuspendedBy.AWS
 
 SECOND_LOOK = 5.0  # seconds after the first silence of a key that served: a lost packet is no news yet
 UNPROBED = 60.0  # seconds that a request's refusal waits for a probe: without a worker it is believed then
+HOUR, DAY = 3_600.0, 86_400.0  # between questions about a key that only backups need
 
 # What DescribeKey says of the key itself. All other refusals are a policy's, which AWS learns of node by node (`timing`).
 STATES: tuple[type[DomainError], ...] = (errors.KeyDisabled, errors.KeyPendingDeletion, errors.KeyPendingImport)
@@ -161,9 +162,12 @@ def _refused(
     """AWS said no and it is the tenant's doing: stop."""
     if not _lock(registration, claim):
         return
+    is_news = registration.refused_code != error.code
     _note_refusal(registration, error, answer, registration.last_probe_at)
     if claim is not None:
         _note(registration, _pause(registration), answer, denied_probes=registration.denied_probes + 1)
+    if registration.status == Status.RETIRING and is_news:
+        kept.warn(registration, error)
     if registration.status in {Status.ACTIVE, Status.UNREACHABLE}:
         _suspend(registration, error.code, is_probed=claim is not None)
         _fall_back(registration, error)
@@ -364,7 +368,7 @@ def _note_refusal(
 
 def pause_when_well(registration: KeyRegistration) -> float:
     """Return the seconds until a key that answers is asked again."""
-    pause = settings.PROBE_SECONDS
+    pause = DAY if registration.needed_until is not None else settings.PROBE_SECONDS  # only backups need that one
     if registration.insecure_since is not None:  # the second look comes a gap later
         pause = min(pause, settings.EXTERNAL_ID_PROBE_GAP)
     return float(_dense(registration, pause))
@@ -372,6 +376,8 @@ def pause_when_well(registration: KeyRegistration) -> float:
 
 def _pause(registration: KeyRegistration) -> float:
     """Return the seconds until a key that did not answer is asked again: longer each time."""
+    if registration.needed_until is not None:
+        return HOUR
     pauses = settings.DENIED_PROBE_SECONDS
     return float(_dense(registration, pauses[min(registration.denied_probes, len(pauses) - 1)]))
 

@@ -39,7 +39,7 @@ def of(registration: KeyRegistration) -> list[Note]:
     found = []
     at = deletion_date(registration)
     if at is not None:
-        found.append(_deletion(registration, at))
+        found.append(deletion(registration, at))
     if registration.key_facts.get("state") == "PendingImport":
         found.append(Note("kms_key_pending_import", _IMPORT, is_urgent=True))
     if registration.reason == INSECURE or registration.insecure_since is not None:
@@ -61,7 +61,8 @@ _INSECURE = (
 )
 
 
-def _deletion(registration: KeyRegistration, at: datetime) -> Note:
+def deletion(registration: KeyRegistration, at: datetime) -> Note:
+    """Return what a deletion under way takes with it."""
     arn = KeyArn.parse(registration.key_arn)
     under_it = BranchKey.objects.filter(tenant=registration.tenant_id, key_arn=registration.key_arn)
     branch_keys = under_it.order_by()[:MANY].count()

@@ -1,7 +1,7 @@
 """Rows of the keys app, one module for each noun: facts, constraints and the words to read them by."""
 
 from keys.models.configuration import RoleConfiguration, ServiceRolePolicy
-from keys.models.custody import BranchKey, CacheDrop, DatabaseAdmission, KeyUse, ServingProcess
+from keys.models.custody import BranchKey, BranchKeyWrapping, CacheDrop, DatabaseAdmission, KeyUse, ServingProcess
 from keys.models.jobs import (
     CLAIM_LASTS,
     WAKE_AGAIN,
@@ -20,6 +20,7 @@ __all__ = [
     "CLAIM_LASTS",
     "WAKE_AGAIN",
     "BranchKey",
+    "BranchKeyWrapping",
     "CacheDrop",
     "CheckResult",
     "DatabaseAdmission",

@@ -53,6 +53,30 @@ class BranchKey(models.Model):
         return str(self.id)
 
 
+class BranchKeyWrapping(models.Model):
+    """An earlier wrapping of a branch key: a database restored from before the move opens only with it.
+
+    Insert only, by a trigger of the database; it may be removed once `kept_until` has passed or its registration is retired.
+    """
+
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="branch_key_wrappings")
+    branch_key = models.ForeignKey(BranchKey, on_delete=models.PROTECT, related_name="wrappings")
+    registration = models.ForeignKey(
+        KeyRegistration, null=True, on_delete=models.PROTECT, related_name="wrappings"
+    )  # null: platform key
+    key_arn = models.CharField(max_length=2048)  # the CMK that this wrapping opens with
+    wrapped = models.BinaryField()
+    replaced_at = models.DateTimeField(default=clock.now)  # when the branch key was wrapped by another key
+    kept_until = models.DateTimeField()
+
+    class Meta:
+        ordering: ClassVar = ["id"]
+        indexes: ClassVar = [models.Index(fields=["kept_until"], name="keys_wrapping_kept_until")]
+
+    def __str__(self) -> str:
+        return f"{self.branch_key_id} under {self.key_arn}"
+
+
 class KeyUse(models.Model):
     """The row that is committed before a plaintext data key leaves: one a request. Append-only by a database trigger."""
 

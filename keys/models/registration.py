@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, ClassVar, Self
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils.deconstruct import deconstructible
@@ -94,6 +95,7 @@ class KeyRegistration(models.Model):
     replaces = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="replaced_by")
     submitted_at = models.DateTimeField(null=True)
     activated_at = models.DateTimeField(null=True)
+    last_moved_at = models.DateTimeField(null=True)  # when the last branch key moved away from it; null: none ever did
     created_at = models.DateTimeField(default=clock.now, editable=False)
     # health
     next_probe_at = models.DateTimeField(null=True)
@@ -165,6 +167,13 @@ class KeyRegistration(models.Model):
     def is_stopped_by_a_person(self) -> bool:
         """Whether a button is pressed, the organisation's or Kore.ai's."""
         return self.suspended_by in {self.SuspendedBy.TENANT, self.SuspendedBy.KORE}
+
+    @property
+    def needed_until(self) -> datetime | None:
+        """Until when old role and old key have to stay, because a backup from before the move opens only with both; None: nobody can say, or no more."""
+        if self.status != self.Status.RETIRING or self.last_moved_at is None:
+            return None
+        return self.last_moved_at + timedelta(days=settings.BACKUP_RETENTION_DAYS)
 
 
 @deconstructible

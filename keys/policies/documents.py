@@ -62,7 +62,7 @@ class Values:
         """Return a warning where the same key has to go on letting another role in, "" otherwise."""
         if not self.beside.roles:
             return ""
-        return f"Keep {' and '.join(self.beside.roles)} until the move to the new role is over: make this beside it, not in its place."
+        return f"Keep {' and '.join(self.beside.roles)} until the move to the new role is over and no backup needs the old one: make this beside it, not in its place."
 
 
 def trust_policy(service_role_arn: str, external_id: str) -> Document:

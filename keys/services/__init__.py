@@ -3,6 +3,7 @@
 from keys.services.data_keys import generate_data_keys, open_data_keys, require_unstopped, rewrap_data_keys
 from keys.services.databases import admit_database
 from keys.services.drills import cancel_drill, start_drill
+from keys.services.horizon import end_horizon
 from keys.services.incidents import close_incident
 from keys.services.key import (
     Drop,
@@ -48,6 +49,7 @@ __all__ = [
     "compare_tests",
     "document",
     "drop_caches",
+    "end_horizon",
     "generate_data_keys",
     "granted_by_policy",
     "key_state",

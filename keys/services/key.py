@@ -10,7 +10,7 @@ from django.conf import settings
 from byokportal import clock
 from byokportal.errors import InvalidInput, Turn
 from keys import branchkeys, errors, health, lifecycle, tasks
-from keys.health import again, notes, stops
+from keys.health import again, kept, notes, stops
 from keys.models import BranchKey, KeyRegistration, RoleConfiguration
 from keys.services.registration import give_up_preparation, shown_registration
 from tenants import audit, onboarding, roles, transactions
@@ -105,7 +105,7 @@ def key_state(tenant: Tenant) -> KeyState:
         refused_since=registration.refused_since,
         refused_code=registration.refused_code,
         deletion_date=notes.deletion_date(registration) if serving else None,
-        warnings=tuple(notes.of(registration)) if serving else (),
+        warnings=(*(notes.of(registration) if serving else ()), *kept.notes(tenant)),
         way_back=again.way_back(registration),
         is_asked=registration.is_probe_awaited,
     )

@@ -10,14 +10,15 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from byokportal import clock
-from keys import branchkeys, services
-from keys.forms import LeaveForm, ReasonForm
+from byokportal.errors import NotFound
+from keys import branchkeys, horizon, services
+from keys.forms import EndHorizonForm, LeaveForm, ReasonForm
 from keys.models import BranchKey, KeyRegistration
 from keys.views import deeds
-from tenants import access, portal
+from tenants import access, portal, roles
 from tenants.models import Member
 
 SHOWN = 50  # branch keys on the page, newest first
@@ -31,6 +32,8 @@ def _page(request: HttpRequest, member: Member, **given: object) -> HttpResponse
         "preparing": KeyRegistration.objects.of(tenant).in_preparation().first(),
         "total": mine.count(),
         "remaining": branchkeys.remaining(tenant),
+        "kept": horizon.kept(tenant),
+        "retention": horizon.days(),
         "branch_keys": mine[:SHOWN],
         "rotation_days": settings.BRANCH_KEY_ROTATION_DAYS,
         "has_platform_key": bool(settings.PLATFORM_KEY_ARN),
@@ -90,5 +93,33 @@ def withdraw(request: HttpRequest, tenant: UUID) -> HttpResponse:
 @require_POST
 def leave(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Give up BYOK."""
-    said = "The platform's key takes over. Keep your key enabled until nothing below names it any more."
+    said = "The platform's key takes over. Keep your role and your key until nothing below names them any more, backups included."
     return _deed(request, tenant, LeaveForm(request.POST), services.leave, said=said, pressed="leave")
+
+
+def _end_page(
+    request: HttpRequest, member: Member, registration: KeyRegistration, form: EndHorizonForm
+) -> HttpResponse:
+    one = next((found for found in horizon.kept(member.tenant) if found.registration_id == registration.pk), None)
+    if one is None:
+        raise NotFound
+    return render(request, "portal/end_horizon.html", portal.page(member, kept=one, form=form))
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def end_horizon(request: HttpRequest, tenant: UUID, registration: UUID) -> HttpResponse:
+    """Show what a restored backup loses without an old key; POST gives that key up."""
+    member = access.member_for(request.user, tenant)
+    found = KeyRegistration.objects.of(member.tenant).filter(pk=registration).select_related("tenant").first()
+    if found is None:
+        raise NotFound
+    actor = portal.actor(request, member)
+    roles.require(actor, "keys.end_horizon", member.tenant)
+    form = EndHorizonForm(request.POST if request.method == "POST" else None)
+    return deeds.do(
+        request, tenant, form,
+        lambda _: services.end_horizon(found, accepts_loss=form.cleaned_data["sure"], reason=form.cleaned_data["reason"], actor=actor),
+        said="The old key and its role are given up. Make a fresh branch key now, if whoever has the key may have a backup too.",
+        then="portal:branch-keys", page=lambda request, member: _end_page(request, member, found, form),
+    )  # fmt: skip

@@ -42,7 +42,7 @@ class KeyRegistrationAdmin(ReadOnlyAdmin):
     search_help_text = "Tenant, id, ARN or account id"
     fields = (
         "tenant", "id", "status", "suspended_by", "reason", "moved_at", "key_arn", "role_arn", "submitted_at",
-        "activated_at", "last_probe_at", "next_probe_at", "probe_asked_at", "good_probes", "good_since", "denied_probes", "refused_since", "refused_code", "denied_since", "key_facts",
+        "activated_at", "last_moved_at", "last_probe_at", "next_probe_at", "probe_asked_at", "good_probes", "good_since", "denied_probes", "refused_since", "refused_code", "denied_since", "key_facts",
         "trust_looked_at", "insecure_since", "tenant_suspended_at",
     )  # fmt: skip
     deeds: ClassVar[tuple[Deed, ...]] = TENANTS_DEEDS

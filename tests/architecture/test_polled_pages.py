@@ -39,7 +39,7 @@ POLLED = {
     "admin/parts/drop.html": ("/admin/tenants/tenant/{tenant}/change/", 37),
     "admin/parts/test.html": ("/admin/keys/encryptiontest/{test}/change/", 14),
     "portal/parts/drill.html": ("/tenants/{tenant}/key/drills/{drill}/live/", 4),
-    "portal/parts/key_state.html": ("/tenants/{tenant}/key/live/", 15),
+    "portal/parts/key_state.html": ("/tenants/{tenant}/key/live/", 16),
     "portal/parts/live_test.html": ("/tenants/{tenant}/tests/{test}/", 5),
     "portal/parts/preparing.html": ("/tenants/{tenant}/registration/preparing/", 4),
     "portal/parts/test_progress.html": ("/tenants/{tenant}/tests/progress/", 8),

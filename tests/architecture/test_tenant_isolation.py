@@ -65,6 +65,7 @@ def test_a_stranger_gets_the_same_404_as_for_what_does_not_exist(
         "invitation": str(uuid.uuid4()),
         "recovery": str(uuid.uuid4()),
         "drill": str(services.start_drill(alice.tenant, actor=acting(alice)).pk),
+        "registration": str(active.pk),
     }
     callers = {True: api_of(mallory), False: browser_of(mallory)}
     for route, method in itertools.product(ROUTES, METHODS):
@@ -81,7 +82,9 @@ def test_a_stranger_gets_the_same_404_as_for_what_does_not_exist(
             assert alice.tenant.name not in first.content.decode(), (method, foreign)
 
 
-OF_OBJECTS = [route for route in ROUTES if any(f":{name}>" in route for name in ("test", "ticket", "drill"))]
+OF_OBJECTS = [
+    route for route in ROUTES if any(f":{name}>" in route for name in ("test", "ticket", "drill", "registration"))
+]
 
 
 def test_an_object_of_a_stranger_under_ones_own_tenant_is_a_404(
@@ -93,10 +96,19 @@ def test_an_object_of_a_stranger_under_ones_own_tenant_is_a_404(
 ) -> None:
     ticket = support_services.open_ticket(alice.tenant, topic="question", subject="s", text="t", actor=audit.SYSTEM)
     drill = services.start_drill(alice.tenant, actor=acting(alice))
-    theirs = {"test": str(active.tests.get().pk), "ticket": str(ticket.pk), "drill": str(drill.pk)}
+    theirs = {
+        "test": str(active.tests.get().pk),
+        "ticket": str(ticket.pk),
+        "drill": str(drill.pk),
+        "registration": str(active.pk),
+    }
     callers = {True: api_of(mallory), False: browser_of(mallory)}
     assert len(OF_OBJECTS) > 5
     for route in OF_OBJECTS:
         client, path = callers[route.startswith("api/")], fill(route, str(mallory.tenant_id), theirs)
-        answer = client.post(path, "{}", content_type="application/json") if "cancel" in path else client.get(path)
+        answer = (
+            client.post(path, "{}", content_type="application/json")
+            if path.endswith(("cancel", "cancel/", "/end"))
+            else client.get(path)
+        )
         assert answer.status_code == 404, path

@@ -141,7 +141,7 @@ def test_the_six_steps_say_what_a_replacement_still_needs(
     assert "Give the new role" in preparing() and "policy name both roles" in preparing()
     step = browser.get(f"{base}/steps/3/").content.decode()
     assert customer.role_arn in step and "role/Second" in step  # the statement to paste names both …
-    assert "both have to stand there until the move is over" in step  # … and it is said why
+    assert "both have to stand there until the move is over and no backup needs" in step  # … and it is said why
 
 
 def test_a_replacement_in_preparation_is_shown_and_withdrawn(

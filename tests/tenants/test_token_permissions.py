@@ -62,6 +62,7 @@ DEMANDS: dict[str, tuple[str, dict[str, Any]]] = {
     f"GET {T}key/branch-keys": (READ, {}),
     f"POST {T}key/rotate": (OPERATE, REASON),
     f"POST {T}key/leave": (OPERATE, REASON),
+    f"POST {T}key/old/<str:registration>/end": (OPERATE, {**REASON, "accepts_loss": True}),
     f"GET {T}key/drills": (READ, {}),
     f"POST {T}key/drills": (OPERATE, {}),
     f"GET {T}key/drills/<str:drill>": (READ, {}),
@@ -81,6 +82,7 @@ MARKED = [
     f"POST {T}registration/submit",
     f"POST {T}key/resume",
     f"POST {T}key/leave",
+    f"POST {T}key/old/<str:registration>/end",
 ]
 OPEN = {"POST api/v1/oauth/token"}  # gives out service accounts' tokens; it takes none
 
@@ -118,6 +120,7 @@ class World:
             "<str:name>": "trust-policy",
             "<str:test>": active.tests.get().pk,
             "<str:drill>": drill.pk,
+            "<str:registration>": active.pk,
             "<str:ticket>": ticket.pk,
             "<str:token>": services.mint_token(alice, name="another", actor=acting(alice))[0].pk,
         }

@@ -89,7 +89,7 @@ def _left_out(policy: Policy, values: Values, use: grants.Use) -> Iterator[Note]
             (*meant[0], "Principal") if meant else ("Statement",),
             f"{shown(role_arn, most=120)} {what}. It is still needed: where nothing else lets it in, this policy cuts us off at once, "
             "and what your key protects does not open.",
-            f"Name both roles until the move to the new role is over: {grants.principal(use.role_arn, values)}.",
+            f"Name both roles until the move to the new role is over and no backup needs the old one: {grants.principal(use.role_arn, values)}.",
         )
 
 

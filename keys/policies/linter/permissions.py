@@ -56,7 +56,7 @@ def _left_out(use: grants.Use, values: Values) -> Iterator[Note]:
                 "error",
                 (*meant[0], "Resource") if meant else (),
                 f"{shown(key_arn, most=120)} is left out. It is still needed: with this policy we lose it at once, and what it protects does not open.",
-                "Name both keys in Resource until the move to the new key is over.",
+                "Name both keys in Resource until the move to the new key is over and no backup needs the old one.",
             )
 
 

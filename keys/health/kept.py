@@ -1,0 +1,74 @@
+"""Old keys that branch keys or backups still need: what people have to know of them, and when they are warned."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from byokportal.errors import DomainError
+from keys import errors, horizon
+from keys.arns import KeyArn
+from keys.health import blame
+from keys.health import notes as all_notes
+from keys.health.notes import Note
+from keys.models import KeyRegistration
+from tenants import audit
+from tenants.models import Tenant
+
+
+def notes(tenant: Tenant) -> list[Note]:
+    """Return what is to be known of the keys that a tenant had before, the most urgent first."""
+    olds = list(KeyRegistration.objects.of(tenant).filter(status=KeyRegistration.Status.RETIRING).order_by("moved_at"))
+    if not olds:
+        return []
+    found: list[Note] = []
+    kept = {one.registration_id: one for one in horizon.kept(tenant)}
+    for old in olds:
+        at = all_notes.deletion_date(old)
+        one = kept.get(old.pk)
+        if one is None:  # branch keys still open with it, or its time is over
+            if at is not None and old.branch_keys.exists():
+                found.append(all_notes.deletion(old, at))
+            continue
+        why = at_risk(old, one.until)
+        if why and at is not None:
+            text = f"{why} {one.loses} Cancel the deletion and enable the key:"
+            found.append(Note("old_key_pending_deletion", text, is_urgent=True, command=_cancel(old), at=at))
+        elif why:
+            found.append(Note("old_key_refused", f"{why} {one.loses}", is_urgent=True, at=one.until))
+        keep = (
+            f"Keep the old key {one.key_arn} and the role {one.role_arn} as they are until {horizon.said(one.until)}."
+        )
+        found.append(Note("old_key_needed", f"{keep} {one.why}", at=one.until))
+    return sorted(found, key=lambda note: not note.is_urgent)
+
+
+def at_risk(old: KeyRegistration, until: datetime) -> str:
+    """Return why a backup could not be opened by an old key now, or will not be before its time; "" when nothing is wrong."""
+    at = all_notes.deletion_date(old)
+    if at is not None:
+        return "" if at >= until else f"On {horizon.said(at)}, AWS deletes the old key {old.key_arn}."
+    error = errors.REFUSALS.get(old.refused_code)
+    if old.refused_since is None or error is None:
+        return ""
+    return f"The old key {old.key_arn} does not answer us: {error.title[0].lower()}{error.title[1:]}."
+
+
+def warn(old: KeyRegistration, error: DomainError) -> None:
+    """Warn the owners once of what AWS says of an old key; call it in the transaction that notes the refusal.
+
+    A refusal that our own policies can cause as well is shown on the pages and mailed to nobody.
+    """
+    until = old.needed_until
+    if until is None or horizon.is_over(old) or isinstance(error, blame.DOUBTFUL):
+        return
+    why = at_risk(old, until)
+    if why:
+        audit.record(
+            "keys.kept_key.at_risk", tenant=old.tenant, actor=audit.SYSTEM, target=old, key_arn=old.key_arn, until=horizon.said(until), why=why
+        )  # fmt: skip
+
+
+def _cancel(old: KeyRegistration) -> str:
+    arn = KeyArn.parse(old.key_arn)
+    at = f"--region {arn.region} --key-id {old.key_arn}"
+    return f"aws kms cancel-key-deletion {at} && aws kms enable-key {at}"

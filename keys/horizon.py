@@ -1,0 +1,124 @@
+"""The backup horizon: how long an old role and an old key are needed after every branch key has moved away from them.
+
+A backup of the database from before the move holds branch keys wrapped by the old key. Restored, it opens only with the old key, through
+the old role, named in our policy. So a registration stays `retiring` for as long as backups are kept (BACKUP_RETENTION_DAYS).
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.db.models import Count, Exists, OuterRef, Q
+
+from byokportal import clock
+from keys.models import BranchKey, BranchKeyWrapping, KeyRegistration
+from tenants.models import Tenant
+
+Status = KeyRegistration.Status
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An old key that nothing is wrapped by any more, and that a restored backup would need.
+
+    Args:
+        count: branch keys that a backup from before the move holds under it.
+        since: when the last of them moved.
+    """
+
+    registration_id: uuid.UUID
+    key_arn: str
+    role_arn: str
+    count: int
+    since: datetime
+    until: datetime
+
+    @property
+    def why(self) -> str:
+        """Return why it is needed, as a sentence."""
+        return (
+            f"Every branch key has moved, but a backup of our database from before {said(self.since)} opens only with this key, through this role. "
+            f"Backups are kept for {days()}."
+        )
+
+    @property
+    def loses(self) -> str:
+        """Return what is lost if we have to restore such a backup without the key."""
+        keys = "1 branch key" if self.count == 1 else f"{self.count:,} branch keys"
+        return (
+            f"A backup of our database from before {said(self.since)} holds {keys} that only this key opens. If we have to restore one before "
+            f"{said(self.until)}, everything that was encrypted under {'it' if self.count == 1 else 'them'} stays closed for ever: no copy of "
+            "the key, no other role and nobody at Kore.ai can open it. What you use now is not touched."
+        )
+
+
+def days() -> str:
+    """Return for how long backups are kept, in words."""
+    number = settings.BACKUP_RETENTION_DAYS
+    return f"{number:g} day{'' if number == 1 else 's'}"
+
+
+def said(at: datetime) -> str:
+    """Return a time as a sentence says it."""
+    return f"{at.day} {at:%B %Y}, {at:%H:%M} UTC"
+
+
+def keep(row: BranchKey) -> None:
+    """Keep the wrapping that a branch key is moved away from; call it in the transaction of the move.
+
+    Args:
+        row: as it stood before the move.
+    """
+    now = clock.now()
+    BranchKeyWrapping.objects.create(
+        tenant_id=row.tenant_id, branch_key_id=row.pk, registration_id=row.registration_id, key_arn=row.key_arn, wrapped=bytes(row.wrapped),
+        replaced_at=now, kept_until=now + timedelta(days=settings.BACKUP_RETENTION_DAYS),
+    )  # fmt: skip
+    if row.registration_id is not None:
+        KeyRegistration.objects.filter(pk=row.registration_id).update(last_moved_at=now)
+
+
+def is_over(registration: KeyRegistration) -> bool:
+    """Tell whether no backup needs the registration any more; one that wrapped nothing never had a horizon."""
+    return registration.last_moved_at is None or registration.last_moved_at <= clock.now() - _retention()
+
+
+def over() -> Q:
+    """Return the condition for registrations of which `is_over` is true."""
+    return Q(last_moved_at=None) | Q(last_moved_at__lte=clock.now() - _retention())
+
+
+def kept(tenant: Tenant) -> list[Kept]:
+    """Return the old keys of a tenant that only backups need, the one that is needed longest last."""
+    rows = KeyRegistration.objects.of(tenant).filter(status=Status.RETIRING).exclude(over())
+    waiting = rows.filter(~Exists(BranchKey.objects.filter(registration=OuterRef("pk"))))
+    counts = dict(
+        BranchKeyWrapping.objects.filter(registration__in=waiting)
+        .values_list("registration_id")
+        .annotate(count=Count("branch_key", distinct=True))
+    )
+    found = []
+    for one in waiting.order_by("last_moved_at"):
+        since, until = one.last_moved_at, one.needed_until
+        if since is not None and until is not None:
+            found.append(Kept(one.pk, one.key_arn, one.role_arn, counts.get(one.pk, 0), since, until))
+    return found
+
+
+def forget(registration: KeyRegistration) -> None:
+    """Remove the wrappings of a registration that is retired: nobody may open a restored backup by them any more."""
+    BranchKeyWrapping.objects.filter(registration=registration).delete()
+
+
+def clear(limit: int = 5_000) -> int:
+    """Remove the wrappings whose time has passed; return how many."""
+    ids = list(BranchKeyWrapping.objects.filter(kept_until__lte=clock.now()).values_list("pk", flat=True)[:limit])
+    BranchKeyWrapping.objects.filter(pk__in=ids).delete()
+    return len(ids)
+
+
+def _retention() -> timedelta:
+    return timedelta(days=settings.BACKUP_RETENTION_DAYS)

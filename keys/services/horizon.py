@@ -1,0 +1,38 @@
+"""Operations of the backup horizon: end it, because the old key is compromised."""
+
+from __future__ import annotations
+
+from byokportal.errors import InvalidInput
+from keys import branchkeys, errors, horizon, tasks
+from keys.models import KeyRegistration
+from tenants import audit, roles, transactions
+from tenants.audit import Actor
+from tenants.services import reason_of
+
+
+@transactions.atomic
+def end_horizon(registration: KeyRegistration, *, accepts_loss: bool, reason: str, actor: Actor) -> None:
+    """Give up a role and a key that only backups need, now: our policy lets go of the role, and the old wrappings go.
+
+    Args:
+        accepts_loss: the person has read what a restored backup then loses (`horizon.Kept.loses`).
+
+    Raises:
+        InvalidInput: it was not accepted.
+        RegistrationBusy: it serves, or branch keys still open with it: more than backups would be lost.
+    """
+    tenant = registration.tenant
+    roles.require(actor, "keys.end_horizon", tenant)
+    reason = reason_of(reason)
+    if not accepts_loss:
+        raise InvalidInput(errors={"accepts_loss": ["Read what a restored backup loses, then say that you accept it."]})
+    kept = next((one for one in horizon.kept(tenant) if one.registration_id == registration.pk), None)
+    if kept is None:
+        raise errors.RegistrationBusy(status=registration.get_status_display().lower(), wanted="given up")
+    removal_id = branchkeys.end_horizon(registration, reason=reason, actor=actor)
+    audit.record(
+        "keys.registration.horizon_ended", tenant=tenant, actor=actor, target=registration,
+        key_arn=kept.key_arn, since=horizon.said(kept.since), count=kept.count, reason=reason,
+    )  # fmt: skip
+    if removal_id is not None:
+        tasks.ring(tasks.configure_service_role, configuration_id=str(removal_id))
