@@ -113,6 +113,14 @@ class World:
         KeyRegistration.objects.filter(pk=self.serving.pk).update(status="retiring", suspended_by="")
         return KeyRegistration.objects.get(pk=self.serving.pk)
 
+    def kept(self) -> KeyRegistration:
+        """Return one that only backups need any more."""
+        now, name = clock.now(), secrets.token_hex(6)
+        return KeyRegistration.objects.create(
+            tenant=self.tenant, key_arn=KEY.format(uuid.uuid4()), role_arn=ROLE.format(name), status="retiring", activated_at=now,
+            role_claim=f"111122223333/{name}", last_moved_at=now + timedelta(days=1),
+        )  # fmt: skip
+
     def anew(self, row: Any) -> Any:
         """Return the row as another request loads it."""
         return type(row).objects.get(pk=row.pk)
@@ -221,6 +229,7 @@ OPERATIONS: dict[str, Line] = {
     "keys.set_latency": Line(lambda w: key_services.set_latency(w.my_tenant, seconds=60, actor=w.actor)),
     "keys.rotate_branch_key": Line(lambda w: key_services.rotate_branch_key(w.my_tenant, reason="r", actor=w.actor)),
     "keys.leave": Line(lambda w: key_services.leave(w.my_tenant, reason="r", actor=w.actor)),
+    "keys.end_horizon": Line(lambda w: key_services.end_horizon(w.kept(), accepts_loss=True, reason="r", actor=w.actor)),
     "support.open_ticket": Line(lambda w: support_services.open_ticket(w.my_tenant, topic="question", subject="s", text="t", actor=w.actor)),
     "support.answer_ticket": Line(lambda w: support_services.answer_ticket(w.anew(w.ticket), text="t", actor=w.actor)),
     "support.close_ticket": Line(lambda w: support_services.close_ticket(w.anew(w.ticket), reason="r", actor=SYSTEM)),
