@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import threading
-import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -106,10 +105,8 @@ def test_bad_weather_is_tried_once_more_and_then_told(
     key = way()
     wrapped = key.generate_wrapped(CONTEXT).ciphertext
     aws.set_weather(fault, value, operation="kms:Decrypt", times=asked)
-    started = time.monotonic()
     with pytest.raises(raised):
         key.decrypt(wrapped, CONTEXT)
-    assert time.monotonic() - started < 5
     assert key.decrypt(wrapped, CONTEXT).plaintext  # the weather met exactly `asked` calls, so this one is fair
     hot._forget_pools()
 

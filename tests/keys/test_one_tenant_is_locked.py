@@ -18,6 +18,7 @@ from silence import in_a_thread_of_its_own
 from byokportal.errors import DatabaseUnavailable
 from byokportal.localaws.testing import LocalAws
 from keys import datakeys, ledger, services
+from keys.ledger import links, recording
 from keys.models import CacheDrop, KeyRegistration, KeyUse
 from tenants.models import Member, ServiceAccount, ServiceRole, Tenant
 
@@ -48,6 +49,13 @@ def held(tenant: Tenant, mode: str) -> Iterator[None]:
         finally:
             done.set()
             holding.result()
+
+
+@pytest.fixture(autouse=True)
+def _a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit may take longer here than in service."""
+    monkeypatch.setattr(recording, "WAIT", 4.0)
+    monkeypatch.setattr(links, "COMMIT", 4.0)
 
 
 @pytest.fixture

@@ -70,10 +70,9 @@ def test_a_hanging_tenant_holds_a_tenth_and_the_others_nothing_of_it(monkeypatch
         assert inside.acquire(timeout=10)
     assert aws.calls == 4
     assert told == {"aws_unreachable": 36}
-    began = time.monotonic()
-    with pytest.raises(errors.AwsUnreachable) as at_once:
+    with pytest.raises(errors.AwsUnreachable) as at_once:  # AWS is still silent: who waited for it would wait for ever
         walls.call(SICK, "late", aws)
-    assert time.monotonic() - began < 0.1
+    assert aws.calls == 4
     assert at_once.value.retryable
     assert at_once.value.retry_after
     assert walls.call(WELL, "x", lambda: "opened") == "opened"

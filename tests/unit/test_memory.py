@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -25,9 +26,11 @@ def test_one_is_sent_to_look_again_while_the_others_use_what_is_remembered() -> 
     assert [found.get("key") for _ in range(4)] == [None, "value", "value", "value"]
 
 
-def test_nothing_is_remembered_beyond_its_end_when_looking_again_failed() -> None:
+def test_nothing_is_remembered_beyond_its_end_when_looking_again_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(memory, "time", SimpleNamespace(monotonic=lambda: now[0]))
     found: Memory[str] = Memory()
-    found.put("key", "value", asked_at=time.monotonic() - memory.SECONDS + 0.05)
+    found.put("key", "value", asked_at=now[0] - memory.SECONDS + 0.05)
     assert [found.get("key"), found.get("key")] == [None, "value"]
-    time.sleep(0.06)
+    now[0] += 0.06
     assert found.get("key") is None

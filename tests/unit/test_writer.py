@@ -73,9 +73,7 @@ def test_a_row_that_comes_while_the_last_commit_ends_is_committed_too(at_once: i
             asyncio.create_task(writer.commit(use(f"early-{number}"), 5))  # noqa: RUF006  the writer holds what it waits for
             await asyncio.sleep(0.01)
         database.answer()  # the database answers …
-        late = asyncio.create_task(
-            writer.commit(use("late"), 0.5)
-        )  # … and a request comes in the same turn of the loop
+        late = asyncio.create_task(writer.commit(use("late"), 20))  # … and a request comes in the same turn of the loop
         return await answering(database, late)
 
     assert asyncio.run(scenario()) == [None]
