@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from byokportal import clock
 from keys import admission, lifecycle
 from keys.models import DatabaseAdmission, RegistrationMove
@@ -23,9 +25,12 @@ def admit_database(*, reason: str, actor: Actor) -> DatabaseAdmission:
     Tenant.objects.update(key_generation=lifecycle.next_generation(), key_changed_at=clock.stamp())
     # Transactions are numbered anew by another database: cursors of services count from here.
     RegistrationMove.objects.update(transaction=CurrentTransaction())
+    last, now = DatabaseAdmission.objects.first(), clock.now()
     made = DatabaseAdmission.objects.create(
-        incarnation=admission.incarnation(), admitted_by=actor.label, is_by_person=True, reason=reason
-    )
+        incarnation=admission.incarnation(), admitted_by=actor.label, is_by_person=True, reason=reason,
+        # The last one counts: the clock of the machine that the database has come from may have been ahead of this one's.
+        admitted_at=max(now, last.admitted_at + timedelta(milliseconds=1)) if last else now,
+    )  # fmt: skip
     audit.record(
         "keys.database.admitted", tenant=None, actor=actor, target=made, incarnation=made.incarnation, reason=reason
     )
