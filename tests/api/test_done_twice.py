@@ -44,7 +44,7 @@ BY_PORTAL = {
     "key/drills/": {},
     "tests/": {},
     "tickets/": {"topic": "question", "subject": "Help", "text": "It does not work"},
-    "automation/": {"name": "terraform"},
+    "automation/": {"name": "terraform", "permissions": ["read"], "days": "90"},
 }
 
 
