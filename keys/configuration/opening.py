@@ -17,11 +17,12 @@ INLINE = "byok-canary"  # the one inline policy of a service role
 NAME = re.compile(r"byok-service-[a-z0-9-]{1,40}")
 
 
-def open_service_role(name: str | None = None) -> ServiceRole:
+def open_service_role(name: str | None = None, *, with_canary_tenant: bool = False) -> ServiceRole:
     """Open a service role, or finish opening the one of that name; the same name twice is one role.
 
     Args:
         name: `byok-service-…`; default: the next free number.
+        with_canary_tenant: make the tenant of our own too, whose role and key are in the canary account.
 
     Raises:
         InvalidInput: the name cannot be used.
@@ -34,7 +35,7 @@ def open_service_role(name: str | None = None) -> ServiceRole:
         )
     known = ServiceRole.objects.filter(name=name).first()
     if known is not None:
-        return known
+        return _with_canary_tenant(known) if with_canary_tenant else known
     trust = trust_of_service_role(iam.base_principal())
     role = iam.create_role(name, trust)
     if role.trust != trust:
@@ -46,7 +47,7 @@ def open_service_role(name: str | None = None) -> ServiceRole:
     iam.put_inline_policy(name, INLINE, _probes_permission(canary_arn))
     if settings.AWS_MODE == "local":
         _create_canary(name, canary_trust(role.arn, external_id))
-    return services.record_service_role(
+    made = services.record_service_role(
         name,
         arn=role.arn,
         unique_id=role.unique_id,
@@ -54,6 +55,12 @@ def open_service_role(name: str | None = None) -> ServiceRole:
         canary_external_id=external_id,
         actor=audit.COMMAND,
     )
+    return _with_canary_tenant(made) if with_canary_tenant else made
+
+
+def _with_canary_tenant(service_role: ServiceRole) -> ServiceRole:
+    services.create_canary_tenant(service_role, actor=audit.COMMAND)
+    return service_role
 
 
 def _create_canary(name: str, trust: dict[str, Any]) -> None:

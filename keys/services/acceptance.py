@@ -16,7 +16,8 @@ def rules_of(tenant: Tenant) -> Rules:
     closed = dict.fromkeys([settings.AWS_ACCOUNT_ID, role.account_id], "Kore.ai's own account")
     if settings.PLATFORM_KEY_ARN:
         closed[_account(settings.PLATFORM_KEY_ARN)] = "Kore.ai's own account"
-    for account in (settings.CANARY_ACCOUNT_ID, _account(role.canary_role_arn)):
+    canary = () if tenant.is_canary else (settings.CANARY_ACCOUNT_ID, _account(role.canary_role_arn))
+    for account in canary:
         closed.setdefault(account, "an account of Kore.ai's that only our own checks use")
     return Rules(partition, closed, regions.of(partition))
 

@@ -28,7 +28,7 @@ from tenants.services.invitations import (
     resend_invitation,
     withdraw_invitation,
 )
-from tenants.services.organisations import create_tenant
+from tenants.services.organisations import create_canary_tenant, create_tenant
 from tenants.services.people import change_role, leave_organisation, remove_member
 from tenants.services.recovery import (
     approve_recovery,
@@ -74,6 +74,7 @@ __all__ = [
     "change_service_account",
     "complete_recovery",
     "confirm_address_change",
+    "create_canary_tenant",
     "create_service_account",
     "create_staff",
     "create_tenant",

@@ -88,6 +88,8 @@ def invite(tenant: Tenant, *, email: str, role: str, actor: Actor) -> Invitation
 
 def add_invitation(tenant: Tenant, *, email: str, role: str, actor: Actor) -> Invitation:
     """Write the invitation; the caller holds the tenant's row and has asked who may."""
+    if tenant.is_canary:
+        raise NotFound  # for people it does not exist
     email, role = address_of(email), role_of(role)
     if actor.kind == "staff" and (role != Role.OWNER or Member.everybody.filter(tenant=tenant).exists()):
         raise NotFirstOwner

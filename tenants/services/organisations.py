@@ -31,3 +31,19 @@ def create_tenant(name: str, *, owner_email: str, actor: Actor) -> Tenant:
     onboarding.begin(tenant, actor=actor)
     invitations.add_invitation(tenant, email=owner_email, role=Role.OWNER, actor=actor)
     return tenant
+
+
+@transactions.atomic
+def create_canary_tenant(service_role: ServiceRole, *, actor: Actor) -> Tenant:
+    """Create the tenant of our own on a service role, whose role and key are in the canary account; nobody joins it. Twice is once.
+
+    `open_service_role` alone calls it.
+    """
+    roles.require(actor, "tenants.create")
+    there = Tenant.objects.filter(service_role=service_role, is_canary=True).first()
+    if there is not None:
+        return there
+    tenant = Tenant.objects.create(name=f"Canary of {service_role.name}", service_role=service_role, is_canary=True)
+    audit.record("tenants.tenant.created", tenant=tenant, actor=actor, target=tenant, name=tenant.name)
+    onboarding.begin(tenant, actor=actor)
+    return tenant

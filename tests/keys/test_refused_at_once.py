@@ -8,11 +8,16 @@ from typing import Any
 
 import pytest
 from conftest import acting
+from django.db import DatabaseError, transaction
 from django.test import Client
 
+from byokportal.errors import NotFound
 from keys import errors, services
+from keys.configuration import opening
 from keys.models import KeyRegistration, RoleConfiguration
-from tenants.models import Member, Tenant
+from tenants import audit
+from tenants import services as tenant_services
+from tenants.models import Member, ServiceRole, Tenant
 
 KEY = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 ROLE = "arn:aws:iam::111122223333:role/AIforWorkByokAccessRole"
@@ -101,6 +106,25 @@ def test_nor_does_a_replacement_inherit_one(tenant: Tenant, active: KeyRegistrat
     with pytest.raises(errors.ArnRefused) as refused:
         services.submit_registration(tenant, actor=acting(alice))
     assert field in refused.value.errors
+
+
+def test_a_canary_tenant_alone_has_its_role_in_the_canary_account_and_nobody_joins_it(
+    service_role: ServiceRole, tenant: Tenant
+) -> None:
+    opening.open_service_role(service_role.name, with_canary_tenant=True)
+    opening.open_service_role(service_role.name, with_canary_tenant=True)
+    ours = Tenant.objects.get(is_canary=True)
+    services.save_draft(
+        ours, role_arn=f"arn:aws:iam::{CANARY}:role/x", key_arn=KEY.replace("111122223333", CANARY), actor=audit.COMMAND
+    )
+    with pytest.raises(errors.ArnRefused):
+        services.save_draft(ours, role_arn=f"arn:aws:iam::{OURS}:role/x", actor=audit.COMMAND)
+    with pytest.raises(NotFound):
+        tenant_services.invite(ours, email="x@acme.example", role="owner", actor=audit.COMMAND)
+    assert not ours.members.exists() and not ours.invitations.exists()
+    for attempt in ({"is_canary": True}, {"external_id": "byok-other"}):  # both triggers are there
+        with pytest.raises(DatabaseError), transaction.atomic():
+            Tenant.objects.filter(pk=tenant.pk).update(**attempt)
 
 
 def test_a_region_that_we_add_is_taken(tenant: Tenant, alice: Member, settings: Any) -> None:

@@ -246,6 +246,7 @@ ELSEWHERE = {
     "keys.rewrap_data_keys": "the same",
     "tenants.request_address_change": "of a person's account, not of a tenant's rows",
     "tenants.confirm_address_change": "the same; it writes a line into each log",
+    "tenants.create_canary_tenant": "before there is a tenant",
     "tenants.record_service_role": "before there is a tenant",
 }
 REFUSED = errors.KeyAccessDenied(aws_code="AccessDenied", action="kms:Decrypt", aws_request_id="r")

@@ -17,10 +17,11 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--name", default=None, help="byok-service-…; default: the next number")
+        parser.add_argument("--canary-tenant", action="store_true", help="make the tenant of our own on it too")
 
     def handle(self, **options: Any) -> None:
         try:
-            role = opening.open_service_role(options["name"])
+            role = opening.open_service_role(options["name"], with_canary_tenant=options["canary_tenant"])
         except DomainError as error:
             raise CommandError(str(error)) from error
         answer: dict[str, object] = {
