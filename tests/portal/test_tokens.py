@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
+from io import StringIO
 from typing import Any
 
 import pytest
 import time_machine
 from conftest import acting, acting_staff, invited
 from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -215,6 +218,28 @@ def test_a_token_of_an_invitation_ends_with_it(tenant: Tenant, alice: Member, br
         seen = browser_of(alice).get(page(tenant))
         assert not seen.context["tokens"]
         assert [row["token"].state for row in seen.context["ended"]] == ["expired"]
+
+
+def test_the_command_line_revokes_where_no_owner_can(
+    alice: Member, carol: Member, mallory: Member, tenant: Tenant
+) -> None:
+    one, client = mint(carol, "one")
+    mint(alice, "two")
+    stranger, _ = mint(mallory)
+
+    def command(*arguments: str) -> list[str]:
+        out = StringIO()
+        call_command("revoke_token", "--tenant", str(tenant.pk), *arguments, stdout=out)
+        return sorted(token["name"] for token in json.loads(out.getvalue())["revoked"])
+
+    assert command("--token", str(one.pk)) == ["one"]
+    assert setup_of(client, tenant) == 401
+    for wrong in (one, stranger):  # it works no more, or belongs to another organisation
+        with pytest.raises(CommandError):
+            command("--token", str(wrong.pk))
+    assert command("--all") == ["two"]
+    assert set(AccessToken.objects.filter(revoked_at=None)) == {stranger}
+    assert AuditEvent.objects.filter(name="tenants.token.revoked", actor="kore:command line").count() == 2
 
 
 # --- by the API ----------------------------------------------------------------------------------------------
