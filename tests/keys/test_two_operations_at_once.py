@@ -207,8 +207,8 @@ OPERATIONS: dict[str, Line] = {
     "tenants.object_by_link": Line(lambda w: tenant_services.object_by_link(tenant_services.new_objection_link(w.recovery("waiting"), "x@x.example")), before=lambda w: w.recovery("waiting")),
     "tenants.object_to_recovery": Line(lambda w: tenant_services.object_to_recovery(w.recovery("waiting"), actor=w.actor), before=lambda w: w.recovery("waiting")),
     "tenants.complete_recovery": Line(lambda w: tenant_services.complete_recovery(w.recovery("waiting")), before=lambda w: w.recovery("waiting")),
-    "tenants.create_staff": Line(lambda w: tenant_services.create_staff(f"s{secrets.token_hex(4)}@kore.example", groups=[], reason="r", actor=COMMAND)),
-    "tenants.regroup_staff": Line(lambda w: tenant_services.regroup_staff(w.lead().user, groups=[], reason="r", actor=COMMAND)),
+    "tenants.create_staff": Line(lambda w: tenant_services.create_staff(f"s{secrets.token_hex(4)}@kore.example", groups=["Support"], reason="r", actor=COMMAND)),
+    "tenants.regroup_staff": Line(lambda w: tenant_services.regroup_staff(w.lead().user, groups=["Support"], reason="r", actor=COMMAND)),
     "tenants.reset_staff_second_factor": Line(lambda w: tenant_services.reset_staff_second_factor(w.lead().user, reason="r", actor=COMMAND)),
     "tenants.switch_off": Line(lambda w: tenant_services.switch_off(w.anew(w.bob.user), reason="r", actor=COMMAND), before=World.with_one_owner),
     "tenants.switch_on": Line(lambda w: tenant_services.switch_on(w.anew(w.bob.user), reason="r", actor=COMMAND)),
@@ -240,6 +240,7 @@ OPERATIONS: dict[str, Line] = {
 }  # fmt: skip
 # What has an actor and is no transaction on rows of one tenant, with the reason.
 ELSEWHERE = {
+    "tenants.tokens_seen_by": "reads only",
     "keys.admit_database": "of all tenants at once, when the database is another one",
     "keys.generate_data_keys": "its row: test_one_tenant_is_locked.py",
     "keys.open_data_keys": "the same",
