@@ -24,12 +24,9 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.db import DatabaseError, InterfaceError, connection, models
 from django.utils import timezone
 
-from byokportal import patience
-
 ASKED_AGAIN = (
     10.0  # seconds after which `now()` asks the database again; two good clocks part by a millisecond meanwhile
 )
-WAIT = 0.4  # seconds that one question may take
 QUESTION = {
     "postgresql": "SELECT extract(epoch FROM clock_timestamp())::float8",
     "sqlite": "SELECT (julianday('now') - 2440587.5) * 86400.0",
@@ -143,7 +140,9 @@ def _seconds(asked_again: float | None) -> float:
 
 def _ask() -> None:
     began = monotonic()
-    with patience.at_most(WAIT), connection.cursor() as cursor:
+    with (
+        connection.cursor() as cursor
+    ):  # as patient as whoever asks: an operation in a transaction must not lose its connection by it
         cursor.execute(QUESTION[connection.vendor])
         (found,) = cursor.fetchone()
     saw(found, began=began)

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from conftest import Customer, acting
 from django.db import connection
 
+from byokportal import clock
 from byokportal.errors import DomainError
 from byokportal.localaws.testing import LocalAws
 from keys import branchkeys, datakeys, services
 from keys.aws.kms import KmsKey
 from keys.datakeys import Engine, NewDataKey
-from keys.models import BranchKey, KeyRegistration, KeyUse
+from keys.models import BranchKey, CacheDrop, KeyRegistration, KeyUse
 from tenants import audit
 from tenants.models import Member, ServiceAccount, Tenant
 
@@ -221,3 +224,21 @@ def test_a_generation_never_goes_back(tenant: Tenant, alice: Member, active: Key
     assert services.drop_caches(tenant, reason="x", actor=acting(alice)).generation == ahead + 2
     Tenant.objects.filter(pk=tenant.pk).update(key_generation=3)
     assert abs(services.drop_caches(tenant, reason="x", actor=acting(alice)).generation / 1000 - time.time()) < 60
+
+
+@pytest.mark.parametrize("wrong_by", [-180, -3 * 3600, 3 * 3600])
+def test_suspend_on_a_machine_whose_clock_is_wrong(
+    wrong_by: int, tenant: Tenant, alice: Member, active: KeyRegistration, settings: Any
+) -> None:
+    """180 s behind, the change was older than what other processes asked for: keys went out for five minutes more."""
+    settings.CLOCK = "database"
+    clock.forget()
+    engine = Engine()
+    (made,) = engine.generate(tenant, [{"object": "1"}], caller="tests", request_id="r")
+    with time_machine.travel(datetime.now(UTC) + timedelta(seconds=wrong_by)):
+        services.suspend(tenant, reason="x", actor=acting(alice))
+    assert one(engine, tenant, made, "decrypt") == "suspended"
+    assert len(engine.keys) == 0
+    drop = CacheDrop.objects.get(process=engine.standings.process)
+    assert abs((drop.at - datetime.now(UTC)).total_seconds()) < 60
+    clock.forget()
