@@ -6,6 +6,8 @@ import traceback
 import uuid
 
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -135,3 +137,65 @@ def test_a_traceback_with_locals_shows_no_key() -> None:
             said = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
             assert "derived = _Derived()" in said
             assert "canary" not in said
+
+
+# --- key commitment -------------------------------------------------------------------------------------------------
+# AES-GCM commits to no key: whoever knows two keys makes one ciphertext that opens under both (Albertini et al., 2022, section 3).
+
+
+def _times(x: int, y: int) -> int:
+    """Multiply in GF(2^128) as GCM does (NIST SP 800-38D, 6.3)."""
+    product, v = 0, y
+    for bit in range(127, -1, -1):
+        if x >> bit & 1:
+            product ^= v
+        v = v >> 1 ^ (0xE1 << 120 if v & 1 else 0)
+    return product
+
+
+def _inverse(x: int) -> int:
+    result, power = 1 << 127, x  # x^(2^128 - 2)
+    for _ in range(127):
+        power = _times(power, power)
+        result = _times(result, power)
+    return result
+
+
+def _ghash(h: int, blocks: list[int]) -> int:
+    y = 0
+    for block in blocks:
+        y = _times(y ^ block, h)
+    return y
+
+
+def _block(key: bytes, block: bytes) -> int:
+    encryptor = Cipher(algorithms.AES(key), modes.ECB()).encryptor()  # one block, to build GCM by hand
+    return int.from_bytes(encryptor.update(block) + encryptor.finalize())
+
+
+def _opens_under_both(one: bytes, two: bytes, aad: bytes) -> bytes:
+    """Return 32 bytes of ciphertext and a tag that AES-GCM takes under both keys, with our nonce."""
+    padded = aad + bytes(-len(aad) % 16)
+    a = [int.from_bytes(padded[at : at + 16]) for at in range(0, len(padded), 16)]
+    first, lengths = int.from_bytes(bytes(range(16))), (len(aad) * 8) << 64 | 256
+    h = [_block(key, bytes(16)) for key in (one, two)]
+    s = [_block(key, envelope.NONCE + b"\0\0\0\1") for key in (one, two)]
+    rest = [_ghash(x, [*a, first, 0, lengths]) ^ y for x, y in zip(h, s, strict=True)]
+    second = _times(rest[0] ^ rest[1], _inverse(_times(h[0], h[0]) ^ _times(h[1], h[1])))
+    tag = _ghash(h[0], [*a, first, second, lengths]) ^ s[0]
+    return first.to_bytes(16) + second.to_bytes(16) + tag.to_bytes(16)
+
+
+def test_a_blob_that_opens_under_two_keys_opens_under_the_committed_one_only() -> None:
+    other = envelope.Secret(bytes(range(50, 82)))
+    ours, theirs = (envelope._derive(key, SALT, NO_CONTEXT) for key in (BRANCH_KEY, other))
+    header = envelope.HEADER.pack(envelope.VERSION, KEY_ID.bytes, SALT, ours.commitment)
+    ciphertext = _opens_under_both(ours.wrapping_key, theirs.wrapping_key, header + NO_CONTEXT)
+    opened = [
+        AESGCM(derived.wrapping_key).decrypt(envelope.NONCE, ciphertext, header + NO_CONTEXT)
+        for derived in (ours, theirs)
+    ]
+    assert opened[0] != opened[1]  # the blob is real: GCM alone takes both
+    assert envelope.unwrap(BRANCH_KEY, NO_CONTEXT, header + ciphertext) == opened[0]
+    with pytest.raises(BlobUnreadable):
+        envelope.unwrap(other, NO_CONTEXT, header + ciphertext)

@@ -1,0 +1,267 @@
+"""Every address, every method, every kind of caller: what each one gets is recorded, and a few laws hold over all of it.
+
+The record `who_may.json` is reviewed like code: a line that changes is somebody who gets in, or no longer does
+(`RECORD_WHO_MAY=1` writes it anew).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import acting, acting_staff, invited
+from django.contrib import admin
+from django.contrib.auth.models import Group, User
+from django.db import transaction
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+
+from keys import datakeys, services
+from keys.models import Incident, KeyRegistration
+from support import services as support_services
+from tenants import access, audit, authentication, tokens
+from tenants import services as tenant_services
+from tenants.models import Member, OwnerRecovery, ServiceAccount, Tenant
+
+RECORDED = Path(__file__).with_name("who_may.json")
+CALLERS = (
+    "anonymous", "auditor", "admin", "owner", "removed member", "another tenant's owner", "support", "lead", "auditor of ours",
+    "service account", "disabled service account",
+)  # fmt: skip
+IN, SIGN_IN, MAY_NOT, ABSENT, NO_METHOD = "in", "signs in", "may not", "not there", "no such method"
+REASON = {"reason": "because"}
+# What each POST needs to get as far as the question who may; by the name of the address.
+BODIES: dict[str, dict[str, Any]] = {
+    **dict.fromkeys(
+        ("suspend", "resume", "drop-caches", "rotate", "leave", "withdraw", "remove-member", "reset-second-factor"),
+        REASON,
+    ),
+    "invitations": {"email": "new@acme.example", "role": "auditor"},
+    "members": {"email": "new@acme.example", "role": "auditor"},
+    "change-role": {"role": "auditor"},
+    "member": {"role": "auditor", **REASON},
+    "tokens": {"name": "t", "permissions": ["read"], "days": 30},
+    "portal leave": {**REASON, "sure": "on"},
+    "latency": {"seconds": 60},
+    "tickets": {"topic": "question", "subject": "s", "text": "t"},
+    "ticket": {"text": "t"},
+    "ticket-messages": {"text": "t"},
+    "policy-checks": {"kind": "trust", "policy": "{}"},
+    "check-policy": {"kind": "trust", "policy": "{}"},
+    "check-output": {"output": "{}"},
+    "registration": {},
+    "step": {"key_arn": "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"},
+}
+FOR_STAFF = {
+    **REASON, "name": "N", "owner_email": "o@new.example", "email": "new@kore.example", "role": "owner", "text": "t", "scopes": ["key:read"],
+    "has_all_tenants": "on",
+}  # fmt: skip
+
+
+def addresses(patterns: Any = None, prefix: str = "") -> Iterator[tuple[str, URLPattern]]:
+    for pattern in patterns if patterns is not None else get_resolver().url_patterns:
+        route = re.sub(r"(?<=<app_label>)[a-z|]+", "…", prefix + str(pattern.pattern))
+        if isinstance(pattern, URLResolver):
+            yield from addresses(pattern.url_patterns, route)
+        elif isinstance(pattern, URLPattern):
+            yield route, pattern
+
+
+def calls() -> Iterator[tuple[str, str, str]]:
+    """Yield (method, route, name of the address); an operation of the back office is an address of its own."""
+    for route, pattern in addresses():
+        view = pattern.callback
+        shown = getattr(view, "cls", None)
+        methods = [m for m in ("get", "post", "put", "patch", "delete") if shown is None or hasattr(shown, m)]
+        if shown is None:
+            methods = ["get", "post"]
+        routes = [route]
+        if "<slug:deed_name>" in route:
+            model = next(
+                one for one in admin.site._registry if f"/{one._meta.app_label}/{one._meta.model_name}/" in route
+            )
+            of = admin.site._registry[model]
+            deeds = of.deeds if "<path:object_id>" in route else of.list_deeds  # type: ignore[attr-defined]
+            routes = [route.replace("<slug:deed_name>", deed.name) for deed in deeds]
+        for one in routes:
+            for method in methods:
+                yield method, one, pattern.name or ""
+
+
+ALL = sorted(set(calls()))
+
+
+@pytest.fixture
+def world(
+    tenant: Tenant, alice: Member, bob: Member, mallory: Member, sam: User, service: ServiceAccount, active: KeyRegistration,
+    browser_of: Callable[..., Client], api_of: Callable[..., Client],
+) -> dict[str, Any]:  # fmt: skip
+    """Acme Bank with something of everything, and a browser and an API client of each kind of caller."""
+    carol = invited(tenant, "carol@acme.example", "admin")
+    dora = invited(tenant, "dora@acme.example", "owner")
+    staff = {"lead": sam}
+    for name, group in (("support", "Support"), ("auditor of ours", "Auditor")):
+        address = f"{group.lower()}@kore.example"
+        staff[name] = User.objects.create_user(address, address, "x", is_staff=True)
+        staff[name].groups.add(Group.objects.get(name=group))
+    people = {"owner": alice, "admin": carol, "auditor": bob, "another tenant's owner": mallory, "removed member": dora}
+    browsers = {name: browser_of(one) for name, one in {**people, **staff}.items()}
+    apis = {name: api_of(one) for name, one in people.items()}
+    disabled, _ = tenant_services.create_service_account(
+        "old", tenants=[tenant], scopes=tokens.SCOPES, actor=audit.COMMAND
+    )
+    apis["service account"], apis["disabled service account"] = api_of(service), api_of(disabled)
+    from django.utils import timezone
+
+    ServiceAccount.objects.filter(pk=disabled.pk).update(disabled_at=timezone.now())
+    tenant_services.remove_member(dora, reason="left", actor=acting(alice))
+    for name in CALLERS:
+        browsers.setdefault(name, Client(headers=apis[name].headers if hasattr(apis.get(name), "headers") else None))
+        apis.setdefault(name, browsers[name])  # a session counts for nothing in the API
+    ticket = support_services.open_ticket(tenant, topic="question", subject="s", text="t", actor=audit.SYSTEM)
+    invitation = tenant_services.invite(tenant, email="eve@acme.example", role="auditor", actor=acting(alice))
+    token, _ = tenant_services.mint_token(alice, name="t", actor=acting(alice))
+    drill = services.start_drill(tenant, actor=acting(alice))
+    User.objects.filter(pk=alice.user_id).update(is_active=False)
+    recovery = tenant_services.request_new_owner(tenant, email="f@acme.example", reason="r", actor=acting_staff(sam))
+    OwnerRecovery.objects.filter(pk=recovery.pk).update(
+        status="waiting", approved_by=staff["support"], due_at=timezone.now()
+    )
+    User.objects.filter(pk=alice.user_id).update(is_active=True)
+    incident = Incident.objects.create(service_role=tenant.service_role, why="6 organisations refused at once")
+    objects = {
+        "tenant": tenant.pk, "ticket": ticket.pk, "invitation": invitation.pk, "token": token.pk, "drill": drill.pk, "recovery": recovery.pk,
+        "test": active.tests.get().pk, "number": carol.pk, "name": "trust-policy", "secret": "x" * 43, "uidb36": "1", "key": "x-y", "pk": 1,
+        "content_type_id": 1,
+    }  # fmt: skip
+    of_model = {
+        "tenant": tenant.pk, "servicerole": tenant.service_role_id, "keyregistration": active.pk, "encryptiontest": objects["test"],
+        "roleconfiguration": active.configurations.first().pk, "revocationdrill": drill.pk, "incident": incident.pk,
+        "serviceaccount": service.pk, "member": carol.pk, "user": staff["support"].pk, "ownerrecovery": recovery.pk, "ticket": ticket.pk,
+        "auditevent": tenant.events.first().pk, "notice": 1,
+    }  # fmt: skip
+    return {"browsers": browsers, "apis": apis, "objects": objects, "of_model": of_model}
+
+
+def path_of(route: str, world: dict[str, Any]) -> str:
+    route = route.removesuffix("$").replace("^", "").replace("(?P<app_label>…)", "tenants").replace("(?P<url>.*)", "x")
+    route = re.sub(r"\(\?P<(\w+)>[^)]*\)", lambda m: str(world["objects"][m[1]]), route)
+    model = re.match(r"admin/\w+/(\w+)/", route)
+    if model:
+        route = route.replace("<path:object_id>", str(world["of_model"].get(model[1], 1)))
+    if "/steps/" in route:
+        route = route.replace("<int:number>", "1")
+    return "/" + re.sub(r"<(?:\w+:)?(\w+)>", lambda m: str(world["objects"].get(m[1], 1)), route)
+
+
+def outcome(answer: HttpResponse) -> str:
+    """Return what a caller got, as a word."""
+    if answer.status_code == 401 or answer.get("Location", "").startswith(("/accounts/login/", "/admin/login/")):
+        return SIGN_IN
+    if answer.status_code in {403, 404, 405}:
+        return {403: MAY_NOT, 404: ABSENT, 405: NO_METHOD}[answer.status_code]
+    return IN
+
+
+@pytest.mark.slow
+def test_every_address_answers_every_caller_as_recorded(world: dict[str, Any]) -> None:
+    got: dict[str, dict[str, list[str]]] = {}
+    for method, route, name in ALL:
+        for caller in CALLERS:
+            is_api = route.startswith("api/")
+            client = world["apis" if is_api else "browsers"][caller]
+            body = FOR_STAFF if route.startswith("admin/") else BODIES.get(name, {})
+            body = body if is_api else BODIES.get(f"portal {name}", body)
+            more: dict[str, Any] = {} if method == "get" else {"data": body}
+            if is_api and method != "get" and name != "token":
+                more["content_type"] = "application/json"
+            jar = client.cookies.output()
+            before = transaction.savepoint()  # not `atomic`: a use of a key is written in a durable block
+            answer = getattr(client, method)(path_of(route, world), **more)
+            if hasattr(answer, "streaming_content"):
+                list(answer.streaming_content)
+            transaction.savepoint_rollback(before)
+            assert answer.status_code < 500 or answer.status_code == 503, (method, route, caller)
+            if client.cookies.output() != jar:  # a sign-out, or a link's cookie
+                client.cookies.load(jar.replace("Set-Cookie: ", ""))
+            for forget in (authentication.forget_all, access.forget_all, datakeys.start_anew):
+                forget()
+            line = got.setdefault(f"{method.upper()} {route}", {})
+            line.setdefault(outcome(answer), []).append(caller)
+    if os.environ.get("RECORD_WHO_MAY"):
+        lines = (f"{json.dumps(address)}: {json.dumps(got[address], sort_keys=True)}" for address in sorted(got))
+        RECORDED.write_text("{\n" + ",\n".join(lines) + "\n}\n")  # a line for each address: the difference is read
+    assert got == json.loads(RECORDED.read_text())
+
+
+# --- laws ---------------------------------------------------------------------------------------------------------
+
+RECORD: dict[str, dict[str, list[str]]] = json.loads(RECORDED.read_text()) if RECORDED.exists() else {}
+
+
+def _in(line: dict[str, list[str]]) -> set[str]:
+    return set(line.get(IN, []))
+
+
+def test_the_record_knows_every_address() -> None:
+    assert sorted(RECORD) == sorted(f"{method.upper()} {route}" for method, route, _ in ALL)
+
+
+def test_nobody_from_outside_gets_into_a_tenant() -> None:
+    outside = {
+        "anonymous",
+        "removed member",
+        "another tenant's owner",
+        "disabled service account",
+        "support",
+        "lead",
+        "auditor of ours",
+    }
+    for address, line in RECORD.items():
+        if ":tenant>" in address:
+            assert not _in(line) & outside, address
+
+
+def test_a_disabled_service_account_gets_nowhere_in_the_api() -> None:
+    for address, line in RECORD.items():
+        if "api/v1/" in address and "oauth/token" not in address:
+            assert "disabled service account" not in _in(line), address
+
+
+def test_only_staff_are_in_the_back_office_and_ours_that_only_look_change_nothing() -> None:
+    for address, line in RECORD.items():
+        if " admin/" not in address or address.endswith(("/login/", "/logout/")):
+            continue
+        assert _in(line) <= {"support", "lead", "auditor of ours"}, address
+        if "/deeds/" in address:
+            assert "auditor of ours" not in _in(line), address
+
+
+def test_an_auditor_of_the_tenant_changes_nothing() -> None:
+    allowed = {
+        "tickets",
+        "ticket",
+        "messages",
+        "policy-checks",
+        "check-policy",
+        "check-output",
+        "object",
+        "revoke",
+        "remove",
+        "preparing",
+    }
+    for address, line in RECORD.items():
+        if ":tenant>" in address and not address.startswith("GET") and "auditor" in _in(line):
+            assert any(word in address for word in allowed), address
+
+
+def test_a_service_account_has_data_keys_and_no_page() -> None:
+    for address, line in RECORD.items():
+        if ":tenant>" in address and "service account" in _in(line):
+            assert "/data-keys" in address or address.endswith("/key"), address
