@@ -358,7 +358,7 @@ def _recovery_ended(event: AuditEvent, tenant: Tenant) -> None:
 
 
 def _change(event: AuditEvent) -> dict[str, str]:
-    return {"sentence": audit.sentence(event), "actor": audit.person(event.actor)}
+    return {"sentence": audit.sentence(event), "actor": words.person(event.actor)}
 
 
 # Mails about one account: template, and what of the event's data is the address.

@@ -15,7 +15,7 @@ from django.urls import reverse
 
 from byokportal import clock, words
 from support.models import Notice
-from tenants import audit, services
+from tenants import services
 from tenants.models import INVITATION_LASTS, AddressChange, Invitation, OwnerRecovery
 
 log = structlog.get_logger(__name__)
@@ -94,7 +94,7 @@ def _invitation(notice: Notice) -> dict[str, Any] | None:
     path = reverse("portal:invitation-link", args=[services.new_link(invitation)])
     return {
         "role_label": invitation.get_role_display(),
-        "inviter": audit.person(invitation.invited_by),
+        "inviter": words.person(invitation.invited_by),
         "invitation_url": settings.BASE_URL + path,
         "days": INVITATION_LASTS.days,
     }

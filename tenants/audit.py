@@ -203,7 +203,6 @@ def data_of(event: AuditEvent) -> dict[str, object]:
     return data
 
 
-person = words.person
 STEP = {"not_started": "not started", "in_progress": "in progress", "waiting_for_tenant": "waiting for the organisation",
         "waiting_for_kore": "waiting for Kore.ai", "failed": "needs a change"}  # fmt: skip
 REGISTRATION = {

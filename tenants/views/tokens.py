@@ -12,9 +12,9 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
-from byokportal import clock
+from byokportal import clock, words
 from byokportal.errors import NotFound
-from tenants import access, audit, portal, services, shown_once
+from tenants import access, portal, services, shown_once
 from tenants.forms import MAY, TokenForm
 from tenants.models import AccessToken, Member, Role
 
@@ -54,7 +54,7 @@ def _row(token: AccessToken, member: Member) -> dict[str, object]:
         "may": [MAY[one].split(":")[0] for one in MAY if one in token.permissions],
         "is_mine": token.member_id == member.pk,
         "acts_as": services.holder_of(token),
-        "made_by": audit.person(token.made_by) if token.made_by else "",
+        "made_by": words.person(token.made_by) if token.made_by else "",
     }
 
 

@@ -263,7 +263,7 @@ def test_a_wait_counts_down_and_keeps_what_the_reader_opened(
     assert "We count a refusal as final at" in page.inner_text(".waits")
     page.click("#evidence-role\\.assumable summary")
     CheckResult.objects.filter(test=waiting).update(causes=["role_not_found", "propagation_delay"])
-    page.wait_for_selector("text=role_not_found", timeout=10_000)  # the part was replaced, and is still open
+    page.wait_for_selector("text=Role not found", timeout=10_000)  # the part was replaced, and is still open
     assert said == []
 
 

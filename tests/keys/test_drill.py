@@ -12,7 +12,7 @@ from conftest import Customer, acting
 from django.test import Client
 from django.utils import timezone
 
-from byokportal import clock
+from byokportal import clock, words
 from byokportal.errors import NotAllowed
 from keys import datakeys, errors, health, services
 from keys.health import measuring, stops
@@ -297,7 +297,7 @@ def test_the_portal_leads_through_a_drill(
     health.follow_drills()
     live = portal.get(f"{page}live/").content.decode()
     assert "aws kms enable-key" in live and "<html" not in live
-    assert "kms_key_disabled" in live
+    assert words.of("kms_key_disabled") in live
     assert browser_of(bob).get(page).status_code == 200
     assert browser_of(bob).post(f"{page}cancel/").status_code == 403
     assert browser_of(bob).post(base).status_code == 403

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from botocore.config import Config
-from conftest import Customer, acting
+from conftest import Customer, acting, acting_staff
 from django.contrib.auth.models import User
 from django.test import Client
 
@@ -23,7 +23,6 @@ from keys.aws import hot, sessions
 from keys.models import KeyRegistration, KeyUse, RegistrationMove
 from support import follow
 from support.models import Notice
-from tenants.audit import Actor
 from tenants.models import Member, OnboardingStep, ServiceAccount, Tenant
 
 Probe = Callable[[KeyRegistration], KeyRegistration]
@@ -129,9 +128,9 @@ TABLE = [
     Row("tenant's button", lambda w: services.suspend(w.tenant, reason="drill", actor=acting(w.alice)), status="suspended", reason="drill",
         by="tenant", whose_turn="tenant", service_gets=423, code="suspended", step=None, told="key-suspended",
         cure=lambda w: services.resume(w.tenant, reason="over", actor=acting(w.alice)), probes=2),
-    Row("our button", lambda w: services.suspend(w.tenant, reason="abuse", actor=Actor.staff(w.sam)), status="suspended", reason="abuse",
+    Row("our button", lambda w: services.suspend(w.tenant, reason="abuse", actor=acting_staff(w.sam)), status="suspended", reason="abuse",
         by="kore", whose_turn="kore", service_gets=423, code="suspended", step=None, told="key-suspended",
-        cure=lambda w: services.resume(w.tenant, reason="over", actor=Actor.staff(w.sam)), probes=2),
+        cure=lambda w: services.resume(w.tenant, reason="over", actor=acting_staff(w.sam)), probes=2),
 ]  # fmt: skip
 SILENCES = [
     Row("KMS throttles", lambda w: w.weather("throttling"), reason="aws_throttled", **SILENT),

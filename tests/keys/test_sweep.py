@@ -13,6 +13,7 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from byokportal import clock
 from byokportal.localaws.testing import LocalAws
 from keys import errors, health, services
 from keys.health import asking, sweeping
@@ -146,9 +147,9 @@ def test_a_bug_with_one_registration_costs_the_others_nothing(
     said(answer)
     assert health.sweep() == 29
     assert KeyRegistration.objects.filter(good_probes=1).count() == 29
-    assert (
-        KeyRegistration.objects.get(pk=many[7].pk).probe_claimed_at is not None
-    )  # again when that is stale, not in a loop
+    broken = KeyRegistration.objects.get(pk=many[7].pk)
+    assert (broken.probe_claimed_at, broken.probe_failures) == (None, 1)
+    assert broken.next_probe_at is not None and broken.next_probe_at > clock.now()  # later, and counted: not in a loop
 
 
 def test_two_workers_share_what_is_due(many: list[KeyRegistration], said: Callable[..., None]) -> None:

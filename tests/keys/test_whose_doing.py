@@ -321,7 +321,7 @@ def test_who_may_not_close_an_incident(service_role: ServiceRole, sam: User, ten
         with pytest.raises(NotAllowed):
             key_services.close_incident(incident, reason="because", actor=actor)
     sam.groups.set(Group.objects.filter(name="Support lead"))
-    lead = Actor.staff(User.objects.get(pk=sam.pk))
+    lead = acting_staff(User.objects.get(pk=sam.pk))
     with pytest.raises(ReasonMissing):
         key_services.close_incident(incident, reason=" ", actor=lead)
     key_services.close_incident(incident, reason="because", actor=lead)
