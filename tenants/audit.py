@@ -228,5 +228,5 @@ def _said(event: str, name: str, value: object) -> str:
     if name == "suspended_by":
         return WHO.get(str(value), str(value))
     if name == "invited_by":
-        return person(str(value))
+        return words.person(str(value))
     return words.said(value)
