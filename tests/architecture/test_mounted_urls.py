@@ -40,7 +40,6 @@ FROM_LIBRARIES = {
     "accounts/password/set/": "404: the same",
     "accounts/email/": "404: the same; no page touches a mail address",
     "api/schema": "the OpenAPI description",
-    "api/docs": "its page",
     "admin/": "start of the back office",
     "admin/login/": "leads to the portal's sign-in",
     "admin/logout/": "sign-out",

@@ -9,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 # Caches that are not `Lru` and take arguments, each with what bounds it. None is keyed by what a stranger sends.
 OTHER_CACHES = {
+    "byokportal/clock.py:_http_date": "this second and the one before",
     "keys/api/datakeys.py:_instant": "1,000 instants of ours",
     "keys/api/short_way.py:_route": "the URL map's three routes: an address without a view raises, and is not kept",
     "keys/aws/hot.py:_pool": "one for each Region of AWS",

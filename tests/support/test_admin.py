@@ -283,10 +283,10 @@ def test_support_drops_cached_keys_and_sees_each_process_say_so(
     assert (event.actor, audit.data_of(event)["reason"]) == ("kore:sam@kore.example", "A machine was stolen")
     CacheDrop.objects.create(tenant=tenant, process_id=web.pk, generation=tenant.key_generation, count=3)
     waiting = desk.get(page).content.decode()
-    assert "1 of 2 processes dropped it" in waiting and "not yet" in waiting and "hx-get" in waiting
+    assert "1 of 2 processes have stopped" in waiting and "not yet" in waiting and "hx-get" in waiting
     ServingProcess.objects.filter(pk=worker.pk).update(seen_at=timezone.now())
     over = desk.get(_of("keys/keyregistration", serving.pk)).content.decode()
-    assert "2 of 2 processes dropped it" in over and "web-2:18" in over and "hx-get" not in over
+    assert "2 of 2 processes have stopped" in over and "web-2:18" in over and "hx-get" not in over
     serving.refresh_from_db()
     assert serving.status == "active"
 
