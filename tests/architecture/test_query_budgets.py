@@ -67,7 +67,8 @@ def _count(client: Client, path: str) -> int:
     assert client.get(path).status_code == 200, path  # the first look fills caches that live as long as the process
     with CaptureQueriesContext(connection) as queries:
         assert client.get(path).status_code == 200, path
-    return len(queries)
+    # PostgreSQL is asked for the lock of a tenant's row; SQLite has one writer and is not.
+    return sum("FOR NO KEY UPDATE" not in query["sql"] for query in queries)
 
 
 def test_list_pages_make_the_recorded_number_of_queries_however_many_rows(
