@@ -8,7 +8,10 @@ STAMP := .venv/.installed
 CODE := byokportal tenants keys support tests manage.py
 DEV_ENV := EMBEDDED=1 SECRET_KEY=not-a-secret-only-for-checks BASE_URL=http://localhost:8000 VAR_DIR=$(shell mktemp -du)
 # A production-like environment for the checks that judge settings.
-DEPLOY_ENV := EMBEDDED=0 SECRET_KEY=$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(60))') ALLOWED_HOSTS=byok.example BASE_URL=https://byok.example
+DEPLOY_ENV := EMBEDDED=0 SECRET_KEY=$$($(PY) -c 'import secrets; print(secrets.token_urlsafe(60))') ALLOWED_HOSTS=byok.example BASE_URL=https://byok.example \
+	BEHIND_PROXY=1 AWS_MODE=real AWS_ACCOUNT_ID=111122223333 CANARY_ACCOUNT_ID=444455556666 STAFF_EMAIL_DOMAINS=byok.example \
+	DATABASE_URL=postgres://byok:byok@db.byok.example/byok REDIS_URL=redis://redis.byok.example:6379/0 EMAIL_URL=smtp+tls://user:password@mail.byok.example:587 \
+	DEFAULT_FROM_EMAIL=byok@byok.example SUPPORT_EMAIL=support@byok.example
 
 .PHONY: help run demo test test-all conformance mutate bench ci format lint types imports check openapi lock clean
 
@@ -79,7 +82,8 @@ imports: $(STAMP) ## import contracts
 	@echo "== imports"; PYTHONPATH=. .venv/bin/lint-imports --no-logo
 
 check: $(STAMP) ## Django's checks and missing migrations
-	@echo "== check"; $(DEPLOY_ENV) $(PY) manage.py check --deploy --fail-level WARNING
+	@echo "== check"; export STATIC_ROOT=$$(mktemp -d) $(DEPLOY_ENV); \
+	$(PY) manage.py collectstatic --noinput --verbosity 0 && $(PY) manage.py check --deploy --fail-level WARNING; status=$$?; rm -rf "$$STATIC_ROOT"; exit $$status
 	@$(DEV_ENV) $(PY) manage.py makemigrations --check --dry-run
 
 openapi: $(STAMP) ## write docs/openapi.yaml
