@@ -195,17 +195,17 @@ def test_a_pressed_button_stays_but_the_date_of_a_deletion_is_seen_and_the_key_i
     tenant: Tenant, alice: Member, customer: Customer, active: KeyRegistration, aws: LocalAws, press: Callable[[], Any]
 ) -> None:
     assert services.suspend(tenant, reason="ours", actor=acting(alice)).next_probe_at is None
+    aws.calls.clear()
     for _ in range(5):
         assert press().status_code == 202
         later(active, 3)
         worker(active)
+    assert {operation for service, operation, _ in aws.calls if service == "kms"} == {"DescribeKey"}
     customer.kms.schedule_key_deletion(KeyId=customer.key_arn, PendingWindowInDays=9)
-    aws.calls.clear()
     press()
     worker(active)
     assert (active.status, active.suspended_by, active.reason) == (Status.SUSPENDED, "tenant", "ours")
     assert services.key_state(tenant).deletion_date is not None
-    assert {operation for service, operation, _ in aws.calls if service == "kms"} == {"DescribeKey"}
     later(active, 3)
     assert not KeyRegistration.objects.due_for_probe(clock.now()).exists()  # by itself nothing asks
 
