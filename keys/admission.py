@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import structlog
 from django.db import connection, transaction
 
+from byokportal import snapshots
 from keys.models import BranchKey, DatabaseAdmission
 
 log = structlog.get_logger(__name__)
@@ -38,7 +39,7 @@ CLOCK = {
     "postgresql": "extract(epoch FROM clock_timestamp())::float8",
     "sqlite": "(julianday('now') - 2440587.5) * 86400.0",
 }
-QUESTION = """SELECT {clock}, {incarnation}, coalesce((SELECT max(key_generation) FROM tenants_tenant), 0), a.id, a.incarnation, a.is_by_person
+QUESTION = """SELECT {clock}, {incarnation}, {snapshot}, coalesce((SELECT max(key_generation) FROM tenants_tenant), 0), a.id, a.incarnation, a.is_by_person
     FROM (SELECT 1) AS one LEFT JOIN
     (SELECT id, incarnation, is_by_person FROM keys_databaseadmission ORDER BY admitted_at DESC LIMIT 1) AS a ON 1 = 1"""
 
@@ -55,12 +56,14 @@ class Seen:
         seconds: its clock, since the epoch.
         highest: the highest generation of any tenant.
         admission: of the last one: its id, the incarnation that it admits, and whether a person said so.
+        snapshot: the transactions that are seen by whoever asks now or later (`byokportal.snapshots`).
     """
 
     seconds: float
     incarnation: str
     highest: int
     admission: tuple[uuid.UUID, str, bool] | None
+    snapshot: str = ""
 
 
 class Watch:
@@ -122,10 +125,12 @@ def ask() -> Seen:
     """
     vendor = connection.vendor
     with connection.cursor() as cursor:
-        cursor.execute(QUESTION.format(clock=CLOCK[vendor], incarnation=INCARNATION[vendor]))
-        seconds, incarnation, highest, admission, admitted, is_by_person = cursor.fetchone()
+        cursor.execute(
+            QUESTION.format(clock=CLOCK[vendor], incarnation=INCARNATION[vendor], snapshot=snapshots.SNAPSHOT[vendor])
+        )
+        seconds, incarnation, snapshot, highest, admission, admitted, is_by_person = cursor.fetchone()
     last = (uuid.UUID(str(admission)), str(admitted), bool(is_by_person)) if admission is not None else None
-    return Seen(float(seconds), str(incarnation), int(highest), last)
+    return Seen(float(seconds), str(incarnation), int(highest), last, snapshots.kept(str(snapshot)))
 
 
 def incarnation() -> str:

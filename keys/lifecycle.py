@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import F
 from django.db.models.functions import Greatest
 
-from byokportal import clock
+from byokportal import clock, snapshots
 from keys.errors import RegistrationBusy
 from keys.models import KeyRegistration, RegistrationMove
 from tenants import audit, transactions
@@ -73,13 +73,17 @@ def changed(tenant_id: uuid.UUID, *, drop: bool = False) -> None:
     """
     facts: dict[str, Any] = {"key_changed_at": clock.stamp()}
     if drop:
-        facts["key_generation"] = next_generation()
+        facts |= stop()
     Tenant.objects.filter(pk=tenant_id).update(**facts)
 
 
-def next_generation() -> Greatest:
-    """Return the generation after a stop: the larger of the last one + 1 and the database's clock in milliseconds.
+def stop() -> dict[str, Any]:
+    """Return what a stop writes on the tenant's row: the next generation, and by which transaction it becomes visible.
 
-    A restored database holds an old one; one more than that could be a generation that processes have seen already.
+    The generation is the larger of the last one + 1 and the database's clock in milliseconds: a restored database holds an old one, and
+    one more than that could be a generation that processes have seen already.
     """
-    return Greatest(F("key_generation") + 1, clock.milliseconds())
+    return {
+        "key_generation": Greatest(F("key_generation") + 1, clock.milliseconds()),
+        "key_stopped_in": snapshots.Mark(),
+    }

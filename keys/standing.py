@@ -14,8 +14,8 @@ may give out keys (`keys.admission`)?
 
 Everything fails closed: when the question has not been answered for 4 seconds (database gone, thread dead, process stopped and
 continued), no copy counts and no key is given out. A generation that has grown drops the tenant's branch keys at once, and the
-process writes down that it did. `ServingProcess.seen_at` is written after that and says *everything that was stopped before is
-dropped here*: a process that was seen since a stop and has no `CacheDrop` for it held nothing of that tenant.
+process writes down that it did. `ServingProcess.seen_snapshot` is written after that and says *every stop in this snapshot is dropped
+here*: a process whose snapshot has seen a stop and that has no `CacheDrop` for it held nothing of that tenant.
 """
 
 from __future__ import annotations
@@ -137,6 +137,7 @@ class Standings:
         ] = {}  # tenant → branch keys dropped ahead of a stop, and when (monotonic)
         self._seen_at = -math.inf
         self._is_written = False
+        self._started_with = ""  # the snapshot of the first look: no key was held before
         self._looking, self._counting = threading.Lock(), threading.Lock()
         self._news = threading.Condition()
         self._watch: threading.Thread | None = None
@@ -209,8 +210,9 @@ class Standings:
             self._forget_purged(began)
         self._is_blind = False
         self._end_of_look(began, at)
+        self._started_with = self._started_with or seen.snapshot
         if self._drops or (self._watch is not None and began - self._seen_at >= HEARTBEAT):
-            self._write(at)
+            self._write(at, seen.snapshot)
             self._seen_at = began
 
     def purge(self, tenant: uuid.UUID) -> None:
@@ -278,16 +280,18 @@ class Standings:
             CacheDrop(tenant_id=tenant, process_id=self.process, generation=generation, count=dropped, at=clock.recent())
         )  # fmt: skip
 
-    def _write(self, at: datetime) -> None:
+    def _write(self, at: datetime, snapshot: str) -> None:
         """Write what was dropped, then that this process was seen: whoever reads the second must find the first."""
         drops = self._drops[:]
         with transaction.atomic():
             if not self._is_written:
                 name = f"{socket.gethostname()}:{os.getpid()}"
-                ServingProcess.objects.create(pk=self.process, name=name, started_at=at, seen_at=at)
+                ServingProcess.objects.create(
+                    pk=self.process, name=name, started_at=at, seen_at=at, started_snapshot=self._started_with
+                )
                 ServingProcess.objects.filter(seen_at__lt=at - FORGOTTEN).delete()
             CacheDrop.objects.bulk_create(drops, ignore_conflicts=True)
-            ServingProcess.objects.filter(pk=self.process).update(seen_at=at)
+            ServingProcess.objects.filter(pk=self.process).update(seen_at=at, seen_snapshot=snapshot)
         self._is_written = True
         del self._drops[: len(drops)]
 

@@ -20,11 +20,11 @@ from django.utils import timezone
 
 from byokportal import clock, schema
 from byokportal.localaws.testing import LocalAws
-from keys import branchkeys, datakeys, health, ledger, services
+from keys import admission, branchkeys, datakeys, health, ledger, services
 from keys.aws import sessions
 from keys.checks import runner
 from keys.configuration import apply, opening
-from keys.models import BranchKey, EncryptionTest, KeyRegistration, RoleConfiguration
+from keys.models import BranchKey, EncryptionTest, KeyRegistration, RoleConfiguration, ServingProcess
 from support import follow
 from tenants import attempts, audit, fresh, roles, tokens
 from tenants import services as tenant_services
@@ -279,6 +279,13 @@ def probe_now() -> Callable[[KeyRegistration], KeyRegistration]:
         return registration
 
     return probe
+
+
+def heartbeat(*processes: ServingProcess) -> None:
+    """Let these processes write, as `keys.standing` does, that they have read now what has changed."""
+    seen = admission.ask()
+    rows = ServingProcess.objects.filter(pk__in=[process.pk for process in processes])
+    rows.update(seen_at=clock.now(), seen_snapshot=seen.snapshot)
 
 
 @pytest.fixture

@@ -92,7 +92,7 @@ def _stopped_by_aws(drill: RevocationDrill, registration: KeyRegistration) -> No
 def _count_processes(drill: RevocationDrill) -> None:
     assert drill.generation is not None
     assert drill.suspended_at is not None
-    found = stops.of(drill.tenant_id, generation=drill.generation, since=drill.suspended_at)
+    found = stops.of(drill.tenant, generation=drill.generation, since=drill.suspended_at)
     drill.processes = {process.name: process.at.isoformat() if process.at else None for process in found}
     if all(process.at is not None for process in found):
         drill.dropped = sum(process.count for process in found)

@@ -1,6 +1,6 @@
 from django.db import migrations, models
 
-import keys.models.registration
+import byokportal.snapshots
 
 
 class Migration(migrations.Migration):
@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="registrationmove",
             name="transaction",
-            field=models.BigIntegerField(db_default=keys.models.registration.CurrentTransaction()),
+            field=models.BigIntegerField(db_default=byokportal.snapshots.CurrentTransaction()),
         ),
         migrations.AddIndex(
             model_name="registrationmove",

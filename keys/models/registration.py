@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import uuid
 from datetime import datetime, timedelta
-from typing import Any, ClassVar, Self
+from typing import ClassVar, Self
 
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
-from django.utils.deconstruct import deconstructible
 
-from byokportal import clock
+from byokportal import clock, snapshots
 from keys.models.jobs import CLAIM_LASTS
 from keys.policies.documents import Beside
 from tenants.models import Tenant
@@ -176,17 +175,6 @@ class KeyRegistration(models.Model):
         return self.last_moved_at + timedelta(days=settings.BACKUP_RETENTION_DAYS)
 
 
-@deconstructible
-class CurrentTransaction(models.Func):
-    """The number of the transaction that writes (PostgreSQL); 0 where there is one writer at a time."""
-
-    template = "pg_current_xact_id()::text::bigint"
-    output_field = models.BigIntegerField()
-
-    def as_sqlite(self, compiler: Any, connection: Any, **_: Any) -> tuple[str, tuple[str | int, ...]]:
-        return "0", ()
-
-
 class RegistrationMove(models.Model):
     """One change of status of one registration."""
 
@@ -197,7 +185,9 @@ class RegistrationMove(models.Model):
     reason = models.CharField(max_length=500, blank=True)
     actor = models.CharField(max_length=200)
     generation = models.PositiveBigIntegerField(default=0)
-    transaction = models.BigIntegerField(db_default=CurrentTransaction())  # what services are told is told by it
+    transaction = models.BigIntegerField(
+        db_default=snapshots.CurrentTransaction()
+    )  # what services are told is told by it
     at = models.DateTimeField(default=clock.now)
 
     class Meta:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from byokportal import clock
+from byokportal import clock, snapshots
 from keys import admission, lifecycle
 from keys.models import DatabaseAdmission, RegistrationMove
-from keys.models.registration import CurrentTransaction
 from tenants import audit, roles, transactions
 from tenants.audit import Actor
 from tenants.models import Tenant
@@ -22,9 +21,9 @@ def admit_database(*, reason: str, actor: Actor) -> DatabaseAdmission:
     """
     roles.require(actor, "keys.admit_database")
     reason = reason_of(reason)
-    Tenant.objects.update(key_generation=lifecycle.next_generation(), key_changed_at=clock.stamp())
+    Tenant.objects.update(key_changed_at=clock.stamp(), **lifecycle.stop())
     # Transactions are numbered anew by another database: cursors of services count from here.
-    RegistrationMove.objects.update(transaction=CurrentTransaction())
+    RegistrationMove.objects.update(transaction=snapshots.CurrentTransaction())
     last, now = DatabaseAdmission.objects.first(), clock.now()
     made = DatabaseAdmission.objects.create(
         incarnation=admission.incarnation(), admitted_by=actor.label, is_by_person=True, reason=reason,

@@ -244,8 +244,8 @@ def last_drop(tenant: Tenant) -> Drop | None:
     event = max((event for event in newest if event is not None), key=lambda event: event.pk, default=None)
     if event is None:
         return None
-    tenant.refresh_from_db(fields=["key_generation"])
-    processes = stops.of(tenant.pk, generation=tenant.key_generation, since=event.at)
+    tenant.refresh_from_db(fields=["key_generation", "key_stopped_in"])
+    processes = stops.of(tenant, generation=tenant.key_generation, since=event.at)
     return Drop(tenant.key_generation, event.at, processes)
 
 

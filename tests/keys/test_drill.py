@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import time_machine
-from conftest import Customer, acting
+from conftest import Customer, acting, heartbeat
 from django.test import Client
 from django.utils import timezone
 
 from byokportal import clock, words
 from byokportal.errors import NotAllowed
-from keys import datakeys, errors, health, services
+from keys import admission, datakeys, errors, health, services, standing
 from keys.health import measuring, stops
 from keys.models import CacheDrop, KeyRegistration, RevocationDrill, ServingProcess
 from tenants.models import AuditEvent, Member, ServiceAccount, Tenant
@@ -42,12 +42,6 @@ def look(drill: RevocationDrill) -> RevocationDrill:
     return drill
 
 
-def seen(*processes: ServingProcess) -> None:
-    ServingProcess.objects.filter(pk__in=[process.pk for process in processes]).update(
-        seen_at=timezone.now() + timedelta(milliseconds=1)
-    )
-
-
 def test_a_drill_measures_the_stop_in_every_process_and_the_way_back(
     tenant: Tenant, customer: Customer, active: KeyRegistration, drill: RevocationDrill, processes: list[ServingProcess], probe_now: Probe
 ) -> None:  # fmt: skip
@@ -55,7 +49,7 @@ def test_a_drill_measures_the_stop_in_every_process_and_the_way_back(
     assert look(drill).status == Status.WAITING_FOR_REFUSAL
     last_yes = probe_now(active).last_probe_at
     customer.kms.disable_key(KeyId=customer.key_arn)
-    seen(*processes)
+    ServingProcess.objects.update(seen_at=clock.now())  # they live, and have not heard of it
     probe_now(active)
     assert look(drill).status == Status.STOPPING
     assert drill.refused_code == "kms_key_disabled"
@@ -67,7 +61,7 @@ def test_a_drill_measures_the_stop_in_every_process_and_the_way_back(
     at = drill.suspended_at + timedelta(milliseconds=800)
     tenant.refresh_from_db()
     CacheDrop.objects.create(tenant=tenant, process=processes[0], generation=tenant.key_generation, count=2, at=at)
-    seen(processes[1])  # it has looked since, and held nothing
+    heartbeat(processes[1])  # it has looked since, and held nothing
     assert look(drill).status == Status.STOPPING  # the third has not said anything
     CacheDrop.objects.create(tenant=tenant, process=processes[2], generation=tenant.key_generation, count=1, at=at)
     assert look(drill).status == Status.WAITING_FOR_KEY
@@ -153,7 +147,7 @@ def test_a_drill_in_which_no_process_held_a_key_has_no_result_and_says_so(
     assert "there is nothing to stop" in portal.get(f"/tenants/{tenant.pk}/key/drills/").content.decode()
     customer.kms.disable_key(KeyId=customer.key_arn)
     probe_now(active)
-    seen(*processes)
+    heartbeat(*processes)
     assert look(drill).status == Status.WAITING_FOR_KEY
     told = portal.get(url).content.decode()
     assert "nothing to stop" in told and "enable-key" in told  # the tenant has to give the key back all the same
@@ -182,21 +176,25 @@ def test_a_drill_in_which_no_process_held_a_key_has_no_result_and_says_so(
 
 
 def test_a_process_that_dies_counts_when_it_can_give_out_nothing_any_more(
-    tenant: Tenant, processes: list[ServingProcess]
+    tenant: Tenant, alice: Member, active: KeyRegistration, processes: list[ServingProcess]
 ) -> None:
-    now = timezone.now()
-    ServingProcess.objects.filter(pk=processes[0].pk).update(seen_at=now - timedelta(seconds=1))
-    ServingProcess.objects.filter(pk=processes[1].pk).update(
-        seen_at=now - timedelta(hours=1)
-    )  # dead for long: no part of it
-    ServingProcess.objects.filter(pk=processes[2].pk).update(
-        started_at=now + timedelta(seconds=1), seen_at=now + timedelta(seconds=1)
-    )
-    (waiting,) = stops.of(tenant.pk, generation=1, since=now)
-    assert (waiting.name, waiting.at) == ("web-0:1", None)
-    with time_machine.travel(now + timedelta(seconds=6)):
-        (dead,) = stops.of(tenant.pk, generation=1, since=now)
-    assert dead.at == now + timedelta(seconds=4)
+    now = clock.now()
+    dying, long_dead, later = processes
+    ServingProcess.objects.filter(pk=dying.pk).update(seen_at=now - timedelta(seconds=1))
+    ServingProcess.objects.filter(pk=long_dead.pk).update(seen_at=now - timedelta(hours=1))
+    services.suspend(tenant, reason="x", actor=acting(alice))
+    tenant.refresh_from_db()
+    heartbeat(later)
+    ServingProcess.objects.filter(pk=later.pk).update(started_snapshot=admission.ask().snapshot)
+    (waiting,) = stops.of(tenant, generation=tenant.key_generation, since=now)
+    assert (waiting.name, waiting.at) == (dying.name, None)
+    with time_machine.travel(now + timedelta(seconds=9)):
+        (dead,) = stops.of(tenant, generation=tenant.key_generation, since=now)
+    assert dead.at == now + timedelta(seconds=7)
+
+
+def test_a_dead_process_counts_no_earlier_than_its_copies_do() -> None:
+    assert stops.SILENT.total_seconds() >= standing.TOO_OLD + standing.HEARTBEAT + 2 * 0.5 + 1
 
 
 def test_it_ends_by_itself_and_when_somebody_presses_suspend(
@@ -276,11 +274,10 @@ def test_the_api_says_who_has_dropped_what(
 ) -> None:
     api, base = api_of(alice), f"/api/v1/tenants/{tenant.pk}/key"
     assert api.get(f"{base}/cache-drop").status_code == 404
-    seen(*processes)
     assert api.post(f"{base}/drop-caches", {"reason": "r"}, content_type="application/json").status_code == 200
     waiting = api.get(f"{base}/cache-drop").json()
     assert (waiting["is_over"], len(waiting["processes"])) == (False, 3)
-    seen(*processes)
+    heartbeat(*processes)
     done = api.get(f"{base}/cache-drop").json()
     assert done["is_over"] is True
 

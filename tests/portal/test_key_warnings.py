@@ -6,7 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from conftest import Customer, acting
+from conftest import Customer, acting, heartbeat
 from django.test import Client
 from django.utils import timezone
 
@@ -83,10 +83,10 @@ def test_the_page_says_how_many_processes_have_dropped_their_keys(
     first, second = (ServingProcess.objects.create(name=f"web-{n}", started_at=earlier) for n in range(2))
     services.drop_caches(tenant, reason="a leak", actor=acting(alice))
     assert "0 of 2 processes have stopped; none of them held your key" in live()
-    ServingProcess.objects.filter(pk=first.pk).update(seen_at=timezone.now())
+    heartbeat(first)
     assert "1 of 2 processes have stopped; none of them held your key" in live()
     assert "waiting for the others" in live()
-    ServingProcess.objects.filter(pk=second.pk).update(seen_at=timezone.now())
+    heartbeat(second)
     shown = live()
     assert "2 of 2 processes have stopped; none held your key, so nothing was measured" in shown
     assert "waiting for the others" not in shown and "0.0 s" not in shown

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from conftest import heartbeat
 from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.test import Client
@@ -284,7 +285,7 @@ def test_support_drops_cached_keys_and_sees_each_process_say_so(
     CacheDrop.objects.create(tenant=tenant, process_id=web.pk, generation=tenant.key_generation, count=3)
     waiting = desk.get(page).content.decode()
     assert "1 of 2 processes have stopped" in waiting and "not yet" in waiting and "hx-get" in waiting
-    ServingProcess.objects.filter(pk=worker.pk).update(seen_at=timezone.now())
+    heartbeat(worker)
     over = desk.get(_of("keys/keyregistration", serving.pk)).content.decode()
     assert "2 of 2 processes have stopped" in over and "web-2:18" in over and "hx-get" not in over
     serving.refresh_from_db()
