@@ -297,6 +297,11 @@ def _suspended(event: AuditEvent, tenant: Tenant) -> None:
     _tell_owners(event, tenant, "key-suspended", {"sentence": audit.sentence(event)})
 
 
+def _deletion(event: AuditEvent, tenant: Tenant) -> None:
+    data = audit.data_of(event)
+    _tell_owners(event, tenant, "key-deletion", {name: str(data[name]) for name in ("key_arn", "at")})
+
+
 def _kept(event: AuditEvent, tenant: Tenant) -> None:
     data = audit.data_of(event)
     _tell_owners(
@@ -384,6 +389,7 @@ REACTIONS: dict[str, Callable[[AuditEvent, Tenant], None]] = {
     "keys.registration.horizon_ended": _horizon_ended,
     "keys.kept_key.at_risk": _at_risk,
     "keys.key.suspended": _suspended,
+    "keys.key.deletion_scheduled": _deletion,
     "keys.key.unreachable": _unreachable,
     "keys.key.recovered": _recovered,
     "tenants.member.invited": _invited,

@@ -126,6 +126,7 @@ EVENTS = {
     "keys.test.waits_for_kore": "The test waits for Kore.ai: something on our own side has to be mended ({code}).",
     "keys.database.admitted": "The database {incarnation} was admitted to give out keys: {reason}",
     "keys.key.suspended": "The key was suspended by {suspended_by}: {reason}",
+    "keys.key.deletion_scheduled": "AWS deletes {key_arn} on {at}; nobody opens then what it protects.",
     "keys.key.resumed": "The key is asked again after Resume: {reason}",
     "keys.key.asked_again": "AWS was asked about the key at once, by hand.",
     "keys.key.unreachable": "The key could not be asked: {reason}.",

@@ -9,9 +9,9 @@ from django.conf import settings
 
 from byokportal import clock
 from byokportal.errors import DomainError, Kind, Turn
-from keys import errors, lifecycle
+from keys import errors, horizon, lifecycle
 from keys.errors import RegistrationBusy
-from keys.health import again, blame, kept, timing
+from keys.health import again, blame, kept, notes, timing
 from keys.health.again import RESUMED
 from keys.health.asking import Answer
 from keys.health.questions import INSECURE
@@ -25,7 +25,7 @@ AWS = KeyRegistration.SuspendedBy.AWS
 
 SECOND_LOOK = 5.0  # seconds after the first silence of a key that served: a lost packet is no news yet
 UNPROBED = 60.0  # seconds that a request's refusal waits for a probe: without a worker it is believed then
-HOUR, DAY = 3_600.0, 86_400.0  # between questions about a key that only backups need
+HOUR, DAY = 3_600.0, 86_400.0  # between questions about a key that only backups need, or that a button stops
 
 # What DescribeKey says of the key itself. All other refusals are a policy's, which AWS learns of node by node (`timing`).
 STATES: tuple[type[DomainError], ...] = (errors.KeyDisabled, errors.KeyPendingDeletion, errors.KeyPendingImport)
@@ -162,10 +162,11 @@ def _refused(
     """AWS said no and it is the tenant's doing: stop."""
     if not _lock(registration, claim):
         return
-    is_news = registration.refused_code != error.code
+    is_news, deletion_at = registration.refused_code != error.code, notes.deletion_date(registration)
     _note_refusal(registration, error, answer, registration.last_probe_at)
     if claim is not None:
         _note(registration, _pause(registration), answer, denied_probes=registration.denied_probes + 1)
+    was_stopped = registration.status == Status.SUSPENDED
     if registration.status == Status.RETIRING and is_news:
         kept.warn(registration, error)
     if registration.status in {Status.ACTIVE, Status.UNREACHABLE}:
@@ -177,6 +178,18 @@ def _refused(
         and registration.reason not in {error.code, INSECURE}
     ):
         _say(registration, error.code)  # AWS's last word is what people see
+    if was_stopped:
+        _warn_of_deletion(registration, known=deletion_at)
+
+
+def _warn_of_deletion(registration: KeyRegistration, *, known: datetime | None) -> None:
+    """Warn the owners once that AWS is about to delete a key that was stopped before: no mail about a stop will tell them."""
+    at = notes.deletion_date(registration)
+    if at is not None and at != known:
+        audit.record(
+            "keys.key.deletion_scheduled", tenant=registration.tenant, actor=audit.SYSTEM, target=registration,
+            key_arn=registration.key_arn, at=horizon.said(at),
+        )  # fmt: skip
 
 
 def _suspend(registration: KeyRegistration, reason: str, *, is_probed: bool) -> None:
@@ -368,7 +381,10 @@ def _note_refusal(
 
 def pause_when_well(registration: KeyRegistration) -> float:
     """Return the seconds until a key that answers is asked again."""
-    pause = DAY if registration.needed_until is not None else settings.PROBE_SECONDS  # only backups need that one
+    if registration.needed_until is not None:  # only backups need that one
+        pause = DAY
+    else:
+        pause = HOUR if registration.is_stopped_by_a_person else settings.PROBE_SECONDS
     if registration.insecure_since is not None:  # the second look comes a gap later
         pause = min(pause, settings.EXTERNAL_ID_PROBE_GAP)
     return float(_dense(registration, pause))
@@ -378,6 +394,10 @@ def _pause(registration: KeyRegistration) -> float:
     """Return the seconds until a key that did not answer is asked again: longer each time."""
     if registration.needed_until is not None:
         return HOUR
+    if (
+        registration.is_stopped_by_a_person
+    ):  # whatever AWS says, it stays stopped: only the date of a deletion is looked for
+        return float(_dense(registration, HOUR))
     pauses = settings.DENIED_PROBE_SECONDS
     return float(_dense(registration, pauses[min(registration.denied_probes, len(pauses) - 1)]))
 

@@ -44,11 +44,10 @@ class KeyRegistrationQuerySet(models.QuerySet["KeyRegistration"]):
         return self.filter(status__in=[*KeyRegistration.SERVING, KeyRegistration.Status.RETIRING])
 
     def due_for_probe(self, now: datetime) -> Self:
-        """Registrations whose probe is due and held by no living worker; where a button is pressed, only one that somebody asked for."""
+        """Registrations whose probe is due and held by no living worker."""
         return (
             self.probed()
             .filter(next_probe_at__lte=now)
-            .exclude(suspended_by__in=("tenant", "kore"), is_probe_awaited=False)
             .filter(Q(probe_claimed_at=None) | Q(probe_claimed_at__lt=now - CLAIM_LASTS))
         )
 

@@ -89,7 +89,9 @@ def key_state(tenant: Tenant) -> KeyState:
         return KeyState(
             "none", "No key yet", None, "", Turn.TENANT.value, "", None, protected_by, tenant.key_generation, "", ""
         )
-    is_left_alone = registration.is_stopped_by_a_person and not registration.is_probe_awaited  # nothing asks by itself
+    is_left_alone = (
+        registration.is_stopped_by_a_person and not registration.is_probe_awaited
+    )  # no answer brings it back
     return KeyState(
         status=registration.status,
         label=registration.get_status_display(),

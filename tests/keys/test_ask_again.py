@@ -18,6 +18,8 @@ from byokportal.errors import NotAllowed
 from byokportal.localaws.testing import LocalAws
 from keys import datakeys, errors, health, services
 from keys.models import EncryptionTest, KeyRegistration
+from support import follow
+from support.models import Notice
 from tenants.errors import ReasonMissing
 from tenants.models import AuditEvent, Member, ServiceAccount, Tenant
 
@@ -206,8 +208,43 @@ def test_a_pressed_button_stays_but_the_date_of_a_deletion_is_seen_and_the_key_i
     worker(active)
     assert (active.status, active.suspended_by, active.reason) == (Status.SUSPENDED, "tenant", "ours")
     assert services.key_state(tenant).deletion_date is not None
-    later(active, 3)
-    assert not KeyRegistration.objects.due_for_probe(clock.now()).exists()  # by itself nothing asks
+
+
+@pytest.mark.parametrize("by", ["tenant", "kore"])
+def test_a_key_whose_button_is_pressed_is_looked_at_by_itself_and_never_used(
+    by: str, tenant: Tenant, alice: Member, sam: User, customer: Customer, active: KeyRegistration, aws: LocalAws
+) -> None:
+    """Nobody asks for it, and still the date after which nothing opens any more is on the page and in a mail."""
+    services.suspend(tenant, reason="ours", actor=acting(alice) if by == "tenant" else acting_staff(sam))
+    customer.kms.schedule_key_deletion(KeyId=customer.key_arn, PendingWindowInDays=9)
+    aws.calls.clear()
+    for _ in range(3):
+        later(active, 4_000)
+        worker(active)
+        assert 3_000 < due_in(active) < 4_000
+    assert {operation for service, operation, _ in aws.calls if service == "kms"} == {"DescribeKey"}
+    assert (active.status, active.suspended_by, active.reason) == (Status.SUSPENDED, by, "ours")
+    state = services.key_state(tenant)
+    assert state.deletion_date is not None and state.next_probe_at is None
+    assert AuditEvent.objects.filter(name="keys.key.deletion_scheduled").count() == 1
+    follow.follow()
+    assert {notice.template for notice in Notice.objects.filter(template="key-deletion")} == {"key-deletion"}
+    customer.kms.cancel_key_deletion(KeyId=customer.key_arn)
+    customer.kms.schedule_key_deletion(KeyId=customer.key_arn, PendingWindowInDays=7)
+    later(active, 4_000)
+    worker(active)  # another date is news again
+    assert AuditEvent.objects.filter(name="keys.key.deletion_scheduled").count() == 2
+
+
+def test_a_key_that_aws_stopped_before_is_told_of_too(
+    tenant: Tenant, customer: Customer, active: KeyRegistration, probe_now: Probe
+) -> None:
+    customer.kms.disable_key(KeyId=customer.key_arn)
+    assert probe_now(active).status == Status.SUSPENDED
+    customer.kms.schedule_key_deletion(KeyId=customer.key_arn, PendingWindowInDays=9)
+    probe_now(active)
+    probe_now(active)
+    assert AuditEvent.objects.filter(name="keys.key.deletion_scheduled").count() == 1
 
 
 def test_what_was_asked_of_a_suspended_key_does_not_count_after_resume(

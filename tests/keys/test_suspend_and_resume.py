@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from conftest import Customer, acting, acting_staff
 from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client
 
+from byokportal import clock
 from byokportal.errors import NotAllowed
 from keys import datakeys, errors, services
 from keys.models import KeyRegistration
@@ -131,3 +135,20 @@ def test_a_deleted_role_is_the_tenants_no_when_our_canary_passes(
     )
     probe_now(active)
     assert (active.status, active.suspended_by, active.reason) == (Status.SUSPENDED, "aws", "role_not_assumable")
+
+
+def test_suspend_is_done_although_the_database_takes_long_to_say_its_time(
+    tenant: Tenant, alice: Member, active: KeyRegistration, api_of: Callable[..., Client], settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:  # fmt: skip
+    """A bound of its own on that question would close the connection of the operation under way: 503, and nothing is suspended."""
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite answers in this process")
+    slow = f"{clock.QUESTION['postgresql']} FROM pg_sleep(0.6)"
+    monkeypatch.setitem(clock.QUESTION, "postgresql", slow)
+    settings.CLOCK = "database"
+    clock.forget()
+    answer = api_of(alice).post(
+        f"/api/v1/tenants/{tenant.pk}/key/suspend", {"reason": "now"}, content_type="application/json"
+    )
+    assert (answer.status_code, answer.json().get("status")) == (200, "suspended")
+    clock.forget()

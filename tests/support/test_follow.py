@@ -186,6 +186,7 @@ def _other(tenant: Tenant) -> KeyRegistration:
         ("keys.key.suspended", {"suspended_by": "AWS", "reason": "kms_access_denied"}, "key-suspended"),
         ("keys.key.unreachable", {"reason": "aws_unreachable"}, "key-unreachable"),
         ("keys.key.recovered", {}, "key-recovered"),
+        ("keys.key.deletion_scheduled", {"key_arn": KEY, "at": "3 June 2026, 10:00 UTC"}, "key-deletion"),
     ],
 )
 def test_owners_are_told_what_becomes_of_the_key(

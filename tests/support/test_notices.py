@@ -93,6 +93,7 @@ def test_a_claim_of_a_lost_worker_is_taken_over(tenant: Tenant) -> None:
         ("key-suspended", {"sentence": "The key was suspended by AWS."}),
         ("key-unreachable", {"sentence": "The key could not be asked."}),
         ("key-recovered", {"sentence": "The key answers again."}),
+        ("key-deletion", {"key_arn": "arn:aws:kms:eu-central-1:111122223333:key/x", "at": "3 June 2026, 10:00 UTC"}),
         (
             "kore-needed",
             {"ticket": "5f8c1f0e-0000-4000-8000-000000000000", "code": "policy_drift", "sentence": "It stopped."},
