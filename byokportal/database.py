@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
+import psycopg
 from django.db import Error, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 
 from byokportal import patience
+from byokportal.errors import DatabaseUnavailable
 
 SECONDS = 10.0  # that a page or a request to the API waits for the database in all; requests for data keys have less (keys.api.short_way)
 
@@ -34,18 +37,31 @@ MISSING = ("no such table", "no such column", "table ")  # "table x has no colum
 def is_unusable(exception: BaseException | None) -> bool:
     """Tell whether the database refused for a reason of its own: gone, paused, locked, full, read-only or half migrated.
 
-    Every other error of a database (a wrong statement, a broken constraint) is a bug of ours.
+    Every other error of a database (a wrong statement, a broken constraint) is a bug of ours. Django's exceptions and the driver's own count alike.
     """
-    if not isinstance(exception, Error):
-        return False
-    cause = exception.__cause__
-    if isinstance(cause, sqlite3.Error):
-        return _is_unusable_sqlite(cause)
-    state = getattr(cause, "sqlstate", None)
-    if state is not None:
-        is_operational = isinstance(exception, OperationalError) and not state.startswith(TOO_COMPLEX)
-        return is_operational or state in NOT_NOW
-    return isinstance(exception, OperationalError | InterfaceError)
+    if isinstance(exception, Error | psycopg.Error) and not isinstance(exception.__cause__, sqlite3.Error):
+        state = getattr(exception, "sqlstate", None) or getattr(exception.__cause__, "sqlstate", None)
+        is_operational = isinstance(exception, OperationalError | psycopg.OperationalError)
+        if state is not None:
+            return (is_operational and not state.startswith(TOO_COMPLEX)) or state in NOT_NOW
+        return is_operational or isinstance(exception, InterfaceError | psycopg.InterfaceError)
+    cause = exception.__cause__ if isinstance(exception, Error) else exception
+    return isinstance(cause, sqlite3.Error) and _is_unusable_sqlite(cause)
+
+
+@contextmanager
+def needed() -> Iterator[None]:
+    """Let a database that cannot be used be a DatabaseUnavailable; any other error of it leaves the block as it is.
+
+    Raises:
+        DatabaseUnavailable: see `is_unusable`.
+    """
+    try:
+        yield
+    except Error as error:
+        if not is_unusable(error):
+            raise
+        raise DatabaseUnavailable(retry_after=2) from error
 
 
 def _is_unusable_sqlite(error: sqlite3.Error) -> bool:

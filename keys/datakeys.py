@@ -19,10 +19,10 @@ from typing import TypeVar
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connection
+from django.db import connection
 
-from byokportal import clock, patience
-from byokportal.errors import DatabaseUnavailable, DomainError, Kind
+from byokportal import clock, database, patience
+from byokportal.errors import DomainError, Kind
 from keys import aws, branchkeys, envelope, errors, health, ledger
 from keys.aws.kms import KmsKey
 from keys.bulkhead import Bulkhead
@@ -266,11 +266,8 @@ class Engine:
         current = standing.current
         if current is not None and set(key_ids) == {current.id}:
             return {current.id: current}
-        try:
-            with patience.at_most(WAIT):
-                found = list(BranchKey.objects.filter(tenant=standing.tenant, pk__in=key_ids).select_related("registration"))  # fmt: skip
-        except (DatabaseError, InterfaceError) as error:
-            raise DatabaseUnavailable(retry_after=2) from error
+        with database.needed(), patience.at_most(WAIT):
+            found = list(BranchKey.objects.filter(tenant=standing.tenant, pk__in=key_ids).select_related("registration"))  # fmt: skip
         return {
             row.pk: WrappedBranchKey(
                 row.pk, bytes(row.wrapped), row.key_arn, row.registration_id, row.registration.role_arn if row.registration else ""
@@ -364,10 +361,8 @@ class Engine:
         return told
 
     def _judge(self, registration: uuid.UUID, judge: Callable[[KeyRegistration], Told]) -> Told:
-        try:
+        with database.needed():
             return judge(KeyRegistration.objects.select_related("tenant__service_role").get(pk=registration))
-        except (DatabaseError, InterfaceError) as error:
-            raise DatabaseUnavailable(retry_after=2) from error
 
 
 class _Pool:

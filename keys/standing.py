@@ -31,11 +31,11 @@ from datetime import datetime, timedelta
 
 import structlog
 from django.conf import settings
-from django.db import DatabaseError, InterfaceError, connection, transaction
+from django.db import connection, transaction
 from django.db.models import FilteredRelation, Q
 from django.utils.asyncio import async_unsafe
 
-from byokportal import clock, patience
+from byokportal import clock, database, patience
 from byokportal.errors import DatabaseUnavailable, DomainError
 from byokportal.lru import Lru
 from keys import admission, errors
@@ -316,11 +316,11 @@ class Standings:
             with self._looking:
                 if self._monotonic() - self._looked_at > 2 * settings.STANDING_SECONDS:
                     try:
-                        with patience.at_most(WAIT):
+                        with database.needed(), patience.at_most(WAIT):
                             self.look()
-                    except (DatabaseError, InterfaceError) as error:
+                    except DatabaseUnavailable:
                         if self._is_too_old():
-                            raise DatabaseUnavailable(retry_after=2) from error
+                            raise
             return
         if self._is_too_old():
             self._wait_for_news()
@@ -342,13 +342,10 @@ class Standings:
         A change that commits while we read is not lost: its time differs from the one that we read first.
         """
         began, epoch = self._monotonic(), self._epoch
-        try:
-            with patience.at_most(WAIT):
-                copy = read(tenant, began)
-                if copy is not None and copy.generation < self._generations.get(tenant, 0):
-                    copy = read(tenant, began)  # a look that began later may have been first with a newer one
-        except (DatabaseError, InterfaceError) as error:
-            raise DatabaseUnavailable(retry_after=2) from error
+        with database.needed(), patience.at_most(WAIT):
+            copy = read(tenant, began)
+            if copy is not None and copy.generation < self._generations.get(tenant, 0):
+                copy = read(tenant, began)  # a look that began later may have been first with a newer one
         if copy is None:
             return None
         if copy.generation < self._generations.get(tenant, 0):

@@ -12,10 +12,10 @@ import weakref
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
-from django.db import DatabaseError, connection, transaction
+from django.db import connection, transaction
 from django.utils.asyncio import async_unsafe
 
-from byokportal import clock, patience
+from byokportal import clock, database, patience
 from byokportal.errors import DatabaseUnavailable
 from keys.ledger import links
 from keys.ledger.links import Use
@@ -85,11 +85,8 @@ async def close() -> None:
 
 def _record_here(use: Use) -> None:
     """Write the row within the transaction that wraps a test: `durable` refuses every other one."""
-    try:
-        with transaction.atomic(durable=True):
-            links.insert([use])
-    except DatabaseError as error:
-        raise DatabaseUnavailable(retry_after=2) from error
+    with database.needed(), transaction.atomic(durable=True):
+        links.insert([use])
 
 
 @async_unsafe

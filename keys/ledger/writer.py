@@ -10,7 +10,8 @@ from collections.abc import Callable, Collection, Sequence
 
 import structlog
 
-from byokportal.errors import DatabaseUnavailable
+from byokportal import database
+from byokportal.errors import DatabaseUnavailable, own
 from keys.ledger.links import Link, Refused, Use
 
 log = structlog.get_logger(__name__)
@@ -56,6 +57,7 @@ class Writer:
 
         Raises:
             DatabaseUnavailable: it was not, or not within so many seconds.
+            Exception: the row is none that the database takes, or something else of ours is wrong.
         """
         row = _Row(use, self._loop.create_future())
         self._waiting.append(row)
@@ -66,8 +68,10 @@ class Writer:
         finally:
             timer.cancel()
             row.outcome.cancel()
-        if failure is not None:
+        if isinstance(failure, OSError) or database.is_unusable(failure):  # a time-out is an OSError
             raise DatabaseUnavailable(retry_after=2) from failure
+        if failure is not None:  # a bug of ours, and no key leaves: each of those who wait raises it as its own
+            raise own(failure)
 
     async def close(self) -> None:
         """Commit what is waiting and close the links."""

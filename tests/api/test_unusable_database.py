@@ -19,10 +19,11 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
 from byokportal import database
-from keys.models import KeyRegistration
+from keys import datakeys, services
+from keys.models import BranchKey, KeyRegistration
 from support import services as support_services
 from tenants import audit
-from tenants.models import Member
+from tenants.models import Member, ServiceAccount
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TABLES = ("django_session", "auth_user", "account_emailaddress", "tenants_tenant", "keys_keyregistration")
@@ -264,3 +265,31 @@ def test_who_watches_a_process_needs_no_name_of_ours(host: str, settings: Any) -
         assert Client().head(path, headers={"host": host}).status_code == 200
         assert Client().post(path, headers={"host": host}).status_code == 405
     assert Client().get("/accounts/login/", headers={"host": host}, secure=True).status_code == 400
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("table", ["keys_databaseadmission", "tenants_tenant", "keys_branchkey", "keys_keyuse"])
+@pytest.mark.parametrize("operation", ["", "/decrypt"])
+def test_a_bug_where_keys_are_given_out_stays_a_500_and_gives_out_none(
+    table: str, operation: str, active: KeyRegistration, service: ServiceAccount, api_of: Callable[..., Client]
+) -> None:
+    api, path = api_of(service), f"/api/v1/tenants/{active.tenant_id}/data-keys"
+    api.raise_request_exception = False
+    old = api.post(path, {}, content_type="application/json").json()["wrapped_key"]
+    services.rotate_branch_key(active.tenant, reason="another wraps now", actor=audit.SYSTEM)
+    BranchKey.objects.update(is_current=False)
+    datakeys.start_anew()
+    sent: list[str] = []
+
+    def broken(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+        if table not in sql:
+            return execute(sql, params, many, context)
+        sent.append(sql)
+        return execute("SELEC 1", [()] if many else (), many, context)
+
+    body = {"wrapped_key": old} if operation else {}
+    with connection.execute_wrapper(broken):
+        answer = api.post(path + operation, body, content_type="application/json")
+    assert sent
+    assert answer.status_code == 500
+    assert b"plaintext" not in answer.content

@@ -3,15 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+import psycopg
 import pytest
 
 from byokportal.errors import DatabaseUnavailable
 from keys.ledger.links import Refused, Use
 from keys.ledger.writer import Writer
+
+
+def sqlite_error(kind: type[sqlite3.Error], code: int) -> sqlite3.Error:
+    error = kind("x")
+    error.sqlite_errorcode = code
+    return error
+
+
+# What a link may raise, and what the caller of `commit` hears.
+FAILURES: dict[str, tuple[Exception, type[Exception]]] = {
+    "gone": (psycopg.OperationalError("the connection is lost"), DatabaseUnavailable),
+    "slow": (TimeoutError(), DatabaseUnavailable),
+    "no table": (psycopg.errors.UndefinedTable("keys_keyuse"), DatabaseUnavailable),
+    "standby": (psycopg.errors.ReadOnlySqlTransaction("x"), DatabaseUnavailable),
+    "locked": (sqlite_error(sqlite3.OperationalError, sqlite3.SQLITE_BUSY), DatabaseUnavailable),
+    "wrong statement": (psycopg.errors.SyntaxError("near INSERT"), psycopg.errors.SyntaxError),
+    "wrong type": (psycopg.errors.DatatypeMismatch("x"), psycopg.errors.DatatypeMismatch),
+    "refused row": (Refused("x"), Refused),
+    "bug": (ValueError("x"), ValueError),
+}
 
 
 def use(request_id: str) -> Use:
@@ -50,6 +72,9 @@ class Link:
             raise Refused
         if "broken" in names:
             raise ConnectionError
+        for name in names:
+            if name in FAILURES:
+                raise FAILURES[name][0]
         self._database.rows += names
 
     async def close(self) -> None:
@@ -101,7 +126,7 @@ def test_a_refused_row_and_a_broken_link_fail_nobody_else() -> None:
         return await answering(database, *tasks), database
 
     outcomes, database = asyncio.run(scenario())
-    assert [isinstance(outcome, DatabaseUnavailable) for outcome in outcomes] == [False, True, False, True, False]
+    assert [isinstance(outcome, Exception) for outcome in outcomes] == [False, True, False, True, False]
     assert database.rows == ["a", "b", "c"]
 
 
@@ -117,3 +142,16 @@ def test_a_row_that_nobody_waits_for_any_more_is_not_sent() -> None:
         return database
 
     assert asyncio.run(scenario()).rows == ["first"]
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_only_a_database_that_cannot_be_used_is_a_503(name: str) -> None:
+    async def scenario() -> list[object]:
+        database = Database()
+        writer = Writer(database.link, at_once=1)
+        return await answering(database, asyncio.create_task(writer.commit(use(name), 5)))
+
+    (outcome,) = asyncio.run(scenario())
+    assert type(outcome) is FAILURES[name][1]
+    if not isinstance(outcome, DatabaseUnavailable):
+        assert outcome is not FAILURES[name][0]  # the next who waited raises it too
