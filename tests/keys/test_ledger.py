@@ -83,7 +83,7 @@ def test_a_row_that_the_database_refuses_does_not_fail_its_neighbours(acme: Tena
     def attempt(number: int) -> str:
         try:
             use(nobody if number % 4 == 0 else acme, f"r-{number}")
-        except DatabaseUnavailable:
+        except (DatabaseUnavailable, links.Refused):
             return "refused"
         return "written"
 
