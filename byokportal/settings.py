@@ -282,6 +282,7 @@ ACCOUNT_FORMS = {
     "reset_password": "tenants.sign_in_forms.ResetPasswordForm",
 }
 MFA_FORMS = {
+    "activate_totp": "tenants.sign_in_forms.SetUpAppForm",
     "authenticate": "tenants.sign_in_forms.CodeForm",
     "reauthenticate": "tenants.sign_in_forms.CodeAgainForm",
 }

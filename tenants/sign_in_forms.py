@@ -1,4 +1,4 @@
-"""allauth's forms in which something can be guessed, each attempt counted by `tenants.sign_in` instead of allauth's own limits."""
+"""allauth's forms as we use them: attempts at what can be guessed are counted by `tenants.sign_in` instead of allauth's own limits."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from allauth.account.adapter import get_adapter
 from allauth.core import context
 from allauth.mfa.base import forms as mfa
 from allauth.mfa.models import Authenticator
+from allauth.mfa.totp import forms as totp
+from django import forms
 from redis.exceptions import RedisError
 
 from tenants import attempts, sign_in
@@ -47,6 +49,22 @@ def once(form: mfa.BaseAuthenticateForm, check: Callable[[], str]) -> str:
             user=form.user, type=Authenticator.Type.TOTP
         )
         return code
+
+
+def code_field(label: str) -> forms.CharField:
+    """Return a field for six digits: the phone shows digits to type, and offers the code that it knows."""
+    widget = forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric"})
+    return forms.CharField(label=label, widget=widget)
+
+
+class SetUpAppForm(totp.ActivateTOTPForm):  # type: ignore[misc]  # allauth has no types
+    """The first code of an authenticator app; the secret that it comes from is kept in the session until then."""
+
+    code = code_field("Code")
+
+    def secret_in_fours(self) -> str:
+        """Return the secret for people who type it."""
+        return " ".join(self.secret[i : i + 4] for i in range(0, len(self.secret), 4))
 
 
 class CodeForm(mfa.AuthenticateForm):  # type: ignore[misc]  # allauth has no types
