@@ -105,6 +105,7 @@ def _recovery(notice: Notice) -> dict[str, Any] | None:
     recovery = OwnerRecovery.objects.filter(pk=notice.context["recovery"], status=OwnerRecovery.Status.WAITING).first()
     if recovery is None:
         return None
+    services.announced_late(recovery)
     path = reverse("portal:recovery-link", args=[services.new_objection_link(recovery, notice.recipient)])
     return {"objection_url": settings.BASE_URL + path}
 

@@ -22,10 +22,8 @@ def complete_due() -> int:
     due = OwnerRecovery.objects.filter(status=OwnerRecovery.Status.WAITING, due_at__lte=clock.now())
     completed = 0
     for recovery in due.select_related("tenant", "member__user").order_by("due_at")[:BATCH]:
-        waiting = Notice.objects.filter(
-            template="recovery-announced", context__recovery=str(recovery.pk), sent_at=None, due_at__isnull=False
-        )
-        if waiting.exists():
+        mails = Notice.objects.filter(template="recovery-announced", context__recovery=str(recovery.pk))
+        if not mails.exclude(sent_at=None).exists() or mails.filter(sent_at=None, due_at__isnull=False).exists():
             continue
         try:
             services.complete_recovery(recovery)

@@ -182,7 +182,7 @@ class HasOwner(DomainError):
 class RecoveryNeedsTwo(DomainError):
     kind, code = Kind.CONFLICT, "recovery_needs_two"
     title = "A second lead has to approve"
-    detail = "Whoever asks for a recovery does not approve it. Ask another support lead."
+    detail = "Whoever asks for a recovery does not approve it, nor does a lead whose account one of the two made or changed for the other. Ask another support lead."
     turn = Turn.KORE
 
 

@@ -31,6 +31,7 @@ from tenants.services.invitations import (
 from tenants.services.organisations import create_canary_tenant, create_tenant
 from tenants.services.people import change_role, leave_organisation, remove_member
 from tenants.services.recovery import (
+    announced_late,
     approve_recovery,
     complete_recovery,
     new_objection_link,
@@ -69,6 +70,7 @@ __all__ = [
     "LONGEST_DAYS_WITH_PEOPLE",
     "accept_invitation",
     "address_change_by_link",
+    "announced_late",
     "approve_recovery",
     "change_role",
     "change_service_account",

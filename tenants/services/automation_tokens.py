@@ -13,6 +13,7 @@ from byokportal.errors import InvalidInput, NotFound
 from tenants import audit, roles, tokens, transactions
 from tenants.audit import Actor
 from tenants.models import AccessToken, Invitation, Member, Role, Tenant
+from tenants.services import guards
 from tenants.services.words import name_of
 
 AUTOMATION_TOKENS = 20  # a member's valid tokens at most
@@ -40,6 +41,7 @@ def mint_token(
         InvalidInput: with the reason under its field.
     """
     tenant = member.tenant
+    actor = guards.as_now(actor)
     roles.require(actor, "tenants.mint_token", tenant)
     if actor.member is not None and actor.member.pk != member.pk:
         raise NotFound  # nobody makes tokens that act as somebody else

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from allauth.account.models import EmailAddress
@@ -36,6 +35,7 @@ from tenants.models import (
     Role,
     Tenant,
 )
+from tenants.services import guards
 from tenants.services.words import reason_of
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ def invite(tenant: Tenant, *, email: str, role: str, actor: Actor) -> Invitation
         NotFirstOwner: staff invite the first owner of an organisation that never had one, and nobody else.
     """
     tenant = Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
+    actor = guards.as_now(actor)
     roles.require(actor, "tenants.invite", tenant)
     return add_invitation(tenant, email=email, role=role, actor=actor)
 
@@ -94,13 +95,13 @@ def add_invitation(tenant: Tenant, *, email: str, role: str, actor: Actor) -> In
     if actor.kind == "staff" and (role != Role.OWNER or Member.everybody.filter(tenant=tenant).exists()):
         raise NotFirstOwner
     refuse_staff(email)
-    if Member.objects.of(tenant).filter(user__in=_accounts(email)).exists():
+    if member_with(tenant, email) is not None:
         raise AlreadyMember(email=email)
     open_ones = Invitation.objects.of(tenant).open()
     for old in open_ones.filter(email=email):
         if not old.is_expired:
             raise AlreadyInvited(email=email)
-        _close(old)  # its time was over; the new one takes its place
+        _withdraw(old, reason="it had expired, and another one takes its place", actor=actor)
     if open_ones.count() >= OPEN_INVITATIONS:
         raise TooManyInvitations(limit=OPEN_INVITATIONS)
     invitation = Invitation.objects.create(
@@ -127,6 +128,8 @@ def resend_invitation(invitation: Invitation, *, actor: Actor) -> None:
     if invitation.sent >= MAILS:
         raise TooManyInvitations(limit=MAILS)
     invitation.links.all().delete()
+    if invitation.is_expired:  # its token ended with it, and does not come back
+        _end_tokens(invitation)
     Invitation.objects.filter(pk=invitation.pk).update(
         sent=invitation.sent + 1, expires_at=clock.now() + INVITATION_LASTS
     )
@@ -146,12 +149,16 @@ def withdraw_invitation(invitation: Invitation, *, reason: str, actor: Actor) ->
     _withdraw(_held(invitation, actor), reason=reason, actor=actor)
 
 
-def withdraw_invitations_of(tenant: Tenant, member: Member, *, reason: str, actor: Actor) -> None:
-    """Withdraw what a member that goes has open: invitations that the member made, and those to the member's addresses."""
-    addresses = [address.lower() for address in _addresses(member.user)]
-    for invitation in Invitation.objects.of(tenant).open():
-        if invitation.inviter_id == member.pk or invitation.email in addresses:
-            _withdraw(invitation, reason=reason, actor=actor)
+def withdraw_invitations_by(member: Member, *, reason: str, actor: Actor) -> None:
+    """Withdraw the open invitations that a member made who may invite no more; the caller holds the tenant's row."""
+    for invitation in Invitation.objects.open().filter(inviter=member).select_related("tenant"):
+        _withdraw(invitation, reason=reason, actor=actor)
+
+
+def withdraw_invitations_to(member: Member, *, reason: str, actor: Actor) -> None:
+    """Withdraw the open invitations of the organisation to an address of a member who goes; the caller holds the tenant's row."""
+    for invitation in Invitation.objects.open().filter(tenant=member.tenant_id, email__in=_addresses(member.user)):
+        _withdraw(invitation, reason=reason, actor=actor)
 
 
 def withdraw_by_system(invitation: Invitation) -> None:
@@ -162,6 +169,7 @@ def withdraw_by_system(invitation: Invitation) -> None:
 def _held(invitation: Invitation, actor: Actor) -> Invitation:
     """Return the open invitation with its tenant's row held, after asking who may."""
     tenant = Tenant.objects.select_for_update(no_key=True).get(pk=invitation.tenant_id)
+    actor = guards.as_now(actor)
     roles.require(actor, "tenants.invite", tenant)
     found = Invitation.objects.select_for_update(no_key=True).select_related("tenant").get(pk=invitation.pk)
     if actor.kind == "staff" and Member.everybody.filter(tenant=tenant).exists():
@@ -185,7 +193,11 @@ def _close(invitation: Invitation) -> None:
         status=Invitation.Status.WITHDRAWN, closed_at=now
     )
     invitation.links.all().delete()
-    AccessToken.objects.filter(invitation=invitation, revoked_at=None).update(revoked_at=now)
+    _end_tokens(invitation)
+
+
+def _end_tokens(invitation: Invitation) -> None:
+    AccessToken.objects.filter(invitation=invitation, revoked_at=None).update(revoked_at=clock.now())
 
 
 # --- the link ---------------------------------------------------------------------------------------------------
@@ -309,9 +321,16 @@ def _account(email: str) -> User | None:
     return made if made is not None and not made.has_usable_password() else None
 
 
-def _accounts(email: str) -> Sequence[User]:
+def member_with(tenant: Tenant, email: str) -> Member | None:
+    """Return the member of the organisation who has proved the address."""
     account = _account(email)
-    return [account] if account else []
+    return Member.objects.of(tenant).filter(user=account).select_related("user").first() if account else None
+
+
+def is_switched_off(email: str) -> bool:
+    """Tell whether the address has an account that is switched off."""
+    account = _account(email)
+    return account is not None and not account.is_active
 
 
 def _addresses(user: User) -> list[str]:

@@ -11,7 +11,7 @@ from tenants import audit, roles, transactions
 from tenants.audit import Actor
 from tenants.errors import LastOwner
 from tenants.models import AccessToken, Member, Role, Tenant
-from tenants.services import invitations
+from tenants.services import guards, invitations
 from tenants.services.words import reason_of
 
 
@@ -23,6 +23,7 @@ def change_role(member: Member, *, role: str, actor: Actor) -> None:
         LastOwner: an organisation keeps at least one owner.
     """
     tenant, held = _held(member)
+    actor = guards.as_now(actor)
     roles.require(actor, "tenants.change_role", tenant)
     role = invitations.role_of(role)
     if role != Role.OWNER:
@@ -34,6 +35,8 @@ def change_role(member: Member, *, role: str, actor: Actor) -> None:
         "tenants.member.role_changed",
         tenant=tenant, actor=actor, target=held, email=held.user.email, role=role, old=held.role,
     )  # fmt: skip
+    if held.role == Role.OWNER:
+        invitations.withdraw_invitations_by(held, reason=f"{held.user.email} is no owner any more", actor=actor)
 
 
 @transactions.atomic
@@ -44,6 +47,7 @@ def remove_member(member: Member, *, reason: str, actor: Actor) -> None:
         LastOwner: an organisation keeps at least one owner.
     """
     tenant, held = _held(member)
+    actor = guards.as_now(actor)
     roles.require(actor, "tenants.remove_member", tenant)
     reason = reason_of(reason)
     _remove(tenant, held, reason=reason, actor=actor)
@@ -60,6 +64,7 @@ def leave_organisation(member: Member, *, actor: Actor) -> None:
         LastOwner: an organisation keeps at least one owner.
     """
     tenant, held = _held(member)
+    actor = guards.as_now(actor)
     roles.require(actor, "tenants.leave", tenant)
     if actor.member is None or actor.member.pk != held.pk:
         raise NotFound
@@ -88,6 +93,12 @@ def end_sessions(user_id: int) -> None:
         session.end()
 
 
+def end_access(member: Member, *, reason: str, actor: Actor) -> None:
+    """End what a member could still act by: tokens, and the invitations that the member made; the caller holds the tenant's row."""
+    AccessToken.objects.filter(member=member, revoked_at=None).update(revoked_at=clock.now())
+    invitations.withdraw_invitations_by(member, reason=reason, actor=actor)
+
+
 def _held(member: Member) -> tuple[Tenant, Member]:
     """Return the tenant, its row held, and the member as it stands now.
 
@@ -103,8 +114,7 @@ def _held(member: Member) -> tuple[Tenant, Member]:
 
 def _remove(tenant: Tenant, member: Member, *, reason: str, actor: Actor) -> None:
     require_another_owner(tenant, member)
-    now = clock.now()
-    Member.objects.filter(pk=member.pk).update(removed_at=now)
-    AccessToken.objects.filter(member=member, revoked_at=None).update(revoked_at=now)
-    invitations.withdraw_invitations_of(tenant, member, reason=reason, actor=actor)
+    Member.objects.filter(pk=member.pk).update(removed_at=clock.now())
+    end_access(member, reason=reason, actor=actor)
+    invitations.withdraw_invitations_to(member, reason=reason, actor=actor)
     end_sessions(member.user_id)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from byokportal import clock
 from byokportal.errors import NotFound
 from tenants import audit, roles, tokens, transactions
 from tenants.audit import SYSTEM, Actor
-from tenants.errors import HasOwner, RecoveryNeedsTwo, RecoveryOver, RecoveryUnderWay
+from tenants.errors import AccountSwitchedOff, HasOwner, RecoveryNeedsTwo, RecoveryOver, RecoveryUnderWay
 from tenants.models import (
     OBJECTION_LASTS,
+    AuditEvent,
     Invitation,
     Member,
     ObjectionLink,
@@ -18,10 +19,18 @@ from tenants.models import (
     Role,
     Tenant,
 )
-from tenants.services import invitations, second_factors
+from tenants.services import invitations, people, second_factors
 from tenants.services.words import reason_of
 
 Kind, Status = OwnerRecovery.Kind, OwnerRecovery.Status
+SOON = timedelta(minutes=5)  # after the approval the mails have left, as a rule
+# What decides who an account of ours belongs to.
+LET_IN = (
+    "tenants.staff.created",
+    "tenants.staff.regrouped",
+    "tenants.account.switched_on",
+    "tenants.second_factor.reset",
+)
 
 
 @transactions.atomic
@@ -31,6 +40,7 @@ def request_new_owner(tenant: Tenant, *, email: str, reason: str, actor: Actor) 
     Raises:
         HasOwner: an owner can act, or there never was one and staff may simply invite the first.
         StaffAddress: the address is one of Kore.ai's.
+        AccountSwitchedOff: nobody can sign in with it.
         RecoveryUnderWay: there is an open one.
     """
     tenant = _held(tenant, actor)
@@ -39,6 +49,8 @@ def request_new_owner(tenant: Tenant, *, email: str, reason: str, actor: Actor) 
     if never_had_one or Member.objects.of(tenant).owners().exists():
         raise HasOwner
     invitations.refuse_staff(email)
+    if invitations.is_switched_off(email):
+        raise AccountSwitchedOff
     return _request(tenant, Kind.NEW_OWNER, email=email, member=None, reason=reason, actor=actor)
 
 
@@ -64,11 +76,14 @@ def approve_recovery(recovery: OwnerRecovery, *, reason: str, actor: Actor) -> N
     """Approve as the second lead: every present and former member gets a mail, and 72 hours to object begin.
 
     Raises:
-        RecoveryNeedsTwo: it is the lead who asked for it.
+        RecoveryNeedsTwo: it is the lead who asked for it, or one of the two let the other one in.
         RecoveryOver: it is not waiting for approval any more.
     """
     tenant, reason = _held(recovery.tenant, actor), reason_of(reason)
     if actor.user is None or actor.user.pk == recovery.requested_by_id:
+        raise RecoveryNeedsTwo
+    asked = Actor.staff(recovery.requested_by)
+    if _let_in(asked, by=actor) or _let_in(actor, by=asked):
         raise RecoveryNeedsTwo
     due_at = clock.now() + OBJECTION_LASTS
     _move(recovery, Status.REQUESTED, Status.WAITING, approved_by_id=actor.user.pk, due_at=due_at)
@@ -143,24 +158,70 @@ def object_to_recovery(recovery: OwnerRecovery, *, actor: Actor) -> None:
 
 @transactions.atomic
 def complete_recovery(recovery: OwnerRecovery) -> None:
-    """Do what was announced, after its time and without an objection; does nothing if it has ended meanwhile."""
+    """Do what was announced, after its time and without an objection; does nothing if it has ended meanwhile.
+
+    What is needed no more, or cannot be done any more, ends as withdrawn, with the reason.
+    """
     tenant = Tenant.objects.select_for_update(no_key=True).get(pk=recovery.tenant_id)
-    done = OwnerRecovery.objects.filter(pk=recovery.pk, status=Status.WAITING, due_at__lte=clock.now()).update(
-        status=Status.DONE, ended_at=clock.now()
-    )
-    if not done:
+    ready = OwnerRecovery.objects.filter(pk=recovery.pk, status=Status.WAITING, due_at__lte=clock.now())
+    if not ready.exists():
         return
+    over = _no_longer(tenant, recovery)
+    if over:
+        _move(recovery, Status.WAITING, Status.WITHDRAWN, ended_at=clock.now())
+        audit.record("tenants.recovery.withdrawn", tenant=tenant, actor=SYSTEM, target=recovery, reason=over)
+        return
+    _move(recovery, Status.WAITING, Status.DONE, ended_at=clock.now())
     audit.record("tenants.recovery.done", tenant=tenant, actor=SYSTEM, target=recovery, what=_what(recovery), email=recovery.email)  # fmt: skip
     if recovery.member is not None:
         second_factors.remove_second_factors(recovery.member.user_id)
-        audit.record(
-            "tenants.second_factor.reset",
-            tenant=tenant, actor=SYSTEM, target=recovery.member, email=recovery.email, reason=recovery.reason,
-        )  # fmt: skip
-    elif not Member.objects.of(tenant).owners().exists():
-        for old in Invitation.objects.of(tenant).open().filter(email=recovery.email):
-            invitations.withdraw_by_system(old)
+        for organisation in people.members_logs(
+            recovery.member.user
+        ):  # it protected the others too: their owners hear of it
+            audit.record(
+                "tenants.second_factor.reset",
+                tenant=organisation, actor=SYSTEM, target=recovery.member, email=recovery.email, reason=recovery.reason,
+            )  # fmt: skip
+        return
+    for old in Invitation.objects.of(tenant).open().filter(email=recovery.email):
+        invitations.withdraw_by_system(old)
+    member = invitations.member_with(tenant, recovery.email)
+    if member is None:
         invitations.add_invitation(tenant, email=recovery.email, role=Role.OWNER, actor=SYSTEM)
+    else:
+        people.change_role(member, role=Role.OWNER, actor=SYSTEM)
+
+
+def announced_late(recovery: OwnerRecovery) -> None:
+    """Count the 72 hours from now if a mail that announces the recovery leaves late: its reader has no less time than the others."""
+    due_at = clock.now() + OBJECTION_LASTS
+    late = OwnerRecovery.objects.filter(pk=recovery.pk, status=Status.WAITING, due_at__lt=due_at - SOON)
+    late.update(due_at=due_at)
+
+
+def _no_longer(tenant: Tenant, recovery: OwnerRecovery) -> str:
+    """Return why there is nothing to be done any more, "" while there is."""
+    owners = Member.objects.of(tenant).owners()
+    if recovery.kind == Kind.NEW_OWNER:
+        if owners.exists():
+            return "an owner can act again"
+        if invitations.is_staff_address(recovery.email):
+            return "the address belongs to Kore.ai now"
+        return "the account of this address is switched off" if invitations.is_switched_off(recovery.email) else ""
+    if [owner.pk for owner in owners[:2]] != [recovery.member_id]:
+        return "this person is not the only owner any more"
+    return ""
+
+
+def _let_in(lead: Actor, *, by: Actor) -> bool:
+    """Tell whether the last one who made an account, gave it its groups, switched it on or reset its second factor is that lead.
+
+    Else one lead alone could make the second one.
+    """
+    assert lead.user is not None
+    about = AuditEvent.objects.filter(tenant=None, name__in=LET_IN, payload__contains=f'"target":"{lead.user.pk}"')
+    last = about.order_by("-pk").first()
+    return last is not None and last.actor == by.label
 
 
 def _request(tenant: Tenant, kind: str, *, email: str, member: Member | None, reason: str, actor: Actor) -> OwnerRecovery:  # fmt: skip

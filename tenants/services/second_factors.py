@@ -9,7 +9,7 @@ from tenants import audit, roles, transactions
 from tenants.audit import Actor
 from tenants.errors import OwnSecondFactor, SharedAccount
 from tenants.models import Member, Tenant
-from tenants.services import people
+from tenants.services import guards, people
 from tenants.services.words import reason_of
 
 
@@ -22,6 +22,7 @@ def reset_second_factor(member: Member, *, reason: str, actor: Actor) -> None:
         SharedAccount: the account belongs to another organisation too, whose owners have no say here.
     """
     tenant = Tenant.objects.select_for_update(no_key=True).get(pk=member.tenant_id)
+    actor = guards.as_now(actor)
     roles.require(actor, "tenants.reset_second_factor", tenant)
     held = Member.objects.of(tenant).filter(pk=member.pk).select_related("user").first()
     if held is None:

@@ -131,8 +131,11 @@ def change_service_account(
     ServiceAccount.objects.filter(pk=held.pk).update(scopes=wanted, has_all_tenants=has_all_tenants)
     held.tenants.set(after)
     facts = {"scopes": wanted, "has_all_tenants": has_all_tenants, "reason": reason}
-    _record("changed", held, () if stays else before & after, actor=actor, **facts)
-    for event, touched in (("let_in", after - before), ("shut_out", before - after)):
+    # Who was reached as one of all was in before, and who is reached as one of all stays in.
+    let_in = set() if held.has_all_tenants else after - before
+    shut_out = set() if has_all_tenants else before - after
+    _record("changed", held, () if stays else (before | after) - let_in - shut_out, actor=actor, **facts)
+    for event, touched in (("let_in", let_in), ("shut_out", shut_out)):
         for tenant in touched:
             _write(event, held, tenant, actor=actor, **facts)
 

@@ -82,10 +82,15 @@ def switch_off(user: User, *, reason: str, actor: Actor) -> None:
     """
     _require(user, actor, is_staff_only=False)
     reason = reason_of(reason)
-    if Member.objects.filter(user=user, role=Role.OWNER).exists():
+    # Held so that nobody is made the only owner of an organisation at this moment.
+    transactions.hold(*Member.objects.filter(user=user).values_list("tenant", flat=True))
+    memberships = list(Member.objects.filter(user=user).select_related("user", "tenant"))
+    if any(member.role == Role.OWNER for member in memberships):
         raise MemberAddress(errors={"reason": ["The person is an owner: staff never remove an owner."]})
     get_user_model().objects.filter(pk=user.pk).update(is_active=False)
     people.end_sessions(user.pk)
+    for member in memberships:
+        people.end_access(member, reason=reason, actor=actor)
     for tenant in people.members_logs(user):
         audit.record(
             "tenants.account.switched_off", tenant=tenant, actor=actor, target=user, email=user.email, reason=reason
@@ -94,7 +99,7 @@ def switch_off(user: User, *, reason: str, actor: Actor) -> None:
 
 @transactions.atomic
 def switch_on(user: User, *, reason: str, actor: Actor) -> None:
-    """Let a switched-off account sign in again."""
+    """Let a switched-off account sign in again; no session and no token of before comes back."""
     _require(user, actor, is_staff_only=False)
     reason = reason_of(reason)
     get_user_model().objects.filter(pk=user.pk).update(is_active=True)

@@ -12,7 +12,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from byokportal.errors import NotFound
-from tenants import access, portal, services
+from tenants import access, portal, roles, services
 from tenants.forms import InviteForm, RemoveForm, RoleForm
 from tenants.models import Invitation, Member, OwnerRecovery
 
@@ -58,12 +58,13 @@ def change_role(request: HttpRequest, tenant: UUID, number: int) -> HttpResponse
 def remove_member(request: HttpRequest, tenant: UUID, number: int) -> HttpResponse:
     """Ask for the reason, then show a member out; for oneself this is leaving."""
     member = access.member_for(request.user, tenant)
-    going = _member(member, number)
+    going, actor = _member(member, number), portal.actor(request, member)
+    is_leaving = going.pk == member.pk
+    roles.require(actor, "tenants.leave" if is_leaving else "tenants.remove_member", member.tenant)
     form = RemoveForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         with portal.refusals_on(form):
-            actor = portal.actor(request, member)
-            if going.pk == member.pk:
+            if is_leaving:
                 services.leave_organisation(going, actor=actor)
                 messages.success(request, f"You left {member.tenant.name}. Sign in again for your other organisations.")
                 return redirect("portal:home")
@@ -80,13 +81,12 @@ def remove_member(request: HttpRequest, tenant: UUID, number: int) -> HttpRespon
 def reset_second_factor(request: HttpRequest, tenant: UUID, number: int) -> HttpResponse:
     """Ask for the reason, then take away a colleague's second factor."""
     member = access.member_for(request.user, tenant)
-    colleague = _member(member, number)
+    colleague, actor = _member(member, number), portal.actor(request, member)
+    roles.require(actor, "tenants.reset_second_factor", member.tenant)
     form = RemoveForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         with portal.refusals_on(form):
-            services.reset_second_factor(
-                colleague, reason=form.cleaned_data["reason"], actor=portal.actor(request, member)
-            )
+            services.reset_second_factor(colleague, reason=form.cleaned_data["reason"], actor=actor)
             messages.success(request, f"{colleague.user.email} sets up a new second factor at the next sign-in.")
             return redirect("portal:members", member.tenant.pk)
     return render(request, "portal/reset_second_factor.html", portal.page(member, colleague=colleague, form=form))

@@ -265,3 +265,23 @@ def test_a_service_account_has_data_keys_and_no_page() -> None:
     for address, line in RECORD.items():
         if ":tenant>" in address and "service account" in _in(line):
             assert "/data-keys" in address or address.endswith("/key"), address
+
+
+# Pages that show something beside their form, and open for people whom the button does not serve.
+SHOW_MORE = {
+    "automation": "one's own tokens, which one may revoke",
+    "drills": "the drills there were",
+    "people": "who is in",
+    "steps": "what the step asks for, and how far it is",
+    "tests": "the tests there were",
+}
+
+
+def test_a_page_that_is_only_a_form_refuses_like_its_button() -> None:
+    for address, line in RECORD.items():
+        method, _, route = address.partition(" ")
+        if method != "GET" or ":tenant>" not in route or f"POST {route}" not in RECORD or route.startswith("api/"):
+            continue
+        useless = _in(line) & set(RECORD[f"POST {route}"].get(MAY_NOT, []))
+        last = [part for part in route.strip("/").split("/") if "<" not in part][-1]
+        assert not useless or last in SHOW_MORE, (route, useless)

@@ -205,6 +205,7 @@ def test_after_seven_days_it_is_over_and_its_state_is_shown(
     services.invite(
         carol.tenant, email="carol@acme.example", role="auditor", actor=acting(alice)
     )  # makes room by itself
+    assert AuditEvent.objects.filter(name="tenants.invitation.withdrawn", tenant=carol.tenant).count() == 1
 
 
 def test_a_person_is_invited_once(carol: Invitation, alice: Member, browser_of: Callable[..., Client]) -> None:
@@ -292,6 +293,26 @@ def test_that_token_ends_with_the_invitation(
     assert api.get(f"/api/v1/tenants/{made['tenant']}/setup").status_code == 401
 
 
+def test_that_token_does_not_come_back_with_a_new_link(
+    service_role: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = _created(capsys)
+    invitation = Invitation.objects.get(tenant_id=made["tenant"])
+    Invitation.objects.filter(pk=invitation.pk).update(expires_at=clock.now())
+    services.resend_invitation(invitation, actor=audit.COMMAND)
+    api = Client(headers={"authorization": f"Bearer {made['automation_token']}"})
+    assert api.get(f"/api/v1/tenants/{made['tenant']}/setup").status_code == 401
+
+
+def test_while_the_invitation_stands_a_new_link_keeps_that_token(
+    service_role: object, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = _created(capsys)
+    services.resend_invitation(Invitation.objects.get(tenant_id=made["tenant"]), actor=audit.COMMAND)
+    api = Client(headers={"authorization": f"Bearer {made['automation_token']}"})
+    assert api.get(f"/api/v1/tenants/{made['tenant']}/setup").status_code == 200
+
+
 def test_in_production_that_token_may_not_operate(
     service_role: object, capsys: pytest.CaptureFixture[str], settings: object
 ) -> None:
@@ -301,6 +322,26 @@ def test_in_production_that_token_may_not_operate(
     assert api.get(f"/api/v1/tenants/{made['tenant']}/setup").status_code == 200
     answer = api.post(f"/api/v1/tenants/{made['tenant']}/key/suspend", {"reason": "r"}, content_type="application/json")
     assert (answer.status_code, answer.json()["code"]) == (403, "not_allowed")
+
+
+# --- an account from before invitations ---------------------------------------------------------------------------------
+
+
+def test_who_chose_a_password_by_the_mailed_reset_has_proved_the_address(
+    carol: Invitation, browser_of: Callable[..., Client]
+) -> None:
+    """An account that never had a password (0008 made it an invitation) asks for a new password instead of using the link."""
+    user = User.objects.create_user("carol@acme.example", "carol@acme.example")
+    Client().post("/accounts/password/reset/", {"email": "carol@acme.example"})
+    path = re.search(r"http://[^/\s]+(/accounts/password/reset/key/\S+)", str(mail.outbox[-1].body)).group(1)
+    browser = Client()
+    page = browser.get(path, follow=True)
+    browser.post(page.redirect_chain[-1][0], {"password1": PASSWORD, "password2": PASSWORD})
+    signed_in = Client()
+    signed_in.post("/accounts/login/", {"login": "carol@acme.example", "password": PASSWORD})
+    signed_in.get(mailed("carol@acme.example"))
+    assert signed_in.post("/invitation/")["Location"] == f"/tenants/{carol.tenant_id}/"
+    assert Member.objects.get(user__email="carol@acme.example").user == user
 
 
 # --- at the same time ---------------------------------------------------------------------------------------------

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from allauth.usersessions.models import UserSession
 from conftest import PASSWORD, acting, acting_staff, invited
 from django.contrib.auth.models import User
 from django.core import mail
+from django.db import OperationalError, connection
 from django.test import Client
 
 from byokportal import clock
-from byokportal.errors import NotAllowed, NotFound
+from byokportal.errors import DomainError, NotAllowed, NotFound
 from support import follow, notices
 from tenants import access, audit, authentication, errors, roles, services
 from tenants.audit import Actor
@@ -92,6 +95,20 @@ def test_a_token_of_a_switched_off_person_is_none(tenant: Tenant, carol: Member,
     api = api_of(carol)
     User.objects.filter(pk=carol.user_id).update(is_active=False)
     assert api.get(f"/api/v1/tenants/{tenant.pk}/setup").status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("path", "whose"), [("remove/", "carol"), ("second-factor/", "carol"), ("second-factor/", "bob")]
+)
+def test_a_page_that_asks_for_a_reason_opens_for_whom_its_button_serves(
+    tenant: Tenant, alice: Member, carol: Member, bob: Member, browser_of: Callable[..., Client], path: str, whose: str
+) -> None:
+    page = f"/tenants/{tenant.pk}/people/{ {'carol': carol, 'bob': bob}[whose].pk }/{path}"
+    assert browser_of(alice).get(page).status_code == 200
+    assert browser_of(bob).get(page).status_code == 403
+    assert browser_of(bob).post(page, {"reason": "r"}).status_code == 403
+    old = browser_of(alice, is_fresh=False).get(page)
+    assert old["Location"].startswith("/accounts/reauthenticate/")  # before anything is typed
 
 
 def test_one_may_leave(tenant: Tenant, alice: Member, bob: Member, browser_of: Callable[..., Client]) -> None:
@@ -193,6 +210,110 @@ def test_the_people_page_says_who_let_whom_in(
     rows = page.split("<tbody>")[1].split("<tr>")
     assert "Kore.ai support" in rows[1]
     assert "carol@acme.example" in rows[2] and "<td>alice@acme.example</td>" in rows[2]
+
+
+# --- nothing is left behind in the seconds that a process remembers ------------------------------------------------------
+
+
+JSON = "application/json"
+
+
+def _try_everything(api: Client, tenant: Tenant, victim: Member, invitation: Any) -> list[int]:
+    base = f"/api/v1/tenants/{tenant.pk}"
+    return [
+        api.post(f"{base}/invitations", {"email": "back@door.example", "role": "owner"}, content_type=JSON).status_code,
+        api.post(f"{base}/invitations/{invitation.pk}/resend").status_code,
+        api.delete(f"{base}/invitations/{invitation.pk}").status_code,
+        api.patch(f"{base}/members/{victim.pk}", {"role": "owner"}, content_type=JSON).status_code,
+        api.delete(f"{base}/members/{victim.pk}").status_code,
+    ]
+
+
+@pytest.mark.parametrize(("how", "refusal"), [("removed", 401), ("revoked", 401), ("demoted", 403)])
+def test_a_remembered_token_leaves_nothing_behind(
+    tenant: Tenant, alice: Member, carol: Member, bob: Member, api_of: Callable[..., Client], how: str, refusal: int
+) -> None:
+    invitation = services.invite(tenant, email="dora@acme.example", role="auditor", actor=acting(alice))
+    api = api_of(carol)
+    assert api.get(f"/api/v1/tenants/{tenant.pk}/members").status_code == 200  # from now on the process knows the token
+    if how == "removed":
+        services.remove_member(carol, reason="left", actor=acting(alice))
+    elif how == "revoked":
+        services.revoke_token(carol.tokens.get(), actor=acting(alice))
+    else:
+        services.change_role(carol, role=Role.AUDITOR, actor=acting(alice))
+    assert set(_try_everything(api, tenant, bob, invitation)) == {refusal}
+    assert not tenant.invitations.filter(email="back@door.example").exists()
+    bob.refresh_from_db()
+    invitation.refresh_from_db()
+    assert (bob.role, bob.removed_at, invitation.status, invitation.sent) == ("auditor", None, "pending", 1)
+
+
+@pytest.mark.parametrize(
+    ("how", "refusal"), [("removed", NotFound), ("switched off", NotFound), ("demoted", NotAllowed)]
+)
+def test_a_request_that_began_before_does_nothing_after(
+    tenant: Tenant, alice: Member, carol: Member, bob: Member, how: str, refusal: type[Exception]
+) -> None:
+    actor = acting(Member.objects.select_related("user", "tenant").get(pk=carol.pk))  # as the request loaded it
+    if how == "removed":
+        services.remove_member(carol, reason="left", actor=acting(alice))
+    elif how == "switched off":
+        User.objects.filter(pk=carol.user_id).update(is_active=False)
+    else:
+        services.change_role(carol, role=Role.AUDITOR, actor=acting(alice))
+    for operation in (
+        lambda: services.invite(tenant, email="back@door.example", role="owner", actor=actor),
+        lambda: services.change_role(bob, role="owner", actor=actor),
+        lambda: services.remove_member(bob, reason="r", actor=actor),
+        lambda: services.reset_second_factor(bob, reason="r", actor=actor),
+        lambda: services.mint_token(actor.member, name="t", actor=actor),
+    ):
+        with pytest.raises(refusal):
+            operation()
+
+
+def test_the_invitations_of_an_owner_who_is_none_any_more_end(tenant: Tenant, alice: Member, carol: Member) -> None:
+    mine = services.invite(tenant, email="friend@acme.example", role="owner", actor=acting(carol))
+    kept = services.invite(tenant, email="dora@acme.example", role="auditor", actor=acting(alice))
+    link = services.new_link(mine)
+    services.change_role(carol, role=Role.ADMIN, actor=acting(alice))
+    with pytest.raises(errors.InvitationOver):
+        services.accept_invitation(link, password=PASSWORD)
+    assert [one.pk for one in tenant.invitations.filter(status="pending")] == [kept.pk]
+    event = AuditEvent.objects.get(name="tenants.invitation.withdrawn")
+    assert event.actor == "member:alice@acme.example"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("way_out", ["remove", "demote", "leave"])
+def test_two_owners_who_go_at_the_same_moment_leave_one(
+    tenant: Tenant, alice: Member, carol: Member, way_out: str
+) -> None:
+    def go(one: Member, other: Member) -> None:
+        actor = acting(Member.objects.select_related("user", "tenant").get(pk=one.pk))
+        target = Member.objects.select_related("user", "tenant").get(pk=(one if way_out == "leave" else other).pk)
+        start.wait()
+        try:
+            if way_out == "remove":
+                services.remove_member(target, reason="r", actor=actor)
+            elif way_out == "demote":
+                services.change_role(target, role=Role.AUDITOR, actor=actor)
+            else:
+                services.leave_organisation(target, actor=actor)
+        except (DomainError, OperationalError) as error:
+            refused.append(error)
+        finally:
+            connection.close()
+
+    start, refused = threading.Barrier(2), []  # type: ignore[var-annotated]
+    threads = [threading.Thread(target=go, args=pair) for pair in ((alice, carol), (carol, alice))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert Member.objects.of(tenant).owners().count() == 1
+    assert len(refused) == 1
 
 
 # --- by the API -------------------------------------------------------------------------------------------------------

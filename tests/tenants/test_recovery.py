@@ -16,7 +16,7 @@ from django.test import Client
 from byokportal import clock
 from support import follow, notices, recoveries
 from support.models import Notice
-from tenants import errors, services
+from tenants import audit, errors, services
 from tenants.models import AuditEvent, Member, OwnerRecovery, Tenant
 
 
@@ -131,7 +131,130 @@ def test_nothing_happens_while_an_announcement_is_not_mailed(orphaned: Tenant, s
     assert Notice.objects.filter(template="recovery-announced", sent_at=None).exists()
     assert recoveries.complete_due() == 0
     notices.send_due()
+    assert recoveries.complete_due() == 0  # the mail has just left: whoever reads it has 72 hours too
+    recovery = OwnerRecovery.objects.get()
+    assert timedelta(hours=71, minutes=59) < recovery.due_at - clock.now() <= timedelta(hours=72)
+    OwnerRecovery.objects.update(due_at=clock.now())
     assert recoveries.complete_due() == 1
+
+
+def test_nor_while_nobody_has_read_the_log(orphaned: Tenant, sam: User, kim: User) -> None:
+    """The worker that writes the mails was down for the three days: not one was written."""
+    announced(orphaned, sam, kim)
+    OwnerRecovery.objects.update(due_at=clock.now())
+    assert not Notice.objects.filter(template="recovery-announced").exists()
+    assert recoveries.complete_due() == 0
+    assert not orphaned.invitations.filter(status="pending").exists()
+
+
+def test_nor_while_no_mail_could_be_sent(orphaned: Tenant, sam: User, kim: User) -> None:
+    announced(orphaned, sam, kim)
+    while follow.follow():
+        pass
+    Notice.objects.filter(template="recovery-announced").update(due_at=None, attempts=10)  # given up
+    OwnerRecovery.objects.update(due_at=clock.now())
+    assert recoveries.complete_due() == 0
+
+
+def test_the_best_new_owner_is_who_is_in_already(orphaned: Tenant, bob: Member, sam: User, kim: User) -> None:
+    recovery = services.request_new_owner(orphaned, email="bob@acme.example", reason="r", actor=acting_staff(sam))
+    services.approve_recovery(recovery, reason="r", actor=acting_staff(kim))
+    mails()
+    OwnerRecovery.objects.update(due_at=clock.now())
+    assert recoveries.complete_due() == 1
+    bob.refresh_from_db()
+    recovery.refresh_from_db()
+    assert (bob.role, recovery.status) == ("owner", "done")
+    assert "bob@acme.example became owner" in "".join(mails().values())
+
+
+def test_what_is_needed_no_more_is_not_done_and_no_log_says_so(
+    orphaned: Tenant, alice: Member, sam: User, kim: User
+) -> None:
+    recovery = announced(orphaned, sam, kim)
+    mails()
+    User.objects.filter(pk=alice.user_id).update(is_active=True)
+    OwnerRecovery.objects.update(due_at=clock.now())
+    recoveries.complete_due()
+    recovery.refresh_from_db()
+    assert recovery.status == "withdrawn"
+    assert not AuditEvent.objects.filter(name="tenants.recovery.done").exists()
+    event = AuditEvent.objects.get(name="tenants.recovery.withdrawn")
+    assert "an owner can act again" in event.payload
+
+
+def test_a_second_factor_stays_once_somebody_else_can_help(
+    tenant: Tenant, alice: Member, bob: Member, sam: User, kim: User
+) -> None:
+    Authenticator.objects.create(user=alice.user, type=Authenticator.Type.TOTP, data={"secret": "x"})
+    recovery = services.request_second_factor(tenant, reason="r", actor=acting_staff(sam))
+    services.approve_recovery(recovery, reason="r", actor=acting_staff(kim))
+    mails()
+    services.change_role(bob, role="owner", actor=acting(alice))
+    OwnerRecovery.objects.update(due_at=clock.now())
+    recoveries.complete_due()
+    recovery.refresh_from_db()
+    assert recovery.status == "withdrawn"
+    assert Authenticator.objects.filter(user=alice.user).exists()
+
+
+def test_the_owners_of_every_organisation_hear_of_the_reset(
+    tenant: Tenant, alice: Member, mallory: Member, sam: User, kim: User
+) -> None:
+    theirs = services.invite(mallory.tenant, email="alice@acme.example", role="auditor", actor=acting(mallory))
+    services.accept_invitation(services.new_link(theirs), user=alice.user)
+    recovery = services.request_second_factor(tenant, reason="r", actor=acting_staff(sam))
+    services.approve_recovery(recovery, reason="r", actor=acting_staff(kim))
+    mails()
+    OwnerRecovery.objects.update(due_at=clock.now())
+    assert recoveries.complete_due() == 1
+    logs = AuditEvent.objects.filter(name="tenants.second_factor.reset").values_list("tenant", flat=True)
+    assert set(logs) == {tenant.pk, mallory.tenant_id}
+    assert "mallory@evil.example" in mails()
+
+
+@pytest.mark.parametrize("how", ["made", "regrouped", "switched on", "second factor reset", "made by the other"])
+def test_one_lead_does_not_make_the_second(orphaned: Tenant, sam: User, how: str) -> None:
+    by_sam = acting_staff(sam)
+    puppet = services.create_staff(
+        "puppet@kore.example",
+        groups=["Support lead"],
+        reason="r",
+        actor=by_sam if how.startswith("made") else audit.COMMAND,
+    )
+    if how == "regrouped":
+        services.regroup_staff(puppet, groups=["Support lead"], reason="r", actor=by_sam)
+    elif how == "switched on":
+        services.switch_off(puppet, reason="r", actor=audit.COMMAND)
+        services.switch_on(puppet, reason="r", actor=by_sam)
+    elif how == "second factor reset":
+        services.reset_staff_second_factor(puppet, reason="r", actor=by_sam)
+    one, two = (puppet, sam) if how == "made by the other" else (sam, puppet)
+    puppet = User.objects.get(pk=puppet.pk)
+    recovery = services.request_new_owner(
+        orphaned, email="d@acme.example", reason="r", actor=acting_staff(User.objects.get(pk=one.pk))
+    )
+    with pytest.raises(errors.RecoveryNeedsTwo):
+        services.approve_recovery(recovery, reason="r", actor=acting_staff(User.objects.get(pk=two.pk)))
+    services.regroup_staff(
+        puppet, groups=["Support lead"], reason="looked at", actor=audit.COMMAND
+    )  # by whoever runs the servers
+    services.approve_recovery(recovery, reason="r", actor=acting_staff(User.objects.get(pk=two.pk)))
+
+
+def test_an_address_that_became_staff_meanwhile_ends_it(orphaned: Tenant, sam: User, kim: User) -> None:
+    recovery = announced(orphaned, sam, kim)
+    mails()
+    User.objects.create_user("dora", "dora@acme.example", is_staff=True)
+    OwnerRecovery.objects.update(due_at=clock.now())
+    assert recoveries.complete_due() == 1
+    recovery.refresh_from_db()
+    assert recovery.status == "withdrawn"
+
+
+def test_nobody_recovers_an_account_that_is_switched_off(orphaned: Tenant, sam: User) -> None:
+    with pytest.raises(errors.AccountSwitchedOff):
+        services.request_new_owner(orphaned, email="alice@acme.example", reason="r", actor=acting_staff(sam))
 
 
 def test_an_owner_who_can_act_needs_no_recovery(tenant: Tenant, alice: Member, sam: User) -> None:

@@ -265,6 +265,22 @@ def test_every_change_stands_in_our_log_and_in_that_of_each_tenant_it_touches(
         assert row.name.endswith("created") or str(audit.data_of(row)["reason"]) in sentence
 
 
+def test_no_log_says_that_an_account_for_all_tenants_left_or_came(
+    account: ServiceAccount, tenant: Tenant, other: Tenant
+) -> None:
+    """Whoever is named beside all the others is reached before and after: the log must not say that it is out."""
+    services.change_service_account(
+        account, scopes=["key:read"], tenants=[], has_all_tenants=True, reason="r", actor=COMMAND
+    )
+    assert events(tenant) == ["created", "changed"]
+    services.change_service_account(
+        account, scopes=["key:read"], tenants=[tenant], has_all_tenants=True, reason="r", actor=COMMAND
+    )
+    services.change_service_account(account, scopes=["key:read"], tenants=[other], reason="r", actor=COMMAND)
+    assert events(tenant) == ["created", "changed", "shut_out"]
+    assert events(other) == ["changed"]
+
+
 # --- who may -------------------------------------------------------------------------------------------------------
 
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
+import threading
 from collections.abc import Callable
 
 import pytest
 from allauth.mfa.models import Authenticator
-from conftest import PASSWORD, acting, acting_staff
+from conftest import PASSWORD, acting, acting_staff, invited
 from django.contrib.auth.models import Group, User
 from django.core import mail
 from django.core.management import CommandError, call_command
+from django.db import OperationalError, connection, transaction
 from django.test import Client
 
 from byokportal.errors import InvalidInput, NotAllowed
 from support import follow, notices
-from tenants import audit, errors, services
+from tenants import audit, authentication, errors, services
 from tenants.models import AuditEvent, Member, Tenant
 
 
@@ -123,6 +126,50 @@ def test_a_members_account_is_switched_off_with_a_row_in_the_organisations_log(
     services.switch_off(bob.user, reason="stolen laptop", actor=acting_staff(sam))
     assert browser.get(f"/tenants/{bob.tenant_id}/")["Location"].startswith("/accounts/login/")
     assert AuditEvent.objects.filter(name="tenants.account.switched_off", tenant=bob.tenant).count() == 1
+
+
+def test_what_a_switched_off_member_made_ends_and_does_not_come_back(
+    tenant: Tenant, alice: Member, sam: User, api_of: Callable[..., Client]
+) -> None:
+    carol = invited(tenant, "carol@acme.example", "owner")
+    invitation = services.invite(tenant, email="friend@acme.example", role="admin", actor=acting(carol))
+    Member.objects.filter(pk=carol.pk).update(role="admin")
+    carol.refresh_from_db()
+    api = api_of(carol)
+    services.switch_off(carol.user, reason="stolen laptop", actor=acting_staff(sam))
+    services.switch_on(carol.user, reason="found", actor=acting_staff(sam))
+    authentication.forget_all()
+    assert api.get(f"/api/v1/tenants/{tenant.pk}/setup").status_code == 401
+    invitation.refresh_from_db()
+    assert invitation.status == "withdrawn"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_nobody_becomes_the_only_owner_while_being_switched_off(tenant: Tenant, alice: Member, sam: User) -> None:
+    """An admin is switched off while the owner makes them owner and leaves: somebody who can act stays."""
+    carol = invited(tenant, "carol@acme.example", "admin")
+    begun, go_on = threading.Event(), threading.Event()
+
+    def hand_over() -> None:
+        try:
+            with transaction.atomic():
+                actor = acting(Member.objects.select_related("user", "tenant").get(pk=alice.pk))
+                services.change_role(Member.objects.get(pk=carol.pk), role="owner", actor=actor)
+                services.leave_organisation(Member.objects.get(pk=alice.pk), actor=actor)
+                begun.set()
+                go_on.wait(1)
+        finally:
+            begun.set()
+            connection.close()
+
+    thread = threading.Thread(target=hand_over)
+    thread.start()
+    begun.wait()
+    with contextlib.suppress(errors.MemberAddress, OperationalError):
+        services.switch_off(carol.user, reason="r", actor=acting_staff(sam))
+    go_on.set()
+    thread.join()
+    assert Member.objects.of(tenant).owners().exists()
 
 
 @pytest.mark.parametrize("groups", [[], ["Nobody"], ["Support", "Nobody"]])
