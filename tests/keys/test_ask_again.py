@@ -305,12 +305,15 @@ def test_a_press_while_a_probe_is_under_way_is_answered_by_the_next_one(
 
 
 def test_a_press_does_not_wait_for_a_sweep_that_holds_the_row(
-    active: KeyRegistration, press: Callable[[], Any]
+    active: KeyRegistration, probe_now: Probe, press: Callable[[], Any]
 ) -> None:
+    before = probe_now(active).last_probe_at
     claimed = clock.now() - timedelta(seconds=10)
     KeyRegistration.objects.update(probe_claimed_at=claimed, next_probe_at=clock.now() + timedelta(seconds=50))
+    assert worker(active).last_probe_at == before  # the sweep has it
     press()
-    assert worker(active).last_probe_at is not None
+    after = worker(active).last_probe_at
+    assert before is not None and after is not None and after > before
 
 
 def test_after_a_press_a_stopped_key_is_asked_every_few_seconds_for_a_minute(
