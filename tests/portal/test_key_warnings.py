@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from conftest import Customer, acting, heartbeat
+from django.contrib.auth.models import User
 from django.test import Client
 from django.utils import timezone
 
@@ -61,6 +62,21 @@ def test_a_trust_policy_seen_too_wide_once_is_a_warning_already(
     KeyRegistration.objects.update(insecure_since=datetime(2026, 1, 31, tzinfo=UTC))
     assert "without the right External ID" in live()
     assert services.key_state(tenant).warnings[0].code == "insecure_trust"
+
+
+def test_a_test_that_passes_ends_the_warning_for_customer_and_support_alike(
+    tenant: Tenant, alice: Member, active: KeyRegistration, live: Callable[[], str], work: Callable[[], None], sam: User,
+    browser_of: Callable[..., Client],
+) -> None:  # fmt: skip
+    support, desk = browser_of(sam), f"/admin/keys/keyregistration/{active.pk}/change/"
+    KeyRegistration.objects.update(insecure_since=datetime(2021, 1, 31, tzinfo=UTC))
+    assert "without the right External ID" in live()
+    assert "2021" in support.get(desk).content.decode()
+    services.start_test(tenant, actor=acting(alice))
+    work()
+    assert services.key_state(tenant).warnings == ()
+    assert "without the right External ID" not in live()
+    assert "2021" not in support.get(desk).content.decode()
 
 
 def test_our_own_trouble_is_said_to_be_ours(tenant: Tenant, active: KeyRegistration, live: Callable[[], str]) -> None:

@@ -271,3 +271,19 @@ def test_credentials_in_an_output_are_not_shown_again_nor_kept(
     text = portal.post(path, {"output": SESSION}).content.decode()
     assert "it should not have" in text
     assert "end by themselves" in text
+
+
+def test_when_all_is_done_nothing_says_that_something_is_under_way(
+    portal: Client, tenant: Tenant, alice: Member, active: KeyRegistration, api_of: Callable[[Member], Client]
+) -> None:
+    assert {step.status for step in onboarding.overview(tenant)} <= {"done", "skipped"}
+    words = {step.next for step in onboarding.overview(tenant)}
+    assert words == {"Nothing to do."}
+    shown = "".join(
+        portal.get(f"/tenants/{tenant.pk}/{page}").content.decode() for page in ("", "preparing/", "steps/5/", "key/")
+    )
+    for word in ("being configured", "It takes about a minute", 'hx-trigger="every 2s"'):
+        assert word not in shown
+    assert {
+        step["next"] for step in api_of(alice).get(f"/api/v1/tenants/{tenant.pk}/onboarding").json()["steps"]
+    } == words
