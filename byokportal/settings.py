@@ -278,14 +278,23 @@ ACCOUNT_SESSION_REMEMBER = False
 # tenants.sign_in counts attempts: allauth's limits let a stranger keep others out, and let nobody in without the shared cache.
 ACCOUNT_RATE_LIMITS = MFA_RATE_LIMITS = False
 ACCOUNT_FORMS = {
+    "login": "tenants.sign_in_forms.LoginForm",
+    "reauthenticate": "tenants.sign_in_forms.PasswordAgainForm",
     "change_password": "tenants.sign_in_forms.ChangePasswordForm",
     "reset_password": "tenants.sign_in_forms.ResetPasswordForm",
+    "reset_password_from_key": "tenants.sign_in_forms.NewPasswordForm",
 }
 MFA_FORMS = {
     "activate_totp": "tenants.sign_in_forms.SetUpAppForm",
     "authenticate": "tenants.sign_in_forms.CodeForm",
     "reauthenticate": "tenants.sign_in_forms.CodeAgainForm",
+    "login_webauthn": "tenants.sign_in_forms.SignInByPasskeyForm",
+    "authenticate_webauthn": "tenants.sign_in_forms.PasskeyAsSecondFactorForm",
+    "reauthenticate_webauthn": "tenants.sign_in_forms.PasskeyAgainForm",
+    "add_webauthn": "tenants.sign_in_forms.AddPasskeyForm",
+    "edit_webauthn": "tenants.sign_in_forms.RenamePasskeyForm",
 }
+ACCOUNT_EMAIL_SUBJECT_PREFIX = ""
 FRESH_SIGN_IN_SECONDS = ACCOUNT_REAUTHENTICATION_TIMEOUT = 600  # the first decides, by tenants.fresh
 # Mail domains of Kore.ai's own people, who are never members of an organisation.
 STAFF_EMAIL_DOMAINS = [

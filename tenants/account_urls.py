@@ -13,7 +13,7 @@ from allauth.usersessions import views as sessions
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import path, re_path
 
-from tenants.second_factor import RemovePasskey
+from tenants.second_factor import PasskeyAgain, RemovePasskey
 
 
 def not_here(request: HttpRequest, **_: object) -> HttpResponse:
@@ -30,7 +30,7 @@ urlpatterns = [
     # A sign-in that is too old for what is asked
     path("reauthenticate/", account.reauthenticate, name="account_reauthenticate"),
     path("2fa/reauthenticate/", mfa.reauthenticate, name="mfa_reauthenticate"),
-    path("2fa/webauthn/reauthenticate/", webauthn.reauthenticate_webauthn, name="mfa_reauthenticate_webauthn"),
+    path("2fa/webauthn/reauthenticate/", PasskeyAgain.as_view(), name="mfa_reauthenticate_webauthn"),
     # The password: changed while signed in, chosen anew by a mailed link
     path("password/change/", account.password_change, name="account_change_password"),
     path("password/reset/", account.password_reset, name="account_reset_password"),

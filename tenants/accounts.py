@@ -6,11 +6,18 @@ from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.models import EmailAddress
+from django.conf import settings
 from django.contrib.auth.models import AbstractBaseUser
 from django.http import HttpRequest, HttpResponse
 
 from byokportal import addresses
 from tenants import fresh, sign_in
+
+WAYS = {
+    "reauthenticate": "Use your password instead",
+    "mfa_reauthenticate": "Use a code instead",
+    "mfa_reauthenticate:webauthn": "Use a passkey instead",
+}
 
 
 def prove(*, user: AbstractBaseUser, **_: Any) -> None:
@@ -32,6 +39,15 @@ def prove(*, user: AbstractBaseUser, **_: Any) -> None:
 
 class InvitedOnlyAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allauth has no types
     """Nobody signs up: `tenants.services.invite` makes the account, its mail lets the person choose a password."""
+
+    error_messages = DefaultAccountAdapter.error_messages | {
+        "account_inactive": "This account is switched off. Ask an owner of your organisation.",
+        "email_password_mismatch": "Mail address and password do not fit together. Try again, or choose a new password.",
+        "enter_current_password": "This is not your current password. Try again.",
+        "incorrect_password": "This is not your password. Try again.",
+        "too_many_login_attempts": "Too many attempts failed. Wait five minutes, then try again.",
+        "rate_limited": "Too many mails were asked for. Use the link in the last one, or wait an hour.",
+    }
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
@@ -60,6 +76,13 @@ class InvitedOnlyAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allaut
         """What allauth calls once the password was right."""
         if self._attempt is not None:
             self._attempt.succeeded()
+
+    def get_reauthentication_methods(self, user: AbstractBaseUser) -> list[dict[str, Any]]:
+        return [way | {"description": WAYS[way["id"]]} for way in super().get_reauthentication_methods(user)]
+
+    def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
+        addresses_of_ours = {"base_url": settings.BASE_URL, "support_url": settings.SUPPORT_URL}
+        super().send_mail(template_prefix, email, addresses_of_ours | context)
 
     def post_login(self, request: HttpRequest, user: AbstractBaseUser, **facts: Any) -> HttpResponse:
         response: HttpResponse = super().post_login(request, user, **facts)

@@ -7,14 +7,17 @@ import base64
 import qrcode
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
-from allauth.mfa.webauthn.views import RemoveWebAuthnView
+from allauth.mfa.webauthn.views import ReauthenticateWebAuthnView, RemoveWebAuthnView
 from cryptography.fernet import Fernet, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from django import forms
 from django.conf import settings
 from django.contrib import messages
+from django.contrib.auth.models import AbstractBaseUser
 from django.http import HttpResponse
 from django.shortcuts import redirect
+from django.views.generic import FormView
 from qrcode.image.svg import SvgPathFillImage
 
 SEALED = "sealed:"  # what was stored before has no such mark and is read as it is
@@ -24,6 +27,16 @@ LAST = "This is your only second factor, and one is required here. Add another f
 
 class Adapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth has no types
     """How allauth stores and removes second factors here."""
+
+    error_messages = DefaultMFAAdapter.error_messages | {
+        "cannot_delete_authenticator": LAST,
+        "cannot_generate_recovery_codes": "Set up an authenticator app or a passkey first; then make recovery codes.",
+        "incorrect_code": "This code is wrong, or it has been used. Type the one that your app shows now, or a recovery code.",
+    }
+
+    def generate_authenticator_name(self, user: AbstractBaseUser, type: Authenticator.Type) -> str:
+        """Return a name for the next passkey; the person may change it."""
+        return f"Passkey {Authenticator.objects.filter(user_id=user.pk, type=type).count() + 1}"
 
     def encrypt(self, text: str) -> str:
         """Return the text encrypted under a key that is derived from SECRET_KEY."""
@@ -55,6 +68,14 @@ class RemovePasskey(RemoveWebAuthnView):  # type: ignore[misc]
             messages.error(self.request, LAST)
             return redirect("mfa_list_webauthn")
         answer: HttpResponse = super().form_valid(form)
+        return answer
+
+
+class PasskeyAgain(ReauthenticateWebAuthnView):  # type: ignore[misc]
+    """allauth's page for a passkey as a fresh sign-in, which after a failure would lead to the start page."""
+
+    def form_invalid(self, form: forms.Form) -> HttpResponse:
+        answer: HttpResponse = FormView.form_invalid(self, form)
         return answer
 
 

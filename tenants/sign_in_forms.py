@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from allauth.account import forms as account
 from allauth.account.adapter import get_adapter
@@ -10,13 +11,31 @@ from allauth.core import context
 from allauth.mfa.base import forms as mfa
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp import forms as totp
+from allauth.mfa.webauthn import forms as webauthn
 from django import forms
+from django.core.exceptions import ValidationError
 from redis.exceptions import RedisError
 
 from tenants import attempts, sign_in
 from tenants.attempts import Limit
 
 USED = Limit("used-codes", 1, 90)  # a code is right for 30 seconds
+
+
+NOT_THIS_PASSKEY = "This passkey does not fit your account, or you waited too long. Try again, or use another way."
+
+
+class Labelled:
+    """A form whose labels are ours; a placeholder would only say the label again, and goes away when one types."""
+
+    labels: dict[str, str]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, label in self.labels.items():
+            field = self.fields[name]  # type: ignore[attr-defined]
+            field.label = label
+            field.widget.attrs.pop("placeholder", None)
 
 
 def counted(email: str, check: Callable[[], str], *, also: Limit | None = None) -> str:
@@ -67,8 +86,14 @@ class SetUpAppForm(totp.ActivateTOTPForm):  # type: ignore[misc]  # allauth has 
         return " ".join(self.secret[i : i + 4] for i in range(0, len(self.secret), 4))
 
 
-class CodeForm(mfa.AuthenticateForm):  # type: ignore[misc]  # allauth has no types
+class CodeForm(mfa.AuthenticateForm):  # type: ignore[misc]
     """The second factor of a sign-in."""
+
+    code = code_field("Code of your authenticator app, or a recovery code")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.has_passkey = Authenticator.objects.filter(user=self.user, type=Authenticator.Type.WEBAUTHN).exists()
 
     def clean_code(self) -> str:
         return counted(self.user.email, lambda: once(self, super(CodeForm, self).clean_code), also=sign_in.CODES)
@@ -77,22 +102,83 @@ class CodeForm(mfa.AuthenticateForm):  # type: ignore[misc]  # allauth has no ty
 class CodeAgainForm(mfa.ReauthenticateForm):  # type: ignore[misc]
     """The second factor, given once more."""
 
+    code = code_field("Code of your authenticator app, or a recovery code")
+
     def clean_code(self) -> str:
         return counted(self.user.email, lambda: once(self, super(CodeAgainForm, self).clean_code), also=sign_in.CODES)
 
 
-class ChangePasswordForm(account.ChangePasswordForm):  # type: ignore[misc]
+class LoginForm(Labelled, account.LoginForm):  # type: ignore[misc]
+    labels = {"login": "Mail address", "password": "Password"}
+
+
+class PasswordAgainForm(Labelled, account.ReauthenticateForm):  # type: ignore[misc]
+    labels = {"password": "Password"}
+
+
+class ChangePasswordForm(Labelled, account.ChangePasswordForm):  # type: ignore[misc]
     """A new password for the current one, which somebody at an open screen might guess."""
+
+    labels = {"oldpassword": "Current password", "password1": "New password", "password2": "New password, once more"}
 
     def clean_oldpassword(self) -> str:
         return counted(self.user.email, super().clean_oldpassword)
 
 
-class ResetPasswordForm(account.ResetPasswordForm):  # type: ignore[misc]
+class NewPasswordForm(Labelled, account.ResetPasswordKeyForm):  # type: ignore[misc]
+    labels = {"password1": "New password", "password2": "New password, once more"}
+
+
+class ResetPasswordForm(Labelled, account.ResetPasswordForm):  # type: ignore[misc]
     """A mail with a link for a new password. Each one counts: there is no failure to tell from a success."""
+
+    labels = {"email": "Mail address"}
 
     def clean_email(self) -> str:
         email: str = super().clean_email()
         if sign_in.attempt(context.request, email, what="reset", also=sign_in.RESETS) is None:
             raise get_adapter().validation_error("rate_limited")
         return email
+
+
+class PasskeyForm:
+    """A form that takes what a browser answers for a passkey. What it cannot read is an error of the form, not of ours."""
+
+    def clean_credential(self) -> Authenticator:
+        try:
+            return super().clean_credential()  # type: ignore[misc]
+        except (ValidationError, ValueError, TypeError, KeyError, AttributeError):
+            raise ValidationError(NOT_THIS_PASSKEY) from None
+
+
+class SignInByPasskeyForm(PasskeyForm, webauthn.LoginWebAuthnForm):  # type: ignore[misc]
+    pass
+
+
+class PasskeyAsSecondFactorForm(PasskeyForm, webauthn.AuthenticateWebAuthnForm):  # type: ignore[misc]
+    pass
+
+
+class PasskeyAgainForm(PasskeyForm, webauthn.ReauthenticateWebAuthnForm):  # type: ignore[misc]
+    pass
+
+
+class AddPasskeyForm(webauthn.AddWebAuthnForm):  # type: ignore[misc]
+    name = forms.CharField(label="Name", max_length=100, required=False)
+    passwordless = forms.BooleanField(
+        label="Sign in with it alone, without the password",
+        help_text="Untick this for a key that has no PIN, fingerprint or face: it then comes after your password.",
+        required=False,
+        initial=True,
+    )
+
+    def clean(self) -> dict[str, Any]:
+        try:
+            cleaned: dict[str, Any] = super().clean()
+        except (ValidationError, ValueError, TypeError, KeyError, AttributeError):
+            raise ValidationError("Your browser's answer does not fit, or you waited too long. Try again.") from None
+        return cleaned
+
+
+class RenamePasskeyForm(webauthn.EditWebAuthnForm):  # type: ignore[misc]
+    name = forms.CharField(label="Name", max_length=100)

@@ -55,3 +55,11 @@ document.addEventListener("htmx:afterSwap", () => {
   const says = document.querySelector("[data-say]")?.dataset.say;
   if (said && says && said.textContent !== says) said.textContent = says;
 });
+
+// A passkey that was not given: the browser said why, or the person closed its window.
+document.addEventListener("allauth.error", (event) => {
+  event.preventDefault();
+  const place = document.getElementById("passkey-failed");
+  place.className = "errors";
+  place.textContent = "Your browser gave no passkey. Try again, or use another way.";
+});
