@@ -113,6 +113,31 @@ def test_a_lower_generation_than_was_seen_is_an_earlier_state(
     assert tenant.key_generation > seen
 
 
+def test_a_lower_highest_generation_is_an_earlier_state_whoever_is_asked_for_here(
+    tenant: Tenant, mallory: Member, alice: Member, active: KeyRegistration
+) -> None:
+    running = process()
+    assert tried(running, tenant) == "made"
+    services.drop_caches(mallory.tenant, reason="x", actor=acting(mallory))
+    running.standings.look()
+    Tenant.objects.filter(pk=mallory.tenant_id).update(key_generation=1)
+    running.standings.look()
+    assert tried(running, tenant) == "database_not_admitted"
+
+
+def test_an_admission_is_a_stop_for_everybody(tenant: Tenant, alice: Member, active: KeyRegistration) -> None:
+    """A process that was away, and knows nothing of the restore, drops what it holds by the generation."""
+    away = process()
+    assert tried(away, tenant) == "made"
+    seen = services.drop_caches(tenant, reason="x", actor=acting(alice)).generation
+    Tenant.objects.filter(pk=tenant.pk).update(key_generation=3)
+    admit()
+    tenant.refresh_from_db()
+    assert tenant.key_generation > seen
+    away.standings.look()
+    assert len(away.keys) == 0
+
+
 def test_a_lower_generation_of_one_tenant_is_seen_where_another_has_the_highest(
     tenant: Tenant, mallory: Member, alice: Member, active: KeyRegistration, settings: Any
 ) -> None:

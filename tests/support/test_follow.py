@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 from django.contrib.auth.models import User
+from django.db import OperationalError
 from django.test import Client
 from django.utils import timezone
 
@@ -233,6 +234,22 @@ def test_an_event_that_cannot_be_followed_holds_up_no_other(
     AuditEvent.objects.filter(pk=bad.pk).update(next_at=timezone.now())
     follow.follow()
     assert Notice.objects.filter(recipient="new@acme.example").exists()
+
+
+def test_a_database_that_cannot_be_used_says_nothing_about_the_event(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is tried again in a minute, and does not count against the event."""
+    event = _say("tenants.member.invited", tenant, None, email="new@acme.example", role="auditor")
+
+    def unusable(event: AuditEvent, tenant: Tenant) -> None:
+        raise OperationalError("the connection is lost")
+
+    monkeypatch.setitem(follow.REACTIONS, "tenants.member.invited", unusable)
+    follow.follow()
+    event.refresh_from_db()
+    assert (event.followed_at, event.attempts) == (None, 0)
+    assert event.next_at is not None and event.next_at - timezone.now() <= timedelta(minutes=1)
 
 
 def test_what_has_nothing_to_follow_is_marked_all_the_same(tenant: Tenant) -> None:
