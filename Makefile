@@ -23,8 +23,9 @@ $(STAMP): requirements-dev.txt
 	@test -x $(PY) || $(PYTHON) -m venv .venv
 	@awk '/^uv==/{take=1} take{print} take && !/\\$$/{exit}' requirements-dev.txt > .venv/uv.txt  # the installer, with its hashes too
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt || true
-	@if $(PY) -m uv --version >/dev/null 2>&1; then $(PY) -m uv pip install --quiet --python $(PY) --require-hashes -r requirements-dev.txt; \
+	@if $(PY) -m uv --version >/dev/null 2>&1; then $(PY) -m uv pip install --quiet --compile-bytecode --python $(PY) --require-hashes -r requirements-dev.txt; \
 	else $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt; fi
+	@$(PY) -m compileall -q -j 0 $(CODE)  # where the environment forbids writing byte code, each process would compile all of it at its start
 	@touch $@
 
 run: $(STAMP) ## the whole system on this machine: portal, back office, workers, local AWS (PORT, AWS_PORT, VAR_DIR)
