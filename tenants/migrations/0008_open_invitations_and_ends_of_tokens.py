@@ -1,6 +1,7 @@
 """What existed before: people without a password become open invitations, tokens get an end, proven addresses are marked.
 
-An address that a person typed in later, and never proved, is dropped: the one that the invitation went to counts.
+An address that a person typed in later, and never proved, is dropped: the one that the invitation went to counts. A membership that nobody can
+sign in to and nobody can be invited to (no address, or that of another member) ends; of two for one address the lesser role is kept.
 """
 
 from datetime import timedelta
@@ -10,6 +11,12 @@ from django.db import migrations
 from django.utils import timezone
 
 PERMISSIONS = ["read", "setup", "operate", "people"]
+ROLES = ["auditor", "admin", "owner"]  # the lesser first
+
+
+def proven_of(user):
+    # `invite` made the user name from the address that it mailed; staff were made by hand, with any user name.
+    return user.username.lower() if "@" in user.username else user.email.lower()
 
 
 def forwards(apps, schema_editor):
@@ -26,9 +33,9 @@ def forwards(apps, schema_editor):
     tokens.filter(expires_at=None).update(expires_at=now + timedelta(days=90))
     AccessToken.filter(expires_at=None).update(expires_at=now)
 
+    holders = {proven_of(user): user.pk for user in User.iterator() if is_password_usable(user.password)}
     for user in User.iterator():
-        # `invite` made the user name from the address that it mailed; staff were made by hand, with any user name.
-        proven = user.username.lower() if "@" in user.username else user.email.lower()
+        proven = proven_of(user)
         if user.email.lower() != proven:
             User.filter(pk=user.pk).update(email=proven)
         EmailAddress.filter(user_id=user.pk).exclude(email__iexact=proven).filter(verified=False).delete()
@@ -41,16 +48,23 @@ def forwards(apps, schema_editor):
                 EmailAddress.create(user_id=user.pk, email=proven, verified=True, primary=True)
             continue
         for member in Member.filter(user_id=user.pk):
-            invitation = Invitation.create(
-                tenant_id=member.tenant_id,
-                email=proven,
-                role=member.role,
-                invited_by="system",
-                created_at=now,
-                expires_at=now + timedelta(days=7),
-            )
-            AccessToken.filter(member_id=member.pk).update(member=None, invitation=invitation)
-            member.delete()
+            holder = holders.get(proven)
+            is_in = holder is not None and Member.filter(tenant_id=member.tenant_id, user_id=holder).exists()
+            if proven and len(proven) <= 150 and not is_in:
+                invitation, is_new = Invitation.get_or_create(
+                    tenant_id=member.tenant_id,
+                    email=proven,
+                    defaults={
+                        "role": member.role,
+                        "invited_by": "system",
+                        "created_at": now,
+                        "expires_at": now + timedelta(days=7),
+                    },
+                )
+                if not is_new:
+                    Invitation.filter(pk=invitation.pk).update(role=min(invitation.role, member.role, key=ROLES.index))
+                AccessToken.filter(member_id=member.pk).update(member=None, invitation=invitation)
+            member.delete()  # and the tokens that it still has
 
 
 class Migration(migrations.Migration):
