@@ -17,9 +17,10 @@ import pytest
 from conftest import acting, acting_staff, invited
 from django.contrib import admin
 from django.contrib.auth.models import Group, User
-from django.db import transaction
+from django.db import connection, transaction
 from django.http import HttpResponse
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from keys import datakeys, services
@@ -198,6 +199,63 @@ def test_every_address_answers_every_caller_as_recorded(world: dict[str, Any]) -
         lines = (f"{json.dumps(address)}: {json.dumps(got[address], sort_keys=True)}" for address in sorted(got))
         RECORDED.write_text("{\n" + ",\n".join(lines) + "\n}\n")  # a line for each address: the difference is read
     assert got == json.loads(RECORDED.read_text())
+
+
+# --- after a POST --------------------------------------------------------------------------------------------------
+
+WRITES = re.compile(r'^\s*(?:INSERT INTO|UPDATE|DELETE FROM) "(?!django_session)', re.IGNORECASE)
+# A POST that answers with a page: it reads what was sent and keeps nothing of it, so a reload does nothing.
+READS = {
+    "tenants/<uuid:tenant>/check-policy/": "a policy is read, and not kept",
+    "tenants/<uuid:tenant>/check-output/": "what a command printed is read, and not kept",
+    "admin/explain-aws-error/": "the same with an error of AWS",
+}
+# What this world is not in a state for; each has a test of its own in which it is done.
+NOT_NOW = {
+    "address/", "address/confirm/", "invitation/", "recovery/", "tenants/<uuid:tenant>/key/old/<uuid:registration>/end/",
+    "tenants/<uuid:tenant>/key/leave/", "tenants/<uuid:tenant>/key/resume/", "tenants/<uuid:tenant>/key/rotate/",
+    "tenants/<uuid:tenant>/registration/withdraw/",
+}  # fmt: skip
+
+
+def _shows_what_is_wrong(answer: HttpResponse) -> bool:
+    contexts = answer.context if isinstance(answer.context, list) else [answer.context]  # type: ignore[attr-defined]
+    return any(
+        getattr(value, "errors", None) for context in contexts if context for value in context.flatten().values()
+    )
+
+
+def _is_list(route: str) -> bool:
+    """Tell whether it is a list or a first page of the back office, which look at no body."""
+    return bool(re.fullmatch(r"admin/(\w+/\w+/)?|admin/\^\(\?P<app_label>…\)/\$", route))
+
+
+def test_what_a_post_does_it_does_once_for_it_answers_with_a_redirect(world: dict[str, Any]) -> None:
+    done = set()
+    for method, route, name in ALL:
+        if method != "post" or route.startswith("api/"):
+            continue
+        for caller in ("owner", "auditor", "lead", "anonymous"):
+            client = world["browsers"][caller]
+            body = FOR_STAFF if route.startswith("admin/") else BODIES.get(f"portal {name}", BODIES.get(name, {}))
+            jar = client.cookies.output()
+            before = transaction.savepoint()
+            with CaptureQueriesContext(connection) as asked:
+                answer = client.post(path_of(route, world), body)
+            wrote = [query["sql"] for query in asked if WRITES.match(query["sql"])]
+            transaction.savepoint_rollback(before)
+            if client.cookies.output() != jar:
+                client.cookies.load(jar.replace("Set-Cookie: ", ""))
+            for forget in (authentication.forget_all, access.forget_all, datakeys.start_anew):
+                forget()
+            if 300 <= answer.status_code < 400 and outcome(answer) != SIGN_IN:
+                done.add(route)
+            if answer.status_code < 300 and not _shows_what_is_wrong(answer):
+                assert route in READS or _is_list(route), (route, caller)
+                assert not wrote, (route, caller, wrote)
+    portal = {route for method, route, _ in ALL if method == "post" and ("tenant>" in route or route in NOT_NOW) and not route.startswith("api/")}  # fmt: skip
+    takes = {route for route in portal if NO_METHOD not in RECORD[f"POST {route}"]}
+    assert takes - done - set(READS) == NOT_NOW, "give a new address a body in BODIES with which it is done"
 
 
 # --- laws ---------------------------------------------------------------------------------------------------------
