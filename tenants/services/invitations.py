@@ -51,14 +51,16 @@ def address_of(email: str) -> str:
     Raises:
         InvalidInput: it is none, or not one of at most 150 ASCII characters.
     """
-    email = email.strip().lower()
+    email = email.strip()
     try:
         validate_email(email)
     except ValidationError:
         raise InvalidInput(errors={"email": ["This is not a mail address."]}) from None
-    if not email.isascii() or len(email) > 150:
+    if (
+        not email.isascii() or len(email) > 150
+    ):  # before it is in lower case: that makes an ASCII letter of the sign for kelvin
         raise InvalidInput(errors={"email": ["A mail address here has at most 150 ASCII characters."]})
-    return email
+    return email.lower()
 
 
 def role_of(role: str) -> Role:

@@ -76,14 +76,14 @@ def approve_recovery(recovery: OwnerRecovery, *, reason: str, actor: Actor) -> N
     """Approve as the second lead: every present and former member gets a mail, and 72 hours to object begin.
 
     Raises:
-        RecoveryNeedsTwo: it is the lead who asked for it, or one of the two let the other one in.
+        RecoveryNeedsTwo: it is the lead who asked for it, one of the two let the other one in, or who asked is no lead any more.
         RecoveryOver: it is not waiting for approval any more.
     """
     tenant, reason = _held(recovery.tenant, actor), reason_of(reason)
     if actor.user is None or actor.user.pk == recovery.requested_by_id:
         raise RecoveryNeedsTwo
     asked = Actor.staff(recovery.requested_by)
-    if _let_in(asked, by=actor) or _let_in(actor, by=asked):
+    if not _is_lead(asked) or _let_in(asked, by=actor) or _let_in(actor, by=asked):
         raise RecoveryNeedsTwo
     due_at = clock.now() + OBJECTION_LASTS
     _move(recovery, Status.REQUESTED, Status.WAITING, approved_by_id=actor.user.pk, due_at=due_at)
@@ -201,6 +201,8 @@ def announced_late(recovery: OwnerRecovery) -> None:
 
 def _no_longer(tenant: Tenant, recovery: OwnerRecovery) -> str:
     """Return why there is nothing to be done any more, "" while there is."""
+    if not all(_is_lead(Actor.staff(lead)) for lead in (recovery.requested_by, recovery.approved_by) if lead):
+        return "one of the two leads is none any more"
     owners = Member.objects.of(tenant).owners()
     if recovery.kind == Kind.NEW_OWNER:
         if owners.exists():
@@ -211,6 +213,10 @@ def _no_longer(tenant: Tenant, recovery: OwnerRecovery) -> str:
     if [owner.pk for owner in owners[:2]] != [recovery.member_id]:
         return "this person is not the only owner any more"
     return ""
+
+
+def _is_lead(person: Actor) -> bool:
+    return roles.allowed(person, "tenants.recover_owner")
 
 
 def _let_in(lead: Actor, *, by: Actor) -> bool:

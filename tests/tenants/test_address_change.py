@@ -99,7 +99,9 @@ def test_an_address_of_somebody_else_is_never_taken(
     assert bob.user.email == "bob@acme.example"
 
 
-@pytest.mark.parametrize("address", ["sam@kore.example", "bob@acme.example", "no address", "é@acme.example"])
+@pytest.mark.parametrize(
+    "address", ["sam@kore.example", "bob@acme.example", "no address", "é@acme.example", "\u212aim@acme.example"]
+)
 def test_what_cannot_be_ones_address_is_refused(
     bob: Member, sam: User, address: str, browser_of: Callable[..., Client]
 ) -> None:

@@ -242,6 +242,31 @@ def test_one_lead_does_not_make_the_second(orphaned: Tenant, sam: User, how: str
     services.approve_recovery(recovery, reason="r", actor=acting_staff(User.objects.get(pk=two.pk)))
 
 
+@pytest.mark.parametrize("how", ["switched off", "regrouped"])
+@pytest.mark.parametrize("who", ["sam", "kim"])
+def test_a_lead_who_is_none_any_more_does_not_count(orphaned: Tenant, sam: User, kim: User, who: str, how: str) -> None:
+    recovery = announced(orphaned, sam, kim)
+    mails()
+    gone = {"sam": sam, "kim": kim}[who]
+    if how == "switched off":
+        services.switch_off(gone, reason="stolen laptop", actor=audit.COMMAND)
+    else:
+        services.regroup_staff(gone, groups=["Support"], reason="moves", actor=audit.COMMAND)
+    OwnerRecovery.objects.update(due_at=clock.now())
+    recoveries.complete_due()
+    recovery.refresh_from_db()
+    assert recovery.status == "withdrawn"
+    assert not orphaned.invitations.filter(status="pending").exists()
+
+
+def test_nor_before_the_second_lead_approves(orphaned: Tenant, sam: User, kim: User) -> None:
+    recovery = services.request_new_owner(orphaned, email="d@acme.example", reason="r", actor=acting_staff(sam))
+    services.switch_off(sam, reason="stolen laptop", actor=audit.COMMAND)
+    recovery = OwnerRecovery.objects.get(pk=recovery.pk)
+    with pytest.raises(errors.RecoveryNeedsTwo):
+        services.approve_recovery(recovery, reason="r", actor=acting_staff(kim))
+
+
 def test_an_address_that_became_staff_meanwhile_ends_it(orphaned: Tenant, sam: User, kim: User) -> None:
     recovery = announced(orphaned, sam, kim)
     mails()
