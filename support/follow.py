@@ -102,7 +102,7 @@ def _follow_ours(event: AuditEvent) -> bool:
     if mail is not None:
         name, to = mail
         data = audit.data_of(event)
-        context = {"target": json.loads(event.payload)["target"], "sentence": audit.sentence(event)}
+        context = {"target": json.loads(event.payload)["target"], **_change(event)}
         Notice.objects.get_or_create(event=event, template=name, recipient=str(data[to]), defaults={"context": context})
         return True
     template = INCIDENTS.get(event.name)
@@ -369,6 +369,8 @@ def _change(event: AuditEvent) -> dict[str, str]:
 # Mails about one account: template, and what of the event's data is the address.
 MAILS = {
     "tenants.staff.created": ("staff-invitation", "email"),
+    "tenants.staff.regrouped": ("account-changed", "email"),
+    "tenants.second_factor.reset": ("account-changed", "email"),
     "tenants.address.change_requested": ("address-change", "email"),
     "tenants.member.address_changed": ("address-changed", "old"),
 }

@@ -72,6 +72,8 @@ def compose(notice: Notice) -> EmailMessage | None:
         if about is None:
             return None
         context |= about
+    if notice.template == "account-changed":
+        context["office_url"] = settings.BASE_URL + reverse("admin:index")
     if notice.template == "kore-needed":
         context["ticket_url"] = settings.BASE_URL + reverse("admin:support_ticket_change", args=[context["ticket"]])
     if notice.template == "incident-opened":

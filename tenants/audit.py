@@ -230,4 +230,6 @@ def _said(event: str, name: str, value: object) -> str:
         return WHO.get(str(value), str(value))
     if name == "invited_by":
         return words.person(str(value))
+    if isinstance(value, list):
+        return ", ".join(words.said(one) for one in value)
     return words.said(value)

@@ -183,3 +183,16 @@ def test_another_lead_resets_a_second_factor(kim: User, sam: User) -> None:
     Authenticator.objects.create(user=kim, type=Authenticator.Type.TOTP, data={"secret": "x"})
     services.reset_staff_second_factor(kim, reason="lost", actor=acting_staff(sam))
     assert not Authenticator.objects.filter(user=kim).exists()
+
+
+def test_a_colleague_hears_of_what_another_lead_did_to_the_account(kim: User, sam: User) -> None:
+    services.reset_staff_second_factor(kim, reason="lost", actor=acting_staff(sam))
+    services.regroup_staff(kim, groups=["Support lead"], reason="promoted", actor=acting_staff(sam))
+    follow.follow()
+    mail.outbox.clear()
+    notices.send_due()
+    bodies = [str(message.body) for message in mail.outbox if message.to == ["kim@kore.example"]]
+    assert any(
+        "second factor of kim@kore.example was reset: lost" in body and "sam@kore.example" in body for body in bodies
+    )
+    assert any("is now in Support lead: promoted" in body for body in bodies)
