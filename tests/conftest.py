@@ -11,12 +11,17 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
+from cryptography.hazmat.primitives.asymmetric import ec
 from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.db.migrations.loader import MigrationLoader
 from django.test import Client, TransactionTestCase
 from django.urls import resolve
 from django.utils import timezone
+from fido2.cose import ES256
+from fido2.utils import websafe_encode
+from fido2.webauthn import Aaguid, AttestationObject, AttestedCredentialData, AuthenticatorData
 
 from byokportal import clock, schema
 from byokportal.localaws.testing import LocalAws
@@ -208,6 +213,28 @@ def browser_of() -> Callable[..., Client]:
         return client
 
     return sign_in
+
+
+def passkey_of(member: Member) -> Authenticator:
+    """Store a passkey as a browser makes it."""
+    public = ES256.from_cryptography_key(ec.generate_private_key(ec.SECP256R1()).public_key())
+    made = AttestedCredentialData.create(Aaguid.NONE, b"one", public)
+    data = AuthenticatorData.create(b"r" * 32, AuthenticatorData.FLAG.UP | AuthenticatorData.FLAG.AT, 0, made)
+    response = {
+        "attestationObject": websafe_encode(bytes(AttestationObject.create("none", data, {}))),
+        "clientDataJSON": websafe_encode(
+            b'{"type": "webauthn.create", "challenge": "eA", "origin": "http://testserver"}'
+        ),
+    }
+    credential = {
+        "id": websafe_encode(b"one"),
+        "rawId": websafe_encode(b"one"),
+        "type": "public-key",
+        "response": response,
+    }
+    return Authenticator.objects.create(
+        user=member.user, type="webauthn", data={"name": "Laptop", "credential": credential}
+    )
 
 
 class DocumentedClient(Client):

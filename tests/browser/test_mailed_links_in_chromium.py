@@ -40,6 +40,7 @@ def test_an_invitation_ends_signed_in(tenant: Tenant, alice: Member, opened: Cal
     page.fill("input[name=password]", "short")
     page.click("text=Accept the invitation")
     page.wait_for_selector("[role=alert]")
+    assert serious(page) == []
     page.fill("input[name=password]", PASSWORD)
     page.click("text=Accept the invitation")
     page.wait_for_url(f"**/tenants/{tenant.pk}/")

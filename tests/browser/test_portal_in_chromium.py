@@ -61,9 +61,10 @@ def page(chromium: Browser, live_server: LiveServer, alice: Member, said: list[s
     context.close()
 
 
-def serious(page: Page, part: str = "body") -> list[str]:
-    """Return what axe finds that keeps people out, on the page or in a part of it."""
-    found = Axe().run(page, context=part).response["violations"]
+def serious(page: Page, part: str = "body", only: list[str] | None = None) -> list[str]:
+    """Return what axe finds that keeps people out, on the page or in a part of it, by all its rules or by some."""
+    options = {"runOnly": {"type": "rule", "values": only}} if only else None
+    found = Axe().run(page, context=part, options=options).response["violations"]
     return [
         f"{one['id']}: {one['nodes'][0]['html'][:120]}" for one in found if one["impact"] in {"serious", "critical"}
     ]

@@ -9,19 +9,15 @@ from typing import Any
 
 import allauth
 import pytest
-from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
-from cryptography.hazmat.primitives.asymmetric import ec
+from conftest import passkey_of
 from django.conf import settings
 from django.core import mail
 from django.template.loader import get_template
 from django.test import Client
 from django.test.signals import template_rendered
 from django.urls import reverse
-from fido2.cose import ES256
-from fido2.utils import websafe_encode
-from fido2.webauthn import Aaguid, AttestationObject, AttestedCredentialData, AuthenticatorData
 
 from tenants import account_urls
 from tenants.models import Member
@@ -47,28 +43,6 @@ MAILS = {
     "mfa/email/recovery_codes_generated", "mfa/email/totp_activated", "mfa/email/totp_deactivated", "mfa/email/webauthn_added",
     "mfa/email/webauthn_removed",
 }  # fmt: skip
-
-
-def passkey_of(member: Member) -> Authenticator:
-    """Store a passkey as a browser makes it."""
-    public = ES256.from_cryptography_key(ec.generate_private_key(ec.SECP256R1()).public_key())
-    made = AttestedCredentialData.create(Aaguid.NONE, b"one", public)
-    data = AuthenticatorData.create(b"r" * 32, AuthenticatorData.FLAG.UP | AuthenticatorData.FLAG.AT, 0, made)
-    response = {
-        "attestationObject": websafe_encode(bytes(AttestationObject.create("none", data, {}))),
-        "clientDataJSON": websafe_encode(
-            b'{"type": "webauthn.create", "challenge": "eA", "origin": "http://testserver"}'
-        ),
-    }
-    credential = {
-        "id": websafe_encode(b"one"),
-        "rawId": websafe_encode(b"one"),
-        "type": "public-key",
-        "response": response,
-    }
-    return Authenticator.objects.create(
-        user=member.user, type="webauthn", data={"name": "Laptop", "credential": credential}
-    )
 
 
 def is_ours(name: str) -> bool:
