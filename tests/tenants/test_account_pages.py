@@ -9,16 +9,19 @@ from typing import Any
 
 import allauth
 import pytest
+from allauth.account.adapter import get_adapter
+from allauth.core import context
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from conftest import passkey_of
 from django.conf import settings
 from django.core import mail
 from django.template.loader import get_template
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.test.signals import template_rendered
 from django.urls import reverse
 
+from byokportal import clock
 from tenants import account_urls
 from tenants.models import Member
 from tenants.services import staff
@@ -132,3 +135,17 @@ def test_what_is_no_passkey_is_an_error_of_the_form(
     got = client.post(f"/accounts/2fa/webauthn/{path}/", {"credential": answer, "next": "/"}, follow=True)
     assert got.status_code == 200
     assert 'class="errors"' in got.text or 'class="notice error"' in got.text
+
+
+def test_a_mail_about_a_change_says_what_changed_and_what_to_do(alice: Member, rendered: set[str]) -> None:
+    request = RequestFactory().get("/", headers={"user-agent": "Chromium"})
+    facts = {"timestamp": clock.now(), "ip": "192.0.2.1", "user_agent": "Chromium"}
+    with context.request_context(request):
+        for prefix in sorted(MAILS - {"account/email/password_reset_key", "account/email/unknown_account"}):
+            get_adapter().send_mail(prefix, alice.user.email, facts)
+    assert len(mail.outbox) == 7
+    for message in mail.outbox:
+        assert "your account" in message.subject or "Your password" in message.subject
+        assert "From: 192.0.2.1, Chromium" in message.body
+        assert f"{settings.BASE_URL}/accounts/password/reset/" in message.body
+    assert not [name for name in rendered if Path(name).is_relative_to(ALLAUTH)]
