@@ -23,7 +23,7 @@ from dataclasses import dataclass
 import structlog
 from django.db import connection, transaction
 
-from byokportal import snapshots
+from byokportal import visibility
 from keys.models import BranchKey, DatabaseAdmission
 
 log = structlog.get_logger(__name__)
@@ -56,7 +56,7 @@ class Seen:
         seconds: its clock, since the epoch.
         highest: the highest generation of any tenant.
         admission: of the last one: its id, the incarnation that it admits, and whether a person said so.
-        snapshot: the transactions that are seen by whoever asks now or later (`byokportal.snapshots`).
+        snapshot: the transactions that are seen by whoever asks now or later (`byokportal.visibility`).
     """
 
     seconds: float
@@ -126,11 +126,11 @@ def ask() -> Seen:
     vendor = connection.vendor
     with connection.cursor() as cursor:
         cursor.execute(
-            QUESTION.format(clock=CLOCK[vendor], incarnation=INCARNATION[vendor], snapshot=snapshots.SNAPSHOT[vendor])
+            QUESTION.format(clock=CLOCK[vendor], incarnation=INCARNATION[vendor], snapshot=visibility.SNAPSHOT[vendor])
         )
         seconds, incarnation, snapshot, highest, admission, admitted, is_by_person = cursor.fetchone()
     last = (uuid.UUID(str(admission)), str(admitted), bool(is_by_person)) if admission is not None else None
-    return Seen(float(seconds), str(incarnation), int(highest), last, snapshots.kept(str(snapshot)))
+    return Seen(float(seconds), str(incarnation), int(highest), last, visibility.kept(str(snapshot)))
 
 
 def incarnation() -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import F
 from django.db.models.functions import Greatest
 
-from byokportal import clock, snapshots
+from byokportal import clock, visibility
 from keys.errors import RegistrationBusy
 from keys.models import KeyRegistration, RegistrationMove
 from tenants import audit, transactions
@@ -85,5 +85,5 @@ def stop() -> dict[str, Any]:
     """
     return {
         "key_generation": Greatest(F("key_generation") + 1, clock.milliseconds()),
-        "key_stopped_in": snapshots.Mark(),
+        "key_stopped_in": visibility.Mark(),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from byokportal import clock, snapshots
+from byokportal import clock, visibility
 from keys.models import CacheDrop, ServingProcess
 from tenants.models import Tenant
 
@@ -50,9 +50,9 @@ def of(tenant: Tenant, *, generation: int, since: datetime) -> list[Process]:
         drop = drops.get(process.pk)
         if drop is not None:
             found.append(Process(process.name, drop.at, drop.count))
-        elif snapshots.has_seen(process.started_snapshot, stopped_in):
+        elif visibility.has_seen(process.started_snapshot, stopped_in):
             continue
-        elif snapshots.has_seen(process.seen_snapshot, stopped_in):
+        elif visibility.has_seen(process.seen_snapshot, stopped_in):
             found.append(Process(process.name, process.seen_at))
         else:
             dead_at = process.seen_at + SILENT

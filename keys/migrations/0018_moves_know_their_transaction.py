@@ -1,6 +1,6 @@
 from django.db import migrations, models
 
-import byokportal.snapshots
+import byokportal.visibility
 
 
 class Migration(migrations.Migration):
@@ -9,7 +9,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name="registrationmove",
             name="transaction",
-            field=models.BigIntegerField(db_default=byokportal.snapshots.CurrentTransaction()),
+            field=models.BigIntegerField(db_default=byokportal.visibility.CurrentTransaction()),
         ),
         migrations.AddIndex(
             model_name="registrationmove",

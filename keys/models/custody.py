@@ -109,7 +109,7 @@ class ServingProcess(models.Model):
     name = models.CharField(max_length=200)  # host and process number, for people
     started_at = models.DateTimeField(default=clock.now)
     seen_at = models.DateTimeField(default=clock.now)  # when it last read what has changed (keys.standing)
-    started_snapshot = models.TextField(default="")  # what it had seen when it began (byokportal.snapshots) …
+    started_snapshot = models.TextField(default="")  # what it had seen when it began (byokportal.visibility) …
     seen_snapshot = models.TextField(default="")  # … and with that last reading: the stops in it are dropped there
 
     class Meta:

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
-from byokportal import clock, snapshots
+from byokportal import clock, visibility
 from keys.models.jobs import CLAIM_LASTS
 from keys.policies.documents import Beside
 from tenants.models import Tenant
@@ -185,7 +185,7 @@ class RegistrationMove(models.Model):
     actor = models.CharField(max_length=200)
     generation = models.PositiveBigIntegerField(default=0)
     transaction = models.BigIntegerField(
-        db_default=snapshots.CurrentTransaction()
+        db_default=visibility.CurrentTransaction()
     )  # what services are told is told by it
     at = models.DateTimeField(default=clock.now)
 

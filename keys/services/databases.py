@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from byokportal import clock, snapshots
+from byokportal import clock, visibility
 from keys import admission, lifecycle
 from keys.models import DatabaseAdmission, RegistrationMove
 from tenants import audit, roles, transactions
@@ -23,7 +23,7 @@ def admit_database(*, reason: str, actor: Actor) -> DatabaseAdmission:
     reason = reason_of(reason)
     Tenant.objects.update(key_changed_at=clock.stamp(), **lifecycle.stop())
     # Transactions are numbered anew by another database: cursors of services count from here.
-    RegistrationMove.objects.update(transaction=snapshots.CurrentTransaction())
+    RegistrationMove.objects.update(transaction=visibility.CurrentTransaction())
     last, now = DatabaseAdmission.objects.first(), clock.now()
     made = DatabaseAdmission.objects.create(
         incarnation=admission.incarnation(), admitted_by=actor.label, is_by_person=True, reason=reason,

@@ -23,7 +23,7 @@ class Tenant(models.Model):
     is_canary = models.BooleanField(default=False, editable=False)
     revocation_latency = models.PositiveIntegerField(default=300)  # seconds
     key_generation = models.PositiveBigIntegerField(default=0)  # grows with every stop; caches compare it
-    key_stopped_in = models.BigIntegerField(null=True)  # the transaction of the last stop: `byokportal.snapshots.Mark`
+    key_stopped_in = models.BigIntegerField(null=True)  # the transaction of the last stop: `byokportal.visibility.Mark`
     # When anything last changed that decides about data keys: every process reads what is new here once a second.
     key_changed_at = models.DateTimeField(default=clock.now, db_index=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from byokportal import snapshots
+from byokportal import visibility
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from byokportal import snapshots
     ],
 )
 def test_what_a_snapshot_has_seen(snapshot: str, mark: int, seen: bool) -> None:
-    assert snapshots.has_seen(snapshot, mark) is seen
+    assert visibility.has_seen(snapshot, mark) is seen
 
 
 @pytest.mark.parametrize(
@@ -38,9 +38,9 @@ def test_what_a_snapshot_has_seen(snapshot: str, mark: int, seen: bool) -> None:
     ],
 )
 def test_what_is_kept_of_it(said: str, kept: str) -> None:
-    assert snapshots.kept(said) == kept
+    assert visibility.kept(said) == kept
 
 
 def test_a_long_snapshot_claims_to_have_seen_less() -> None:
     many = ",".join(str(number) for number in range(1_000, 2_000))
-    assert snapshots.kept(f"1000:2000:{many}/") == "1000:1000:"
+    assert visibility.kept(f"1000:2000:{many}/") == "1000:1000:"
