@@ -57,7 +57,7 @@ $(BENCH_STAMP): requirements-bench.txt $(STAMP)
 bench: $(STAMP) $(BENCH_STAMP) ## what things cost, as a table (BENCH=name for some)
 	@$(PY) -m tests.bench $(BENCH)
 
-soak: $(STAMP) ## the long runs: bad weather and killed processes (SOAK_SECONDS, default 600), Suspend under load (SUSPEND_TRIALS, default 100)
+soak: $(STAMP) ## the long runs: faults and killed processes (SOAK_SECONDS, default 600), Suspend under load (SUSPEND_TRIALS, default 100)
 	@$(PY) -m tests.soak
 	@$(PY) -m tests.soak.suspend
 

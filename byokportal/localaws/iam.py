@@ -10,9 +10,9 @@ from typing import Any
 
 from byokportal.localaws import denials, iam_simulation, identities, moto_door, visibility
 from byokportal.localaws.errors import AwsError
+from byokportal.localaws.faults import Call
 from byokportal.localaws.identities import Caller, iam
 from byokportal.localaws.state import State
-from byokportal.localaws.weather import Call
 from keys.policies import evaluator
 from keys.policies.evaluator import Request
 
@@ -67,12 +67,12 @@ def _bound_user(account: str, action: str, form: Mapping[str, str]) -> moto_door
 
 
 def _is_held(state: State, account: str, action: str) -> bool:
-    return not READS.fullmatch(action) and any(rule["fault"] == "iam-delay" for rule in state.weather.rules())
+    return not READS.fullmatch(action) and any(rule["fault"] == "iam-delay" for rule in state.faults.rules())
 
 
 def _hold(state: State, account: str, action: str, before: Mapping[str, Any], now: datetime) -> None:
-    """Let a change be seen only after the delay that the weather has for it."""
-    for rule in state.weather.met(Call("iam", action, (account,)), wanted=lambda fault: fault == "iam-delay"):
+    """Let a change be seen only after the delay that a rule has for it."""
+    for rule in state.faults.met(Call("iam", action, (account,)), wanted=lambda fault: fault == "iam-delay"):
         state.visibility.hold("iam", account, before, visibility.until(now, float(rule.value)))
 
 

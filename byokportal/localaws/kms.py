@@ -14,9 +14,9 @@ from moto.kms.models import RESERVED_ALIASES, Key, kms_backends
 
 from byokportal.localaws import denials, grants, identities, key_policies, keystates, kms_crypto, moto_door, visibility
 from byokportal.localaws.errors import AwsError
+from byokportal.localaws.faults import Call as Asking
 from byokportal.localaws.identities import Caller
 from byokportal.localaws.state import State
-from byokportal.localaws.weather import Call as Weathered
 from keys.policies import evaluator
 from keys.policies.evaluator import Policy, Request
 
@@ -145,9 +145,9 @@ class Call:
         return identities.parsed(seen[key.arn][0] if seen else key.policy)
 
     def state_of(self, key: Key) -> str:
-        """Return the state of the key as it is seen now: the weather may have its own."""
-        weathered = Weathered("kms", self.operation, (self.caller.account, key.account_id), key.arn)
-        for rule in self.state.weather.met(weathered, wanted=lambda fault: fault == "key-state"):
+        """Return the state of the key as it is seen now: a rule may have its own."""
+        asking = Asking("kms", self.operation, (self.caller.account, key.account_id), key.arn)
+        for rule in self.state.faults.met(asking, wanted=lambda fault: fault == "key-state"):
             return str(rule.value)
         seen = self.state.visibility.seen("kms", key.account_id, self.now)
         return str(seen[key.arn][1] if seen else key.key_state)
@@ -209,12 +209,12 @@ class Call:
             kms_crypto.check_kind(self.operation, key, self.given)
 
     def by_moto(self, account: str, given: dict[str, Any]) -> moto_door.Answer:
-        """Let moto do it, after holding the view before a change if the weather says so."""
+        """Let moto do it, after holding the view before a change if a rule says so."""
         target = f"TrentService.{self.operation}"
         if self.operation in READS:
             return moto_door.call("kms", account, self.region, json.dumps(given).encode(), target)
-        weathered = Weathered("kms", self.operation, (self.caller.account, account), str(given.get("KeyId", "")))
-        delays = self.state.weather.met(weathered, wanted=lambda fault: fault == "kms-delay")
+        asking = Asking("kms", self.operation, (self.caller.account, account), str(given.get("KeyId", "")))
+        delays = self.state.faults.met(asking, wanted=lambda fault: fault == "kms-delay")
         before = (
             {key.arn: (key.policy, key.key_state) for key in kms_backends[account][self.region].keys.values()}
             if delays

@@ -20,14 +20,14 @@ from werkzeug.wrappers import Request, Response
 
 from byokportal.localaws import (
     cloudtrail,
+    fault_socket,
     iam,
     identities,
+    injection,
     kms,
     moto_door,
-    rough_wire,
     signatures,
     sts,
-    weather_door,
     wire,
 )
 from byokportal.localaws.errors import AwsError
@@ -63,7 +63,7 @@ class Gate:
             if (request.content_length or 0) > MAX_BODY:
                 raise AwsError("RequestEntityTooLargeException", "The request is too large.", status=413)
             asked = wire.read(request)
-            answered, spoils = self._in_this_weather(asked, request_id)
+            answered, spoils = self._with_faults(asked, request_id)
         except AwsError as error:
             answered = wire.error(asked.service or wire.claimed_service(request), error, request_id)
         except ConnectionResetError:
@@ -75,18 +75,18 @@ class Gate:
             )
             answered = wire.error(asked.service, failed, request_id)
         if spoils == "garbage":
-            return Response(rough_wire.PROXYS, status=200, content_type="text/html")
+            return Response(injection.PROXYS, status=200, content_type="text/html")
         response = Response(answered.body, status=answered.status, content_type=answered.content_type)
         if spoils == "cut":
-            response.response = rough_wire.half(answered.body)
+            response.response = injection.half(answered.body)
             response.headers["Content-Length"] = str(len(answered.body))
         response.headers["x-amzn-RequestId"] = request_id
         return response
 
-    def _in_this_weather(self, asked: Asked, request_id: str) -> tuple[moto_door.Answer, str]:
+    def _with_faults(self, asked: Asked, request_id: str) -> tuple[moto_door.Answer, str]:
         """Return the answer, and what becomes of it on its way back."""
         account = identities.account_of_key(self.state, asked.scope.access_key_id, asked.token)
-        met = rough_wire.suffer(self.state.weather, asked, account)
+        met = injection.suffer(self.state.faults, asked, account)
         with self._lock:
             return self._decide(asked, datetime.now(UTC) + timedelta(seconds=met.ahead), request_id), met.spoils
 
@@ -142,7 +142,7 @@ class _Handler(WSGIRequestHandler):
 def start(
     var_dir: Path, port: int, accounts: Sequence[str] = ACCOUNTS, *, lasts: bool = True
 ) -> tuple[BaseWSGIServer, Gate]:
-    """Bind to the loopback address, write localaws.json and open the weather's door; the caller runs `serve_forever`.
+    """Bind to the loopback address, write localaws.json and open the socket of its faults; the caller runs `serve_forever`.
 
     Args:
         port: 0 takes a free one.
@@ -166,7 +166,7 @@ def start(
     endpoint = f"http://127.0.0.1:{server.server_port}"
     content = {"version": VERSION, "endpoint": endpoint, "accounts": credentials(gate.state)}
     write_private(var_dir / "localaws.json", json.dumps(content, indent=2).encode())
-    weather_door.serve(var_dir / weather_door.NAME, gate.state.weather)
+    fault_socket.serve(var_dir / fault_socket.NAME, gate.state.faults)
     return server, gate
 
 

@@ -19,9 +19,9 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from moto.iam.models import iam_backends
 from moto.kms.models import kms_backends
 
+from byokportal.localaws.faults import Faults
 from byokportal.localaws.trail import Trail
 from byokportal.localaws.visibility import Visibility
-from byokportal.localaws.weather import Weather
 from keys.policies.evaluator import Levels
 
 VERSION = 3
@@ -67,7 +67,7 @@ class State:
         self.organizations: dict[str, str] = {}  # account → the id of its organization
         self.scps: dict[str, Levels] = {}  # account → what its organization attached to it
         self.rcps: dict[str, Levels] = {}
-        self.weather = Weather()
+        self.faults = Faults()
         self.visibility = Visibility()
         known = self._known_credentials()
         for account in accounts:
@@ -99,12 +99,12 @@ class State:
             ) from None
 
     def forget(self) -> None:
-        """Go back to fresh accounts with the same administrators, in fair weather."""
+        """Go back to fresh accounts with the same administrators, without faults."""
         self.session_key = secrets.token_bytes(32)
         self.organizations.clear()
         self.scps.clear()
         self.rcps.clear()
-        self.weather.clear()
+        self.faults.clear()
         self.visibility.forget()
         self.trail.forget()
         _drop_moto()

@@ -11,8 +11,8 @@ from typing import Any, Self
 import boto3
 from botocore.config import Config
 
-from byokportal.localaws import server, weather
-from byokportal.localaws.weather import Weather
+from byokportal.localaws import faults, server
+from byokportal.localaws.faults import Faults
 from keys.policies.evaluator import Levels
 
 CONFIG = Config(retries={"max_attempts": 1}, connect_timeout=2, read_timeout=10)
@@ -45,12 +45,12 @@ class LocalAws:
         return self.gate.calls
 
     @property
-    def weather(self) -> Weather:
-        return self.gate.state.weather
+    def faults(self) -> Faults:
+        return self.gate.state.faults
 
-    def set_weather(self, fault: str, value: float | str | None = None, **where: Any) -> None:
+    def set_fault(self, fault: str, value: float | str | None = None, **where: Any) -> None:
         """Let something go wrong: `account`, `key`, `operation`, `times` say where and how often."""
-        self.weather.add(weather.rule_of({"fault": fault, "value": value, **where}))
+        self.faults.add(faults.rule_of({"fault": fault, "value": value, **where}))
 
     def organization(self, account: str, *, name: str = "o-1", scps: Levels = (), rcps: Levels = ()) -> None:
         """Attach policies of an organization to an account, in place of those it had."""

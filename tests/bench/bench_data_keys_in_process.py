@@ -138,7 +138,7 @@ def _hanging(aws: Any, beside: Any) -> Any:
         key_arn=f"arn:aws:kms:eu-central-1:{account}:key/{uuid.uuid4()}",
     )  # fmt: skip
     BranchKey.objects.create(tenant=tenant, registration=registration, key_arn=registration.key_arn, wrapped=b"x" * 184)
-    aws.set_weather("timeout", 30, account=account)
+    aws.set_fault("timeout", 30, account=account)
     return tenant
 
 
@@ -197,7 +197,7 @@ def _beside_a_hanging_tenant(aws: Any, tenant: Any) -> Iterator[Figure]:
         times, count = _times(engine, tenant, sick)
         beside += times
         longer += count
-    aws.weather.clear()
+    aws.faults.clear()
     us, them = (statistics.quantiles(times, n=100)[98] for times in (beside, alone))
     yield Figure(f"p99 beside a tenant whose AWS hangs ({us * 1e3:.1f} ms, {longer} waits beyond {HANGS} s)", us / them, "times", 1.5)  # fmt: skip
 

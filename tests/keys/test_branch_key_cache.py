@@ -258,13 +258,13 @@ def test_our_own_refusal_purges_nothing_and_what_is_cached_runs_out(
         assert opened(engine, tenant, made) == "own_access_broken"
 
 
-# --- bad weather ----------------------------------------------------------------------------------------------------
+# --- faults ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("fault", "value"), [("throttling", None), ("error", 500), ("error", 503), ("reset", None), ("timeout", 30)]
 )
-def test_in_bad_weather_cached_tenants_are_served_and_others_told_to_come_back(
+def test_under_faults_cached_tenants_are_served_and_others_told_to_come_back(
     engine: Engine, tenant: Tenant, aws: LocalAws, active: KeyRegistration, fault: str, value: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
     from keys.aws import hot
@@ -272,7 +272,7 @@ def test_in_bad_weather_cached_tenants_are_served_and_others_told_to_come_back(
     monkeypatch.setattr(hot, "READ_TIMEOUT", 0.2)
     hot._forget_pools()
     made = generate(engine, tenant)[0]
-    aws.set_weather(fault, value, operation="kms:*")
+    aws.set_fault(fault, value, operation="kms:*")
     for second in (1, 100, 250):
         with time_machine.travel(datetime.now(UTC).timestamp() + second, tick=False):
             assert opened(engine, tenant, made) == "opened"

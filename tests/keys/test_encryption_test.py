@@ -91,7 +91,7 @@ def set_permissions(customer: Customer, document: str) -> None:
     customer.iam.create_policy_version(PolicyArn=arn, PolicyDocument=document, SetAsDefault=True)
 
 
-class Weather:
+class Faults:
     """Stands before the local AWS and answers some calls itself, as AWS does on a bad day."""
 
     def __init__(self, calm: Any) -> None:
@@ -121,8 +121,8 @@ class Weather:
 
 
 @pytest.fixture
-def weather(aws: LocalAws) -> Iterator[Weather]:
-    before = Weather(aws._server.app)
+def faults(aws: LocalAws) -> Iterator[Faults]:
+    before = Faults(aws._server.app)
     aws._server.app = before
     yield before
     aws._server.app = before.calm
@@ -501,10 +501,10 @@ def test_a_broken_canary_waits_for_kore(
 
 @pytest.mark.parametrize("action", ["DescribeKey", "Encrypt"])
 def test_throttling_is_unknown_for_as_long_as_it_lasts(
-    tenant: Tenant, alice: Member, customer: Customer, work: Work, weather: Weather, action: str
+    tenant: Tenant, alice: Member, customer: Customer, work: Work, faults: Faults, action: str
 ) -> None:
     customer.follow_the_guide(tenant, acting(alice))
-    weather.bad = {action}
+    faults.bad = {action}
     registration = share(tenant, alice, work)
     EncryptionTest.objects.filter(registration=registration).update(due_at=timezone.now())
     work()
@@ -514,7 +514,7 @@ def test_throttling_is_unknown_for_as_long_as_it_lasts(
     assert 0 < (test.due_at - timezone.now()).total_seconds() <= 60 * 1.2
     assert "fail" not in verdicts(test).values()
     assert events(tenant, "keys.test.waits_for_kore") == 0
-    weather.bad = set()
+    faults.bad = set()
     EncryptionTest.objects.filter(registration=registration).update(due_at=timezone.now())
     work()
     registration.refresh_from_db()
@@ -522,10 +522,10 @@ def test_throttling_is_unknown_for_as_long_as_it_lasts(
 
 
 def test_a_throttled_probe_is_no_refusal(
-    tenant: Tenant, alice: Member, customer: Customer, work: Work, weather: Weather
+    tenant: Tenant, alice: Member, customer: Customer, work: Work, faults: Faults
 ) -> None:
     customer.follow_the_guide(tenant, acting(alice))
-    weather.bad = {"AssumeRole"}
+    faults.bad = {"AssumeRole"}
     registration = share(tenant, alice, work)
     assert registration.status == Status.TESTING
     assert "fail" not in verdicts(newest(registration)).values()

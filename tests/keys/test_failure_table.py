@@ -43,8 +43,8 @@ class World:
     registration: KeyRegistration
     lost: Any = None  # what `fair` puts back
 
-    def weather(self, fault: str, value: float | str | None = None, operation: str = "kms:*") -> None:
-        self.aws.set_weather(fault, value, operation=operation)
+    def faults(self, fault: str, value: float | str | None = None, operation: str = "kms:*") -> None:
+        self.aws.set_fault(fault, value, operation=operation)
 
     def key_policy(self, *statements: dict[str, Any]) -> None:
         admin = {"Sid": "Admin", "Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{self.customer.account}:root"}, "Action": ["kms:PutKeyPolicy", "kms:*Key*"], "Resource": "*"}  # fmt: skip
@@ -90,7 +90,7 @@ class Row:
 
 
 def fair(world: World) -> None:
-    world.aws.weather.clear()
+    world.aws.faults.clear()
     if world.lost:
         world.aws.gate.state.admins[OURS], world.lost = world.lost, None
 
@@ -120,7 +120,7 @@ TABLE = [
     Row("deletion", lambda w: w.customer.kms.schedule_key_deletion(KeyId=w.customer.key_arn, PendingWindowInDays=7),
         reason="kms_key_pending_deletion", code="kms_key_pending_deletion", step=1,
         cure=lambda w: (w.customer.kms.cancel_key_deletion(KeyId=w.customer.key_arn), w.customer.kms.enable_key(KeyId=w.customer.key_arn)), **KEY),
-    Row("material gone", lambda w: w.weather("key-state", "PendingImport", "*"), reason="kms_key_pending_import", code="kms_key_pending_import", step=1,
+    Row("material gone", lambda w: w.faults("key-state", "PendingImport", "*"), reason="kms_key_pending_import", code="kms_key_pending_import", step=1,
         cure=fair, **KEY),
     Row("key policy", lambda w: w.key_policy(), reason="kms_access_denied", code="kms_access_denied", step=3, cure=restored_policy, **KEY),
     Row("trust policy", lambda w: w.trust(NOBODY), reason="role_not_assumable", code="role_not_assumable", step=2,
@@ -133,26 +133,26 @@ TABLE = [
         cure=lambda w: services.resume(w.tenant, reason="over", actor=acting_staff(w.sam)), probes=2),
 ]  # fmt: skip
 SILENCES = [
-    Row("KMS throttles", lambda w: w.weather("throttling"), reason="aws_throttled", **SILENT),
-    Row("STS throttles", lambda w: w.weather("throttling", operation=STS), reason="aws_throttled", **SILENT),
-    Row("KMS 500", lambda w: w.weather("error", 500), reason="aws_unreachable", **SILENT),
-    Row("STS 500", lambda w: w.weather("error", 500, STS), reason="aws_unreachable", **SILENT),
-    Row("KMS resets", lambda w: w.weather("reset"), reason="aws_unreachable", **SILENT),
-    Row("STS resets", lambda w: w.weather("reset", operation=STS), reason="aws_unreachable", **SILENT),
-    Row("KMS is silent", lambda w: w.weather("timeout", 3), reason="aws_unreachable", **SILENT),
-    Row("STS is silent", lambda w: w.weather("timeout", 3, STS), reason="aws_unreachable", **SILENT),
-    Row("a proxy answers for KMS", lambda w: w.weather("garbage"), reason="aws_unreachable", **SILENT),
-    Row("a proxy answers for STS", lambda w: w.weather("garbage", operation=STS), reason="aws_unreachable", **SILENT),
-    Row("KMS breaks off", lambda w: w.weather("cut"), reason="aws_unreachable", **SILENT),
-    Row("STS breaks off", lambda w: w.weather("cut", operation=STS), reason="aws_unreachable", **SILENT),
-    Row("key store away", lambda w: w.weather("key-state", "Unavailable", "*"), reason="aws_unreachable", **SILENT),
-    Row("KMS says what nobody knows", lambda w: w.weather("code", "Smell"), reason="aws_surprise", **{**SILENT, "looks": 1}, uncached=(502, "aws_surprise")),
-    Row("STS says what nobody knows", lambda w: w.weather("code", "Smell", STS), reason="aws_surprise", **{**SILENT, "looks": 1}, uncached=(502, "aws_surprise")),
-    Row("our clock is behind", lambda w: w.weather("clock", 3600, "*"), **BROKEN),
-    Row("our clock is ahead", lambda w: w.weather("clock", -3600, "*"), **BROKEN),
-    Row("the request took too long", lambda w: w.weather("code", "RequestExpired", STS), **BROKEN),
-    Row("our token has expired", lambda w: w.weather("code", "ExpiredToken", STS), **BROKEN),
-    Row("our session has expired", lambda w: w.weather("code", "ExpiredTokenException"), **BROKEN),
+    Row("KMS throttles", lambda w: w.faults("throttling"), reason="aws_throttled", **SILENT),
+    Row("STS throttles", lambda w: w.faults("throttling", operation=STS), reason="aws_throttled", **SILENT),
+    Row("KMS 500", lambda w: w.faults("error", 500), reason="aws_unreachable", **SILENT),
+    Row("STS 500", lambda w: w.faults("error", 500, STS), reason="aws_unreachable", **SILENT),
+    Row("KMS resets", lambda w: w.faults("reset"), reason="aws_unreachable", **SILENT),
+    Row("STS resets", lambda w: w.faults("reset", operation=STS), reason="aws_unreachable", **SILENT),
+    Row("KMS is silent", lambda w: w.faults("timeout", 3), reason="aws_unreachable", **SILENT),
+    Row("STS is silent", lambda w: w.faults("timeout", 3, STS), reason="aws_unreachable", **SILENT),
+    Row("a proxy answers for KMS", lambda w: w.faults("garbage"), reason="aws_unreachable", **SILENT),
+    Row("a proxy answers for STS", lambda w: w.faults("garbage", operation=STS), reason="aws_unreachable", **SILENT),
+    Row("KMS breaks off", lambda w: w.faults("cut"), reason="aws_unreachable", **SILENT),
+    Row("STS breaks off", lambda w: w.faults("cut", operation=STS), reason="aws_unreachable", **SILENT),
+    Row("key store away", lambda w: w.faults("key-state", "Unavailable", "*"), reason="aws_unreachable", **SILENT),
+    Row("KMS says what nobody knows", lambda w: w.faults("code", "Smell"), reason="aws_surprise", **{**SILENT, "looks": 1}, uncached=(502, "aws_surprise")),
+    Row("STS says what nobody knows", lambda w: w.faults("code", "Smell", STS), reason="aws_surprise", **{**SILENT, "looks": 1}, uncached=(502, "aws_surprise")),
+    Row("our clock is behind", lambda w: w.faults("clock", 3600, "*"), **BROKEN),
+    Row("our clock is ahead", lambda w: w.faults("clock", -3600, "*"), **BROKEN),
+    Row("the request took too long", lambda w: w.faults("code", "RequestExpired", STS), **BROKEN),
+    Row("our token has expired", lambda w: w.faults("code", "ExpiredToken", STS), **BROKEN),
+    Row("our session has expired", lambda w: w.faults("code", "ExpiredTokenException"), **BROKEN),
     Row("our user is deleted", World.lose_our_user, **BROKEN),
     Row("our secret is wrong", World.lose_our_secret, **BROKEN),
 ]  # fmt: skip

@@ -97,17 +97,17 @@ def test_it_fails_as_boto3_does(way: Any, customer: Customer, tenant: Tenant, ac
         ("timeout", 30, 1, errors.AwsUnreachable),
     ],
 )
-def test_bad_weather_is_tried_once_more_and_then_told(
+def test_a_fault_is_tried_once_more_and_then_told(
     way: Any, aws: LocalAws, monkeypatch: pytest.MonkeyPatch, fault: str, value: Any, asked: int, raised: type[DomainError]
 ) -> None:  # fmt: skip
     monkeypatch.setattr(hot, "READ_TIMEOUT", 0.3)
     hot._forget_pools()
     key = way()
     wrapped = key.generate_wrapped(CONTEXT).ciphertext
-    aws.set_weather(fault, value, operation="kms:Decrypt", times=asked)
+    aws.set_fault(fault, value, operation="kms:Decrypt", times=asked)
     with pytest.raises(raised):
         key.decrypt(wrapped, CONTEXT)
-    assert key.decrypt(wrapped, CONTEXT).plaintext  # the weather met exactly `asked` calls, so this one is fair
+    assert key.decrypt(wrapped, CONTEXT).plaintext  # the faults met exactly `asked` calls, so this one is answered
     hot._forget_pools()
 
 
@@ -115,7 +115,7 @@ def test_bad_weather_is_tried_once_more_and_then_told(
 def test_one_bad_answer_is_not_noticed(way: Any, aws: LocalAws, fault: str, value: Any) -> None:
     key = way()
     wrapped = key.generate_wrapped(CONTEXT).ciphertext
-    aws.set_weather(fault, value, operation="kms:Decrypt", times=1)
+    aws.set_fault(fault, value, operation="kms:Decrypt", times=1)
     assert key.decrypt(wrapped, CONTEXT).plaintext
 
 
@@ -198,7 +198,7 @@ def test_many_at_once_assume_the_role_once(way: Any, aws: LocalAws) -> None:
 
 def test_a_failure_of_the_one_call_is_told_to_all_who_waited(way: Any, aws: LocalAws) -> None:
     sessions.forget_all()
-    aws.set_weather("throttling", operation="sts:AssumeRole")
+    aws.set_fault("throttling", operation="sts:AssumeRole")
     gate = threading.Barrier(8)
 
     def ask(_: int) -> Exception:

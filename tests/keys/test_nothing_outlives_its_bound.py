@@ -151,10 +151,10 @@ class World:
         life.distrusted_at = None
 
     def storm(self, *_: Any) -> None:
-        self.aws.set_weather("throttling", operation="kms:Decrypt")
+        self.aws.set_fault("throttling", operation="kms:Decrypt")
 
     def calm(self, *_: Any) -> None:
-        self.aws.weather.clear()
+        self.aws.faults.clear()
 
     def suspend(self, life: Life, *_: Any) -> None:
         services.suspend(life.tenant, reason="x", actor=acting(life.owner))
@@ -209,7 +209,7 @@ def play(lives: list[Life], aws: LocalAws, steps: list[Any]) -> None:
                 step(world, lives[whose], world.processes[where], which)
             transaction.set_rollback(True)
     finally:
-        aws.weather.clear()
+        aws.faults.clear()
         for life in lives:
             life.mend()
 

@@ -226,7 +226,7 @@ def test_an_iam_that_does_not_answer_keeps_no_tenant_from_saying_no(
     active: KeyRegistration, policy: OurPolicy, customer: Customer, aws: LocalAws, probe_now: Probe, fault: str
 ) -> None:
     customer.set_trust(NOBODY)
-    aws.set_weather(fault, operation="iam:*")
+    aws.set_fault(fault, operation="iam:*")
     assert (probe_now(active).status, active.reason) == (Status.SUSPENDED, "role_not_assumable")
 
 

@@ -275,7 +275,7 @@ def test_a_rotation_that_aws_refuses_comes_again_and_the_old_one_goes_on(
     tenant: Tenant, active: KeyRegistration, aws: LocalAws, work: Work
 ) -> None:
     generate(tenant)
-    aws.set_weather("throttling", operation="kms:GenerateDataKeyWithoutPlaintext")
+    aws.set_fault("throttling", operation="kms:GenerateDataKeyWithoutPlaintext")
     BranchKey.objects.of(tenant).update(due_at=timezone.now())
     work()
     row = BranchKey.objects.of(tenant).get()

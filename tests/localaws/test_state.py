@@ -107,7 +107,7 @@ def test_everything_is_there_after_a_stop_and_a_kill(start: Any) -> None:
 def test_nothing_secret_is_printed_and_the_files_are_private(start: Any, tmp_path: Path) -> None:
     running = start()
     assert running.said.startswith("local AWS on http://127.0.0.1:")
-    for name in ("localaws.json", "localaws.state", "weather.sock"):
+    for name in ("localaws.json", "localaws.state", "faults.sock"):
         assert stat.S_IMODE(os.stat(tmp_path / name).st_mode) == 0o600
     running.client("kms").create_key()
     assert stat.S_IMODE(os.stat(tmp_path / "localaws.trail").st_mode) == 0o600
@@ -250,11 +250,11 @@ def test_parameters_of_any_kind_get_an_answer_and_no_500(
 
 
 def test_a_call_is_answered_while_another_hangs(aws: LocalAws) -> None:
-    aws.set_weather("latency", 2, operation="ListKeys", times=1)
+    aws.set_fault("latency", 2, operation="ListKeys", times=1)
     kms = aws.client(CUSTOMER, "kms", REGION)
     hanging = threading.Thread(target=kms.list_keys, daemon=True)
     hanging.start()
-    while aws.weather.rules():  # until the call has met the weather
+    while aws.faults.rules():  # until the call has met the faults
         time.sleep(0.01)
     aws.client(CUSTOMER, "sts", REGION).get_caller_identity()
     assert hanging.is_alive()

@@ -106,12 +106,12 @@ def _cancel_deletion(scene: Scene) -> None:
     _enable(scene)
 
 
-def _weather(state: str) -> Deed:
-    return lambda scene: scene.aws.set_weather("key-state", state, key=scene.key_arn)
+def _with_state(state: str) -> Deed:
+    return lambda scene: scene.aws.set_fault("key-state", state, key=scene.key_arn)
 
 
 def _fair(scene: Scene) -> None:
-    scene.aws.weather.clear()
+    scene.aws.faults.clear()
 
 
 for name in ("asymmetric-key", "rsa-4096-key"):
@@ -144,10 +144,18 @@ row(
     1,
     THE_KEY,
     "deed",
-    late=_weather("Unavailable"),
+    late=_with_state("Unavailable"),
     undo=_fair,
 )
-row("key-state-deleted-late", "key_pending_deletion", 1, THE_KEY, "deed", late=_weather("PendingDeletion"), undo=_fair)
+row(
+    "key-state-deleted-late",
+    "key_pending_deletion",
+    1,
+    THE_KEY,
+    "deed",
+    late=_with_state("PendingDeletion"),
+    undo=_fair,
+)
 # A key that AWS does not find: nothing tells a wrong id from a wrong Region.
 row("missing-key", "key_not_found", 1, THE_KEY, "arn", is_single=False)
 row("key-in-other-region", "key_wrong_region", 1, THE_KEY, "arn", is_single=False)
@@ -486,7 +494,7 @@ def _recreate(scene: Scene) -> None:
 
 
 def _fast_clock(scene: Scene) -> None:
-    scene.aws.set_weather("clock", 3600)
+    scene.aws.set_fault("clock", 3600)
 
 
 MISSING = "our_identity_policy_missing_assume_role"

@@ -1,7 +1,7 @@
 """The long run: the whole system while every fifth call to AWS fails and processes are killed; `make soak` (SOAK_SECONDS, default 600).
 
-It ends with 0 only if cached tenants were served in at least 99 % of the requests, nobody was blamed for AWS's weather, no key opened for
-another tenant, every answer had its row, and all are well again when the weather is.
+It ends with 0 only if cached tenants were served in at least 99 % of the requests, nobody was blamed for AWS's faults, no key opened for
+another tenant, every answer had its row, and all are well again when the faults are over.
 """
 
 from __future__ import annotations
@@ -150,8 +150,8 @@ def main() -> int:
         for tenant in tenants:
             tenant.service.call("POST", "data-keys", {})
         print(f"{TENANTS} tenants in service; {SHARE:.0%} of all calls to AWS fail for {seconds:g} s.", flush=True)
-        stack.manage("weather", "add", "error", "503", "--share", str(SHARE / 2))
-        stack.manage("weather", "add", "throttling", "--share", str(SHARE / 2))
+        stack.manage("faults", "add", "error", "503", "--share", str(SHARE / 2))
+        stack.manage("faults", "add", "throttling", "--share", str(SHARE / 2))
         until = time.monotonic() + seconds
         threads = [threading.Thread(target=call, args=(seen, tenants, until), daemon=True) for _ in range(THREADS)]
         threads.append(threading.Thread(target=blame, args=(seen, tenants, until), daemon=True))
@@ -165,11 +165,11 @@ def main() -> int:
                 turn += 1
         for thread in threads:
             thread.join(30)
-        stack.manage("weather", "clear")
+        stack.manage("faults", "clear")
         end = time.monotonic() + 90
         while not all(tenant.owner.get("key")["status"] == "active" for tenant in tenants):
             if time.monotonic() > end:
-                seen.wrong.append("not all keys are in service 90 s after the weather has cleared")
+                seen.wrong.append("not all keys are in service 90 s after the faults were cleared")
                 break
             stack.watch_for(1.0)
         return verdict(seen, var_dir, turn)

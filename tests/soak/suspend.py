@@ -120,7 +120,7 @@ def run(trials: int, *, show: Any = print) -> dict[int, list[float]]:
             tenants[latency] = onboard(stack, run_json, number)
         wanted = [part for scope in SCOPES for part in ("--scope", scope)]
         account = json.loads(stack.manage("create_service_account", "--name", "trials", "--all-tenants", *wanted))
-        stack.manage("weather", "add", "latency", SLOW, "--operation", "kms:Decrypt")
+        stack.manage("faults", "add", "latency", SLOW, "--operation", "kms:Decrypt")
         with second_web(stack, APART[0]) as ahead, second_web(stack, APART[1]) as behind:
             for number in range(trials):
                 token = token_of(ahead, **account)

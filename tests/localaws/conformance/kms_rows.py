@@ -118,7 +118,7 @@ def _in_state(w: World, state: str) -> tuple[Any, str, bytes]:
         kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7)
     elif state not in REACHABLE:
         assert w.local
-        w.local.set_weather("key-state", state, key=key)
+        w.local.set_fault("key-state", state, key=key)
     w.settle()
     return kms, key, blob
 

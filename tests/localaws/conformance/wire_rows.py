@@ -89,7 +89,7 @@ def _credential_rows(service: str) -> None:
     def expired(w: World) -> None:
         assert w.local
         _, session = w.insider(allow("*"))
-        w.local.set_weather("clock", 4_000)
+        w.local.set_fault("clock", 4_000)
         call(w.client(session, service))
 
     minutes = 5 if service == "kms" else 15
@@ -107,13 +107,13 @@ def _credential_rows(service: str) -> None:
         )
         def skewed(w: World, seconds: int = seconds) -> None:
             assert w.local
-            w.local.set_weather("clock", seconds)
+            w.local.set_fault("clock", seconds)
             call(w.client(w.theirs, service))
 
     @allowed(SIGNING, local=True, name=f"{service}: a clock that is almost {minutes} minutes off")
     def almost(w: World) -> None:
         assert w.local
-        w.local.set_weather("clock", minutes * 60 - 20)
+        w.local.set_fault("clock", minutes * 60 - 20)
         call(w.client(w.theirs, service))
 
 

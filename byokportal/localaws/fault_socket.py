@@ -1,4 +1,4 @@
-"""The door to the weather: JSON lines over VAR_DIR/weather.sock, which its owner alone may open."""
+"""The way to the faults from outside: JSON lines over VAR_DIR/faults.sock, which its owner alone may open."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from byokportal.localaws import weather
-from byokportal.localaws.weather import Weather
+from byokportal.localaws import faults
+from byokportal.localaws.faults import Faults
 
-NAME = "weather.sock"
+NAME = "faults.sock"
 MAX_LINE = 64 * 1024  # bytes
 
 
-def serve(path: Path, sky: Weather) -> socketserver.BaseServer:
+def serve(path: Path, rules: Faults) -> socketserver.BaseServer:
     """Listen on a socket of mode 600 in a thread of its own; `shutdown()` and `server_close()` end it."""
 
     class Handler(socketserver.StreamRequestHandler):
         timeout = 10  # seconds
 
         def handle(self) -> None:
-            answer = _answered(self.rfile.readline(MAX_LINE + 1), sky)
+            answer = _answered(self.rfile.readline(MAX_LINE + 1), rules)
             self.wfile.write(json.dumps(answer).encode() + b"\n")
 
     path.unlink(missing_ok=True)
@@ -34,7 +34,7 @@ def serve(path: Path, sky: Weather) -> socketserver.BaseServer:
     finally:
         os.umask(before)
     server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True, name="weather").start()
+    threading.Thread(target=server.serve_forever, daemon=True, name="faults").start()
     return server
 
 
@@ -52,7 +52,7 @@ def ask(path: Path, question: dict[str, Any]) -> dict[str, Any]:
             return dict(json.loads(answer.readline(MAX_LINE * 16)))
 
 
-def _answered(line: bytes, sky: Weather) -> dict[str, Any]:
+def _answered(line: bytes, rules: Faults) -> dict[str, Any]:
     """Do what a line asks: `{"do": "add", "rule": {…}}`, `{"do": "clear", "number"?: …}` or `{"do": "list"}`."""
     try:
         if len(line) > MAX_LINE:
@@ -62,12 +62,12 @@ def _answered(line: bytes, sky: Weather) -> dict[str, Any]:
             raise ValueError("A line is a JSON object.")
         match question.get("do"):
             case "add" if isinstance(question.get("rule"), dict):
-                added = sky.add(weather.rule_of(question["rule"]))
-                return {"added": added.number, "rules": sky.rules()}
+                added = rules.add(faults.rule_of(question["rule"]))
+                return {"added": added.number, "rules": rules.rules()}
             case "clear" if question.get("number") is None or isinstance(question["number"], int):
-                return {"cleared": sky.clear(question.get("number")), "rules": sky.rules()}
+                return {"cleared": rules.clear(question.get("number")), "rules": rules.rules()}
             case "list":
-                return {"rules": sky.rules()}
+                return {"rules": rules.rules()}
         raise ValueError("do is add (with a rule), clear or list.")
     except (ValueError, RecursionError) as error:
         return {"error": str(error)}

@@ -1,4 +1,4 @@
-"""Weather: what goes wrong between AWS and its callers, as rules that tests and `manage.py weather` set."""
+"""Fault injection: what goes wrong between AWS and its callers, as rules that tests and `manage.py faults` set."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def _value(fault: str, given: object) -> float | str:
     return value
 
 
-class Weather:
+class Faults:
     """The rules that stand; safe for many threads."""
 
     def __init__(self) -> None:
@@ -160,7 +160,7 @@ class Weather:
 
     def met(self, call: Call, *, wanted: Callable[[str], bool]) -> list[Rule]:
         """Return the rules that a call meets, of the faults that are wanted, and count them."""
-        if not self._rules:  # fair weather costs nothing
+        if not self._rules:  # without rules a call costs nothing
             return []
         with self._lock:
             found = [

@@ -1,4 +1,4 @@
-"""What the weather does to a call on the wire: before AWS has looked at it, and to the answer on its way back."""
+"""What faults do to a call on the wire: before AWS has looked at it, and to the answer on its way back."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from byokportal.localaws.errors import AwsError
-from byokportal.localaws.weather import DELAYS, Call, Weather
+from byokportal.localaws.faults import DELAYS, Call, Faults
 from byokportal.localaws.wire import Asked
 from keys.policies import evaluator
 
@@ -36,7 +36,7 @@ class Met:
     spoils: str = ""  # "garbage", "cut" or nothing
 
 
-def suffer(weather: Weather, asked: Asked, account: str) -> Met:
+def suffer(faults: Faults, asked: Asked, account: str) -> Met:
     """Let a call meet the rules that stand.
 
     Raises:
@@ -47,7 +47,7 @@ def suffer(weather: Weather, asked: Asked, account: str) -> Met:
     accounts = tuple({account, evaluator.account_of(target)} - {""})
     call = Call(asked.service, asked.operation, accounts, _key(asked))
     ahead, spoils = 0.0, ""
-    for rule in weather.met(call, wanted=lambda fault: fault not in AT_ONCE):
+    for rule in faults.met(call, wanted=lambda fault: fault not in AT_ONCE):
         if rule.fault == "code":
             status = 400 if asked.is_json else 403
             raise AwsError(str(rule.value), "What AWS says about it stands here.", status=status)
@@ -61,9 +61,9 @@ def suffer(weather: Weather, asked: Asked, account: str) -> Met:
                 time.sleep(value)
             case "timeout":
                 time.sleep(value)
-                raise ConnectionResetError("the weather")
+                raise ConnectionResetError("a fault")
             case "reset":
-                raise ConnectionResetError("the weather")
+                raise ConnectionResetError("a fault")
             case "throttling":
                 code, words = THROTTLED.get(asked.service, ("Throttling", "Rate exceeded"))
                 raise AwsError(code, words, status=400)
@@ -79,7 +79,7 @@ def suffer(weather: Weather, asked: Asked, account: str) -> Met:
 def half(body: bytes) -> Iterator[bytes]:
     """Yield half of an answer, then break off: whoever reads sees the end of the connection."""
     yield body[: len(body) // 2]
-    raise ConnectionAbortedError("the weather")
+    raise ConnectionAbortedError("a fault")
 
 
 def _key(asked: Asked) -> str:

@@ -1,4 +1,4 @@
-"""Weather: every fault over the socket and from a test, where it applies and for how long."""
+"""Faults: every fault over the socket and from a test, where it applies and for how long."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from botocore.parsers import ResponseParserError
 from django.conf import settings
 from django.core.management import CommandError, call_command
 
-from byokportal.localaws import weather, weather_door
+from byokportal.localaws import fault_socket, faults
 from byokportal.localaws.testing import LocalAws
 from tests.localaws.conformance.world import World, allow, local_world, policy, trusting
 
@@ -49,15 +49,15 @@ def code_of(act: Callable[[], Any]) -> str:
     ("service", "code"), [("sts", "Throttling"), ("iam", "Throttling"), ("kms", "ThrottlingException")]
 )
 def test_throttling_lasts_for_so_many_calls(aws: LocalAws, service: str, code: str) -> None:
-    aws.set_weather("throttling", times=2)
+    aws.set_fault("throttling", times=2)
     client = hasty(aws, service)
     act = {"sts": client.get_caller_identity} if service == "sts" else {"iam": getattr(client, "list_roles", None), "kms": getattr(client, "list_keys", None)}  # fmt: skip
     assert [code_of(act[service]) for _ in range(3)] == [code, code, ""]
-    assert aws.weather.rules() == []
+    assert aws.faults.rules() == []
 
 
 def test_an_error_of_awss_own_has_its_status(aws: LocalAws) -> None:
-    aws.set_weather("error", 503)
+    aws.set_fault("error", 503)
     with pytest.raises(ClientError) as caught:
         hasty(aws, "kms").list_keys()
     assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 503
@@ -65,13 +65,13 @@ def test_an_error_of_awss_own_has_its_status(aws: LocalAws) -> None:
 
 
 def test_a_reset_and_a_time_out_are_seen_as_such(aws: LocalAws) -> None:
-    aws.set_weather("reset", times=1)
+    aws.set_fault("reset", times=1)
     with pytest.raises(ConnectionClosedError):
         hasty(aws, "kms").list_keys()
-    aws.set_weather("timeout", 5, times=1)
+    aws.set_fault("timeout", 5, times=1)
     with pytest.raises(ReadTimeoutError):
         hasty(aws, "kms", seconds=1).list_keys()
-    aws.set_weather("timeout", 0, times=1)
+    aws.set_fault("timeout", 0, times=1)
     with pytest.raises(ConnectionClosedError):
         hasty(aws, "kms").list_keys()
     hasty(aws, "kms").list_keys()
@@ -79,7 +79,7 @@ def test_a_reset_and_a_time_out_are_seen_as_such(aws: LocalAws) -> None:
 
 @pytest.mark.parametrize(("service", "status"), [("sts", 403), ("kms", 400)])
 def test_any_code_can_be_given(aws: LocalAws, service: str, status: int) -> None:
-    aws.set_weather("code", "Smell", times=1)
+    aws.set_fault("code", "Smell", times=1)
     client = hasty(aws, service)
     with pytest.raises(ClientError) as caught:
         client.get_caller_identity() if service == "sts" else client.list_keys()
@@ -90,21 +90,21 @@ def test_any_code_can_be_given(aws: LocalAws, service: str, status: int) -> None
 def test_a_spoiled_answer_was_given_all_the_same(aws: LocalAws, world: World) -> None:
     kms = hasty(aws, "kms")
     for fault in ("garbage", "cut"):
-        aws.set_weather(fault, operation="kms:CreateKey", times=1)
+        aws.set_fault(fault, operation="kms:CreateKey", times=1)
         assert set(kms.create_key()) == {
             "ResponseMetadata"
         }  # botocore reads what is no JSON as an answer without members
     assert len(kms.list_keys()["Keys"]) == 2
-    aws.set_weather("cut", operation="sts:*", times=1)
+    aws.set_fault("cut", operation="sts:*", times=1)
     with pytest.raises(ResponseParserError):
         hasty(aws, "sts").get_caller_identity()
-    aws.set_weather("garbage", operation="sts:*", times=1)
+    aws.set_fault("garbage", operation="sts:*", times=1)
     with pytest.raises(KeyError):  # so botocore trips over a page that is XML; keys.aws.faults refuses it before
         hasty(aws, "sts").get_caller_identity()
 
 
 def test_latency_holds_back_one_call_and_not_the_others(aws: LocalAws) -> None:
-    aws.set_weather("latency", 0.6, operation="kms:ListKeys", times=1)
+    aws.set_fault("latency", 0.6, operation="kms:ListKeys", times=1)
     client = hasty(aws, "kms")
     began = time.monotonic()
     client.list_keys()
@@ -114,19 +114,19 @@ def test_latency_holds_back_one_call_and_not_the_others(aws: LocalAws) -> None:
 def test_a_rule_holds_where_it_says(aws: LocalAws, world: World) -> None:
     key, other = world.key(CUSTOMER), world.key(CUSTOMER)
     kms = hasty(aws, "kms")
-    aws.set_weather("throttling", key=key, operation="Enc*")
+    aws.set_fault("throttling", key=key, operation="Enc*")
     assert code_of(lambda: kms.encrypt(KeyId=key, Plaintext=b"x")) == "ThrottlingException"
     assert code_of(lambda: kms.encrypt(KeyId=key.rpartition("/")[2], Plaintext=b"x")) == "ThrottlingException"
     assert code_of(lambda: kms.encrypt(KeyId=other, Plaintext=b"x")) == ""
     assert code_of(lambda: kms.describe_key(KeyId=key)) == ""
-    aws.weather.clear()
-    aws.set_weather("throttling", account=CUSTOMER)
+    aws.faults.clear()
+    aws.set_fault("throttling", account=CUSTOMER)
     assert code_of(lambda: kms.describe_key(KeyId=key)) == "ThrottlingException"
     assert code_of(hasty(aws, "kms", account=OURS).list_keys) == ""
 
 
 def test_a_rule_about_an_account_meets_calls_for_its_roles(aws: LocalAws) -> None:
-    aws.set_weather("throttling", account=CUSTOMER)
+    aws.set_fault("throttling", account=CUSTOMER)
     sts = hasty(aws, "sts", account=OURS)
     assume = {"RoleArn": f"arn:aws:iam::{CUSTOMER}:role/nobody", "RoleSessionName": "xx"}
     assert code_of(lambda: sts.assume_role(**assume)) == "Throttling"
@@ -135,10 +135,10 @@ def test_a_rule_about_an_account_meets_calls_for_its_roles(aws: LocalAws) -> Non
 
 def later(aws: LocalAws, seconds: float) -> None:
     """Let time pass on AWS's clock: so many seconds after the tests' own."""
-    for rule in aws.weather.rules():
+    for rule in aws.faults.rules():
         if rule["fault"] == "clock":
-            aws.weather.clear(rule["number"])
-    aws.set_weather("clock", seconds)
+            aws.faults.clear(rule["number"])
+    aws.set_fault("clock", seconds)
 
 
 def test_a_change_in_iam_is_seen_after_the_delay(aws: LocalAws, world: World) -> None:
@@ -146,7 +146,7 @@ def test_a_change_in_iam_is_seen_after_the_delay(aws: LocalAws, world: World) ->
     role = world.role(CUSTOMER, policy(trusting(CUSTOMER)))
     sts, iam, name = world.client(session, "sts"), world.client(CUSTOMER, "iam"), role.rpartition("/")[2]
     assume = {"RoleArn": role, "RoleSessionName": "xx"}
-    aws.set_weather("iam-delay", 60, account=CUSTOMER)
+    aws.set_fault("iam-delay", 60, account=CUSTOMER)
     iam.update_assume_role_policy(RoleName=name, PolicyDocument=policy(trusting(arn)))
     assert code_of(lambda: sts.assume_role(**assume)) == "AccessDenied"  # still the old trust policy
     later(aws, 61)
@@ -159,7 +159,7 @@ def test_a_change_in_iam_is_seen_after_the_delay(aws: LocalAws, world: World) ->
 
 def test_a_role_that_is_new_cannot_be_assumed_yet(aws: LocalAws, world: World) -> None:
     arn, session = world.us()
-    aws.set_weather("iam-delay", 60, account=CUSTOMER)
+    aws.set_fault("iam-delay", 60, account=CUSTOMER)
     role = world.role(CUSTOMER, policy(trusting(arn)))
     assume = {"RoleArn": role, "RoleSessionName": "xx"}
     assert code_of(lambda: world.client(session, "sts").assume_role(**assume)) == "AccessDenied"
@@ -171,7 +171,7 @@ def test_two_changes_arrive_one_after_the_other(aws: LocalAws, world: World) -> 
     arn, session = world.us()
     role = world.role(CUSTOMER, policy(trusting(CUSTOMER)))
     iam, name = world.client(CUSTOMER, "iam"), role.rpartition("/")[2]
-    aws.set_weather("iam-delay", 60, account=CUSTOMER)
+    aws.set_fault("iam-delay", 60, account=CUSTOMER)
     iam.update_assume_role_policy(RoleName=name, PolicyDocument=policy(trusting(arn)))
     later(aws, 40)
     iam.update_assume_role_policy(RoleName=name, PolicyDocument=policy(trusting(CUSTOMER)))
@@ -184,7 +184,7 @@ def test_two_changes_arrive_one_after_the_other(aws: LocalAws, world: World) -> 
 
 def test_a_change_in_kms_is_seen_after_the_delay(aws: LocalAws, world: World) -> None:
     kms, key = world.client(CUSTOMER, "kms"), world.key(CUSTOMER)
-    aws.set_weather("kms-delay", 60)
+    aws.set_fault("kms-delay", 60)
     kms.disable_key(KeyId=key)
     assert code_of(lambda: kms.encrypt(KeyId=key, Plaintext=b"x")) == ""
     assert kms.describe_key(KeyId=key)["KeyMetadata"]["KeyState"] == "Enabled"
@@ -195,21 +195,21 @@ def test_a_change_in_kms_is_seen_after_the_delay(aws: LocalAws, world: World) ->
     assert code_of(lambda: kms.describe_key(KeyId=young)) == ""
 
 
-def test_a_key_has_the_state_that_the_weather_says(aws: LocalAws, world: World) -> None:
+def test_a_key_has_the_state_that_a_rule_says(aws: LocalAws, world: World) -> None:
     key = world.key(CUSTOMER)
-    aws.set_weather("key-state", "Unavailable", key=key)
+    aws.set_fault("key-state", "Unavailable", key=key)
     kms = world.client(CUSTOMER, "kms")
     assert code_of(lambda: kms.encrypt(KeyId=key, Plaintext=b"x")) == "KMSInvalidStateException"
     assert kms.describe_key(KeyId=key)["KeyMetadata"]["KeyState"] == "Unavailable"
-    aws.weather.clear()
+    aws.faults.clear()
     assert code_of(lambda: kms.encrypt(KeyId=key, Plaintext=b"x")) == ""
 
 
 def test_a_share_of_the_calls_meets_a_rule() -> None:
-    sky = weather.Weather()
-    sky.add(weather.rule_of({"fault": "reset", "share": 0.2}))
-    call = weather.Call("kms", "Decrypt", (CUSTOMER,))
-    met = sum(bool(sky.met(call, wanted=lambda fault: True)) for _ in range(5_000))
+    rules = faults.Faults()
+    rules.add(faults.rule_of({"fault": "reset", "share": 0.2}))
+    call = faults.Call("kms", "Decrypt", (CUSTOMER,))
+    met = sum(bool(rules.met(call, wanted=lambda fault: True)) for _ in range(5_000))
     assert 850 < met < 1_150  # 5.3 standard deviations each way
 
 
@@ -218,7 +218,7 @@ def test_a_share_of_the_calls_meets_a_rule() -> None:
 
 def command(*arguments: str) -> dict[str, Any]:
     out = StringIO()
-    call_command("weather", *arguments, stdout=out)
+    call_command("faults", *arguments, stdout=out)
     answer: dict[str, Any] = json.loads(out.getvalue())
     return answer
 
@@ -250,18 +250,18 @@ def test_the_command_adds_lists_and_clears(aws: LocalAws) -> None:
 def test_a_rule_that_is_none_is_refused_with_the_reason(aws: LocalAws, arguments: list[str], words: str) -> None:
     with pytest.raises(CommandError, match=words):
         command(*arguments)
-    assert aws.weather.rules() == []
+    assert aws.faults.rules() == []
 
 
 @pytest.mark.parametrize(
     "line", [b"", b"{", b"[]", b"[" * 5_000, b'{"do": "rain"}', b'{"do": "add"}', b'{"do": "add", "rule": {"fault": "reset", "smell": 1}}', b'{"do": "clear", "number": "x"}', b"x" * 70_000]
 )  # fmt: skip
 def test_the_door_answers_nonsense_with_an_error(aws: LocalAws, line: bytes) -> None:
-    assert "error" in weather_door._answered(line, aws.weather)
+    assert "error" in fault_socket._answered(line, aws.faults)
 
 
 def test_the_socket_is_its_owners_alone(aws: LocalAws) -> None:
-    path = Path(settings.VAR_DIR) / weather_door.NAME
+    path = Path(settings.VAR_DIR) / fault_socket.NAME
     assert stat.S_IMODE(os.stat(path).st_mode) == 0o600
 
 
@@ -272,15 +272,15 @@ def test_without_a_local_aws_the_command_says_so(tmp_path: Path, settings: Any) 
 
 
 def test_there_is_an_end_to_the_rules() -> None:
-    sky = weather.Weather()
-    for _ in range(weather.MAX_RULES):
-        sky.add(weather.Rule("reset"))
+    rules = faults.Faults()
+    for _ in range(faults.MAX_RULES):
+        rules.add(faults.Rule("reset"))
     with pytest.raises(ValueError, match="clear some"):
-        sky.add(weather.Rule("reset"))
+        rules.add(faults.Rule("reset"))
 
 
 def test_a_delay_is_of_one_account(aws: LocalAws, world: World) -> None:
     """What a delay holds back is the view of one account: another sees its own changes at once."""
-    aws.set_weather("iam-delay", 60, account=CUSTOMER)
+    aws.set_fault("iam-delay", 60, account=CUSTOMER)
     arn, session = world.us()
     assert code_of(lambda: world.session(session, world.role(OURS, policy(trusting(arn)), allow("kms:*")))) == ""

@@ -118,7 +118,7 @@ def test_what_iam_answers(code: str, expected: type[DomainError]) -> None:
         (exceptions.NoCredentialsError(), errors.OwnAccessBroken),
         (exceptions.ProfileNotFound(profile="x"), errors.OwnAccessBroken),
         (exceptions.CredentialRetrievalError(provider="x", error_msg="x"), errors.OwnAccessBroken),
-        (exceptions.ParamValidationError(report="x"), errors.AwsSurprise),  # a bug of ours, not weather
+        (exceptions.ParamValidationError(report="x"), errors.AwsSurprise),  # a bug of ours, no fault of AWS's
     ],
 )
 def test_what_never_reached_aws(error: Exception, expected: type[DomainError]) -> None:

@@ -1,4 +1,4 @@
-"""Make the weather of the running local AWS: delays, throttling, time-outs, errors, resets."""
+"""Inject faults into the running local AWS: delays, throttling, time-outs, errors, resets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from byokportal.localaws import weather, weather_door
+from byokportal.localaws import fault_socket, faults
 
 
 class Command(BaseCommand):
@@ -18,11 +18,11 @@ class Command(BaseCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         deeds = parser.add_subparsers(dest="do", required=True)
         add = deeds.add_parser("add", help="let a rule stand")
-        add.add_argument("fault", choices=list(weather.FAULTS))
+        add.add_argument("fault", choices=list(faults.FAULTS))
         add.add_argument(
             "value",
             nargs="?",
-            help="; ".join(f"{fault}: {words[0]}" for fault, words in weather.FAULTS.items() if words[0]),
+            help="; ".join(f"{fault}: {words[0]}" for fault, words in faults.FAULTS.items() if words[0]),
         )
         add.add_argument("--account", help="the caller's account, or the one of the role or key that is asked for")
         add.add_argument("--key", help="id or ARN of a key")
@@ -35,7 +35,7 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         if settings.AWS_MODE != "local":
-            raise CommandError("Only the local AWS has weather; AWS_MODE is not local.")
+            raise CommandError("Faults can be injected into the local AWS alone; AWS_MODE is not local.")
         question: dict[str, Any] = {"do": options["do"]}
         if options["do"] == "add":
             names = ("fault", "value", "account", "key", "operation", "times", "share")
@@ -43,7 +43,7 @@ class Command(BaseCommand):
         elif options["do"] == "clear":
             question["number"] = options["number"]
         try:
-            answer = weather_door.ask(settings.VAR_DIR / weather_door.NAME, question)
+            answer = fault_socket.ask(settings.VAR_DIR / fault_socket.NAME, question)
         except (OSError, ValueError):
             raise CommandError("No local AWS runs here: start it first (make run).") from None
         if "error" in answer:
