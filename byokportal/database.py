@@ -10,10 +10,10 @@ import psycopg
 from django.db import Error, InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 
-from byokportal import patience
+from byokportal import deadline
 from byokportal.errors import DatabaseUnavailable
 
-SECONDS = 10.0  # that a page or a request to the API waits for the database in all; requests for data keys have less (keys.api.short_way)
+SECONDS = 10.0  # that a page or a request to the API waits for the database in all; requests for data keys have less (keys.api.fast_path)
 
 # SQLSTATEs outside OperationalError that say "not this database, not now" (PostgreSQL, appendix A).
 NOT_NOW = {
@@ -89,12 +89,12 @@ def why(exception: BaseException) -> str:
     return f"{state}: {said}" if state else said
 
 
-class PatienceMiddleware:
+class DeadlineMiddleware:
     """Gives each request an end to its waiting for the database: a paused server answers no query and ends none."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        with patience.at_most(SECONDS):
+        with deadline.at_most(SECONDS):
             return self.get_response(request)

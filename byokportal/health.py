@@ -14,7 +14,7 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
-from byokportal import database, patience
+from byokportal import database, deadline
 
 log = logging.getLogger(__name__)
 SECONDS = 2.0  # that /readyz waits for the database
@@ -55,7 +55,7 @@ class HealthMiddleware:
 def _database() -> bool:
     """Tell whether the database takes writes and has every table that we know of."""
     try:
-        with patience.at_most(SECONDS):
+        with deadline.at_most(SECONDS):
             with connection.cursor() as cursor:
                 # It changes nothing, and is refused where nothing can be changed.
                 cursor.execute("UPDATE django_session SET expire_date = expire_date WHERE 1 = 0")

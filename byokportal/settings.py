@@ -85,8 +85,8 @@ MIDDLEWARE = [
     "byokportal.kept.NeverKeptMiddleware",
     "byokportal.addresses.ClientAddressMiddleware",
     "byokportal.health.HealthMiddleware",  # a load balancer asks by address: no Host of ours, no session, no redirect to https
-    "keys.api.short_way.ShortWay",  # requests for data keys pass over all the others
-    "byokportal.database.PatienceMiddleware",
+    "keys.api.fast_path.FastPath",  # requests for data keys pass over all the others
+    "byokportal.database.DeadlineMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "byokportal.logs.RequestIdMiddleware",
@@ -354,7 +354,7 @@ CONTENT_SECURITY_POLICY = {
 # Data keys a second, counted over all processes in the shared cache; an item of a batch counts like a request of its own.
 DATA_KEYS_PER_CALLER = env.int("DATA_KEYS_PER_CALLER", default=10_000)
 DATA_KEYS_PER_TENANT = env.int("DATA_KEYS_PER_TENANT", default=10_000)
-# Of one web process, for requests for data keys that have to wait; keys.bulkhead and keys.api.lanes divide them. Pages and the rest of the
+# Of one web process, for requests for data keys that have to wait; keys.bulkhead and keys.api.priority divide them. Pages and the rest of the
 # API have half as many of their own.
 WEB_THREADS = env.int("WEB_THREADS", default=32)
 

@@ -22,7 +22,7 @@ from django.utils.asyncio import async_unsafe
 
 from byokportal.errors import DomainError
 from keys import errors
-from keys.aws.flights import Flights, StillUnderWay
+from keys.aws.singleflight import Singleflight, StillUnderWay
 
 Result = TypeVar("Result")
 
@@ -54,7 +54,7 @@ class Bulkhead:
             threads: of the process that answer requests.
         """
         self._seats, self._monotonic = max(1, threads // 10), monotonic
-        self._flights: Flights[Any] = Flights()
+        self._singleflight: Singleflight[Any] = Singleflight()
         self._lock = threading.Lock()
         self._of: dict[uuid.UUID, _Compartment] = {}  # only tenants that wait for AWS, or whose last calls failed
 
@@ -93,7 +93,7 @@ class Bulkhead:
         """
         left = self._patience(compartment)
         try:
-            if left > 0 and name is not None and self._flights.join(name, left):
+            if left > 0 and name is not None and self._singleflight.join(name, left):
                 return True
         except StillUnderWay:
             left = 0.0
@@ -108,7 +108,7 @@ class Bulkhead:
         try:
             if name is None:
                 return self._judged(compartment, ask)
-            result: Result = self._flights.do(name, lambda: self._judged(compartment, ask))
+            result: Result = self._singleflight.do(name, lambda: self._judged(compartment, ask))
             return result
         finally:
             with self._lock:

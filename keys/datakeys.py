@@ -21,7 +21,7 @@ import structlog
 from django.conf import settings
 from django.db import connection
 
-from byokportal import clock, database, patience
+from byokportal import clock, database, deadline
 from byokportal.errors import DomainError, Kind
 from keys import aws, branchkeys, envelope, errors, health, ledger
 from keys.aws.kms import KmsKey
@@ -266,7 +266,7 @@ class Engine:
         current = standing.current
         if current is not None and set(key_ids) == {current.id}:
             return {current.id: current}
-        with database.needed(), patience.at_most(WAIT):
+        with database.needed(), deadline.at_most(WAIT):
             found = list(BranchKey.objects.filter(tenant=standing.tenant, pk__in=key_ids).select_related("registration"))  # fmt: skip
         return {
             row.pk: WrappedBranchKey(

@@ -35,11 +35,11 @@ from django.db import connection, transaction
 from django.db.models import FilteredRelation, Q
 from django.utils.asyncio import async_unsafe
 
-from byokportal import clock, database, patience
+from byokportal import clock, database, deadline
 from byokportal.errors import DatabaseUnavailable, DomainError
 from byokportal.lru import Lru
 from keys import admission, errors
-from keys.aws.flights import Flights
+from keys.aws.singleflight import Singleflight
 from keys.cache import BranchKeys
 from keys.models import CacheDrop, KeyRegistration, ServingProcess
 from tenants.models import Tenant
@@ -130,7 +130,7 @@ class Standings:
         self._is_blind = False  # the last question was not answered to its end
         self._looked_at = -math.inf  # monotonic, when the last answered question was put …
         self._looked_from: datetime | None = None  # … and on the database's clock
-        self._reads: Flights[Standing | None] = Flights()
+        self._reads: Singleflight[Standing | None] = Singleflight()
         self._drops: list[CacheDrop] = []
         self._purged: dict[
             uuid.UUID, tuple[int, float]
@@ -299,7 +299,7 @@ class Standings:
         failed = False
         while not self._ended.is_set():
             try:
-                with patience.at_most(TOO_OLD):
+                with deadline.at_most(TOO_OLD):
                     self.look()
                 failed = False
             except Exception as error:
@@ -316,7 +316,7 @@ class Standings:
             with self._looking:
                 if self._monotonic() - self._looked_at > 2 * settings.STANDING_SECONDS:
                     try:
-                        with database.needed(), patience.at_most(WAIT):
+                        with database.needed(), deadline.at_most(WAIT):
                             self.look()
                     except DatabaseUnavailable:
                         if self._is_too_old():
@@ -342,7 +342,7 @@ class Standings:
         A change that commits while we read is not lost: its time differs from the one that we read first.
         """
         began, epoch = self._monotonic(), self._epoch
-        with database.needed(), patience.at_most(WAIT):
+        with database.needed(), deadline.at_most(WAIT):
             copy = read(tenant, began)
             if copy is not None and copy.generation < self._generations.get(tenant, 0):
                 copy = read(tenant, began)  # a look that began later may have been first with a newer one

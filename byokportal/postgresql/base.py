@@ -1,4 +1,4 @@
-"""Django's PostgreSQL backend over a connection that keeps the budget of `byokportal.patience`.
+"""Django's PostgreSQL backend over a connection that keeps the budget of `byokportal.deadline`.
 
 A `statement_timeout` is kept by the server: one that is frozen, or gone behind a silent network, keeps none, and the thread
 that asked it would wait until TCP gives up. A request for a data key has to be answered within half a second all the same.
@@ -15,7 +15,7 @@ import psycopg
 from django.db.backends.postgresql import base
 from django.db.backends.postgresql.psycopg_any import IsolationLevel
 
-from byokportal import patience
+from byokportal import deadline
 
 # Seconds that a statement waits for a lock that another transaction holds; then it fails, and the request is a 503. A transaction that hangs
 # (a frozen process, somebody's open psql) would otherwise take one thread of the web after another, for every tenant.
@@ -26,7 +26,7 @@ class Connection(psycopg.Connection[Any]):
     """A connection whose waits end with the budget; it is closed then, because an answer may still be on its way."""
 
     def wait(self, gen: Any, interval: float = 0.1, timeout: float | None = None) -> Any:
-        with patience.waiting() as left:
+        with deadline.waiting() as left:
             if left is None:
                 return super().wait(gen, interval, timeout)
             began = time.monotonic()
@@ -48,7 +48,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Connection:
         self.isolation_level = IsolationLevel.READ_COMMITTED
-        with patience.waiting() as left:
+        with deadline.waiting() as left:
             return Connection.connect(**conn_params) if left is None else _connect_within(left, conn_params)
 
 

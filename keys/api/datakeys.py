@@ -1,7 +1,7 @@
 """Addresses for platform services: generate, decrypt and rewrap data keys, one or up to a hundred.
 
 The views are DRF's, with three liberties for speed, since they answer thousands of requests a second: they are reached by the
-short way (`keys.api.short_way`), their bodies are read by hand (`keys.api.items`), and what goes well is answered with
+fast path (`keys.api.fast_path`), their bodies are read by hand (`keys.api.items`), and what goes well is answered with
 orjson instead of serializer and renderer. Everything that goes wrong takes DRF's way.
 """
 
@@ -23,7 +23,7 @@ from rest_framework.response import Response
 from byokportal import bodies, problems
 from byokportal.errors import DomainError
 from keys import envelope, services
-from keys.api import items, lanes
+from keys.api import items, priority
 from keys.api import serializers as shapes
 from keys.datakeys import Context, NewDataKey
 from tenants import access, authentication, endpoints, idempotency, limits
@@ -69,11 +69,11 @@ class DataKeyView(endpoints.TenantView):
     def within_share(self, mine: Tenant, count: int, make: Callable[[], list[Result]]) -> list[Result]:
         """Take so many keys out of the caller's and the tenant's share, and make them in their lane."""
         caller, tenant = self.asks.name, str(mine.pk)
-        with lanes.lane(count, is_bulk=self.is_bulk):
+        with priority.lane(count, is_bulk=self.is_bulk):
             limits.take(caller, tenant, count)
             try:
                 return make()
-            except SynchronousOnlyOperation:  # it is begun again in a thread (keys.api.at_once), and taken there
+            except SynchronousOnlyOperation:  # it is begun again in a thread (keys.api.event_loop), and taken there
                 limits.give_back(caller, tenant, count)
                 raise
 

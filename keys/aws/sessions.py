@@ -21,7 +21,7 @@ from byokportal.errors import DomainError
 from byokportal.lru import Lru
 from keys import errors
 from keys.aws import faults, hot
-from keys.aws.flights import Flights
+from keys.aws.singleflight import Singleflight
 from keys.policies import documents
 
 SECONDS = 900  # of a session with a tenant: the shortest that STS gives (API reference, AssumeRole)
@@ -75,7 +75,9 @@ class Identity:
 
 _lock = threading.Lock()
 _cache: Lru[tuple[str, ...], Credentials] = Lru(CACHED)
-_under_way: Flights[Credentials] = Flights()  # at most one AssumeRole for a session, whoever asks for it at once
+_under_way: Singleflight[Credentials] = (
+    Singleflight()
+)  # at most one AssumeRole for a session, whoever asks for it at once
 _clients: dict[tuple[str, str, str], Any] = {}  # those of long-lived credentials
 _endpoints: dict[tuple[str, str], str] = {}
 _boto3: dict[str, Any] = {}  # AWS_MODE → its session

@@ -75,7 +75,7 @@ def _ask(action: str, call: Callable[[], Any]) -> tuple[Answer, Any]:
 
 
 def _ours(subject: Subject, service_role: ServiceRole) -> tuple[Ours, sessions.Credentials | None]:
-    """Look at our own side; the canary's session comes with it, for it is the outsider that knocks at the tenant's role."""
+    """Look at our own side; the canary's session comes with it, for it is the outsider that probes the tenant's role."""
 
     def identify() -> sessions.Identity:
         return sessions.identity(

@@ -28,7 +28,7 @@ def assumable(facts: Facts) -> Finding | None:
        remedy="Name our service role {service_role_arn} alone as the principal of the trust policy of {role_name}: AWS let a role of another "
        "AWS account become {role_arn}, so anybody who learns your External ID could. Set the trust policy to the document below.")  # fmt: skip
 def refuses_others(facts: Facts) -> Finding | None:
-    """A role in another account of ours knocks with the right External ID, and so does another principal of our own account.
+    """A role in another account of ours probes the role with the right External ID, and so does another principal of our own account.
 
     The second one getting in is a warning: the trust policy names our whole account, as the console writes it at first.
     """
@@ -36,7 +36,7 @@ def refuses_others(facts: Facts) -> Finding | None:
         return None
     outsider, base = facts.trust.outsider, facts.trust.base
     if outsider is None:
-        return Finding(Verdict.UNKNOWN, {"why": "no canary role is there to knock"}, wait=Wait.OURS)
+        return Finding(Verdict.UNKNOWN, {"why": "no canary role is there to probe with"}, wait=Wait.OURS)
     if outsider.allowed is None:
         return Finding(Verdict.UNKNOWN, evidence_of(outsider), wait=Wait.AWS)
     if outsider.allowed:

@@ -85,7 +85,7 @@ def canary_trust(service_role_arn: str, external_id: str) -> dict[str, Any]:
 
 
 def canary_permission() -> dict[str, Any]:
-    """Return what a canary role may do: knock at any role. It is the outsider of the encryption test, whom no tenant trusts."""
+    """Return what a canary role may do: probe any role. It is the outsider of the encryption test, whom no tenant trusts."""
     return {
         "Version": "2012-10-17",
         "Statement": [{"Sid": "Knock", "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}],

@@ -17,7 +17,7 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn
 
-from byokportal import patience
+from byokportal import deadline
 
 COMMIT = 0.4  # seconds that one commit may take, and connecting
 AT_ONCE = {
@@ -214,7 +214,7 @@ class Libpq:
 def _connected() -> psycopg.Connection[Any]:
     """Return a new connection with its time-outs, made by Django from the settings."""
     wrapper = connection.copy()
-    with patience.at_most(COMMIT):
+    with deadline.at_most(COMMIT):
         wrapper.connect()
         with wrapper.cursor() as cursor:
             for name in ("statement_timeout", "lock_timeout"):

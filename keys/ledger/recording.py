@@ -15,7 +15,7 @@ from typing import TypeVar
 from django.db import connection, transaction
 from django.utils.asyncio import async_unsafe
 
-from byokportal import clock, database, patience
+from byokportal import clock, database, deadline
 from byokportal.errors import DatabaseUnavailable
 from keys.ledger import links
 from keys.ledger.links import Use
@@ -92,7 +92,7 @@ def _record_here(use: Use) -> None:
 @async_unsafe
 def _wait_for(use: Use) -> None:
     """Wait in this thread until the row is committed."""
-    with patience.waiting() as left:  # waiting for the writer is waiting for the database
+    with deadline.waiting() as left:  # waiting for the writer is waiting for the database
         seconds = WAIT if left is None else min(WAIT, left)
         outcome = asyncio.run_coroutine_threadsafe(_commit(use, seconds), _ours.loop())
         try:

@@ -11,7 +11,7 @@ from django.db import connections
 from django.test import Client
 
 from keys import ledger
-from keys.api import short_way
+from keys.api import fast_path
 from keys.ledger import links, recording
 from keys.models import KeyRegistration, KeyUse
 from tenants import access, authentication
@@ -24,7 +24,7 @@ ApiOf = Callable[[ServiceAccount], Client]
 
 def no_key_in_time(api: Client, path: str) -> None:
     """Assert that a request is a 503 while the database still does not answer, and that what it may wait for that is less than half a second."""
-    assert max(recording.WAIT + recording.GRACE, links.COMMIT, short_way.DATABASE) < 0.5
+    assert max(recording.WAIT + recording.GRACE, links.COMMIT, fast_path.DATABASE) < 0.5
     answer = api.post(path, {}, content_type=JSON)
     assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")
     assert answer["Retry-After"] == "2"

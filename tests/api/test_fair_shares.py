@@ -15,7 +15,7 @@ from django.test import Client
 from redis.exceptions import ConnectionError as CacheGone
 
 from byokportal.errors import RateLimited
-from keys.api import lanes
+from keys.api import priority
 from keys.models import KeyRegistration
 from tenants import limits
 from tenants.models import ServiceAccount, Tenant
@@ -111,7 +111,7 @@ def test_a_used_up_share_is_a_429_that_says_when_to_come_again(
 
 
 def test_bulk_takes_an_eighth_of_the_threads_and_three_times_as_many_wait() -> None:
-    lane, leave, inside = lanes.Lane(8), threading.Event(), threading.Semaphore(0)
+    lane, leave, inside = priority.Lane(8), threading.Event(), threading.Semaphore(0)
     outcomes: list[str] = []
 
     def work() -> None:
@@ -136,5 +136,5 @@ def test_bulk_takes_an_eighth_of_the_threads_and_three_times_as_many_wait() -> N
 
 
 def test_few_items_go_past_the_bulk_lane() -> None:
-    with lanes.lane(lanes.FEW) as nothing:
+    with priority.lane(priority.FEW) as nothing:
         assert nothing is None

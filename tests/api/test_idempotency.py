@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from byokportal.errors import NotFound
 from keys import lifecycle, services, standing
-from keys.api import short_way
+from keys.api import fast_path
 from keys.ledger import links, recording
 from keys.models import BranchKey, KeyRegistration, KeyUse
 from support.models import Ticket
@@ -48,7 +48,7 @@ def at_once(number: int, do: Callable[[], Any]) -> list[Any]:
 @pytest.fixture
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fifty threads at once on a busy machine may keep the database from answering in half a second: here that is not the question."""
-    for module, name in ((short_way, "DATABASE"), (recording, "WAIT"), (links, "COMMIT"), (standing, "WAIT")):
+    for module, name in ((fast_path, "DATABASE"), (recording, "WAIT"), (links, "COMMIT"), (standing, "WAIT")):
         monkeypatch.setattr(module, name, 30.0)
 
 

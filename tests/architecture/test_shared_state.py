@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 OTHER_CACHES = {
     "byokportal/clock.py:_http_date": "this second and the one before",
     "keys/api/datakeys.py:_instant": "1,000 instants of ours",
-    "keys/api/short_way.py:_route": "the URL map's three routes: an address without a view raises, and is not kept",
+    "keys/api/fast_path.py:_route": "the URL map's three routes: an address without a view raises, and is not kept",
     "keys/aws/hot.py:_pool": "one for each Region of AWS",
     "keys/aws/hot.py:_protocol": "STS and KMS",
     "keys/aws/regions.py:_known": "our own partition",

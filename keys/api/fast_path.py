@@ -1,7 +1,7 @@
-"""The short way of a request for data keys: past the middlewares that are for people, straight to its view.
+"""The fast path of a request for data keys: past the middlewares that are for people, straight to its view.
 
 A data key has to come in about a millisecond, and half of what a request costs is middleware that a program does not need.
-`ShortWay` stands first in MIDDLEWARE and takes the addresses below `…/data-keys` out of the common chain; `keys.api.at_once` goes the
+`FastPath` stands first in MIDDLEWARE and takes the addresses below `…/data-keys` out of the common chain; `keys.api.event_loop` goes the
 same way on the server's event loop. What the others would have done for them, and why they are not missed:
 
 | passed over | because |
@@ -29,7 +29,7 @@ from django.http.response import HttpResponseBase
 from django.template.response import SimpleTemplateResponse
 from django.urls import ResolverMatch, resolve
 
-from byokportal import patience
+from byokportal import deadline
 from byokportal.bodies import DATA_KEYS, BodyMiddleware
 from byokportal.logs import RequestIdMiddleware
 
@@ -37,22 +37,22 @@ View = Callable[[HttpRequest], HttpResponse]
 DATABASE = 0.42  # seconds that a request waits for the database in all; then it is a 503, within half a second
 
 
-class ShortWay:
-    """Sends requests for data keys the short way, and all others on."""
+class FastPath:
+    """Sends requests for data keys the fast path, and all others on."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._common_way = get_response
-        self._short_way = through_what_stays(convert_exception_to_response(view))  # type: ignore[arg-type]  # never async
+        self._fast_path = through_what_stays(convert_exception_to_response(view))  # type: ignore[arg-type]  # never async
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if not takes(request):
             return self._common_way(request)
-        with patience.at_most(DATABASE):
-            return self._short_way(request)
+        with deadline.at_most(DATABASE):
+            return self._fast_path(request)
 
 
 def takes(request: HttpRequest) -> bool:
-    """Tell whether a request may take the short way."""
+    """Tell whether a request may take the fast path."""
     return bool(DATA_KEYS.fullmatch(request.path_info)) and (not settings.SECURE_SSL_REDIRECT or request.is_secure())
 
 

@@ -43,7 +43,7 @@ class Flight(Generic[Result]):
         return self.result  # type: ignore[return-value]
 
 
-class Flights(Generic[Result]):
+class Singleflight(Generic[Result]):
     """The calls under way in this process, each by its name."""
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ from django.test import Client
 from byokportal import clock
 from byokportal.wsgi import application as wsgi
 from keys import datakeys, ledger, services
-from keys.api import at_once, lanes, short_way
+from keys.api import event_loop, fast_path, priority
 from keys.ledger import recording
 from keys.models import KeyRegistration, KeyUse
 from tenants import audit, limits, tokens
@@ -49,8 +49,8 @@ class Server:
     def __init__(self, token: str) -> None:
         self.token = token
         self.handed: list[str] = []
-        self.threads: at_once.Application = WSGIMiddleware(wsgi, workers=4)  # type: ignore[assignment, arg-type]
-        self.application = at_once.AtOnce(data_keys=self._in_a_thread, others=self._in_a_thread)
+        self.threads: event_loop.Application = WSGIMiddleware(wsgi, workers=4)  # type: ignore[assignment, arg-type]
+        self.application = event_loop.AtOnce(data_keys=self._in_a_thread, others=self._in_a_thread)
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self.loop.run_forever, daemon=True)
         self._thread.start()
@@ -156,7 +156,7 @@ def test_many_at_once_have_a_row_each(warm: Server, path: str) -> None:
 
 def test_what_may_take_long_is_answered_in_a_thread(warm: Server, path: str) -> None:
     requests: list[tuple[str, dict[str, Any], dict[str, str]]] = [
-        ("", {"context": {"a": "b"}, "much": "x" * at_once.SMALL}, {}),
+        ("", {"context": {"a": "b"}, "much": "x" * event_loop.SMALL}, {}),
         ("", {}, {"idempotency_key": "k"}),
     ]
     for below, body, headers in requests:
@@ -167,7 +167,7 @@ def test_what_may_take_long_is_answered_in_a_thread(warm: Server, path: str) -> 
 def test_bulk_has_its_turn_on_the_loop_and_those_behind_it_are_told_to_come_again(
     warm: Server, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lanes, "turns", lanes.Turns(waiting=2))
+    monkeypatch.setattr(priority, "turns", priority.Turns(waiting=2))
     blob = warm.post(path).json()["wrapped_key"]
 
     async def all_at_once() -> list[Answer]:
@@ -185,13 +185,13 @@ def test_bulk_has_its_turn_on_the_loop_and_those_behind_it_are_told_to_come_agai
 
 
 def test_bulk_lets_those_who_are_ready_go_first_round_after_round() -> None:
-    turns, order = lanes.Turns(waiting=1), []
+    turns, order = priority.Turns(waiting=1), []
 
     async def bulk() -> None:
         (await turns.take(lambda: order.append("bulk")))()
 
     async def single() -> None:
-        for _ in range(lanes.ROUNDS):
+        for _ in range(priority.ROUNDS):
             order.append("single")
             await asyncio.sleep(0)
 
@@ -199,7 +199,7 @@ def test_bulk_lets_those_who_are_ready_go_first_round_after_round() -> None:
         await asyncio.gather(bulk(), single())
 
     asyncio.run(both())
-    assert order == ["single"] * lanes.ROUNDS + ["bulk"]
+    assert order == ["single"] * priority.ROUNDS + ["bulk"]
 
 
 def test_a_tenant_that_asks_its_key_every_time_waits_in_a_thread(warm: Server, path: str, tenant: Tenant) -> None:
@@ -404,7 +404,7 @@ def test_a_bug_is_a_500_that_says_nothing(warm: Server, path: str, monkeypatch: 
     def broken(_: Any) -> Any:
         raise ZeroDivisionError("a secret detail")
 
-    monkeypatch.setattr(short_way, "view", broken)
+    monkeypatch.setattr(fast_path, "view", broken)
     answer = warm.post(path)
     assert (answer.status, answer.json()["code"]) == (500, "bug")
     assert b"secret detail" not in answer.body

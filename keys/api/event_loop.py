@@ -4,7 +4,7 @@ Nearly every request finds all it needs in memory: the token, where the tenant s
 commit of its row, which many share. In threads, that waiting is what costs: Python wakes one thread at a time, and each waking
 takes longer than making the key. So here such a request runs on the event loop from its first byte to its last, and awaits its commit
 (`ledger.committed`). While it finds what it needs in memory, nothing holds it up: a tenant whose KMS hangs or a slow page take threads, and
-there are none here; a bulk request waits for its turn (`keys.api.lanes`). Every few seconds its token is looked up again; that takes a
+there are none here; a bulk request waits for its turn (`keys.api.priority`). Every few seconds its token is looked up again; that takes a
 thread of those that only data keys use.
 
 What would wait says so. Django refuses to speak to a database on an event loop (`SynchronousOnlyOperation`), and what of ours waits for
@@ -30,7 +30,7 @@ from byokportal import clock, problems
 from byokportal.bodies import DATA_KEYS, LIMIT_DATA_KEYS
 from byokportal.errors import BodyTooLarge, DatabaseUnavailable, DomainError, RateLimited
 from keys import ledger
-from keys.api import lanes, short_way
+from keys.api import fast_path, priority
 
 Scope = dict[str, Any]
 Message = dict[str, Any]
@@ -51,7 +51,7 @@ class AtOnce:
 
     def __init__(self, *, data_keys: Application, others: Application) -> None:
         self._data_keys, self._others = data_keys, others
-        self._answer = short_way.through_what_stays(_view)
+        self._answer = fast_path.through_what_stays(_view)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -75,37 +75,37 @@ class AtOnce:
     async def _at_once(self, scope: Scope, body: bytes) -> HttpResponse | None:
         """Return the answer, its rows committed; None when something has to be waited for."""
         request = ASGIRequest(scope, io.BytesIO(body))
-        if len(body) > SMALL or "HTTP_IDEMPOTENCY_KEY" in request.META or not short_way.takes(request):
+        if len(body) > SMALL or "HTTP_IDEMPOTENCY_KEY" in request.META or not fast_path.takes(request):
             return None
         work = partial(self._answer, request)
         # With a context each, FEW items open so many braces: what opens more is bulk for certain, and need not be read to be told so.
-        is_bulk = body.count(b"{") > 2 * lanes.FEW + 1
+        is_bulk = body.count(b"{") > 2 * priority.FEW + 1
         try:
             try:
-                return await ledger.committed(await lanes.turns.take(work) if is_bulk else work)
-            except lanes.NotItsTurn:
+                return await ledger.committed(await priority.turns.take(work) if is_bulk else work)
+            except priority.NotItsTurn:
                 again = ASGIRequest(scope, io.BytesIO(body))  # a request reads its body once
-                return await ledger.committed(await lanes.turns.take(partial(self._answer, again)))
+                return await ledger.committed(await priority.turns.take(partial(self._answer, again)))
         except SynchronousOnlyOperation:
             return None
         except (DatabaseUnavailable, RateLimited) as error:
             return _problem(error, request)
         except Exception as error:  # noqa: BLE001  the row is not there, and it is a bug of ours: no key leaves
             bug = error
-            return short_way.through_what_stays(lambda request: response_for_exception(request, bug))(request)
+            return fast_path.through_what_stays(lambda request: response_for_exception(request, bug))(request)
 
 
 def _view(request: HttpRequest) -> HttpResponse:
     try:
-        return short_way.view(request)
-    except (SynchronousOnlyOperation, lanes.NotItsTurn):
+        return fast_path.view(request)
+    except (SynchronousOnlyOperation, priority.NotItsTurn):
         raise
     except Exception as error:  # noqa: BLE001  a bug of ours: logged and answered as Django does
         return response_for_exception(request, error)
 
 
 def _problem(error: DomainError, request: HttpRequest) -> HttpResponse:
-    return short_way.through_what_stays(partial(problems.json_response, error))(request)
+    return fast_path.through_what_stays(partial(problems.json_response, error))(request)
 
 
 async def _read(receive: Receive) -> bytes | None:

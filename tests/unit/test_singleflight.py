@@ -11,7 +11,7 @@ from django.db import InterfaceError, OperationalError
 
 from byokportal.errors import DatabaseUnavailable, own
 from keys import errors
-from keys.aws.flights import Flights, StillUnderWay
+from keys.aws.singleflight import Singleflight, StillUnderWay
 from keys.bulkhead import Bulkhead
 
 FOLLOWERS = 7
@@ -85,8 +85,8 @@ def together(call: Callable[[Callable[[], None]], object], error: BaseException)
 
 @pytest.mark.parametrize("error", FAILURES, ids=lambda error: type(error).__name__)
 def test_every_follower_gets_the_error_of_the_leader_as_its_own(error: BaseException) -> None:
-    flights: Flights[None] = Flights()
-    got = together(lambda fail: flights.do("name", fail), error)
+    singleflight: Singleflight[None] = Singleflight()
+    got = together(lambda fail: singleflight.do("name", fail), error)
     assert got[0] is error
     assert {type(one) for one in got} == {type(error)}
     assert {str(one) for one in got} == {str(error)}
@@ -114,7 +114,7 @@ def test_an_error_of_ones_own_is_raised_without_the_traceback_of_others() -> Non
 
 
 def test_a_call_that_takes_too_long_for_one_goes_on_for_the_others() -> None:
-    flights: Flights[int] = Flights()
+    singleflight: Singleflight[int] = Singleflight()
     begun, go = threading.Event(), threading.Event()
 
     def slow() -> int:
@@ -123,10 +123,10 @@ def test_a_call_that_takes_too_long_for_one_goes_on_for_the_others() -> None:
         return 7
 
     with ThreadPoolExecutor(1) as pool:
-        leader = pool.submit(flights.do, "name", slow)
+        leader = pool.submit(singleflight.do, "name", slow)
         assert begun.wait(10)
         with pytest.raises(StillUnderWay):
-            flights.join("name", 0.01)
+            singleflight.join("name", 0.01)
         go.set()
         assert leader.result(10) == 7
-    assert flights.join("name", 0.01) is None
+    assert singleflight.join("name", 0.01) is None

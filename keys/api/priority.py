@@ -1,6 +1,6 @@
 """Interactive calls before bulk: a request with many items, and every rewrap, waits for its turn behind those who wait for one key.
 
-On the event loop (`keys.api.at_once`) one bulk request after another gets a turn, and before each turn everybody who is ready goes first,
+On the event loop (`keys.api.event_loop`) one bulk request after another gets a turn, and before each turn everybody who is ready goes first,
 a few times over; so bulk holds up a single key by one bulk request at most, and seldom. In threads one of 32 may work on bulk. In both a
 quarter as many as there are threads may wait; what comes on top is told to come again (429).
 """
