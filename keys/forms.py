@@ -119,7 +119,7 @@ class ReasonForm(forms.Form):
 
 
 class LeaveForm(ReasonForm):
-    """Giving up BYOK: a box to tick stands between a slip and the deed."""
+    """Giving up BYOK: a box to tick stands between a slip and the operation."""
 
     sure = forms.BooleanField(
         label="From then on Kore.ai's key protects our data, and taking our key away stops nothing any more.",

@@ -1,4 +1,4 @@
-"""Doors for the worker: load by id, one engine call; beat rings for what is due."""
+"""Entry points for the worker: load by id, one engine call; beat rings for what is due."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CHUNK = 200  # rows a ring; the rest is due at the next one
 
 
 def ring(task: Any, **ids: str) -> None:
-    """Ring for a row as soon as it is committed. A broker that does not answer undoes no deed: beat looks every few seconds.
+    """Ring for a row as soon as it is committed. A broker that does not answer undoes no operation: beat looks every few seconds.
 
     A function is what Django calls and not a partial, because it says by `__qualname__` what failed, and trips over what has none.
     """

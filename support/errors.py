@@ -1,4 +1,4 @@
-"""What can go wrong with tickets and the deeds of the back office."""
+"""What can go wrong with tickets and the operations of the back office."""
 
 from byokportal.errors import DomainError, Kind
 

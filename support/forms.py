@@ -1,4 +1,4 @@
-"""Forms of tickets and of the deeds of the back office."""
+"""Forms of tickets and of the operations of the back office."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class AnswerForm(forms.Form):
 
 
 class ReasonForm(forms.Form):
-    """What every deed of the back office asks for."""
+    """What every operation of the back office asks for."""
 
     reason = forms.CharField(max_length=200, help_text="It stands in the log, which the tenant reads too.")
 

@@ -1,4 +1,4 @@
-"""Deeds of the support app: tickets, and what staff do for a tenant."""
+"""Operations of the support app: tickets, and what staff do for a tenant."""
 
 from __future__ import annotations
 

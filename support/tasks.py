@@ -1,4 +1,4 @@
-"""Doors for the worker: follow the log, send the mails that are due."""
+"""Entry points for the worker: follow the log, send the mails that are due."""
 
 from __future__ import annotations
 

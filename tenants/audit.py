@@ -109,7 +109,7 @@ EVENTS = {
     "tenants.service_account.shut_out": "The service account {name} no longer acts for this organisation: {reason}",
     "tenants.step.changed": "Step {step} went from “{old}” to “{new}”.",
     "tenants.tenant.viewed": "Kore.ai support looked at this organisation.",
-    "tenants.attempt.refused": "An attempt to {deed} was refused: {code}.",
+    "tenants.attempt.refused": "An attempt to {operation} was refused: {code}.",
     "keys.registration.drafted": "The draft of the registration was changed.",
     "keys.registration.submitted": "The CMK ARN and the Role ARN were shared with Kore.ai.",
     "keys.registration.moved": "The registration went from “{old}” to “{new}”.",
@@ -166,7 +166,7 @@ def canonical(value: object) -> str:
 
 
 def record(name: str, /, *, tenant: Tenant | None, actor: Actor, target: object = None, **data: object) -> AuditEvent:
-    """Write one line of the log; call it inside the transaction of the deed.
+    """Write one line of the log; call it inside the transaction of the operation.
 
     Args:
         name: one of `EVENTS`.

@@ -54,7 +54,7 @@ class TenantView(APIView):
         return request.user
 
     def given(self, request: Request, shape: type[Serializer[Any]]) -> dict[str, Any]:
-        """Return the validated body; a deed that takes nothing may come without one."""
+        """Return the validated body; an operation that takes nothing may come without one."""
         data = request.data if request._request.body else {}
         serializer = shape(data=data)
         serializer.is_valid(raise_exception=True)
@@ -69,7 +69,7 @@ class TenantView(APIView):
         *,
         location: Callable[[Any], str] | None = None,
     ) -> Response:
-        """Do a deed once for each Idempotency-Key; what it answers holds no secret and is kept."""
+        """Do an operation once for each Idempotency-Key; what it answers holds no secret and is kept."""
         answer = self.once_kept(request, tenant, lambda: idempotency.Answer(status, do()), in_one_transaction=True)
         headers = {"Location": location(answer.kept)} if location else None
         return Response(answer.kept, status=answer.status, headers=headers)
@@ -82,7 +82,7 @@ class TenantView(APIView):
         *,
         in_one_transaction: bool = False,
     ) -> idempotency.Answer:
-        """Do a deed once for each Idempotency-Key, and return what of its answer is kept; without a key just do it."""
+        """Do an operation once for each Idempotency-Key, and return what of its answer is kept; without a key just do it."""
         key = request._request.META.get("HTTP_IDEMPOTENCY_KEY")
         if key is None:
             return do()

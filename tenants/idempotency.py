@@ -1,4 +1,4 @@
-"""Idempotency-Key on POST deeds: one effect for each key, for 24 hours, per caller and tenant (design.md 9)."""
+"""Idempotency-Key on POST operations: one effect for each key, for 24 hours, per caller and tenant (design.md 9)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,255}", re.ASCII)  # no comma: servers 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a deed answered: what is kept, and whether it was kept before."""
+    """What an operation answered: what is kept, and whether it was kept before."""
 
     status: int
     kept: dict[str, Any]
@@ -43,11 +43,11 @@ def once(
     body: bytes,
     in_one_transaction: bool,
 ) -> Answer:
-    """Do the deed, or return what it answered before under the same key; without a key just do it.
+    """Do the operation, or return what it answered before under the same key; without a key just do it.
 
     Args:
-        do: the deed; its `kept` is stored and must open nothing by itself: wrapped keys, never plaintext.
-        in_one_transaction: the deed changes rows only, so it and its answer are committed together and a process killed
+        do: the operation; its `kept` is stored and must open nothing by itself: wrapped keys, never plaintext.
+        in_one_transaction: the operation changes rows only, so it and its answer are committed together and a process killed
             in between did nothing. False for data keys: their row is committed before all else, and a key that never left is
             no effect.
 

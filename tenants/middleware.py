@@ -24,7 +24,7 @@ OPEN = (
     "problems",
     "healthz",
     "readyz",
-)  # view names: sign-in and set-up themselves, and doors without a session
+)  # view names: sign-in and set-up themselves, and addresses without a session
 
 
 class SecondFactorMiddleware:

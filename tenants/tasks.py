@@ -1,4 +1,4 @@
-"""Doors for the worker: what has run out is cleared away."""
+"""Entry points for the worker: what has run out is cleared away."""
 
 from __future__ import annotations
 

@@ -190,7 +190,7 @@ def service(tenant: Tenant) -> ServiceAccount:
 
 
 def acting(member: Member) -> Actor:
-    """Return the member as the actor of a deed."""
+    """Return the member as the actor of an operation."""
     return Actor.of_member(member, via="portal", signed_in_at=clock.now())
 
 

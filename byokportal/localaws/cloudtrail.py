@@ -1,4 +1,4 @@
-"""CloudTrail's door: what is noted of a call, for whom, and LookupEvents (CloudTrail guide, "Record contents")."""
+"""CloudTrail: what is noted of a call, for whom, and LookupEvents (CloudTrail guide, "Record contents")."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import uuid
 from datetime import datetime
 from typing import Any
 
-from byokportal.localaws import denials, identities, moto_door, trail
+from byokportal.localaws import denials, identities, moto_adapter, trail
 from byokportal.localaws.errors import AwsError
 from byokportal.localaws.identities import Caller
 from byokportal.localaws.state import State
@@ -36,7 +36,7 @@ UNKNOWN = ("AccessDeniedException", "AccessDenied", "NotFoundException")  # the 
 
 def answer(
     state: State, caller: Caller, region: str, operation: str, given: dict[str, Any], now: datetime
-) -> moto_door.Answer:
+) -> moto_adapter.Answer:
     """Do one call; there is LookupEvents and nothing else."""
     if operation != "LookupEvents":
         raise AwsError("UnknownOperationException", "")
@@ -45,11 +45,11 @@ def answer(
     decision = evaluator.evaluate(request, **caller.layers(state, caller.account))
     if not decision.allowed:
         raise denials.plain(caller, action, "*", decision, code="AccessDeniedException", status=400)
-    return moto_door.json_answer(state.trail.lookup(caller.account, region, given))
+    return moto_adapter.json_answer(state.trail.lookup(caller.account, region, given))
 
 
 def note(
-    state: State, asked: Asked, caller: Caller, answered: moto_door.Answer | None, refused: AwsError | None, request_id: str, now: datetime
+    state: State, asked: Asked, caller: Caller, answered: moto_adapter.Answer | None, refused: AwsError | None, request_id: str, now: datetime
 ) -> None:  # fmt: skip
     """Write a call into the trail of the caller's account, and of the account whose role or key it was about."""
     if asked.service == "cloudtrail":
@@ -91,7 +91,7 @@ def _parameters(asked: Asked) -> dict[str, Any]:
     return {name[0].lower() + name[1:]: asked.form[name] for name in fields if name in asked.form}
 
 
-def _resources(asked: Asked, answered: moto_door.Answer | None) -> list[dict[str, str]]:
+def _resources(asked: Asked, answered: moto_adapter.Answer | None) -> list[dict[str, str]]:
     if asked.service == "sts":
         arns, kind = [asked.form.get("RoleArn", "")], "AWS::IAM::Role"
     elif asked.service == "kms":

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from byokportal.localaws import denials, iam_simulation, identities, moto_door, visibility
+from byokportal.localaws import denials, iam_simulation, identities, moto_adapter, visibility
 from byokportal.localaws.errors import AwsError
 from byokportal.localaws.faults import Call
 from byokportal.localaws.identities import Caller, iam
@@ -24,7 +24,7 @@ INVALID_PRINCIPAL = 'Invalid principal in policy: "AWS":"{principal}"'
 
 def answer(
     state: State, caller: Caller, region: str, form: Mapping[str, str], body: bytes, now: datetime
-) -> moto_door.Answer:
+) -> moto_adapter.Answer:
     """Do one call: authorise, refuse what AWS refuses, let moto do the rest."""
     action = form.get("Action", "")
     resource = _resource(caller.account, form)
@@ -45,7 +45,7 @@ def answer(
     if action in {"PutUserPermissionsBoundary", "DeleteUserPermissionsBoundary"}:
         answered = _bound_user(caller.account, action, form)
     else:
-        answered = moto_door.call("iam", caller.account, "us-east-1", body)
+        answered = moto_adapter.call("iam", caller.account, "us-east-1", body)
     if answered.status < 400 and action == "CreateUser" and "PermissionsBoundary" in form:
         _holder(caller.account, form).permissions_boundary_arn = form["PermissionsBoundary"]  # moto forgets it
     if answered.status < 400 and not READS.fullmatch(action):
@@ -56,14 +56,14 @@ def answer(
     return answered
 
 
-def _bound_user(account: str, action: str, form: Mapping[str, str]) -> moto_door.Answer:
+def _bound_user(account: str, action: str, form: Mapping[str, str]) -> moto_adapter.Answer:
     """Set or take away a user's boundary: moto knows only those of roles."""
     user = _holder(account, form)
     if user is None:
         raise AwsError("NoSuchEntity", f"The user with name {form.get('UserName')} cannot be found.", status=404)
     user.permissions_boundary_arn = form.get("PermissionsBoundary")
     text = f'<{action}Response xmlns="https://iam.amazonaws.com/doc/2010-05-08/"><ResponseMetadata><RequestId></RequestId></ResponseMetadata></{action}Response>'
-    return moto_door.Answer(200, text.encode(), "text/xml")
+    return moto_adapter.Answer(200, text.encode(), "text/xml")
 
 
 def _is_held(state: State, account: str, action: str) -> bool:

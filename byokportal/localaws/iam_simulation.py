@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 from xml.sax.saxutils import escape
 
-from byokportal.localaws import identities, moto_door
+from byokportal.localaws import identities, moto_adapter
 from byokportal.localaws.errors import AwsError
 from byokportal.localaws.identities import Caller
 from byokportal.localaws.state import State
@@ -19,7 +19,7 @@ WORDS = {Verdict.ALLOWED: "allowed", Verdict.EXPLICIT_DENY: "explicitDeny", Verd
 NAMESPACE = "https://iam.amazonaws.com/doc/2010-05-08/"
 
 
-def answer(state: State, caller: Caller, form: Mapping[str, str], now: datetime) -> moto_door.Answer:
+def answer(state: State, caller: Caller, form: Mapping[str, str], now: datetime) -> moto_adapter.Answer:
     """Say what a user or role may do, action by action and resource by resource."""
     source = form.get("PolicySourceArn", "")
     holder = identities.holder_by_arn(state, source, now)
@@ -55,7 +55,7 @@ def answer(state: State, caller: Caller, form: Mapping[str, str], now: datetime)
         f"<EvaluationResults>{''.join(results)}</EvaluationResults></SimulatePrincipalPolicyResult>"
         "<ResponseMetadata><RequestId></RequestId></ResponseMetadata></SimulatePrincipalPolicyResponse>"
     )
-    return moto_door.Answer(200, text.encode(), "text/xml")
+    return moto_adapter.Answer(200, text.encode(), "text/xml")
 
 
 def _trusting(account: str, action: str, resource: str) -> Policy:

@@ -12,7 +12,16 @@ from typing import Any
 
 from moto.kms.models import RESERVED_ALIASES, Key, kms_backends
 
-from byokportal.localaws import denials, grants, identities, key_policies, keystates, kms_crypto, moto_door, visibility
+from byokportal.localaws import (
+    denials,
+    grants,
+    identities,
+    key_policies,
+    keystates,
+    kms_crypto,
+    moto_adapter,
+    visibility,
+)
 from byokportal.localaws.errors import AwsError
 from byokportal.localaws.faults import Call as Asking
 from byokportal.localaws.identities import Caller
@@ -46,11 +55,11 @@ ALIAS = re.compile(r"alias/[A-Za-z0-9/_-]{1,250}", re.ASCII)
 
 def answer(
     state: State, caller: Caller, region: str, operation: str, given: dict[str, Any], now: datetime
-) -> moto_door.Answer:
+) -> moto_adapter.Answer:
     """Do one call of the JSON protocol."""
     call = Call(state, caller, region, operation, given, now)
     if operation in kms_crypto.OPERATIONS:
-        return moto_door.json_answer(kms_crypto.OPERATIONS[operation](call))
+        return moto_adapter.json_answer(kms_crypto.OPERATIONS[operation](call))
     if operation == "RetireGrant":
         return _retire(call)
     if operation not in BY_MOTO:
@@ -208,11 +217,11 @@ class Call:
         if self.operation in kms_crypto.OPERATIONS:
             kms_crypto.check_kind(self.operation, key, self.given)
 
-    def by_moto(self, account: str, given: dict[str, Any]) -> moto_door.Answer:
+    def by_moto(self, account: str, given: dict[str, Any]) -> moto_adapter.Answer:
         """Let moto do it, after holding the view before a change if a rule says so."""
         target = f"TrentService.{self.operation}"
         if self.operation in READS:
-            return moto_door.call("kms", account, self.region, json.dumps(given).encode(), target)
+            return moto_adapter.call("kms", account, self.region, json.dumps(given).encode(), target)
         asking = Asking("kms", self.operation, (self.caller.account, account), str(given.get("KeyId", "")))
         delays = self.state.faults.met(asking, wanted=lambda fault: fault == "kms-delay")
         before = (
@@ -220,14 +229,14 @@ class Call:
             if delays
             else {}
         )
-        answered = moto_door.call("kms", account, self.region, json.dumps(given).encode(), target)
+        answered = moto_adapter.call("kms", account, self.region, json.dumps(given).encode(), target)
         if answered.status < 400:
             for rule in delays:
                 self.state.visibility.hold("kms", account, before, visibility.until(self.now, float(rule.value)))
         return answered
 
 
-def _on_key(call: Call) -> moto_door.Answer:
+def _on_key(call: Call) -> moto_adapter.Answer:
     name = call.given.get("KeyId") or call.given.get("TargetKeyId") or call.given.get("AliasName")
     key = call.begin(name)
     if call.operation in {"CreateAlias", "UpdateAlias", "DeleteAlias"}:
@@ -269,14 +278,14 @@ def _no_key_pair(operation: str, key: Key) -> AwsError:
     )
 
 
-def _as_seen(call: Call, key: Key, answered: moto_door.Answer) -> moto_door.Answer:
+def _as_seen(call: Call, key: Key, answered: moto_adapter.Answer) -> moto_adapter.Answer:
     """Tell the state that is seen now, which is not always the one that moto keeps."""
     body = json.loads(answered.body)
     seen = call.state_of(key)
     body["KeyMetadata"] |= {"KeyState": seen, "Enabled": seen in {"Enabled", "Updating"}}
     if seen not in keystates.DELETED:
         body["KeyMetadata"].pop("DeletionDate", None)
-    return moto_door.json_answer(body)
+    return moto_adapter.json_answer(body)
 
 
 def _check_alias(call: Call, key: Key) -> None:
@@ -310,7 +319,7 @@ def _check_replica(call: Call, key: Key) -> None:
     if not key.multi_region or not _is_primary(key):
         raise AwsError("UnsupportedOperationException", f"{key.arn} is not a multi-region primary key.")
     region = call.given.get("ReplicaRegion")
-    if not isinstance(region, str) or not moto_door.is_region("kms", region):
+    if not isinstance(region, str) or not moto_adapter.is_region("kms", region):
         raise AwsError(
             "ValidationException",
             "1 validation error detected: Value at 'replicaRegion' failed to satisfy constraint: Member must be a Region",
@@ -333,7 +342,7 @@ def _part(call: Call, key: Key) -> None:
     replica.multi_region_configuration = copy.deepcopy(key.multi_region_configuration)
 
 
-def _without_key(call: Call) -> moto_door.Answer:
+def _without_key(call: Call) -> moto_adapter.Answer:
     facts = identities.context_of(call.caller, call.region, call.now) | {"kms:CallerAccount": call.caller.account}
     request = Request(f"kms:{call.operation}", "*", call.caller.principal, facts, call.caller.account)
     decision = evaluator.evaluate(request, **call.caller.layers(call.state, call.caller.account))
@@ -360,7 +369,7 @@ def _without_key(call: Call) -> moto_door.Answer:
         key.key_state, key.enabled = "PendingImport", False
         body["KeyMetadata"] |= {"KeyState": "PendingImport", "Enabled": False}
     call.state.changed()
-    return moto_door.json_answer(body)
+    return moto_adapter.json_answer(body)
 
 
 def _rename(call: Call, body: dict[str, Any]) -> dict[str, Any]:
@@ -376,10 +385,10 @@ def _rename(call: Call, body: dict[str, Any]) -> dict[str, Any]:
     return dict(json.loads(json.dumps(body).replace(old, new)))
 
 
-def _retire(call: Call) -> moto_door.Answer:
+def _retire(call: Call) -> moto_adapter.Answer:
     every = [key for account in call.state.admins for key in kms_backends[account][call.region].keys.values()]
     key, grant = grants.retirable(every, call.caller, call.given)
     call.end()
     del key.grants[grant.id]
     call.state.changed()
-    return moto_door.json_answer(None)
+    return moto_adapter.json_answer(None)

@@ -1,4 +1,4 @@
-"""Every mistake that the customer's engineer can make in steps 1 to 3 of the guide: what each does, in words and in deed; pure."""
+"""Every mistake that the customer's engineer can make in steps 1 to 3 of the guide: what each does, in words and in AWS calls; pure."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from byokportal.localaws import (
     identities,
     injection,
     kms,
-    moto_door,
+    moto_adapter,
     signatures,
     sts,
     wire,
@@ -83,14 +83,14 @@ class Gate:
         response.headers["x-amzn-RequestId"] = request_id
         return response
 
-    def _with_faults(self, asked: Asked, request_id: str) -> tuple[moto_door.Answer, str]:
+    def _with_faults(self, asked: Asked, request_id: str) -> tuple[moto_adapter.Answer, str]:
         """Return the answer, and what becomes of it on its way back."""
         account = identities.account_of_key(self.state, asked.scope.access_key_id, asked.token)
         met = injection.suffer(self.state.faults, asked, account)
         with self._lock:
             return self._decide(asked, datetime.now(UTC) + timedelta(seconds=met.ahead), request_id), met.spoils
 
-    def _decide(self, asked: Asked, now: datetime, request_id: str) -> moto_door.Answer:
+    def _decide(self, asked: Asked, now: datetime, request_id: str) -> moto_adapter.Answer:
         key_id = asked.scope.access_key_id
         secret = identities.secret_of(self.state, key_id, asked.token, now, json_protocol=asked.is_json)
         signatures.verify(asked.signed, asked.scope, secret, now)
@@ -106,7 +106,7 @@ class Gate:
         cloudtrail.note(self.state, asked, caller, answered, None, request_id, now)
         return answered
 
-    def _do(self, asked: Asked, caller: Caller, now: datetime, request_id: str) -> moto_door.Answer:
+    def _do(self, asked: Asked, caller: Caller, now: datetime, request_id: str) -> moto_adapter.Answer:
         match asked.service:
             case "kms":
                 return kms.answer(self.state, caller, asked.region, asked.operation, asked.given, now)

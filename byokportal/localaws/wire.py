@@ -11,7 +11,7 @@ from xml.sax.saxutils import escape
 
 from werkzeug.wrappers import Request
 
-from byokportal.localaws import moto_door, shapes, signatures
+from byokportal.localaws import moto_adapter, shapes, signatures
 from byokportal.localaws.errors import AwsError
 from byokportal.localaws.signatures import Scope, Signed
 
@@ -82,7 +82,7 @@ def read(request: Request) -> Asked:
     else:
         form = _form(body)
         service, operation = VERSIONS.get(form.get("Version", ""), scope.service), form.get("Action", "")
-    if not moto_door.is_region(service, scope.region):
+    if not moto_adapter.is_region(service, scope.region):
         raise signatures.mismatch(service, f"Credential should be scoped to a valid region, not '{scope.region}'. ")
     if scope.service != service:
         raise signatures.mismatch(service, f"Credential should be scoped to correct service: '{service}'. ")
@@ -113,27 +113,27 @@ def _form(body: bytes) -> dict[str, str]:
     return dict(pairs)
 
 
-def xml(service: str, operation: str, result: str, request_id: str) -> moto_door.Answer:
+def xml(service: str, operation: str, result: str, request_id: str) -> moto_adapter.Answer:
     """Answer in the query protocol."""
     text = (
         f'<{operation}Response xmlns="{NAMESPACE[service]}"><{operation}Result>{result}</{operation}Result>'
         f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{operation}Response>"
     )
-    return moto_door.Answer(200, text.encode(), "text/xml")
+    return moto_adapter.Answer(200, text.encode(), "text/xml")
 
 
-def error(service: str, refused: AwsError, request_id: str) -> moto_door.Answer:
+def error(service: str, refused: AwsError, request_id: str) -> moto_adapter.Answer:
     """Answer with an error, in the protocol of the service."""
     if service in JSON:
         body = {"__type": refused.code, "message": refused.message} if refused.message else {"__type": refused.code}
-        return moto_door.Answer(refused.status, json.dumps(body).encode(), "application/x-amz-json-1.1")
+        return moto_adapter.Answer(refused.status, json.dumps(body).encode(), "application/x-amz-json-1.1")
     kind = "Sender" if refused.status < 500 else "Receiver"
     words = escape(NOT_XML.sub("\ufffd", refused.message))
     text = (
         f'<ErrorResponse xmlns="{NAMESPACE.get(service, NAMESPACE["sts"])}"><Error><Type>{kind}</Type><Code>{refused.code}</Code>'
         f"<Message>{words}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>"
     )
-    return moto_door.Answer(refused.status, text.encode("utf-8", "replace"), "text/xml")
+    return moto_adapter.Answer(refused.status, text.encode("utf-8", "replace"), "text/xml")
 
 
 def with_request_id(body: bytes, request_id: str) -> bytes:

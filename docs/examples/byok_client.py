@@ -271,9 +271,9 @@ class _whole:
 
 
 def main() -> None:
-    deed, source, target = sys.argv[1:]
+    operation, source, target = sys.argv[1:]
     client = Client(os.environ["BYOK_URL"], os.environ["BYOK_CLIENT_ID"], os.environ["BYOK_CLIENT_SECRET"])
-    do = {"encrypt": encrypt_file, "decrypt": decrypt_file}[deed]
+    do = {"encrypt": encrypt_file, "decrypt": decrypt_file}[operation]
     do(client, os.environ["BYOK_TENANT"], source, target, {"file": os.path.basename(source).removesuffix(".byok")})
 
 

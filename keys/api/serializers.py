@@ -30,7 +30,7 @@ class RegistrationOut(serializers.Serializer[Any]):
 
 
 class Empty(Shape):
-    """A deed that takes nothing."""
+    """An operation that takes nothing."""
 
 
 class TestIn(Shape):

@@ -164,10 +164,10 @@ class Key(endpoints.TenantView):
         return Response(shapes.KeyOut(services.key_state(mine)).data)
 
 
-class KeyDeed(endpoints.TenantView):
-    """Suspend, resume or drop caches: one deed each, with a reason."""
+class KeyOperation(endpoints.TenantView):
+    """Suspend, resume or drop caches: one operation each, with a reason."""
 
-    deed: Any = None
+    operation: Any = None
     problems: tuple[str, ...] = (
         "key_not_active",
         "registration_busy",
@@ -182,22 +182,22 @@ class KeyDeed(endpoints.TenantView):
         reason = self.given(request, shapes.ReasonIn)["reason"]
 
         def do() -> Any:
-            return shapes.KeyOut(type(self).deed(mine, reason=reason, actor=self.caller(request).actor)).data
+            return shapes.KeyOut(type(self).operation(mine, reason=reason, actor=self.caller(request).actor)).data
 
         return self.once(request, mine, 200, do)
 
 
-class SuspendKey(KeyDeed):
+class SuspendKey(KeyOperation):
     """Stop every use of the key; only a person undoes it."""
 
-    deed = services.suspend
+    operation = services.suspend
 
 
-class ResumeKey(KeyDeed):
+class ResumeKey(KeyOperation):
     """Undo your own Suspend; a token needs the mark that lets it bring a key back."""
 
     problems = ("token_not_marked",)
-    deed = services.resume
+    operation = services.resume
 
 
 class AskAgain(endpoints.TenantView):
@@ -222,10 +222,10 @@ class AskAgain(endpoints.TenantView):
         return self.once(request, mine, 202, do, location=lambda _: reverse("api:key", args=[mine.pk]))
 
 
-class DropCaches(KeyDeed):
+class DropCaches(KeyOperation):
     """Tell every process of ours to forget its unwrapped keys now."""
 
-    deed = services.drop_caches
+    operation = services.drop_caches
 
 
 class CacheDrops(endpoints.TenantView):

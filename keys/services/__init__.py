@@ -1,4 +1,4 @@
-"""Deeds of the keys app, one module for each noun; the other apps and the doors call them from here."""
+"""Operations of the keys app, one module for each noun; the other apps and the entry points call them from here."""
 
 from keys.services.data_keys import generate_data_keys, open_data_keys, require_unstopped, rewrap_data_keys
 from keys.services.databases import admit_database

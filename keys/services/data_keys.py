@@ -1,4 +1,4 @@
-"""Deeds of platform services: make, open and move data keys."""
+"""Operations of platform services: make, open and move data keys."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deeds of revocation drills: start one, cancel it (design.md 8)."""
+"""Operations of revocation drills: start one, cancel it (design.md 8)."""
 
 from __future__ import annotations
 

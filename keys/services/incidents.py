@@ -1,4 +1,4 @@
-"""Deeds of incidents: a person has looked, and closes one (design.md 8)."""
+"""Operations of incidents: a person has looked, and closes one (design.md 8)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deeds of the key in service: where it stands, suspend, resume, drop caches, latency, rotate, leave."""
+"""Operations of the key in service: where it stands, suspend, resume, drop caches, latency, rotate, leave."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Deeds around the proof: the encryption test, the documents, what the tenant pastes (steps 2 to 5)."""
+"""Operations around the proof: the encryption test, the documents, what the tenant pastes (steps 2 to 5)."""
 
 from __future__ import annotations
 

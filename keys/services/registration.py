@@ -1,4 +1,4 @@
-"""Deeds of a registration before it serves: draft, share, approve, withdraw (steps 1, 2, 5 and 6)."""
+"""Operations of a registration before it serves: draft, share, approve, withdraw (steps 1, 2, 5 and 6)."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def withdraw(tenant: Tenant, *, reason: str, actor: Actor) -> None:
 def give_up_preparation(tenant: Tenant, *, reason: str, actor: Actor) -> KeyRegistration | None:
     """Retire the registration in preparation with all that runs for it, and return it; None: there is none.
 
-    It is part of a deed, which asks who may and opens the transaction.
+    It is part of an operation, which asks who may and opens the transaction.
 
     Raises:
         RegistrationBusy: somebody moved it at the same moment.

@@ -17,7 +17,7 @@ from byokportal.errors import NotFound
 from keys import branchkeys, horizon, services
 from keys.forms import EndHorizonForm, LeaveForm, ReasonForm
 from keys.models import BranchKey, KeyRegistration
-from keys.views import deeds
+from keys.views import operations
 from tenants import access, portal, roles
 from tenants.models import Member
 
@@ -49,7 +49,7 @@ def _page(request: HttpRequest, member: Member, **given: object) -> HttpResponse
 @login_required
 @require_GET
 def branch_keys(request: HttpRequest, tenant: UUID) -> HttpResponse:
-    """Show which key opens what, what is on its way, and the deeds around it."""
+    """Show which key opens what, what is on its way, and the operations around it."""
     return _page(request, access.member_for(request.user, tenant))
 
 
@@ -62,13 +62,13 @@ def preparing(request: HttpRequest, tenant: UUID) -> HttpResponse:
     return render(request, "portal/parts/preparing.html", portal.page(member, preparing=found))
 
 
-def _deed(
-    request: HttpRequest, tenant: UUID, form: forms.Form, deed: Callable[..., object], *, said: str, pressed: str
+def _operation(
+    request: HttpRequest, tenant: UUID, form: forms.Form, operation: Callable[..., object], *, said: str, pressed: str
 ) -> HttpResponse:
-    """Do one deed of this page; each takes a reason."""
+    """Do one operation of this page; each takes a reason."""
     shown = {"leave_form" if pressed == "leave" else "reason_form": form}
-    return deeds.do(
-        request, tenant, form, lambda member: deed(member.tenant, reason=form.cleaned_data["reason"], actor=portal.actor(request, member)),
+    return operations.do(
+        request, tenant, form, lambda member: operation(member.tenant, reason=form.cleaned_data["reason"], actor=portal.actor(request, member)),
         said=said, then="portal:branch-keys", page=lambda request, member: _page(request, member, pressed=pressed, **shown),
     )  # fmt: skip
 
@@ -78,7 +78,9 @@ def _deed(
 def rotate(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Ask for a fresh branch key ahead of its schedule."""
     said = "A fresh branch key is on its way. What the old one wrapped goes on opening."
-    return _deed(request, tenant, ReasonForm(request.POST), services.rotate_branch_key, said=said, pressed="rotate")
+    return _operation(
+        request, tenant, ReasonForm(request.POST), services.rotate_branch_key, said=said, pressed="rotate"
+    )
 
 
 @login_required
@@ -86,7 +88,7 @@ def rotate(request: HttpRequest, tenant: UUID) -> HttpResponse:
 def withdraw(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Give up what is in preparation."""
     said = "The registration in preparation is withdrawn. A key that serves goes on serving."
-    return _deed(request, tenant, ReasonForm(request.POST), services.withdraw, said=said, pressed="withdraw")
+    return _operation(request, tenant, ReasonForm(request.POST), services.withdraw, said=said, pressed="withdraw")
 
 
 @login_required
@@ -94,7 +96,7 @@ def withdraw(request: HttpRequest, tenant: UUID) -> HttpResponse:
 def leave(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Give up BYOK."""
     said = "The platform's key takes over. Keep your role and your key until nothing below names them any more, backups included."
-    return _deed(request, tenant, LeaveForm(request.POST), services.leave, said=said, pressed="leave")
+    return _operation(request, tenant, LeaveForm(request.POST), services.leave, said=said, pressed="leave")
 
 
 def _end_page(
@@ -117,7 +119,7 @@ def end_horizon(request: HttpRequest, tenant: UUID, registration: UUID) -> HttpR
     actor = portal.actor(request, member)
     roles.require(actor, "keys.end_horizon", member.tenant)
     form = EndHorizonForm(request.POST if request.method == "POST" else None)
-    return deeds.do(
+    return operations.do(
         request, tenant, form,
         lambda _: services.end_horizon(found, accepts_loss=form.cleaned_data["sure"], reason=form.cleaned_data["reason"], actor=actor),
         said="The old key and its role are given up. Make a fresh branch key now, if whoever has the key may have a backup too.",

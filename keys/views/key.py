@@ -17,7 +17,7 @@ from keys.forms import (
     ReasonForm,
 )
 from keys.models import RevocationDrill
-from keys.views import deeds
+from keys.views import operations
 from tenants import access, portal
 from tenants.models import Member
 
@@ -54,11 +54,13 @@ def key_live(request: HttpRequest, tenant: UUID) -> HttpResponse:
     return render(request, "portal/parts/key_state.html", portal.page(member, **context))
 
 
-def _deed(request: HttpRequest, tenant: UUID, deed: Callable[..., object], *, said: str, pressed: str) -> HttpResponse:
-    """Do one of the deeds that take nothing but a reason."""
+def _operation(
+    request: HttpRequest, tenant: UUID, operation: Callable[..., object], *, said: str, pressed: str
+) -> HttpResponse:
+    """Do one of the operations that take nothing but a reason."""
     form = ReasonForm(request.POST)
-    return deeds.do(
-        request, tenant, form, lambda member: deed(member.tenant, reason=form.cleaned_data["reason"], actor=portal.actor(request, member)),
+    return operations.do(
+        request, tenant, form, lambda member: operation(member.tenant, reason=form.cleaned_data["reason"], actor=portal.actor(request, member)),
         said=said, then="portal:key", page=lambda request, member: _key_page(request, member, reason_form=form, pressed=pressed),
     )  # fmt: skip
 
@@ -68,7 +70,7 @@ def _deed(request: HttpRequest, tenant: UUID, deed: Callable[..., object], *, sa
 def suspend(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """The kill switch."""
     said = "The key is suspended. Within 5 seconds nothing that it protects opens; Resume brings it back."
-    return _deed(request, tenant, services.suspend, said=said, pressed="suspend")
+    return _operation(request, tenant, services.suspend, said=said, pressed="suspend")
 
 
 @login_required
@@ -76,7 +78,7 @@ def suspend(request: HttpRequest, tenant: UUID) -> HttpResponse:
 def resume(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Undo the organisation's own suspension."""
     said = "We ask your key now. Its answers are below; two good ones bring it back within seconds."
-    return _deed(request, tenant, services.resume, said=said, pressed="resume")
+    return _operation(request, tenant, services.resume, said=said, pressed="resume")
 
 
 @login_required
@@ -84,7 +86,7 @@ def resume(request: HttpRequest, tenant: UUID) -> HttpResponse:
 def ask_again(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Ask AWS now."""
     form = Form(request.POST)
-    return deeds.do(
+    return operations.do(
         request, tenant, form, lambda member: services.ask_again(member.tenant, actor=portal.actor(request, member)),
         said="We ask AWS about your key now. What it says is below.", then="portal:key",
         page=lambda request, member: _key_page(request, member, ask_form=form),
@@ -96,7 +98,7 @@ def ask_again(request: HttpRequest, tenant: UUID) -> HttpResponse:
 def drop_caches(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Make every process of ours forget its unwrapped keys now."""
     said = "Every unwrapped copy is dropped within 5 seconds. The next use asks your key again."
-    return _deed(request, tenant, services.drop_caches, said=said, pressed="drop-caches")
+    return _operation(request, tenant, services.drop_caches, said=said, pressed="drop-caches")
 
 
 @login_required
@@ -104,7 +106,7 @@ def drop_caches(request: HttpRequest, tenant: UUID) -> HttpResponse:
 def set_latency(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Choose how long an unwrapped copy may live."""
     form = LatencyForm(request.POST)
-    return deeds.do(
+    return operations.do(
         request, tenant, form, lambda member: services.set_latency(member.tenant, seconds=form.cleaned_data["seconds"], actor=portal.actor(request, member)),
         said="When you take the key back in AWS, it stops within {seconds} seconds.", then="portal:key",
         page=lambda request, member: _key_page(request, member, latency_form=form),

@@ -96,7 +96,7 @@ def _arns(registration: KeyRegistration | None) -> dict[str, str]:
 
 
 def _save(request: HttpRequest, member: Member, number: int, data: dict[str, str]) -> None:
-    """Do the deed of one step's form."""
+    """Do the operation of one step's form."""
     tenant, actor = member.tenant, portal.actor(request, member)
     match number:
         case 1 | 2:

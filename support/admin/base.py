@@ -1,4 +1,4 @@
-"""ReadOnlyAdmin, the base of every page, and Deed: a button, a confirmation with a reason, one service, its answer."""
+"""ReadOnlyAdmin, the base of every page, and Operation: a button, a confirmation with a reason, one service, its answer."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ TITLE = "title"  # among the values that are shown once: the heading of their pa
 
 @dataclass(frozen=True, slots=True)
 class ShownOnce:
-    """What a deed gives that is seen once, on the page after it (`tenants.shown_once`): never in a message or a session."""
+    """What an operation gives that is seen once, on the page after it (`tenants.shown_once`): never in a message or a session."""
 
     title: str
     values: Mapping[str, str]
 
 
 Answer = str | ShownOnce
-OneDeed = Callable[[Any, dict[str, Any], Actor], Answer]
+OneOperation = Callable[[Any, dict[str, Any], Actor], Answer]
 
 
 def _always(obj: Any) -> bool:
@@ -50,7 +50,7 @@ def _nothing(obj: Any) -> dict[str, Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
+class Operation:
     """What staff may do on one page.
 
     Attributes:
@@ -64,7 +64,7 @@ class Deed:
     label: str
     says: str
     permission: str
-    do: OneDeed
+    do: OneOperation
     form: type[forms.Form] = ReasonForm
     initial: Callable[[Any], dict[str, Any]] = _nothing
     is_offered: Callable[[Any], bool] = _always
@@ -119,8 +119,8 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
     """Rows to look at; nothing is added, changed or deleted here, not even by a superuser."""
 
     actions = None
-    deeds: ClassVar[tuple[Deed, ...]] = ()  # on the page of one object
-    list_deeds: ClassVar[tuple[Deed, ...]] = ()  # on the list, for what is not there yet
+    operations: ClassVar[tuple[Operation, ...]] = ()  # on the page of one object
+    list_operations: ClassVar[tuple[Operation, ...]] = ()  # on the list, for what is not there yet
     change_form_template = "admin/object.html"
     change_list_template = "admin/list.html"
     show_full_result_count = False
@@ -201,23 +201,31 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
         return to_field in {"pk", self.opts.pk.name}
 
     def get_urls(self) -> list[URLPattern]:
-        """Only the addresses that there is something behind: list, object, deeds."""
+        """Only the addresses that there is something behind: list, object, operations."""
         name = f"{self.opts.app_label}_{self.opts.model_name}"
         view = self.admin_site.admin_view
         return [
             path("", view(self.changelist_view), name=f"{name}_changelist"),
-            path("deeds/<slug:deed_name>/", view(self.list_deed_view), name=f"{name}_list_deed"),
+            path("operations/<slug:operation_name>/", view(self.list_operation_view), name=f"{name}_list_operation"),
             path("<path:object_id>/change/", view(self.object_view), name=f"{name}_change"),
-            path("<path:object_id>/deeds/<slug:deed_name>/", view(self.deed_view), name=f"{name}_deed"),
+            path(
+                "<path:object_id>/operations/<slug:operation_name>/",
+                view(self.operation_view),
+                name=f"{name}_operation",
+            ),
         ]
 
     def object_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
         obj = self._object(request, object_id)
-        shown = [deed for deed in self.deeds if request.user.has_perm(deed.permission) and deed.is_offered(obj)]
+        shown = [
+            operation
+            for operation in self.operations
+            if request.user.has_perm(operation.permission) and operation.is_offered(obj)
+        ]
         context = {
-            "deeds": [(deed, self._deed_url(deed, obj)) for deed in shown],
+            "operations": [(operation, self._operation_url(operation, obj)) for operation in shown],
             "title": str(obj),
             "subtitle": None,
             **self.about(request, obj),
@@ -229,8 +237,11 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
         return {}
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        shown = [deed for deed in self.list_deeds if request.user.has_perm(deed.permission)]
-        context = {"deeds": [(deed, self._deed_url(deed, None)) for deed in shown], **(extra_context or {})}
+        shown = [operation for operation in self.list_operations if request.user.has_perm(operation.permission)]
+        context = {
+            "operations": [(operation, self._operation_url(operation, None)) for operation in shown],
+            **(extra_context or {}),
+        }
         return super().changelist_view(request, context)
 
     def _object(self, request: HttpRequest, object_id: str) -> Model:
@@ -239,41 +250,41 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
             raise Http404
         return obj
 
-    def _deed_url(self, deed: Deed, obj: Model | None) -> str:
+    def _operation_url(self, operation: Operation, obj: Model | None) -> str:
         name = f"admin:{self.opts.app_label}_{self.opts.model_name}"
         return (
-            reverse(f"{name}_list_deed", args=[deed.name])
+            reverse(f"{name}_list_operation", args=[operation.name])
             if obj is None
-            else reverse(f"{name}_deed", args=[obj.pk, deed.name])
+            else reverse(f"{name}_operation", args=[obj.pk, operation.name])
         )
 
-    def deed_view(self, request: HttpRequest, object_id: str, deed_name: str) -> HttpResponse:
-        return self._run(request, self.deeds, deed_name, lambda: self._object(request, object_id))
+    def operation_view(self, request: HttpRequest, object_id: str, operation_name: str) -> HttpResponse:
+        return self._run(request, self.operations, operation_name, lambda: self._object(request, object_id))
 
-    def list_deed_view(self, request: HttpRequest, deed_name: str) -> HttpResponse:
-        return self._run(request, self.list_deeds, deed_name, lambda: None)
+    def list_operation_view(self, request: HttpRequest, operation_name: str) -> HttpResponse:
+        return self._run(request, self.list_operations, operation_name, lambda: None)
 
     def _run(
-        self, request: HttpRequest, deeds: tuple[Deed, ...], name: str, find: Callable[[], Model | None]
+        self, request: HttpRequest, operations: tuple[Operation, ...], name: str, find: Callable[[], Model | None]
     ) -> HttpResponse:
-        deed = next((deed for deed in deeds if deed.name == name), None)
-        if deed is None:
+        operation = next((operation for operation in operations if operation.name == name), None)
+        if operation is None:
             raise Http404
-        if not request.user.has_perm(deed.permission) or not self.has_view_permission(request):
+        if not request.user.has_perm(operation.permission) or not self.has_view_permission(request):
             raise PermissionDenied
         fresh.require(request)  # before the form: nothing typed is lost
-        answer: HttpResponse = never_cache(self._confirm)(request, deed, find())
+        answer: HttpResponse = never_cache(self._confirm)(request, operation, find())
         return answer
 
-    def _confirm(self, request: HttpRequest, deed: Deed, obj: Model | None) -> HttpResponse:
-        """Show the confirmation; once it is given, do the deed and say what came of it."""
-        form = deed.form(request.POST if request.method == "POST" else None, initial=deed.initial(obj))
+    def _confirm(self, request: HttpRequest, operation: Operation, obj: Model | None) -> HttpResponse:
+        """Show the confirmation; once it is given, do the operation and say what came of it."""
+        form = operation.form(request.POST if request.method == "POST" else None, initial=operation.initial(obj))
         name = f"admin:{self.opts.app_label}_{self.opts.model_name}"
         back = reverse(f"{name}_changelist") if obj is None else reverse(f"{name}_change", args=[obj.pk])
         context = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
-            "deed": deed,
+            "operation": operation,
             "original": obj,
             "form": form,
             "back": back,
@@ -285,7 +296,7 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
             return TemplateResponse(request, "admin/shown_once.html", {**context, "title": title, "values": values})
         if request.method == "POST" and form.is_valid():
             try:
-                answer = deed.do(
+                answer = operation.do(
                     obj, form.cleaned_data, Actor.staff(request.user, signed_in_at=fresh.signed_in_at(request))
                 )
             except FreshSignInNeeded:
@@ -299,7 +310,7 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
                     return shown_once.redirect(request, request.path, {TITLE: answer.title, **answer.values})
                 messages.success(request, answer)
                 return redirect(back)
-        return TemplateResponse(request, "admin/deed.html", {**context, "title": deed.label})
+        return TemplateResponse(request, "admin/operation.html", {**context, "title": operation.label})
 
 
 def _show(form: forms.Form, error: DomainError) -> None:

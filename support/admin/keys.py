@@ -12,25 +12,25 @@ from keys import services as key_services
 from keys.models import EncryptionTest, Incident, KeyRegistration, RevocationDrill, RoleConfiguration
 from support import services
 from support.admin import standing, timeline
-from support.admin.base import Answer, Deed, ReadOnlyAdmin
-from support.admin.tenants import DEEDS
+from support.admin.base import Answer, Operation, ReadOnlyAdmin
+from support.admin.tenants import OPERATIONS
 from support.forms import ClosingForm
 from tenants.audit import Actor
 
 
-def _of_tenant(deed: Deed) -> Deed:
-    """Return a tenant's deed as it stands on the page of something that belongs to the tenant."""
+def _of_tenant(operation: Operation) -> Operation:
+    """Return a tenant's operation as it stands on the page of something that belongs to the tenant."""
 
     def do(obj: Any, data: dict[str, Any], actor: Actor) -> Answer:
-        return deed.do(obj.tenant, data, actor)
+        return operation.do(obj.tenant, data, actor)
 
-    return replace(deed, do=do, is_offered=lambda obj: deed.is_offered(obj.tenant))
+    return replace(operation, do=do, is_offered=lambda obj: operation.is_offered(obj.tenant))
 
 
-TENANTS_DEEDS = tuple(_of_tenant(deed) for deed in DEEDS)
-APPROVE = tuple(deed for deed in TENANTS_DEEDS if deed.name == "approve")
+TENANTS_OPERATIONS = tuple(_of_tenant(operation) for operation in OPERATIONS)
+APPROVE = tuple(operation for operation in TENANTS_OPERATIONS if operation.name == "approve")
 RUNS_SIDE_BY_SIDE = 4  # the test of the page and those before it
-RUN_TEST = tuple(deed for deed in TENANTS_DEEDS if deed.name == "run-test")
+RUN_TEST = tuple(operation for operation in TENANTS_OPERATIONS if operation.name == "run-test")
 
 
 @admin.register(KeyRegistration)
@@ -45,7 +45,7 @@ class KeyRegistrationAdmin(ReadOnlyAdmin):
         "activated_at", "last_moved_at", "last_probe_at", "next_probe_at", "probe_asked_at", "good_probes", "good_since", "denied_probes", "refused_since", "refused_code", "denied_since", "key_facts",
         "trust_looked_at", "insecure_since", "tenant_suspended_at",
     )  # fmt: skip
-    deeds: ClassVar[tuple[Deed, ...]] = TENANTS_DEEDS
+    operations: ClassVar[tuple[Operation, ...]] = TENANTS_OPERATIONS
 
     def about(self, request: HttpRequest, obj: KeyRegistration) -> dict[str, Any]:
         services.record_view(obj.tenant, actor=Actor.staff(request.user))
@@ -69,7 +69,7 @@ class EncryptionTestAdmin(ReadOnlyAdmin):
         "tenant", "registration", "status", "verdict", "requested_by", "created_at", "started_at", "due_at", "attempts",
         "keep_until", "finished_at",
     )  # fmt: skip
-    deeds: ClassVar[tuple[Deed, ...]] = RUN_TEST
+    operations: ClassVar[tuple[Operation, ...]] = RUN_TEST
 
     def about(self, request: HttpRequest, obj: EncryptionTest) -> dict[str, Any]:
         before = EncryptionTest.objects.of(obj.tenant).filter(created_at__lte=obj.created_at)
@@ -87,7 +87,7 @@ class RoleConfigurationAdmin(ReadOnlyAdmin):
         "tenant", "registration", "service_role", "action", "role_arn", "status", "reason", "approved_by",
         "evidence", "attempts", "due_at", "created_at", "finished_at",
     )  # fmt: skip
-    deeds: ClassVar[tuple[Deed, ...]] = APPROVE
+    operations: ClassVar[tuple[Operation, ...]] = APPROVE
 
 
 @admin.register(RevocationDrill)
@@ -128,8 +128,8 @@ class IncidentAdmin(ReadOnlyAdmin):
     list_filter = (("closed_at", admin.EmptyFieldListFilter),)
     list_select_related = ("service_role",)
     fields = ("service_role", "why", "refused", "opened_at", "seen_at", "closed_at", "closed_by", "closing_reason")
-    deeds = (
-        Deed(
+    operations = (
+        Operation(
             "close",
             "Close the incident: it is the tenants' doing",
             "From now on each of these tenants is believed: their keys are asked again at once, those that AWS refuses are suspended, and their "

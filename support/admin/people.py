@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
-from support.admin.base import Answer, Deed, ReadOnlyAdmin
+from support.admin.base import Answer, Operation, ReadOnlyAdmin
 from support.forms import GroupsForm, NewStaffForm
 from tenants import services as tenant_services
 from tenants.audit import Actor
@@ -63,23 +63,23 @@ class UserAdmin(ReadOnlyAdmin):
     list_filter = ("is_staff", "is_active", "groups")
     search_fields = ("email",)
     fields = ("email", "is_staff", "is_superuser", "is_active", "in_groups", "last_login", "date_joined")
-    deeds: ClassVar[tuple[Deed, ...]] = (
-        Deed(
+    operations: ClassVar[tuple[Operation, ...]] = (
+        Operation(
             "regroup", "Change the groups", "The person may do what these groups may, from the next page on.", STAFF,
             _regroup, form=GroupsForm, is_offered=lambda user: user.is_staff,
         ),
-        Deed(
+        Operation(
             "switch-off", "Switch the account off", "Sessions and tokens end within 5 seconds. An owner of an organisation cannot be switched off here.",
             STAFF, _switch_off, is_offered=lambda user: user.is_active, is_destructive=True,
         ),
-        Deed("switch-on", "Switch the account on", "The person may sign in again.", STAFF, _switch_on, is_offered=lambda user: not user.is_active),
-        Deed(
+        Operation("switch-on", "Switch the account on", "The person may sign in again.", STAFF, _switch_on, is_offered=lambda user: not user.is_active),
+        Operation(
             "reset-second-factor", "Reset the second factor", "The person sets up a new one at the next sign-in. Make sure whom you talk to.",
             STAFF, _reset_second_factor, is_offered=lambda user: user.is_staff, is_destructive=True,
         ),
     )  # fmt: skip
-    list_deeds: ClassVar[tuple[Deed, ...]] = (
-        Deed(
+    list_operations: ClassVar[tuple[Operation, ...]] = (
+        Operation(
             "create-staff",
             "Create an account for a colleague",
             "A mail with a link to choose a password goes to the address. An address of a customer's member is refused.",

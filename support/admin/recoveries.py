@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from django.contrib import admin
 
-from support.admin.base import Answer, Deed, ReadOnlyAdmin
+from support.admin.base import Answer, Operation, ReadOnlyAdmin
 from tenants import services
 from tenants.audit import Actor
 from tenants.models import OwnerRecovery
@@ -42,8 +42,8 @@ class OwnerRecoveryAdmin(ReadOnlyAdmin):
         "created_at",
         "ended_at",
     )
-    deeds: ClassVar[tuple[Deed, ...]] = (
-        Deed(
+    operations: ClassVar[tuple[Operation, ...]] = (
+        Operation(
             "approve",
             "Approve as the second lead",
             "Every present and former member gets a mail and can object by a link. After 72 hours without an objection it is done by itself.",
@@ -51,7 +51,7 @@ class OwnerRecoveryAdmin(ReadOnlyAdmin):
             _approve,
             is_offered=lambda recovery: recovery.status == Status.REQUESTED,
         ),
-        Deed(
+        Operation(
             "withdraw",
             "Withdraw the recovery",
             "Nothing of it happens. The members are told.",

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from django.contrib import admin
 
 from byokportal import clock
-from support.admin.base import Answer, Deed, ReadOnlyAdmin, ShownOnce
+from support.admin.base import Answer, Operation, ReadOnlyAdmin, ShownOnce
 from support.forms import NewServiceAccountForm, RotateForm, ServiceAccountForm
 from tenants import services as tenant_services
 from tenants.audit import Actor
@@ -86,8 +86,8 @@ class ServiceAccountAdmin(ReadOnlyAdmin):
     list_display = ("name", "id", "scopes", "has_all_tenants", "disabled_at", "created_at")
     search_fields = ("name", "=id", "tenants__name")
     fields = ("name", "id", "scopes", "has_all_tenants", "may_act_for", "secrets_now", "disabled_at", "created_at")
-    deeds: ClassVar[tuple[Deed, ...]] = (
-        Deed(
+    operations: ClassVar[tuple[Operation, ...]] = (
+        Operation(
             "rotate-secret",
             "Rotate the client secret",
             "The new secret counts at once; the old one as long as you say, so that the service can change over. If the old one has leaked, let it end now.",
@@ -96,7 +96,7 @@ class ServiceAccountAdmin(ReadOnlyAdmin):
             form=RotateForm,
             is_destructive=True,
         ),
-        Deed(
+        Operation(
             "revoke-old-secret",
             "End the old secret now",
             "The secret before the present one ends now, and every token made with it within 5 seconds. A service that still uses it is out.",
@@ -105,7 +105,7 @@ class ServiceAccountAdmin(ReadOnlyAdmin):
             is_offered=_has_old_secret,
             is_destructive=True,
         ),
-        Deed(
+        Operation(
             "re-scope",
             "Change permissions and tenants",
             "Tokens that are out lose within 5 seconds what the account loses here; what it gains, its next token has.",
@@ -115,7 +115,7 @@ class ServiceAccountAdmin(ReadOnlyAdmin):
             initial=_as_it_is,
             is_destructive=True,
         ),
-        Deed(
+        Operation(
             "disable",
             "Disable the account",
             "Its tokens end within 5 seconds and it gets no new ones: the service is out until the account is enabled again.",
@@ -124,7 +124,7 @@ class ServiceAccountAdmin(ReadOnlyAdmin):
             is_offered=_is_enabled,
             is_destructive=True,
         ),
-        Deed(
+        Operation(
             "enable",
             "Enable the account",
             "It may ask for tokens again, with the secret that it has. If that may be known to somebody, rotate it first.",
@@ -133,8 +133,8 @@ class ServiceAccountAdmin(ReadOnlyAdmin):
             is_offered=_is_disabled,
         ),
     )
-    list_deeds: ClassVar[tuple[Deed, ...]] = (
-        Deed(
+    list_operations: ClassVar[tuple[Operation, ...]] = (
+        Operation(
             "create",
             "Create a service account",
             "A platform service gets data keys with it, for the tenants chosen here. Its secret is shown once.",

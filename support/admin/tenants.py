@@ -1,4 +1,4 @@
-"""Tenants in the back office: where each one waits, its six steps, its timeline, and the deeds done for it."""
+"""Tenants in the back office: where each one waits, its six steps, its timeline, and the operations done for it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keys import services as key_services
 from keys.models import BranchKey, KeyRegistration, RoleConfiguration
 from support import services
 from support.admin import standing, timeline
-from support.admin.base import Answer, Deed, ReadOnlyAdmin
+from support.admin.base import Answer, Operation, ReadOnlyAdmin
 from support.forms import FirstOwnerForm, NewOwnerForm, NewTenantForm
 from tenants import services as tenant_services
 from tenants.audit import Actor
@@ -125,8 +125,8 @@ def _is_testable(tenant: Tenant) -> bool:
     )
 
 
-DEEDS = (
-    Deed(
+OPERATIONS = (
+    Operation(
         "approve",
         "Approve the service-side configuration",
         "The worker names this tenant's role in our service role's policy, then runs the encryption test.",
@@ -134,7 +134,7 @@ DEEDS = (
         _approve,
         is_offered=_waits_for_approval,
     ),
-    Deed(
+    Operation(
         "run-test",
         "Run the encryption test",
         "Asks AWS for a fresh proof. A key in service stays in service unless a check fails.",
@@ -142,7 +142,7 @@ DEEDS = (
         _run_test,
         is_offered=_is_testable,
     ),
-    Deed(
+    Operation(
         "suspend",
         "Suspend the key",
         "Within 5 seconds no process of ours opens or makes a data key of this tenant. Only Resume here ends it.",
@@ -151,7 +151,7 @@ DEEDS = (
         is_offered=_is_serving,
         is_destructive=True,
     ),
-    Deed(
+    Operation(
         "resume",
         "Resume the key",
         "Ends Kore.ai's suspension. The tenant's own Suspend and a refusal by AWS stay as they are.",
@@ -160,14 +160,14 @@ DEEDS = (
         is_offered=_is_suspended_by_us,
         is_destructive=True,
     ),
-    Deed(
+    Operation(
         "ask-again",
         "Ask AWS again now",
         "Asks AWS for the key's state at once. Two good answers end a suspension by AWS; a pressed Suspend stays, the tenant's and ours.",
         "support.run_test",
         _ask_again,
     ),
-    Deed(
+    Operation(
         "drop-caches",
         "Drop cached keys now",
         "Every process forgets its unwrapped keys of this tenant within 5 seconds. Nothing is suspended: the next use asks the tenant's key again.",
@@ -234,9 +234,9 @@ class TenantAdmin(ReadOnlyAdmin):
         "people",
         "created_at",
     )
-    deeds = (
-        *DEEDS,
-        Deed(
+    operations = (
+        *OPERATIONS,
+        Operation(
             "invite",
             "Invite the first owner",
             "A mail with a link goes to the address. From then on the organisation's owners invite everybody else.",
@@ -245,7 +245,7 @@ class TenantAdmin(ReadOnlyAdmin):
             form=FirstOwnerForm,
             is_offered=lambda tenant: _never_had_an_owner(tenant) and not tenant.invitations.open().exists(),
         ),
-        Deed(
+        Operation(
             "resend-invitation",
             "Send the first owner's invitation again",
             "The mail goes to the same address, with a new link and seven more days.",
@@ -253,7 +253,7 @@ class TenantAdmin(ReadOnlyAdmin):
             _resend_invitation,
             is_offered=_is_first_owner_invited,
         ),
-        Deed(
+        Operation(
             "withdraw-invitation",
             "Withdraw the first owner's invitation",
             "Its link and the automation token made with it end. Then you can invite another address.",
@@ -261,7 +261,7 @@ class TenantAdmin(ReadOnlyAdmin):
             _withdraw_invitation,
             is_offered=_is_first_owner_invited,
         ),
-        Deed(
+        Operation(
             "recover-owner",
             "Recover: a new owner",
             "For an organisation whose owners can no longer act. A second lead approves; every present and former member has 72 hours to object.",
@@ -270,7 +270,7 @@ class TenantAdmin(ReadOnlyAdmin):
             form=NewOwnerForm,
             is_offered=_has_no_owner,
         ),
-        Deed(
+        Operation(
             "recover-second-factor",
             "Recover: the only owner's second factor",
             "The only owner has lost it and nobody else there can help. A second lead approves; every member has 72 hours to object.",
@@ -279,8 +279,8 @@ class TenantAdmin(ReadOnlyAdmin):
             is_offered=_has_one_owner,
         ),
     )
-    list_deeds = (
-        Deed(
+    list_operations = (
+        Operation(
             "create",
             "Create a tenant",
             "It gets its External ID for ever, is pinned to the open service role, and its owner is invited by mail.",

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 
 from support import services
 from support.admin import standing
-from support.admin.base import Answer, Deed, ReadOnlyAdmin
+from support.admin.base import Answer, Operation, ReadOnlyAdmin
 from support.forms import ReplyForm
 from support.models import Notice, Ticket
 from tenants.audit import Actor
@@ -46,8 +46,8 @@ class TicketAdmin(ReadOnlyAdmin):
         "created_at",
         "closed_at",
     )
-    deeds: ClassVar[tuple[Deed, ...]] = (
-        Deed(
+    operations: ClassVar[tuple[Operation, ...]] = (
+        Operation(
             "answer",
             "Answer",
             "The tenant reads it, unless it is internal.",
@@ -56,7 +56,7 @@ class TicketAdmin(ReadOnlyAdmin):
             form=ReplyForm,
             is_offered=_is_open,
         ),
-        Deed(
+        Operation(
             "close",
             "Close",
             "A closed ticket takes no more messages.",

@@ -30,11 +30,11 @@ def flipped(blob: bytes) -> list[bytes]:
     ]
 
 
-@pytest.mark.parametrize("deed", ["decrypt", "rewrap"])
+@pytest.mark.parametrize("operation", ["decrypt", "rewrap"])
 def test_every_bit_flipped_and_every_other_length_is_a_422(
-    tenant: Tenant, service: ServiceAccount, api_of: ApiOf, blob: bytes, deed: str
+    tenant: Tenant, service: ServiceAccount, api_of: ApiOf, blob: bytes, operation: str
 ) -> None:
-    api, path = api_of(service), f"/api/v1/tenants/{tenant.pk}/data-keys/{deed}"
+    api, path = api_of(service), f"/api/v1/tenants/{tenant.pk}/data-keys/{operation}"
     damaged = [*flipped(blob), *(blob[:length] for length in range(1, len(blob))), blob + b"\0", blob + b"\0" * 60]
     assert len(damaged) == 8 * 129 + 128 + 2
     *asked, whole = [{"wrapped_key": base64.b64encode(one).decode(), "context": CONTEXT} for one in [*damaged, blob]]
@@ -60,9 +60,9 @@ def test_alone_it_is_the_status_of_the_answer(
     for at in {0, 1, 16, 17, 48, 49, 80, 81, 112, 113, len(blob) - 1}:  # the ends of each field of the layout
         damaged = bytearray(blob)
         damaged[at] ^= 1
-        for deed in ("decrypt", "rewrap"):
+        for operation in ("decrypt", "rewrap"):
             body = {"wrapped_key": base64.b64encode(bytes(damaged)).decode(), "context": CONTEXT}
-            answer = api.post(f"{path}/{deed}", body, content_type=JSON)
-            assert (answer.status_code, answer.json()["code"]) == (422, "wrapped_key_unreadable"), (deed, at)
+            answer = api.post(f"{path}/{operation}", body, content_type=JSON)
+            assert (answer.status_code, answer.json()["code"]) == (422, "wrapped_key_unreadable"), (operation, at)
     assert KeyUse.objects.count() == rows
     assert envelope.branch_key_id(blob)  # the blob that they were made of is whole

@@ -77,7 +77,7 @@ def test_the_back_office_says_so(
     tenant: Tenant, sam: User, refusing: int, browser_of: Callable[[User], Client]
 ) -> None:
     desk = browser_of(sam)
-    page = desk.post(f"/admin/tenants/tenant/{tenant.pk}/deeds/run-test/", {"reason": "x"})
+    page = desk.post(f"/admin/tenants/tenant/{tenant.pk}/operations/run-test/", {"reason": "x"})
     assert page.status_code == 200
     assert "at the same moment" in page.content.decode()
     assert EncryptionTest.objects.filter(finished_at=None).count() == 0

@@ -127,7 +127,7 @@ def test_nor_one_that_touches_the_account(alice: Member, browser_of: Callable[..
 def test_nor_one_in_the_back_office(tenant: Tenant, sam: User, browser_of: Callable[..., Client]) -> None:
     browser = Client(enforce_csrf_checks=True)
     browser.cookies = browser_of(sam).cookies
-    assert browser.post(f"/admin/tenants/tenant/{tenant.pk}/deeds/suspend/", {"reason": "r"}).status_code == 403
+    assert browser.post(f"/admin/tenants/tenant/{tenant.pk}/operations/suspend/", {"reason": "r"}).status_code == 403
 
 
 def test_nobody_learns_whether_an_address_has_an_account(alice: Member) -> None:

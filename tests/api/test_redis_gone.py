@@ -1,4 +1,4 @@
-"""Redis is gone: data keys go on, a stop still stops, an Idempotency-Key still counts, and what a deed rings for waits for beat."""
+"""Redis is gone: data keys go on, a stop still stops, an Idempotency-Key still counts, and what an operation rings for waits for beat."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_a_stop_stops_at_once(
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_deed_whose_bell_nobody_hears_is_done_all_the_same(
+def test_a_operation_whose_bell_nobody_hears_is_done_all_the_same(
     redis_is_gone: None, nobody_waits: None, tenant: Tenant, alice: Member, api_of: ApiOf
 ) -> None:
     api = api_of(alice)

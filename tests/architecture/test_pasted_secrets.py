@@ -170,7 +170,7 @@ def test_each_field_is_looked_at(field: str, alice: Member, browser_of: Callable
 
 
 @pytest.mark.parametrize("kind", PASTED)
-def test_no_deed_of_the_back_office_keeps_or_shows_it(
+def test_no_operation_of_the_back_office_keeps_or_shows_it(
     kind: str,
     sam: User,
     tenant: Tenant,
@@ -188,8 +188,8 @@ def test_no_deed_of_the_back_office_keeps_or_shows_it(
         assert isinstance(options, ReadOnlyAdmin)
         base = f"/admin/{model._meta.app_label}/{model._meta.model_name}"
         obj = model._default_manager.first()
-        paths = [f"{base}/deeds/{deed.name}/" for deed in options.list_deeds]
-        paths += [f"{base}/{obj.pk}/deeds/{deed.name}/" for deed in options.deeds] if obj else []
+        paths = [f"{base}/operations/{operation.name}/" for operation in options.list_operations]
+        paths += [f"{base}/{obj.pk}/operations/{operation.name}/" for operation in options.operations] if obj else []
         for path in paths:
             answer = browser.post(path, {**dict.fromkeys(FIELDS, PASTED[kind]), "role": "owner"})
             assert answer.status_code == 400 and "rotate it now" in answer.content.decode(), path

@@ -83,13 +83,13 @@ def calls() -> Iterator[tuple[str, str, str]]:
         if shown is None:
             methods = ["get", "post"]
         routes = [route]
-        if "<slug:deed_name>" in route:
+        if "<slug:operation_name>" in route:
             model = next(
                 one for one in admin.site._registry if f"/{one._meta.app_label}/{one._meta.model_name}/" in route
             )
             of = admin.site._registry[model]
-            deeds = of.deeds if "<path:object_id>" in route else of.list_deeds  # type: ignore[attr-defined]
-            routes = [route.replace("<slug:deed_name>", deed.name) for deed in deeds]
+            operations = of.operations if "<path:object_id>" in route else of.list_operations  # type: ignore[attr-defined]
+            routes = [route.replace("<slug:operation_name>", operation.name) for operation in operations]
         for one in routes:
             for method in methods:
                 yield method, one, pattern.name or ""
@@ -297,7 +297,7 @@ def test_only_staff_are_in_the_back_office_and_ours_that_only_look_change_nothin
         if " admin/" not in address or address.endswith(("/login/", "/logout/")):
             continue
         assert _in(line) <= {"support", "lead", "auditor of ours"}, address
-        if "/deeds/" in address:
+        if "/operations/" in address:
             assert "auditor of ours" not in _in(line), address
 
 

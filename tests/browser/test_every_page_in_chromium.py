@@ -75,7 +75,7 @@ NOT_LOOKED_AT = {
     "admin:password_change": "Django's own; nothing links to it", "admin:password_change_done": "the same",
     "admin:app_list": "Django's own index of one app; nothing links to it but the bread crumbs",
 }  # fmt: skip
-OF_ONE = ("changelist", "change", "deed", "list_deed")  # pages that each model of the back office has
+OF_ONE = ("changelist", "change", "operation", "list_operation")  # pages that each model of the back office has
 
 
 def names(patterns: Any = None, space: str = "") -> Iterator[str]:
@@ -321,11 +321,11 @@ def test_every_page_of_the_back_office(
         row = model._default_manager.first()
         assert row is not None, f"nothing to see of {name}"
         look.at(reverse(f"{name}_change", args=[row.pk]))
-        for deed in getattr(looks, "list_deeds", ())[:1]:
-            look.at(reverse(f"{name}_list_deed", args=[deed.name]))
-        for deed in getattr(looks, "deeds", ())[:1]:
-            look.at(reverse(f"{name}_deed", args=[row.pk, deed.name]))
-    page.goto("/admin/tenants/tenant/deeds/create/")
+        for operation in getattr(looks, "list_operations", ())[:1]:
+            look.at(reverse(f"{name}_list_operation", args=[operation.name]))
+        for operation in getattr(looks, "operations", ())[:1]:
+            look.at(reverse(f"{name}_operation", args=[row.pk, operation.name]))
+    page.goto("/admin/tenants/tenant/operations/create/")
     page.click("input[type=submit]")
-    look.here("/admin/tenants/tenant/deeds/create/ with an error")
+    look.here("/admin/tenants/tenant/operations/create/ with an error")
     assert not look.found, "\n".join(look.found)

@@ -121,7 +121,7 @@ def test_a_mended_key_comes_back_before_the_eyes_of_who_asked(
     assert said == []
 
 
-@pytest.mark.parametrize("deed", ["deletion", "ours", "suspended"])
+@pytest.mark.parametrize("operation", ["deletion", "ours", "suspended"])
 def test_the_key_page_in_trouble(
     page: Page,
     tenant: Tenant,
@@ -129,15 +129,15 @@ def test_the_key_page_in_trouble(
     customer: Customer,
     probe_now: Callable[..., Any],
     said: list[str],
-    deed: str,
+    operation: str,
 ) -> None:
     page.goto(f"/tenants/{tenant.pk}/key/")
     assert "Active" in page.inner_text(".big-state")
-    if deed == "deletion":
+    if operation == "deletion":
         customer.kms.schedule_key_deletion(KeyId=customer.key_arn, PendingWindowInDays=9)
         probe_now(active)
         page.wait_for_selector("text=cancel-key-deletion", timeout=10_000)  # the page looks every five seconds
-    elif deed == "ours":
+    elif operation == "ours":
         KeyRegistration.objects.update(status="unreachable", reason="own_access_broken", refused_since=timezone.now(), refused_code="role_not_assumable")  # fmt: skip
         page.wait_for_selector("text=You need not change anything", timeout=10_000)
     else:
@@ -145,5 +145,5 @@ def test_the_key_page_in_trouble(
         page.click("text=Suspend the key")
         page.wait_for_selector("text=Resume")
     fits_and_is_accessible(page)
-    shot(page, f"key-{deed}")
+    shot(page, f"key-{operation}")
     assert said == []

@@ -137,8 +137,8 @@ def test_the_command_line(
         "BYOK_TENANT": str(tenant.pk),
     }
     (tmp_path / "a").write_bytes(b"hello")
-    for deed, source, target in (("encrypt", "a", "a.byok"), ("decrypt", "a.byok", "a")):
-        command = [sys.executable, str(FILE), deed, str(tmp_path / source), str(tmp_path / target)]
+    for operation, source, target in (("encrypt", "a", "a.byok"), ("decrypt", "a.byok", "a")):
+        command = [sys.executable, str(FILE), operation, str(tmp_path / source), str(tmp_path / target)]
         subprocess.run(command, env=environment, check=True, timeout=30)
     assert (tmp_path / "a").read_bytes() == b"hello"
 

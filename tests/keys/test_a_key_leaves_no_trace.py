@@ -80,11 +80,11 @@ def failures(
     """Return the ways in which a request for a data key ends with an error while a key is at hand."""
     item = (made.wrapped_key, {"object": "1"})
 
-    def without_a_row(deed: Callable[[], Any]) -> Callable[[], Any]:
+    def without_a_row(operation: Callable[[], Any]) -> Callable[[], Any]:
         def call() -> None:
             with pytest.MonkeyPatch.context() as patch:  # the database itself refuses: there is no such table
                 patch.setattr(links, "INTO", links.INTO.replace("keys_keyuse", "keys_nowhere"))
-                deed()
+                operation()
 
         return call
 

@@ -457,7 +457,9 @@ def test_the_back_office_asks_with_a_reason(
     tenant: Tenant, sam: User, active: KeyRegistration, browser_of: Callable[..., Client]
 ) -> None:
     office = browser_of(sam)
-    page = office.post(f"/admin/tenants/tenant/{tenant.pk}/deeds/ask-again/", {"reason": "on the phone"}, follow=True)
+    page = office.post(
+        f"/admin/tenants/tenant/{tenant.pk}/operations/ask-again/", {"reason": "on the phone"}, follow=True
+    )
     assert "AWS is asked now" in page.content.decode()
     event = AuditEvent.objects.get(name="keys.key.asked_again")
     assert "on the phone" in event.payload

@@ -336,17 +336,17 @@ def other_document(our_iam: Any, policy: ServiceRolePolicy) -> str:
     return document
 
 
-@pytest.mark.parametrize("deed", ["another document", "detached", "deleted"])
+@pytest.mark.parametrize("operation", ["another document", "detached", "deleted"])
 def test_drift_stops_calls_kore_and_is_never_overwritten(
-    share: Callable[..., RoleConfiguration], service_role: ServiceRole, our_iam: Any, aws: LocalAws, deed: str
+    share: Callable[..., RoleConfiguration], service_role: ServiceRole, our_iam: Any, aws: LocalAws, operation: str
 ) -> None:
     done(share())
     policy = service_role.policies.get()
-    if deed == "another document":
+    if operation == "another document":
         other_document(our_iam, policy)
     else:
         our_iam.detach_role_policy(RoleName=service_role.name, PolicyArn=policy.policy_arn)
-        if deed == "deleted":
+        if operation == "deleted":
             our_iam.delete_policy(PolicyArn=policy.policy_arn)
     aws.calls.clear()
     stopped = share()

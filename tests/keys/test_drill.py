@@ -244,7 +244,7 @@ def test_a_request_may_meet_the_refusal_before_any_probe(
     assert drill.refused_code == "kms_key_disabled"
 
 
-# --- doors --------------------------------------------------------------------------------------------------------------
+# --- entry points ---------------------------------------------------------------------------------------------------
 
 
 def test_the_api_starts_shows_and_cancels(

@@ -26,7 +26,7 @@ from support.models import Notice
 from tenants.models import Member, OnboardingStep, ServiceAccount, Tenant
 
 Probe = Callable[[KeyRegistration], KeyRegistration]
-Deed = Callable[["World"], Any]
+Operation = Callable[["World"], Any]
 OURS = "999900001111"
 JSON = "application/json"
 
@@ -74,7 +74,7 @@ class Row:
     """One row of the table: after `cause` a probe says `status` for `reason`; after `cure`, `probes` good ones end it (0: a person does)."""
 
     name: str
-    cause: Deed
+    cause: Operation
     status: str
     reason: str
     by: str
@@ -83,7 +83,7 @@ class Row:
     code: str
     step: int | None
     told: str
-    cure: Deed
+    cure: Operation
     probes: int
     looks: int = 1  # that it takes until it counts: a single silence is no news
     uncached: tuple[int, str] = (503, "")  # what a process gets that has to ask AWS; without a code it is the reason
@@ -236,7 +236,7 @@ def test_what_a_process_gets_that_holds_the_branch_key_and_one_that_does_not(
     wrapped = api.post(path, {}, content_type=JSON).json()["wrapped_key"]
     warm = datakeys.here()
 
-    def gets(deed: str, process: datakeys.Engine | None) -> tuple[int, str]:
+    def gets(operation: str, process: datakeys.Engine | None) -> tuple[int, str]:
         """Ask a process, a new one where none is given, and see that an error is whole and leaves no row."""
         if process is None:
             datakeys.start_anew()
@@ -244,7 +244,7 @@ def test_what_a_process_gets_that_holds_the_branch_key_and_one_that_does_not(
         else:
             datakeys._engine = process
         rows = KeyUse.objects.count()
-        to, body = (path, {}) if deed == "generate" else (f"{path}/decrypt", {"wrapped_key": wrapped})
+        to, body = (path, {}) if operation == "generate" else (f"{path}/decrypt", {"wrapped_key": wrapped})
         answer = api.post(to, body, content_type=JSON)
         said = answer.json()
         if answer.status_code == 200:
@@ -259,7 +259,7 @@ def test_what_a_process_gets_that_holds_the_branch_key_and_one_that_does_not(
     status, code = row.uncached
     asks_aws = (status, code or row.reason)
     row.cause(world)
-    assert [gets(deed, warm) for deed in ("generate", "decrypt")] == [(200, "")] * 2
+    assert [gets(operation, warm) for operation in ("generate", "decrypt")] == [(200, "")] * 2
     assert gets("decrypt", None) == asks_aws
     if row.reason == "aws_surprise":  # words that nobody knows stop new keys at once
         assert gets("generate", None) == (503, "key_unreachable")
@@ -274,5 +274,7 @@ def test_what_a_process_gets_that_holds_the_branch_key_and_one_that_does_not(
     assert gets("generate", None) == (503, "key_unreachable")
     row.cure(world)
     probe_now(registration)
-    assert [gets(deed, process) for process in (warm, None) for deed in ("generate", "decrypt")] == [(200, "")] * 4
+    assert [gets(operation, process) for process in (warm, None) for operation in ("generate", "decrypt")] == [
+        (200, "")
+    ] * 4
     assert not RegistrationMove.objects.filter(new_status="suspended").exists()

@@ -122,7 +122,7 @@ def test_a_probe_that_is_not_due_or_is_held_asks_nothing(active: KeyRegistration
 
 
 @pytest.mark.parametrize(
-    ("deed", "reason", "step"),
+    ("operation", "reason", "step"),
     [
         (lambda c: c.kms.disable_key(KeyId=c.key_arn), "kms_key_disabled", 1),
         (lambda c: c.kms.schedule_key_deletion(KeyId=c.key_arn, PendingWindowInDays=7), "kms_key_pending_deletion", 1),
@@ -157,11 +157,11 @@ def test_what_aws_refuses_suspends_at_once_and_names_the_step(
     customer: Customer,
     active: KeyRegistration,
     probe_now: Probe,
-    deed: Callable[[Customer], Any],
+    operation: Callable[[Customer], Any],
     reason: str,
     step: int,
 ) -> None:
-    deed(customer)
+    operation(customer)
     probe_now(active)
     assert state(active) == (Status.SUSPENDED, "aws", reason)
     assert {number for number, status in steps(tenant).items() if status == OnboardingStep.Status.FAILED} == {step}

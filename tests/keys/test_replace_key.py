@@ -363,10 +363,10 @@ def test_a_replacement_can_be_withdrawn_and_the_key_goes_on(
         services.withdraw(tenant, reason="not now", actor=acting(alice))
 
 
-# --- the doors --------------------------------------------------------------------------------------------------
+# --- entry points ---------------------------------------------------------------------------------------------------
 
 
-def test_the_api_shows_what_is_left_and_does_the_deeds(
+def test_the_api_shows_what_is_left_and_does_the_operations(
     platform_key: str, tenant: Tenant, active: KeyRegistration, alice: Member, bob: Member, api_of: Any, work: Work
 ) -> None:
     generate(tenant)

@@ -361,7 +361,7 @@ def test_a_canary_that_does_not_answer_is_no_incident_and_no_blame(
 def test_what_kms_says_of_the_key_itself_is_never_ours(
     customers: list[KeyRegistration], aws: LocalAws, mute: Callable[..., None]
 ) -> None:
-    """These tenants share one key; disabling it is one deed of the tenant, however many it stops."""
+    """These tenants share one key; disabling it is one operation of the tenant, however many it stops."""
     aws.client(CUSTOMER, "kms", REGION).disable_key(KeyId=customers[0].key_arn)
     mute(lambda role_arn: "byok-canary" in role_arn)  # nobody asks the canary about a disabled key
     everybody_due()

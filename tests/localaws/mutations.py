@@ -35,7 +35,7 @@ MUTATIONS = [
     Mutation("a clock that is ahead is refused", GATE + "signatures.py", "if off < -window:", "if False:"),
     Mutation("KMS takes five minutes only", GATE + "signatures.py", '"kms": 300,', '"kms": 900,'),
     Mutation("the scope names the service", GATE + "wire.py", "if scope.service != service:", "if False:"),
-    Mutation("the scope names a Region", GATE + "wire.py", "if not moto_door.is_region(service, scope.region):", "if False:"),
+    Mutation("the scope names a Region", GATE + "wire.py", "if not moto_adapter.is_region(service, scope.region):", "if False:"),
     Mutation("a token belongs to its access key", GATE + "identities.py", "if session is None or session.access_key_id != access_key_id:", "if session is None:"),
     Mutation("a session ends", GATE + "identities.py", "if session.expires_at <= now:", "if False:"),
     Mutation("an access key can be switched off", GATE + "identities.py", ' and key.status == "Active"', ""),

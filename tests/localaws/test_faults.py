@@ -213,7 +213,7 @@ def test_a_share_of_the_calls_meets_a_rule() -> None:
     assert 850 < met < 1_150  # 5.3 standard deviations each way
 
 
-# --- the door ---------------------------------------------------------------------------------------------------------
+# --- entry points ---------------------------------------------------------------------------------------------------
 
 
 def command(*arguments: str) -> dict[str, Any]:
@@ -256,7 +256,7 @@ def test_a_rule_that_is_none_is_refused_with_the_reason(aws: LocalAws, arguments
 @pytest.mark.parametrize(
     "line", [b"", b"{", b"[]", b"[" * 5_000, b'{"do": "rain"}', b'{"do": "add"}', b'{"do": "add", "rule": {"fault": "reset", "smell": 1}}', b'{"do": "clear", "number": "x"}', b"x" * 70_000]
 )  # fmt: skip
-def test_the_door_answers_nonsense_with_an_error(aws: LocalAws, line: bytes) -> None:
+def test_the_socket_answers_nonsense_with_an_error(aws: LocalAws, line: bytes) -> None:
     assert "error" in fault_socket._answered(line, aws.faults)
 
 

@@ -1,4 +1,4 @@
-"""The local AWS as a process: what survives a stop and a kill, what is refused, and that there is one door only."""
+"""The local AWS as a process: what survives a stop and a kill, what is refused, and that there is one way in only."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def test_a_port_in_use_is_named(tmp_path: Path) -> None:
             server.start(tmp_path, taken.getsockname()[1])
 
 
-# --- one door ------------------------------------------------------------------------------------------------------------------
+# --- entry points ---------------------------------------------------------------------------------------------------
 
 
 def send(aws: LocalAws, method: str, path: str, body: bytes = b"", **headers: str) -> tuple[int, bytes]:

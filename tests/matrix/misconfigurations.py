@@ -18,9 +18,9 @@ from tenants.models import Tenant
 
 TRUST, PERMIT, STATEMENT, THE_KEY = "trust-policy", "permissions-policy", "key-policy-statement", "key"
 FULL_ACCESS = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
-# How the tenant mends it: by the corrected document, by giving another ARN, by a deed in AWS that the remedy names; by nothing of
+# How the tenant mends it: by the corrected document, by giving another ARN, by an operation in AWS that the remedy names; by nothing of
 # its own, because it is ours; or it need not, because it is a warning.
-Mend = Literal["document", "arn", "deed", "ours", "warning"]
+Mend = Literal["document", "arn", "operation", "ours", "warning"]
 
 
 @dataclass
@@ -52,7 +52,7 @@ class Scene:
         return self.tenant.service_role.canary_role_arn.rpartition("/")[2]
 
 
-Deed = Callable[[Scene], object]
+Operation = Callable[[Scene], object]
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,8 @@ class Row:
     mistakes: tuple[str, ...] = ()
     is_single: bool = True
     across: bool = False
-    late: Deed | None = None
-    undo: Deed | None = None
+    late: Operation | None = None
+    undo: Operation | None = None
 
 
 ROWS: list[Row] = []
@@ -106,7 +106,7 @@ def _cancel_deletion(scene: Scene) -> None:
     _enable(scene)
 
 
-def _with_state(state: str) -> Deed:
+def _with_state(state: str) -> Operation:
     return lambda scene: scene.aws.set_fault("key-state", state, key=scene.key_arn)
 
 
@@ -120,15 +120,24 @@ for name in ("signing-key", "ecc-key", "ecc-k1-key", "hmac-key"):
     row(name, "key_wrong_usage", 1, THE_KEY, "arn")
 row("aws-managed-key", "aws_managed_key", 1, THE_KEY, "arn")
 row("unimported-key", "key_pending_import", 1, THE_KEY, "arn")
-row("disabled-key", "key_disabled", 1, THE_KEY, "deed", undo=_enable)
-row("disabled-key across", "key_disabled", 1, THE_KEY, "deed", mistakes=("disabled-key",), across=True, undo=_enable)
-row("deleted-key", "key_pending_deletion", 1, THE_KEY, "deed", undo=_cancel_deletion)
+row("disabled-key", "key_disabled", 1, THE_KEY, "operation", undo=_enable)
+row(
+    "disabled-key across",
+    "key_disabled",
+    1,
+    THE_KEY,
+    "operation",
+    mistakes=("disabled-key",),
+    across=True,
+    undo=_enable,
+)
+row("deleted-key", "key_pending_deletion", 1, THE_KEY, "operation", undo=_cancel_deletion)
 row(
     "deleted-key across",
     "key_pending_deletion",
     1,
     THE_KEY,
-    "deed",
+    "operation",
     mistakes=("deleted-key",),
     across=True,
     undo=_cancel_deletion,
@@ -137,13 +146,13 @@ row("unimported-key across", "key_pending_import", 1, THE_KEY, "arn", mistakes=(
 row("asymmetric-key across", "key_wrong_spec", 1, THE_KEY, "arn", mistakes=("asymmetric-key",), across=True)
 row("signing-key across", "key_wrong_usage", 1, THE_KEY, "arn", mistakes=("signing-key",), across=True)
 row("hmac-key across", "key_wrong_usage", 1, THE_KEY, "arn", mistakes=("hmac-key",), across=True)
-row("deleted-primary-key", "key_pending_replica_deletion", 1, THE_KEY, "deed", undo=_cancel_deletion)
+row("deleted-primary-key", "key_pending_replica_deletion", 1, THE_KEY, "operation", undo=_cancel_deletion)
 row(
     "disconnected-key-store",
     "custom_key_store_disconnected",
     1,
     THE_KEY,
-    "deed",
+    "operation",
     late=_with_state("Unavailable"),
     undo=_fair,
 )
@@ -152,7 +161,7 @@ row(
     "key_pending_deletion",
     1,
     THE_KEY,
-    "deed",
+    "operation",
     late=_with_state("PendingDeletion"),
     undo=_fair,
 )
@@ -219,7 +228,7 @@ for name in (
     row(name, "role_not_found", 2, TRUST, "arn", is_single=False)
 
 
-def _organization(*, scps: list[Any] | None = None, rcps: list[Any] | None = None, of: str = CUSTOMER) -> Deed:
+def _organization(*, scps: list[Any] | None = None, rcps: list[Any] | None = None, of: str = CUSTOMER) -> Operation:
     return lambda scene: scene.aws.organization(of, scps=scps or [], rcps=rcps or [])
 
 
@@ -244,7 +253,7 @@ def _only(*actions: str) -> dict[str, Any]:
 
 
 row(
-    "rcp-denies-assume-role", "customer_rcp_deny", 2, TRUST, "deed", is_single=False,
+    "rcp-denies-assume-role", "customer_rcp_deny", 2, TRUST, "operation", is_single=False,
     late=_organization(rcps=[_all(principal=True), _deny("sts:AssumeRole", principal=True)]), undo=_no_organization,
 )  # fmt: skip
 
@@ -262,11 +271,11 @@ for action in documents.ACTIONS:
     row(f"permissions-deny-{short(action)}", "role_permissions_policy_explicit_deny", 2, PERMIT, "document")
     row(f"boundary-without-{short(action)}", "role_permissions_boundary", 2, "permissions-boundary", "document")
     row(
-        f"scp-denies-{short(action)}", "customer_scp_deny", 2, "service-control-policy", "deed",
+        f"scp-denies-{short(action)}", "customer_scp_deny", 2, "service-control-policy", "operation",
         late=_organization(scps=[_all(), _deny(action)]), undo=_no_organization,
     )  # fmt: skip
     row(
-        f"rcp-denies-{short(action)}", "customer_rcp_deny", 3, "resource-control-policy", "deed",
+        f"rcp-denies-{short(action)}", "customer_rcp_deny", 3, "resource-control-policy", "operation",
         late=_organization(rcps=[_all(principal=True), _deny(action, principal=True)]), undo=_no_organization,
     )  # fmt: skip
     row(
@@ -274,7 +283,7 @@ for action in documents.ACTIONS:
         mistakes=(f"permissions-deny-{short(action)}",), across=True,
     )  # fmt: skip
     row(
-        f"scp-denies-{short(action)} across", "customer_scp_deny", 2, "service-control-policy", "deed", across=True,
+        f"scp-denies-{short(action)} across", "customer_scp_deny", 2, "service-control-policy", "operation", across=True,
         late=_organization(scps=[_all(), _deny(action)]), undo=_no_organization,
     )  # fmt: skip
     # The console's key policy leaves it to the IAM policies: there the permissions policy alone decides.
@@ -288,12 +297,12 @@ for action in documents.ACTIONS:
         mistakes=(f"boundary-without-{short(action)}",), across=True,
     )  # fmt: skip
     row(
-        f"scp-lacks-{short(action)}", "customer_scp_deny", 2, "service-control-policy", "deed",
+        f"scp-lacks-{short(action)}", "customer_scp_deny", 2, "service-control-policy", "operation",
         late=_organization(scps=[_only(*(other for other in documents.ACTIONS if other != action), "sts:*", "iam:*")]),
         undo=_no_organization,
     )  # fmt: skip
     row(
-        f"rcp-denies-{short(action)} across", "customer_rcp_deny", 3, "resource-control-policy", "deed", across=True,
+        f"rcp-denies-{short(action)} across", "customer_rcp_deny", 3, "resource-control-policy", "operation", across=True,
         late=_organization(rcps=[_all(principal=True), _deny(action, principal=True)], of=OTHER_CUSTOMER), undo=_no_organization,
     )  # fmt: skip
 for name in (
@@ -315,10 +324,10 @@ def _no_inline(scene: Scene) -> None:
     )
 
 
-row("inline-deny", "role_permissions_policy_explicit_deny", 2, PERMIT, "deed", undo=_no_inline)
+row("inline-deny", "role_permissions_policy_explicit_deny", 2, PERMIT, "operation", undo=_no_inline)
 row("boundary-deny-Decrypt across", "role_permissions_boundary", 2, "permissions-boundary", "document", mistakes=("boundary-deny-Decrypt",), across=True)  # fmt: skip
-row("scp-denies-all across", "customer_scp_deny", 2, "service-control-policy", "deed", across=True, late=_organization(scps=[_all(), _deny("kms:*")]), undo=_no_organization)  # fmt: skip
-row("inline-deny across", "role_permissions_policy_explicit_deny", 2, PERMIT, "deed", mistakes=("inline-deny",), across=True, undo=_no_inline)  # fmt: skip
+row("scp-denies-all across", "customer_scp_deny", 2, "service-control-policy", "operation", across=True, late=_organization(scps=[_all(), _deny("kms:*")]), undo=_no_organization)  # fmt: skip
+row("inline-deny across", "role_permissions_policy_explicit_deny", 2, PERMIT, "operation", mistakes=("inline-deny",), across=True, undo=_no_inline)  # fmt: skip
 row(DELEGATES, (), (), (), "warning")
 row("wide-permissions", (), 2, (), "warning", across=True)
 row("two-accounts", (), 2, (), "warning", across=True)
@@ -333,12 +342,12 @@ def _imported(scene: Scene) -> None:
 
 
 row(
-    "scp-allows-nothing", "customer_scp_deny", 2, "service-control-policy", "deed",
+    "scp-allows-nothing", "customer_scp_deny", 2, "service-control-policy", "operation",
     late=_organization(scps=[{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}]),
     undo=_no_organization,
 )  # fmt: skip
 row(
-    "rcp-denies-kms across", "customer_rcp_deny", 3, "resource-control-policy", "deed", across=True,
+    "rcp-denies-kms across", "customer_rcp_deny", 3, "resource-control-policy", "operation", across=True,
     late=_organization(rcps=[_all(principal=True), _deny("kms:*", principal=True)], of=OTHER_CUSTOMER), undo=_no_organization,
 )  # fmt: skip
 
@@ -354,8 +363,8 @@ def _no_deny(scene: Scene) -> None:
 
 for action in documents.ACTIONS:
     row(f"key-policy-without-{short(action)}", "key_policy_missing_action", 3, STATEMENT, "document")
-    row(f"key-policy-deny-{short(action)}", "key_policy_explicit_deny", 3, STATEMENT, "deed", undo=_no_deny)
-row("key-policy-deny-all", "key_policy_explicit_deny", 3, STATEMENT, "deed", undo=_no_deny)
+    row(f"key-policy-deny-{short(action)}", "key_policy_explicit_deny", 3, STATEMENT, "operation", undo=_no_deny)
+row("key-policy-deny-all", "key_policy_explicit_deny", 3, STATEMENT, "operation", undo=_no_deny)
 for name in (
     "key-policy-plain-GenerateDataKey",
     "key-policy-only-ReEncryptFrom",
@@ -368,7 +377,7 @@ for name in (
 row("key-policy-decrypt-only", "key_policy_missing_action", 3, STATEMENT, "document", is_single=False)
 # Across accounts AWS hides whether a Deny decided.
 row("key-policy-without-Encrypt across", "key_policy_missing_action", 3, STATEMENT, "document", mistakes=("key-policy-without-Encrypt",), across=True, is_single=False)  # fmt: skip
-row("key-policy-deny-Decrypt across", "key_policy_explicit_deny", 3, STATEMENT, "deed", mistakes=("key-policy-deny-Decrypt",), across=True, is_single=False, undo=_no_deny)  # fmt: skip
+row("key-policy-deny-Decrypt across", "key_policy_explicit_deny", 3, STATEMENT, "operation", mistakes=("key-policy-deny-Decrypt",), across=True, is_single=False, undo=_no_deny)  # fmt: skip
 row("no-key-statement", "key_policy_missing_statement", 3, STATEMENT, "document", is_single=False)
 row("no-key-statement across", "key_policy_missing_statement", 3, STATEMENT, "document", mistakes=("no-key-statement",), across=True, is_single=False)  # fmt: skip
 for name in ("key-policy-other-principal", "key-policy-stale-principal"):
@@ -393,7 +402,7 @@ def _attach(scene: Scene) -> None:
     scene.ours.attach_role_policy(RoleName=scene.service_role, PolicyArn=scene.kept["arn"])
 
 
-def _rewrite(change: Callable[[dict[str, Any]], object]) -> Deed:
+def _rewrite(change: Callable[[dict[str, Any]], object]) -> Operation:
     """Let somebody edit our policy by hand."""
 
     def late(scene: Scene) -> None:
@@ -411,7 +420,7 @@ def _write_back(scene: Scene) -> None:
     scene.ours.set_default_policy_version(PolicyArn=scene.kept["arn"], VersionId=scene.kept["version"])
 
 
-def _inline(document: Mapping[str, Any]) -> Deed:
+def _inline(document: Mapping[str, Any]) -> Operation:
     return lambda scene: scene.ours.put_role_policy(
         RoleName=scene.service_role, PolicyName="by-hand", PolicyDocument=json.dumps(document)
     )
@@ -544,8 +553,8 @@ _together(
     document=TRUST,
     mend="document",
 )
-_together("disabled-key", "wrong-external-id", cause="external_id_mismatch", step=2, document=TRUST, mend="deed", is_single=False, undo=_enable)  # fmt: skip
-_together("disabled-key", "any-external-id", cause=NOT_EXACT, step=2, document=TRUST, mend="deed", undo=_enable)
+_together("disabled-key", "wrong-external-id", cause="external_id_mismatch", step=2, document=TRUST, mend="operation", is_single=False, undo=_enable)  # fmt: skip
+_together("disabled-key", "any-external-id", cause=NOT_EXACT, step=2, document=TRUST, mend="operation", undo=_enable)
 _together(
     "external-id-lower-case",
     "key-policy-without-Decrypt",

@@ -153,7 +153,12 @@ def mend(scene: Scene, row: Row, test: EncryptionTest, alice: Member, work: Work
         work()
         return settled(test.registration, work)
     for _ in range(ROUNDS):
-        if row.undo and row.mend == "deed" and not scene.kept.get("is_done") and not _is_about_a_document(row, test):
+        if (
+            row.undo
+            and row.mend == "operation"
+            and not scene.kept.get("is_done")
+            and not _is_about_a_document(row, test)
+        ):
             row.undo(scene)
             scene.kept["is_done"] = True
         else:
@@ -167,7 +172,7 @@ def mend(scene: Scene, row: Row, test: EncryptionTest, alice: Member, work: Work
 
 
 def _is_about_a_document(row: Row, test: EncryptionTest) -> bool:
-    """Several at once: documents are mended as they are named, the deed is done when its turn comes."""
+    """Several at once: documents are mended as they are named, the operation is done when its turn comes."""
     return len(row.mistakes) > 1 and bool(failed(test)) and all(found.corrected for found in failed(test))
 
 

@@ -26,7 +26,7 @@ def url(tenant: Tenant) -> str:
     return f"/tenants/{tenant.pk}/key/branch-keys/"
 
 
-def deed(browser: Client, tenant: Tenant, name: str, **data: str) -> str:
+def operation(browser: Client, tenant: Tenant, name: str, **data: str) -> str:
     where = "registration/withdraw" if name == "withdraw" else f"key/{name}"
     return browser.post(f"/tenants/{tenant.pk}/{where}/", data, follow=True).content.decode()
 
@@ -45,12 +45,12 @@ def test_a_fresh_branch_key_is_asked_for_with_a_reason(
     url: str, tenant: Tenant, active: KeyRegistration, alice: Member, bob: Member, browser_of: Browser, work: Callable[[], None]
 ) -> None:  # fmt: skip
     datakeys.generate(tenant, [{}], caller="tests", request_id="r")
-    assert "Say why" in deed(browser_of(alice), tenant, "rotate", reason="")
-    assert "yes, a fresh one is on its way" in deed(browser_of(alice), tenant, "rotate", reason="an incident")
+    assert "Say why" in operation(browser_of(alice), tenant, "rotate", reason="")
+    assert "yes, a fresh one is on its way" in operation(browser_of(alice), tenant, "rotate", reason="an incident")
     work()
     assert BranchKey.objects.of(tenant).count() == 2
     assert "Make a fresh branch key" not in browser_of(bob).get(url).content.decode()
-    deed(browser_of(bob), tenant, "rotate", reason="mine")
+    operation(browser_of(bob), tenant, "rotate", reason="mine")
     work()
     assert BranchKey.objects.of(tenant).count() == 2
 
@@ -62,8 +62,8 @@ def test_leaving_needs_a_tick_an_owner_and_a_key_to_go_back_to(
     assert "no platform key here" in browser.get(url).content.decode()
     settings.PLATFORM_KEY_ARN = aws.client(settings.AWS_ACCOUNT_ID, "kms", REGION).create_key()["KeyMetadata"]["Arn"]
     datakeys.generate(tenant, [{}], caller="tests", request_id="r")
-    assert "Tick this" in deed(browser, tenant, "leave", reason="we outsource it")
-    page = deed(browser, tenant, "leave", reason="we outsource it", sure="on")
+    assert "Tick this" in operation(browser, tenant, "leave", reason="we outsource it")
+    page = operation(browser, tenant, "leave", reason="we outsource it", sure="on")
     assert "yes, until" not in page  # when it is tried next is not when it is rotated
     assert "1 of 1 branch key" in page and "still opens only with" in page and active.key_arn in page
     assert services.key_state(tenant).protected_by == "platform"
@@ -90,7 +90,7 @@ def test_whoever_leaves_gives_up_the_replacement_in_preparation_too(
     assert browser.post(f"{base}/steps/6/", {}).status_code == 302  # shared: only the worker has not come to it yet
     follow.follow()
     assert "withdrawn with it" in browser.get(url).content.decode()
-    deed(browser, tenant, "leave", reason="we outsource it", sure="on")
+    operation(browser, tenant, "leave", reason="we outsource it", sure="on")
     work()
     assert set(KeyRegistration.objects.of(tenant).values_list("status", flat=True)) == {"retired"}
     assert not [arn for policy in ServiceRolePolicy.objects.all() for arn in policy.role_arns]
@@ -135,7 +135,7 @@ def test_the_six_steps_say_what_a_replacement_still_needs(
     assert "See how it goes (step 5)" in preparing() and "every 5s" in preparing()
     work()
     assert "needs a change" in preparing() and "See what (step 5)" in preparing()
-    deed(browser, tenant, "withdraw", reason="not now")
+    operation(browser, tenant, "withdraw", reason="not now")
     assert preparing().strip() == ""
     browser.post(f"{base}/steps/2/", {"role_arn": "arn:aws:iam::111122223333:role/Second"})
     assert "Give the new role" in preparing() and "policy name both roles" in preparing()
@@ -150,5 +150,5 @@ def test_a_replacement_in_preparation_is_shown_and_withdrawn(
     services.save_draft(tenant, key_arn=active.key_arn, actor=acting(alice))
     browser = browser_of(alice)
     assert "In preparation" in browser.get(url).content.decode()
-    assert "is withdrawn" in deed(browser, tenant, "withdraw", reason="not now")
+    assert "is withdrawn" in operation(browser, tenant, "withdraw", reason="not now")
     assert not KeyRegistration.objects.of(tenant).in_preparation().exists()

@@ -45,10 +45,10 @@ def test_the_owner_suspends_resumes_and_drops_caches_each_with_a_reason(
     portal: Client, tenant: Tenant, serving: KeyRegistration
 ) -> None:
     assert KEY in portal.get(_path(tenant, "key/")).content.decode()
-    for deed in ("suspend", "resume", "drop-caches"):
-        page = portal.post(_path(tenant, f"key/{deed}/"), {"reason": "  "})
+    for operation in ("suspend", "resume", "drop-caches"):
+        page = portal.post(_path(tenant, f"key/{operation}/"), {"reason": "  "})
         assert page.status_code == 200
-        assert page.context["pressed"] == deed
+        assert page.context["pressed"] == operation
         assert page.context["reason_form"].errors["reason"]
     serving.refresh_from_db()
     assert serving.status == "active"
@@ -84,13 +84,13 @@ def test_an_auditor_presses_nothing(
 ) -> None:
     reader = browser_of(bob)
     assert reader.get(_path(tenant, "key/")).status_code == 200
-    for deed, data in (
+    for operation, data in (
         ("suspend", {"reason": "x"}),
         ("resume", {"reason": "x"}),
         ("drop-caches", {"reason": "x"}),
         ("latency", {"seconds": "5"}),
     ):
-        assert reader.post(_path(tenant, f"key/{deed}/"), data).status_code == 403
+        assert reader.post(_path(tenant, f"key/{operation}/"), data).status_code == 403
     assert reader.post(_path(tenant, "tests/")).status_code == 403
     serving.refresh_from_db()
     assert serving.status == "active"

@@ -1,4 +1,4 @@
-"""The back office: read-only rows, and deeds as buttons with a reason."""
+"""The back office: read-only rows, and operations as buttons with a reason."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def proven(desk: Client) -> Client:
     return desk
 
 
-def _of(model: str, pk: object, deed: str = "") -> str:
-    return f"/admin/{model}/{pk}/deeds/{deed}/" if deed else f"/admin/{model}/{pk}/change/"
+def _of(model: str, pk: object, operation: str = "") -> str:
+    return f"/admin/{model}/{pk}/operations/{operation}/" if operation else f"/admin/{model}/{pk}/change/"
 
 
 # --- looking ------------------------------------------------------------------------------------------------
@@ -224,7 +224,7 @@ def test_members_and_strangers_stay_outside(
         assert answer.redirect_chain[-1][0].startswith("/accounts/login/")
 
 
-# --- deeds ---------------------------------------------------------------------------------------------------
+# --- operations ---------------------------------------------------------------------------------------------------
 
 
 def test_suspend_asks_for_the_password_again_then_for_a_reason(
@@ -361,7 +361,7 @@ def test_support_answers_and_closes_a_ticket(desk: Client, ticket: Ticket) -> No
 
 def test_creating_a_tenant_invites_its_owner(desk: Client, service_role: object) -> None:
     answer = desk.post(
-        "/admin/tenants/tenant/deeds/create/", {"name": "Borealis", "owner_email": "Olga@Borealis.example"}
+        "/admin/tenants/tenant/operations/create/", {"name": "Borealis", "owner_email": "Olga@Borealis.example"}
     )
     assert answer.status_code == 302
     tenant = Tenant.objects.get(name="Borealis")
@@ -371,7 +371,7 @@ def test_creating_a_tenant_invites_its_owner(desk: Client, service_role: object)
 
 
 def test_an_address_that_is_none_is_refused_on_its_field(desk: Client, service_role: object) -> None:
-    answer = desk.post("/admin/tenants/tenant/deeds/create/", {"name": "Borealis", "owner_email": "olga"})
+    answer = desk.post("/admin/tenants/tenant/operations/create/", {"name": "Borealis", "owner_email": "olga"})
     assert answer.status_code == 200
     assert not Tenant.objects.filter(name="Borealis").exists()
 
@@ -385,7 +385,7 @@ def test_inviting_somebody_twice_is_refused(desk: Client, tenant: Tenant) -> Non
 
 def test_a_client_secret_is_shown_once_and_kept_nowhere(proven: Client, tenant: Tenant) -> None:
     page = proven.post(
-        "/admin/tenants/serviceaccount/deeds/create/",
+        "/admin/tenants/serviceaccount/operations/create/",
         {"name": "search", "scopes": ["key:read"], "tenants": [str(tenant.pk)]},
         follow=True,
     )
@@ -431,18 +431,20 @@ def test_who_may_not_do_what(
         ("tenants/tenant", serving.tenant_id, "drop-caches"),
         ("support/ticket", ticket.pk, "answer"),
     ]
-    for model, pk, deed in lead_only:
+    for model, pk, operation in lead_only:
         assert (
             browser.post(
-                _of(model, pk, deed), {"reason": "because", "email": "a@b.example", "role": "owner"}
+                _of(model, pk, operation), {"reason": "because", "email": "a@b.example", "role": "owner"}
             ).status_code
             == 403
         )
-    for model, pk, deed in supports:
-        status = browser.get(_of(model, pk, deed)).status_code
-        assert status == (200 if group == "Support" else 403), deed
+    for model, pk, operation in supports:
+        status = browser.get(_of(model, pk, operation)).status_code
+        assert status == (200 if group == "Support" else 403), operation
     assert (
-        browser.post("/admin/tenants/tenant/deeds/create/", {"name": "X", "owner_email": "x@x.example"}).status_code
+        browser.post(
+            "/admin/tenants/tenant/operations/create/", {"name": "X", "owner_email": "x@x.example"}
+        ).status_code
         == 403
     )
     assert browser.get(_of("tenants/tenant", serving.tenant_id)).status_code == (403 if group is None else 200)

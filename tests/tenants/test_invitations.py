@@ -223,7 +223,7 @@ def test_staff_invite_the_first_owner_and_nobody_else(
     tenant: Tenant, alice: Member, sam: User, browser_of: Callable[..., Client]
 ) -> None:
     desk = browser_of(sam)
-    path = f"/admin/tenants/tenant/{tenant.pk}/deeds/invite/"
+    path = f"/admin/tenants/tenant/{tenant.pk}/operations/invite/"
     assert "Invite the first owner" not in desk.get(f"/admin/tenants/tenant/{tenant.pk}/change/").content.decode()
     page = desk.post(path, {"email": "sam2@acme.example", "role": "owner"})
     assert page.status_code == 200

@@ -37,8 +37,8 @@ def orphaned(tenant: Tenant, alice: Member, bob: Member) -> Tenant:
     return tenant
 
 
-def deed(pk: object, name: str, model: str = "tenants/ownerrecovery") -> str:
-    return f"/admin/{model}/{pk}/deeds/{name}/"
+def operation(pk: object, name: str, model: str = "tenants/ownerrecovery") -> str:
+    return f"/admin/{model}/{pk}/operations/{name}/"
 
 
 def mails() -> dict[str, str]:
@@ -61,14 +61,15 @@ def test_two_leads_and_72_hours_let_a_new_owner_in(
     orphaned: Tenant, sam: User, kim: User, browser_of: Callable[..., Client]
 ) -> None:
     asked = browser_of(sam).post(
-        deed(orphaned.pk, "recover-owner", "tenants/tenant"), {"email": "dora@acme.example", "reason": "Alice died"}
+        operation(orphaned.pk, "recover-owner", "tenants/tenant"),
+        {"email": "dora@acme.example", "reason": "Alice died"},
     )
     assert asked.status_code == 302
     recovery = OwnerRecovery.objects.get()
-    assert browser_of(sam).post(deed(recovery.pk, "approve"), {"reason": "me again"}).status_code == 200
+    assert browser_of(sam).post(operation(recovery.pk, "approve"), {"reason": "me again"}).status_code == 200
     recovery.refresh_from_db()
     assert recovery.status == "requested"
-    assert browser_of(kim).post(deed(recovery.pk, "approve"), {"reason": "Papers seen"}).status_code == 302
+    assert browser_of(kim).post(operation(recovery.pk, "approve"), {"reason": "Papers seen"}).status_code == 302
     recovery.refresh_from_db()
     assert recovery.status == "waiting"
     assert timedelta(hours=71, minutes=59) < recovery.due_at - clock.now() <= timedelta(hours=72)

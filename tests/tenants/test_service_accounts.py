@@ -333,25 +333,25 @@ def test_a_lead_rotates_ends_changes_disables_and_enables_in_the_back_office(
 ) -> None:
     desk, base = browser_of(sam), f"/admin/tenants/serviceaccount/{account.pk}"
     assert "revoke-old-secret" not in desk.get(f"{base}/change/").content.decode()
-    shown = desk.post(f"{base}/deeds/rotate-secret/", {"hours": "8", "reason": "Yearly"}, follow=True)
+    shown = desk.post(f"{base}/operations/rotate-secret/", {"hours": "8", "reason": "Yearly"}, follow=True)
     second = dict(shown.context["values"])["client_secret"]
     assert [ask(account, one).status_code for one in (first, second)] == [200, 200]
     page = desk.get(f"{base}/change/").content.decode()
     assert "revoke-old-secret" in page
     assert tokens.digest(second) not in page
-    assert desk.post(f"{base}/deeds/revoke-old-secret/", {"reason": "It leaked"}).status_code == 302
+    assert desk.post(f"{base}/operations/revoke-old-secret/", {"reason": "It leaked"}).status_code == 302
     assert [ask(account, one).status_code for one in (first, second)] == [401, 200]
-    asked = desk.get(f"{base}/deeds/re-scope/").content.decode()
+    asked = desk.get(f"{base}/operations/re-scope/").content.decode()
     assert f'value="{tenant.pk}" selected' in asked
-    desk.post(f"{base}/deeds/re-scope/", {"scopes": ["key:read"], "tenants": [str(other.pk)], "reason": "Moved"})
+    desk.post(f"{base}/operations/re-scope/", {"scopes": ["key:read"], "tenants": [str(other.pk)], "reason": "Moved"})
     account.refresh_from_db()
     assert (account.scopes, [one.pk for one in account.tenants.all()]) == (["key:read"], [other.pk])
-    desk.post(f"{base}/deeds/disable/", {"reason": "Misused"})
+    desk.post(f"{base}/operations/disable/", {"reason": "Misused"})
     assert ask(account, second).status_code == 401
     assert "Enable the account" in desk.get(f"{base}/change/").content.decode()
-    desk.post(f"{base}/deeds/enable/", {"reason": "Mended"})
+    desk.post(f"{base}/operations/enable/", {"reason": "Mended"})
     assert ask(account, second).status_code == 200
-    stale = browser_of(sam, is_fresh=False).post(f"{base}/deeds/disable/", {"reason": "r"})
+    stale = browser_of(sam, is_fresh=False).post(f"{base}/operations/disable/", {"reason": "r"})
     assert stale["Location"].startswith("/accounts/reauthenticate/")
 
 

@@ -71,7 +71,7 @@ def test_the_command_switches_off_on_and_regroups(kim: User, capsys: pytest.Capt
 def test_a_lead_does_it_in_the_back_office_freshly_signed_in(
     kim: User, sam: User, browser_of: Callable[..., Client]
 ) -> None:
-    path = f"/admin/auth/user/{kim.pk}/deeds/switch-off/"
+    path = f"/admin/auth/user/{kim.pk}/operations/switch-off/"
     old = browser_of(sam, is_fresh=False)
     assert old.post(path, {"reason": "left"})["Location"].startswith("/accounts/reauthenticate/")
     office = browser_of(kim)
@@ -83,15 +83,15 @@ def test_a_lead_does_it_in_the_back_office_freshly_signed_in(
     assert not kim.is_active
     auditors = Group.objects.get(name="Auditor")
     regroup = {"groups": [auditors.pk], "reason": "moves"}
-    assert desk.post(f"/admin/auth/user/{kim.pk}/deeds/regroup/", regroup).status_code == 302
+    assert desk.post(f"/admin/auth/user/{kim.pk}/operations/regroup/", regroup).status_code == 302
     assert [group.name for group in kim.groups.all()] == ["Auditor"]
     new = {"email": "new@kore.example", "groups": [auditors.pk], "reason": "starts"}
-    assert desk.post("/admin/auth/user/deeds/create-staff/", new).status_code == 302
+    assert desk.post("/admin/auth/user/operations/create-staff/", new).status_code == 302
     assert User.objects.get(email="new@kore.example").is_staff
 
 
 def test_support_without_that_right_changes_nobody(kim: User, sam: User, browser_of: Callable[..., Client]) -> None:
-    assert browser_of(kim).post(f"/admin/auth/user/{sam.pk}/deeds/switch-off/", {"reason": "r"}).status_code == 403
+    assert browser_of(kim).post(f"/admin/auth/user/{sam.pk}/operations/switch-off/", {"reason": "r"}).status_code == 403
     with pytest.raises(NotAllowed):
         services.create_staff("x@kore.example", groups=["Support"], reason="r", actor=acting_staff(kim))
 

@@ -16,8 +16,8 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
-        deeds = parser.add_subparsers(dest="do", required=True)
-        add = deeds.add_parser("add", help="let a rule stand")
+        operations = parser.add_subparsers(dest="do", required=True)
+        add = operations.add_parser("add", help="let a rule stand")
         add.add_argument("fault", choices=list(faults.FAULTS))
         add.add_argument(
             "value",
@@ -29,9 +29,9 @@ class Command(BaseCommand):
         add.add_argument("--operation", help="like kms:Decrypt; * and ? are wildcards")
         add.add_argument("--share", type=float, help="which part of the calls, at random: 0.2 is every fifth")
         add.add_argument("--times", type=int, help="how many calls; without it until cleared")
-        clear = deeds.add_parser("clear", help="take a rule back, or all")
+        clear = operations.add_parser("clear", help="take a rule back, or all")
         clear.add_argument("number", nargs="?", type=int)
-        deeds.add_parser("list", help="print the rules that stand")
+        operations.add_parser("list", help="print the rules that stand")
 
     def handle(self, **options: Any) -> None:
         if settings.AWS_MODE != "local":

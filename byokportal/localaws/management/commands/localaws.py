@@ -1,4 +1,4 @@
-"""Start the local AWS: a thin door to `python -m byokportal.localaws`."""
+"""Start the local AWS: a thin entry point to `python -m byokportal.localaws`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One way through a portal form with one deed behind it: do it and go on, or show the page with what was wrong."""
+"""One way through a portal form with one operation behind it: do it and go on, or show the page with what was wrong."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from tenants.models import Member
 
 
 def do(
-    request: HttpRequest, tenant: UUID, form: forms.Form, deed: Callable[[Member], object], *, said: str, then: str,
+    request: HttpRequest, tenant: UUID, form: forms.Form, operation: Callable[[Member], object], *, said: str, then: str,
     page: Callable[[HttpRequest, Member], HttpResponse],
 ) -> HttpResponse:  # fmt: skip
-    """Do the deed as the person who asks, if the form and the service let it.
+    """Do the operation as the person who asks, if the form and the service let it.
 
     Args:
         said: what the next page says; braces are filled from the form.
@@ -28,7 +28,7 @@ def do(
     member = access.member_for(request.user, tenant)
     if form.is_valid():
         with portal.refusals_on(form):
-            deed(member)
+            operation(member)
             messages.success(request, said.format_map(form.cleaned_data))
             return redirect(then, member.tenant.pk)
     return page(request, member)
