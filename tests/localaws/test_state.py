@@ -160,7 +160,7 @@ def send(aws: LocalAws, method: str, path: str, body: bytes = b"", **headers: st
     "path", ["/moto-api/", "/moto-api/reset", "/moto-api/data.json", "/latest/meta-data/", "/x", "//moto-api/"]
 )
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_there_is_no_other_door(aws: LocalAws, method: str, path: str) -> None:
+def test_there_is_no_other_way_in(aws: LocalAws, method: str, path: str) -> None:
     assert send(aws, method, path)[0] == 404
 
 
