@@ -373,6 +373,7 @@ MAILS = {
     "tenants.second_factor.reset": ("account-changed", "email"),
     "tenants.address.change_requested": ("address-change", "email"),
     "tenants.member.address_changed": ("address-changed", "old"),
+    "tenants.account.sign_in_changed": ("sign-in-changed", "email"),
 }
 INCIDENTS = {
     "keys.incident.opened": "incident-opened",

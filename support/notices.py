@@ -72,6 +72,8 @@ def compose(notice: Notice) -> EmailMessage | None:
         if about is None:
             return None
         context |= about
+    if notice.template == "sign-in-changed":
+        context["password_url"] = settings.BASE_URL + reverse("account_reset_password")
     if notice.template == "account-changed":
         context["office_url"] = settings.BASE_URL + reverse("admin:index")
     if notice.template == "kore-needed":

@@ -7,11 +7,20 @@ class TenantsConfig(AppConfig):
     name = "tenants"
 
     def ready(self) -> None:
-        from allauth.account.signals import authentication_step_completed, password_reset
+        from allauth.account.signals import authentication_step_completed, password_changed, password_reset
+        from allauth.mfa.signals import authenticator_added, authenticator_removed, authenticator_reset
         from django.contrib.auth.signals import user_logged_in
 
-        from tenants import accounts, fresh, idle
+        from tenants import accounts, fresh, idle, sign_in_changes
 
         authentication_step_completed.connect(fresh.note, dispatch_uid="tenants.fresh")
         password_reset.connect(accounts.prove, dispatch_uid="tenants.accounts")
+        for signal, note in (
+            (password_changed, sign_in_changes.password_chosen),
+            (password_reset, sign_in_changes.password_chosen),
+            (authenticator_added, sign_in_changes.factor_added),
+            (authenticator_removed, sign_in_changes.factor_removed),
+            (authenticator_reset, sign_in_changes.codes_made_anew),
+        ):
+            signal.connect(note, dispatch_uid="tenants.sign_in_changes")
         user_logged_in.connect(idle.begin, dispatch_uid="tenants.idle")

@@ -94,6 +94,8 @@ EVENTS = {
     "tenants.recovery.done": "The recovery is done, {what}: {email}.",
     "tenants.address.change_requested": "Another mail address was asked for: {email}.",
     "tenants.member.address_changed": "The mail address {old} became {email}.",
+    "tenants.member.sign_in_changed": "How {email} signs in was changed: {what}.",
+    "tenants.account.sign_in_changed": "How {email} signs in was changed: {what}.",
     "tenants.member.left": "{email} left the organisation.",
     "tenants.member.role_changed": "{email} became {role}.",
     "tenants.token.minted": "The automation token {name} was made.",

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import signal
 import sys
+import threading
 from pathlib import Path
 
 from byokportal.localaws import server
@@ -23,12 +25,19 @@ def main(arguments: list[str] | None = None) -> None:
     if wrong:
         parser.error(f"{wrong[0]} is no account id: 12 digits")
     running, _ = server.start(options.var_dir, options.port, options.account or server.ACCOUNTS)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+
+    def end(*_: object) -> None:
+        # An exception raised in a handler comes wherever the main thread is, in a finaliser too, where Python drops it. `shutdown` waits
+        # for the loop that this thread runs.
+        threading.Thread(target=running.shutdown, daemon=True).start()
+
+    for sign in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(sign, end)
     print(f"local AWS on http://127.0.0.1:{running.server_port}", flush=True)  # noqa: T201
-    try:
-        running.serve_forever()
-    except KeyboardInterrupt:
-        sys.exit(0)
+    running.serve_forever()
+    # What was answered is on disk. Requests that hang in a fault of minutes have threads of their own, and nobody waits for them.
+    sys.stderr.flush()
+    os._exit(0)
 
 
 if __name__ == "__main__":

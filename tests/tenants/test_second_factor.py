@@ -7,10 +7,12 @@ from collections.abc import Callable
 import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret, hotp_value, yield_hotp_counters_from_time
-from django.test import Client
+from django.core import mail as django_mail
+from django.test import Client, TestCase
 
-from tenants import second_factor
-from tenants.models import Member
+from support import follow, notices
+from tenants import audit, second_factor
+from tenants.models import AuditEvent, Member
 
 
 def test_the_secret_of_an_authenticator_app_is_encrypted_at_rest(alice: Member) -> None:
@@ -80,3 +82,46 @@ def test_changing_one_needs_a_fresh_sign_in(
     answer = browser_of(alice, is_fresh=False).post(f"/accounts/2fa/{path}", {"code": "123456"})
     assert answer.status_code == 302
     assert "reauthenticate" in answer["Location"]
+
+
+def changes() -> list[tuple[str, str | None, str]]:
+    """Return what the logs say of changed sign-ins: name, organisation, sentence."""
+    rows = AuditEvent.objects.filter(name__endswith=".sign_in_changed").order_by("id")
+    return [(row.name, row.tenant.name if row.tenant else None, audit.sentence(row)) for row in rows]
+
+
+def test_who_changes_how_they_sign_in_hears_of_it_by_mail_and_the_log_has_a_row(
+    alice: Member, app: Authenticator, browser_of: Callable[..., Client], settings: object
+) -> None:
+    settings.MFA_REQUIRED = False  # type: ignore[attr-defined]
+    alice.user.set_password("a-password-of-tests-only")
+    alice.user.save()
+    browser, new = browser_of(alice), "another-password-of-tests"
+    with TestCase.captureOnCommitCallbacks(execute=True):
+        browser.post("/accounts/2fa/recovery-codes/generate/")
+        browser.post("/accounts/2fa/totp/deactivate/")
+        browser.post(
+            "/accounts/password/change/",
+            {"oldpassword": "a-password-of-tests-only", "password1": new, "password2": new},
+        )
+    said = [sentence for name, _, sentence in changes() if name == "tenants.account.sign_in_changed"]
+    assert [sentence.partition(": ")[2] for sentence in said] == [
+        "an authenticator app went from the second factors.",
+        "recovery codes went from the second factors.",
+        "a new password was chosen.",
+        "new recovery codes were made, and the old ones ended.",
+    ]
+    in_the_organisation = [what for name, where, what in changes() if where == alice.tenant.name]
+    assert in_the_organisation == said
+    follow.follow()
+    notices.send_due()
+    mails = [mail for mail in django_mail.outbox if mail.subject == "How you sign in was changed"]
+    assert [mail.to for mail in mails] == [[alice.user.email]] * 4
+    assert all("/accounts/password/reset/" in str(mail.body) for mail in mails)
+
+
+def test_a_password_that_is_wrong_changes_nothing_and_says_nothing(
+    alice: Member, browser_of: Callable[..., Client]
+) -> None:
+    browser_of(alice).post("/accounts/password/change/", {"oldpassword": "x", "password1": "y", "password2": "y"})
+    assert changes() == []

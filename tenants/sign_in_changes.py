@@ -1,0 +1,58 @@
+"""A person changed how they sign in: a row in the log of each organisation that they are in, and one in ours that their mail follows from.
+
+allauth has changed it already when it says so. The mail goes out like every other (`support.notices`), so a mail server that does not answer
+fails nobody's request.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from allauth.mfa.models import Authenticator
+from django.contrib.auth.models import AbstractBaseUser
+
+from tenants import audit, transactions
+from tenants.audit import Actor
+from tenants.models import Member
+
+NAMES = {
+    Authenticator.Type.TOTP: "an authenticator app",
+    Authenticator.Type.WEBAUTHN: "a passkey",
+    Authenticator.Type.RECOVERY_CODES: "recovery codes",
+}
+
+
+def password_chosen(*, user: AbstractBaseUser, **_: Any) -> None:
+    """A new password, by the page or by the mailed link."""
+    _note(user, "a new password was chosen")
+
+
+def factor_added(*, user: AbstractBaseUser, authenticator: Authenticator, **_: Any) -> None:
+    _note(user, f"{_name(authenticator)} came to the second factors")
+
+
+def factor_removed(*, user: AbstractBaseUser, authenticator: Authenticator, **_: Any) -> None:
+    _note(user, f"{_name(authenticator)} went from the second factors")
+
+
+def codes_made_anew(*, user: AbstractBaseUser, **_: Any) -> None:
+    _note(user, "new recovery codes were made, and the old ones ended")
+
+
+def _name(authenticator: Authenticator) -> str:
+    return NAMES[Authenticator.Type(authenticator.type)]
+
+
+def _note(user: AbstractBaseUser, what: str) -> None:
+    email = str(getattr(user, "email", ""))
+    is_staff = bool(getattr(user, "is_staff", False))
+    actor = Actor(label=f"{'kore' if is_staff else 'member'}:{email}", kind="member", via="portal")
+
+    def record() -> None:
+        for member in Member.objects.filter(user_id=user.pk).select_related("tenant").order_by("tenant_id"):
+            audit.record(
+                "tenants.member.sign_in_changed", tenant=member.tenant, actor=actor, target=user, email=email, what=what
+            )
+        audit.record("tenants.account.sign_in_changed", tenant=None, actor=actor, target=user, email=email, what=what)
+
+    transactions.run(record)
