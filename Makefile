@@ -95,7 +95,7 @@ openapi-check: $(STAMP)
 
 lock: $(STAMP) ## compile the requirements with hashes
 	@$(PY) -m uv pip compile --quiet --no-header --generate-hashes --universal --python-version 3.11 requirements-dev.in -o requirements-dev.txt
-	@$(PY) -m uv pip compile --quiet --no-header --generate-hashes --universal --python-version 3.11 requirements.in -c requirements-dev.txt -o requirements.txt
+	@for part in requirements requirements-embedded; do $(PY) -m uv pip compile --quiet --no-header --generate-hashes --universal --python-version 3.11 $$part.in -c requirements-dev.txt -o $$part.txt || exit 1; done
 	@$(PY) -m uv pip compile --quiet --no-header --generate-hashes --universal --python-version 3.11 requirements-bench.in -o requirements-bench.txt
 
 clean: ## remove what was made here, but not var/

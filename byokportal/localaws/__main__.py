@@ -10,7 +10,7 @@ import sys
 import threading
 from pathlib import Path
 
-from byokportal.localaws import server
+from byokportal import embedded_packages
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -21,6 +21,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--var-dir", type=Path, required=True, help="where localaws.json and the state live")
     parser.add_argument("--account", action="append", default=[], help="an account id of 12 digits; repeat for more")
     options = parser.parse_args(arguments)
+    if absent := embedded_packages.missing(*embedded_packages.LOCAL_AWS):
+        sys.exit(absent)
+    from byokportal.localaws import server  # here, so that a machine without moto is told what is missing
+
     wrong = [account for account in options.account if not re.fullmatch(r"[0-9]{12}", account, re.ASCII)]
     if wrong:
         parser.error(f"{wrong[0]} is no account id: 12 digits")
