@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import structlog
@@ -54,6 +54,11 @@ class Actor:
     ) -> Actor:
         label = f"member:{member.user.email}"
         return cls(label=label, kind="member", member=member, via=via, token=token, signed_in_at=signed_in_at)
+
+    @classmethod
+    def of_account(cls, user: Any) -> Actor:
+        """Return a person who changes their own account, whatever organisations they are in."""
+        return cls(label=f"{'kore' if user.is_staff else 'member'}:{user.email}", kind="member", via="portal")
 
     @classmethod
     def of_invitation(cls, invitation: Invitation, *, token: AccessToken) -> Actor:

@@ -13,7 +13,7 @@ from django.contrib.auth.models import AbstractBaseUser
 
 from tenants import audit, transactions
 from tenants.audit import Actor
-from tenants.models import Member
+from tenants.services.people import members_logs
 
 NAMES = {
     Authenticator.Type.TOTP: "an authenticator app",
@@ -44,15 +44,14 @@ def _name(authenticator: Authenticator) -> str:
 
 
 def _note(user: AbstractBaseUser, what: str) -> None:
-    email = str(getattr(user, "email", ""))
-    is_staff = bool(getattr(user, "is_staff", False))
-    actor = Actor(label=f"{'kore' if is_staff else 'member'}:{email}", kind="member", via="portal")
+    actor, email = Actor.of_account(user), str(getattr(user, "email", ""))
 
     def record() -> None:
-        for member in Member.objects.filter(user_id=user.pk).select_related("tenant").order_by("tenant_id"):
-            audit.record(
-                "tenants.member.sign_in_changed", tenant=member.tenant, actor=actor, target=user, email=email, what=what
-            )
+        for tenant in members_logs(user):
+            if tenant is not None:
+                audit.record(
+                    "tenants.member.sign_in_changed", tenant=tenant, actor=actor, target=user, email=email, what=what
+                )
         audit.record("tenants.account.sign_in_changed", tenant=None, actor=actor, target=user, email=email, what=what)
 
     transactions.run(record)

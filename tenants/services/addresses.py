@@ -42,7 +42,9 @@ def request_address_change(user: User, *, email: str, signed_in_at: datetime | N
         raise InvalidInput(errors={"email": [f"You asked for {CHANGES} changes today. Try again tomorrow."]})
     mine.filter(used_at=None).update(expires_at=clock.now())
     change = AddressChange.objects.create(user=user, email=email, expires_at=clock.now() + ADDRESS_CHANGE_LASTS)
-    audit.record("tenants.address.change_requested", tenant=None, actor=_actor(user), target=change, email=email)
+    audit.record(
+        "tenants.address.change_requested", tenant=None, actor=Actor.of_account(user), target=change, email=email
+    )
     return change
 
 
@@ -89,7 +91,7 @@ def confirm_address_change(raw: str, *, user: User) -> str:
         audit.record(
             "tenants.member.address_changed",
             tenant=tenant,
-            actor=_actor(user),
+            actor=Actor.of_account(user),
             target=user,
             old=old,
             email=change.email,
@@ -106,7 +108,3 @@ def _refuse(user: User, email: str) -> None:
             raise MemberAddress
     else:
         invitations.refuse_staff(email)
-
-
-def _actor(user: User) -> Actor:
-    return Actor(label=f"{'kore' if user.is_staff else 'member'}:{user.email}", kind="member", via="portal")
