@@ -116,7 +116,6 @@ EVENTS = {
     "tenants.service_account.shut_out": "The service account {name} no longer acts for this organisation: {reason}",
     "tenants.step.changed": "Step {step} went from “{old}” to “{new}”.",
     "tenants.tenant.viewed": "Kore.ai support looked at this organisation.",
-    "tenants.attempt.refused": "An attempt to {operation} was refused: {code}.",
     "keys.registration.drafted": "The draft of the registration was changed.",
     "keys.registration.submitted": "The CMK ARN and the Role ARN were shared with Kore.ai.",
     "keys.registration.moved": "The registration went from “{old}” to “{new}”.",
@@ -137,7 +136,6 @@ EVENTS = {
     "keys.key.resumed": "The key is asked again after Resume: {reason}",
     "keys.key.asked_again": "AWS was asked about the key at once, by hand.",
     "keys.key.unreachable": "The key could not be asked: {reason}.",
-    "keys.service_role.refused": "{count} organisations refused {service_role_arn} within minutes: no more keys are suspended for it.",
     "keys.incident.opened": "AWS refuses organisations on {service_role_arn} ({count}), and it is our doing: {why}. No key is suspended for it.",
     "keys.incident.closed": "The incident on {service_role_arn} is over.",
     "keys.incident.closed_by_hand": "A person closed the incident on {service_role_arn}. What AWS refuses since before then counts as the organisations' doing: {reason}",
@@ -226,8 +224,16 @@ WHO = {"your organisation": "the organisation", "tenant": "the organisation", "a
 
 
 def sentence(event: AuditEvent) -> str:
-    """Return the event as a sentence for people: the row keeps codes, and here they become words."""
-    return EVENTS[event.name].format(**{name: _said(event.name, name, value) for name, value in data_of(event).items()})
+    """Return the event as a sentence for people: the row keeps codes, and here they become words.
+
+    Rows are never deleted, so the log may hold an event that an earlier version recorded and `EVENTS` no longer has.
+    """
+    data = {name: _said(event.name, name, value) for name, value in data_of(event).items()}
+    if event.name in EVENTS:
+        return EVENTS[event.name].format(**data)
+    facts = ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in data.items())
+    name = event.name.replace(".", " ").replace("_", " ")
+    return f"Recorded by an earlier version: {name} ({facts or 'no details'})."
 
 
 def _said(event: str, name: str, value: object) -> str:

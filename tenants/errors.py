@@ -79,12 +79,6 @@ class ReasonMissing(DomainError):
     detail = "Say in a sentence why you do this; it stands in the log."
 
 
-class StepNotOpen(DomainError):
-    kind, code = Kind.CONFLICT, "step_not_open"
-    title = "This step cannot change like that now"
-    detail = "Step {step} is {status}. Open the setup page to see what comes next."
-
-
 class IdempotencyKeyReused(DomainError):
     kind, code = Kind.UNREADABLE, "idempotency_key_reused"
     title = "This Idempotency-Key belongs to another request"

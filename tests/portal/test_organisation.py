@@ -9,11 +9,12 @@ from conftest import acting, acting_staff, join
 from django.contrib.auth.models import User
 from django.test import Client
 
+from byokportal import clock
 from support import services as support_services
 from support.models import Ticket
 from tenants import audit, services
 from tenants.audit import Actor
-from tenants.models import Member, Tenant
+from tenants.models import AuditEvent, Member, Tenant
 
 NOBODY = "5f8c1f0e-0000-4000-8000-000000000000"
 
@@ -75,6 +76,17 @@ def test_a_cursor_that_is_none_is_no_error(portal: Client, tenant: Tenant, befor
 
 def test_the_log_of_another_tenant_is_not_in_it(portal: Client, tenant: Tenant, mallory: Member) -> None:
     assert "Mallory" not in portal.get(_path(tenant, "log/")).content.decode()
+
+
+def test_an_event_of_an_earlier_version_is_read_as_a_sentence(portal: Client, tenant: Tenant) -> None:
+    data = {"operation": "keys.suspend", "service_role_arn": "arn:aws:iam::111122223333:role/r"}
+    payload = audit.canonical({"data": data})
+    AuditEvent.objects.create(
+        tenant=tenant, name="tenants.attempt.refused", actor="system", payload=payload, at=clock.now()
+    )
+    page = portal.get(_path(tenant, "log/")).content.decode()
+    assert "Recorded by an earlier version: tenants attempt refused (operation: " in page
+    assert "service role arn: arn:aws:iam::111122223333:role/r)." in page
 
 
 # --- people --------------------------------------------------------------------------------------------------

@@ -30,7 +30,6 @@ WORD = re.compile(r"[A-Za-z_][A-Za-z0-9_:.-]{0,127}")
 SINGLE = re.compile(r"'((?:[^'\\\r\n]|\\.)*)'")
 WORDS = {"true": True, "false": False, "null": None}
 PYTHON = {"True": True, "False": False, "None": None}
-CLOSER = {"{": "}", "[": "]"}
 
 
 @dataclass(slots=True)
