@@ -1,4 +1,4 @@
-"""The ASGI application that uvicorn serves: data keys on its event loop (`keys.api.event_loop`), everything else by WSGI in threads.
+"""The ASGI application that uvicorn serves: data keys on its event loop (`keys.datakeys.http.event_loop`), everything else by WSGI in threads.
 
 Django's own ASGI handler is not used: our views are synchronous, and it takes a thread and seven times the time for each of them.
 """
@@ -12,7 +12,7 @@ from a2wsgi import WSGIMiddleware
 from django.conf import settings
 
 from byokportal.wsgi import application as wsgi  # first: it sets Django up
-from keys.api.event_loop import Application, AtOnce
+from keys.datakeys.http.event_loop import Application, AtOnce
 
 os.environ.pop("DJANGO_ALLOW_ASYNC_UNSAFE", None)  # it would let requests wait on the event loop instead of in a thread
 

@@ -1,7 +1,7 @@
 """The one clock that is compared with stored times and with what other processes wrote: the database's.
 
 The clocks of two machines are never compared. A process asks the database for its time now and then (one that gives out data keys
-does so with each look of `keys.standing`), and counts on from there by its own monotonic clock. So `now()` needs no query on the way of
+does so with each look of `keys.datakeys.snapshots`), and counts on from there by its own monotonic clock. So `now()` needs no query on the way of
 a request, and a machine whose clock is hours wrong agrees with all others.
 
 An answer of the database was given somewhere between question and answer. The offset that is kept always lies in that interval, and
@@ -62,7 +62,7 @@ def now() -> datetime:
 def seconds() -> float:
     """Return the database's time as seconds since the epoch, from what is known: asks only where nothing is.
 
-    For requests for data keys, which may not wait. Where keys are given out `keys.standing` sees to it that it is fresh.
+    For requests for data keys, which may not wait. Where keys are given out `keys.datakeys.snapshots` sees to it that it is fresh.
     """
     return _seconds(None)
 

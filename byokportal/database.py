@@ -13,7 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from byokportal import deadline
 from byokportal.errors import DatabaseUnavailable
 
-SECONDS = 10.0  # that a page or a request to the API waits for the database in all; requests for data keys have less (keys.api.fast_path)
+SECONDS = 10.0  # that a page or a request to the API waits for the database in all; requests for data keys have less (keys.datakeys.http.fast_path)
 
 # SQLSTATEs outside OperationalError that say "not this database, not now" (PostgreSQL, appendix A).
 NOT_NOW = {

@@ -56,7 +56,7 @@ ROOT_URLCONF = "byokportal.urls"
 WSGI_APPLICATION = "byokportal.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 INSTALLED_APPS = [
-    "support.admin.site.SupportAdminConfig",
+    "support.admin.admin_site.SupportAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -87,7 +87,7 @@ MIDDLEWARE = [
     "byokportal.kept.NeverKeptMiddleware",
     "byokportal.addresses.ClientAddressMiddleware",
     "byokportal.health.HealthMiddleware",  # a load balancer asks by address: no Host of ours, no session, no redirect to https
-    "keys.api.fast_path.FastPath",  # requests for data keys pass over all the others
+    "keys.datakeys.http.fast_path.FastPath",  # requests for data keys pass over all the others
     "byokportal.database.DeadlineMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
@@ -253,7 +253,7 @@ EXTERNAL_ID_PROBE_GAP = env.float("EXTERNAL_ID_PROBE_GAP", default=60)
 # span so long (keys.health.timing).
 GOOD_ANSWERS_APART = env.float("GOOD_ANSWERS_APART", default=2)
 GOOD_ANSWERS_SPAN = env.float("GOOD_ANSWERS_SPAN", default=15)
-STANDING_SECONDS = 0.5  # how often a process that gives out data keys asks what has changed (keys.standing)
+STANDING_SECONDS = 0.5  # how often a process that gives out data keys asks what has changed (keys.datakeys.snapshots)
 # … in a thread of its own, and new copies of branch keys come in others; without: within the requests.
 DATA_KEY_THREADS = True
 
@@ -356,7 +356,7 @@ CONTENT_SECURITY_POLICY = {
 # Data keys a second, counted over all processes in the shared cache; an item of a batch counts like a request of its own.
 DATA_KEYS_PER_CALLER = env.int("DATA_KEYS_PER_CALLER", default=10_000)
 DATA_KEYS_PER_TENANT = env.int("DATA_KEYS_PER_TENANT", default=10_000)
-# Of one web process, for requests for data keys that have to wait; keys.bulkhead and keys.api.priority divide them. Pages and the rest of the
+# Of one web process, for requests for data keys that have to wait; keys.datakeys.bulkhead and keys.datakeys.http.priority divide them. Pages and the rest of the
 # API have half as many of their own.
 WEB_THREADS = env.int("WEB_THREADS", default=32)
 

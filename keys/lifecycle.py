@@ -64,7 +64,7 @@ def move(registration: KeyRegistration, to: str, *, actor: Actor, reason: str = 
 
 
 def changed(tenant_id: uuid.UUID, *, drop: bool = False) -> None:
-    """Tell every process that what it knows of the tenant's key is old (`keys.standing` looks once a second).
+    """Tell every process that what it knows of the tenant's key is old (`keys.datakeys.snapshots` looks once a second).
 
     Whoever changes a serving registration, a branch key or the latency calls this in the same transaction.
 

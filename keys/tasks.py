@@ -11,9 +11,9 @@ from django.db import transaction
 
 from byokportal import clock
 from keys import branchkeys, health, horizon, usage
-from keys.checks import runner
 from keys.configuration import apply
 from keys.models import WAKE_AGAIN, BranchKey, EncryptionTest, KeyRegistration, RoleConfiguration, not_woken_lately
+from keys.proof.encryption_test import runner
 from tenants.models import ServiceRole
 
 log = structlog.get_logger(__name__)

@@ -5,7 +5,7 @@ The counter lives in Redis and is raised atomically (INCRBY), so that all proces
 not ask for each request, which would cost as much as making the key: it takes a lease of several, sized by what it used in the
 second before, and what it does not use is lost with the window.
 
-Requests that are answered on the event loop (`keys.api.event_loop`) should not have to wait for the shared cache. So a busy process asks for
+Requests that are answered on the event loop (`keys.datakeys.http.event_loop`) should not have to wait for the shared cache. So a busy process asks for
 its next lease in the background before the last is used up. A two-hundredth of a share may go out in each window before anybody is
 asked, and as much be left over from the window before; whoever asks then pays for what went out. By a hundredth of it for each process a
 share may be exceeded, never by more.

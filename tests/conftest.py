@@ -25,11 +25,12 @@ from fido2.webauthn import Aaguid, AttestationObject, AttestedCredentialData, Au
 
 from byokportal import clock, schema
 from byokportal.localaws.testing import LocalAws
-from keys import admission, branchkeys, datakeys, health, ledger, services
+from keys import branchkeys, datakeys, health, services
 from keys.aws import sessions
-from keys.checks import runner
 from keys.configuration import apply, opening
+from keys.datakeys import admission, ledger
 from keys.models import BranchKey, EncryptionTest, KeyRegistration, RoleConfiguration, ServingProcess
+from keys.proof.encryption_test import runner
 from support import follow
 from tenants import attempts, audit, fresh, roles, tokens
 from tenants import services as tenant_services
@@ -309,7 +310,7 @@ def probe_now() -> Callable[[KeyRegistration], KeyRegistration]:
 
 
 def heartbeat(*processes: ServingProcess) -> None:
-    """Let these processes write, as `keys.standing` does, that they have read now what has changed."""
+    """Let these processes write, as `keys.datakeys.snapshots` does, that they have read now what has changed."""
     seen = admission.ask()
     rows = ServingProcess.objects.filter(pk__in=[process.pk for process in processes])
     rows.update(seen_at=clock.now(), seen_snapshot=seen.snapshot)

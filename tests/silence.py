@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from django.db import connection, connections, transaction
 
-from keys import ledger
+from keys.datakeys import ledger
 
 
 def in_a_thread_of_its_own(do: Callable[[], Any]) -> Any:

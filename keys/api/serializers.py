@@ -6,11 +6,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from byokportal.schema import Problem
-from byokportal.shapes import Blob, ContextField, Shape, Text
-
-MAX_ITEMS = 100
-MAX_BLOB = 256  # characters of base64; a wrapped key has 172
+from byokportal.shapes import Shape, Text
 
 
 class RegistrationIn(Shape):
@@ -186,88 +182,3 @@ class ReadingOut(serializers.Serializer[Any]):
     verdict = serializers.CharField()
     findings = FindingOut(many=True)
     corrected = serializers.CharField()
-
-
-class GenerateItem(Shape):
-    context = ContextField(required=False)  # type: ignore[assignment]
-
-
-class OpenItem(Shape):
-    wrapped_key = Blob(max_length=MAX_BLOB)
-    context = ContextField(required=False)  # type: ignore[assignment]
-
-
-class _OneOrItems(Shape):
-    """Either the members of one item, or `items`."""
-
-    def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, dict) and "items" in data:
-            if len(data) > 1:
-                raise serializers.ValidationError({"items": ["Give items, or one item, not both."]})
-            if not isinstance(data["items"], list) or not 1 <= len(data["items"]) <= MAX_ITEMS:
-                raise serializers.ValidationError({"items": [f"Give 1 to {MAX_ITEMS} items."]})
-        return super().to_internal_value(data)
-
-
-class GenerateIn(_OneOrItems):
-    context = ContextField(required=False)  # type: ignore[assignment]
-    items = GenerateItem(many=True, required=False)
-
-
-class OpenIn(_OneOrItems):
-    wrapped_key = Blob(max_length=MAX_BLOB, required=False)
-    context = ContextField(required=False)  # type: ignore[assignment]
-    items = OpenItem(many=True, required=False)
-
-    def validate(self, attrs: Any) -> Any:
-        if "items" not in attrs and "wrapped_key" not in attrs:
-            raise serializers.ValidationError({"wrapped_key": ["This field is required."]})
-        return attrs
-
-
-class GenerateItemOut(serializers.Serializer[Any]):
-    """One key, or the problem of its item."""
-
-    plaintext = Blob(required=False)
-    wrapped_key = Blob(required=False)
-    cache_until = serializers.DateTimeField(required=False)
-    problem = Problem(required=False)
-
-
-class GeneratedOut(serializers.Serializer[Any]):
-    """One key, or `items` as they were asked for."""
-
-    plaintext = Blob(required=False)
-    wrapped_key = Blob(required=False)
-    cache_until = serializers.DateTimeField(required=False)
-    items = GenerateItemOut(many=True, required=False)
-
-
-class OpenedItemOut(serializers.Serializer[Any]):
-    """One opened key, or the problem of its item."""
-
-    plaintext = Blob(required=False)
-    cache_until = serializers.DateTimeField(required=False)
-    problem = Problem(required=False)
-
-
-class OpenedOut(serializers.Serializer[Any]):
-    """One opened key, or `items` as they were sent."""
-
-    plaintext = Blob(required=False)
-    cache_until = serializers.DateTimeField(required=False)
-    items = OpenedItemOut(many=True, required=False)
-
-
-class RewrappedItemOut(serializers.Serializer[Any]):
-    """One moved key, or the problem of its item."""
-
-    wrapped_key = Blob(required=False)
-    problem = Problem(required=False)
-
-
-class RewrappedOut(serializers.Serializer[Any]):
-    """One moved key, or `items` as they were sent."""
-
-    wrapped_key = Blob(required=False)
-    items = RewrappedItemOut(many=True, required=False)

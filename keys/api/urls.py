@@ -2,13 +2,14 @@
 
 from django.urls import path
 
-from keys.api import branchkeys, datakeys, views
+from keys.api import branchkeys, views
+from keys.datakeys.http import drf
 
 # Asked for thousands of times a second, and looked for in turn: `byokportal.urls` puts these before all others.
 data_keys = [
-    path("tenants/<str:tenant>/data-keys", datakeys.DataKeys.as_view(), name="data-keys"),
-    path("tenants/<str:tenant>/data-keys/decrypt", datakeys.Decrypt.as_view(), name="decrypt"),
-    path("tenants/<str:tenant>/data-keys/rewrap", datakeys.Rewrap.as_view(), name="rewrap"),
+    path("tenants/<str:tenant>/data-keys", drf.DataKeys.as_view(), name="data-keys"),
+    path("tenants/<str:tenant>/data-keys/decrypt", drf.Decrypt.as_view(), name="decrypt"),
+    path("tenants/<str:tenant>/data-keys/rewrap", drf.Rewrap.as_view(), name="rewrap"),
 ]
 urlpatterns = [
     path("tenants/<str:tenant>/documents/<str:name>", views.Document.as_view(), name="document"),

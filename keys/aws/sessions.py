@@ -19,9 +19,9 @@ from django.conf import settings
 from byokportal import clock
 from byokportal.errors import DomainError
 from byokportal.lru import Lru
+from byokportal.singleflight import Singleflight
 from keys import errors
 from keys.aws import faults, hot
-from keys.aws.singleflight import Singleflight
 from keys.policies import documents
 
 SECONDS = 900  # of a session with a tenant: the shortest that STS gives (API reference, AssumeRole)

@@ -18,10 +18,10 @@ from byokportal.errors import DomainError
 from keys import errors, lifecycle
 from keys.aws import faults, sessions
 from keys.configuration import read_back
-from keys.diagnosis import grammar
 from keys.errors import RegistrationBusy
 from keys.health import asking, questions
 from keys.models import Incident, KeyRegistration, ServiceRolePolicy
+from keys.proof.diagnosis import error_grammar
 from tenants import audit, transactions
 from tenants.models import ServiceRole
 
@@ -132,7 +132,7 @@ def _why_ours(
     service_role: ServiceRole, error: DomainError, refused: Sequence[KeyRegistration], is_anybody_let_in: bool
 ) -> tuple[str, bool]:
     """Return why it is ours ("": it is the tenant's), and whether that shows our side broken rather than silent."""
-    layer = grammar.denial_of(faults.words_of(error)).layer
+    layer = error_grammar.denial_of(faults.words_of(error)).layer
     if layer in OUR_LAYERS.get(type(error), ()):
         return f"AWS names our own {layer} policy", True
     if isinstance(error, errors.RoleNotAssumable):

@@ -1,4 +1,4 @@
-"""Which of our processes have stopped: what each one wrote down, and what its silence means (`keys.standing`)."""
+"""Which of our processes have stopped: what each one wrote down, and what its silence means (`keys.datakeys.snapshots`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from byokportal import clock, visibility
 from keys.models import CacheDrop, ServingProcess
 from tenants.models import Tenant
 
-# A process gives out nothing once it has read nothing for `TOO_OLD` (4 s, keys.standing). That it has read it writes down only every
+# A process gives out nothing once it has read nothing for `TOO_OLD` (4 s, keys.datakeys.snapshots). That it has read it writes down only every
 # `HEARTBEAT` (2 s), a look is up to a second after the one before, and an answer needs a moment to leave.
 SILENT = timedelta(seconds=8)
 

@@ -5,7 +5,7 @@ import uuid
 from django.db import migrations, models
 
 import byokportal.clock
-from keys import admission
+from keys.datakeys import admission
 
 
 def forwards(apps, schema_editor):

@@ -108,7 +108,7 @@ class ServingProcess(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)  # drawn anew by each process
     name = models.CharField(max_length=200)  # host and process number, for people
     started_at = models.DateTimeField(default=clock.now)
-    seen_at = models.DateTimeField(default=clock.now)  # when it last read what has changed (keys.standing)
+    seen_at = models.DateTimeField(default=clock.now)  # when it last read what has changed (keys.datakeys.snapshots)
     started_snapshot = models.TextField(default="")  # what it had seen when it began (byokportal.visibility) …
     seen_snapshot = models.TextField(default="")  # … and with that last reading: the stops in it are dropped there
 
@@ -142,7 +142,7 @@ class CacheDrop(models.Model):
 
 
 class DatabaseAdmission(models.Model):
-    """That this database may give out keys (`keys.admission`). The last row counts; the ones before say who it once was."""
+    """That this database may give out keys (`keys.datakeys.admission`). The last row counts; the ones before say who it once was."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     incarnation = models.CharField(max_length=200)

@@ -1,6 +1,5 @@
 """Operations of the keys app, one module for each noun; the other apps and the entry points call them from here."""
 
-from keys.services.data_keys import generate_data_keys, open_data_keys, require_unstopped, rewrap_data_keys
 from keys.services.databases import admit_database
 from keys.services.drills import cancel_drill, start_drill
 from keys.services.horizon import end_horizon
@@ -50,18 +49,14 @@ __all__ = [
     "document",
     "drop_caches",
     "end_horizon",
-    "generate_data_keys",
     "granted_by_policy",
     "key_state",
     "last_drop",
     "leave",
-    "open_data_keys",
     "read_key_states",
     "read_output",
     "read_test",
-    "require_unstopped",
     "resume",
-    "rewrap_data_keys",
     "rotate_branch_key",
     "save_draft",
     "set_latency",

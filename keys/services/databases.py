@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 
 from byokportal import clock, visibility
-from keys import admission, lifecycle
+from keys import lifecycle
+from keys.datakeys import admission
 from keys.models import DatabaseAdmission, RegistrationMove
 from tenants import audit, roles, transactions
 from tenants.audit import Actor

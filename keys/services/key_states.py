@@ -6,7 +6,7 @@ and whatever its time says. A page that is full names the row that it ended with
 next reading starts; so the cursor never passes a transaction that was open, and what it has told it does not tell again while one of them
 stays open for long. SQLite has one writer: there the id is the cursor.
 
-A cursor of another incarnation of the database (`keys.admission`) counts for nothing: transactions have other numbers there. Then all is
+A cursor of another incarnation of the database (`keys.datakeys.admission`) counts for nothing: transactions have other numbers there. Then all is
 told again. A row may come twice; a service purges what it holds, and that may be done twice.
 """
 
@@ -26,7 +26,7 @@ from django.db.models import QuerySet
 from django.utils.dateparse import parse_datetime
 
 from byokportal.errors import InvalidInput
-from keys import admission
+from keys.datakeys import admission
 from keys.models import KeyRegistration, RegistrationMove
 from tenants.models import ServiceAccount
 

@@ -10,13 +10,15 @@ from django.db.models import QuerySet
 from byokportal import clock
 from byokportal.errors import InvalidInput
 from keys import errors, health, lifecycle, tasks
-from keys.checks import history, mending, reading, remedies
 from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
-from keys.policies import documents, linter
+from keys.policies import documents
+from keys.proof import pasted
+from keys.proof.encryption_test import remedies
+from keys.proof.encryption_test.report import comparison, presentation, remedy_order
+from keys.proof.pasted.outputs import recognition
+from keys.proof.pasted.outputs.points import Facts
 from keys.services import acceptance
 from keys.services.registration import shown_registration
-from keys.validation import reading as validation_reading
-from keys.validation.points import Facts
 from tenants import audit, onboarding, roles, transactions
 from tenants.audit import Actor
 from tenants.models import OnboardingStep, Tenant
@@ -31,7 +33,7 @@ def what_to_mend(test: EncryptionTest) -> list[tuple[int, str]]:
     """Return step and change, in the order to mend, in words for a mail or a ticket: without documents, without the External ID."""
     return [
         (mend.step, remedies.away_from_the_page(remedy, test.tenant.external_id))
-        for mend in mending.in_order(test.checks.all())
+        for mend in remedy_order.in_order(test.checks.all())
         for remedy in mend.remedies or (f"{mend.headline}.",)
     ]
 
@@ -89,12 +91,12 @@ def start_test(tenant: Tenant, *, actor: Actor, reason: str = "", keep_until: da
     return test
 
 
-def read_test(test: EncryptionTest) -> reading.Reading:
+def read_test(test: EncryptionTest) -> presentation.TestReport:
     """Return a test as people read it, in the portal and in the back office; reads its checks and its registration."""
-    return reading.read(test, list(test.checks.all()), test.registration)
+    return presentation.read(test, list(test.checks.all()), test.registration)
 
 
-def compare_tests(tests: QuerySet[EncryptionTest], *, start: int, count: int) -> history.Comparison:
+def compare_tests(tests: QuerySet[EncryptionTest], *, start: int, count: int) -> comparison.Comparison:
     """Return runs side by side.
 
     Args:
@@ -103,7 +105,7 @@ def compare_tests(tests: QuerySet[EncryptionTest], *, start: int, count: int) ->
         count: how many to show; the one after them is read too, for the last one to be compared with.
     """
     runs = tests.select_related("registration").prefetch_related("checks")[start : start + count + 1]
-    return history.compare(list(runs), shown=count)
+    return comparison.compare(list(runs), shown=count)
 
 
 def document(tenant: Tenant, name: str) -> str:
@@ -134,18 +136,18 @@ def _beside(registration: KeyRegistration | None) -> documents.Beside:
     return KeyRegistration.objects.beside(registration) if registration else documents.ALONE
 
 
-def check_policy(tenant: Tenant, *, kind: str, text: str) -> linter.Reading:
+def check_policy(tenant: Tenant, *, kind: str, text: str) -> pasted.PastedPolicy:
     """Read a policy that the tenant pasted, before any AWS call; nothing of it is kept."""
-    return linter.lint(_kind(kind), text, **_own_values(tenant), rules=acceptance.rules_of(tenant))
+    return pasted.lint(_kind(kind), text, **_own_values(tenant), rules=acceptance.rules_of(tenant))
 
 
 def granted_by_policy(tenant: Tenant, *, kind: str, text: str) -> list[str]:
     """Return what a policy that the tenant pasted gives us by itself: `sts:AssumeRole`, or patterns of the guide."""
-    return linter.granted(_kind(kind), text, **_own_values(tenant), rules=acceptance.rules_of(tenant))
+    return pasted.granted(_kind(kind), text, **_own_values(tenant), rules=acceptance.rules_of(tenant))
 
 
-def _kind(name: str) -> linter.Kind:
-    if name not in get_args(linter.Kind):
+def _kind(name: str) -> pasted.Kind:
+    if name not in get_args(pasted.Kind):
         raise InvalidInput(errors={"kind": ["Choose trust, permissions or key."]})
     return name  # type: ignore[return-value]
 
@@ -173,6 +175,6 @@ def _own_values(tenant: Tenant) -> _OwnValues:
     }
 
 
-def read_output(tenant: Tenant, *, text: str) -> validation_reading.Reading:
+def read_output(tenant: Tenant, *, text: str) -> recognition.PastedOutput:
     """Read what a command of step 4 printed; nothing of it is kept."""
-    return validation_reading.read(text, Facts(**_own_values(tenant)))
+    return recognition.read(text, Facts(**_own_values(tenant)))

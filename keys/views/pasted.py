@@ -13,8 +13,9 @@ from django.views.decorators.http import require_http_methods
 from keys import services
 from keys.forms import OutputForm, PolicyForm
 from keys.models import KeyRegistration
-from keys.policies import difference, documents, linter
-from keys.validation import commands
+from keys.policies import difference, documents
+from keys.proof import pasted
+from keys.proof.pasted.outputs import commands
 from tenants import access, portal
 from tenants.models import Tenant
 
@@ -39,7 +40,7 @@ class Line:
 
     number: int
     text: str
-    findings: list[linter.Finding]
+    findings: list[pasted.Finding]
 
     @property
     def severity(self) -> str:
@@ -56,7 +57,7 @@ class Shown:
     title: str
     lead: str
     grants: list[tuple[str, bool]]  # what the guide asks for, and whether this gives it
-    findings: list[linter.Finding]
+    findings: list[pasted.Finding]
     lines: list[Line]
     difference: list[difference.Line]
     corrected: str
@@ -64,14 +65,14 @@ class Shown:
     warning: str
 
 
-def _shown(tenant: Tenant, kind: str, text: str, reading: linter.Reading) -> Shown:
+def _shown(tenant: Tenant, kind: str, text: str, reading: pasted.PastedPolicy) -> Shown:
     """Return a reading beside the lines that it speaks of, and what changes."""
     granted = services.granted_by_policy(tenant, kind=kind, text=text)
     asked = ("sts:AssumeRole",) if kind == "trust" else documents.ACTIONS
-    by_line: dict[int, list[linter.Finding]] = {}
+    by_line: dict[int, list[pasted.Finding]] = {}
     for finding in reading.findings:
         by_line.setdefault(finding.line, []).append(finding)
-    texts = linter.reading.split_lines(text)
+    texts = pasted.json_document.split_lines(text)
     lines = [Line(number, each, by_line.get(number, [])) for number, each in enumerate(texts, start=1)]
     changes = reading.corrected != reading.before
     title, lead = VERDICTS[reading.verdict]

@@ -14,8 +14,6 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from byokportal.errors import NotFound
 from keys import services
-from keys.checks import chain
-from keys.checks.reading import Reading
 from keys.errors import ArnsMissing, RoleRefusedByIam
 from keys.forms import (
     KeyArnForm,
@@ -27,6 +25,8 @@ from keys.forms import (
     ValidationForm,
 )
 from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
+from keys.proof.encryption_test.report import chain
+from keys.proof.encryption_test.report.presentation import TestReport
 from keys.views import pasted
 from tenants import access, onboarding, portal, roles
 from tenants.models import Member, Tenant
@@ -63,7 +63,7 @@ class Progress:
     registration: KeyRegistration | None
     configuration: RoleConfiguration | None
     is_configuring: bool
-    reading: Reading | None  # of the newest test
+    reading: TestReport | None  # of the newest test
 
 
 def _document(tenant: Tenant, name: str) -> Document:

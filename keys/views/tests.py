@@ -14,12 +14,12 @@ from django_htmx.http import trigger_client_event
 
 from byokportal.errors import NotFound
 from keys import services
-from keys.checks import chain
-from keys.checks.reading import Reading
 from keys.forms import (
     TestForm,
 )
 from keys.models import EncryptionTest
+from keys.proof.encryption_test.report import chain
+from keys.proof.encryption_test.report.presentation import TestReport
 from keys.views import steps
 from tenants import access, portal
 from tenants.models import Member
@@ -72,7 +72,7 @@ def test(request: HttpRequest, tenant: UUID, test: UUID) -> HttpResponse:
     return _say_when_it_matters(page, reading)
 
 
-def _say_when_it_matters(page: HttpResponse, reading: Reading | None) -> HttpResponse:
+def _say_when_it_matters(page: HttpResponse, reading: TestReport | None) -> HttpResponse:
     """Let step 5, which shows this part under its own status, ask for that status again: it changes with these."""
     changes = reading is not None and (reading.is_over or reading.tone == "ours")
     return trigger_client_event(page, "step-changed") if changes else page

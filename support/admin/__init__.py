@@ -1,1 +1,1 @@
-"""The back office: what Kore.ai staff see and may do; `site.SupportAdminConfig` loads the modules."""
+"""The back office: what Kore.ai staff see and may do; `admin_site.SupportAdminConfig` loads the modules."""

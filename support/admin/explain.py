@@ -11,8 +11,8 @@ from django.template.response import TemplateResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 
-from keys.diagnosis import advice, causes, reading, secrets
-from keys.diagnosis.reading import Reading
+from keys.proof.diagnosis import advice, causes, parsing, redaction
+from keys.proof.diagnosis.parsing import ParsedError
 from support.forms import AwsErrorForm
 
 TURNS = {
@@ -55,25 +55,25 @@ def page(request: HttpRequest, context: Mapping[str, Any]) -> HttpResponse:
     form = AwsErrorForm(request.POST if request.method == "POST" else None)
     shown: dict[str, Any] = {"title": "Explain an AWS error", "form": form}
     if request.method == "POST":
-        text, in_text = secrets.removed(request.POST.get("text", ""))
-        operation, in_operation = secrets.removed(request.POST.get("operation", ""))
+        text, in_text = redaction.removed(request.POST.get("text", ""))
+        operation, in_operation = redaction.removed(request.POST.get("operation", ""))
         if form.is_valid():
-            shown |= _explained(reading.read(text, operation=operation))
+            shown |= _explained(parsing.read(text, operation=operation))
         # A bound form would put the text back into the page as it came.
         again = AwsErrorForm(initial={"text": text, "operation": operation})
         shown |= {"form": again, "errors": form.errors, "secrets": dict.fromkeys((*in_text, *in_operation))}
     return TemplateResponse(request, "admin/explain.html", {**context, **shown})
 
 
-def _explained(found: Reading) -> dict[str, Any]:
+def _explained(found: ParsedError) -> dict[str, Any]:
     error = found.error
-    assuming = reading.is_assuming(error)
+    assuming = parsing.is_assuming(error)
     possible = [
         Possible(label, advice.where(label, causes.step_of(label, assuming=assuming)), advice.mend_of(label, error))
         for label in found.causes
     ]
     said = {
-        "Code": ", ".join(reading.known_codes(error)),
+        "Code": ", ".join(parsing.known_codes(error)),
         "Operation": error.operation,
         "Who": error.principal,
         "On what": error.resource,
@@ -88,7 +88,7 @@ def _explained(found: Reading) -> dict[str, Any]:
     }
 
 
-def _decided(found: Reading) -> str:
+def _decided(found: ParsedError) -> str:
     denial = found.error.denial
     if not found.error.is_refusal:
         return ""

@@ -33,7 +33,7 @@ class Tenant(models.Model):
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(revocation_latency__lte=900), name="tenants_latency_at_most_900"),
         ]
-        # Every process asks for the highest twice a second (keys.admission).
+        # Every process asks for the highest twice a second (keys.datakeys.admission).
         indexes: ClassVar = [models.Index(fields=["key_generation"], name="tenants_by_generation")]
 
     def __str__(self) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 from django.test import Client
 
-from keys import envelope
+from keys.datakeys import envelope
 from keys.models import KeyRegistration, KeyUse
 from tenants.models import Member, ServiceAccount, Tenant
 

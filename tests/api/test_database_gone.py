@@ -10,9 +10,9 @@ import silence
 from django.db import connections
 from django.test import Client
 
-from keys import ledger
-from keys.api import fast_path
-from keys.ledger import links, recording
+from keys.datakeys import ledger
+from keys.datakeys.http import fast_path
+from keys.datakeys.ledger import links, recording
 from keys.models import KeyRegistration, KeyUse
 from tenants import access, authentication
 from tenants.models import ServiceAccount, Tenant

@@ -21,9 +21,10 @@ from django.test import Client
 
 from byokportal import clock
 from byokportal.wsgi import application as wsgi
-from keys import datakeys, ledger, services
-from keys.api import event_loop, fast_path, priority
-from keys.ledger import recording
+from keys import datakeys, services
+from keys.datakeys import ledger
+from keys.datakeys.http import event_loop, fast_path, priority
+from keys.datakeys.ledger import recording
 from keys.models import KeyRegistration, KeyUse
 from tenants import audit, limits, tokens
 from tenants.models import ServiceAccount, Tenant

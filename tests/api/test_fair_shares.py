@@ -15,7 +15,7 @@ from django.test import Client
 from redis.exceptions import ConnectionError as CacheGone
 
 from byokportal.errors import RateLimited
-from keys.api import priority
+from keys.datakeys.http import priority
 from keys.models import KeyRegistration
 from tenants import limits
 from tenants.models import ServiceAccount, Tenant

@@ -19,9 +19,10 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from byokportal.errors import NotFound
-from keys import lifecycle, services, standing
-from keys.api import fast_path
-from keys.ledger import links, recording
+from keys import lifecycle, services
+from keys.datakeys import snapshots
+from keys.datakeys.http import fast_path
+from keys.datakeys.ledger import links, recording
 from keys.models import BranchKey, KeyRegistration, KeyUse
 from support.models import Ticket
 from tenants import access, audit, authentication, idempotency, tokens
@@ -48,7 +49,7 @@ def at_once(number: int, do: Callable[[], Any]) -> list[Any]:
 @pytest.fixture
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fifty threads at once on a busy machine may keep the database from answering in half a second: here that is not the question."""
-    for module, name in ((fast_path, "DATABASE"), (recording, "WAIT"), (links, "COMMIT"), (standing, "WAIT")):
+    for module, name in ((fast_path, "DATABASE"), (recording, "WAIT"), (links, "COMMIT"), (snapshots, "WAIT")):
         monkeypatch.setattr(module, name, 30.0)
 
 

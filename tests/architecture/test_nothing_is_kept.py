@@ -17,7 +17,7 @@ from django.http import HttpResponse
 from django.test import Client, RequestFactory
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from keys.api import fast_path
+from keys.datakeys.http import fast_path
 from tenants.models import Member, ServiceAccount, Tenant
 
 pytestmark = pytest.mark.django_db
@@ -87,7 +87,7 @@ def test_what_goes_wrong_is_not_kept_either(
 
 
 def test_an_answer_on_the_short_way_is_not_kept_whatever_it_is() -> None:
-    """Data keys pass the middleware by on the server's event loop (`keys.api.event_loop`); a failure of ours too."""
+    """Data keys pass the middleware by on the server's event loop (`keys.datakeys.http.event_loop`); a failure of ours too."""
     answer = fast_path.through_what_stays(lambda _: HttpResponse(status=500))
     assert answer(RequestFactory().post("/"))["Cache-Control"] == "no-store"
 

@@ -13,13 +13,13 @@ PLAIN = {
     "tenants/services/service_roles.py": "before there is a tenant",
     "tenants/management/commands/create_tenant.py": "several operations or none; nobody knows the tenant yet",
     "support/management/commands/demonstration_data.py": "the same",
-    "keys/admission.py": "one row of ours about the database itself",
+    "keys/datakeys/admission.py": "one row of ours about the database itself",
     "keys/activation.py": "a savepoint for a unique claim",
     "keys/health/blame.py": "a savepoint for the one open incident",
     "keys/health/sweeping.py": "takes only rows that nobody holds",
-    "keys/ledger/links.py": "one INSERT",
-    "keys/ledger/recording.py": "the same",
-    "keys/standing.py": "what one process says of itself; the next look comes again",
+    "keys/datakeys/ledger/links.py": "one INSERT",
+    "keys/datakeys/ledger/recording.py": "the same",
+    "keys/datakeys/snapshots.py": "what one process says of itself; the next look comes again",
 }
 
 

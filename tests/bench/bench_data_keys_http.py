@@ -48,7 +48,7 @@ def measure() -> Iterator[Figure]:
         ):  # fmt: skip
             runs = _in_turn(mine, peer, empty)
             yield from _against(name, runs, f"OpenBao {bao.version}")
-        # A process takes four at once and lets twelve wait: 32 of them would be told to come again (keys.api.priority).
+        # A process takes four at once and lets twelve wait: 32 of them would be told to come again (keys.datakeys.http.priority).
         runs = _in_turn(ours("", {"items": [{}] * ITEMS}, connections=8), generate)
         many, one = runs
         ratio = _median_ratio(many, one) * ITEMS

@@ -30,7 +30,7 @@ ROUNDS, IN_A_ROUND = 5, 1_000
 MILLION = int(os.environ.get("BENCH_MILLION", "1000000"))
 FIRST = 1_000
 WEB_THREADS, SECONDS, PACE = 32, 4, 200  # requests a second
-HANGS = 0.6  # seconds: longer than keys.bulkhead lets anybody but a tenth of the threads wait
+HANGS = 0.6  # seconds: longer than keys.datakeys.bulkhead lets anybody but a tenth of the threads wait
 TENANTS, CLIENTS = 10_000, 50
 PEER = Path(os.environ.get("BENCH_PYTHON", ".venv-bench/bin/python"))
 CONTEXT = {"object": "invoice-17"}
@@ -70,7 +70,7 @@ def _tenant_in_service() -> Any:
 
 def _one(engine: Any, tenant: Any, encoded: bytes) -> None:
     """Everything of a generate and a decrypt but their rows: where the tenant stands, the branch key, wrap, open."""
-    from keys import envelope
+    from keys.datakeys import envelope
 
     with engine._take_current(tenant, uses=1) as branch:
         made = envelope.generate(branch.secret, branch.id, encoded)
@@ -81,7 +81,8 @@ def _one(engine: Any, tenant: Any, encoded: bytes) -> None:
 def _speed(aws: Any, tenant: Any) -> Iterator[Figure]:
     from django.conf import settings
 
-    from keys import datakeys, envelope
+    from keys import datakeys
+    from keys.datakeys import envelope
 
     engine, encoded = datakeys.here(), envelope.encode_context(str(tenant.pk), CONTEXT)
     account = aws.accounts[settings.AWS_ACCOUNT_ID]
@@ -150,7 +151,7 @@ def _times(engine: Any, well: Any, sick: Any | None) -> tuple[list[float], int]:
     from django.db import connection
 
     from byokportal.errors import DomainError
-    from keys import envelope
+    from keys.datakeys import envelope
 
     encoded, took, most = envelope.encode_context(str(well.pk), CONTEXT), [], [0]
 
@@ -212,8 +213,9 @@ def _asked(aws: Any) -> Counter[str]:
 def _calls(aws: Any, tenant: Any) -> Iterator[Figure]:
     from django.db import connection
 
-    from keys import datakeys, envelope
+    from keys import datakeys
     from keys.aws import sessions
+    from keys.datakeys import envelope
 
     encoded = envelope.encode_context(str(tenant.pk), CONTEXT)
     wall, monotonic = time.time(), time.monotonic()
@@ -271,13 +273,14 @@ def _memory() -> Iterator[Figure]:
 def _weigh() -> None:
     os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
     django.setup()
-    from keys import datakeys, envelope, standing
+    from keys import datakeys
     from keys.aws import sessions
+    from keys.datakeys import envelope, snapshots
 
     engine = datakeys.Engine()
     before = _resident()
     for number in range(TENANTS):
-        _cache_one(engine, number, standing, sessions, envelope)
+        _cache_one(engine, number, snapshots, sessions, envelope)
     ours = _resident() - before
     assert len(engine.keys) == TENANTS
 

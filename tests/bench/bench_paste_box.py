@@ -17,7 +17,7 @@ sys.path.append(str(Path(__file__).parents[1]))  # as pytest does: the tests imp
 from unit.test_linter import ROLE, SERVICE, VALUES
 from unit.test_linter_fuzz import documents
 
-from keys.policies import linter
+from keys.proof import pasted
 
 NUMBER = 5_000
 
@@ -51,5 +51,5 @@ def _policy(statements: list[Any]) -> str:
 def _spent(kind: Any, text: str) -> float:
     """Return the milliseconds of this process's own time: other work on the machine does not count."""
     began = time.process_time()
-    linter.lint(kind, text, **VALUES)
+    pasted.lint(kind, text, **VALUES)
     return (time.process_time() - began) * 1000

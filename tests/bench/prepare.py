@@ -14,9 +14,9 @@ def main() -> None:
     from django.utils import timezone
 
     from keys import services
-    from keys.checks import runner
     from keys.configuration import apply
     from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
+    from keys.proof.encryption_test import runner
     from tenants import audit, tokens
     from tenants import services as tenant_services
     from tenants.models import Tenant

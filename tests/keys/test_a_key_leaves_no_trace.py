@@ -21,7 +21,7 @@ from keys import aws as aws_of_ours
 from keys import datakeys, lifecycle
 from keys.aws import hot, sessions
 from keys.datakeys import Engine
-from keys.ledger import links
+from keys.datakeys.ledger import links
 from keys.models import KeyRegistration
 from tenants.models import Tenant
 

@@ -1,4 +1,4 @@
-"""A restored or promoted database gives out nothing until a person has admitted it (keys.admission)."""
+"""A restored or promoted database gives out nothing until a person has admitted it (keys.datakeys.admission)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from django.db import connection
 
 from byokportal import clock
 from byokportal.errors import DomainError
-from keys import admission, services
-from keys.datakeys import Engine
+from keys import services
+from keys.datakeys import Engine, admission
 from keys.models import BranchKey, DatabaseAdmission, KeyRegistration
 from tenants.models import AuditEvent, Member, ServiceAccount, Tenant
 

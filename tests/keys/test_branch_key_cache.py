@@ -19,9 +19,9 @@ from django.test.utils import CaptureQueriesContext
 
 from byokportal.errors import DatabaseUnavailable, DomainError
 from byokportal.localaws.testing import LocalAws
-from keys import branchkeys, bulkhead, datakeys, errors, lifecycle, services
+from keys import branchkeys, datakeys, errors, lifecycle, services
 from keys.aws import sessions
-from keys.datakeys import Engine
+from keys.datakeys import Engine, bulkhead
 from keys.models import BranchKey, CacheDrop, KeyRegistration, KeyUse, RegistrationMove, ServingProcess
 from tenants.models import Member, Tenant
 

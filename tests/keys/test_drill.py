@@ -14,7 +14,8 @@ from django.utils import timezone
 
 from byokportal import clock, words
 from byokportal.errors import NotAllowed
-from keys import admission, datakeys, errors, health, services, standing
+from keys import datakeys, errors, health, services
+from keys.datakeys import admission, snapshots
 from keys.health import measuring, stops
 from keys.models import CacheDrop, KeyRegistration, RevocationDrill, ServingProcess
 from tenants.models import AuditEvent, Member, ServiceAccount, Tenant
@@ -194,7 +195,7 @@ def test_a_process_that_dies_counts_when_it_can_give_out_nothing_any_more(
 
 
 def test_a_dead_process_counts_no_earlier_than_its_copies_do() -> None:
-    assert stops.SILENT.total_seconds() >= standing.TOO_OLD + standing.HEARTBEAT + 2 * 0.5 + 1
+    assert stops.SILENT.total_seconds() >= snapshots.TOO_OLD + snapshots.HEARTBEAT + 2 * 0.5 + 1
 
 
 def test_it_ends_by_itself_and_when_somebody_presses_suspend(

@@ -16,9 +16,9 @@ from pytest_django import Settings
 
 from byokportal.localaws.testing import LocalAws
 from keys import services
-from keys.checks import CHECKS, runner
 from keys.configuration import apply
 from keys.models import CheckResult, EncryptionTest, KeyRegistration, RoleConfiguration
+from keys.proof.encryption_test import CHECKS, runner
 from tenants import onboarding
 from tenants.models import AuditEvent, Member, ServiceRole, Tenant
 

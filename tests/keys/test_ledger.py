@@ -14,8 +14,8 @@ from django.db import transaction
 from silence import Wire
 
 from byokportal.errors import DatabaseUnavailable
-from keys import ledger
-from keys.ledger import links, recording
+from keys.datakeys import ledger
+from keys.datakeys.ledger import links, recording
 from keys.models import KeyUse
 from tenants.models import ServiceRole, Tenant
 

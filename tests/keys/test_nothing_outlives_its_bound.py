@@ -21,8 +21,8 @@ from byokportal.errors import DomainError
 from byokportal.localaws.testing import LocalAws
 from keys import datakeys, errors, health, services
 from keys.aws import sessions
-from keys.cache import Unwrapped
 from keys.datakeys import Engine
+from keys.datakeys.cache import Unwrapped
 from keys.models import KeyRegistration
 from tenants.models import Member
 

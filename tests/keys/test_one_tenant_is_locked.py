@@ -17,8 +17,9 @@ from silence import in_a_thread_of_its_own
 
 from byokportal.errors import DatabaseUnavailable
 from byokportal.localaws.testing import LocalAws
-from keys import datakeys, ledger, services
-from keys.ledger import links, recording
+from keys import datakeys, services
+from keys.datakeys import ledger
+from keys.datakeys.ledger import links, recording
 from keys.models import CacheDrop, KeyRegistration, KeyUse
 from tenants.models import Member, ServiceAccount, ServiceRole, Tenant
 

@@ -28,8 +28,6 @@ from byokportal import clock, database
 from byokportal.errors import DomainError
 from keys import activation, branchkeys, errors
 from keys import services as key_services
-from keys.checks import CHECKS, runner
-from keys.checks.base import Finding, Verdict
 from keys.configuration import apply
 from keys.health import blame, judging, measuring
 from keys.models import (
@@ -40,6 +38,8 @@ from keys.models import (
     RevocationDrill,
     RoleConfiguration,
 )
+from keys.proof.encryption_test import CHECKS, runner
+from keys.proof.encryption_test.base import Finding, Verdict
 from support import follow
 from support import services as support_services
 from support.models import Ticket
@@ -242,9 +242,6 @@ OPERATIONS: dict[str, Line] = {
 ELSEWHERE = {
     "tenants.tokens_seen_by": "reads only",
     "keys.admit_database": "of all tenants at once, when the database is another one",
-    "keys.generate_data_keys": "its row: test_one_tenant_is_locked.py",
-    "keys.open_data_keys": "the same",
-    "keys.rewrap_data_keys": "the same",
     "tenants.request_address_change": "of a person's account, not of a tenant's rows",
     "tenants.confirm_address_change": "the same; it writes a line into each log",
     "tenants.create_canary_tenant": "before there is a tenant",

@@ -13,8 +13,8 @@ from django.db import connection, transaction
 from silence import in_a_thread_of_its_own
 
 from byokportal import clock
-from keys import admission, datakeys, services
-from keys.datakeys import Engine
+from keys import datakeys, services
+from keys.datakeys import Engine, admission
 from keys.models import KeyRegistration, ServingProcess
 from tenants.models import Member, Tenant
 

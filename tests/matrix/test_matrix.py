@@ -14,9 +14,9 @@ from byokportal.localaws.engineer import Engineer
 from byokportal.localaws.mistakes import MISTAKES
 from byokportal.localaws.testing import LocalAws
 from keys import services
-from keys.checks.runner import CHECKS
 from keys.configuration import apply
 from keys.models import CheckResult, EncryptionTest, KeyRegistration, RoleConfiguration
+from keys.proof.encryption_test.runner import CHECKS
 from tenants import onboarding
 from tenants.models import AuditEvent, Member, Tenant
 

@@ -17,9 +17,9 @@ from django.utils import timezone
 from byokportal import words
 from byokportal.errors import DomainError
 from keys import services
-from keys.checks import CHECKS, remedies
-from keys.diagnosis.causes import CAUSES
 from keys.models import EncryptionTest, KeyRegistration, RevocationDrill
+from keys.proof.diagnosis.causes import CAUSES
+from keys.proof.encryption_test import CHECKS, remedies
 from support import notices
 from support import services as support_services
 from support.models import Notice, Ticket, TicketMessage

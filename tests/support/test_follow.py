@@ -13,10 +13,10 @@ from django.test import Client
 from django.utils import timezone
 
 from keys import branchkeys, health
-from keys.checks import runner
 from keys.configuration import apply
 from keys.health import asking, judging
 from keys.models import BranchKey, CheckResult, EncryptionTest, KeyRegistration, RoleConfiguration, pause_after
+from keys.proof.encryption_test import runner
 from support import follow
 from support.models import Notice, Ticket
 from tenants import audit

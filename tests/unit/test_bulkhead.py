@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 
 from byokportal.errors import DomainError
-from keys import bulkhead, errors
-from keys.bulkhead import Bulkhead
+from keys import errors
+from keys.datakeys import bulkhead
+from keys.datakeys.bulkhead import Bulkhead
 
 SICK, WELL = uuid.UUID(int=1), uuid.UUID(int=2)
 

@@ -13,9 +13,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from keys import cache
-from keys.cache import BranchKeys, Unwrapped
-from keys.envelope import Secret
+from keys.datakeys import cache
+from keys.datakeys.cache import BranchKeys, Unwrapped
+from keys.datakeys.envelope import Secret
 
 TENANT, OTHER = uuid.UUID(int=1), uuid.UUID(int=2)
 KEY = uuid.UUID(int=10)

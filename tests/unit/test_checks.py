@@ -14,10 +14,10 @@ from byokportal.errors import DomainError
 from keys import errors
 from keys.aws.kms import KeyFacts
 from keys.aws.sessions import AssumeOutcome
-from keys.checks import CHECKS, base, causes, outcome, remedies, schedule
-from keys.checks.base import Finding, Wait
-from keys.checks.facts import Account, Answer, Clock, Facts, Hygiene, Key, Ours, Subject, Trust, Use
 from keys.policies import documents
+from keys.proof.encryption_test import CHECKS, base, outcome, refusals, remedies, schedule
+from keys.proof.encryption_test.base import Finding, Wait
+from keys.proof.encryption_test.facts import Account, Answer, Clock, Facts, Hygiene, Key, Ours, Subject, Trust, Use
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 ROLE = "arn:aws:iam::111122223333:role/AIforWorkByokAccessRole"
@@ -43,7 +43,7 @@ def ok(action: str) -> Answer:
 
 def said(error: type[DomainError], action: str, code: str, words: str = "") -> Answer:
     return Answer(
-        action, NOW, "request-2", error(aws_code=code, action=action, aws_request_id="request-2"), causes.read(words)
+        action, NOW, "request-2", error(aws_code=code, action=action, aws_request_id="request-2"), refusals.read(words)
     )
 
 
@@ -476,34 +476,34 @@ def test_warnings_never_decide_a_run() -> None:
 # --- AWS's words ----------------------------------------------------------------------------------------------------
 
 WORDS = {
-    "User: x is not authorized to perform: sts:AssumeRole on resource: y": causes.Denial(),
-    "because  no\nIdentity-Based policy allows the kms:Decrypt action": causes.Denial("identity"),
-    "because no sessions policy allows the kms:Decrypt action": causes.Denial("session"),
-    "because no VPC endpoint policy allows the sts:AssumeRole action": causes.Denial("endpoint"),
-    "with an explicit deny in a service control policy: arn:aws:organizations::1:policy/o-1/p-1": causes.Denial("scp", is_explicit=True),
-    "with an explicit deny in a permissions boundary": causes.Denial("boundary", is_explicit=True),
-    "with an explicit deny in the role trust policy": causes.Denial("trust", is_explicit=True),
+    "User: x is not authorized to perform: sts:AssumeRole on resource: y": refusals.Denial(),
+    "because  no\nIdentity-Based policy allows the kms:Decrypt action": refusals.Denial("identity"),
+    "because no sessions policy allows the kms:Decrypt action": refusals.Denial("session"),
+    "because no VPC endpoint policy allows the sts:AssumeRole action": refusals.Denial("endpoint"),
+    "with an explicit deny in a service control policy: arn:aws:organizations::1:policy/o-1/p-1": refusals.Denial("scp", is_explicit=True),
+    "with an explicit deny in a permissions boundary": refusals.Denial("boundary", is_explicit=True),
+    "with an explicit deny in the role trust policy": refusals.Denial("trust", is_explicit=True),
     "kms:Decrypt on the resource associated with this ciphertext because the resource does not exist in this Region, no resource-based policies "
-    "allow access, or a resource-based policy explicitly denies access": causes.Denial("resource", is_hidden=True),
-    "with an explicit deny in a policy of a kind that AWS invents tomorrow policy": causes.Denial("", is_explicit=True),
-    "": causes.Denial(),
+    "allow access, or a resource-based policy explicitly denies access": refusals.Denial("resource", is_hidden=True),
+    "with an explicit deny in a policy of a kind that AWS invents tomorrow policy": refusals.Denial("", is_explicit=True),
+    "": refusals.Denial(),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("words", WORDS)
 def test_the_grammar_of_a_denial(words: str) -> None:
-    assert causes.read(words) == WORDS[words]
+    assert refusals.read(words) == WORDS[words]
 
 
 def test_probes_narrow_the_causes() -> None:
     identity, resource, hidden = (
-        causes.Denial("identity"),
-        causes.Denial("resource"),
-        causes.Denial("resource", is_hidden=True),
+        refusals.Denial("identity"),
+        refusals.Denial("resource"),
+        refusals.Denial("resource", is_hidden=True),
     )
 
-    def named(denial: causes.Denial, **beside: Any) -> set[str]:
-        return set(causes.of_kms(denial, causes.Beside(**beside)).causes)
+    def named(denial: refusals.Denial, **beside: Any) -> set[str]:
+        return set(refusals.of_kms(denial, refusals.Beside(**beside)).causes)
 
     nothing: dict[str, Any] = {"all_refused": True}
     assert named(identity, **nothing) == {
@@ -532,11 +532,11 @@ def test_probes_narrow_the_causes() -> None:
     assert named(resource, **nothing, from_outside_works=True) == {"key_policy_wrong_principal"}
     assert "key_not_found" in named(hidden, **nothing)
     assert "key_not_found" not in named(hidden, describe_works=True)
-    assert causes.of_kms(causes.Denial("session"), causes.Beside()).step == causes.OURS
-    assert causes.of_assume(causes.Denial(), near_is_let_in=True).causes == ("external_id_mismatch",)
-    assert "role_not_found" in causes.of_assume(causes.Denial()).causes
-    assert "role_not_found" not in causes.of_assume(causes.Denial("trust")).causes
-    assert causes.of_assume(causes.Denial("identity")).step == causes.OURS
+    assert refusals.of_kms(refusals.Denial("session"), refusals.Beside()).step == refusals.OURS
+    assert refusals.of_assume(refusals.Denial(), near_is_let_in=True).causes == ("external_id_mismatch",)
+    assert "role_not_found" in refusals.of_assume(refusals.Denial()).causes
+    assert "role_not_found" not in refusals.of_assume(refusals.Denial("trust")).causes
+    assert refusals.of_assume(refusals.Denial("identity")).step == refusals.OURS
 
 
 # --- when to look again ------------------------------------------------------------------------------------------------

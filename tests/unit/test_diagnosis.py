@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keys.checks import remedies
-from keys.diagnosis import advice, causes, grammar, reading, sentences
+from keys.proof.diagnosis import advice, causes, error_grammar, parsing, sentences
+from keys.proof.encryption_test import remedies
 
 TABLES = Path(__file__).with_name("aws_errors")
 KEY = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -39,7 +39,7 @@ HALVES = {
 
 def measured(rows: list[dict[str, Any]]) -> tuple[float, float, float]:
     """Return the share with the true causes named, the share with the steps exact, and causes named for one consistent."""
-    found = [reading.read(row["message"], operation=row["operation"], code=row["code"]) for row in rows]
+    found = [parsing.read(row["message"], operation=row["operation"], code=row["code"]) for row in rows]
     named = sum(set(row["causes"]) <= set(one.causes) for row, one in zip(rows, found, strict=True))
     exact = sum(set(row["steps"]) == set(one.steps) for row, one in zip(rows, found, strict=True))
     ratio = sum(len(one.causes) for one in found) / sum(len(row["causes"]) for row in rows)
@@ -65,12 +65,12 @@ def test_code_and_operation_are_found_in_the_text_where_nobody_gives_them(name: 
 def test_only_labels_of_the_vocabulary_are_named() -> None:
     tables = [*sentences.CODES.values(), *sentences.PARAMETERS.values(), *(found for _, found in sentences.SENTENCES)]
     tables += [
-        *reading.ASSUME_EXPLICIT.values(),
-        *reading.ASSUME_NO_ALLOW.values(),
-        *reading.EXPLICIT.values(),
-        *reading.NO_ALLOW.values(),
+        *parsing.ASSUME_EXPLICIT.values(),
+        *parsing.ASSUME_NO_ALLOW.values(),
+        *parsing.EXPLICIT.values(),
+        *parsing.NO_ALLOW.values(),
     ]
-    tables += [reading.HIDDEN, reading.BARE, *reading.SESSION_EXTRAS.values(), tuple(remedies.REMEDIES)]
+    tables += [parsing.HIDDEN, parsing.BARE, *parsing.SESSION_EXTRAS.values(), tuple(remedies.REMEDIES)]
     tables += [tuple(row["causes"]) for rows in ROWS.values() for row in rows]
     assert {label for table in tables for label in table} <= set(causes.CAUSES)
 
@@ -119,8 +119,8 @@ def test_an_error_means_the_same_in_every_wrapping(sdk: str) -> None:
         text = WRAPPINGS[sdk].format(
             code=code, said=said, service=service, SERVICE=service.upper(), operation=operation, net=NET[service]
         )
-        plain = reading.read(said, operation=f"{service}:{operation}", code=code)
-        wrapped = reading.read(text, operation=f"{service}:{operation}")
+        plain = parsing.read(said, operation=f"{service}:{operation}", code=code)
+        wrapped = parsing.read(text, operation=f"{service}:{operation}")
         assert wrapped.causes == plain.causes, text
 
 
@@ -128,9 +128,9 @@ def test_an_error_means_the_same_in_every_wrapping(sdk: str) -> None:
 def test_the_json_of_kms_is_read_with_either_member_and_with_none(member: str | None) -> None:
     for service, operation, code, said in SAID[:9]:
         body = {"__type": f"com.amazonaws.kms#{code}"} | ({member: said} if member else {})
-        found = reading.read(json.dumps(body), operation=f"{service}:{operation}")
+        found = parsing.read(json.dumps(body), operation=f"{service}:{operation}")
         assert (
-            found.causes == reading.read(said if member else "", operation=f"{service}:{operation}", code=code).causes
+            found.causes == parsing.read(said if member else "", operation=f"{service}:{operation}", code=code).causes
         )
 
 
@@ -144,11 +144,11 @@ def test_the_inner_code_decides_in_the_wrapping_of_another_service() -> None:
         ("KmsDisabled", ""),
         ("KMSDisabledException", "The request was rejected."),
     ):  # fmt: skip
-        assert reading.read(said, operation="x:Put", code=code).causes == ("key_disabled",), (code, said)
+        assert parsing.read(said, operation="x:Put", code=code).causes == ("key_disabled",), (code, said)
 
 
 def test_a_refusal_is_taken_apart() -> None:
-    error = grammar.parse(
+    error = error_grammar.parse(
         "An error occurred (AccessDenied) when calling the PutObject operation: User: arn:aws:sts::111122223333:assumed-role/reader/me is not "
         'authorized to perform: kms:GenerateDataKey on resource: "'
         + KEY
@@ -157,11 +157,11 @@ def test_a_refusal_is_taken_apart() -> None:
     )
     assert (error.operation, error.action, error.resource) == ("kms:GenerateDataKey", "kms:GenerateDataKey", KEY)
     assert error.principal == "arn:aws:sts::111122223333:assumed-role/reader/me"
-    assert error.denial == grammar.Denial("endpoint", is_explicit=True)
+    assert error.denial == error_grammar.Denial("endpoint", is_explicit=True)
     assert error.via == "scp"
     assert error.policy_arn.endswith("/p-1")
     assert (
-        reading.read("User: <assumed role> is not authorized to perform: kms:Decrypt on this resource").error.principal
+        parsing.read("User: <assumed role> is not authorized to perform: kms:Decrypt on this resource").error.principal
         == "<assumed role>"
     )
 
@@ -172,7 +172,7 @@ def test_a_refusal_is_taken_apart() -> None:
 @pytest.mark.parametrize("name", ROWS)
 def test_the_text_is_in_sentences_with_the_step_and_what_decides(name: str) -> None:
     for row in ROWS[name]:
-        found = reading.read(row["message"], operation=row["operation"], code=row["code"])
+        found = parsing.read(row["message"], operation=row["operation"], code=row["code"])
         assert found.text[0].isupper(), row["id"]
         assert found.text.endswith("."), row["id"]
         assert "{" not in found.text, row["id"]
@@ -192,7 +192,7 @@ def test_a_command_to_paste_holds_only_what_is_an_arn() -> None:
             f"User: {session} is not authorized to perform: kms:Decrypt on resource: {KEY} because no identity-based policy allows it",
             f"User: x is not authorized to perform: sts:AssumeRole on resource: {ROLE}{evil}",
         ):
-            probe = reading.read(said).probe
+            probe = parsing.read(said).probe
             assert probe is not None
             assert not set(probe.command) & set("$`;|&()"), said
 
@@ -219,7 +219,7 @@ hostile = st.one_of(st.text(max_size=2000), st.lists(st.sampled_from(PIECES), ma
 @settings(max_examples=300, deadline=None)
 @given(message=hostile, operation=hostile, code=hostile)
 def test_any_text_gives_an_answer(message: str, operation: str, code: str) -> None:
-    found = reading.read(message, operation=operation, code=code)
+    found = parsing.read(message, operation=operation, code=code)
     assert set(found.causes) <= set(causes.CAUSES)
     assert len(set(found.causes)) == len(found.causes)
     assert found.text.endswith(".")
@@ -231,7 +231,7 @@ def _seconds(text: str) -> float:
     times = []
     for _ in range(3):
         before = time.process_time()
-        reading.read(text)
+        parsing.read(text)
         times.append(time.process_time() - before)
     return max(min(times), 0.001)
 

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keys import envelope
+from keys.datakeys import envelope
 from keys.errors import BlobUnreadable, ContextInvalid
 
 BRANCH_KEY = envelope.Secret(bytes(range(32)))

@@ -7,7 +7,7 @@ import uuid
 import pytest
 from django.urls import Resolver404, resolve
 
-from keys.api import fast_path
+from keys.datakeys.http import fast_path
 
 
 def test_addresses_that_strangers_ask_for_are_not_remembered() -> None:

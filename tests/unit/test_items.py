@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from byokportal.errors import InvalidInput
-from keys.api import items
-from keys.api import serializers as shapes
+from keys.datakeys.http import items
+from keys.datakeys.http import serializers as shapes
 
 BLOB = "AQID"
 words = st.text(max_size=6)

@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.test_linter import CASES, EXTERNAL_ID, KEY, ROLE, SERVICE, VALUES, without
 
-from keys.policies import evaluator, linter
+from keys.policies import evaluator
 from keys.policies.evaluator import Principal, Request
+from keys.proof import pasted
 
 PIECES = [
     *"{}[],:\"\\*?#';=\u00a0\u201c\ufeff\u200b\ud7ff\x00\u2028", "${", "null", "true", "0", "-1", "1e9", "//", "/*", "<x>", "{}", "[]",
@@ -93,23 +94,23 @@ def documents(number: int, seed: int) -> list[tuple[Any, str]]:
     for _ in range(number):
         kind, policy = rng.choice(SEEDS)
         text = of_tree(rng, policy) if rng.random() < 0.5 else of_text(rng, json.dumps(policy, indent=rng.choice([None, 2, 4])))  # fmt: skip
-        made.append((rng.choice(get_args(linter.Kind)) if rng.random() < 0.1 else kind, text))
+        made.append((rng.choice(get_args(pasted.Kind)) if rng.random() < 0.1 else kind, text))
     return made
 
 
 def check(kind: Any, text: str) -> None:
-    reading = linter.lint(kind, text, **VALUES)
-    lines = len(linter.reading.split_lines(text))
+    reading = pasted.lint(kind, text, **VALUES)
+    lines = len(pasted.json_document.split_lines(text))
     assert all(1 <= finding.line <= lines and finding.text and finding.fix for finding in reading.findings)
     assert all((finding.text + finding.fix).isprintable() for finding in reading.findings)
     assert reading.corrected.isascii() or reading.verdict != "unreadable"
-    again = linter.lint(kind, reading.corrected, **VALUES)
+    again = pasted.lint(kind, reading.corrected, **VALUES)
     assert again.verdict == "ok", (kind, text, again.findings)
     # What is called right lets us in, by the evaluator alone.
     if reading.verdict == "ok":
-        assert linter.granted(kind, text, **VALUES), (kind, text)
+        assert pasted.granted(kind, text, **VALUES), (kind, text)
         if kind == "trust":
-            policy = linter.unwrapping.read(text).policy
+            policy = pasted.unwrapping.read(text).policy
             for given in (None, "", "byok-another", EXTERNAL_ID + "x", EXTERNAL_ID.upper()):
                 assert not _gets_in(policy, given), (given, text)
 
@@ -144,7 +145,7 @@ json_values = st.recursive(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", get_args(linter.Kind))
+@pytest.mark.parametrize("kind", get_args(pasted.Kind))
 @settings(deadline=None, max_examples=60)
 @given(text=st.one_of(st.text(max_size=200), json_values.map(lambda value: json.dumps(value, ensure_ascii=False)), json_values.map(lambda value: json.dumps({"Version": "2012-10-17", "Statement": [value]}))))  # fmt: skip
 def test_no_text_breaks_the_reader(kind: Any, text: str) -> None:
@@ -154,5 +155,5 @@ def test_no_text_breaks_the_reader(kind: Any, text: str) -> None:
 @settings(deadline=None, max_examples=60)
 @given(value=json_values)
 def test_whatever_is_json_is_read_as_json_reads_it(value: Any) -> None:
-    document = linter.reading.parse(json.dumps(value, indent=1))
+    document = pasted.json_document.parse(json.dumps(value, indent=1))
     assert document.value == value

@@ -17,9 +17,9 @@ from django.conf import settings
 
 from byokportal.lru import Lru
 from keys.aws import sessions
-from keys.cache import BranchKeys
-from keys.envelope import Secret
-from keys.standing import Standings
+from keys.datakeys.cache import BranchKeys
+from keys.datakeys.envelope import Secret
+from keys.datakeys.snapshots import Standings
 from tenants import limits
 from tenants.memory import Memory
 

@@ -10,9 +10,9 @@ import pytest
 from django.db import InterfaceError, OperationalError
 
 from byokportal.errors import DatabaseUnavailable, own
+from byokportal.singleflight import Singleflight, StillUnderWay
 from keys import errors
-from keys.aws.singleflight import Singleflight, StillUnderWay
-from keys.bulkhead import Bulkhead
+from keys.datakeys.bulkhead import Bulkhead
 
 FOLLOWERS = 7
 

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keys.checks import CHECKS, chain, history, mending, outcome, reading
-from keys.checks.base import Finding
 from keys.models import CheckResult, EncryptionTest, KeyRegistration
+from keys.proof.encryption_test import CHECKS, outcome
+from keys.proof.encryption_test.base import Finding
+from keys.proof.encryption_test.report import chain, comparison, presentation, remedy_order
 
 NOW = datetime(2026, 3, 4, 14, 3, 20, tzinfo=UTC)
 ASKED = {"action": "sts:AssumeRole", "at": NOW.isoformat()}
@@ -155,25 +156,25 @@ def test_a_waiting_link_says_until_when() -> None:
 def test_one_entry_for_each_document_in_the_order_to_mend(
     found: list[CheckResult], order: list[tuple[int, str, int]]
 ) -> None:
-    assert [(mend.step, mend.document, len(mend.remedies)) for mend in mending.in_order(found)] == order
+    assert [(mend.step, mend.document, len(mend.remedies)) for mend in remedy_order.in_order(found)] == order
 
 
 def test_the_difference_shows_when_it_is_known_what_stands_there() -> None:
     known = {**REFUSAL, "believed": "{\n old\n}", "corrected": "{\n new\n}"}
-    (mend,) = mending.in_order(behind("role.assumable", known))
+    (mend,) = remedy_order.in_order(behind("role.assumable", known))
     assert mend.difference == [("same", "{"), ("removed", " old"), ("added", " new"), ("same", "}")]
-    (mend,) = mending.in_order(behind("role.assumable", {**REFUSAL, "corrected": "{}"}))
+    (mend,) = remedy_order.in_order(behind("role.assumable", {**REFUSAL, "corrected": "{}"}))
     assert mend.difference == []
 
 
 def read(
     found: list[CheckResult], status: str = "waiting", verdict: str = "unknown", registration: str = "testing"
-) -> reading.Reading:
+) -> presentation.TestReport:
     over = NOW if status in {"finished", "cancelled"} else None
     test = EncryptionTest(
         status=status, verdict=verdict, finished_at=over, due_at=None if over else NOW + timedelta(seconds=12)
     )
-    return reading.read(test, found, KeyRegistration(status=registration))
+    return presentation.read(test, found, KeyRegistration(status=registration))
 
 
 @pytest.mark.parametrize(
@@ -225,7 +226,7 @@ def run(**changed: Any) -> Any:
 
 def test_runs_side_by_side_mark_what_changed() -> None:
     refused = run(role_assumable="fail", account_identity="skipped")  # what was skipped is marked, but no news
-    made = history.compare([run(), refused, run(role_assumable="unknown")], shown=2)
+    made = comparison.compare([run(), refused, run(role_assumable="unknown")], shown=2)
     (row,) = [row for row in made.rows if row.code == "role.assumable"]
     assert [(cell.change, cell.is_better) for cell in row.cells] == [
         ("was refused, now passes", True),
@@ -236,7 +237,7 @@ def test_runs_side_by_side_mark_what_changed() -> None:
 
 
 def test_a_check_that_one_run_did_not_have_is_no_change() -> None:
-    made = history.compare([run(use_encrypt="gone"), run()], shown=6)
+    made = comparison.compare([run(use_encrypt="gone"), run()], shown=6)
     (row,) = [row for row in made.rows if row.code == "use.encrypt"]
     assert [cell.check is None for cell in row.cells] == [True, False]
     assert made.news == []
@@ -258,7 +259,7 @@ def test_chain_headline_first_remedy_and_counts_agree(changed: dict[str, Any], w
     )
     failed = [row for row in found if row.verdict == "fail" and not row.code.startswith("hygiene.")]
     over = read(found, "finished", "fail" if failed else "unknown")
-    assert len(over.lines) == over.total == reading.TOTAL
+    assert len(over.lines) == over.total == presentation.TOTAL
     assert sum(line.state == "pass" for line in over.lines) == over.passed
     if failed:
         first = over.mends[0]

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.test_linter import EXTERNAL_ID, KEY, OTHER_KEY, ROLE, SERVICE, key, permissions, trust
 
-from keys.validation import commands, reading
-from keys.validation.points import Facts
+from keys.proof.pasted.outputs import commands, recognition
+from keys.proof.pasted.outputs.points import Facts
 
 FACTS = Facts(SERVICE, EXTERNAL_ID, ROLE, KEY, "t-1")
 NAME = ROLE.rpartition("/")[2]
@@ -106,7 +106,7 @@ OUTPUTS = [
 
 @pytest.mark.parametrize(("output", "command", "verdict", "codes"), OUTPUTS)
 def test_an_output_is_recognised_and_read(output: str, command: str, verdict: str, codes: list[str]) -> None:
-    found = reading.read(output, FACTS)
+    found = recognition.read(output, FACTS)
     assert (found.command, found.verdict) == (command, verdict), found
     assert [point.code for point in found.points if point.verdict != "good"] == codes
     assert found.text.endswith(".")
@@ -121,15 +121,15 @@ def test_credentials_are_never_said_again() -> None:
         json.dumps(SESSION).replace(NAME, "Another"),
         f"aws_secret SecretAccessKey {SECRET}",
     ):
-        found = reading.read(output, FACTS)
+        found = recognition.read(output, FACTS)
         assert found.has_secret
         for secret in (SECRET, SESSION["Credentials"]["SessionToken"], SESSION["Credentials"]["AccessKeyId"]):
             assert secret not in repr(found)
-    assert not reading.read(role(), FACTS).has_secret  # an External ID is none
+    assert not recognition.read(role(), FACTS).has_secret  # an External ID is none
 
 
 def test_the_date_of_deletion_and_the_mends_are_in_their_own_values() -> None:
-    (state,) = [point for point in reading.read(OUTPUTS[31][0], FACTS).points if point.code == "key_state"]
+    (state,) = [point for point in recognition.read(OUTPUTS[31][0], FACTS).points if point.code == "key_state"]
     assert "2026-12-01" in state.text
     assert f"aws kms cancel-key-deletion --key-id {KEY}" in state.fix
 
@@ -137,7 +137,7 @@ def test_the_date_of_deletion_and_the_mends_are_in_their_own_values() -> None:
 def test_outputs_are_read_before_the_arns_are_given() -> None:
     bare = Facts(SERVICE, EXTERNAL_ID)
     for output, command, *_ in OUTPUTS:
-        assert reading.read(output, bare).command in {command, "assume-role"}
+        assert recognition.read(output, bare).command in {command, "assume-role"}
 
 
 def test_the_commands_are_filled_in_and_shell_safe() -> None:
@@ -163,6 +163,6 @@ MEMBERS = ["Role", "KeyMetadata", "EvaluationResults", "Policy", "Arn", "KeyStat
     st.text(max_size=60).map(lambda text: f"An error occurred ({text}) when calling the {text} operation: {text}"),
 ))  # fmt: skip
 def test_no_output_breaks_the_reader(output: str) -> None:
-    found = reading.read(output, FACTS)
+    found = recognition.read(output, FACTS)
     assert found.verdict in {"good", "bad", "unclear"}
     assert found.text

@@ -12,8 +12,8 @@ import psycopg
 import pytest
 
 from byokportal.errors import DatabaseUnavailable
-from keys.ledger.links import Refused, Use
-from keys.ledger.writer import Writer
+from keys.datakeys.ledger.links import Refused, Use
+from keys.datakeys.ledger.writer import Writer
 
 
 def sqlite_error(kind: type[sqlite3.Error], code: int) -> sqlite3.Error:

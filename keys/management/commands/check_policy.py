@@ -12,7 +12,7 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from keys import services
-from keys.policies import linter
+from keys.proof import pasted
 from tenants.models import Tenant
 
 
@@ -23,7 +23,7 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--kind", required=True, choices=get_args(linter.Kind))
+        parser.add_argument("--kind", required=True, choices=get_args(pasted.Kind))
         parser.add_argument("--tenant", required=True, metavar="ID", help="the organisation's public id")
         parser.add_argument(
             "file", help="the policy, or the answer of the AWS CLI that holds it; - reads standard input"
@@ -46,7 +46,7 @@ def _tenant(name: str) -> Tenant:
 
 def _read(name: str) -> bytes:
     """Return the start of a file: one byte more than is read of a policy, so that a longer one is told to be."""
-    most = 4 * linter.reading.MAX_TEXT + 4  # bytes; UTF-8 has at most four a character
+    most = 4 * pasted.json_document.MAX_TEXT + 4  # bytes; UTF-8 has at most four a character
     if name == "-":
         return sys.stdin.buffer.read(most)
     try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from keys.diagnosis import reading
 from keys.management.jsonlines import JsonLinesCommand, Unreadable
+from keys.proof.diagnosis import parsing
 
 MAX_TEXT = 64 * 1024  # characters of a message: more than any SDK prints with one error
 
@@ -22,7 +22,7 @@ class Command(JsonLinesCommand):
         message, code, operation = (_text(question, name) for name in ("message", "code", "operation"))
         if not (message.strip() or code.strip()):
             raise Unreadable("There is neither a message nor a code to explain.")
-        found = reading.read(message, operation=operation, code=code)
+        found = parsing.read(message, operation=operation, code=code)
         return {"causes": list(found.causes), "steps": list(found.steps), "text": found.text}
 
 

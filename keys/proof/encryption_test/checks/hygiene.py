@@ -1,0 +1,95 @@
+"""What is no fault but worth knowing: warnings that never decide a run; pure."""
+
+from __future__ import annotations
+
+from keys.proof.encryption_test.base import Finding, Verdict, check, evidence_of, passed, skipped
+from keys.proof.encryption_test.facts import Facts
+
+
+@check("hygiene.rotation", title="AWS can rotate the key by itself", step=1, needs=("key.exists",), is_warning=True)
+def rotation(facts: Facts) -> Finding | None:
+    """AWS rotates key material that it made itself. Whether it is told to, only a role with more than the guide's five actions may ask."""
+    if facts.key is None:
+        return None
+    if facts.key.facts is None:
+        return skipped("DescribeKey was refused; use.describe says why.")
+    origin, rotates = facts.key.facts.origin, facts.hygiene.rotates if facts.hygiene else None
+    evidence: dict[str, object] = {**evidence_of(facts.key.answer), "origin": origin}
+    about = f"--region {facts.subject.region} --key-id {facts.subject.key_arn}"
+    if origin != "AWS_KMS":
+        evidence["warning"] = (
+            f"The key material comes from {origin}, so AWS does not rotate it by itself. Plan its rotation."
+        )
+    elif rotates is False:
+        evidence["warning"] = f"AWS does not rotate the key. Turn it on: aws kms enable-key-rotation {about}"
+    elif rotates is None:
+        evidence["note"] = f"Whether rotation is on, this shows you: aws kms get-key-rotation-status {about}"
+    return Finding(Verdict.PASS, evidence)
+
+
+@check(
+    "hygiene.accounts",
+    title="Role and key lie where one policy is enough",
+    step=2,
+    needs=("account.identity",),
+    is_warning=True,
+)
+def accounts(facts: Facts) -> Finding | None:
+    if facts.account is None:
+        return None
+    subject = facts.subject
+    evidence: dict[str, object] = {"role_account": subject.role_account, "key_account": subject.key_account}
+    if subject.role_account != subject.key_account:
+        evidence["warning"] = (
+            f"The role is in the account {subject.role_account}, the key in {subject.key_account}: "
+            "both the permissions policy and the key policy have to allow every action."
+        )
+    return Finding(Verdict.PASS, evidence)
+
+
+@check(
+    "hygiene.permissions", title="Your role may do no more than the guide asks", step=2, needs=("account.identity",), is_warning=True
+)  # fmt: skip
+def permissions(facts: Facts) -> Finding | None:
+    """Tried by a dry run of one action that the guide does not name; what else the role may do, the paste box of step 2 reads."""
+    if facts.hygiene is None:
+        is_tried = facts.key is None or (
+            facts.key.is_fit and (facts.use is None or all(each.ok for each in facts.use.tried))
+        )
+        return None if is_tried else skipped("It is tried when the guide's five patterns work.")
+    evidence: dict[str, object] = {"action": "kms:CreateGrant"}
+    if facts.hygiene.may_grant:
+        evidence["warning"] = (
+            f"The role {facts.subject.role_name} may hand the key on (kms:CreateGrant), which we never need. "
+            "The permissions policy of step 2 is enough."
+        )
+    elif facts.hygiene.may_grant is None:
+        evidence["note"] = "AWS did not say whether the role may hand the key on."
+    return Finding(Verdict.PASS, evidence)
+
+
+@check(
+    "hygiene.key_policy",
+    title="Your key refuses everybody but your role",
+    step=3,
+    needs=("account.identity",),
+    is_warning=True,
+)
+def key_policy(facts: Facts) -> Finding | None:
+    """Our service role asks for the key without the tenant's role; only a key policy that names us or everybody answers."""
+    if facts.key is None or facts.key.direct is None:
+        return None
+    direct = facts.key.direct
+    if direct.ok:
+        words = (
+            f"The key policy of {facts.subject.key_arn} answers our service role directly. "
+            f"Let it name {facts.subject.role_arn} instead of our account, our service role or everybody."
+        )
+        return passed(direct, warning=words)
+    if direct.is_denied and direct.denial.layer != "identity":
+        return passed(direct)
+    return (
+        passed(direct, note="Our own policies did not let us ask.")
+        if direct.is_denied
+        else skipped("AWS gave no answer.")
+    )

@@ -1,0 +1,173 @@
+"""What a finished test means: for the registration, for the six steps, for the log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from keys import activation, errors, lifecycle
+from keys.models import EncryptionTest, KeyRegistration
+from keys.proof.encryption_test.base import Check, Finding, Verdict
+from keys.proof.encryption_test.checks.external_id import INSECURE
+from keys.proof.encryption_test.report import chain
+from tenants import audit, onboarding
+from tenants.audit import SYSTEM
+from tenants.models import OnboardingStep
+
+Status = KeyRegistration.Status
+Step = OnboardingStep.Status
+TAKEN = "account.identity"  # the check that says whose role it is
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The first thing to mend."""
+
+    check: str
+    step: int
+    reason: str
+
+
+def overall(findings: Mapping[str, Finding], checks: tuple[Check, ...]) -> Verdict:
+    """Return the verdict of the run: one failure fails it, all passes pass it, everything else cannot tell."""
+    verdicts = [findings[each.code].verdict for each in checks if not each.is_warning]
+    if Verdict.FAIL in verdicts:
+        return Verdict.FAIL
+    return Verdict.PASS if all(verdict == Verdict.PASS for verdict in verdicts) else Verdict.UNKNOWN
+
+
+def failures(findings: Mapping[str, Finding], checks: tuple[Check, ...]) -> list[Failure]:
+    """Return what failed, in the order to mend it, which is the one that the page of the test shows."""
+    failed = [
+        (
+            findings[each.code],
+            Failure(each.code, findings[each.code].step or each.step, findings[each.code].reason or each.code),
+        )
+        for each in checks
+        if findings[each.code].verdict == Verdict.FAIL and not each.is_warning
+    ]
+    failed.sort(key=lambda pair: chain.mend_order(pair[1].check, pair[1].step, pair[0].causes))
+    return [failure for _, failure in failed]
+
+
+def warnings(findings: Mapping[str, Finding], checks: tuple[Check, ...]) -> list[str]:
+    """Return what is no fault but worth knowing, in sentences."""
+    return [
+        str(findings[each.code].evidence["warning"]) for each in checks if "warning" in findings[each.code].evidence
+    ]
+
+
+def taken() -> Finding:
+    """Return the finding for a role that another registration serves with: neutral, it must not tell whose."""
+    return Finding(
+        Verdict.FAIL,
+        {"why": errors.RoleArnTaken.title},
+        reason=errors.RoleArnTaken.code,
+        step=2,
+        remedy=errors.RoleArnTaken.detail,
+    )
+
+
+def passed(test: EncryptionTest, registration: KeyRegistration) -> None:
+    """Put a tested registration in service; one that serves is only found well.
+
+    Raises:
+        RoleArnTaken, KeySuspended, RegistrationBusy: as `activation.activate`.
+    """
+    if registration.status == Status.TESTING:
+        activation.activate(registration, test)
+        return
+    if registration.status == Status.SUSPENDED and (registration.suspended_by, registration.reason) == (
+        "aws",
+        INSECURE,
+    ):
+        lifecycle.move(
+            registration,
+            Status.ACTIVE,
+            actor=SYSTEM,
+            reason="the trust policy was corrected",
+            good_probes=0,
+            denied_probes=0,
+        )
+        audit.record("keys.key.recovered", tenant=registration.tenant, actor=SYSTEM, target=registration)
+    # Every check passed, those of the trust policy among them: what a probe saw before is over.
+    KeyRegistration.objects.filter(pk=registration.pk).update(insecure_since=None)
+    registration.insecure_since = None
+    if registration.status in KeyRegistration.SERVING:
+        for number in (1, 2, 3):
+            onboarding.advance_if(registration.tenant, number, {Step.FAILED}, Step.DONE, actor=SYSTEM)
+
+
+def failed(
+    test: EncryptionTest,
+    registration: KeyRegistration,
+    found: list[Failure],
+    findings: Mapping[str, Finding],
+    checks: tuple[Check, ...],
+) -> None:
+    """Reject a registration in preparation; one that serves goes on, unless its role lets anybody in (seen twice by then)."""
+    first = found[0]
+    if registration.status == Status.TESTING:
+        lifecycle.move(registration, Status.REJECTED, actor=SYSTEM, reason=first.reason)
+        audit.record(
+            "keys.registration.rejected",
+            tenant=registration.tenant,
+            actor=SYSTEM,
+            target=registration,
+            step=first.step,
+            reason=first.reason,
+        )
+    elif first.reason == INSECURE and registration.status in {Status.ACTIVE, Status.UNREACHABLE}:
+        by = KeyRegistration.SuspendedBy.AWS
+        lifecycle.move(registration, Status.SUSPENDED, actor=SYSTEM, reason=INSECURE, suspended_by=by)
+        audit.record(
+            "keys.key.suspended",
+            tenant=registration.tenant,
+            actor=SYSTEM,
+            target=registration,
+            suspended_by=by.label,
+            reason=INSECURE,
+        )
+    elif (
+        first.reason == INSECURE
+        and registration.status == Status.SUSPENDED
+        and registration.suspended_by == KeyRegistration.SuspendedBy.AWS
+    ):
+        # Suspended for something that ends by itself; this does not.
+        KeyRegistration.objects.filter(pk=registration.pk, status=Status.SUSPENDED, suspended_by="aws").update(
+            reason=INSECURE
+        )
+    if is_on_the_tracker(registration):
+        _fall_back(test, registration, found, findings, checks)
+
+
+def is_on_the_tracker(registration: KeyRegistration) -> bool:
+    """Tell whether the six steps are about it: a replacement in preparation does not undo those of the key that serves."""
+    return registration.status in KeyRegistration.SERVING or registration.replaces_id is None
+
+
+def _fall_back(
+    test: EncryptionTest,
+    registration: KeyRegistration,
+    found: list[Failure],
+    findings: Mapping[str, Finding],
+    checks: tuple[Check, ...],
+) -> None:
+    failing = {failure.step: failure for failure in reversed(found)}
+    for number in (1, 2, 3):
+        about = registration.key_arn if number != 2 else registration.role_arn
+        evidence: dict[str, object] = {"role_arn" if number == 2 else "key_arn": about, "test": str(test.pk)}
+        verdicts = {findings[each.code].verdict for each in checks if each.step == number and not each.is_warning}
+        if number in failing:
+            evidence |= {"check": failing[number].check, "reason": failing[number].reason}
+            onboarding.advance(
+                registration.tenant, number, Step.FAILED, actor=SYSTEM, reason=failing[number].reason, evidence=evidence
+            )
+        elif verdicts == {Verdict.PASS}:
+            onboarding.advance(registration.tenant, number, Step.DONE, actor=SYSTEM, evidence=evidence)
+        else:  # the test is over and did not get as far as this step
+            onboarding.advance_if(
+                registration.tenant, number, {Step.IN_PROGRESS}, Step.WAITING_FOR_TENANT, actor=SYSTEM
+            )
+    if registration.status not in KeyRegistration.SERVING:
+        onboarding.advance(registration.tenant, 5, Step.WAITING_FOR_TENANT, actor=SYSTEM, reason=found[0].reason)

@@ -1,0 +1,320 @@
+"""Run one encryption test: claim the row, gather, judge, store, and act on the verdict or come again."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+from django.conf import settings
+
+from byokportal import clock
+from keys import errors
+from keys.models import CheckResult, EncryptionTest, KeyRegistration, RoleConfiguration, put_off_if_it_breaks
+from keys.proof.encryption_test import CHECKS, base, gathering, outcome, remedies, schedule
+from keys.proof.encryption_test.base import Finding, Verdict, Wait
+from keys.proof.encryption_test.facts import Clock, Facts, Subject
+from tenants import audit, onboarding, transactions
+from tenants.audit import SYSTEM
+from tenants.models import AuditEvent, OnboardingStep
+
+Status = EncryptionTest.Status
+Registration = KeyRegistration.Status
+Step = OnboardingStep.Status
+TESTED = frozenset({Registration.TESTING, *KeyRegistration.SERVING, Registration.RETIRING})
+NOT_ASKED = Finding(Verdict.UNKNOWN, {"why": "not asked yet"}, wait=Wait.AWS)
+
+
+class Lost(Exception):
+    """The row is not ours any more: another worker took it after our claim ran out, or it was cancelled."""
+
+
+def run(test_id: str) -> None:
+    """Take one look for a test, if it is due and nobody else has it; safe to repeat after a kill at any point."""
+    claimed_at = clock.now()
+    if not EncryptionTest.objects.claim(test_id, claimed_at):
+        return
+    with put_off_if_it_breaks(EncryptionTest.objects.all(), test_id, claimed_at), contextlib.suppress(Lost):
+        _look(EncryptionTest.objects.select_related("tenant__service_role", "registration").get(pk=test_id), claimed_at)
+
+
+def _look(test: EncryptionTest, claimed_at: datetime) -> None:
+    if test.registration.status not in TESTED:
+        _cancel(test, claimed_at)
+        return
+    _change(test, claimed_at, status=Status.RUNNING, started_at=test.started_at or claimed_at)
+    subject = _subject(test)
+    facts = Facts(subject, _clock(test, claimed_at))
+    findings: dict[str, Finding] = {}
+    for part in gathering.gather(facts, test.tenant.service_role):
+        if facts.ours is None and part.ours is not None and part.ours.works(subject):
+            _our_side_works(test, claimed_at)
+        facts = replace(part, clock=_clock(test, claimed_at))
+        judged = base.judge(facts, CHECKS)
+        _store(
+            test, claimed_at, subject, {code: found for code, found in judged.items() if findings.get(code) != found}
+        )
+        findings = judged
+    complete = _complete(findings)
+    _store(test, claimed_at, subject, {code: found for code, found in complete.items() if findings.get(code) != found})
+    try:
+        _act(test, claimed_at, facts, complete)
+    except errors.RegistrationBusy:  # somebody moved the registration at this very moment: look again at what it is now
+        _change(test, claimed_at, status=Status.WAITING, due_at=clock.now() + timedelta(seconds=1), claimed_at=None)
+
+
+def _subject(test: EncryptionTest) -> Subject:
+    role = test.tenant.service_role
+    return Subject(
+        str(test.tenant_id),
+        test.registration.role_arn,
+        test.registration.key_arn,
+        role.arn,
+        role.unique_id,
+        test.tenant.external_id,
+        has_worked=test.registration.activated_at is not None,
+        beside=KeyRegistration.objects.beside(test.registration),
+    )
+
+
+def _clock(test: EncryptionTest, now: datetime) -> Clock:
+    """Return the times as they stand: a tenant may say "keep testing until …" while a look is under way."""
+    test.refresh_from_db(fields=["keep_until", "refused_at"])
+    window = timedelta(seconds=settings.PROPAGATION_WINDOW)
+    insecure_at: list[datetime] = []
+    turned: dict[str, datetime] = {}
+    for code, verdict, evidence in CheckResult.objects.filter(test=test).values_list("code", "verdict", "evidence"):
+        if "insecure_at" in evidence:
+            insecure_at.append(datetime.fromisoformat(evidence["insecure_at"]))
+        if verdict == Verdict.PASS:  # a refusal in this look turns it
+            turned[code] = now
+        elif "turned_at" in evidence:
+            turned[code] = datetime.fromisoformat(evidence["turned_at"])
+    grace_until = _changed_at(test) + window
+    return Clock(
+        now=now,
+        grace_until=max(grace_until, test.keep_until or grace_until),
+        gap=timedelta(seconds=settings.EXTERNAL_ID_PROBE_GAP),
+        refused_at=test.refused_at,
+        # Only a look before this one counts as the first of two.
+        insecure_at=min((at for at in insecure_at if at < now), default=None),
+        is_serving=test.registration.status != Registration.TESTING,
+        window=window,
+        turned=turned,
+    )
+
+
+def _changed_at(test: EncryptionTest) -> datetime:
+    """Return the last change on the tenant's or our side; who asks for a test of a key in service may have changed something just now."""
+    ends = test.registration.configurations.filter(action=RoleConfiguration.Action.ADD).exclude(finished_at=None)
+    changes: list[datetime] = [test.registration.changed_at, *ends.values_list("finished_at", flat=True)]
+    if test.registration.status != Registration.TESTING:
+        changes.append(test.created_at)
+    return max(changes)
+
+
+def _complete(findings: Mapping[str, Finding]) -> dict[str, Finding]:
+    """Give every check a verdict: what a look did not come to is skipped behind what stopped it, or unknown."""
+    complete: dict[str, Finding] = {}
+    for each in CHECKS:
+        missing = [code for code in each.needs if complete[code].verdict != Verdict.PASS]
+        not_reached = Finding(Verdict.SKIPPED, {"needs": ", ".join(missing)}) if missing else NOT_ASKED
+        complete[each.code] = findings.get(each.code, not_reached)
+    return complete
+
+
+# --- the row ---------------------------------------------------------------------------------------------------
+
+
+def _change(test: EncryptionTest, claim: datetime, /, **facts: object) -> None:
+    """Change the row while the claim is ours.
+
+    Raises:
+        Lost: it is not.
+    """
+    ends = {"failures": 0} if facts.get("claimed_at", claim) is None else {}
+    if not EncryptionTest.objects.filter(pk=test.pk, claimed_at=claim, finished_at=None).update(**facts, **ends):
+        raise Lost
+    for name, value in facts.items():
+        setattr(test, name, value)
+
+
+@transactions.atomic
+def _store(test: EncryptionTest, claimed_at: datetime, subject: Subject, findings: Mapping[str, Finding]) -> None:
+    """Write verdicts as they come, so that a page shows the checks turn one by one."""
+    _change(test, claimed_at, status=Status.RUNNING)
+    rows = [
+        _row(test, position, subject, findings[each.code])
+        for position, each in enumerate(CHECKS)
+        if each.code in findings
+    ]
+    CheckResult.objects.bulk_create(
+        rows,
+        update_conflicts=True,
+        unique_fields=["test", "code"],
+        update_fields=[
+            "position",
+            "step",
+            "verdict",
+            "causes",
+            "evidence",
+            "remedy",
+            "document",
+            "corrected",
+            "believed",
+            "decide",
+            "at",
+        ],
+    )
+
+
+def _row(test: EncryptionTest, position: int, subject: Subject, found: Finding) -> CheckResult:
+    check = CHECKS[position]
+    row = CheckResult(
+        tenant_id=test.tenant_id, test=test, position=position, code=check.code, title=check.title, step=found.step or check.step, verdict=found.verdict,
+        causes=list(found.causes), evidence=dict(found.evidence), at=clock.now(),
+    )  # fmt: skip
+    if found.verdict == Verdict.FAIL:
+        row.document = check.document if found.document is None else found.document
+        row.remedy = remedies.render(found.remedy or check.remedy, subject, found.words)
+        row.corrected = remedies.corrected(row.document, subject)
+        row.believed = found.believed
+        row.decide = remedies.decides(row.document, found.causes, subject)
+    return row
+
+
+# --- what follows ------------------------------------------------------------------------------------------------
+
+
+def _act(test: EncryptionTest, claimed_at: datetime, facts: Facts, findings: dict[str, Finding]) -> None:
+    match outcome.overall(findings, CHECKS):
+        case Verdict.PASS:
+            try:
+                _pass(test, claimed_at, findings)
+            except errors.RoleArnTaken:
+                findings[outcome.TAKEN] = outcome.taken()
+                _store(test, claimed_at, facts.subject, {outcome.TAKEN: findings[outcome.TAKEN]})
+                _fail(test, claimed_at, findings)
+            except errors.KeySuspended:  # by a person; activating would undo the pressed button, so it waits for Resume
+                _change(test, claimed_at, status=Status.WAITING, due_at=clock.now() + schedule.LONGEST, claimed_at=None)
+        case Verdict.FAIL:
+            _fail(test, claimed_at, findings)
+        case _:
+            _come_again(test, claimed_at, facts, findings)
+
+
+@transactions.atomic
+def _pass(test: EncryptionTest, claimed_at: datetime, findings: Mapping[str, Finding]) -> None:
+    registration = _finish(test, claimed_at, Verdict.PASS, findings)
+    if registration is not None:
+        outcome.passed(test, registration)
+
+
+@transactions.atomic
+def _fail(test: EncryptionTest, claimed_at: datetime, findings: Mapping[str, Finding]) -> None:
+    registration = _finish(test, claimed_at, Verdict.FAIL, findings)
+    if registration is not None:
+        outcome.failed(test, registration, outcome.failures(findings, CHECKS), findings, CHECKS)
+
+
+def _finish(
+    test: EncryptionTest, claimed_at: datetime, verdict: Verdict, findings: Mapping[str, Finding]
+) -> KeyRegistration | None:
+    """End the run, in the transaction of what follows; None when its registration was retired or changed meanwhile."""
+    registration = (
+        KeyRegistration.objects.select_for_update(no_key=True, of=("self",))
+        .select_related("tenant__service_role")
+        .get(pk=test.registration_id)
+    )
+    tested = test.registration
+    if registration.status not in TESTED or (registration.role_arn, registration.key_arn) != (
+        tested.role_arn,
+        tested.key_arn,
+    ):
+        _cancel(test, claimed_at)
+        return None
+    _change(
+        test,
+        claimed_at,
+        status=Status.FINISHED,
+        verdict=verdict,
+        finished_at=clock.now(),
+        due_at=None,
+        claimed_at=None,
+    )
+    KeyRegistration.objects.filter(pk=registration.pk).update(warnings=outcome.warnings(findings, CHECKS))
+    audit.record("keys.test.finished", tenant=test.tenant, actor=SYSTEM, target=test, verdict=str(verdict))
+    return registration
+
+
+@transactions.atomic
+def _cancel(test: EncryptionTest, claimed_at: datetime) -> None:
+    _change(
+        test, claimed_at, status=Status.CANCELLED, verdict="", finished_at=clock.now(), due_at=None, claimed_at=None
+    )
+    audit.record("keys.test.finished", tenant=test.tenant, actor=SYSTEM, target=test, verdict=str(Status.CANCELLED))
+
+
+@transactions.atomic
+def _come_again(test: EncryptionTest, claimed_at: datetime, facts: Facts, findings: Mapping[str, Finding]) -> None:
+    """Nothing is certain yet: make the row due again, and say so where it is our own side that has to move."""
+    now = clock.now()
+    times = facts.clock
+    if (
+        facts.trust
+        and facts.trust.right.ok
+        and facts.trust.without.allowed is False
+        and facts.trust.wrong.allowed is False
+        and not times.refused_at
+    ):
+        test.refused_at = times.now
+        times = replace(times, refused_at=times.now)
+    waits = {findings[each.code].wait for each in CHECKS if not each.is_warning} - {Wait.NOTHING}
+    propagating = [code for code, found in findings.items() if found.wait == Wait.PROPAGATION]
+    times = replace(times, grace_until=max(map(times.final_at, propagating), default=times.grace_until))
+    changed_at = max([_changed_at(test), *(times.turned[code] for code in propagating if code in times.turned)])
+    due_at = schedule.next_look(
+        now, times, waits or {Wait.AWS}, changed_at=changed_at, window=timedelta(seconds=settings.PROPAGATION_WINDOW), attempts=test.attempts,
+        jitter=random.uniform(0.8, 1.2),  # noqa: S311  spreads load, guards nothing
+    )  # fmt: skip
+    _change(
+        test,
+        claimed_at,
+        status=Status.WAITING_FOR_KORE if Wait.OURS in waits else Status.WAITING,
+        verdict=Verdict.UNKNOWN,
+        refused_at=test.refused_at,
+        due_at=due_at,
+        claimed_at=None,
+    )
+    if Wait.OURS in waits:
+        code = next(each.code for each in CHECKS if findings[each.code].wait == Wait.OURS)
+        _wait_for_kore(test, code)
+
+
+def _wait_for_kore(test: EncryptionTest, code: str) -> None:
+    name = "keys.test.waits_for_kore"
+    if not AuditEvent.objects.of(test.tenant).filter(name=name, payload__contains=str(test.pk)).exists():  # once a run
+        audit.record(name, tenant=test.tenant, actor=SYSTEM, target=test, code=code)
+    if test.registration.status == Registration.TESTING and test.registration.replaces_id is None:
+        onboarding.advance(
+            test.tenant,
+            5,
+            Step.WAITING_FOR_KORE,
+            actor=SYSTEM,
+            reason=code,
+            evidence={"check": code, "test": str(test.pk)},
+        )
+
+
+@transactions.atomic
+def _our_side_works(test: EncryptionTest, claimed_at: datetime) -> None:
+    """Close the configuration that waited for this proof; the step goes on if it stood with us."""
+    _change(test, claimed_at, status=Status.RUNNING)
+    open_ones = test.registration.configurations.filter(
+        action=RoleConfiguration.Action.ADD, status=RoleConfiguration.Status.PROPAGATING
+    )
+    open_ones.update(status=RoleConfiguration.Status.DONE, due_at=None, claimed_at=None, finished_at=claimed_at)
+    if test.registration.status == Registration.TESTING and test.registration.replaces_id is None:
+        onboarding.advance_if(test.tenant, 5, {Step.WAITING_FOR_KORE}, Step.IN_PROGRESS, actor=SYSTEM)

@@ -1,0 +1,274 @@
+"""What a policy that the customer pasted grants us, what is missing, what is too wide, and the corrected text; pure.
+
+`json_document` and `unwrapping` make a policy with lines of the text, `characters` names what belongs in no policy, `policy_grammar` looks at
+the elements, `trust_policy`, `permissions_policy` and `key_policy` ask the evaluator what it grants, `writing` renders the corrected one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from types import ModuleType
+from typing import Literal
+
+from keys.arns import Rules
+from keys.policies import documents
+from keys.policies.documents import ALONE, Beside
+from keys.proof.pasted import (
+    grants,
+    json_document,
+    key_policy,
+    partitions,
+    permissions_policy,
+    policy_grammar,
+    trial_requests,
+    trust_policy,
+    unwrapping,
+    writing,
+)
+from keys.proof.pasted.findings import NAMES, UNREADABLE, Finding, Kind, Note, Path, Policy, Values
+from keys.proof.pasted.json_document import Document
+
+Verdict = Literal["ok", "incomplete", "unsafe", "unreadable"]
+JUDGES: dict[Kind, ModuleType] = {"trust": trust_policy, "permissions": permissions_policy, "key": key_policy}
+# IAM and KMS quotas: a role trust policy, a managed policy (white space not counted), a key policy (bytes, all counted).
+LIMITS = {"trust": 2_048, "permissions": 6_144, "key": 32_768}
+RAISED = {"trust": 4_096, "permissions": 10_240, "key": 32_768}  # raised on request; as an inline policy; no higher
+MOST_NOTES = 60
+MOST_STATEMENTS = 120  # several times what a real policy has; each is asked about many times
+BEYOND = {"other_kind", "too_many_mistakes", "too_many_statements"}  # nothing of such a document can be kept
+
+
+@dataclass(frozen=True, slots=True)
+class PastedPolicy:
+    """The verdict, the findings, and the document as it should be, in full.
+
+    Args:
+        before: the policy as it stood, written like `corrected`, so that the two can be compared; "" when it could not be read.
+    """
+
+    verdict: Verdict
+    findings: list[Finding]
+    corrected: str
+    before: str = ""
+
+
+def lint(
+    kind: Kind,
+    text: str,
+    *,
+    service_role_arn: str,
+    external_id: str,
+    role_arn: str = "",
+    key_arn: str = "",
+    tenant: str = "",
+    beside: Beside = ALONE,
+    rules: Rules | None = None,
+) -> PastedPolicy:
+    """Read a policy.
+
+    Args:
+        kind: which document of the guide it is meant to be.
+        text: as pasted; at most 65,536 characters are read.
+        role_arn, key_arn: the tenant's own, as far as they are given.
+        tenant: its id, which stands in the encryption context of our calls.
+        beside: what it has to name too while one registration replaces another.
+        rules: which ARNs are taken from this tenant.
+    """
+    values = Values(service_role_arn, external_id, role_arn, key_arn, tenant, beside, rules)
+    document = unwrapping.read(text)
+    notes = list(_notes(kind, document, values))
+    findings = _findings(document, notes)
+    verdict = _verdict(findings)
+    if document.policy is None:
+        return PastedPolicy(verdict, findings, documents.render(JUDGES[kind].wanted(values)))
+    before = writing.render(document.policy, document)
+    if verdict == "ok" and all(note.severity == "info" for note in notes):
+        return PastedPolicy(verdict, findings, before, before)
+    if any(note.code in BEYOND for note in notes):
+        corrected = documents.render(JUDGES[kind].wanted(values))
+    else:
+        corrected = _corrected(kind, document, values)
+    return PastedPolicy(verdict, findings, corrected, before)
+
+
+def granted(
+    kind: Kind,
+    text: str,
+    *,
+    service_role_arn: str,
+    external_id: str,
+    role_arn: str = "",
+    key_arn: str = "",
+    tenant: str = "",
+    beside: Beside = ALONE,
+    rules: Rules | None = None,
+) -> list[str]:
+    """Return what a policy gives us by itself: `sts:AssumeRole`, or patterns of the guide; the arguments are those of `lint`."""
+    values = Values(service_role_arn, external_id, role_arn, key_arn, tenant, beside, rules)
+    policy = unwrapping.read(text).policy
+    if policy is None or len(policy["Statement"]) > MOST_STATEMENTS or _other_kind(kind, policy) is not None:
+        return []
+    if kind == "trust":
+        request = trial_requests.assume(values, trial_requests.ours(values), values.external_id)
+        return ["sts:AssumeRole"] if trial_requests.decide("trust", policy, request).allowed else []
+    use = permissions_policy.use_of(policy, values) if kind == "permissions" else key_policy.use_of(policy, values)
+    return grants.granted(use) if use is not None else []
+
+
+def _verdict(findings: list[Finding]) -> Verdict:
+    errors = {finding.code for finding in findings if finding.severity == "error"}
+    if errors & UNREADABLE:
+        return "unreadable"
+    if any(code.startswith("too_wide") for code in errors):
+        return "unsafe"
+    return "incomplete" if errors else "ok"
+
+
+def _findings(document: Document, notes: list[Note]) -> list[Finding]:
+    found = [Finding(flaw.code, "error", flaw.line, flaw.text, flaw.fix) for flaw in document.flaws]
+    found += [Finding(note.code, note.severity, document.line(note.path), note.text, note.fix) for note in notes]
+    ranks = {"error": 0, "warning": 1, "info": 2}
+    return sorted(dict.fromkeys(found), key=lambda finding: (ranks[finding.severity], finding.line))
+
+
+def _notes(kind: Kind, document: Document, values: Values) -> Iterator[Note]:
+    policy = document.policy
+    if policy is None:
+        return
+    length = _length(kind, document)
+    if length > LIMITS[kind]:
+        counted = "bytes" if kind == "key" else "characters, blanks and line ends not counted"
+        yield Note(
+            "too_large",
+            "error",
+            (),
+            f"This has {length:,} {counted}; AWS takes {LIMITS[kind]:,} in a {NAMES[kind]}.",
+            "Take out what is not needed for this role, or use the document below.",
+        )
+        if length > RAISED[kind]:
+            return  # AWS takes it nowhere, so it is in force nowhere
+    if len(policy["Statement"]) > MOST_STATEMENTS:
+        yield Note(
+            "too_many_statements",
+            "error",
+            ("Statement",),
+            f"This has {len(policy['Statement'])} statements; we read at most {MOST_STATEMENTS}.",
+            "Put statements for the same actions together, and paste it again.",
+        )
+        return
+    other = _other_kind(kind, policy)
+    if other is not None:
+        yield other
+        return
+    found = list(islice(policy_grammar.notes(kind, policy, values), MOST_NOTES + 1))
+    yield from found[:MOST_NOTES]
+    if len(found) > MOST_NOTES:  # what AWS refuses sixty times over is in force nowhere
+        yield Note(
+            "too_many_mistakes",
+            "error",
+            (),
+            f"There are more than {MOST_NOTES} mistakes; these are the first.",
+            "Use the document below.",
+        )
+        return
+    yield from partitions.notes(policy, values)
+    yield from JUDGES[kind].notes(policy, values)
+
+
+def _length(kind: Kind, document: Document) -> int:
+    at = document.spans.get(id(document.value)) if document.prefix else None
+    text = document.source[at[0] : at[1]] if at else document.source
+    return len(text.strip().encode("utf-8", "replace")) if kind == "key" else len("".join(text.split()))
+
+
+def _other_kind(kind: Kind, policy: Policy) -> Note | None:
+    """Name a policy that is plainly of another kind than asked for."""
+    statements = trial_requests.statements(policy)
+    with_principal = [(path, each) for path, each in statements if "Principal" in each or "NotPrincipal" in each]
+    if kind == "permissions":
+        if not with_principal:
+            return None
+        path, statement = with_principal[0]
+        what = "trust" if "Resource" not in statement and "NotResource" not in statement else "key"
+        element = "Principal" if "Principal" in statement else "NotPrincipal"
+        return Note(
+            "other_kind",
+            "error",
+            (*path, element),
+            f"This names a Principal, so it is a {NAMES[what]}; the permissions policy of a role names none.",
+            "Paste the permissions policy that is attached to the role. The document below is what it has to say.",
+        )
+    if statements and not with_principal:
+        return Note(
+            "other_kind",
+            "error",
+            statements[0][0],
+            f"This names no Principal, so it is a permissions policy; a {NAMES[kind]} says who.",
+            f"Paste the {NAMES[kind]}. The document below is what it has to say.",
+        )
+    actions = {str(name).lower().partition(":")[0] for _, each in statements for name in _listed(each.get("Action"))}
+    if kind == "trust" and with_principal and actions == {"kms"}:
+        return Note(
+            "other_kind",
+            "error",
+            (*with_principal[0][0], "Action"),
+            "These are actions of KMS, so it is a key policy; a trust policy says who may take the role.",
+            "Paste the trust policy of the role. The document below is what it has to say.",
+        )
+    if kind == "key" and with_principal and actions == {"sts"}:
+        return Note(
+            "other_kind",
+            "error",
+            (*with_principal[0][0], "Action"),
+            "These are actions of STS, so it is the trust policy of a role; a key policy says who may use the key.",
+            "Paste the key policy. The document below is what it has to say.",
+        )
+    return None
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
+def _corrected(kind: Kind, document: Document, values: Values) -> str:
+    """Return the first document that reads as right: theirs mended; without the statements that cannot be; the guide's own."""
+    policy = document.policy
+    assert policy is not None
+    judge = JUDGES[kind]
+    last = judge.wanted(values, policy)
+    if _length(kind, document) <= RAISED[kind]:
+        mended = judge.mended(policy, values)
+        text = writing.render(mended, document)
+        faults = _errors(kind, text, values)
+        if not faults:
+            return text
+        # Their statements that AWS would refuse, or that are too wide, cannot be kept.
+        bad = {path[:2] for path in faults}
+        kept = [each for at, each in enumerate(mended["Statement"]) if ("Statement", at) not in bad]
+        text = writing.render({**mended, "Statement": kept}, document)
+        if kept and not _errors(kind, text, values):
+            return text
+    return documents.render(last)
+
+
+def _errors(kind: Kind, text: str, values: Values) -> list[Path]:
+    document = unwrapping.read(text)
+    if document.policy is None or document.flaws:
+        return [()]
+    return [note.path for note in _notes(kind, document, values) if note.severity == "error"]
+
+
+__all__ = [
+    "LIMITS",
+    "NAMES",
+    "Finding",
+    "Kind",
+    "PastedPolicy",
+    "Verdict",
+    "granted",
+    "json_document",
+    "lint",
+    "unwrapping",
+]

@@ -1,0 +1,63 @@
+"""Characters that AWS refuses in a policy, and what a word processor put in the place of a quotation mark; pure."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_right
+
+from keys.proof.pasted.findings import Flaw
+
+DOUBLE, CURLY_SINGLE = "“”„‟″＂«»", "‘’‚‛′＇"
+STRAIGHT = str.maketrans(DOUBLE + CURLY_SINGLE, '"' * len(DOUBLE) + "'" * len(CURLY_SINGLE))
+SMART = re.compile(f"[{DOUBLE}{CURLY_SINGLE}]")
+REFUSED = re.compile(
+    r"[^\t\n\r\x20-\x7e\xa0-\xff]"
+)  # IAM and KMS API references: U+0009, U+000A, U+000D, U+0020 to U+00FF
+CLEAR = {"\u00a0": "a no-break space", "\u200b": "an invisible zero-width space", "\ufeff": "a byte order mark", "\u2028": "a line separator"}  # fmt: skip
+
+
+def flaws(text: str, starts: list[int]) -> list[Flaw]:
+    """Name the characters that AWS refuses, each kind once."""
+    found: list[Flaw] = []
+    if text.startswith("\ufeff"):
+        found.append(
+            Flaw(
+                "byte_order_mark",
+                1,
+                "The text begins with a byte order mark, which an editor or PowerShell put there. You cannot see it; AWS refuses it.",
+                "Save the file as UTF-8 without BOM, or copy the document below.",
+            )
+        )
+    smart = SMART.search(text)
+    if smart:
+        found.append(
+            Flaw(
+                "smart_quotes",
+                bisect_right(starts, smart.start()),
+                f"{smart[0]} is a quotation mark of a word processor. JSON knows the straight one only.",
+                'Replace it by ", and every other one like it.',
+            )
+        )
+    seen: set[str] = set()
+    for match in REFUSED.finditer(text):
+        sign = match[0]
+        if sign in seen or sign in DOUBLE + CURLY_SINGLE or (sign == "\ufeff" and match.start() == 0):
+            continue
+        seen.add(sign)
+        if len(seen) > 10:
+            break
+        found.append(_character(sign, bisect_right(starts, match.start())))
+    outside = re.search(r"(?:^|[{}\[\],:])[ \t\r\n]*(\u00a0)", text)  # inside a text AWS takes it
+    if outside:
+        found.append(_character("\u00a0", bisect_right(starts, outside.start(1))))
+    return found
+
+
+def _character(sign: str, line: int) -> Flaw:
+    name = CLEAR.get(sign, "this character")
+    return Flaw(
+        "character",
+        line,
+        f"This line holds {name} (U+{ord(sign):04X}), which AWS refuses in a policy.",
+        "Type the line again by hand, or copy the document below.",
+    )

@@ -1,0 +1,57 @@
+"""What keeps our calls out of an otherwise right policy: conditions that they do not meet, denials that hit them; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from keys.policies.evaluator import Request
+from keys.proof.pasted import trial_requests
+from keys.proof.pasted.findings import Kind, Note, Path, Policy, shown
+
+# Condition key (small letters) → code, and why our calls do not meet it.
+UNMET = {
+    "kms:viaservice": ("condition_via_service", "our calls reach KMS directly, not through another AWS service"),
+    "aws:sourceip": ("condition_source_ip", "our calls come from our own addresses, which are none of yours"),
+    "aws:vpcsourceip": ("condition_source_ip", "our calls come from our own network"),
+    "aws:sourcevpce": ("condition_source_vpce", "our calls come through no VPC endpoint of yours"),
+    "aws:sourcevpc": ("condition_source_vpce", "our calls come from no VPC of yours"),
+    "aws:multifactorauthpresent": (
+        "condition_mfa",
+        "our calls are made by a service, without multi-factor authentication",
+    ),
+    "aws:multifactorauthage": ("condition_mfa", "our calls are made by a service, without multi-factor authentication"),
+    "aws:principalorgid": ("condition_organization", "our account is in no organization of yours"),
+    "aws:principalorgpaths": ("condition_organization", "our account is in no organization of yours"),
+    "aws:sourceaccount": ("condition_source_account", "only calls made by an AWS service carry it"),
+    "aws:sourcearn": ("condition_source_account", "only calls made by an AWS service carry it"),
+    "kms:grantisforawsresource": ("condition_unmet", "our calls make no grant"),
+}
+
+
+def unmet(operator: str, key: str, path: Path) -> Note:
+    """Name a condition that our calls do not meet."""
+    code, why = UNMET.get(key.lower(), ("condition_unmet", "the calls that we make do not"))
+    if key.lower().startswith("kms:encryptioncontext"):
+        code, why = (
+            "condition_encryption_context",
+            "kms:DescribeKey carries no encryption context, and ours is your tenant id and our purpose",
+        )
+    return Note(
+        code, "error", path,
+        f"The condition {shown(operator, most=40)} on {shown(key, most=60)} is never met: {why}.",
+        f"Leave {shown(key, most=60)} out of the statement for us; it may stay in the others.",
+    )  # fmt: skip
+
+
+def denied(kind: Kind, policy: Policy, requests: Sequence[Request], so: str) -> Iterator[Note]:
+    """Name the Deny statements that hit our calls, each once."""
+    for path, statement, request in trial_requests.denying(kind, policy, requests):
+        sid = statement.get("Sid")
+        name = f"The statement {shown(sid, most=40)}" if isinstance(sid, str) and sid else "This statement"
+        element = next((each for each in ("NotPrincipal", "NotAction") if each in statement), "")
+        why = f" ({element} covers everything that it does not name)" if element else ""
+        yield Note(
+            "not_principal" if element == "NotPrincipal" else "explicit_deny", "error", (*path, element) if element else path,
+            f"{name} denies {request.action}{why}. {so}",
+            f"Take us out of it, as the document below does: a condition that spares {request.principal.role_arn}.",
+        )  # fmt: skip

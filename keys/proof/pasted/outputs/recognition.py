@@ -1,0 +1,218 @@
+"""The output of a command of step 4 → what it means; the command is recognised from the output itself; pure.
+
+Nothing of what was pasted is in the answer but names and ARNs: credentials are never said again.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from byokportal import secret_texts
+from keys.arns import SECRETS
+from keys.proof import pasted
+from keys.proof.diagnosis import error_grammar
+from keys.proof.pasted.findings import shown
+from keys.proof.pasted.outputs import cli_errors, key_metadata, role_metadata, simulation_results
+from keys.proof.pasted.outputs.points import Facts, Point
+
+Verdict = Literal["good", "bad", "unclear"]
+MAX_TEXT = 65_536
+SUCCESS = re.compile(r"\bAssumedRoleUser\b|\bSessionToken\b|\bASSUMEDROLEUSER\b", re.ASCII)
+ERROR = re.compile(r"An error occurred|\b[A-Za-z]{3,60}(?:Exception|Error|Fault)\b|\bAccessDenied\b|not authorized|NoSuchEntity|aws: (?:error|command)|command not found|[Uu]nable to locate credentials|could not be found", re.ASCII)  # fmt: skip
+NOT_JSON = re.compile(r"\bKeyMetadata\b|KEYMETADATA|\bEvaluationResults\b|EVALUATIONRESULTS|^ROLE\t|AssumeRolePolicyDocument", re.MULTILINE)  # fmt: skip
+CREDENTIALS = re.compile(r"(?:AKIA|ASIA)[A-Z0-9]{16}|SecretAccessKey|SessionToken", re.ASCII)
+NAMES = {
+    "assume-role": "aws sts assume-role", "get-role": "aws iam get-role", "describe-key": "aws kms describe-key",
+    "simulate-principal-policy": "aws iam simulate-principal-policy", "get-key-policy": "aws kms get-key-policy",
+    "get-caller-identity": "aws sts get-caller-identity", "": "",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class PastedOutput:
+    """What an output means.
+
+    Args:
+        command: the command that it answers; "" when the output does not tell.
+        text: the whole of it in a sentence or two, with what to do next.
+        policy: the reading of a policy that the output holds, and its kind for `policy_kind`.
+        has_secret: the output holds credentials, so no page shows it again.
+    """
+
+    verdict: Verdict
+    command: str
+    text: str
+    points: tuple[Point, ...] = ()
+    policy: pasted.PastedPolicy | None = None
+    policy_kind: str = ""
+    has_secret: bool = False
+
+
+def read(text: str, facts: Facts) -> PastedOutput:
+    """Read what a person pasted from the shell."""
+    # The other kinds of secret look like what stands in policies: External IDs, key ids.
+    if (
+        CREDENTIALS.search(text)
+        or any(pattern.search(text) for pattern, _ in SECRETS[:2])
+        or secret_texts.found_in(text)
+    ):
+        return _with_credentials(text, facts)
+    if not text.strip():
+        return PastedOutput("unclear", "", "There is nothing here. Paste what the command printed.")
+    if len(text) > MAX_TEXT:
+        return PastedOutput(
+            "unclear",
+            "",
+            f"This has {len(text):,} characters; no command of this page prints more than {MAX_TEXT:,}. Paste the output of one.",
+        )
+    value = pasted.json_document.parse(text).value
+    if isinstance(value, dict):
+        found = _of_object(value, text, facts)
+        if found is not None:
+            return found
+    elif isinstance(value, str | list) and _holds_a_policy(text):
+        return _of_policy(text, facts)
+    if ERROR.search(text):
+        return _of_error(text, facts)
+    if NOT_JSON.search(text):
+        return PastedOutput(
+            "unclear",
+            "",
+            "This is one of our commands in another output format. Run it again with --output json at its end, and paste that.",
+        )
+    return PastedOutput(
+        "unclear",
+        "",
+        "We do not know this output. Paste the whole of what one of the commands above printed, and nothing else.",
+    )
+
+
+# --- credentials ---------------------------------------------------------------------------------------------
+
+
+def _with_credentials(text: str, facts: Facts) -> PastedOutput:
+    if not SUCCESS.search(text):
+        return PastedOutput(
+            "unclear", "",
+            "This holds what looks like a secret. We did not keep it, and do not show it again. It was sent to us, so rotate it now, then paste "
+            "the output without it.",
+            has_secret=True,
+        )  # fmt: skip
+    session = re.search(r"arn:aws[a-z-]{0,10}:sts::([0-9]{12}):assumed-role/([A-Za-z0-9+=,.@_-]{1,64})/", text)
+    role_name = facts.role_arn.rpartition("/")[2]
+    if session and role_name and (session[2] != role_name or session[1] != facts.role_account):
+        return PastedOutput(
+            "unclear", "assume-role",
+            f"You got credentials of the role {session[2]} in account {session[1]}, which is not {facts.role_arn}. Run the command with your Role ARN. "
+            f"{ENDS_BY_ITSELF}",
+            has_secret=True,
+        )  # fmt: skip
+    point = Point(
+        "bad", "trust_too_wide",
+        "You became the role as yourself, without an External ID: the trust policy lets in more than our one role.",
+        "Set the trust policy to exactly the document of step 2, then run the command again: it has to answer AccessDenied.",
+    )  # fmt: skip
+    return PastedOutput(
+        "bad", "assume-role", f"This worked, and it should not have. {ENDS_BY_ITSELF}", (point,), has_secret=True
+    )
+
+
+ENDS_BY_ITSELF = (
+    "The credentials in it end by themselves, within the hour unless you asked for longer. We did not keep them and do not show them again; you need "
+    "not do anything about them but close that shell."
+)
+
+
+# --- errors ----------------------------------------------------------------------------------------------------
+
+
+def _of_error(text: str, facts: Facts) -> PastedOutput:
+    error = error_grammar.parse(text[:8_000])
+    command, verdict, words, points = cli_errors.judge(error, facts)
+    return PastedOutput(verdict, command, words, points)
+
+
+# --- answers ---------------------------------------------------------------------------------------------------
+
+
+def _of_object(value: Mapping[str, Any], text: str, facts: Facts) -> PastedOutput | None:
+    if isinstance(value.get("KeyMetadata"), dict):
+        return _told("describe-key", key_metadata.points(value["KeyMetadata"], facts))
+    if isinstance(value.get("EvaluationResults"), list):
+        return _told("simulate-principal-policy", simulation_results.points(value["EvaluationResults"], facts))
+    if isinstance(value.get("Role"), dict):
+        return _of_role(value["Role"], text, facts)
+    if "Error" in value or "__type" in value:
+        return _of_error(json.dumps(value), facts)
+    if "Account" in value and "UserId" in value:
+        return PastedOutput(
+            "unclear",
+            "get-caller-identity",
+            f"This says who you are, {shown(value.get('Arn', ''), most=120)}. It says nothing about the set-up.",
+        )
+    if _holds_a_policy(text):
+        return _of_policy(text, facts)
+    return None
+
+
+def _of_role(described: Mapping[str, Any], text: str, facts: Facts) -> PastedOutput:
+    points = tuple(role_metadata.points(described, facts))
+    if "AssumeRolePolicyDocument" not in described:
+        return _told("get-role", iter(points))
+    return _judged("get-role", "trust", text, facts, points)
+
+
+def _holds_a_policy(text: str) -> bool:
+    return pasted.unwrapping.read(text).policy is not None
+
+
+def _of_policy(text: str, facts: Facts) -> PastedOutput:
+    """Read a policy that stands alone: of the role when it speaks of STS, else of the key when it names somebody."""
+    policy = pasted.unwrapping.read(text).policy or {"Statement": []}
+    statements = json.dumps(policy["Statement"])
+    if "sts:" in statements.lower() and "kms:" not in statements.lower():
+        return _judged("get-role", "trust", text, facts, ())
+    if '"Principal"' in statements or '"NotPrincipal"' in statements:
+        return _judged("get-key-policy", "key", text, facts, ())
+    return _judged("", "permissions", text, facts, ())
+
+
+def _judged(command: str, kind: pasted.Kind, text: str, facts: Facts, points: tuple[Point, ...]) -> PastedOutput:
+    policy = pasted.lint(
+        kind, text, service_role_arn=facts.service_role_arn, external_id=facts.external_id, role_arn=facts.role_arn,
+        key_arn=facts.key_arn, tenant=facts.tenant, beside=facts.beside,
+    )  # fmt: skip
+    name = pasted.NAMES[kind]
+    if policy.verdict == "ok":
+        points = (*points, Point("good", f"{kind}_policy", f"The {name} says what it has to say."))
+    else:
+        step = {"trust": 2, "permissions": 2, "key": 3}[kind]
+        points = (
+            *points,
+            Point(
+                "bad",
+                f"{kind}_policy",
+                f"The {name} has to change: see below, line by line.",
+                f"Put the document below in its place (step {step}).",
+            ),
+        )
+    return _told(command, iter(points), policy, kind)
+
+
+def _told(
+    command: str, points: Iterator[Point], policy: pasted.PastedPolicy | None = None, kind: str = ""
+) -> PastedOutput:
+    found = tuple(points)
+    bad = [point for point in found if point.verdict == "bad"]
+    unclear = [point for point in found if point.verdict == "unclear"]
+    verdict: Verdict = "bad" if bad else "unclear" if unclear else "good"
+    words = {
+        "good": "This is as it should be. Go on with the next command.",
+        "bad": f"{len(bad)} thing{'s' if len(bad) > 1 else ''} to mend." if bad else "",
+        "unclear": "We cannot tell from this alone.",
+    }[verdict]
+    return PastedOutput(verdict, command, words, found, policy, kind)

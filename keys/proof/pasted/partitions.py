@@ -1,0 +1,59 @@
+"""ARNs that AWS takes in no policy of this partition, and keys that we could not take either; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from keys.arns import KeyArn
+from keys.errors import ArnRefused
+from keys.policies import evaluator
+from keys.proof.pasted import trial_requests
+from keys.proof.pasted.findings import Note, Path, Policy, Values, shown
+
+MOST = 10  # notes of a policy
+
+
+def notes(policy: Policy, values: Values) -> Iterator[Note]:
+    """Yield what names another partition than our service role's, and keys that are refused when their ARN is given (step 1)."""
+    ours = values.service_role_arn.split(":")[1]
+    seen = set[str]()
+    for path, name in _named(policy):
+        partition = name.split(":")[1] if name.startswith("arn:") and name.count(":") >= 5 else ours
+        if name in seen or len(seen) >= MOST:
+            continue
+        if partition not in {ours, "*", ""} and not any(sign in partition for sign in "*?$<"):
+            seen.add(name)
+            yield Note(
+                "other_partition",
+                "error",
+                path,
+                f"{shown(name, most=120)} is in AWS's partition {shown(partition, most=20)}, and Kore.ai's service role is in {ours}. AWS lets "
+                "nothing cross from one partition to another, and refuses to save a policy that names both.",
+                f"Create role and key in an AWS account of the partition {ours}, and name those.",
+            )
+        elif ":kms:" in name and values.rules is not None and (why := _refused(name, values)):
+            seen.add(name)
+            yield Note("arn_refused", "warning", path, f"{shown(name, most=120)}: {why}", "Give another key in step 1.")
+
+
+def _named(policy: Policy) -> Iterator[tuple[Path, str]]:
+    for path, statement in trial_requests.statements(policy):
+        for name in trial_requests.principals(statement):
+            yield (*path, "Principal"), name
+        for element in ("Resource", "NotResource"):
+            for name in evaluator.listed(statement.get(element)):
+                yield (*path, element), name
+
+
+def _refused(name: str, values: Values) -> str:
+    """Return why a key of the right form would be refused; "" when it would not, or is none."""
+    try:
+        key = KeyArn.parse(name)
+    except ArnRefused:
+        return ""
+    assert values.rules is not None
+    try:
+        values.rules.judge(key)
+    except ArnRefused as error:
+        return str(error)
+    return ""

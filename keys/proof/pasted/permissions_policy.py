@@ -1,0 +1,194 @@
+"""The permissions policy of the tenant's role: the guide's five patterns on its key, and little more; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from keys.arns import KeyArn
+from keys.errors import ArnRefused
+from keys.policies import documents, evaluator
+from keys.policies.evaluator import Request
+from keys.proof.pasted import grants, rebuilding, trial_requests
+from keys.proof.pasted.findings import Note, Path, Policy, Values, shown
+
+NO_KEY = "<your-cmk-arn>"
+# What the role must never be able to do: with one of these we would run the customer's account.
+ADMINISTRATION = ("iam:PutRolePolicy", "iam:CreateUser", "sts:AssumeRole", "organizations:LeaveOrganization", "s3:GetObject", "ec2:RunInstances", "secretsmanager:GetSecretValue")  # fmt: skip
+MORE = ("kms:PutKeyPolicy", "kms:ScheduleKeyDeletion", "kms:DisableKey", "kms:CreateGrant")
+
+
+def notes(policy: Policy, values: Values) -> Iterator[Note]:
+    """Yield what is missing, what is too wide and what is odd."""
+    use = use_of(policy, values)
+    if use is None:
+        yield Note(
+            "arn_missing",
+            "error",
+            (),
+            "You have not given your CMK ARN yet, so we cannot tell whether this names your key.",
+            "Give the CMK ARN in step 1, then paste this again.",
+        )
+        return
+    if not values.key_arn:
+        yield Note(
+            "arn_missing",
+            "info",
+            (),
+            f"You have not given your CMK ARN yet. We read this for the key that it names, {use.key_arn}.",
+            "Give the CMK ARN in step 1.",
+        )
+    yield from grants.missing(use, _meant(use), values)
+    yield from _left_out(use, values)
+    yield from _wide(use, values)
+    yield from grants.unseen(policy)
+
+
+def _left_out(use: grants.Use, values: Values) -> Iterator[Note]:
+    """Yield the keys that one replaces and that the policy forgets: pasted like this it takes them away at once."""
+    ours = use.requests[0][1]
+    meant = _meant(use)
+    for key_arn in values.beside.keys:
+        request = Request("kms:Decrypt", key_arn, ours.principal, ours.context, evaluator.account_of(key_arn))
+        if not list(trial_requests.allowing("permissions", use.policy, request)):
+            yield Note(
+                "replaced_key_missing",
+                "error",
+                (*meant[0], "Resource") if meant else (),
+                f"{shown(key_arn, most=120)} is left out. It is still needed: with this policy we lose it at once, and what it protects does not open.",
+                "Name both keys in Resource until the move to the new key is over and no backup needs the old one.",
+            )
+
+
+def use_of(policy: Policy, values: Values) -> grants.Use | None:
+    """Ask for the guide's actions on the tenant's key, or on the one that the policy names; None when there is neither."""
+    key_arn = values.key_arn or _named_key(policy, values)
+    if not key_arn:
+        return None
+    role_arn = values.role_arn or f"arn:aws:iam::{evaluator.account_of(key_arn)}:role/yours"
+    return grants.of("permissions", policy, values, key_arn=key_arn, role_arn=role_arn)
+
+
+def _named_key(policy: Policy, values: Values) -> str:
+    """Return the one key that the policy names, where the tenant has given none; "" when there is none or several."""
+    named = set[str]()
+    for _, statement in trial_requests.statements(policy):
+        for name in evaluator.listed(statement.get("Resource")):
+            if ":kms:" not in name:
+                continue
+            try:
+                named.add(str(KeyArn.parse(name, rules=values.rules)))
+            except ArnRefused:
+                continue
+    return named.pop() if len(named) == 1 else ""
+
+
+def _meant(use: grants.Use) -> tuple[Path, dict[str, Any]] | None:
+    """Return the statement that was meant for the key: the guide's Sid, or the one that comes nearest."""
+    near = [
+        (path, each)
+        for path, each in trial_requests.statements(use.policy)
+        if each.get("Sid") == "AllowKMSActions"
+        or (each.get("Effect") != "Deny" and grants.touches_kms(each))
+        or "NotAction" in each
+    ][:20]
+    if not near or not use.refused:
+        return near[0] if near else None
+    return min(
+        near,
+        key=lambda found: sum(
+            len(trial_requests.failing(use.kind, use.policy, found[1], request)) for _, request in use.refused
+        ),
+    )
+
+
+def _wide(use: grants.Use, values: Values) -> Iterator[Note]:
+    who = use.requests[0][1].principal
+    account = who.account
+    elsewhere = f"arn:aws:iam::{account}:role/anything"
+    for action in ADMINISTRATION:
+        request = Request(action, elsewhere, who, use.requests[0][1].context, account)
+        for path, statement in trial_requests.allowing("permissions", use.policy, request):
+            element = next((each for each in ("NotAction", "Action") if each in statement), "Action")
+            yield Note(
+                "too_wide_permissions", "error", (*path, element),
+                f"This lets us do {action} in your account, and much more that has nothing to do with your key.",
+                "Write the five actions of the document below, and no other.",
+            )  # fmt: skip
+            return
+    key = use.requests[0][1]
+    for action in MORE:
+        for path, statement in trial_requests.allowing(
+            "permissions", use.policy, Request(action, key.resource, who, key.context, account)
+        ):
+            yield _wider(path, statement, f"The role may do {action} with your key, which we never need.", "Action")
+            break
+        else:
+            continue
+        break
+    if use.refused:
+        return
+    region = use.key_arn.split(":")[3]
+    other = f"arn:aws:kms:{region}:{account}:key/00000000-0000-0000-0000-000000000000"
+    for path, statement in trial_requests.allowing(
+        "permissions", use.policy, Request("kms:Decrypt", other, who, key.context, account)
+    ):
+        yield _wider(path, statement, "The role may use your other keys too.", "Resource")
+        return
+    for path, statement in trial_requests.statements(use.policy):
+        value = statement.get("Resource")
+        for at, name in enumerate(evaluator.listed(value)):
+            if (
+                statement.get("Effect") == "Allow"
+                and ":key/" in name
+                and name not in {use.key_arn, *values.beside.keys}
+            ):
+                where = (*path, "Resource", at) if isinstance(value, list) else (*path, "Resource")
+                yield Note(
+                    "wider_than_needed",
+                    "warning",
+                    where,
+                    f"{shown(name, most=120)} is another key than the one you give us.",
+                    "Take it out, unless it has to be there.",
+                )
+
+
+def _wider(path: Path, statement: dict[str, Any], text: str, element: str) -> Note:
+    element = f"Not{element}" if f"Not{element}" in statement else element
+    return Note(
+        "wider_than_needed",
+        "warning",
+        (*path, element),
+        text,
+        "Write the actions and the Resource of the document below.",
+    )
+
+
+def wanted(values: Values, policy: Policy | None = None) -> Policy:
+    """Return the guide's document, for the key that the policy names while the tenant has given none."""
+    return documents.permissions_policy(
+        values.key_arn or (_named_key(policy, values) if policy else "") or NO_KEY, values.beside.keys
+    )
+
+
+def mended(policy: Policy, values: Values) -> Policy:
+    """Return their policy with our statement as the guide has it; a Deny that hits us is for this role alone, so it goes."""
+    (guide,) = wanted(values, policy)["Statement"]
+    use = use_of(policy, values)
+    if use is None:
+        return wanted(values)
+    meant = _meant(use)
+    denies = {path for path, _, _ in trial_requests.denying("permissions", policy, use.denied)}
+    wide = {note.path[:2] for note in _wide(use, values) if len(note.path) > 1}
+    kept: list[Any] = []
+    placed = False
+    for path, statement in trial_requests.statements(policy):
+        if path in denies:
+            continue
+        if (meant is not None and path == meant[0]) or (path in wide and statement.get("Effect") == "Allow"):
+            if not placed:
+                kept.append(rebuilding.with_sid(guide, statement))
+                placed = True
+            continue
+        kept.append(statement)
+    return rebuilding.rebuilt(policy, kept if placed else [*kept, guide])

@@ -1,0 +1,51 @@
+"""What the guide prints to be filled in, left in a policy as it was printed; pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from keys.proof.pasted.findings import Note, Path, Values, shown
+
+PLACEHOLDER = re.compile(r"<[A-Za-z][^<>\n]{0,60}>|\bYOUR[-_ ][A-Z0-9_-]+|\{\{[^{}]{1,60}\}\}")
+
+
+def is_in(text: str) -> bool:
+    """Tell whether something is still to be filled in."""
+    return PLACEHOLDER.search(text) is not None
+
+
+def notes(statement: dict[str, Any], path: Path, values: Values) -> Iterator[Note]:
+    """Yield each place that was not filled in."""
+    for at, text in _every_text(statement, path):
+        found = PLACEHOLDER.search(text)
+        if found:
+            yield Note(
+                "placeholder",
+                "error",
+                at,
+                f"{shown(found[0])} is a place to fill in, and was left as it is.",
+                f"Put {_meant(at, values)} there.",
+            )
+
+
+def _meant(path: Path, values: Values) -> str:
+    if "sts:ExternalId" in path or "Condition" in path:
+        return f"your External ID {values.external_id}"
+    if "Principal" in path:
+        return "the ARN that the document below has there"
+    if "Resource" in path and values.key_arn:
+        return f"your CMK ARN {values.key_arn}"
+    return "your own value"
+
+
+def _every_text(value: object, path: Path) -> Iterator[tuple[Path, str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, list):
+        for at, each in enumerate(value):
+            yield from _every_text(each, (*path, at))
+    elif isinstance(value, dict):
+        for name, each in value.items():
+            yield from _every_text(each, (*path, name))

@@ -1,0 +1,368 @@
+"""The elements of a policy: what AWS refuses to save, or saves and never matches; pure.
+
+Source: IAM guide, "Grammar of the IAM JSON policy language" and "IAM JSON policy elements reference"; KMS guide, "Key policies".
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from keys.policies import conditions
+from keys.proof.pasted import placeholders
+from keys.proof.pasted.findings import Kind, Note, Path, Policy, Severity, Values, shown
+from keys.proof.pasted.unwrapping import ELEMENTS, TOP
+
+VERSION = "2012-10-17"
+OLD_VERSION = "2008-10-17"
+ALPHANUMERIC = re.compile(r"[A-Za-z0-9]*", re.ASCII)
+ACTION = re.compile(r"[A-Za-z0-9-]{1,64}:[A-Za-z0-9*?]{1,128}", re.ASCII)
+PRINCIPALS = ("AWS", "Service", "Federated", "CanonicalUser")
+# KMS API reference, "Actions", and the two that ReEncrypt asks permission for.
+KMS = (
+    "CancelKeyDeletion", "ConnectCustomKeyStore", "CreateAlias", "CreateCustomKeyStore", "CreateGrant", "CreateKey",
+    "Decrypt", "DeleteAlias", "DeleteCustomKeyStore", "DeleteImportedKeyMaterial", "DeriveSharedSecret",
+    "DescribeCustomKeyStores", "DescribeKey", "DisableKey", "DisableKeyRotation", "DisconnectCustomKeyStore",
+    "EnableKey", "EnableKeyRotation", "Encrypt", "GenerateDataKey", "GenerateDataKeyPair",
+    "GenerateDataKeyPairWithoutPlaintext", "GenerateDataKeyWithoutPlaintext", "GenerateMac", "GenerateRandom",
+    "GetKeyPolicy", "GetKeyRotationStatus", "GetParametersForImport", "GetPublicKey", "ImportKeyMaterial",
+    "ListAliases", "ListGrants", "ListKeyPolicies", "ListKeyRotations", "ListKeys", "ListResourceTags",
+    "ListRetirableGrants", "PutKeyPolicy", "ReEncryptFrom", "ReEncryptTo", "ReplicateKey", "RetireGrant", "RevokeGrant",
+    "RotateKeyOnDemand", "ScheduleKeyDeletion", "Sign", "SynchronizeMultiRegionKey", "TagResource", "UntagResource",
+    "UpdateAlias", "UpdateCustomKeyStore", "UpdateKeyDescription", "UpdatePrimaryRegion", "Verify", "VerifyMac",
+)  # fmt: skip
+STS = ("AssumeRole", "AssumeRoleWithSAML", "AssumeRoleWithWebIdentity", "TagSession", "SetSourceIdentity", "SetContext")
+
+
+def notes(kind: Kind, policy: Policy, values: Values) -> Iterator[Note]:
+    """Yield what is wrong with the elements, whatever the policy grants."""
+    yield from _top(kind, policy)
+    statements = policy["Statement"] if isinstance(policy["Statement"], list) else [policy["Statement"]]
+    single = not isinstance(policy["Statement"], list)
+    sids: dict[str, Path] = {}
+    for at, statement in enumerate(statements):
+        path: Path = ("Statement",) if single else ("Statement", at)
+        if not isinstance(statement, dict):
+            yield _refused(
+                "statement",
+                path,
+                f"This is {shown(statement, most=40)} where a statement, an object between {{ and }}, is due.",
+                "Take it out.",
+            )
+            continue
+        yield from _statement(kind, statement, path, values)
+        sid = statement.get("Sid")
+        if isinstance(sid, str) and sid and sid in sids:
+            severity: Severity = "warning" if kind == "key" else "error"
+            yield Note(
+                "sid_twice",
+                severity,
+                (*path, "Sid"),
+                f"The Sid {shown(sid)} stands in two statements; a Sid names one.",
+                "Give one of them another Sid, or none.",
+            )
+        elif isinstance(sid, str):
+            sids[sid] = path
+
+
+def _refused(code: str, path: Path, text: str, fix: str) -> Note:
+    return Note(code, "error", path, text, fix)
+
+
+def _top(kind: Kind, policy: Policy) -> Iterator[Note]:
+    version = policy.get("Version")
+    fix = f'Set "Version": "{VERSION}". It names the policy language and is no date of yours.'
+    if "Version" not in policy or version == OLD_VERSION:
+        what = (
+            "The Version is missing, so AWS reads"
+            if "Version" not in policy
+            else f"The Version {OLD_VERSION} makes AWS read"
+        )
+        severity: Severity = "warning" if kind == "key" else "error"
+        yield Note(
+            "version", severity, ("Version",), f"{what} the policy by the rules of 2008, without policy variables.", fix
+        )
+    elif version != VERSION:
+        yield _refused("version", ("Version",), f"The Version is {shown(version)}, which AWS does not know.", fix)
+    for name in policy:
+        if name not in TOP:
+            yield _refused(
+                "element_unknown", (name,), f"A policy has no element {shown(name)}; AWS refuses it.", "Take it out."
+            )
+    if not policy["Statement"] and policy["Statement"] is not None:
+        yield _refused(
+            "statement_missing",
+            ("Statement",),
+            "The policy has no statement, so it grants nothing.",
+            "Use the document below.",
+        )
+
+
+def _statement(kind: Kind, statement: dict[str, Any], path: Path, values: Values) -> Iterator[Note]:
+    for name in statement:
+        if name not in ELEMENTS:
+            yield _refused(
+                "element_unknown",
+                (*path, name),
+                f"A statement has no element {shown(name)}; AWS refuses it.",
+                _instead(name, ELEMENTS),
+            )
+    for one, other in (("Principal", "NotPrincipal"), ("Action", "NotAction"), ("Resource", "NotResource")):
+        if one in statement and other in statement:
+            yield _refused(
+                "element_twice",
+                (*path, other),
+                f"{one} and {other} stand in one statement; AWS takes one of them.",
+                f"Keep {one}.",
+            )
+    yield from _effect(statement, path)
+    yield from _sid(kind, statement, path)
+    yield from _actions(kind, statement, path)
+    yield from _principals(kind, statement, path)
+    yield from _resources(kind, statement, path, values)
+    yield from _condition(statement, path)
+    yield from placeholders.notes(statement, path, values)
+
+
+def _effect(statement: dict[str, Any], path: Path) -> Iterator[Note]:
+    effect = statement.get("Effect")
+    if "Effect" not in statement:
+        yield _refused(
+            "effect",
+            path,
+            "The statement has no Effect, so AWS refuses it.",
+            'Add "Effect": "Allow" or "Deny", whichever is meant.',
+        )
+    elif effect not in ("Allow", "Deny"):
+        yield _refused(
+            "effect",
+            (*path, "Effect"),
+            f"The Effect is {shown(effect)}; AWS knows Allow and Deny, written just so.",
+            _instead(effect, ("Allow", "Deny")),
+        )
+
+
+def _sid(kind: Kind, statement: dict[str, Any], path: Path) -> Iterator[Note]:
+    sid = statement.get("Sid", "")
+    if not isinstance(sid, str):
+        yield _refused(
+            "sid",
+            (*path, "Sid"),
+            f"The Sid is {shown(sid)} and has to be a text.",
+            "Write letters and digits in quotation marks, or leave it out.",
+        )
+    elif kind != "key" and not ALPHANUMERIC.fullmatch(sid):  # KMS takes blanks: "Allow use of the key"
+        yield _refused(
+            "sid",
+            (*path, "Sid"),
+            f"The Sid {shown(sid)} holds a character that IAM refuses: letters A–Z, a–z and digits only.",
+            f'Write "{re.sub("[^A-Za-z0-9]", "", sid)[:60]}", or leave the Sid out.',
+        )
+
+
+def _actions(kind: Kind, statement: dict[str, Any], path: Path) -> Iterator[Note]:
+    name = "NotAction" if "NotAction" in statement else "Action"
+    if name not in statement:
+        what = "KMS saves it, and it has no effect" if kind == "key" else "AWS refuses it"
+        yield _refused(
+            "action_missing",
+            path,
+            f"The statement has no Action: {what}.",
+            "Add the Action element of the document below.",
+        )
+        return
+    for at, action in _texts(statement[name], (*path, name)):
+        if not isinstance(action, str):
+            yield _refused(
+                "action_malformed", at, f"{shown(action)} is no action.", "Write an action as a text, like kms:Decrypt."
+            )
+        elif action == "*" or ACTION.fullmatch(action):
+            yield from _known_action(kind, action, at, name)
+        else:
+            guess = (
+                f"kms:{action}"
+                if f"{action.rstrip('*?').lower()}" in {known.lower() for known in (*KMS, "ReEncrypt")}
+                else ""
+            )
+            yield _refused(
+                "action_malformed",
+                at,
+                f"The action {shown(action)} names no service: AWS refuses it."
+                if ":" not in action
+                else f"{shown(action)} is not written as an action; AWS refuses it.",
+                f"Write {guess}." if guess else "Write service:Action, like kms:Decrypt.",
+            )
+
+
+def _known_action(kind: Kind, action: str, at: Path, name: str) -> Iterator[Note]:
+    service, _, operation = action.partition(":")
+    known = {"kms": KMS, "sts": STS}.get(service.lower())
+    if kind == "trust" and name == "Action" and action != "*" and service.lower() != "sts":
+        yield _refused(
+            "action_of_another_service",
+            at,
+            f"{shown(action)} has no place in a trust policy: it holds actions of STS only.",
+            "Write sts:AssumeRole.",
+        )
+    elif known and not any(conditions.glob(operation, ignore_case=True).fullmatch(each) for each in known):
+        right = _closest(operation.rstrip("*"), (*known, "ReEncrypt"))
+        star = "*" if operation.endswith("*") else ""
+        yield Note(
+            "action_unknown",
+            "warning",
+            at,
+            f"There is no action {shown(action)}: AWS saves it, and it never matches anything.",
+            f"Write {service}:{right}{star}."
+            if right
+            else "Take it out, or write the action as the document below has it.",
+        )
+
+
+def _principals(kind: Kind, statement: dict[str, Any], path: Path) -> Iterator[Note]:
+    name = next((each for each in ("Principal", "NotPrincipal") if each in statement), "")
+    if kind == "permissions" or not name:
+        return  # whole policies of another kind are named once, in `linter`
+    value = statement[name]
+    if isinstance(value, str):
+        if value != "*":
+            yield _refused(
+                "principal_malformed",
+                (*path, name),
+                f"The {name} is the text {shown(value)}; it has to say of what kind it is.",
+                f'Write "{name}": {{"AWS": "…"}}.',
+            )
+        return
+    if not isinstance(value, dict) or not value:
+        yield _refused(
+            "principal_malformed",
+            (*path, name),
+            f"The {name} is {shown(value)}, which names nobody.",
+            f'Write "{name}": {{"AWS": "…"}}.',
+        )
+        return
+    for type_, names in value.items():
+        if type_ not in PRINCIPALS:
+            yield _refused(
+                "principal_malformed",
+                (*path, name, type_),
+                f"There is no kind of principal {shown(type_)}.",
+                _instead(type_, PRINCIPALS),
+            )
+        elif (
+            not isinstance(names, str | list)
+            or not names
+            or any(not isinstance(each, str) for _, each in _texts(names, ()))
+        ):
+            yield _refused(
+                "principal_malformed",
+                (*path, name, type_),
+                f"{shown(names)} is no principal.",
+                "Write one ARN, or a list of them.",
+            )
+
+
+def _resources(kind: Kind, statement: dict[str, Any], path: Path, values: Values) -> Iterator[Note]:
+    name = next((each for each in ("Resource", "NotResource") if each in statement), "")
+    if kind == "trust":
+        if name:
+            yield _refused(
+                "resource_in_trust",
+                (*path, name),
+                f"A trust policy has no {name}: it stands on the role itself. AWS refuses it.",
+                f"Take {name} out.",
+            )
+        return
+    if not name:
+        what = "KMS saves the statement, and it has no effect" if kind == "key" else "AWS refuses it"
+        wanted = '"*"' if kind == "key" else f'"{values.key_arn or "<your-cmk-arn>"}"'
+        yield _refused(
+            "resource_missing", path, f"The statement has no Resource: {what}.", f'Add "Resource": {wanted}.'
+        )
+        return
+    for at, each in _texts(statement[name], (*path, name)):
+        if not isinstance(each, str):
+            yield _refused("resource_malformed", at, f"{shown(each)} is no resource.", "Write an ARN as a text, or *.")
+        elif each != "*" and not each.startswith("arn:") and not placeholders.is_in(each):
+            yield _refused(
+                "resource_malformed",
+                at,
+                f"The Resource {shown(each)} is no ARN; AWS refuses it.",
+                "Write the whole ARN, as the document below has it.",
+            )
+
+
+def _condition(statement: dict[str, Any], path: Path) -> Iterator[Note]:
+    if "Condition" not in statement:
+        return
+    value = statement["Condition"]
+    if not isinstance(value, dict):
+        yield _refused(
+            "condition_malformed",
+            (*path, "Condition"),
+            "The Condition is no object of operators; AWS refuses it.",
+            "Write it as the document below has it, or leave it out.",
+        )
+        return
+    for operator, keys in value.items():
+        if not conditions.readable({operator: {}}):
+            yield _refused(
+                "condition_operator",
+                (*path, "Condition", operator),
+                f"AWS knows no condition operator {shown(operator)}; it refuses the policy.",
+                _instead(operator, OPERATORS),
+            )
+        elif not isinstance(keys, dict):
+            yield _refused(
+                "condition_malformed",
+                (*path, "Condition", operator),
+                f"{shown(operator)} has to hold condition keys with their values.",
+                "Write it as the document below has it.",
+            )
+        else:
+            for key, wanted in keys.items():
+                if isinstance(wanted, dict) or (
+                    isinstance(wanted, list) and any(isinstance(each, dict | list) for each in wanted)
+                ):
+                    yield _refused(
+                        "condition_malformed",
+                        (*path, "Condition", operator, key),
+                        f"The value of {shown(key)} has to be a text or a list of texts.",
+                        "Write it as the document below has it.",
+                    )
+
+
+OPERATORS = (
+    "StringEquals",
+    "StringNotEquals",
+    "StringEqualsIgnoreCase",
+    "StringLike",
+    "StringNotLike",
+    "ArnEquals",
+    "ArnLike",
+    "Bool",
+    "IpAddress",
+    "Null",
+)
+
+
+def _texts(value: object, path: Path) -> Iterator[tuple[Path, Any]]:
+    if isinstance(value, list):
+        for at, each in enumerate(value):
+            yield (*path, at), each
+    else:
+        yield path, value
+
+
+def _instead(given: object, known: tuple[str, ...]) -> str:
+    right = _closest(str(given), known)
+    return f"Write {right}." if right else "Take it out, or write it as the document below has it."
+
+
+def _closest(given: str, known: tuple[str, ...]) -> str:
+    """Return the known name that was probably meant, or ""."""
+    # The first letter is seldom the wrong one, and comparing with every name would take too long for a hostile document.
+    near = {each.lower(): each for each in known if each[:1].lower() == given[:1].lower()}
+    close = difflib.get_close_matches(given.lower()[:64], list(near), 1)
+    return near[close[0]] if close else ""

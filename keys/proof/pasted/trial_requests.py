@@ -1,0 +1,245 @@
+"""What the evaluator is asked about a pasted policy: the calls that we really make, and those that nobody may make; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any
+
+from keys.policies import conditions, documents, evaluator
+from keys.policies.evaluator import Decision, Principal, Request, Verdict
+from keys.proof.pasted.findings import Kind, Path, Policy, Values
+
+NOWHERE = "000000000000"
+EVERYTHING: Policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
+ALLOW_ALL: dict[str, Any] = {"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}
+STRANGER = Principal("arn:aws:iam::000000000009:user/stranger", "000000000009", "AIDASTRANGER")
+STRANGER_ROLE = Principal("arn:aws:sts::000000000008:assumed-role/stranger/s", "000000000008", "AROASTRANGER", "arn:aws:iam::000000000008:role/stranger")  # fmt: skip
+# Condition keys whose value only the customer's account knows: taken as met, and said.
+UNSEEN = (
+    "aws:principalorgid",
+    "aws:principalorgpaths",
+    "aws:resourceorgid",
+    "aws:resourceorgpaths",
+    "kms:resourcealiases",
+)
+UNSEEN_TAGS = ("aws:principaltag/", "aws:resourcetag/")
+MEMBERS = {
+    "kms:ReEncrypt*": ("kms:ReEncryptFrom", "kms:ReEncryptTo"),
+    "kms:GenerateDataKey*": ("kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext"),
+}
+ELEMENTS = (("Action", "NotAction"), ("Resource", "NotResource"), ("Principal", "NotPrincipal"), ("Condition",))
+
+
+def statements(policy: Policy) -> list[tuple[Path, dict[str, Any]]]:
+    """Return the statements that are objects, with their paths."""
+    found = policy["Statement"]
+    if isinstance(found, dict):
+        return [(("Statement",), found)]
+    return [(("Statement", at), each) for at, each in enumerate(found) if isinstance(each, dict)]
+
+
+def decide(kind: Kind, policy: Policy, request: Request) -> Decision:
+    """Ask whether a policy, with everything around it as open as can be, lets a request through.
+
+    A key policy has to name the role itself: the statement for the account root, which every key has, leaves the decision to
+    others and is not what the guide asks for.
+    """
+    if kind == "trust":
+        return evaluator.evaluate(request, identity=[EVERYTHING], resource=policy)
+    if kind == "key":
+        return evaluator.evaluate(request, resource=policy)
+    root = {"Effect": "Allow", "Principal": {"AWS": request.principal.account}, "Action": "*", "Resource": "*"}
+    return evaluator.evaluate(request, identity=[policy], resource={"Statement": [root]})
+
+
+def allowing(
+    kind: Kind, policy: Policy, request: Request, *, but: Collection[Path] = ()
+) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Yield the Allow statements, but for some, that let a request through by themselves."""
+    for path, statement in statements(policy):
+        if (
+            statement.get("Effect") == "Allow"
+            and path not in but
+            and decide(kind, _alone(policy, statement), request).allowed
+        ):
+            yield path, statement
+
+
+def denying(kind: Kind, policy: Policy, requests: Iterable[Request]) -> Iterator[tuple[Path, dict[str, Any], Request]]:
+    """Yield the Deny statements that hit one of the requests, each with the first that it hits."""
+    left = [(path, each) for path, each in statements(policy) if each.get("Effect") == "Deny"]
+    for request in requests:
+        missed: list[tuple[Path, dict[str, Any]]] = []
+        for path, statement in left:
+            both = {**_alone(policy, statement), "Statement": [ALLOW_ALL, statement]}
+            if decide(kind, both, request).verdict is Verdict.EXPLICIT_DENY:
+                yield path, statement, request
+            else:
+                missed.append((path, statement))
+        left = missed
+
+
+def _alone(policy: Policy, statement: dict[str, Any]) -> Policy:
+    return {"Version": policy.get("Version"), "Statement": [statement]}
+
+
+def failing(kind: Kind, policy: Policy, statement: dict[str, Any], request: Request) -> list[str]:
+    """Return the elements of an Allow statement that, each by itself, keep a request out."""
+    found: list[str] = []
+    for names in ELEMENTS:
+        name = next((each for each in names if each in statement), "")
+        if not name and names[0] in {"Condition", "Resource"}:
+            continue
+        if kind == "permissions" and names[0] == "Principal":
+            continue
+        open_wide = {key: value for key, value in ALLOW_ALL.items() if key != names[0]}
+        probe = {**open_wide, **({name: statement[name]} if name else {})}
+        if not decide(kind, _alone(policy, probe), request).allowed:
+            found.append(name or names[0])
+    return found
+
+
+def unmet(policy: Policy, statement: Mapping[str, Any], request: Request) -> list[tuple[str, str]]:
+    """Return the operators and keys of a Condition that our call does not meet."""
+    condition = statement.get("Condition")
+    variables = policy.get("Version") == evaluator.VARIABLES_SINCE
+    if not isinstance(condition, Mapping):
+        return []
+    return [
+        (str(operator), str(key))
+        for operator, keys in condition.items()
+        if isinstance(keys, Mapping)
+        for key, wanted in keys.items()
+        if not conditions.holds({operator: {key: wanted}}, request.context, variables=variables)
+    ]
+
+
+# --- who asks ------------------------------------------------------------------------------------------------
+
+
+def _call(arn: str, account: str) -> dict[str, str]:
+    """Return what AWS knows of a call of ours: over TLS, from outside the customer's network, without MFA, through no service."""
+    return {
+        "aws:PrincipalArn": arn,
+        "aws:PrincipalAccount": account,
+        "aws:PrincipalType": "AssumedRole",
+        "aws:PrincipalIsAWSService": "false",
+        "aws:ViaAWSService": "false",
+        "aws:SecureTransport": "true",
+        "aws:MultiFactorAuthPresent": "false",
+        "aws:SourceIp": "192.0.2.10",  # an address that belongs to nobody (RFC 5737): the customer's lists do not hold ours
+        "aws:CurrentTime": _today(),
+        "aws:UserAgent": "Boto3",
+    }
+
+
+def _today() -> str:
+    return datetime.now(UTC).strftime("%Y-%m-%dT00:00:00Z")  # a day is fine enough for a date in a policy
+
+
+def ours(values: Values) -> Principal:
+    """Return our service role's session, as STS sees it."""
+    account, name = evaluator.account_of(values.service_role_arn), values.service_role_arn.rsplit("/", 1)[-1]
+    return Principal(
+        f"arn:aws:sts::{account}:assumed-role/{name}/byok-service", account, "AROAOURS", values.service_role_arn
+    )
+
+
+def assume(values: Values, who: Principal, external_id: str | None, *, action: str = "sts:AssumeRole") -> Request:
+    """Return the call that takes the tenant's role."""
+    role = values.role_arn or f"arn:aws:iam::{NOWHERE}:role/yours"
+    context = {**_call(who.role_arn or who.arn, who.account), "sts:RoleSessionName": "byok-service"}
+    context |= {"aws:ResourceAccount": evaluator.account_of(role)}
+    if external_id is not None:
+        context["sts:ExternalId"] = external_id
+    return Request(action, role, who, context)
+
+
+def tenant_role(role_arn: str) -> Principal:
+    """Return our session in the tenant's role, as KMS sees it."""
+    account, name = evaluator.account_of(role_arn), role_arn.rsplit("/", 1)[-1]
+    return Principal(f"arn:aws:sts::{account}:assumed-role/{name}/byok-service", account, "AROAYOURS", role_arn)
+
+
+def use(
+    action: str, key_arn: str, who: Principal, values: Values, seen: Mapping[str, Sequence[str]] | None = None
+) -> Request:
+    """Return a call of KMS on the key.
+
+    Args:
+        seen: values of context keys that only the customer's account knows.
+    """
+    parts = key_arn.split(":")
+    context: dict[str, str | Sequence[str]] = {
+        **_call(who.role_arn or who.arn, who.account),
+        "kms:CallerAccount": who.account,
+        "kms:KeySpec": "SYMMETRIC_DEFAULT",
+        "kms:KeyUsage": "ENCRYPT_DECRYPT",
+        "aws:RequestedRegion": parts[3] if len(parts) == 6 else "",
+        "aws:ResourceAccount": evaluator.account_of(key_arn),
+        **(seen or {}),
+    }
+    if action != "kms:DescribeKey":  # it takes no encryption context, so a condition on one refuses it
+        context |= {"kms:EncryptionAlgorithm": "SYMMETRIC_DEFAULT", "kms:EncryptionContextKeys": ["purpose", "tenant"]}
+        if values.tenant:
+            context |= {"kms:EncryptionContext:tenant": values.tenant}
+    # As if the key stood in the role's account: across accounts an identity policy has to allow too, and that is another document.
+    return Request(action, key_arn, who, context, who.account)
+
+
+@lru_cache(maxsize=1)
+def guide_actions() -> tuple[tuple[str, str], ...]:
+    """Return the guide's patterns with the actions of ours that each stands for."""
+    return tuple((pattern, action) for pattern in documents.ACTIONS for action in MEMBERS.get(pattern, (pattern,)))
+
+
+def unseen(policy: Policy) -> dict[str, list[str]]:
+    """Return the context keys that only the customer's account knows, with the first value that the policy asks for."""
+    found: dict[str, list[str]] = {}
+    for _, statement in statements(policy):
+        condition = statement.get("Condition")
+        for operator, keys in condition.items() if isinstance(condition, dict) else ():
+            for key, wanted in keys.items() if isinstance(keys, dict) else ():
+                name = str(key).lower()
+                if (
+                    (name in UNSEEN or name.startswith(UNSEEN_TAGS))
+                    and "not" not in str(operator).lower()
+                    and "null" not in str(operator).lower()
+                ):
+                    texts = conditions.texts(wanted)
+                    found.setdefault(str(key), [texts[0].replace("*", "x").replace("?", "x")] if texts else [])
+    return {key: value for key, value in found.items() if value}
+
+
+def named_ids(policy: Policy) -> list[str]:
+    """Return the External IDs that a trust policy names, wildcards and all."""
+    found: list[str] = []
+    for _, statement in statements(policy):
+        found += [each for _, _, texts in external_id_conditions(statement) for each in texts]
+    return list(dict.fromkeys(found))
+
+
+def external_id_conditions(statement: Mapping[str, Any]) -> list[tuple[str, str, list[str]]]:
+    """Return operator, key and values of every condition on the External ID in a statement."""
+    condition = statement.get("Condition")
+    return [
+        (str(operator), str(key), conditions.texts(wanted))
+        for operator, keys in (condition.items() if isinstance(condition, Mapping) else ())
+        if isinstance(keys, Mapping)
+        for key, wanted in keys.items()
+        if str(key).lower() == "sts:externalid"
+    ]
+
+
+def principals(statement: Mapping[str, Any], kind: str = "AWS") -> list[str]:
+    """Return whom a statement names, of one kind of principal."""
+    principal = statement.get("Principal")
+    if principal == "*":
+        return ["*"] if kind == "AWS" else []
+    return evaluator.listed(principal.get(kind)) if isinstance(principal, Mapping) else []
+
+
+def is_denied(decision: Decision) -> bool:
+    return decision.verdict is Verdict.EXPLICIT_DENY

@@ -1,0 +1,288 @@
+"""The trust policy: our role gets in with the right External ID, and nobody in any other way; pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from keys.policies import conditions, documents, evaluator
+from keys.proof.pasted import denials, placeholders, rebuilding, trial_requests, trust_policy_width
+from keys.proof.pasted.findings import Note, Path, Policy, Values, shown
+
+UNIQUE_ID = re.compile(r"A(?:ROA|IDA)[A-Z0-9]{4,}")
+
+
+def notes(policy: Policy, values: Values) -> Iterator[Note]:
+    """Yield what is too wide, what is missing and what is odd."""
+    found = list(trust_policy_width.notes(policy, values))
+    yield from found
+    yield from trust_policy_width.set_operators(_ours(policy, values), values, {note.path for note in found})
+    right = trial_requests.assume(values, trial_requests.ours(values), values.external_id)
+    decision = trial_requests.decide("trust", policy, right)
+    if trial_requests.is_denied(decision):
+        yield from denials.denied(
+            "trust", policy, [right], "Our role with your External ID is refused by it, whatever else allows it."
+        )
+    elif not decision.allowed:
+        yield from _missing(policy, right, values)
+    yield from _odd(policy, values)
+
+
+# --- missing ---------------------------------------------------------------------------------------------------
+
+
+def _ours(policy: Policy, values: Values) -> list[tuple[Path, dict[str, Any]]]:
+    """Return the Allow statements that are meant for us: that name us, rightly or nearly; else our External ID; else the only one."""
+    allows = [(path, each) for path, each in trial_requests.statements(policy) if each.get("Effect") != "Deny"]
+    named = [
+        (path, each)
+        for path, each in allows
+        if "NotPrincipal" in each or any(_is_near(name, values) for name in trial_requests.principals(each))
+    ]
+    if named:
+        return named
+    with_id = [(path, each) for path, each in allows if _asks_for(each, values.external_id)]
+    return with_id or (allows if len(allows) == 1 else [])
+
+
+def _asks_for(statement: Mapping[str, Any], external_id: str) -> bool:
+    return any(external_id in texts for _, _, texts in trial_requests.external_id_conditions(statement))
+
+
+def _is_near(name: str, values: Values) -> bool:
+    account, role = evaluator.account_of(values.service_role_arn), values.service_role_arn.rsplit("/", 1)[-1]
+    return (
+        name in {"*", account}
+        or evaluator.account_of(name) == account
+        or name.rsplit("/", 1)[-1].lower() == role.lower()
+        or bool(UNIQUE_ID.fullmatch(name))
+        or placeholders.is_in(name)
+    )
+
+
+def _missing(policy: Policy, request: evaluator.Request, values: Values) -> Iterator[Note]:
+    """Say which element of the statement meant for us keeps us out."""
+    meant = _ours(policy, values)
+    if not meant:
+        yield Note(
+            "missing_trust", "error", ("Statement",),
+            f"No statement names our role {values.service_role_arn}, so AWS refuses us.",
+            "Add the statement of the document below.",
+        )  # fmt: skip
+        return
+    by_faults = sorted(
+        ((trial_requests.failing("trust", policy, each, request), path, each) for path, each in meant),
+        key=lambda found: len(found[0]),
+    )
+    faults, path, statement = by_faults[0]
+    yield Note(
+        "missing_trust", "error", path, "Our role does not get in with your External ID.",
+        "Mend what is named here, or use the document below as it is.",
+    )  # fmt: skip
+    for element in faults:
+        where = (*path, element)
+        if element in {"Principal", "NotPrincipal"}:
+            yield from _wrong_principal(statement, where, values)
+        elif element in {"Action", "NotAction"}:
+            yield Note(
+                "missing_action",
+                "error",
+                where,
+                "The statement does not allow sts:AssumeRole, which is how our role gets in.",
+                'Write "Action": "sts:AssumeRole".',
+            )
+        elif element == "Condition":
+            yield from _wrong_condition(policy, statement, request, where, values)
+
+
+def _wrong_principal(statement: Mapping[str, Any], where: Path, values: Values) -> Iterator[Note]:
+    fix = f'Set "Principal": {{"AWS": "{values.service_role_arn}"}}.'
+    account = evaluator.account_of(values.service_role_arn)
+    names = trial_requests.principals(statement)
+    if not names:
+        other = next(
+            (kind for kind in ("Service", "Federated", "CanonicalUser") if trial_requests.principals(statement, kind)),
+            "",
+        )
+        named = shown(trial_requests.principals(statement, other)[0]) if other else "nobody"
+        what = (
+            f"The Principal is {named}, a {other.lower()} principal; our role is an AWS principal."
+            if other
+            else "The statement names nobody."
+        )
+        yield Note("principal_kind", "error", where, what, fix)
+        return
+    for name in names:
+        if UNIQUE_ID.fullmatch(name):
+            continue  # `_odd` says what that is
+        quoted = shown(name, most=120)
+        if name.lower() == values.service_role_arn.lower():
+            text = f"{quoted} differs from our role in capital and small letters, which AWS tells apart."
+        elif ":assumed-role/" in name:
+            text = f"{quoted} is one session of a role; ours has another name each time. Name the role itself."
+        elif (
+            evaluator.account_of(name) == account
+            and name.rsplit("/", 1)[-1] == values.service_role_arn.rsplit("/", 1)[-1]
+        ):
+            text = f"{quoted} has another path than our role, or is no role."
+        elif evaluator.account_of(name) == account:
+            text = f"{quoted} is another principal of our account than our role."
+        elif name.rsplit("/", 1)[-1] == values.service_role_arn.rsplit("/", 1)[-1]:
+            text = f"{quoted} has the name of our role and stands in another account than ours, {account}."
+        else:
+            text = f"{quoted} is not our role."
+        yield Note("principal_mismatch", "error", (*where, "AWS"), text, fix)
+
+
+def _wrong_condition(
+    policy: Policy, statement: Mapping[str, Any], request: evaluator.Request, where: Path, values: Values
+) -> Iterator[Note]:
+    for operator, key in trial_requests.unmet(policy, statement, request):
+        at = (*where, operator, key)
+        if not conditions.readable({operator: {}}):
+            continue  # `policy_grammar` names the operator
+        if key.lower() != "sts:externalid":
+            if key.lower().replace("_", "") in {"externalid", "aws:externalid", "sts:external-id"}:
+                yield Note(
+                    "condition_key",
+                    "error",
+                    at,
+                    f"There is no condition key {shown(key)}, so this is never met.",
+                    "Write sts:ExternalId.",
+                )
+            else:
+                yield denials.unmet(operator, key, at)
+            continue
+        found = next(
+            texts
+            for op, name, texts in trial_requests.external_id_conditions(statement)
+            if (op, name) == (operator, key)
+        )
+        given = found[0] if found else ""
+        if operator.lower() == "null":
+            yield Note(
+                "external_id_mismatch",
+                "error",
+                at,
+                "This asks that no External ID is sent; we always send yours.",
+                "Take the Null condition out.",
+            )
+            continue
+        if given.strip() == values.external_id:
+            text = "Your External ID stands here with a blank before or after it."
+        elif given.lower() == values.external_id.lower():
+            text = f"{shown(given, most=60)} differs from your External ID in capital and small letters, which AWS tells apart."
+        elif values.external_id in given or (given and given in values.external_id and len(given) > 8):
+            text = f"{shown(given, most=60)} is your External ID with something added or cut off."
+        else:
+            text = f"{shown(given, most=60)} is not your External ID."
+        yield Note("external_id_mismatch", "error", at, text, f"Write {values.external_id}, exactly.")
+
+
+# --- odd --------------------------------------------------------------------------------------------------------
+
+
+def _odd(policy: Policy, values: Values) -> Iterator[Note]:
+    account = evaluator.account_of(values.service_role_arn)
+    fix = f'Set "Principal": {{"AWS": "{values.service_role_arn}"}}.'
+    others: list[tuple[Path, str]] = []
+    for path, statement in trial_requests.statements(policy):
+        if statement.get("Effect") != "Allow":
+            continue
+        for kind in ("AWS", "Service", "Federated"):
+            for at, name in enumerate(trial_requests.principals(statement, kind)):
+                value = statement.get("Principal")
+                listed = isinstance(value, dict) and isinstance(value.get(kind), list)
+                where: Path = (*path, "Principal", kind, at) if listed else (*path, "Principal", kind)
+                if kind == "AWS" and (name == account or name.endswith(f"::{account}:root")):
+                    yield Note(
+                        "account_root",
+                        "warning",
+                        where,
+                        f"{shown(name)} trusts our whole account, not our one role.",
+                        fix,
+                    )
+                elif kind == "AWS" and UNIQUE_ID.fullmatch(name):
+                    yield Note(
+                        "stale_principal", "warning", where,
+                        f"{shown(name)} is what AWS shows in place of a role that was deleted, or deleted and made again; it lets nobody in.",
+                        fix,
+                    )  # fmt: skip
+                elif name not in {"*", values.service_role_arn} and not (kind == "AWS" and _is_near(name, values)):
+                    others.append((where, name))
+        for at, action in enumerate(evaluator.listed(statement.get("Action"))):
+            if action == "*" or (action.lower().startswith("sts:") and "*" in action):
+                listed = isinstance(statement.get("Action"), list)
+                yield Note(
+                    "action_wide", "warning", (*path, "Action", at) if listed else (*path, "Action"),
+                    f"{shown(action)} allows more than our role needs: tags and source identities on the session too.",
+                    'Write "Action": "sts:AssumeRole".',
+                )  # fmt: skip
+        if "NotAction" in statement:
+            yield Note(
+                "not_action",
+                "warning",
+                (*path, "NotAction"),
+                "NotAction allows everything but what it names.",
+                'Write "Action": "sts:AssumeRole".',
+            )
+    for where, name in others[:5]:
+        yield Note(
+            "other_principal", "warning", where,
+            f"{shown(name, most=120)} may take this role as well, and with it use your key as we do.",
+            "Take it out, unless you know that it has to be there. We keep it in the document below.",
+        )  # fmt: skip
+
+
+# --- mended -----------------------------------------------------------------------------------------------------
+
+
+def wanted(values: Values, policy: Policy | None = None) -> Policy:
+    """Return the guide's document."""
+    return documents.trust_policy(values.service_role_arn, values.external_id)
+
+
+def mended(policy: Policy, values: Values) -> Policy:
+    """Return their policy with our statement as the guide has it, and their statements for others as they are."""
+    (guide,) = wanted(values)["Statement"]
+    probe = trial_requests.assume(values, trial_requests.ours(values), values.external_id)
+    denies = {path for path, _, _ in trial_requests.denying("trust", policy, [probe])}
+    kept: list[Any] = []
+    placed = False
+    meant = {path for path, _ in _ours(policy, values)}
+    for path, statement in trial_requests.statements(policy):
+        if path in denies:
+            kept.append(rebuilding.sparing(statement, values.service_role_arn))
+        elif path in meant and statement.get("Effect") != "Deny":
+            if not placed:
+                kept.append(guide if _is_guides(statement, guide) else rebuilding.with_sid(guide, statement))
+                placed = True
+            rest = _for_others(statement, values)
+            if rest:
+                kept.append(rest)
+        else:
+            kept.append(statement)
+    return rebuilding.rebuilt(policy, kept if placed else [*kept, guide])
+
+
+def _is_guides(statement: Mapping[str, Any], guide: Mapping[str, Any]) -> bool:
+    return dict(statement) == dict(guide)
+
+
+def _for_others(statement: dict[str, Any], values: Values) -> dict[str, Any] | None:
+    """Return a statement for whom it names beside us, None when it names nobody else."""
+    principal = statement.get("Principal")
+    if not isinstance(principal, Mapping):
+        return None
+    rest: dict[str, Any] = {}
+    for kind in principal:
+        names = [
+            name for name in trial_requests.principals(statement, kind) if kind != "AWS" or not _is_near(name, values)
+        ]
+        if names:
+            rest[kind] = names if len(names) > 1 else names[0]
+    strangers_only = not any(_is_near(name, values) for name in trial_requests.principals(statement))
+    if not rest or strangers_only:
+        return None
+    return {key: ({**rest} if key == "Principal" else value) for key, value in statement.items() if key != "Sid"}
