@@ -7,8 +7,8 @@ from django.contrib.auth.models import Group
 
 from support.models import Ticket
 from support.services import SUBJECT_LENGTH, TEXT_LENGTH
+from tenants import roles
 from tenants.models import Tenant
-from tenants.tokens import SCOPES
 
 
 class TicketForm(forms.Form):
@@ -103,7 +103,7 @@ class ServiceAccountForm(forms.Form):
     """What a service account may do, and for whom."""
 
     scopes = forms.MultipleChoiceField(
-        choices=[(scope, scope) for scope in SCOPES], widget=forms.CheckboxSelectMultiple
+        choices=[(scope, scope) for scope in roles.SCOPES], widget=forms.CheckboxSelectMultiple
     )
     tenants = forms.ModelMultipleChoiceField(queryset=Tenant.objects.none(), required=False)
     has_all_tenants = forms.BooleanField(required=False, label="All tenants, those to come included")

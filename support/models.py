@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Q
 
 from byokportal import clock
+from tenants import roles
 from tenants.models import AuditEvent, Tenant
 
 
@@ -48,19 +49,7 @@ class Ticket(models.Model):
 
     class Meta:
         ordering: ClassVar = ["-created_at"]
-        permissions: ClassVar = [
-            ("approve_configuration", "Can approve a service-side configuration"),
-            ("run_test", "Can run the encryption test"),
-            ("suspend_key", "Can suspend a tenant's key"),
-            ("resume_key", "Can resume a tenant's key"),
-            ("drop_caches", "Can make every process forget a tenant's unwrapped keys"),
-            ("close_incident", "Can close an incident on our own side"),
-            ("answer_ticket", "Can answer and close tickets"),
-            ("create_tenant", "Can create tenants and invite their owners"),
-            ("manage_service_accounts", "Can create service accounts and rotate their secrets"),
-            ("manage_staff", "Can create, group and switch off accounts of Kore.ai's people"),
-            ("recover_owner", "Can ask for the recovery of an organisation's owner, or approve one"),
-        ]
+        permissions: ClassVar = [(one.codename, one.label) for one in roles.STAFF_PERMISSIONS]
         constraints: ClassVar = [
             models.UniqueConstraint(
                 fields=["registration_id"],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from byokportal.errors import NotAllowed, NotFound
+from tenants import roles
 from tenants.authentication import Caller
 from tenants.memory import Memory
 from tenants.models import Member, ServiceAccount, Tenant
@@ -86,13 +87,18 @@ def require_member(caller: Caller) -> None:
         raise NotAllowed(permission="membership of the organisation")
 
 
-def require_scope(caller: Caller, scope: str) -> None:
-    """Raise unless the token is a service account's with that scope, and the account still has it: a token loses what the account lost.
+def require_scope(caller: Caller, operation: str) -> None:
+    """Raise unless the token is a service account's with the scope that the operation needs, and the account still has it.
+
+    A token loses what the account lost.
+
+    Args:
+        operation: a row of `tenants.roles.OPERATIONS`.
 
     Raises:
         NotAllowed: it is not.
     """
-    account = caller.service_account
+    account, scope = caller.service_account, roles.OPERATIONS[operation].scope
     if account is None or scope not in caller.token.scopes or scope not in account.scopes:
         raise NotAllowed(permission=scope)
 

@@ -1,14 +1,22 @@
-"""Who may do what: one row for each operation, and the questions asked of the table."""
+"""Who may do what, members, staff and services: one row for each operation, and the questions asked of the table.
+
+Everything else that names a permission is made from this table: the permissions of Django (`support.models.Ticket`), the groups of staff
+(`support.groups`), the buttons of the back office (`support.admin`), what a service account can be given (`SCOPES`).
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from byokportal.errors import NotAllowed, NotFound
 from tenants import fresh
 from tenants.audit import Actor
 from tenants.errors import TokenNotMarked
 from tenants.models import Role, Tenant
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
 ALL = frozenset({Role.OWNER, Role.ADMIN, Role.AUDITOR})
 CHANGE = frozenset({Role.OWNER, Role.ADMIN})
@@ -18,6 +26,78 @@ OWN = frozenset({Role.OWNER})
 READ, SETUP, OPERATE, PEOPLE = "read", "setup", "operate", "people"
 TOKEN_PERMISSIONS = (READ, SETUP, OPERATE, PEOPLE)
 
+# What a service account may be given; the scope of each operation is in the table below.
+GENERATE, DECRYPT, REWRAP, KEY_READ = "data-keys:generate", "data-keys:decrypt", "data-keys:rewrap", "key:read"
+SCOPES = (GENERATE, DECRYPT, REWRAP, KEY_READ)
+
+# The groups of Kore.ai's staff. People are put into them; no permission is given to a person directly.
+SUPPORT, LEAD, AUDITOR = "Support", "Support lead", "Auditor"
+GROUPS = (SUPPORT, LEAD, AUDITOR)
+DESK = frozenset({SUPPORT, LEAD})
+LEADS = frozenset({LEAD})
+# The models whose rows every group may look at in the back office.
+VIEWED = (
+    "tenants.tenant",
+    "tenants.member",
+    "tenants.serviceaccount",
+    "tenants.servicerole",
+    "tenants.auditevent",
+    "tenants.ownerrecovery",
+    "keys.keyregistration",
+    "keys.encryptiontest",
+    "keys.roleconfiguration",
+    "keys.incident",
+    "keys.revocationdrill",
+    "support.ticket",
+    "support.notice",
+    "auth.user",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class StaffPermission:
+    """A permission of Django's, of the app `support`, and the groups that hold it."""
+
+    codename: str
+    label: str
+    groups: frozenset[str]
+
+    @property
+    def name(self) -> str:
+        """The name that `has_perm` takes."""
+        return f"support.{self.codename}"
+
+
+APPROVE_CONFIGURATION = StaffPermission("approve_configuration", "Can approve a service-side configuration", DESK)
+RUN_TEST = StaffPermission("run_test", "Can run the encryption test", DESK)
+SUSPEND_KEY = StaffPermission("suspend_key", "Can suspend a tenant's key", LEADS)
+RESUME_KEY = StaffPermission("resume_key", "Can resume a tenant's key", LEADS)
+DROP_CACHES = StaffPermission("drop_caches", "Can make every process forget a tenant's unwrapped keys", DESK)
+CLOSE_INCIDENT = StaffPermission("close_incident", "Can close an incident on our own side", LEADS)
+ANSWER_TICKET = StaffPermission("answer_ticket", "Can answer and close tickets", DESK)
+CREATE_TENANT = StaffPermission("create_tenant", "Can create tenants and invite their owners", LEADS)
+MANAGE_SERVICE_ACCOUNTS = StaffPermission(
+    "manage_service_accounts", "Can create service accounts and rotate their secrets", LEADS
+)
+MANAGE_STAFF = StaffPermission("manage_staff", "Can create, group and switch off accounts of Kore.ai's people", LEADS)
+RECOVER_OWNER = StaffPermission(
+    "recover_owner", "Can ask for the recovery of an organisation's owner, or approve one", LEADS
+)
+# In the order that the migrations know: another order, label or row needs `manage.py makemigrations support`.
+STAFF_PERMISSIONS = (
+    APPROVE_CONFIGURATION,
+    RUN_TEST,
+    SUSPEND_KEY,
+    RESUME_KEY,
+    DROP_CACHES,
+    CLOSE_INCIDENT,
+    ANSWER_TICKET,
+    CREATE_TENANT,
+    MANAGE_SERVICE_ACCOUNTS,
+    MANAGE_STAFF,
+    RECOVER_OWNER,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Operation:
@@ -25,15 +105,17 @@ class Operation:
 
     Attributes:
         members: the roles of members that may.
-        staff: the Django permission with which Kore.ai staff may; empty: no staff.
+        staff: the permission with which Kore.ai staff may; None: no staff.
         token: the permission that an automation token needs; empty: no token may.
+        scope: the scope with which a service account may; empty: no service.
         is_fresh: a person needs to have signed in, or proved it again, lately (`tenants.fresh`). Staff always do.
         needs_mark: a token needs the mark that its owner gave it when it was made.
     """
 
     members: frozenset[Role] = frozenset()
-    staff: str = ""
+    staff: StaffPermission | None = None
     token: str = ""
+    scope: str = ""
     is_fresh: bool = False
     needs_mark: bool = False
 
@@ -42,36 +124,42 @@ OPERATIONS: dict[str, Operation] = {
     "tenants.read": Operation(ALL, token=READ),
     "keys.check_policy": Operation(ALL, token=READ),
     "keys.register": Operation(CHANGE, token=SETUP),
-    "keys.test": Operation(CHANGE, "support.run_test", token=SETUP),
-    "keys.approve": Operation(staff="support.approve_configuration"),
-    "keys.suspend": Operation(CHANGE, "support.suspend_key", token=OPERATE),
-    "keys.resume": Operation(CHANGE, "support.resume_key", token=OPERATE, is_fresh=True, needs_mark=True),
+    "keys.test": Operation(CHANGE, RUN_TEST, token=SETUP),
+    "keys.approve": Operation(staff=APPROVE_CONFIGURATION),
+    "keys.suspend": Operation(CHANGE, SUSPEND_KEY, token=OPERATE),
+    "keys.resume": Operation(CHANGE, RESUME_KEY, token=OPERATE, is_fresh=True, needs_mark=True),
     "keys.replace": Operation(CHANGE, token=SETUP, is_fresh=True, needs_mark=True),
     "keys.leave": Operation(OWN, token=OPERATE, is_fresh=True, needs_mark=True),
-    "keys.probe": Operation(CHANGE, "support.run_test", token=OPERATE),
+    "keys.probe": Operation(CHANGE, RUN_TEST, token=OPERATE),
     "keys.end_horizon": Operation(OWN, token=OPERATE, is_fresh=True, needs_mark=True),
-    "keys.drop_caches": Operation(CHANGE, "support.drop_caches", token=OPERATE),
+    "keys.drop_caches": Operation(CHANGE, DROP_CACHES, token=OPERATE),
     "keys.drill": Operation(CHANGE, token=OPERATE),
     "keys.set_latency": Operation(OWN, token=OPERATE),
     "keys.rotate": Operation(CHANGE, token=OPERATE),
-    "keys.close_incident": Operation(staff="support.close_incident"),
-    "keys.admit_database": Operation(),  # the command line alone, by whoever has restored it
-    "tenants.create": Operation(staff="support.create_tenant"),
-    "tenants.invite": Operation(OWN, "support.create_tenant", token=PEOPLE, is_fresh=True),
+    "keys.close_incident": Operation(staff=CLOSE_INCIDENT),
+    # The command line alone, by whoever has restored it.
+    "keys.admit_database": Operation(),
+    "keys.generate": Operation(scope=GENERATE),
+    "keys.decrypt": Operation(scope=DECRYPT),
+    "keys.rewrap": Operation(scope=REWRAP),
+    "keys.read_state": Operation(scope=KEY_READ),
+    "tenants.create": Operation(staff=CREATE_TENANT),
+    "tenants.invite": Operation(OWN, CREATE_TENANT, token=PEOPLE, is_fresh=True),
     "tenants.change_role": Operation(OWN, token=PEOPLE, is_fresh=True),
     "tenants.remove_member": Operation(OWN, token=PEOPLE, is_fresh=True),
     "tenants.leave": Operation(ALL),
     "tenants.mint_token": Operation(CHANGE, is_fresh=True),
-    "tenants.revoke_token": Operation(ALL),  # one's own; of others: tenants.revoke_any_token
+    # One's own; of others: tenants.revoke_any_token.
+    "tenants.revoke_token": Operation(ALL),
     "tenants.revoke_any_token": Operation(OWN),
     "tenants.reset_second_factor": Operation(OWN, is_fresh=True),
-    "tenants.manage_service_accounts": Operation(staff="support.manage_service_accounts"),
-    "tenants.manage_staff": Operation(staff="support.manage_staff"),
-    "tenants.recover_owner": Operation(staff="support.recover_owner"),
+    "tenants.manage_service_accounts": Operation(staff=MANAGE_SERVICE_ACCOUNTS),
+    "tenants.manage_staff": Operation(staff=MANAGE_STAFF),
+    "tenants.recover_owner": Operation(staff=RECOVER_OWNER),
     "tenants.object_to_recovery": Operation(ALL),
     "support.open_ticket": Operation(ALL, token=SETUP),
-    "support.answer_ticket": Operation(ALL, "support.answer_ticket", token=SETUP),
-    "support.close_ticket": Operation(staff="support.answer_ticket"),
+    "support.answer_ticket": Operation(ALL, ANSWER_TICKET, token=SETUP),
+    "support.close_ticket": Operation(staff=ANSWER_TICKET),
 }
 NOBODY = Operation()
 
@@ -82,7 +170,7 @@ def allowed(actor: Actor, operation: str, tenant: Tenant | None = None) -> bool:
         return True
     row = OPERATIONS.get(operation, NOBODY)
     if actor.kind == "staff":
-        return bool(row.staff and actor.user and actor.user.has_perm(row.staff))  # type: ignore[union-attr]
+        return actor.user is not None and staff_may(actor.user, operation)
     if actor.tenant_id is None or (tenant is not None and actor.tenant_id != tenant.pk):
         return False
     if actor.token is not None and (not row.token or row.token not in actor.token.permissions):
@@ -109,6 +197,18 @@ def require(actor: Actor, operation: str, tenant: Tenant | None = None) -> None:
             raise TokenNotMarked
     elif needs_fresh(actor, operation):
         fresh.require_at(actor.signed_in_at)
+
+
+def staff_may(user: AbstractBaseUser | AnonymousUser, operation: str) -> bool:
+    """Tell whether one of Kore.ai's staff may do the operation."""
+    permission = OPERATIONS.get(operation, NOBODY).staff
+    return permission is not None and user.has_perm(permission.name)  # type: ignore[union-attr]
+
+
+def staff_sees(user: AbstractBaseUser | AnonymousUser, model: str) -> bool:
+    """Tell whether one of Kore.ai's staff may look at the rows of a model of `VIEWED`, such as `support.ticket`."""
+    app, name = model.split(".")
+    return bool(user.has_perm(f"{app}.view_{name}"))  # type: ignore[union-attr]
 
 
 def needs_fresh(actor: Actor, operation: str) -> bool:

@@ -12,7 +12,6 @@ from typing import Literal
 from byokportal import clock
 from tenants.models import AccessToken, ClientSecret, Invitation, ServiceAccount
 
-SCOPES = ("data-keys:generate", "data-keys:decrypt", "data-keys:rewrap", "key:read")
 Kind = Literal["at", "st", "cs", "il"]  # automation token, service's token, client secret, link of an invitation
 LIFETIME = 900  # seconds of a service account's bearer token
 

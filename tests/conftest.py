@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from allauth.mfa.models import Authenticator
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.contrib.auth.models import Group, User
 from django.db import connection
-from django.db.migrations.loader import MigrationLoader
 from django.test import Client, TransactionTestCase
 from django.urls import resolve
 from django.utils import timezone
@@ -185,7 +183,7 @@ def sam(db: None) -> User:
 def service(tenant: Tenant) -> ServiceAccount:
     """A platform service that may do everything for Acme Bank, and nothing for others."""
     account, _ = tenant_services.create_service_account(
-        "search", tenants=[tenant], scopes=tokens.SCOPES, actor=audit.COMMAND
+        "search", tenants=[tenant], scopes=roles.SCOPES, actor=audit.COMMAND
     )
     return account
 
@@ -367,17 +365,6 @@ def _flush_may_empty_append_only_tables() -> Iterator[None]:
         _run("DROP_")
         flush(self)
         _run("")
-        # The flush took the groups too, which a migration made; it makes them again.
-        state = MigrationLoader(connection).project_state()
-        for name in (
-            "0002_groups",
-            "0003_incidents_and_drills",
-            "0004_drop_caches_and_close_incidents",
-            "0006_staff_and_recovery",
-        ):
-            importlib.import_module(f"support.migrations.{name}").forwards(
-                state.apps, SimpleNamespace(connection=connection)
-            )
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", teardown)

@@ -158,7 +158,7 @@ class Key(endpoints.TenantView):
     def get(self, request: Request, tenant: str) -> Response:
         mine = access.tenant_for(self.caller(request), tenant)
         if self.caller(request).service_account is not None:
-            access.require_scope(self.caller(request), "key:read")
+            access.require_scope(self.caller(request), "keys.read_state")
         else:
             roles.require(self.caller(request).actor, "tenants.read", mine)
         return Response(shapes.KeyOut(services.key_state(mine)).data)
@@ -310,7 +310,7 @@ class KeyStates(endpoints.TenantView):
         responses=shapes.KeyStatesOut,
     )  # fmt: skip
     def get(self, request: Request) -> Response:
-        access.require_scope(self.caller(request), "key:read")
+        access.require_scope(self.caller(request), "keys.read_state")
         account = self.caller(request).service_account
         assert account is not None  # the scope is a service account's
         rows, following = services.read_key_states(account, since=request.query_params.get("since", ""))

@@ -14,7 +14,8 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.http import url_has_allowed_host_and_scheme, urlencode
 
-EXPLAINS = "support.view_ticket"  # who reads what customers write may have it explained
+# Who may read what customers write may have an AWS error explained that a customer sent.
+EXPLAINS = "support.ticket"
 
 
 class SupportAdminConfig(SimpleAdminConfig):
@@ -37,8 +38,9 @@ class SupportAdminSite(AdminSite):
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         from support.admin import queues
+        from tenants import roles
 
-        context = {"queues": queues.of(request), "explains": request.user.has_perm(EXPLAINS)}
+        context = {"queues": queues.of(request), "explains": roles.staff_sees(request.user, EXPLAINS)}
         return super().index(request, {**(extra_context or {}), **context})
 
     def get_urls(self) -> list[URLResolver | URLPattern]:
@@ -47,8 +49,9 @@ class SupportAdminSite(AdminSite):
 
     def explain_aws_error(self, request: HttpRequest) -> HttpResponse:
         from support.admin import explain
+        from tenants import roles
 
-        if not request.user.has_perm(EXPLAINS):
+        if not roles.staff_sees(request.user, EXPLAINS):
             raise PermissionDenied
         return explain.page(request, self.each_context(request))
 

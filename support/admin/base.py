@@ -22,7 +22,7 @@ from django.views.decorators.cache import never_cache
 from byokportal import errors, problems, words
 from byokportal.errors import DomainError
 from support.forms import ReasonForm
-from tenants import fresh, shown_once
+from tenants import fresh, roles, shown_once
 from tenants.audit import Actor
 from tenants.errors import FreshSignInNeeded
 
@@ -54,6 +54,7 @@ class Operation:
     """What staff may do on one page.
 
     Attributes:
+        row: the row of `tenants.roles.OPERATIONS` that says who may.
         do: calls one service with (object or None, cleaned data, actor) and returns the sentence to show.
         initial: what its form shows first, from the object.
         is_offered: whether the button makes sense for this object now; the service decides whether it may be done.
@@ -63,7 +64,7 @@ class Operation:
     name: str
     label: str
     says: str
-    permission: str
+    row: str
     do: OneOperation
     form: type[forms.Form] = ReasonForm
     initial: Callable[[Any], dict[str, Any]] = _nothing
@@ -222,7 +223,7 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
         shown = [
             operation
             for operation in self.operations
-            if request.user.has_perm(operation.permission) and operation.is_offered(obj)
+            if roles.staff_may(request.user, operation.row) and operation.is_offered(obj)
         ]
         context = {
             "operations": [(operation, self._operation_url(operation, obj)) for operation in shown],
@@ -237,7 +238,7 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
         return {}
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        shown = [operation for operation in self.list_operations if request.user.has_perm(operation.permission)]
+        shown = [operation for operation in self.list_operations if roles.staff_may(request.user, operation.row)]
         context = {
             "operations": [(operation, self._operation_url(operation, None)) for operation in shown],
             **(extra_context or {}),
@@ -270,7 +271,7 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
         operation = next((operation for operation in operations if operation.name == name), None)
         if operation is None:
             raise Http404
-        if not request.user.has_perm(operation.permission) or not self.has_view_permission(request):
+        if not roles.staff_may(request.user, operation.row) or not self.has_view_permission(request):
             raise PermissionDenied
         fresh.require(request)  # before the form: nothing typed is lost
         answer: HttpResponse = never_cache(self._confirm)(request, operation, find())

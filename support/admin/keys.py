@@ -135,7 +135,7 @@ class IncidentAdmin(ReadOnlyAdmin):
             "From now on each of these tenants is believed: their keys are asked again at once, those that AWS refuses are suspended, and their "
             "owners get a mail. Close it only when you know that nothing on our side is broken. It ends by itself when AWS lets them in again. "
             "If the canary is refused, or AWS names a policy of ours, the next incident opens at once.",
-            "support.close_incident",
+            "keys.close_incident",
             _close,
             form=ClosingForm,
             is_offered=_is_open,

@@ -15,6 +15,7 @@ from byokportal import clock, words
 from keys.models import BranchKey, EncryptionTest, Incident, KeyRegistration, RoleConfiguration
 from support.admin import standing
 from support.models import Notice, Ticket
+from tenants import roles
 from tenants.models import AuditEvent, OnboardingStep, Tenant
 
 SHOWN = 20  # rows of each queue; the list behind it has all
@@ -41,14 +42,14 @@ class Queue:
 def of(request: HttpRequest) -> list[Queue]:
     """Return the queues that this person may see, the most urgent first."""
     found = [
-        ("keys.view_incident", _incidents),
-        ("support.view_ticket", _tickets),
-        ("keys.view_keyregistration", _impaired),
-        ("keys.view_encryptiontest", _stuck),
-        ("tenants.view_auditevent", _put_off),
-        ("tenants.view_tenant", _set_ups),
+        ("keys.incident", _incidents),
+        ("support.ticket", _tickets),
+        ("keys.keyregistration", _impaired),
+        ("keys.encryptiontest", _stuck),
+        ("tenants.auditevent", _put_off),
+        ("tenants.tenant", _set_ups),
     ]
-    shown = [queue() for permission, queue in found if request.user.has_perm(permission)]
+    shown = [queue() for model, queue in found if roles.staff_sees(request.user, model)]
     return [queue for queue in shown if queue is not None]
 
 

@@ -13,7 +13,7 @@ from tenants import services as tenant_services
 from tenants.audit import Actor
 from tenants.models import ServiceAccount
 
-MAY = "support.manage_service_accounts"
+ROW = "tenants.manage_service_accounts"
 
 
 def _create(_: None, data: dict[str, Any], actor: Actor) -> Answer:
@@ -91,7 +91,7 @@ class ServiceAccountAdmin(ReadOnlyAdmin):
             "rotate-secret",
             "Rotate the client secret",
             "The new secret counts at once; the old one as long as you say, so that the service can change over. If the old one has leaked, let it end now.",
-            MAY,
+            ROW,
             _rotate,
             form=RotateForm,
             is_destructive=True,
@@ -100,7 +100,7 @@ class ServiceAccountAdmin(ReadOnlyAdmin):
             "revoke-old-secret",
             "End the old secret now",
             "The secret before the present one ends now, and every token made with it within 5 seconds. A service that still uses it is out.",
-            MAY,
+            ROW,
             _revoke_old,
             is_offered=_has_old_secret,
             is_destructive=True,
@@ -109,7 +109,7 @@ class ServiceAccountAdmin(ReadOnlyAdmin):
             "re-scope",
             "Change permissions and tenants",
             "Tokens that are out lose within 5 seconds what the account loses here; what it gains, its next token has.",
-            MAY,
+            ROW,
             _change,
             form=ServiceAccountForm,
             initial=_as_it_is,
@@ -119,7 +119,7 @@ class ServiceAccountAdmin(ReadOnlyAdmin):
             "disable",
             "Disable the account",
             "Its tokens end within 5 seconds and it gets no new ones: the service is out until the account is enabled again.",
-            MAY,
+            ROW,
             _disable,
             is_offered=_is_enabled,
             is_destructive=True,
@@ -128,7 +128,7 @@ class ServiceAccountAdmin(ReadOnlyAdmin):
             "enable",
             "Enable the account",
             "It may ask for tokens again, with the secret that it has. If that may be known to somebody, rotate it first.",
-            MAY,
+            ROW,
             _enable,
             is_offered=_is_disabled,
         ),
@@ -138,7 +138,7 @@ class ServiceAccountAdmin(ReadOnlyAdmin):
             "create",
             "Create a service account",
             "A platform service gets data keys with it, for the tenants chosen here. Its secret is shown once.",
-            MAY,
+            ROW,
             _create,
             form=NewServiceAccountForm,
             is_destructive=True,

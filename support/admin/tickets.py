@@ -60,7 +60,7 @@ class TicketAdmin(ReadOnlyAdmin):
             "close",
             "Close",
             "A closed ticket takes no more messages.",
-            "support.answer_ticket",
+            "support.close_ticket",
             _close,
             is_offered=_is_open,
         ),

@@ -169,8 +169,8 @@ def _held(account: ServiceAccount) -> ServiceAccount:
 
 
 def _scopes(scopes: Collection[str]) -> list[str]:
-    if not scopes or set(scopes) - set(tokens.SCOPES):
-        raise InvalidInput(errors={"scopes": [f"Choose from {', '.join(tokens.SCOPES)}."]})
+    if not scopes or set(scopes) - set(roles.SCOPES):
+        raise InvalidInput(errors={"scopes": [f"Choose from {', '.join(roles.SCOPES)}."]})
     return sorted(set(scopes))
 
 

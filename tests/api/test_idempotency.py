@@ -25,7 +25,7 @@ from keys.datakeys.http import fast_path
 from keys.datakeys.ledger import links, recording
 from keys.models import BranchKey, KeyRegistration, KeyUse
 from support.models import Ticket
-from tenants import access, audit, authentication, idempotency, tokens
+from tenants import access, audit, authentication, idempotency, roles
 from tenants.errors import RequestInProgress
 from tenants.models import IdempotentRequest, Member, ServiceAccount, Tenant
 
@@ -85,7 +85,7 @@ def test_a_key_belongs_to_one_caller_and_one_tenant(
 ) -> None:
     from tenants import services as tenant_services
 
-    other, _ = tenant_services.create_service_account("o", tenants=[tenant], scopes=tokens.SCOPES, actor=audit.COMMAND)
+    other, _ = tenant_services.create_service_account("o", tenants=[tenant], scopes=roles.SCOPES, actor=audit.COMMAND)
     path = f"/api/v1/tenants/{tenant.pk}/data-keys"
     mine, theirs = (
         api_of(account).post(path, {}, content_type=JSON, headers={"idempotency-key": "k"}).json()["wrapped_key"]

@@ -24,6 +24,9 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.migrations.executor import MigrationExecutor
 from django.db.utils import load_backend
 
+from support.groups import permissions_of
+from tenants import roles
+
 ALIAS = "old"
 # The last states before addresses, invitations and ends of tokens.
 BEFORE = {"tenants": "0005_what_is_shown_once", "keys": "0011_drops_wait_for_no_tenant", "support": "0004_drop_caches_and_close_incidents"}  # fmt: skip
@@ -128,6 +131,7 @@ def write_old_rows(of: Rows) -> dict[str, Any]:
         "of a service": token(service_account=account, scopes=["key:read"], expires_at=LONG_AGO),
         "of a service, endless": token(service_account=account, scopes=["key:read"]),
     }
+    of("auth.Group").get(name="Support").permissions.add(of("auth.Permission").get(codename="suspend_key"))
     event = of("tenants.AuditEvent").create(
         tenant=acme, name="tenants.tenant.created", actor="system", payload="{}", at=LONG_AGO
     )
@@ -208,6 +212,12 @@ def test_an_old_database_is_brought_up_to_date(old: tuple[str, BaseDatabaseWrapp
     assert (secret.digest, secret.expires_at, secret.revoked_at) == ("5" * 64, None, None)
     assert {token("of a service").secret_id, token("of a service, endless").secret_id} == {secret.pk}
     assert token("of a service, endless").expires_at <= datetime.now(UTC) + timedelta(minutes=10)
+
+    # the groups of staff: an older version left a support engineer with a lead's permission
+    assert {
+        group.name: {f"{one.content_type.app_label}.{one.codename}" for one in group.permissions.all()}
+        for group in of("auth.Group")
+    } == {name: permissions_of(name) for name in roles.GROUPS}
 
     # what the database holds
     assert shape(there) == shape(connection)

@@ -21,7 +21,7 @@ from django.utils import timezone
 from keys.models import CheckResult, EncryptionTest, KeyRegistration, RevocationDrill, RoleConfiguration
 from support import services as support_services
 from support.models import Notice, Ticket
-from tenants import audit, services, tokens
+from tenants import audit, roles, services
 from tenants.models import Member
 
 RECORDED = Path(__file__).with_name("query_budgets.json")
@@ -38,7 +38,7 @@ def _fill(alice: Member, rows: int, *, name: str) -> None:
         invited(tenant, f"{one}@acme.example", "auditor")
         services.invite(tenant, email=f"{one}@elsewhere.example", role="auditor", actor=acting(alice))
         services.mint_token(alice, name=one, actor=audit.COMMAND)
-        services.create_service_account(one, tenants=[tenant, other], scopes=tokens.SCOPES, actor=audit.COMMAND)
+        services.create_service_account(one, tenants=[tenant, other], scopes=roles.SCOPES, actor=audit.COMMAND)
         ticket = support_services.open_ticket(tenant, topic="question", subject=one, text=one, actor=audit.SYSTEM)
         support_services.answer_ticket(ticket, text=one, status=Ticket.Status.WAITING_FOR_KORE, actor=audit.SYSTEM)
         Notice.objects.create(tenant=tenant, template="key-active", recipient=f"{one}@acme.example")

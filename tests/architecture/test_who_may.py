@@ -26,7 +26,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from keys import datakeys, services
 from keys.models import Incident, KeyRegistration
 from support import services as support_services
-from tenants import access, audit, authentication, tokens
+from tenants import access, audit, authentication, roles
 from tenants import services as tenant_services
 from tenants.models import Member, OwnerRecovery, ServiceAccount, Tenant
 
@@ -115,7 +115,7 @@ def world(
     browsers = {name: browser_of(one) for name, one in {**people, **staff}.items()}
     apis = {name: api_of(one) for name, one in people.items()}
     disabled, _ = tenant_services.create_service_account(
-        "old", tenants=[tenant], scopes=tokens.SCOPES, actor=audit.COMMAND
+        "old", tenants=[tenant], scopes=roles.SCOPES, actor=audit.COMMAND
     )
     apis["service account"], apis["disabled service account"] = api_of(service), api_of(disabled)
     from django.utils import timezone

@@ -17,7 +17,7 @@ def main() -> None:
     from keys.configuration import apply
     from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
     from keys.proof.encryption_test import runner
-    from tenants import audit, tokens
+    from tenants import audit, roles, tokens
     from tenants import services as tenant_services
     from tenants.models import Tenant
 
@@ -43,7 +43,7 @@ def main() -> None:
     registration = KeyRegistration.objects.get(tenant=tenant)
     assert registration.status == "active", registration.reason
     account, _ = tenant_services.create_service_account(
-        "bench", tenants=[tenant], scopes=tokens.SCOPES, actor=audit.COMMAND
+        "bench", tenants=[tenant], scopes=roles.SCOPES, actor=audit.COMMAND
     )
     _, token = tokens.issue(account, scopes=account.scopes)
     print(json.dumps({"tenant": tenant_id, "token": token}))

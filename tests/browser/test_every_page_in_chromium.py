@@ -30,7 +30,7 @@ from keys import services as key_services
 from keys.models import CheckResult, EncryptionTest, Incident, KeyRegistration, RevocationDrill
 from support import services as support_services
 from support.models import Notice
-from tenants import audit, services, tokens
+from tenants import audit, roles, services, tokens
 from tenants.models import AuditEvent, Member, OwnerRecovery, Tenant
 from tenants.services import staff
 
@@ -294,7 +294,7 @@ def test_every_page_of_the_back_office(
 ) -> None:
     page = look.page
     page.context.clear_cookies()
-    services.create_service_account(LONG[:60], tenants=[tenant], scopes=tokens.SCOPES, actor=audit.COMMAND)
+    services.create_service_account(LONG[:60], tenants=[tenant], scopes=roles.SCOPES, actor=audit.COMMAND)
     Incident.objects.create(service_role=tenant.service_role, why="AWS refuses " + LONG)
     Notice.objects.create(
         template="invitation", recipient=f"{'n' * 60}@acme.example", tenant=tenant, due_at=clock.now()

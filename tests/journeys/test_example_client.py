@@ -16,7 +16,7 @@ from pytest_django.live_server_helper import LiveServer
 
 from keys import services as key_services
 from keys.models import KeyRegistration, KeyUse
-from tenants import access, audit, authentication, limits, services, tokens
+from tenants import access, audit, authentication, limits, roles, services, tokens
 from tenants.models import Member, Tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -38,7 +38,7 @@ byok_client = load()
 @pytest.fixture
 def credentials(tenant: Tenant) -> tuple[str, str]:
     account, secret = services.create_service_account(
-        "files", tenants=[tenant], scopes=tokens.SCOPES, actor=audit.COMMAND
+        "files", tenants=[tenant], scopes=roles.SCOPES, actor=audit.COMMAND
     )
     return str(account.pk), secret
 

@@ -43,7 +43,7 @@ from keys.proof.encryption_test.base import Finding, Verdict
 from support import follow
 from support import services as support_services
 from support.models import Ticket
-from tenants import audit, onboarding, tokens, transactions
+from tenants import audit, onboarding, roles, transactions
 from tenants import services as tenant_services
 from tenants.audit import COMMAND, SYSTEM
 from tenants.models import Invitation, Member, OwnerRecovery, ServiceRole, Tenant
@@ -153,7 +153,7 @@ class World:
 
     def account(self) -> Any:
         return tenant_services.create_service_account(
-            "s", tenants=[self.tenant], scopes=list(tokens.SCOPES), actor=COMMAND
+            "s", tenants=[self.tenant], scopes=list(roles.SCOPES), actor=COMMAND
         )[0]
 
     def rotated_account(self) -> Any:

@@ -20,7 +20,7 @@ from django.test import Client
 from django.utils import timezone
 
 from byokportal.errors import InvalidInput, NotAllowed
-from tenants import access, audit, authentication, services, tokens
+from tenants import access, audit, authentication, roles, services, tokens
 from tenants.audit import Actor
 from tenants.errors import FreshSignInNeeded, NothingToRevoke, RotationRunning, ServiceAccountStands
 from tenants.models import AccessToken, AuditEvent, ClientSecret, Member, ServiceAccount, Tenant
@@ -31,7 +31,7 @@ COMMAND = audit.COMMAND
 
 @pytest.fixture
 def made(tenant: Tenant) -> tuple[ServiceAccount, str]:
-    return services.create_service_account("search", tenants=[tenant], scopes=tokens.SCOPES, actor=COMMAND)
+    return services.create_service_account("search", tenants=[tenant], scopes=roles.SCOPES, actor=COMMAND)
 
 
 @pytest.fixture
@@ -201,7 +201,7 @@ def test_a_tenant_is_lost_within_five_seconds_whatever_is_remembered(
     """What a process remembers of the token must not lengthen what it remembers of the tenants."""
     if had_all:
         services.change_service_account(
-            account, scopes=tokens.SCOPES, tenants=[], has_all_tenants=True, reason="r", actor=COMMAND
+            account, scopes=roles.SCOPES, tenants=[], has_all_tenants=True, reason="r", actor=COMMAND
         )
     began = time.monotonic()
     monkeypatch.setattr(time, "monotonic", lambda: began)
@@ -210,7 +210,7 @@ def test_a_tenant_is_lost_within_five_seconds_whatever_is_remembered(
     client, path = bearer(raw), f"/api/v1/tenants/{tenant.pk}/data-keys"
     answer = client.post(f"/api/v1/tenants/{other.pk}/data-keys", {}, content_type="application/json")
     assert answer.status_code == (409 if had_all else 404)  # the token is remembered, this tenant is not
-    services.change_service_account(account, scopes=tokens.SCOPES, tenants=[other], reason="r", actor=COMMAND)
+    services.change_service_account(account, scopes=roles.SCOPES, tenants=[other], reason="r", actor=COMMAND)
     monkeypatch.setattr(time, "monotonic", lambda: began + 2.9)
     assert client.post(path, {}, content_type="application/json").status_code == 404
 
@@ -219,7 +219,7 @@ def test_an_account_for_all_tenants_reaches_those_to_come(account: ServiceAccoun
     client = token_by(account, first)
     assert status(client, other) == 404
     services.change_service_account(
-        account, scopes=tokens.SCOPES, tenants=[], has_all_tenants=True, reason="r", actor=COMMAND
+        account, scopes=roles.SCOPES, tenants=[], has_all_tenants=True, reason="r", actor=COMMAND
     )
     another_process()
     assert status(client, other) == 200

@@ -234,16 +234,19 @@ def test_the_automation_of_an_invited_owner_presses_the_tenants_own_button(
 
 
 def asked_for() -> set[str]:
-    """Return the operations that our code asks the table for."""
+    """Return the operations that our code asks the table for: by a call, or by the attribute of a view that makes the call."""
     found = set()
     for app in ("tenants", "keys", "support", "byokportal"):
         for path in Path(settings.BASE_DIR, app).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
-                if (
+                if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
+                    if node.value.value and [getattr(one, "id", "") for one in node.targets] == ["operation"]:
+                        found.add(node.value.value)
+                elif (
                     isinstance(node, ast.Call)
                     and isinstance(node.func, ast.Attribute)
                     and isinstance(node.func.value, ast.Name)
-                    and node.func.value.id == "roles"
+                    and (node.func.value.id == "roles" or node.func.attr == "require_scope")
                     and len(node.args) > 1
                 ):
                     found |= {

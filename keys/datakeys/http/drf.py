@@ -42,7 +42,7 @@ class DataKeyView(endpoints.TenantView):
     """What the three have in common: the scope, one or many, no answer kept by anybody."""
 
     permission_classes = ()  # the scope is asked for below
-    scope = ""
+    operation = ""
     is_bulk = False  # whatever the number of items
     problems = PROBLEMS
 
@@ -63,7 +63,7 @@ class DataKeyView(endpoints.TenantView):
     def allowed(self, tenant: str) -> Tenant:
         """Return the tenant of the address, if the caller has the scope."""
         mine = access.tenant_served_by(self.asks, tenant)
-        access.require_scope(self.asks, self.scope)
+        access.require_scope(self.asks, self.operation)
         return mine
 
     def within_share(self, mine: Tenant, count: int, make: Callable[[], list[Result]]) -> list[Result]:
@@ -134,7 +134,7 @@ def _instant(at: datetime) -> str:
 class DataKeys(DataKeyView):
     """Make data keys: 256 random bits each, wrapped under the tenant's key."""
 
-    scope = "data-keys:generate"
+    operation = "keys.generate"
 
     @extend_schema(
         operation_id="generate_data_keys",
@@ -195,7 +195,7 @@ def _usable(tenant: Tenant, context: Context) -> Context | DomainError:
 class Decrypt(DataKeyView):
     """Open wrapped data keys."""
 
-    scope = "data-keys:decrypt"
+    operation = "keys.decrypt"
 
     @extend_schema(
         operation_id="decrypt_data_keys",
@@ -229,7 +229,7 @@ class Decrypt(DataKeyView):
 class Rewrap(DataKeyView):
     """Move wrapped data keys to the current branch key without showing them."""
 
-    scope = "data-keys:rewrap"
+    operation = "keys.rewrap"
     is_bulk = True  # nobody waits for one
 
     @extend_schema(

@@ -12,7 +12,7 @@ from django.db import transaction
 
 from byokportal.errors import DomainError
 from keys.configuration import opening
-from tenants import services
+from tenants import roles, services
 from tenants.audit import COMMAND
 from tenants.models import ServiceRole, Tenant
 
@@ -55,7 +55,7 @@ class Command(BaseCommand):
             tenant = services.create_tenant(TENANT, owner_email=OWNER, actor=COMMAND)
             services.accept_invitation(services.new_link(tenant.invitations.get()), password=owner_password)
         support, _ = User.objects.get_or_create(username=SUPPORT, defaults={"email": SUPPORT, "is_staff": True})
-        support.groups.add(Group.objects.get(name="Support lead"))
+        support.groups.add(Group.objects.get(name=roles.LEAD))
         for user, password in ((User.objects.get(email=OWNER), owner_password), (support, support_password)):
             if not user.check_password(password):  # a hash written again would end the sessions of the last run
                 user.set_password(password)

@@ -9,7 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from byokportal.errors import DomainError
-from tenants import audit, services, tokens
+from tenants import audit, roles, services
 from tenants.models import Tenant
 
 
@@ -20,7 +20,7 @@ class Command(BaseCommand):
         parser.add_argument("--name", required=True)
         parser.add_argument("--tenant", action="append", default=[], help="a tenant's id; repeat for more")
         parser.add_argument("--all-tenants", action="store_true")
-        parser.add_argument("--scope", action="append", default=[], help=f"repeat; of {', '.join(tokens.SCOPES)}")
+        parser.add_argument("--scope", action="append", default=[], help=f"repeat; of {', '.join(roles.SCOPES)}")
 
     def handle(self, **options: Any) -> None:
         try:

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from byokportal.errors import DomainError
-from tenants import audit, services
+from tenants import audit, roles, services
 
 
 class Command(BaseCommand):
@@ -20,7 +20,7 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--email", required=True)
-        parser.add_argument("--group", action="append", default=[], help="Support, Support lead or Auditor; repeat")
+        parser.add_argument("--group", action="append", default=[], help=f"repeat; of {', '.join(roles.GROUPS)}")
         parser.add_argument("--reason", default="from the command line")
         change = parser.add_mutually_exclusive_group()
         change.add_argument("--disable", action="store_true", help="switch the account off: sessions end at once")

@@ -10,7 +10,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from byokportal import clock
 from byokportal.errors import DomainError
-from tenants import audit, services, tokens
+from tenants import audit, roles, services
 from tenants.models import ServiceAccount, Tenant
 
 
@@ -32,7 +32,7 @@ class Command(BaseCommand):
             "--hours", type=int, default=24, help="with --rotate: how long the old secret counts; 0 ends it now"
         )
         parser.add_argument(
-            "--scope", action="append", help=f"all that it may do; repeat; of {', '.join(tokens.SCOPES)}"
+            "--scope", action="append", help=f"all that it may do; repeat; of {', '.join(roles.SCOPES)}"
         )
         parser.add_argument("--tenant", action="append", help="all that it may act for, by id; repeat")
         parser.add_argument("--all-tenants", action="store_true")
