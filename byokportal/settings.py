@@ -253,7 +253,7 @@ EXTERNAL_ID_PROBE_GAP = env.float("EXTERNAL_ID_PROBE_GAP", default=60)
 # span so long (keys.health.timing).
 GOOD_ANSWERS_APART = env.float("GOOD_ANSWERS_APART", default=2)
 GOOD_ANSWERS_SPAN = env.float("GOOD_ANSWERS_SPAN", default=15)
-STANDING_SECONDS = 0.5  # how often a process that gives out data keys asks what has changed (keys.datakeys.snapshots)
+SNAPSHOT_SECONDS = 0.5  # how often a process that gives out data keys asks what has changed (keys.datakeys.snapshots)
 # … in a thread of its own, and new copies of branch keys come in others; without: within the requests.
 DATA_KEY_THREADS = True
 

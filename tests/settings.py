@@ -18,7 +18,7 @@ _on_redis = "REDIS_URL" in os.environ  # the second leg of `make ci`
 from byokportal.settings import *  # noqa: E402, F403
 
 CLOCK = "machine"  # time_machine moves it
-STANDING_SECONDS, DATA_KEY_THREADS = 0, False  # a test sees at once what it changed, and starts no thread
+SNAPSHOT_SECONDS, DATA_KEY_THREADS = 0, False  # a test sees at once what it changed, and starts no thread
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 if not _on_redis:

@@ -27,7 +27,7 @@ from keys.aws.kms import KmsKey
 from keys.datakeys import envelope, ledger
 from keys.datakeys.bulkhead import Bulkhead
 from keys.datakeys.cache import BranchKeys, Unwrapped
-from keys.datakeys.snapshots import WAIT, Standing, Standings, WrappedBranchKey, why_not
+from keys.datakeys.snapshots import WAIT, Snapshot, Snapshots, WrappedBranchKey, why_not
 from keys.models import BranchKey, KeyRegistration, KeyUse
 from tenants.models import Tenant
 
@@ -76,11 +76,11 @@ class Engine:
             in_background: runs a job some time soon; a small pool of threads when None.
         """
         self.keys = BranchKeys(now=now, monotonic=monotonic)
-        self.standings = Standings(self.keys, monotonic=monotonic)
+        self.snapshots = Snapshots(self.keys, monotonic=monotonic)
         self.bulkhead = Bulkhead(settings.WEB_THREADS, monotonic=monotonic)
         self._in_background = in_background or (_Pool().submit if settings.DATA_KEY_THREADS else _at_once)
         if settings.DATA_KEY_THREADS:
-            self.standings.watch()
+            self.snapshots.watch()
 
     def generate(
         self, tenant: Tenant, contexts: Sequence[Context], *, caller: str, request_id: str
@@ -137,34 +137,34 @@ class Engine:
             KeyNotActive, KeySuspended, KeyUnreachable: nothing is given out any more; a refusal of AWS's that some process met.
             DatabaseUnavailable: it is not known.
         """
-        return self._standing(tenant, new=new).generation == generation
+        return self._snapshot(tenant, new=new).generation == generation
 
     # --- which branch key --------------------------------------------------------------------------------------
 
-    def _standing(self, tenant: uuid.UUID, *, new: bool) -> Standing:
+    def _snapshot(self, tenant: uuid.UUID, *, new: bool) -> Snapshot:
         """Return where the tenant stands.
 
         Raises:
             KeyNotActive, KeySuspended, KeyUnreachable: nothing serves, or nothing that may wrap new keys; a refusal of AWS's.
             DatabaseUnavailable: it is not known.
         """
-        standing = self.standings.of(tenant)
-        if why_not(standing, new=new) is not None:
-            standing = self.standings.of(tenant, fresh=True)  # what just ended must not be refused for another second
-            error = why_not(standing, new=new)
+        snapshot = self.snapshots.of(tenant)
+        if why_not(snapshot, new=new) is not None:
+            snapshot = self.snapshots.of(tenant, fresh=True)  # what just ended must not be refused for another second
+            error = why_not(snapshot, new=new)
             if error is not None:
                 raise error
-        assert standing is not None
-        return standing
+        assert snapshot is not None
+        return snapshot
 
     def _take_current(self, tenant: Tenant, *, uses: int) -> Unwrapped:
         """Return the branch key that wraps new data keys, counted in; the first request after an activation makes it."""
         for _ in range(ATTEMPTS):
-            standing = self._standing(tenant.pk, new=True)
-            if standing.current is None:
-                self._make(tenant.pk, standing)
+            snapshot = self._snapshot(tenant.pk, new=True)
+            if snapshot.current is None:
+                self._make(tenant.pk, snapshot)
                 continue
-            taken = self._take(standing, standing.current, uses=uses)
+            taken = self._take(snapshot, snapshot.current, uses=uses)
             if taken is not None and self._may_be_used(taken, new=True):
                 return taken
         raise errors.KeyUnreachable(retry_after=1)
@@ -179,19 +179,19 @@ class Engine:
                 taken.release()
         return is_still
 
-    def _make(self, tenant: uuid.UUID, standing: Standing) -> None:
+    def _make(self, tenant: uuid.UUID, snapshot: Snapshot) -> None:
         """Make the tenant's branch key; those who want one at the same time wait for it."""
 
         def make() -> None:
-            registration = KeyRegistration.objects.get(pk=standing.registration) if standing.registration else None
+            registration = KeyRegistration.objects.get(pk=snapshot.registration) if snapshot.registration else None
             try:
                 branchkeys.make(Tenant.objects.select_related("service_role").get(pk=tenant), registration)
             except errors.RegistrationBusy:  # it stopped serving at this moment: the next look says what it is now
                 return
             except DomainError as error:
-                raise self._judged(tenant, standing.registration, error) from error
+                raise self._judged(tenant, snapshot.registration, error) from error
             finally:
-                self.standings.forget(tenant)
+                self.snapshots.forget(tenant)
 
         self.bulkhead.call(tenant, (tenant, "make"), make)
 
@@ -208,12 +208,12 @@ class Engine:
     ) -> list[OpenedDataKey | DomainError] | None:
         """Open each blob; None when the branch keys were told to go while one of them was loaded."""
         named = [_branch_key_id(blob) for blob, _ in items]
-        standing = self._standing(tenant.pk, new=False)
+        snapshot = self._snapshot(tenant.pk, new=False)
         encode = envelope.encoder(str(tenant.pk))
         taken: dict[uuid.UUID, Unwrapped | DomainError] = {}
         results: list[OpenedDataKey | DomainError] = []
         try:
-            self._take_each(standing, Counter(key_id for key_id in named if key_id), taken)
+            self._take_each(snapshot, Counter(key_id for key_id in named if key_id), taken)
             loaded = {branch.generation for branch in taken.values() if isinstance(branch, Unwrapped)}
             if not all(self.is_still(tenant.pk, generation, new=False) for generation in loaded):
                 return None
@@ -232,7 +232,7 @@ class Engine:
         return results
 
     def _take_each(
-        self, standing: Standing, wanted: Mapping[uuid.UUID, int], taken: dict[uuid.UUID, Unwrapped | DomainError]
+        self, snapshot: Snapshot, wanted: Mapping[uuid.UUID, int], taken: dict[uuid.UUID, Unwrapped | DomainError]
     ) -> None:
         """Take the branch keys that blobs name, counted in, or why one cannot be had.
 
@@ -241,33 +241,33 @@ class Engine:
             taken: where they go; the caller releases what is there, also when this ends in an error.
         """
         for key_id, uses in wanted.items():
-            found = self._find(standing, key_id, uses=uses)
+            found = self._find(snapshot, key_id, uses=uses)
             if found is not None:
                 taken[key_id] = found
         missing = wanted.keys() - taken.keys()
-        rows = self._rows(standing, missing) if missing else {}
+        rows = self._rows(snapshot, missing) if missing else {}
         for key_id in missing:
-            taken[key_id] = self._take_old(standing, rows[key_id], uses=wanted[key_id]) if key_id in rows else errors.BlobUnreadable()  # fmt: skip
+            taken[key_id] = self._take_old(snapshot, rows[key_id], uses=wanted[key_id]) if key_id in rows else errors.BlobUnreadable()  # fmt: skip
 
-    def _take_old(self, standing: Standing, row: WrappedBranchKey, *, uses: int) -> Unwrapped | DomainError:
+    def _take_old(self, snapshot: Snapshot, row: WrappedBranchKey, *, uses: int) -> Unwrapped | DomainError:
         """Return one branch key that is not in memory, counted in, or why it cannot be had."""
         try:
             for _ in range(ATTEMPTS):
-                taken = self._take(standing, row, uses=uses)
+                taken = self._take(snapshot, row, uses=uses)
                 if taken is not None:
                     return taken
-                standing = self._standing(standing.tenant, new=False)
+                snapshot = self._snapshot(snapshot.tenant, new=False)
         except DomainError as error:
             return error
         return errors.KeyUnreachable(retry_after=1)
 
-    def _rows(self, standing: Standing, key_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, WrappedBranchKey]:
+    def _rows(self, snapshot: Snapshot, key_ids: Collection[uuid.UUID]) -> dict[uuid.UUID, WrappedBranchKey]:
         """Return those branch keys of the tenant as the database holds them; of another tenant's there is none."""
-        current = standing.current
+        current = snapshot.current
         if current is not None and set(key_ids) == {current.id}:
             return {current.id: current}
         with database.needed(), deadline.at_most(WAIT):
-            found = list(BranchKey.objects.filter(tenant=standing.tenant, pk__in=key_ids).select_related("registration"))  # fmt: skip
+            found = list(BranchKey.objects.filter(tenant=snapshot.tenant, pk__in=key_ids).select_related("registration"))  # fmt: skip
         return {
             row.pk: WrappedBranchKey(
                 row.pk, bytes(row.wrapped), row.key_arn, row.registration_id, row.registration.role_arn if row.registration else ""
@@ -277,65 +277,65 @@ class Engine:
 
     # --- out of memory or through AWS --------------------------------------------------------------------------
 
-    def _take(self, standing: Standing, row: WrappedBranchKey, *, uses: int) -> Unwrapped | None:
+    def _take(self, snapshot: Snapshot, row: WrappedBranchKey, *, uses: int) -> Unwrapped | None:
         """Return a branch key, counted in; None when it was loaded but is gone again, or somebody else loaded it: look again.
 
         Raises:
             DomainError: of kind KEY_REFUSED or UNAVAILABLE, what AWS answered.
         """
-        found = self._find(standing, row.id, uses=uses)
+        found = self._find(snapshot, row.id, uses=uses)
         if found is not None:
             return found
-        if standing.latency == 0:  # the CMK is asked every time, and what it opens serves this request alone
-            return self.bulkhead.call(standing.tenant, None, lambda: self._load(standing, row, uses=uses))
-        self.bulkhead.call(standing.tenant, (row.id, standing.generation), lambda: self._load(standing, row))
-        return self._find(standing, row.id, uses=uses)
+        if snapshot.latency == 0:  # the CMK is asked every time, and what it opens serves this request alone
+            return self.bulkhead.call(snapshot.tenant, None, lambda: self._load(snapshot, row, uses=uses))
+        self.bulkhead.call(snapshot.tenant, (row.id, snapshot.generation), lambda: self._load(snapshot, row))
+        return self._find(snapshot, row.id, uses=uses)
 
-    def _find(self, standing: Standing, key_id: uuid.UUID, *, uses: int) -> Unwrapped | None:
+    def _find(self, snapshot: Snapshot, key_id: uuid.UUID, *, uses: int) -> Unwrapped | None:
         """Return a branch key out of memory, counted in; one that is due is fetched anew meanwhile."""
-        found = self.keys.take(key_id, standing.tenant, standing.generation, uses=uses)
+        found = self.keys.take(key_id, snapshot.tenant, snapshot.generation, uses=uses)
         if found is not None and found.is_due(self.keys.monotonic()):
             try:
-                self._refresh(standing, key_id)
+                self._refresh(snapshot, key_id)
             except BaseException:
                 found.release()
                 raise
         return found
 
-    def _load(self, standing: Standing, row: WrappedBranchKey, *, uses: int = 0) -> Unwrapped | None:
+    def _load(self, snapshot: Snapshot, row: WrappedBranchKey, *, uses: int = 0) -> Unwrapped | None:
         """Let the CMK open a branch key, and keep it; None when the tenant's keys were dropped meanwhile."""
         began = self.keys.start()
         try:
-            key = self._kms_key(standing, row)
-            opened = key.decrypt(row.wrapped, branchkeys.context_of(standing.tenant, row.id))
+            key = self._kms_key(snapshot, row)
+            opened = key.decrypt(row.wrapped, branchkeys.context_of(snapshot.tenant, row.id))
         except DomainError as error:
-            raise self._judged(standing.tenant, row.registration, error) from error
+            raise self._judged(snapshot.tenant, row.registration, error) from error
         return self.keys.put(
-            row.id, standing.tenant, standing.generation, envelope.Secret(opened.plaintext),
-            began=began, lasts=standing.latency, uses=uses,
+            row.id, snapshot.tenant, snapshot.generation, envelope.Secret(opened.plaintext),
+            began=began, lasts=snapshot.latency, uses=uses,
             session_ends=key.session_expires_at.timestamp() if key.session_expires_at else None,
         )  # fmt: skip
 
-    def _kms_key(self, standing: Standing, row: WrappedBranchKey) -> KmsKey:
+    def _kms_key(self, snapshot: Snapshot, row: WrappedBranchKey) -> KmsKey:
         if row.registration is None:
             return aws.platform_key(row.key_arn)
         return aws.open_key(
-            standing.service_role_arn, row.role_arn, row.key_arn, standing.external_id, tenant=str(standing.tenant), purpose="data-keys", keep=True, hot=True
+            snapshot.service_role_arn, row.role_arn, row.key_arn, snapshot.external_id, tenant=str(snapshot.tenant), purpose="data-keys", keep=True, hot=True
         )  # fmt: skip
 
-    def _refresh(self, standing: Standing, key_id: uuid.UUID) -> None:
+    def _refresh(self, snapshot: Snapshot, key_id: uuid.UUID) -> None:
         """Fetch a new copy in the background while the old one serves; a failure leaves the old one to its own end."""
-        if self.bulkhead.is_open(standing.tenant):
+        if self.bulkhead.is_open(snapshot.tenant):
             return
 
         def refresh() -> None:
             try:
-                for row in self._rows(standing, [key_id]).values():
+                for row in self._rows(snapshot, [key_id]).values():
                     self.bulkhead.call(
-                        standing.tenant, (key_id, standing.generation), partial(self._load, standing, row)
+                        snapshot.tenant, (key_id, snapshot.generation), partial(self._load, snapshot, row)
                     )
             except DomainError as error:
-                log.warning("branch_key_not_refreshed", tenant=str(standing.tenant), code=error.code)
+                log.warning("branch_key_not_refreshed", tenant=str(snapshot.tenant), code=error.code)
 
         self._in_background(refresh)
 
@@ -348,16 +348,16 @@ class Engine:
             return error
         if error.kind is Kind.UPSTREAM:  # an answer that nobody knows: no new keys until a probe has looked
             self._judge(registration, lambda row: health.unreachable(row, error))
-            self.standings.forget(tenant)
+            self.snapshots.forget(tenant)
             return error
         try:
             told = self._judge(registration, lambda row: health.denied(row, error))
         except BaseException:
-            self.standings.purge(tenant)  # nobody could tell whose doing it is
+            self.snapshots.purge(tenant)  # nobody could tell whose doing it is
             raise
         if told.kind is Kind.KEY_REFUSED:
-            self.standings.purge(tenant)
-        self.standings.forget(tenant)
+            self.snapshots.purge(tenant)
+        self.snapshots.forget(tenant)
         return told
 
     def _judge(self, registration: uuid.UUID, judge: Callable[[KeyRegistration], Told]) -> Told:

@@ -1,4 +1,4 @@
-"""What this process knows of each tenant's key, at most a second old: where it stands, whose it is, and which branch key wraps.
+"""What this process knows of each tenant's key, at most a second old: its status, whose it is, and which branch key wraps.
 
 A request for a data key reads no row: it looks at a copy. So that a stop counts everywhere within seconds, every process asks the
 database one question twice a second, whatever the number of tenants: *which tenants' keys have changed?* Every change leaves the time
@@ -71,8 +71,8 @@ class WrappedBranchKey:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """Where one tenant's key stands."""
+class Snapshot:
+    """What is known of one tenant's key."""
 
     tenant: uuid.UUID
     changed_at: datetime
@@ -91,30 +91,30 @@ class Standing:
     current: WrappedBranchKey | None  # what wraps new data keys; None: it has to be made
 
 
-def why_not(standing: Standing | None, *, new: bool) -> DomainError | None:
+def why_not(snapshot: Snapshot | None, *, new: bool) -> DomainError | None:
     """Return why no data key is given out where a tenant stands like this; None when one is.
 
     Args:
         new: it is to be made, not opened.
     """
-    if standing is None or (standing.registration is None and not settings.PLATFORM_KEY_ARN):
+    if snapshot is None or (snapshot.registration is None and not settings.PLATFORM_KEY_ARN):
         return errors.KeyNotActive()
-    if standing.status == KeyRegistration.Status.SUSPENDED:
-        return _refusal(standing)
-    if new and standing.status == KeyRegistration.Status.UNREACHABLE:  # new keys fail closed in every doubt
-        return errors.KeyUnreachable(since=standing.since, retry_after=30)
+    if snapshot.status == KeyRegistration.Status.SUSPENDED:
+        return _refusal(snapshot)
+    if new and snapshot.status == KeyRegistration.Status.UNREACHABLE:  # new keys fail closed in every doubt
+        return errors.KeyUnreachable(since=snapshot.since, retry_after=30)
     return None
 
 
-def _refusal(standing: Standing) -> DomainError:
+def _refusal(snapshot: Snapshot) -> DomainError:
     """Return the error that a suspended registration answers with: AWS's own code where AWS said no."""
-    if standing.suspended_by == KeyRegistration.SuspendedBy.AWS and standing.reason in errors.REFUSALS:
-        return errors.REFUSALS[standing.reason](since=standing.since, aws_code="the refusal", action="our last call")
-    by = KeyRegistration.SuspendedBy(standing.suspended_by).label
-    return errors.KeySuspended(since=standing.since, suspended_by=by)
+    if snapshot.suspended_by == KeyRegistration.SuspendedBy.AWS and snapshot.reason in errors.REFUSALS:
+        return errors.REFUSALS[snapshot.reason](since=snapshot.since, aws_code="the refusal", action="our last call")
+    by = KeyRegistration.SuspendedBy(snapshot.suspended_by).label
+    return errors.KeySuspended(since=snapshot.since, suspended_by=by)
 
 
-class Standings:
+class Snapshots:
     """The copies of one process, and what it has dropped."""
 
     def __init__(self, keys: BranchKeys, *, monotonic: Callable[[], float] = clock.monotonic) -> None:
@@ -124,14 +124,14 @@ class Standings:
         """
         self.process = uuid.uuid4()
         self._keys, self._monotonic = keys, monotonic
-        self._copies: Lru[uuid.UUID, Standing] = Lru(CAPACITY)
+        self._copies: Lru[uuid.UUID, Snapshot] = Lru(CAPACITY)
         self._generations: dict[uuid.UUID, int] = {}  # the last one seen, of tenants that were ever asked for here
         self._watched = admission.Watch()  # whether it is the database that may give out keys
         self._epoch = 0  # grows when all copies go
         self._is_blind = False  # the last question was not answered to its end
         self._looked_at = -math.inf  # monotonic, when the last answered question was put …
         self._looked_from: datetime | None = None  # … and on the database's clock
-        self._reads: Singleflight[Standing | None] = Singleflight()
+        self._reads: Singleflight[Snapshot | None] = Singleflight()
         self._drops: list[CacheDrop] = []
         self._purged: dict[
             uuid.UUID, tuple[int, float]
@@ -144,7 +144,7 @@ class Standings:
         self._watch: threading.Thread | None = None
         self._ended = threading.Event()
 
-    def of(self, tenant: uuid.UUID, *, fresh: bool = False) -> Standing | None:
+    def of(self, tenant: uuid.UUID, *, fresh: bool = False) -> Snapshot | None:
         """Return where a tenant's key stands; None when there is no such tenant.
 
         Args:
@@ -154,7 +154,7 @@ class Standings:
             DatabaseUnavailable: what is known is too old, and the database did not answer in time.
             DatabaseNotAdmitted: it is not the database that may give out keys.
         """
-        if self._monotonic() - self._looked_at > 2 * settings.STANDING_SECONDS:
+        if self._monotonic() - self._looked_at > 2 * settings.SNAPSHOT_SECONDS:
             self._catch_up()
         if self._watched.why:
             raise errors.DatabaseNotAdmitted(retry_after=30)
@@ -173,7 +173,7 @@ class Standings:
         """Start the thread that looks; once it runs no request does."""
         with self._news:
             if self._watch is None:
-                self._watch = threading.Thread(target=self._run, daemon=True, name="standing")
+                self._watch = threading.Thread(target=self._run, daemon=True, name="snapshots")
                 self._watch.start()
 
     def stop(self) -> None:
@@ -305,17 +305,17 @@ class Standings:
                 failed = False
             except Exception as error:
                 if not failed:
-                    log.error("standing_is_not_known", exc_info=error)
+                    log.error("snapshots_are_not_known", exc_info=error)
                 failed = True
                 connection.close()
-            self._ended.wait(settings.STANDING_SECONDS)
+            self._ended.wait(settings.SNAPSHOT_SECONDS)
         connection.close()
 
     def _catch_up(self) -> None:
         """Look here where no thread does; wait for the thread where one does and what is known is too old."""
         if self._watch is None:
             with self._looking:
-                if self._monotonic() - self._looked_at > 2 * settings.STANDING_SECONDS:
+                if self._monotonic() - self._looked_at > 2 * settings.SNAPSHOT_SECONDS:
                     try:
                         with database.needed(), deadline.at_most(WAIT):
                             self.look()
@@ -337,7 +337,7 @@ class Standings:
 
     # --- reading one tenant ------------------------------------------------------------------------------------
 
-    def _read(self, tenant: uuid.UUID) -> Standing | None:
+    def _read(self, tenant: uuid.UUID) -> Snapshot | None:
         """Read a tenant, keep the copy, and see to a generation that has grown.
 
         A change that commits while we read is not lost: its time differs from the one that we read first.
@@ -360,7 +360,7 @@ class Standings:
         return copy
 
 
-def read(tenant: uuid.UUID, at: float) -> Standing | None:
+def read(tenant: uuid.UUID, at: float) -> Snapshot | None:
     """Read one tenant from the database, in one query.
 
     Args:
@@ -390,7 +390,7 @@ def read(tenant: uuid.UUID, at: float) -> Standing | None:
         key_id is not None and of_registration == registration
     ):  # one of the key before is left to be moved, and wraps nothing new
         branch_key = WrappedBranchKey(key_id, bytes(wrapped), wrapped_by, registration, role_arn or "")
-    return Standing(
+    return Snapshot(
         tenant, changed_at, at, generation, latency, external_id, service_role_arn, registration, status or "", suspended_by or "",
         reason or "", since, role_arn or "", key_arn or "", branch_key,
     )  # fmt: skip

@@ -14,7 +14,7 @@ from tenants import audit, roles, transactions
 from tenants.audit import Actor
 from tenants.models import Tenant
 
-STANDING = (
+SNAPSHOT_AGE = (
     5  # seconds: with a latency of 0 nothing is kept, and what a process knows of the key is never older (design.md 8)
 )
 
@@ -42,7 +42,7 @@ def start_drill(tenant: Tenant, *, actor: Actor) -> RevocationDrill:
         tenant=tenant,
         registration=registration,
         started_by=actor.label[:200],
-        bound_seconds=max(tenant.revocation_latency, STANDING),
+        bound_seconds=max(tenant.revocation_latency, SNAPSHOT_AGE),
         started_at=now,
         until=until,
     )

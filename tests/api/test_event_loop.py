@@ -112,7 +112,7 @@ def server(
     active: KeyRegistration, service: ServiceAccount, monkeypatch: pytest.MonkeyPatch, settings: Any
 ) -> Iterator[Server]:
     monkeypatch.delenv("DJANGO_ALLOW_ASYNC_UNSAFE")  # set for tests in a browser
-    settings.STANDING_SECONDS = 60  # no thread looks for changes here: a request would after twice that
+    settings.SNAPSHOT_SECONDS = 60  # no thread looks for changes here: a request would after twice that
     made = Server(tokens.issue(service, scopes=service.scopes)[1])
     yield made
     made.close()
@@ -205,7 +205,7 @@ def test_bulk_lets_those_who_are_ready_go_first_round_after_round() -> None:
 
 def test_a_tenant_that_asks_its_key_every_time_waits_in_a_thread(warm: Server, path: str, tenant: Tenant) -> None:
     services.set_latency(tenant, seconds=0, actor=audit.COMMAND)
-    datakeys.here().standings.look()  # what a thread does twice a second
+    datakeys.here().snapshots.look()  # what a thread does twice a second
     for _ in range(2):
         assert warm.post(path).status == 200
     assert len(warm.handed) == 2
@@ -217,7 +217,7 @@ def test_a_request_begun_twice_counts_nobody_in_for_ever(
     before = warm.post(path).json()["wrapped_key"]
     services.rotate_branch_key(tenant, reason="tests", actor=audit.COMMAND)
     work()
-    datakeys.here().standings.look()
+    datakeys.here().snapshots.look()
     after = warm.post(path).json()["wrapped_key"]
     keys = datakeys.here().keys
     old, new = keys._kept.values()
@@ -232,7 +232,7 @@ def test_a_request_begun_twice_counts_nobody_in_for_ever(
 
 def test_a_suspended_key_is_refused_the_same_way(warm: Server, path: str, tenant: Tenant) -> None:
     services.suspend(tenant, reason="drill", actor=audit.COMMAND)
-    datakeys.here().standings.look()
+    datakeys.here().snapshots.look()
     assert (warm.post(path).status, warm.post(path).json()["code"]) == (423, "suspended")
 
 
@@ -381,7 +381,7 @@ def test_a_thread_gets_on_when_the_caller_has_left(warm: Server) -> None:
 
 def test_a_request_begun_twice_pays_once(warm: Server, path: str, tenant: Tenant) -> None:
     services.set_latency(tenant, seconds=0, actor=audit.COMMAND)
-    datakeys.here().standings.look()
+    datakeys.here().snapshots.look()
     with time_machine.travel(time.time() + 10, tick=False):
         for _ in range(5):
             assert warm.post(path).status == 200

@@ -46,7 +46,7 @@ def measure() -> Iterator[Figure]:
     from byokportal.localaws.testing import LocalAws
 
     call_command("migrate", verbosity=0)
-    settings.STANDING_SECONDS, settings.DATA_KEY_THREADS = 0.5, True
+    settings.SNAPSHOT_SECONDS, settings.DATA_KEY_THREADS = 0.5, True
     with LocalAws(var_dir=settings.VAR_DIR) as aws:
         tenant = _tenant_in_service()
         yield from _speed(aws, tenant)
@@ -189,7 +189,7 @@ def _beside_a_hanging_tenant(aws: Any, tenant: Any) -> Iterator[Figure]:
 
     engine = datakeys.here()
     sick = _hanging(aws, tenant)
-    engine.standings.of(sick.pk)
+    engine.snapshots.of(sick.pk)
     alone: list[float] = []
     beside: list[float] = []
     longer = 0
@@ -220,7 +220,7 @@ def _calls(aws: Any, tenant: Any) -> Iterator[Figure]:
     encoded = envelope.encode_context(str(tenant.pk), CONTEXT)
     wall, monotonic = time.time(), time.monotonic()
     held = datakeys.Engine(now=lambda: wall, monotonic=lambda: monotonic)
-    held.standings.stop()
+    held.snapshots.stop()
     aws.calls.clear()
     for _ in range(MILLION):
         _one(held, tenant, encoded)
@@ -318,20 +318,20 @@ def _weigh_clients() -> int:
         stub.kill()
 
 
-def _cache_one(engine: Any, number: int, standing: Any, sessions: Any, envelope: Any) -> None:
-    """Let a process hold one tenant as after its first request: standing, branch key, session; sizes as AWS's."""
+def _cache_one(engine: Any, number: int, snapshots: Any, sessions: Any, envelope: Any) -> None:
+    """Let a process hold one tenant as after its first request: snapshot, branch key, session; sizes as AWS's."""
     tenant, key_id, registration = uuid.uuid4(), uuid.uuid4(), uuid.uuid4()
     account = f"{number:012}"
     role_arn = f"arn:aws:iam::{account}:role/AIforWorkByokAccessRole"
     key_arn = f"arn:aws:kms:eu-central-1:{account}:key/{uuid.uuid4()}"
     external_id = "byok-" + os.urandom(32).hex()[:43]
-    row = standing.WrappedBranchKey(key_id, os.urandom(184), key_arn, registration, role_arn)
-    copy = standing.Standing(
+    row = snapshots.WrappedBranchKey(key_id, os.urandom(184), key_arn, registration, role_arn)
+    copy = snapshots.Snapshot(
         tenant, datetime.now(UTC), time.monotonic(), 0, 300, external_id, "arn:aws:iam::999900001111:role/byok-service-1", registration, "active", "",
         "", datetime.now(UTC), role_arn, key_arn, row,
     )  # fmt: skip
-    engine.standings._copies.put(tenant, copy)
-    engine.standings._generations[tenant] = 0
+    engine.snapshots._copies.put(tenant, copy)
+    engine.snapshots._generations[tenant] = 0
     session = sessions.Credentials(
         "ASIA" + os.urandom(8).hex().upper(), os.urandom(20).hex(), os.urandom(600).hex(), datetime.now(UTC) + timedelta(seconds=900), "AROA" + account, str(uuid.uuid4())
     )  # fmt: skip

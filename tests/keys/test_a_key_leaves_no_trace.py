@@ -126,7 +126,7 @@ def test_a_key_is_in_no_log_no_row_no_message_no_cache_and_no_traceback(
     engine.open_wrapped(tenant, [(made.wrapped_key, {"object": "1"})], caller="tests", request_id="r")
     lifecycle.changed(tenant.pk, drop=True)
     engine.rewrap(tenant, [(made.wrapped_key, {"object": "1"})], caller="tests", request_id="r")
-    shown = [repr(thing) for thing in (made, copy, engine.keys, engine.standings.of(tenant.pk), session)]
+    shown = [repr(thing) for thing in (made, copy, engine.keys, engine.snapshots.of(tenant.pk), session)]
     tracebacks = []
     for fail in failures(engine, tenant, made, customer):
         with pytest.raises(DomainError) as failed:

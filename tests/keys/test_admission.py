@@ -59,7 +59,7 @@ def test_another_database_drops_all_copies_and_gives_nothing_out_until_it_is_adm
     assert len(running.keys) == 1
     become("promoted")
     DatabaseAdmission.objects.update(admitted_at=clock.now() + timedelta(hours=3))  # by the clock of the machine before
-    running.standings.look()
+    running.snapshots.look()
     assert len(running.keys) == 0
     for engine in (running, process()):  # one that knew the one before, one that started after it
         assert tried(engine, tenant) == "database_not_admitted"
@@ -119,9 +119,9 @@ def test_a_lower_highest_generation_is_an_earlier_state_whoever_is_asked_for_her
     running = process()
     assert tried(running, tenant) == "made"
     services.drop_caches(mallory.tenant, reason="x", actor=acting(mallory))
-    running.standings.look()
+    running.snapshots.look()
     Tenant.objects.filter(pk=mallory.tenant_id).update(key_generation=1)
-    running.standings.look()
+    running.snapshots.look()
     assert tried(running, tenant) == "database_not_admitted"
 
 
@@ -134,7 +134,7 @@ def test_an_admission_is_a_stop_for_everybody(tenant: Tenant, alice: Member, act
     admit()
     tenant.refresh_from_db()
     assert tenant.key_generation > seen
-    away.standings.look()
+    away.snapshots.look()
     assert len(away.keys) == 0
 
 
@@ -145,14 +145,14 @@ def test_a_lower_generation_of_one_tenant_is_seen_where_another_has_the_highest(
     services.drop_caches(tenant, reason="x", actor=acting(alice))
     assert tried(running, tenant) == "made"
     services.drop_caches(mallory.tenant, reason="x", actor=acting(mallory))
-    running.standings.look()
+    running.snapshots.look()
     Tenant.objects.filter(pk=tenant.pk).update(key_generation=3)
-    running.standings.look()
-    running.standings._is_blind = True  # the database could not be asked meanwhile
-    running.standings.look()
+    running.snapshots.look()
+    running.snapshots._is_blind = True  # the database could not be asked meanwhile
+    running.snapshots.look()
     assert tried(running, tenant) == "database_not_admitted"
     late = process()
-    late.standings._generations[tenant.pk] = 10**15  # and by reading that tenant
+    late.snapshots._generations[tenant.pk] = 10**15  # and by reading that tenant
     assert tried(late, tenant) == "database_not_admitted"
 
 

@@ -155,12 +155,12 @@ def test_suspend_reaches_every_process_and_each_says_what_it_dropped(
     copies = [one.keys._kept.peek(made_by(made)) for one in (engine, *others)]
     services.suspend(tenant, reason="audit", actor=acting(alice))
     for one in (engine, *others, idle):
-        one.standings.look()
+        one.snapshots.look()
     assert [copy.secret.reveal() for copy in copies] == [bytes(32)] * 3  # gone before anybody asked
     assert {tried(lambda p=one: opened(p, tenant, made)) for one in (engine, *others, idle)} == {"suspended"}
     tenant.refresh_from_db()
     drops = CacheDrop.objects.filter(tenant=tenant)
-    assert {drop.process_id for drop in drops} == {one.standings.process for one in (engine, *others)}
+    assert {drop.process_id for drop in drops} == {one.snapshots.process for one in (engine, *others)}
     assert {(drop.generation, drop.count) for drop in drops} == {(tenant.key_generation, 1)}
     move = RegistrationMove.objects.filter(tenant=tenant).last()
     assert move is not None
@@ -171,7 +171,7 @@ def test_two_changes_at_one_instant_are_two(
     engine: Engine, tenant: Tenant, alice: Member, settings: Any, active: KeyRegistration
 ) -> None:
     """Clocks are as fine as they are: the second of two changes may carry the time of the first."""
-    settings.STANDING_SECONDS = 0.5
+    settings.SNAPSHOT_SECONDS = 0.5
     with time_machine.travel(datetime.now(UTC), tick=False) as clock:
         lifecycle.changed(tenant.pk)
         generate(engine, tenant)
@@ -330,21 +330,21 @@ def test_without_the_database_knowledge_counts_five_seconds_and_then_no_key_leav
     engine: Engine, tenant: Tenant, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [time.monotonic()]
-    engine.standings._monotonic = lambda: now[0]
+    engine.snapshots._monotonic = lambda: now[0]
     generate(engine, tenant)
     with connection.execute_wrapper(DatabaseIsGone()):
         now[0] += 3.9
-        assert engine.standings.of(tenant.pk) is not None
+        assert engine.snapshots.of(tenant.pk) is not None
         now[0] += 0.2
         with pytest.raises(DatabaseUnavailable):
-            engine.standings.of(tenant.pk)
+            engine.snapshots.of(tenant.pk)
         with pytest.raises(DatabaseUnavailable):
             generate(process(), tenant)
     generate(engine, tenant)
 
 
 def test_a_request_reads_no_row_but_writes_its_own(engine: Engine, tenant: Tenant, settings: Any) -> None:
-    settings.STANDING_SECONDS = 60
+    settings.SNAPSHOT_SECONDS = 60
     made = generate(engine, tenant)[0]
     with CaptureQueriesContext(connection) as queries:
         opened(engine, tenant, made)
@@ -363,7 +363,7 @@ def test_concurrent_first_requests_ask_once(
     tenant: Tenant, active: KeyRegistration, aws: LocalAws, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bulkhead, "PATIENCE", 30)  # this machine is slower than AWS
-    settings.STANDING_SECONDS = 60
+    settings.SNAPSHOT_SECONDS = 60
     made = generate(Engine(), tenant)[0]
     engine = Engine()
     sessions.forget_all()
@@ -386,14 +386,14 @@ def test_concurrent_first_requests_ask_once(
 def test_the_thread_that_looks_notices_a_stop_by_itself(
     tenant: Tenant, alice: Member, active: KeyRegistration, settings: Any
 ) -> None:
-    settings.STANDING_SECONDS, settings.DATA_KEY_THREADS = 0.05, True
+    settings.SNAPSHOT_SECONDS, settings.DATA_KEY_THREADS = 0.05, True
     engine = Engine()
     generate(engine, tenant)
     assert len(engine.keys) == 1
     services.suspend(tenant, reason="audit", actor=acting(alice))
     deadline = time.monotonic() + 5
-    while len(engine.keys) or not CacheDrop.objects.filter(process=engine.standings.process).exists():
+    while len(engine.keys) or not CacheDrop.objects.filter(process=engine.snapshots.process).exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)
     assert tried(lambda: generate(engine, tenant)) == "suspended"
-    engine.standings.stop()
+    engine.snapshots.stop()

@@ -99,7 +99,7 @@ def test_what_a_process_drops_because_its_own_request_was_refused_counts_as_held
     with pytest.raises(errors.KeyDisabled):
         datakeys.generate(tenant, [{}], caller="tests", request_id="r")
     ServingProcess.objects.update(started_at=clock.now() - timedelta(minutes=1))
-    datakeys.here().standings.look()
+    datakeys.here().snapshots.look()
     assert [drop.count for drop in CacheDrop.objects.filter(tenant=tenant).order_by("generation")][-1] == 1
     assert look(drill).dropped == 1
 

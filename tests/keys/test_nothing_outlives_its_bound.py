@@ -129,7 +129,7 @@ class World:
         if error.code not in REFUSED:
             return
         for one in self.processes:
-            one.standings.look()
+            one.snapshots.look()
             assert not [copy for copy in one.keys._kept.values() if copy.tenant == life.tenant.pk], (
                 "a refusal left a copy"
             )
@@ -215,7 +215,7 @@ def play(lives: list[Life], aws: LocalAws, steps: list[Any]) -> None:
 
 
 def test_a_few_lives(lives: list[Life], aws: LocalAws, settings: Any) -> None:
-    settings.STANDING_SECONDS = 0.5
+    settings.SNAPSHOT_SECONDS = 0.5
 
     @hypothesis_settings(
         max_examples=8,
@@ -233,7 +233,7 @@ def test_a_few_lives(lives: list[Life], aws: LocalAws, settings: Any) -> None:
 
 @pytest.mark.slow
 def test_many_lives(lives: list[Life], aws: LocalAws, settings: Any) -> None:
-    settings.STANDING_SECONDS = 0.5
+    settings.SNAPSHOT_SECONDS = 0.5
 
     @hypothesis_settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(ANY)
@@ -244,7 +244,7 @@ def test_many_lives(lives: list[Life], aws: LocalAws, settings: Any) -> None:
 
 
 def test_a_life_that_is_known_to_go_through_every_stop(lives: list[Life], aws: LocalAws, settings: Any) -> None:
-    settings.STANDING_SECONDS = 0.5
+    settings.SNAPSHOT_SECONDS = 0.5
     w = World
     told = [w.generate, w.open, w.open, w.open, w.disable, w.open, w.minutes, w.second, w.minute, w.open, w.enable, w.probe, w.minute, w.probe, w.open, w.suspend, w.open,
             w.second, w.second, w.open, w.resume, w.probe, w.second, w.probe, w.generate, w.distrust, w.open, w.minutes, w.open, w.minutes, w.open,

@@ -98,15 +98,15 @@ def test_a_row_is_written_as_soon_as_its_tenant_is_free_again(organisations: lis
 
 def test_what_a_process_dropped_is_written_down_while_another_tenant_is_locked(organisations: list[Tenant]) -> None:
     locked, other = organisations[:2]
-    standings = datakeys.Engine().standings
-    standings.look()
+    snapshots = datakeys.Engine().snapshots
+    snapshots.look()
     for tenant in (locked, other):
-        standings.of(tenant.pk)
+        snapshots.of(tenant.pk)
     Tenant.objects.filter(pk__in=[locked.pk, other.pk]).update(key_generation=2**40)
     with held(locked, "FOR UPDATE"):
         for tenant in (locked, other):
-            standings.of(tenant.pk, fresh=True)
-        standings.look()
+            snapshots.of(tenant.pk, fresh=True)
+        snapshots.look()
         assert CacheDrop.objects.count() == 2
 
 

@@ -165,11 +165,11 @@ def test_a_new_copy_in_the_background_is_dropped_with_the_others(
 ) -> None:
     engine = process()
     engine.generate(tenant, [{}], caller="tests", request_id="r")
-    standing = engine.standings.of(tenant.pk)
-    assert standing is not None
-    assert standing.current is not None
+    snapshot = engine.snapshots.of(tenant.pk)
+    assert snapshot is not None
+    assert snapshot.current is not None
     while_at_aws(lambda: services.suspend(tenant, reason="x", actor=acting(alice)))
-    engine._refresh(standing, standing.current.id)
+    engine._refresh(snapshot, snapshot.current.id)
     assert one(engine, tenant, NewDataKey(b"", b"", None), "generate") == "suspended"  # type: ignore[arg-type]
     assert len(engine.keys) == 0
 
@@ -239,6 +239,6 @@ def test_suspend_on_a_machine_whose_clock_is_wrong(
         services.suspend(tenant, reason="x", actor=acting(alice))
     assert one(engine, tenant, made, "decrypt") == "suspended"
     assert len(engine.keys) == 0
-    drop = CacheDrop.objects.get(process=engine.standings.process)
+    drop = CacheDrop.objects.get(process=engine.snapshots.process)
     assert abs((drop.at - datetime.now(UTC)).total_seconds()) < 60
     clock.forget()

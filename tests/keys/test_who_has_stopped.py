@@ -78,11 +78,11 @@ def test_a_process_writes_what_it_has_read(tenant: Tenant, alice: Member, active
     engine = Engine()
     engine.generate(tenant, [{"object": "1"}], caller="tests", request_id="r")
     services.drop_caches(tenant, reason="x", actor=acting(alice))
-    engine.standings.look()  # it held a key, so it writes
-    row = ServingProcess.objects.get(pk=engine.standings.process)
+    engine.snapshots.look()  # it held a key, so it writes
+    row = ServingProcess.objects.get(pk=engine.snapshots.process)
     assert row.started_snapshot and row.seen_snapshot and row.started_snapshot != row.seen_snapshot
     other = KeyRegistration.objects.get(pk=active.pk)
     services.suspend(other.tenant, reason="x", actor=acting(alice))
     assert stopped(tenant) == {row.name: False}
-    engine.standings.look()
+    engine.snapshots.look()
     assert stopped(tenant) == {row.name: True}

@@ -19,7 +19,7 @@ from byokportal.lru import Lru
 from keys.aws import sessions
 from keys.datakeys.cache import BranchKeys
 from keys.datakeys.envelope import Secret
-from keys.datakeys.snapshots import Standings
+from keys.datakeys.snapshots import Snapshots
 from tenants import limits
 from tenants.memory import Memory
 
@@ -91,13 +91,13 @@ def _branch_keys() -> Cache:
 
 
 def _standings() -> Cache:
-    standings = Standings(BranchKeys())
-    standings._looked_at = standings._monotonic() + 3600  # nothing is looked up
+    snapshots = Snapshots(BranchKeys())
+    snapshots._looked_at = snapshots._monotonic() + 3600  # nothing is looked up
 
     def put(number: int) -> None:
-        standings._copies.put(uuid.UUID(int=number), SimpleNamespace(read_at=standings._monotonic()))  # type: ignore[arg-type]
+        snapshots._copies.put(uuid.UUID(int=number), SimpleNamespace(read_at=snapshots._monotonic()))  # type: ignore[arg-type]
 
-    return Cache(standings._copies, put, lambda n: standings.of(uuid.UUID(int=n)), lambda n: uuid.UUID(int=n))
+    return Cache(snapshots._copies, put, lambda n: snapshots.of(uuid.UUID(int=n)), lambda n: uuid.UUID(int=n))
 
 
 TENANT = uuid.UUID(int=7)
@@ -192,14 +192,14 @@ def test_many_threads_may_use_it() -> None:
 
 @pytest.mark.usefixtures("many_switches")
 def test_standings_are_read_evicted_and_forgotten_at_once() -> None:
-    standings = Standings(BranchKeys())
-    standings._copies = Lru(5)
+    snapshots = Snapshots(BranchKeys())
+    snapshots._copies = Lru(5)
     numbers = iter(range(10**9))
     tenant = lambda: uuid.UUID(int=next(numbers) % 12)  # noqa: E731
-    works = [lambda: standings._copies.put(tenant(), SimpleNamespace(read_at=0.0)), lambda: standings._copies.get(tenant()),  # type: ignore[arg-type]
-             lambda: standings.forget(tenant())]  # fmt: skip
+    works = [lambda: snapshots._copies.put(tenant(), SimpleNamespace(read_at=0.0)), lambda: snapshots._copies.get(tenant()),  # type: ignore[arg-type]
+             lambda: snapshots.forget(tenant())]  # fmt: skip
     assert _at_once(*works, *works) == []
-    assert len(standings._copies) <= 5
+    assert len(snapshots._copies) <= 5
 
 
 @pytest.mark.usefixtures("many_switches")
