@@ -353,7 +353,7 @@ CONTENT_SECURITY_POLICY = {
 
 # --- fair shares ------------------------------------------------------------------------------------------------
 
-# Data keys a second, counted over all processes in the shared cache; an item of a batch counts like a request of its own.
+# Data keys a second of all processes together; each gives out its part (tenants.limits). An item of a batch counts like a request of its own.
 DATA_KEYS_PER_CALLER = env.int("DATA_KEYS_PER_CALLER", default=10_000)
 DATA_KEYS_PER_TENANT = env.int("DATA_KEYS_PER_TENANT", default=10_000)
 # Of one web process, for requests for data keys that have to wait; keys.datakeys.bulkhead and keys.datakeys.http.priority divide them. Pages and the rest of the

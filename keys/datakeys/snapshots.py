@@ -43,6 +43,7 @@ from keys import errors
 from keys.datakeys import admission
 from keys.datakeys.cache import BranchKeys
 from keys.models import CacheDrop, KeyRegistration, ServingProcess
+from tenants import limits
 from tenants.models import Tenant
 
 log = structlog.get_logger(__name__)
@@ -56,6 +57,8 @@ COPY_LASTS = 300.0  # seconds
 A_MOMENT = 0.1  # seconds: a tenant that is refused is not read more often
 CAPACITY = 20_000  # tenants
 HEARTBEAT = 2.0  # seconds
+# A process that has not been seen for so long gives out nothing: its part of the fair shares goes to the others.
+LIVE = timedelta(seconds=TOO_OLD + 2 * HEARTBEAT)
 FORGOTTEN = timedelta(days=30)  # processes that were not seen for so long, and what they dropped
 
 
@@ -215,6 +218,8 @@ class Snapshots:
         if self._drops or (self._watch is not None and began - self._seen_at >= HEARTBEAT):
             self._write(at, seen.snapshot)
             self._seen_at = began
+            if self._watch is not None:
+                limits.set_processes(ServingProcess.objects.filter(seen_at__gt=at - LIVE).count())
 
     def purge(self, tenant: uuid.UUID) -> None:
         """Drop the branch keys of a tenant that AWS has just refused, ahead of the stop that follows: they count among what that one dropped."""

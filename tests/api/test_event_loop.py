@@ -385,7 +385,7 @@ def test_a_request_begun_twice_pays_once(warm: Server, path: str, tenant: Tenant
     with time_machine.travel(time.time() + 10, tick=False):
         for _ in range(5):
             assert warm.post(path).status == 200
-        assert limits._leases.get(f"tenant:{tenant.pk}").used == 5
+        assert limits._counts.get(f"tenant:{tenant.pk}").used == 5
 
 
 def test_a_caller_who_leaves_in_the_middle_gets_no_key(warm: Server, path: str) -> None:

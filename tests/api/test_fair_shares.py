@@ -6,42 +6,43 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import time_machine
-from django.core.cache import cache
 from django.test import Client
-from redis.exceptions import ConnectionError as CacheGone
 
+from byokportal import clock
 from byokportal.errors import RateLimited
+from keys.datakeys import snapshots
+from keys.datakeys.cache import BranchKeys
 from keys.datakeys.http import priority
-from keys.models import KeyRegistration
+from keys.models import CacheDrop, KeyRegistration, ServingProcess
 from tenants import limits
 from tenants.models import ServiceAccount, Tenant
 
 JSON = "application/json"
 NOON = "2026-06-01T12:00:00+00:00"
+NOON_SECONDS = datetime.fromisoformat(NOON).timestamp()
 
 
 @pytest.fixture(autouse=True)
 def _fresh(settings: Any) -> Iterator[None]:
     settings.DATA_KEYS_PER_CALLER, settings.DATA_KEYS_PER_TENANT = 100, 150
-    cache.clear()
     limits.forget_all()
     yield
-    cache.clear()
     limits.forget_all()
 
 
 def granted(caller: str, tenant: str, weight: int = 1, tries: int = 500) -> int:
-    """Try so many times in one held second, and return how many were given; what was asked for in the background arrives."""
+    """Try so many times in one held second, and return how many keys were given."""
     count = 0
     for _ in range(tries):
         try:
             limits.take(caller, tenant, weight)
         except RateLimited:
-            limits._asking.submit(int).result()  # one thread, in order: no lease is under way behind this
             continue
         count += weight
     return count
@@ -64,35 +65,66 @@ def test_items_weigh_and_a_batch_above_the_whole_share_takes_all_of_it() -> None
             limits.take("c", "u", 1)
 
 
-def test_many_threads_and_processes_together_get_no_more_than_the_share() -> None:
+def test_a_batch_above_the_share_is_paid_from_the_next_seconds() -> None:
+    with time_machine.travel(NOON, tick=False):
+        limits.take("c", "u", 250)
+        with pytest.raises(RateLimited) as refused:
+            limits.take("c", "v", 1)
+        assert refused.value.retry_after == 2
+    with time_machine.travel("2026-06-01T12:00:01+00:00", tick=False):
+        assert granted("c", "v") == 0
+    with time_machine.travel("2026-06-01T12:00:02+00:00", tick=False):
+        assert granted("c", "v") == 50
+
+
+def test_who_is_refused_for_the_tenant_pays_nothing_of_its_own() -> None:
+    with time_machine.travel(NOON, tick=False):
+        limits.take("a", "t", 100)
+        limits.take("b", "t", 50)
+        assert granted("c", "t") == 0
+        assert granted("c", "u") == 100
+
+
+def test_many_threads_together_get_no_more_than_the_share() -> None:
     with time_machine.travel(NOON, tick=False):
         with ThreadPoolExecutor(16) as pool:
             threads = sum(pool.map(lambda _: granted("a", "t", tries=100), range(16)))
-        limits._leases.clear()  # another process: it has no lease, and the same shared cache
         assert threads == 100
         assert granted("a", "t") == 0
 
 
-def test_a_process_asks_the_shared_cache_seldom_once_it_is_busy(monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:
-    settings.DATA_KEYS_PER_CALLER = settings.DATA_KEYS_PER_TENANT = 10_000
-    asked: list[str] = []
-    real = cache.incr
-    monkeypatch.setattr(cache, "incr", lambda key, delta: asked.append(key) or real(key, delta))
+@pytest.mark.parametrize("weight", [1, 30, 100])
+def test_busy_processes_together_give_out_the_share_and_no_more_than_rounding_on_top(weight: int) -> None:
+    """Each turn is one process: it knows how many there are, and nothing of the others."""
+    processes, seconds, given = 7, 60, 0
+    for _ in range(processes):
+        limits.forget_all()
+        limits.set_processes(processes)
+        for second in range(seconds):
+            with time_machine.travel(NOON_SECONDS + second, tick=False):
+                given += granted("a", f"t{second}", weight=weight, tries=30)
+    # What a process may owe at the end is one batch.
+    assert 100 * seconds - processes * weight <= given <= (100 + processes) * seconds + processes * weight
+
+
+def test_a_share_is_divided_by_the_processes_that_are_alive(db: None) -> None:
+    known = snapshots.Snapshots(BranchKeys())
+    now = clock.now()
+    for age in (0, 1, 3, 20):  # the last one has ended
+        ServingProcess.objects.create(name="web", started_at=now, seen_at=now - timedelta(seconds=age))
+    known._watch = threading.current_thread()  # as if it were the one that looks
+    known.look()
     with time_machine.travel(NOON, tick=False):
-        granted("a", "t", tries=2000)
-    asked.clear()
-    with time_machine.travel("2026-06-01T12:00:01+00:00", tick=False):
-        assert granted("a", "t", tries=2000) == 2000
-    assert len(asked) <= 2 * 5
+        assert granted("a", "t") == 25
 
 
-def test_without_the_shared_cache_a_process_goes_on_with_the_share_counted_by_itself(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    def gone(*_: Any, **__: Any) -> None:
-        raise CacheGone("gone")
-
-    monkeypatch.setattr(cache, "add", gone)
+def test_where_no_thread_watches_a_process_counts_as_the_only_one(db: None) -> None:
+    for _ in range(3):
+        ServingProcess.objects.create(name="web")
+    known = snapshots.Snapshots(BranchKeys())
+    known._drops.append(CacheDrop(tenant_id=uuid4(), process_id=known.process, generation=1, count=0, at=clock.now()))
+    known.look()
+    assert ServingProcess.objects.filter(pk=known.process).exists()  # it has written its heartbeat
     with time_machine.travel(NOON, tick=False):
         assert granted("a", "t") == 100
 

@@ -65,10 +65,10 @@ def _callers() -> Cache:
     return Cache(memory._found, lambda n: memory.put(n, n, asked_at=time.monotonic()), memory.get)
 
 
-def _leases() -> Cache:
+def _shares() -> Cache:
     limits.forget_all()
-    lease = lambda n: limits._lease(f"caller:{n}", 100, int(time.time()))  # noqa: E731
-    return Cache(limits._leases, lease, lease, lambda n: f"caller:{n}")
+    count = lambda n: limits._count(f"caller:{n}", int(time.time()), 100)  # noqa: E731
+    return Cache(limits._counts, count, count, lambda n: f"caller:{n}")
 
 
 def _sessions() -> Cache:
@@ -103,7 +103,7 @@ def _standings() -> Cache:
 TENANT = uuid.UUID(int=7)
 CACHES = {
     "callers and tenants": _callers,
-    "leases": _leases,
+    "shares": _shares,
     "sessions": _sessions,
     "branch keys": _branch_keys,
     "where tenants stand": _standings,

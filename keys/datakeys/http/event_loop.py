@@ -9,7 +9,7 @@ thread of those that only data keys use.
 
 What would wait says so. Django refuses to speak to a database on an event loop (`SynchronousOnlyOperation`), and what of ours waits for
 anything else wears the same guard, `async_unsafe`: the shared cache, a call to AWS or to be told of one, a row outside
-`committed`. Then the request starts anew in a thread, by the common way; what it took of a share is given back, and its row was never sent.
+`committed`. Then the request starts anew in a thread, by the common way; its share is not taken twice, and its row was never sent.
 
 Whatever goes to a thread goes there whole. A thread neither waits for the rest of a body nor dies with a caller who has left.
 """
