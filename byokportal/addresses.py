@@ -1,4 +1,5 @@
-"""Whose request it is: the client's address as our own proxies saw it, and nothing that a client may write there himself."""
+"""Whose request it is: the client's address as our own proxies saw it,
+and nothing that a client may write there himself."""
 
 from __future__ import annotations
 
@@ -15,7 +16,14 @@ Proxies = int | tuple[Network, ...]  # how many stand in front of us, or the net
 
 UNKNOWN = "unknown"  # a socket of this machine: nobody but our own proxy speaks to it
 HOPS = 20  # of X-Forwarded-For that are read, from the right
-FORWARDED = ("HTTP_FORWARDED", "HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PORT", "HTTP_X_FORWARDED_PROTO", "HTTP_X_REAL_IP")  # fmt: skip
+FORWARDED = (
+    "HTTP_FORWARDED",
+    "HTTP_X_FORWARDED_FOR",
+    "HTTP_X_FORWARDED_HOST",
+    "HTTP_X_FORWARDED_PORT",
+    "HTTP_X_FORWARDED_PROTO",
+    "HTTP_X_REAL_IP",
+)
 
 
 def proxies(text: str) -> Proxies:
@@ -57,8 +65,9 @@ def parsed(text: str) -> str:
 def client(meta: Mapping[str, str], ours: Proxies) -> str:
     """Return the client's address.
 
-    Every proxy appends the address that it was spoken to from, so the list is read from the right, and only as far as our own proxies wrote
-    it. With fewer entries than we have proxies somebody went around one: then it is the address that spoke to us.
+    Every proxy appends the address that it was spoken to from, so the list is read from the right, and only as far as
+    our own proxies wrote it. With fewer entries than we have proxies somebody went around one: then it is the address
+    that spoke to us.
     """
     peer = parsed(meta.get("REMOTE_ADDR", "")) or UNKNOWN
     hops = [hop for hop in meta.get("HTTP_X_FORWARDED_FOR", "").split(",")[-HOPS:] if hop.strip()]
@@ -84,7 +93,8 @@ def _is_in(address: str, networks: tuple[Network, ...]) -> bool:
 
 
 class ClientAddressMiddleware:
-    """Puts the client's address where everything reads it: REMOTE_ADDR, and each log line. What nobody of ours wrote is dropped."""
+    """Puts the client's address where everything reads it: REMOTE_ADDR, and each log line.
+    What nobody of ours wrote is dropped."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

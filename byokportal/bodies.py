@@ -69,7 +69,8 @@ class JsonOnly(BaseContentNegotiation):
 
 
 class StrictJSONParser(BaseParser):
-    """Takes one JSON object in UTF-8 and refuses what readers could understand differently, and secrets: we would keep them.
+    """Takes one JSON object in UTF-8 and refuses what readers could understand differently, and secrets:
+    we would keep them.
 
     Requests for data keys read their bodies themselves; of those nothing is kept.
     """

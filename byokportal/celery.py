@@ -25,8 +25,9 @@ def _step_back(**_: object) -> None:
 def stay_on_one_core(**_: object) -> None:
     """Keep the threads of this process on one core.
 
-    They run one at a time whatever the cores; wandering over two of them, a sweep with its 96 threads took three times the CPU and
-    half the rate, because every answer of AWS wakes a thread on one core that waits for the interpreter on the other.
+    They run one at a time whatever the cores; wandering over two of them, a sweep with its 96 threads took three
+    times the CPU and half the rate, because every answer of AWS wakes a thread on one core that waits for the
+    interpreter on the other.
     """
     if hasattr(os, "sched_setaffinity"):  # Linux
         cores = sorted(os.sched_getaffinity(0))

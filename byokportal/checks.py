@@ -1,6 +1,7 @@
 """System checks: settings that contradict each other or look like a mistake, said at start instead of at night.
 
-`manage.py check --deploy` runs all of them; it fails where service would fail, or would be less safe than its papers say.
+`manage.py check --deploy` runs all of them;
+it fails where service would fail, or would be less safe than its papers say.
 """
 
 from __future__ import annotations
@@ -64,7 +65,10 @@ def production_is_not_embedded(app_configs: Any, **_: Any) -> list[CheckMessage]
     if settings.SECURE_PROXY_SSL_HEADER is None and settings.SECURE_SSL_REDIRECT:
         found.append(
             _error(
-                "BEHIND_PROXY is off: our server speaks no TLS itself, so every page would redirect to itself for ever.",
+                (
+                    "BEHIND_PROXY is off: our server speaks no TLS itself, so every page would redirect to "
+                    "itself for ever."
+                ),
                 "Put a proxy with TLS in front, let it set X-Forwarded-Proto itself, and set BEHIND_PROXY=1.",
                 "E006",
             )
@@ -199,7 +203,8 @@ def values_are_in_range(app_configs: Any, **_: Any) -> list[CheckMessage]:
     return found
 
 
-# Celery asks these before its settings: what they name would be spoken to without the certificate check that REDIS_URL brings.
+# Celery asks these before its settings: what they name would be spoken to without the certificate check
+# that REDIS_URL brings.
 PASSES_US_BY = ("CELERY_BROKER_URL", "CELERY_BROKER_READ_URL", "CELERY_BROKER_WRITE_URL")
 VERIFYING = {"verify-ca", "verify-full"}
 

@@ -1,11 +1,13 @@
 """The one clock that is compared with stored times and with what other processes wrote: the database's.
 
-The clocks of two machines are never compared. A process asks the database for its time now and then (one that gives out data keys
-does so with each look of `keys.datakeys.snapshots`), and counts on from there by its own monotonic clock. So `now()` needs no query on the way of
-a request, and a machine whose clock is hours wrong agrees with all others.
+The clocks of two machines are never compared. A process asks the database for its time now and then (one that
+gives out data keys does so with each look of `keys.datakeys.snapshots`), and counts on from there by its own monotonic
+clock. So `now()` needs no query on the way of a request, and a machine whose clock is hours wrong
+agrees with all others.
 
-An answer of the database was given somewhere between question and answer. The offset that is kept always lies in that interval, and
-moves no further than it has to: the time that a process knows gets better with each quick answer, and does not jump with a slow one.
+An answer of the database was given somewhere between question and answer. The offset that is kept always lies in
+that interval, and moves no further than it has to: the time that a process knows gets better with each quick answer,
+and does not jump with a slow one.
 
 Tests use this machine's clock in its place (setting `CLOCK`), which time_machine moves.
 """
@@ -24,17 +26,17 @@ from django.core.exceptions import SynchronousOnlyOperation
 from django.db import DatabaseError, InterfaceError, connection, models
 from django.utils import timezone
 
-ASKED_AGAIN = (
-    10.0  # seconds after which `now()` asks the database again; two good clocks part by a millisecond meanwhile
-)
+# seconds after which `now()` asks the database again; two good clocks part by a millisecond meanwhile
+ASKED_AGAIN = 10.0
 QUESTION = {
     "postgresql": "SELECT extract(epoch FROM clock_timestamp())::float8",
     "sqlite": "SELECT (julianday('now') - 2440587.5) * 86400.0",
 }
+# seconds by which the answer may be too early: SQLite counts milliseconds
 COARSE = {
     "postgresql": 0.0,
     "sqlite": 0.002,
-}  # seconds by which the answer may be too early: SQLite counts milliseconds
+}
 
 _lock = threading.Lock()
 _offset: float | None = None  # what added to the monotonic clock gives the database's, seconds since the epoch
@@ -42,7 +44,8 @@ _asked_at = 0.0  # monotonic, before the last question
 
 
 def monotonic() -> float:
-    """Return seconds on a clock that is never set, and goes on while the machine sleeps where the system has one that does."""
+    """Return seconds on a clock that is never set, and goes on while the machine sleeps
+    where the system has one that does."""
     return time.clock_gettime(_CLOCK)
 
 
@@ -62,7 +65,8 @@ def now() -> datetime:
 def seconds() -> float:
     """Return the database's time as seconds since the epoch, from what is known: asks only where nothing is.
 
-    For requests for data keys, which may not wait. Where keys are given out `keys.datakeys.snapshots` sees to it that it is fresh.
+    For requests for data keys, which may not wait.
+    Where keys are given out `keys.datakeys.snapshots` sees to it that it is fresh.
     """
     return _seconds(None)
 
@@ -140,9 +144,8 @@ def _seconds(asked_again: float | None) -> float:
 
 def _ask() -> None:
     began = monotonic()
-    with (
-        connection.cursor() as cursor
-    ):  # as patient as whoever asks: an operation in a transaction must not lose its connection by it
+    # as patient as whoever asks: an operation in a transaction must not lose its connection by it
+    with connection.cursor() as cursor:
         cursor.execute(QUESTION[connection.vendor])
         (found,) = cursor.fetchone()
     saw(found, began=began)
@@ -154,7 +157,8 @@ def _ask() -> None:
 def set_machine_wrong(by: float) -> None:
     """Let this process read this machine's clock wrong by so many seconds: `time.time` and Django's `timezone.now`.
 
-    The setting `CLOCK_SKEW`, by which tests hold two processes apart. AWS's signatures keep the right time, else AWS would refuse all.
+    The setting `CLOCK_SKEW`, by which tests hold two processes apart.
+    AWS's signatures keep the right time, else AWS would refuse all.
     """
     right, lasts = time.time, timedelta(seconds=by)
 

@@ -1,4 +1,5 @@
-"""What a database that cannot be used at this moment looks like, whoever meets it, and how long a request waits for one."""
+"""What a database that cannot be used at this moment looks like, whoever meets it,
+and how long a request waits for one."""
 
 from __future__ import annotations
 
@@ -13,7 +14,9 @@ from django.http import HttpRequest, HttpResponse
 from byokportal import deadline
 from byokportal.errors import DatabaseUnavailable
 
-SECONDS = 10.0  # that a page or a request to the API waits for the database in all; requests for data keys have less (keys.datakeys.http.fast_path)
+# that a page or a request to the API waits for the database in all;
+# requests for data keys have less (keys.datakeys.http.fast_path)
+SECONDS = 10.0
 
 # SQLSTATEs outside OperationalError that say "not this database, not now" (PostgreSQL, appendix A).
 NOT_NOW = {
@@ -27,17 +30,18 @@ NOT_NOW = {
     "XX001",  # damaged table
     "XX002",  # damaged index
 }
-TOO_COMPLEX = (
-    "54"  # class of statements that are too long or too deep: psycopg calls them OperationalError, and they are our bug
-)
+# class of statements that are too long or too deep: psycopg calls them OperationalError, and they are our bug
+TOO_COMPLEX = "54"
 # SQLite has one code, SQLITE_ERROR, for a missing migration and for a bug.
 MISSING = ("no such table", "no such column", "table ")  # "table x has no column named y"
 
 
 def is_unusable(exception: BaseException | None) -> bool:
-    """Tell whether the database refused for a reason of its own: gone, paused, locked, full, read-only or half migrated.
+    """Tell whether the database refused for a reason of its own:
+    gone, paused, locked, full, read-only or half migrated.
 
-    Every other error of a database (a wrong statement, a broken constraint) is a bug of ours. Django's exceptions and the driver's own count alike.
+    Every other error of a database (a wrong statement, a broken constraint) is a bug of ours.
+    Django's exceptions and the driver's own count alike.
     """
     if isinstance(exception, Error | psycopg.Error) and not isinstance(exception.__cause__, sqlite3.Error):
         state = getattr(exception, "sqlstate", None) or getattr(exception.__cause__, "sqlstate", None)
@@ -71,14 +75,26 @@ def _is_unusable_sqlite(error: sqlite3.Error) -> bool:
     if code == sqlite3.SQLITE_ERROR:
         return str(error).startswith(MISSING)
     return code & 0xFF in {
-        sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_INTERRUPT, sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PROTOCOL, sqlite3.SQLITE_NOTADB,
-        sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH, sqlite3.SQLITE_NOMEM, sqlite3.SQLITE_SCHEMA,
-    }  # fmt: skip
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_INTERRUPT,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_AUTH,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_SCHEMA,
+    }
 
 
 def is_conflict(exception: BaseException | None) -> bool:
-    """Tell whether the database ended a transaction for another's sake: the same once more has every chance (PostgreSQL, class 40)."""
+    """Tell whether the database ended a transaction for another's sake:
+    the same once more has every chance (PostgreSQL, class 40)."""
     return isinstance(exception, Error) and str(getattr(exception.__cause__, "sqlstate", "")).startswith("40")
 
 

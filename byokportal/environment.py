@@ -1,4 +1,5 @@
-"""Reads the environment for the settings, and knows which names are read: what else stands there is not a setting of ours."""
+"""Reads the environment for the settings, and knows which names are read:
+what else stands there is not a setting of ours."""
 
 from __future__ import annotations
 
@@ -18,8 +19,9 @@ READ: set[str] = set()
 class Environment(environ.Env):  # type: ignore[misc]  # it has no types
     """NAME, or NAME_FILE for a secret in a file.
 
-    White space around a value is nobody's wish, an empty value counts as not set (`.env` files leave them so), a `$` is a `$`, and a value
-    that cannot be read is refused with its name. The value itself is never repeated: it may be a password.
+    White space around a value is nobody's wish, an empty value counts as not set (`.env` files leave them so), a `$` is
+    a `$`, and a value that cannot be read is refused with its name. The value itself is never repeated: it
+    may be a password.
     """
 
     def get_value(
@@ -38,9 +40,8 @@ class Environment(environ.Env):  # type: ignore[misc]  # it has no types
         if cast is list:
             return [part.strip() for part in given.split(",") if part.strip()]
         try:
-            found = (
-                cast(given) if cast in WHAT else self.parse_value(given, cast)
-            )  # its own reading of a number drops letters
+            # its own reading of a number drops letters
+            found = cast(given) if cast in WHAT else self.parse_value(given, cast)
         except ValueError as error:
             raise ImproperlyConfigured(f"{var} is {WHAT.get(cast, 'not readable')}.") from error
         if cast is float and not math.isfinite(found):

@@ -74,8 +74,9 @@ class DomainError(Exception):
 def own(error: BaseException) -> BaseException:
     """Return an error equal to one that somebody else raised: same type, same words, same cause, no traceback yet.
 
-    A call that many wait for fails for all of them, and each of them has to hear what it was: a lost connection is a 503 for the one who made
-    the call and must not be a 500 for the others. The object itself is not shared, because a raised one collects the tracebacks of all who raise it.
+    A call that many wait for fails for all of them, and each of them has to hear what it was: a lost connection is a
+    503 for the one who made the call and must not be a 500 for the others. The object itself is not shared, because a
+    raised one collects the tracebacks of all who raise it.
     """
     if isinstance(error, DomainError):
         made: BaseException = error.again()
@@ -164,7 +165,10 @@ class RateLimited(DomainError):
 class SharedCacheUnavailable(DomainError):
     kind, code = Kind.UNAVAILABLE, "shared_cache_unavailable"
     title = "You cannot sign in at this moment"
-    detail = "The store in which we count attempts does not answer, and without it nobody is let in. Try again in a minute. A key that is suspended stays so."
+    detail = (
+        "The store in which we count attempts does not answer, and without it nobody is let in. Try again in a minute. "
+        "A key that is suspended stays so."
+    )
     turn = Turn.KORE
     retryable = True
 

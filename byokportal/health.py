@@ -1,4 +1,5 @@
-"""/healthz: the process lives. /readyz: database and broker answer too, and the database is the one that this code was written for."""
+"""/healthz: the process lives. /readyz: database and broker answer too,
+and the database is the one that this code was written for."""
 
 from __future__ import annotations
 
@@ -35,7 +36,8 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 
 class HealthMiddleware:
-    """Answers /healthz and /readyz before anything looks at the Host header: whoever watches a process asks it by its address."""
+    """Answers /healthz and /readyz before anything looks at the Host header:
+    whoever watches a process asks it by its address."""
 
     VIEWS = {"/healthz": healthz, "/readyz": readyz}
 
@@ -48,7 +50,8 @@ class HealthMiddleware:
             return self.get_response(request)
         answer = view(request)
         answer.headers["Cache-Control"] = "no-store"
-        answer._has_been_logged = True  # type: ignore[attr-defined]  # Django's own mark: what is wrong has its line already
+        # Django's own mark: what is wrong has its line already
+        answer._has_been_logged = True  # type: ignore[attr-defined]
         return answer
 
 

@@ -10,7 +10,8 @@ from django.http import HttpRequest, HttpResponse
 
 
 class NeverKeptMiddleware:
-    """Lets no cache keep an answer: all but the static files may say something of a tenant, errors and redirects too."""
+    """Lets no cache keep an answer: all but the static files may say something of a tenant,
+    errors and redirects too."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

@@ -20,10 +20,13 @@ SECRETS = re.compile(
     r"|(?i:bearer) [A-Za-z0-9._~+/-]{16,}=*"
     r"|byok-[A-Za-z0-9_-]{43}|byok_[a-z]{2}_[A-Za-z0-9_-]{43}"
     r"|(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}+\.[A-Za-z0-9_-]{2,}+\.[A-Za-z0-9_-]*"
-    r"|(?i:(?:secret_?access_?key|session_?token|security_?token|client_?secret)[\"'\\\s:=>]{1,10})[A-Za-z0-9/+=_%-]{16,}"
-    r"|(?<![A-Za-z0-9/+_-])(?=[A-Za-z0-9/+]{0,39}[A-Z])(?=[A-Za-z0-9/+]{0,39}[g-z])(?=[A-Za-z0-9/+]{0,39}[0-9])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=_-])"
+    r"|(?i:(?:secret_?access_?key|session_?token|security_?token"
+    r"|client_?secret)[\"'\\\s:=>]{1,10})[A-Za-z0-9/+=_%-]{16,}"
+    r"|(?<![A-Za-z0-9/+_-])(?=[A-Za-z0-9/+]{0,39}[A-Z])(?=[A-Za-z0-9/+]{0,39}[g-z])"
+    r"(?=[A-Za-z0-9/+]{0,39}[0-9])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=_-])"
     # The secret in the address of a mailed link: an invitation, a new password
-    r"|(?:(?<=/invitations/)|(?<=/recoveries/)|(?<=/addresses/))[A-Za-z0-9_-]{40,200}(?=/)|(?<=/password/reset/key/)[A-Za-z0-9_:-]{8,200}",
+    r"|(?:(?<=/invitations/)|(?<=/recoveries/)|(?<=/addresses/))[A-Za-z0-9_-]{40,200}"
+    r"(?=/)|(?<=/password/reset/key/)[A-Za-z0-9_:-]{8,200}",
     re.DOTALL,
 )
 

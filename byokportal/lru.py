@@ -1,6 +1,7 @@
 """What a process remembers, for many threads and up to a bound: what has been idle longest makes room.
 
-A cache that evicts what was put in first evicts the busiest: that was there first, and is used most. So a `get` counts as a use.
+A cache that evicts what was put in first evicts the busiest: that was there first, and is used most.
+So a `get` counts as a use.
 """
 
 from __future__ import annotations

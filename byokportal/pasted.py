@@ -1,4 +1,5 @@
-"""Refuses a form of the portal or the back office that holds a secret, whatever the form; nothing of it is shown again."""
+"""Refuses a form of the portal or the back office that holds a secret, whatever the form;
+nothing of it is shown again."""
 
 from __future__ import annotations
 
@@ -14,12 +15,14 @@ from byokportal.errors import SecretPasted
 
 # Fields whose secrets belong there: they are compared or hashed, never kept.
 MEANT = {"csrfmiddlewaretoken", "password", "password1", "password2", "oldpassword", "code", "credential"}
-# Pages that read what is pasted, keep nothing, take secrets out before they show anything, and say more than we can here.
+# Pages that read what is pasted, keep nothing, take secrets out before they show anything,
+# and say more than we can here.
 READERS = {"portal:check-output", "admin:explain_aws_error"}
+# on the pages of the steps; their fields refuse secrets themselves, with more than we look for
 ARNS = {
     "key_arn",
     "role_arn",
-}  # on the pages of the steps; their fields refuse secrets themselves, with more than we look for
+}
 
 
 class SecretTextsMiddleware:

@@ -99,7 +99,8 @@ def exception_handler(exception: Exception, context: dict[str, Any]) -> Response
     set_rollback()
     body = problem(error, request_id_of(context["request"]))
     answer = Response(body, status=body["status"], headers=headers_of(error), content_type="application/problem+json")
-    answer._has_been_logged = isinstance(error, errors.DatabaseUnavailable)  # type: ignore[attr-defined]  # Django's own mark
+    # Django's own mark
+    answer._has_been_logged = isinstance(error, errors.DatabaseUnavailable)  # type: ignore[attr-defined]
     return answer
 
 
@@ -123,10 +124,11 @@ def _anticipated(exception: Exception, request: Any) -> DomainError | None:
 
 
 def of_database(exception: BaseException) -> DomainError | None:
-    """Return the anticipated failure that an exception of the database stands for, and log it; None for every other exception.
+    """Return the anticipated failure that an exception of the database stands for, and log it;
+    None for every other exception.
 
-    A constraint that refuses a row is the last guard of an operation done twice at the same moment. The services look first, so it is seldom met; it is
-    logged with its traceback, because a service that does not look is a bug of ours.
+    A constraint that refuses a row is the last guard of an operation done twice at the same moment. The services look
+    first, so it is seldom met; it is logged with its traceback, because a service that does not look is a bug of ours.
     """
     if database.is_unusable(exception):
         return _database_unavailable(exception)
@@ -137,19 +139,22 @@ def of_database(exception: BaseException) -> DomainError | None:
 
 
 def _database_unavailable(exception: BaseException) -> DomainError:
-    """Return the error of a database that cannot be used, and log one line of it: every request of that time makes one."""
+    """Return the error of a database that cannot be used, and log one line of it:
+    every request of that time makes one."""
     log.error("the database cannot be used: %s", database.why(exception))
     return errors.DatabaseUnavailable(retry_after=2)
 
 
 def _without_database(error: DomainError, request: HttpRequest) -> HttpResponse:
-    """Return a problem as JSON or as a page that asks the database for nothing: neither who is signed in nor for messages."""
+    """Return a problem as JSON or as a page that asks the database for nothing:
+    neither who is signed in nor for messages."""
     if request.path.startswith("/api/"):
         answer = json_response(error, request)
     else:
         page = render_to_string("errors/unavailable.html", {"error": error, "request_id": request_id_of(request)})
         answer = HttpResponse(page, status=STATUS[error.kind], headers=headers_of(error))
-    answer._has_been_logged = True  # type: ignore[attr-defined]  # Django's own mark: its line would be a second one, with a traceback
+    # Django's own mark: its line would be a second one, with a traceback
+    answer._has_been_logged = True  # type: ignore[attr-defined]
     return answer
 
 
@@ -220,7 +225,8 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 def server_error(request: HttpRequest) -> HttpResponse:
     """Answer 500: a bug; it is logged with its traceback, the body says nothing of it.
 
-    Whatever a middleware raises ends here as well (a session that cannot be saved, for one): a database that cannot be used is no bug.
+    Whatever a middleware raises ends here as well (a session that cannot be saved, for one):
+    a database that cannot be used is no bug.
     """
     exception = sys.exc_info()[1]
     error = of_database(exception) if exception is not None else None
@@ -228,9 +234,17 @@ def server_error(request: HttpRequest) -> HttpResponse:
         return _without_database(error, request)
     if request.path.startswith("/api/"):
         body = {
-            "type": "about:blank", "title": "Something of ours broke", "status": 500, "code": "bug", "params": {}, "retryable": False, "retry_after": None,
+            "type": "about:blank",
+            "title": "Something of ours broke",
+            "status": 500,
+            "code": "bug",
+            "params": {},
+            "retryable": False,
+            "retry_after": None,
             "detail": "This is our mistake and it is recorded. Contact support with the request id.",
-            "whose_turn": "kore", "since": None, "request_id": request_id_of(request),
-        }  # fmt: skip
+            "whose_turn": "kore",
+            "since": None,
+            "request_id": request_id_of(request),
+        }
         return HttpResponse(json.dumps(body), status=500, content_type="application/problem+json")
     return render(request, "500.html", status=500)

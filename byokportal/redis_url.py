@@ -1,7 +1,9 @@
-"""REDIS_URL as Celery and Django's cache need it: over TLS with the server's certificate checked, whatever the address leaves open.
+"""REDIS_URL as Celery and Django's cache need it:
+over TLS with the server's certificate checked, whatever the address leaves open.
 
-Both take TLS settings out of the address's query, by names of their own and with defaults of their own: kombu checks no certificate unless told
-to, and neither complains of a name that it does not know. So the query is read here, and both get the same, said in full.
+Both take TLS settings out of the address's query, by names of their own and with defaults of their own: kombu checks no
+certificate unless told to, and neither complains of a name that it does not know. So the query is read here, and both
+get the same, said in full.
 """
 
 from __future__ import annotations
@@ -61,7 +63,10 @@ def _problems(scheme: str, settings: dict[str, str], others: list[tuple[str, str
     for name, value in settings.items():
         if name in FIXED:
             if value.lower() != FIXED[name]:
-                found.append(f"says {name}={value}: the server's certificate is always checked. Name its authority with ssl_ca_certs.")  # fmt: skip
+                found.append(
+                    f"says {name}={value}: the server's certificate is always checked. "
+                    "Name its authority with ssl_ca_certs."
+                )
         elif name not in PATHS:
             found.append(f"has {name}, which nobody reads: there are {', '.join((*PATHS, *FIXED))}.")
         elif not Path(value).exists():

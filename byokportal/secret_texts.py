@@ -1,8 +1,8 @@
 """Secrets in a text that a person sent and that we would keep: what is refused, and nothing else; pure.
 
-Refused are: an AWS access key id together with a secret access key (40 characters that are no hexadecimal number) or a session token; private
-keys in PEM and OpenSSH form; JSON Web Tokens; tokens and client secrets of ours. An access key id alone, ARNs, External IDs, unique ids,
-hashes, certificates, SAML metadata and ciphertext of KMS are no secrets.
+Refused are: an AWS access key id together with a secret access key (40 characters that are no hexadecimal number) or a
+session token; private keys in PEM and OpenSSH form; JSON Web Tokens; tokens and client secrets of ours. An access key
+id alone, ARNs, External IDs, unique ids, hashes, certificates, SAML metadata and ciphertext of KMS are no secrets.
 
 Every pattern is bounded, and each text is read a fixed number of times: the time is linear in its length.
 """
@@ -24,7 +24,10 @@ FORTY = re.compile(r"(?<![A-Za-z0-9/+_-])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=_-])",
 HEX = re.compile(r"[0-9a-fA-F]{40}", re.ASCII)
 # By its name, or by how STS begins it.
 SESSION_TOKEN = re.compile(
-    r"(?:session|security)[_-]?token[\"'\\\s:=>]{1,10}[A-Za-z0-9/+=%_-]{16}|(?:FwoGZXIvYXdz|FQoGZXIvYXdz|IQoJb3JpZ2lu|AQoDYXdz|AQoEXAMPLE)[A-Za-z0-9/+=]{8}",
+    (
+        r"(?:session|security)[_-]?token[\"'\\\s:=>]{1,10}[A-Za-z0-9/+=%_-]{16}|(?:FwoGZXIvYXdz|FQoGZXIvYXdz"
+        r"|IQoJb3JpZ2lu|AQoDYXdz|AQoEXAMPLE)[A-Za-z0-9/+=]{8}"
+    ),
     re.IGNORECASE | re.ASCII,
 )
 PRIVATE_KEY = re.compile(r"-{2,5}\s{0,3}BEGIN\s{1,3}(?:[A-Z0-9]{1,12}\s{1,3}){0,3}PRIVATE\s{1,3}KEY", re.ASCII)
@@ -36,9 +39,8 @@ HEADER_LENGTH = 4_096  # characters; longer ones no server takes in a header eit
 STARTS = 8  # places in one run of characters at which a header is looked for
 
 ARN = re.compile(r"arn:aws[a-z-]{0,12}:[^\s\"'<>,;\\]{1,2048}", re.ASCII)
-ADDRESS = re.compile(
-    r"https?://[^\s\"'<>?#@]{1,2048}(?![^\s\"'<>?#@]|@)", re.ASCII
-)  # none that carries a sign-in before an @
+# none that carries a sign-in before an @
+ADDRESS = re.compile(r"https?://[^\s\"'<>?#@]{1,2048}(?![^\s\"'<>?#@]|@)", re.ASCII)
 INVISIBLE = dict.fromkeys(map(ord, "\u00ad\u200b\u200c\u200d\u2060\ufeff"))
 ESCAPED = re.compile(r"\\(?:r\\n|[nrt])")  # as JSON and shells write ends of lines
 WRAPPED = re.compile(r"(?<=[A-Za-z0-9/+=._-]{4})[ \t]{0,80}\r?\n[ \t>|]{0,80}(?=[A-Za-z0-9/+=._-])", re.ASCII)
@@ -75,7 +77,10 @@ def refuse(*texts: str, field: str = "") -> None:
     """
     what = next(filter(None, map(found_in, texts)), "") or (found_in("\n".join(texts)) if len(texts) > 1 else "")
     if what:
-        why = f"This holds what looks like {what}. We did not keep it, but it was sent to us: rotate it now, then send the text without it."
+        why = (
+            f"This holds what looks like {what}. We did not keep it, but it was sent to us: "
+            "rotate it now, then send the text without it."
+        )
         raise SecretPasted(why=why, errors={field: [why]} if field else None)
 
 
@@ -139,7 +144,8 @@ def _is_header(part: str) -> bool:
 
 
 def _has_secret_key(text: str) -> bool:
-    """Tell whether forty characters stand there that can be a secret access key; no part of an ARN, an address or a longer block."""
+    """Tell whether forty characters stand there that can be a secret access key;
+    no part of an ARN, an address or a longer block."""
     text = ADDRESS.sub(" ", ARN.sub(" ", text))
     lines = text.splitlines() or [text]
     for number, line in enumerate(lines):

@@ -1,9 +1,10 @@
 """Run the web server: `python -m byokportal.server`, uvicorn with the bounds that it lacks.
 
-uvicorn takes a request of any length, waits for its end for ever, and waits for ever for a reader who reads nothing. All that is bounded
-here, because memory, connections and threads of the process that gives out keys are not the caller's to use up. It takes trailers for
-headers and names with `_` for their twins with `-`; both are dropped, because with them a caller could say what only our proxy may say. It
-believes `X-Forwarded-*` from loopback unless told otherwise; whether there is a proxy is for Django to know (`BEHIND_PROXY`).
+uvicorn takes a request of any length, waits for its end for ever, and waits for ever for a reader who reads nothing.
+All that is bounded here, because memory, connections and threads of the process that gives out keys are not the
+caller's to use up. It takes trailers for headers and names with `_` for their twins with `-`; both are dropped, because
+with them a caller could say what only our proxy may say. It believes `X-Forwarded-*` from loopback unless told
+otherwise; whether there is a proxy is for Django to know (`BEHIND_PROXY`).
 """
 
 from __future__ import annotations
@@ -17,9 +18,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD = 32 * 1024  # bytes of address and headers, trailers included
 REQUEST = 1024 * 1024  # bytes on the wire: more than any address of ours takes, in the smallest of chunks
-REQUEST_SECONDS = (
-    20.0  # until a request is here in full, from its first byte; the first one from the connection's first moment
-)
+# until a request is here in full, from its first byte; the first one from the connection's first moment
+REQUEST_SECONDS = 20.0
 READING_SECONDS = 20.0  # in which a caller has to read something of an answer that is waiting for him
 KEEP_ALIVE = 75  # seconds that a connection is kept while nothing is asked: services call again and again
 GRACEFUL = 20  # seconds that requests under way have when the server is told to stop
@@ -106,11 +106,25 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes; one for each core")
     given = parser.parse_args()
     uvicorn.run(
-        "byokportal.asgi:application", host=given.host, port=given.port, workers=given.workers,
-        http="byokportal.server:BoundedProtocol", loop="uvloop", ws="none", lifespan="off", interface="asgi3",
-        log_config=None, log_level="warning", access_log=False, proxy_headers=False, server_header=False, date_header=False,
-        timeout_keep_alive=KEEP_ALIVE, timeout_graceful_shutdown=GRACEFUL, limit_concurrency=CONNECTIONS,
-    )  # fmt: skip
+        "byokportal.asgi:application",
+        host=given.host,
+        port=given.port,
+        workers=given.workers,
+        http="byokportal.server:BoundedProtocol",
+        loop="uvloop",
+        ws="none",
+        lifespan="off",
+        interface="asgi3",
+        log_config=None,
+        log_level="warning",
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=KEEP_ALIVE,
+        timeout_graceful_shutdown=GRACEFUL,
+        limit_concurrency=CONNECTIONS,
+    )
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ AWS_MODE = env.str("AWS_MODE", default="local")
 if AWS_MODE == "local" and (_absent := embedded_packages.missing(*embedded_packages.LOCAL_AWS)):
     raise ImproperlyConfigured(f"AWS_MODE is local, and this machine has no local AWS. {_absent}")
 VAR_DIR = Path(env.str("VAR_DIR", default=str(BASE_DIR / "var"))).resolve()
-# `make run` leaves its settings in its directory, so that manage.py in another shell means the same database, broker and key.
+# `make run` leaves its settings in its directory, so that manage.py in another shell means the same
+# database, broker and key.
 if AWS_MODE == "local" and (VAR_DIR / "environment.json").exists():
     for _name, _value in json.loads((VAR_DIR / "environment.json").read_text()).items():
         os.environ.setdefault(_name, _value)
@@ -86,7 +87,8 @@ CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 MIDDLEWARE = [
     "byokportal.kept.NeverKeptMiddleware",
     "byokportal.addresses.ClientAddressMiddleware",
-    "byokportal.health.HealthMiddleware",  # a load balancer asks by address: no Host of ours, no session, no redirect to https
+    # a load balancer asks by address: no Host of ours, no session, no redirect to https
+    "byokportal.health.HealthMiddleware",
     "keys.datakeys.http.fast_path.FastPath",  # requests for data keys pass over all the others
     "byokportal.database.DeadlineMiddleware",
     "django.middleware.security.SecurityMiddleware",
@@ -130,9 +132,8 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "byokportal.staticfiles.Storage"},
 }
-WHITENOISE_USE_FINDERS = not (
-    STATIC_ROOT / "staticfiles.json"
-).exists()  # nothing is collected: serve the files from where they are
+# nothing is collected: serve the files from where they are
+WHITENOISE_USE_FINDERS = not (STATIC_ROOT / "staticfiles.json").exists()
 if EMBEDDED:  # no collecting and compressing before the first page
     STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     WHITENOISE_USE_FINDERS = True
@@ -154,7 +155,9 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
     DATABASES["default"]["OPTIONS"] = {
         "transaction_mode": "IMMEDIATE",  # a read that turns into a write would fail at once instead of waiting
         "timeout": 20,
-        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA recursive_triggers=ON;",
+        "init_command": (
+            "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON; PRAGMA recursive_triggers=ON;"
+        ),
     }
 else:
     DATABASES["default"]["ENGINE"] = "byokportal.postgresql"  # Django's own, with waits that can be given an end
@@ -196,9 +199,8 @@ CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
-CELERY_TASK_DEFAULT_QUEUE = (
-    "checks"  # people are waiting; "bulk" is for what may take long, "sweep" for the probes of all tenants
-)
+# people are waiting; "bulk" is for what may take long, "sweep" for the probes of all tenants
+CELERY_TASK_DEFAULT_QUEUE = "checks"
 RING_SECONDS = env.float("RING_SECONDS", default=2.0)  # beat's safety net: how often due rows are looked for
 CELERY_BEAT_SCHEDULE = {
     "ring-due-configurations": {"task": "keys.tasks.ring_configurations", "schedule": RING_SECONDS},
@@ -214,8 +216,8 @@ CELERY_BEAT_SCHEDULE = {
     "complete-due-recoveries": {"task": "support.tasks.complete_recoveries", "schedule": 60.0},
     "clear-expired": {"task": "tenants.tasks.clear_expired", "schedule": 3600.0},
 }
-# A message that nobody took is worth nothing once the next is there: after an hour without a worker there would be 1,800 of each. Not less than
-# a minute, because the end is compared on the worker's clock with beat's.
+# A message that nobody took is worth nothing once the next is there: after an hour without a worker there would be
+# 1,800 of each. Not less than a minute, because the end is compared on the worker's clock with beat's.
 for _entry in CELERY_BEAT_SCHEDULE.values():
     _entry["options"] = {"expires": max(60.0, float(_entry["schedule"]))}
 
@@ -233,7 +235,8 @@ SERVICE_SIDE_APPROVAL = env.str("SERVICE_SIDE_APPROVAL", default="automatic")
 SUPPORT_URL = env.str("SUPPORT_URL", default="https://support.kore.ai/")
 
 BRANCH_KEY_ROTATION_DAYS = env.float("BRANCH_KEY_ROTATION_DAYS", default=90)
-# How long backups of the database are kept: until then an old role and an old key are needed, because such a backup opens only with both.
+# How long backups of the database are kept: until then an old role and an old key are needed,
+# because such a backup opens only with both.
 BACKUP_RETENTION_DAYS = env.float("BACKUP_RETENTION_DAYS", default=35)
 
 # Times, in seconds. Tests and the demo shorten them; what each means is in design.md 3, 5 and 8.
@@ -242,15 +245,16 @@ DENIED_PROBE_SECONDS = [float(part) for part in env.list("DENIED_PROBE_SECONDS",
 TRUST_PROBE_SECONDS = env.float("TRUST_PROBE_SECONDS", default=3600)  # how often a probe looks at the trust policy too
 DRILL_PROBE_SECONDS = env.float("DRILL_PROBE_SECONDS", default=3)  # while a revocation drill is on
 DRILL_SECONDS = env.float("DRILL_SECONDS", default=3600)  # a drill that nobody ends is over then
-# That many tenants refused on one service role, and at least that share of those it serves, within that time: our doing until shown otherwise.
+# That many tenants refused on one service role, and at least that share of those it serves, within that time:
+# our doing until shown otherwise.
 MANY_DENIALS = env.int("MANY_DENIALS", default=5)
 MANY_DENIALS_SHARE = env.float("MANY_DENIALS_SHARE", default=0.05)
 MANY_DENIALS_SECONDS = env.float("MANY_DENIALS_SECONDS", default=300)
 DEFAULT_REVOCATION_LATENCY = env.int("DEFAULT_REVOCATION_LATENCY", default=300)
 PROPAGATION_WINDOW = env.float("PROPAGATION_WINDOW", default=300)
 EXTERNAL_ID_PROBE_GAP = env.float("EXTERNAL_ID_PROBE_GAP", default=60)
-# A stopped key serves again after two good answers so far apart, and within PROPAGATION_WINDOW of a policy's refusal after good ones that
-# span so long (keys.health.timing).
+# A stopped key serves again after two good answers so far apart, and within PROPAGATION_WINDOW of a policy's refusal
+# after good ones that span so long (keys.health.timing).
 GOOD_ANSWERS_APART = env.float("GOOD_ANSWERS_APART", default=2)
 GOOD_ANSWERS_SPAN = env.float("GOOD_ANSWERS_SPAN", default=15)
 SNAPSHOT_SECONDS = 0.5  # how often a process that gives out data keys asks what has changed (keys.datakeys.snapshots)
@@ -272,12 +276,12 @@ ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 ACCOUNT_ADAPTER = "tenants.accounts.InvitedOnlyAdapter"  # people come by invitation; nobody signs up by themselves
 ACCOUNT_LOGIN_METHODS = {"email"}
 ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
-ACCOUNT_EMAIL_VERIFICATION = (
-    "none"  # an address is proved by the link of an invitation; no page of allauth's changes it
-)
+# an address is proved by the link of an invitation; no page of allauth's changes it
+ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_SESSION_REMEMBER = False
-# tenants.sign_in counts attempts: allauth's limits let a stranger keep others out, and let nobody in without the shared cache.
+# tenants.sign_in counts attempts: allauth's limits let a stranger keep others out,
+# and let nobody in without the shared cache.
 ACCOUNT_RATE_LIMITS = MFA_RATE_LIMITS = False
 ACCOUNT_FORMS = {
     "login": "tenants.sign_in_forms.LoginForm",
@@ -313,7 +317,8 @@ MFA_WEBAUTHN_ALLOW_INSECURE_ORIGIN = EMBEDDED or DEBUG
 _https = not (EMBEDDED or DEBUG)
 SECURE_SSL_REDIRECT = _https
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
-# The proxies in front of us: how many, or their networks. Only what they say of a client's address and of TLS is believed.
+# The proxies in front of us: how many, or their networks.
+# Only what they say of a client's address and of TLS is believed.
 PROXIES = addresses.proxies(env.str("BEHIND_PROXY", default="0"))
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PROXIES else None
 SECURE_HSTS_SECONDS = 31_536_000 if _https else 0
@@ -323,7 +328,8 @@ SECURE_REFERRER_POLICY = "same-origin"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _https
 SESSION_COOKIE_HTTPONLY = True
 CSRF_COOKIE_HTTPONLY = True
-# A cookie of that name comes from this host and by TLS, or the browser drops it: no other host of the domain can plant one.
+# A cookie of that name comes from this host and by TLS, or the browser drops it:
+# no other host of the domain can plant one.
 _host = "__Host-" if _https else ""
 SESSION_COOKIE_NAME = f"{_host}sessionid"
 CSRF_COOKIE_NAME = f"{_host}csrftoken"
@@ -353,11 +359,12 @@ CONTENT_SECURITY_POLICY = {
 
 # --- fair shares ------------------------------------------------------------------------------------------------
 
-# Data keys a second of all processes together; each gives out its part (tenants.limits). An item of a batch counts like a request of its own.
+# Data keys a second of all processes together; each gives out its part (tenants.limits).
+# An item of a batch counts like a request of its own.
 DATA_KEYS_PER_CALLER = env.int("DATA_KEYS_PER_CALLER", default=10_000)
 DATA_KEYS_PER_TENANT = env.int("DATA_KEYS_PER_TENANT", default=10_000)
-# Of one web process, for requests for data keys that have to wait; keys.datakeys.bulkhead and keys.datakeys.http.priority divide them. Pages and the rest of the
-# API have half as many of their own.
+# Of one web process, for requests for data keys that have to wait; keys.datakeys.bulkhead and
+# keys.datakeys.http.priority divide them. Pages and the rest of the API have half as many of their own.
 WEB_THREADS = env.int("WEB_THREADS", default=32)
 
 # --- API ----------------------------------------------------------------------------------------------------
@@ -378,10 +385,11 @@ SPECTACULAR_SETTINGS = {
     "TITLE": "Kore.ai BYOK",
     "DESCRIPTION": (
         "Bring your own key: set-up, tests, the key in service, data keys, tickets and the log.\n\n"
-        "**How long a plaintext key may be kept.** `cache_until` is an instant on our clock, and `Date` of the same answer is read from the same "
-        "clock. Count the seconds from `Date` to `cache_until`, less one (`Date` has no fractions), from the moment before you asked, on your "
-        "machine's monotonic clock; keep the key no longer. Never compare `cache_until` with your own wall clock. A 423, and a line of "
-        "`key-states` whose status is not `active`, end it at once."
+        "**How long a plaintext key may be kept.** `cache_until` is an instant on our clock, and `Date` of the same "
+        "answer is read from the same clock. Count the seconds from `Date` to `cache_until`, less one (`Date` has no "
+        "fractions), from the moment before you asked, on your machine's monotonic clock; keep the key no longer. "
+        "Never compare `cache_until` with your own wall clock. A 423, and a line of `key-states` whose status is not "
+        "`active`, end it at once."
     ),
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",

@@ -1,4 +1,5 @@
-"""One call at a time for one thing: those who ask for the same meanwhile wait for its result instead of asking again."""
+"""One call at a time for one thing: those who ask for the same meanwhile wait
+for its result instead of asking again."""
 
 from __future__ import annotations
 
@@ -54,8 +55,8 @@ class Singleflight(Generic[Result]):
     def do(self, name: Hashable, call: Callable[[], Result]) -> Result:
         """Make the call, or wait for the one of that name that is under way and take its result.
 
-        A failure is everybody's too: a thousand who wait for a throttled AWS must not ask it a thousand times. Each gets an error of
-        its own, because a raised exception collects the tracebacks of all who raise it.
+        A failure is everybody's too: a thousand who wait for a throttled AWS must not ask it a thousand times.
+        Each gets an error of its own, because a raised exception collects the tracebacks of all who raise it.
         """
         with self._lock:
             flight = self._under_way.get(name)

@@ -1,4 +1,5 @@
-"""Style sheets and scripts under names that tell their content; where nobody has collected them, under their own names."""
+"""Style sheets and scripts under names that tell their content;
+where nobody has collected them, under their own names."""
 
 from __future__ import annotations
 

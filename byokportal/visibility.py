@@ -1,7 +1,9 @@
-"""Which transactions somebody has seen who looked at the database: exact where a time is not, because a transaction commits later than its rows say.
+"""Which transactions somebody has seen who looked at the database:
+exact where a time is not, because a transaction commits later than its rows say.
 
-On PostgreSQL it is the server's own snapshot, as text: `xmin:xmax:xip,…` (PostgreSQL, "Transaction ID and Snapshot Information
-Functions"). SQLite has one writer at a time, so there the number of the log's last row takes the place of both.
+On PostgreSQL it is the server's own snapshot, as text: `xmin:xmax:xip,…` (PostgreSQL, "Transaction ID and
+Snapshot Information Functions"). SQLite has one writer at a time, so there the number of the log's last row takes
+the place of both.
 """
 
 from __future__ import annotations
@@ -40,7 +42,8 @@ class Mark(CurrentTransaction):
 
 
 def kept(snapshot: str) -> str:
-    """Return what the column `SNAPSHOT` said in the form that is kept: at most `LONG` characters, its own transaction counted as seen."""
+    """Return what the column `SNAPSHOT` said in the form that is kept:
+    at most `LONG` characters, its own transaction counted as seen."""
     text, _, own = snapshot.partition("/")
     oldest, newest, among = text.split(":")
     if own and int(own) >= int(newest):

@@ -1,7 +1,7 @@
 """What codes, statuses and actors are called where people read them: pages, back office, mails, tickets, the log.
 
-Rows, the API and our own log keep the codes, and the words are made when somebody reads: a row can be read for ever, and so better words
-reach the old ones too.
+Rows, the API and our own log keep the codes, and the words are made when somebody reads: a row can be read for ever,
+and so better words reach the old ones too.
 """
 
 from __future__ import annotations
@@ -23,8 +23,23 @@ WORDS = {
     "waiting_for_tenant": "waiting for the organisation",
     "not_asked": "not asked yet",
 }
-NAMES = {"aws": "AWS", "kms": "KMS", "iam": "IAM", "sts": "STS", "arn": "ARN", "id": "ID", "scp": "SCP", "rcp": "RCP", "cmk": "CMK", "kore": "Kore.ai",
-         "xks": "external key store", "mrk": "multi-Region key", "external": "External", "vpc": "VPC", "tls": "TLS"}  # fmt: skip
+NAMES = {
+    "aws": "AWS",
+    "kms": "KMS",
+    "iam": "IAM",
+    "sts": "STS",
+    "arn": "ARN",
+    "id": "ID",
+    "scp": "SCP",
+    "rcp": "RCP",
+    "cmk": "CMK",
+    "kore": "Kore.ai",
+    "xks": "external key store",
+    "mrk": "multi-Region key",
+    "external": "External",
+    "vpc": "VPC",
+    "tls": "TLS",
+}
 # The same labels as the organisation's own people and as Kore.ai's read them.
 STAFF = {
     "Waiting for you": "Waiting for the tenant",
@@ -40,7 +55,8 @@ def of(code: str) -> str:
 
 
 def said(value: object) -> str:
-    """Return a value as people read it: codes in words, instants in UTC with the zone named, everything else as it stands."""
+    """Return a value as people read it: codes in words, instants in UTC with the zone named,
+    everything else as it stands."""
     text = str(value)
     if CODE.fullmatch(text):
         return of(text)
@@ -60,7 +76,8 @@ def person(label: str) -> str:
 
 
 def without_external_id(text: str, external_id: str) -> str:
-    """Return a mail's or a ticket's text without the External ID, wherever it came from: the setup page alone shows it."""
+    """Return a mail's or a ticket's text without the External ID, wherever it came from:
+    the setup page alone shows it."""
     return text.replace(external_id, "(your External ID)")
 
 

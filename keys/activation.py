@@ -1,4 +1,5 @@
-"""A passed test puts the key in service: the claim on the role, the move to active, and what it replaces, in one transaction."""
+"""A passed test puts the key in service: the claim on the role, the move to active, and what it replaces,
+in one transaction."""
 
 from __future__ import annotations
 
@@ -26,7 +27,8 @@ def activate(registration: KeyRegistration, test: EncryptionTest) -> None:
 
     Raises:
         RoleArnTaken: another registration holds the claim on the role; nothing was changed.
-        KeySuspended: the key that it would replace was stopped by a person, and retiring it would let it open data again.
+        KeySuspended: the key that it would replace was stopped by a person,
+            and retiring it would let it open data again.
         RegistrationBusy: somebody moved the registration meanwhile.
     """
     now = clock.now()
@@ -80,7 +82,7 @@ def _retire_what_served(registration: KeyRegistration, claim: str) -> None:
         if served.suspended_by in {KeyRegistration.SuspendedBy.TENANT, KeyRegistration.SuspendedBy.KORE}:
             raise errors.KeySuspended(suspended_by=served.get_suspended_by_display())
         lifecycle.move(served, Status.RETIRING, actor=SYSTEM, reason="replaced")
-    # With the same role the claim goes over, also from one that backups need for weeks after the tenant had left; the column is unique and
-    # a retiring row has to have one, so it keeps a spent one ("#" stands in no role name).
+    # With the same role the claim goes over, also from one that backups need for weeks after the tenant had left; the
+    # column is unique and a retiring row has to have one, so it keeps a spent one ("#" stands in no role name).
     for old in KeyRegistration.objects.of(registration.tenant).filter(status=Status.RETIRING, role_claim=claim):
         KeyRegistration.objects.filter(pk=old.pk).update(role_claim=f"{claim}#{old.pk}")

@@ -15,13 +15,19 @@ from keys.errors import ArnRefused, SecretPasted
 
 MAX_LENGTH = 2048  # characters; what AWS takes for an ARN
 PARTITION = re.compile(r"aws(?:-[a-z]{1,8}){0,2}")
-# Which Regions belong to a partition that is not `aws`, by how their names begin (IAM guide, "Amazon Resource Names", Partition).
+# Which Regions belong to a partition that is not `aws`, by how their names begin (IAM guide, "Amazon Resource
+# Names", Partition).
 BEGINNINGS = {
-    "aws-cn": "cn-", "aws-us-gov": "us-gov-", "aws-iso": "us-iso-", "aws-iso-b": "us-isob-", "aws-iso-e": "eu-isoe-", "aws-iso-f": "us-isof-",
+    "aws-cn": "cn-",
+    "aws-us-gov": "us-gov-",
+    "aws-iso": "us-iso-",
+    "aws-iso-b": "us-isob-",
+    "aws-iso-e": "eu-isoe-",
+    "aws-iso-f": "us-isof-",
     "aws-eusc": "eusc-",
-}  # fmt: skip
-# The shape of a Region name ("eu-central-1", "us-gov-west-1", "eusc-de-east-1"); it goes into a host name, so nothing else passes.
-# Which names AWS has is for `Rules` to say.
+}
+# The shape of a Region name ("eu-central-1", "us-gov-west-1", "eusc-de-east-1"); it goes into a host name, so
+# nothing else passes. Which names AWS has is for `Rules` to say.
 REGION = re.compile(r"[a-z]{2,5}(?:-[a-z]{2,10}){1,2}-[1-9][0-9]?")
 ACCOUNT = re.compile(r"[0-9]{12}")
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
@@ -51,8 +57,8 @@ def _clean(text: str, *, field: str) -> str:
         if not 0x21 <= ord(character) <= 0x7E:
             _refuse(
                 field,
-                f"Character {position} (U+{ord(character):04X}) does not belong in an ARN: it is a blank, invisible or a look-alike letter. "
-                "Copy the ARN again from the AWS console.",
+                f"Character {position} (U+{ord(character):04X}) does not belong in an ARN: "
+                "it is a blank, invisible or a look-alike letter. Copy the ARN again from the AWS console.",
             )
     return text
 
@@ -61,19 +67,25 @@ def _refuse(field: str, why: str) -> NoReturn:
     raise ArnRefused(why=why, errors={field: [why]})
 
 
-# Roles that AWS makes and whose trust policy nobody but AWS can edit, by the first part of their path (IAM guide, "Service-linked roles";
-# IAM Identity Center guide, "Permission sets"). The console puts roles of the customer's own below /service-role/: those are fine.
+# Roles that AWS makes and whose trust policy nobody but AWS can edit, by the first part of their path (IAM guide,
+# "Service-linked roles"; IAM Identity Center guide, "Permission sets"). The console puts roles of the customer's own
+# below /service-role/: those are fine.
 RESERVED = {
-    "aws-service-role": "This is a service-linked role of AWS: only the AWS service that it belongs to can change its trust policy. "
-    "Create a role of your own (step 2) and give its ARN.",
-    "aws-reserved": "This is a role that AWS keeps for itself, as IAM Identity Center makes them (aws-reserved): its trust policy cannot be edited. "
-    "Create a role of your own (step 2) and give its ARN.",
+    "aws-service-role": (
+        "This is a service-linked role of AWS: only the AWS service that it belongs to can change its trust policy. "
+        "Create a role of your own (step 2) and give its ARN."
+    ),
+    "aws-reserved": (
+        "This is a role that AWS keeps for itself, as IAM Identity Center makes them (aws-reserved): "
+        "its trust policy cannot be edited. Create a role of your own (step 2) and give its ARN."
+    ),
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What an installation takes beside the form of an ARN: a value, so that this module knows neither settings nor botocore.
+    """What an installation takes beside the form of an ARN:
+    a value, so that this module knows neither settings nor botocore.
 
     Args:
         partition: of the service role. No role can be assumed, and no key used, from another partition.
@@ -95,21 +107,26 @@ class Rules:
         if arn.partition != self.partition:
             _refuse(
                 about,
-                f"This {what} is in AWS's partition {arn.partition}, and Kore.ai's service role is in {self.partition}. AWS lets nothing cross "
-                f"from one partition to another. Create the {what} in an AWS account of the partition {self.partition} and give its ARN.",
+                f"This {what} is in AWS's partition {arn.partition}, and Kore.ai's service role is in "
+                f"{self.partition}. AWS lets nothing cross from one partition to another. "
+                f"Create the {what} in an AWS account of the partition {self.partition} and give its ARN.",
             )
         if arn.account in self.closed:
             _refuse(
                 about,
-                f"This {what} is in {self.closed[arn.account]}. Create the {what} in your own AWS account and give its ARN.",
+                (
+                    f"This {what} is in {self.closed[arn.account]}. "
+                    f"Create the {what} in your own AWS account and give its ARN."
+                ),
             )
         if isinstance(arn, RoleArn) and (reserved := RESERVED.get(arn.path.split("/")[1].lower())):
             _refuse(about, reserved)
         if isinstance(arn, KeyArn) and arn.region not in self.regions.get(arn.partition, ()):
             _refuse(
                 about,
-                f"AWS has no Region {arn.region} in its partition {arn.partition} that we know of. Copy the ARN again from the key's page in "
-                "the AWS console. If AWS has opened this Region only now, contact Kore.ai support.",
+                f"AWS has no Region {arn.region} in its partition {arn.partition} that we know of. "
+                "Copy the ARN again from the key's page in the AWS console. "
+                "If AWS has opened this Region only now, contact Kore.ai support.",
             )
 
 
@@ -142,7 +159,8 @@ class RoleArn:
 
     @property
     def claim(self) -> str:
-        """What a tenant claims: role names are unique in an account whatever their path and letter case (IAM quotas page)."""
+        """What a tenant claims: role names are unique in an account whatever their path
+        and letter case (IAM quotas page)."""
         return f"{self.account}/{self.name.lower()}"
 
     @classmethod
@@ -150,7 +168,8 @@ class RoleArn:
         """Read a Role ARN that a person typed.
 
         Args:
-            rules: what is taken here; None reads the form alone, of an ARN that was judged before or only stands in a text.
+            rules: what is taken here; None reads the form alone,
+                of an ARN that was judged before or only stands in a text.
 
         Raises:
             ArnRefused: with the reason, a full sentence, also under `errors["role_arn"]`.
@@ -183,7 +202,10 @@ class RoleArn:
         if not ROLE_PATH.fullmatch(path) or len(path) > 512:
             _refuse(
                 field,
-                "The path of the role may hold letters, digits and + = , . @ _ - only, between single slashes, 512 characters at most.",
+                (
+                    "The path of the role may hold letters, digits and + = , . "
+                    "@ _ - only, between single slashes, 512 characters at most."
+                ),
             )
         role = cls(partition, account, path, name)
         if rules is not None:
@@ -224,7 +246,10 @@ class KeyArn:
         if resource.startswith("alias/"):
             _refuse(
                 field,
-                "This is an alias. An alias can be pointed at another key at any time; give the ARN of the key itself (key/…).",
+                (
+                    "This is an alias. An alias can be pointed at another key at any time; "
+                    "give the ARN of the key itself (key/…)."
+                ),
             )
         if not resource.startswith("key/"):
             _refuse(field, f"This ARN does not name a KMS key. It has to look like {example}.")
@@ -232,12 +257,18 @@ class KeyArn:
         if key_id.startswith("mrk-") and not MULTI_REGION_ID.fullmatch(key_id):
             _refuse(
                 field,
-                "The id of a multi-Region key is mrk- and 32 hexadecimal digits. Copy the ARN again from the key's page.",
+                (
+                    "The id of a multi-Region key is mrk- and 32 hexadecimal digits. "
+                    "Copy the ARN again from the key's page."
+                ),
             )
         if not (UUID.fullmatch(key_id) or MULTI_REGION_ID.fullmatch(key_id)):
             _refuse(
                 field,
-                "The key id is a UUID in small letters, or mrk- and 32 hexadecimal digits. Copy the ARN again from the key's page.",
+                (
+                    "The key id is a UUID in small letters, or mrk- and 32 hexadecimal digits. "
+                    "Copy the ARN again from the key's page."
+                ),
             )
         key = cls(partition, region, account, key_id)
         if rules is not None:

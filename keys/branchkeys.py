@@ -1,8 +1,9 @@
-"""A tenant's branch keys: make one, rotate it, move it to the key that protects the tenant now, retire what nothing needs any more.
+"""A tenant's branch keys: make one, rotate it, move it to the key that protects the tenant now,
+retire what nothing needs any more.
 
-The row is the job. `due_at` says when a branch key has to be attended to: the current one when it is to be rotated, any other one at
-once when the key that wraps it no longer is the tenant's. A worker that is killed leaves a claim that goes stale; doing it again is
-harmless, because a move is one UPDATE that names the ciphertext it replaces.
+The row is the job. `due_at` says when a branch key has to be attended to: the current one when it is to be
+rotated, any other one at once when the key that wraps it no longer is the tenant's. A worker that is killed leaves a
+claim that goes stale; doing it again is harmless, because a move is one UPDATE that names the ciphertext it replaces.
 """
 
 from __future__ import annotations
@@ -72,15 +73,23 @@ def kms_key(
     if registration is None:
         return aws.platform_key(key_arn)
     return aws.open_key(
-        tenant.service_role.arn, registration.role_arn, key_arn, tenant.external_id, tenant=str(tenant.pk), purpose=purpose, keep=keep, also=also
-    )  # fmt: skip
+        tenant.service_role.arn,
+        registration.role_arn,
+        key_arn,
+        tenant.external_id,
+        tenant=str(tenant.pk),
+        purpose=purpose,
+        keep=keep,
+        also=also,
+    )
 
 
 # --- making -----------------------------------------------------------------------------------------------------
 
 
 def make(tenant: Tenant, registration: KeyRegistration | None, *, instead_of: BranchKey | None = None) -> BranchKey:
-    """Make the branch key that wraps new data keys from now on; of several makers at once one wins, and all get its key.
+    """Make the branch key that wraps new data keys from now on;
+    of several makers at once one wins, and all get its key.
 
     Args:
         registration: the serving one; None for the platform key.
@@ -118,7 +127,8 @@ def _put_in_place(tenant: Tenant, made: BranchKey, *, instead_of: BranchKey | No
 
 
 def _require_serving(registration: KeyRegistration | None) -> None:
-    """Hold the registration in service until the row is written: a branch key must never name one that is retired at that moment."""
+    """Hold the registration in service until the row is written:
+    a branch key must never name one that is retired at that moment."""
     if registration is None:
         return
     row = KeyRegistration.objects.select_for_update(no_key=True).filter(
@@ -129,7 +139,8 @@ def _require_serving(registration: KeyRegistration | None) -> None:
 
 
 def _rotation(made_at: datetime) -> datetime:
-    """Return when a branch key is to be rotated; spread, because tenants that came together would rotate together for ever."""
+    """Return when a branch key is to be rotated;
+    spread, because tenants that came together would rotate together for ever."""
     return made_at + timedelta(days=settings.BRANCH_KEY_ROTATION_DAYS * random.uniform(0.9, 1.0))  # noqa: S311
 
 
@@ -156,15 +167,20 @@ def remaining(tenant: Tenant) -> list[Remaining]:
     )
     return [
         Remaining(
-            row["key_arn"], row["registration__role_arn"] or "", row["count"], row["registration__moved_at"] or row["first"], row["reason"],
+            row["key_arn"],
+            row["registration__role_arn"] or "",
+            row["count"],
+            row["registration__moved_at"] or row["first"],
+            row["reason"],
             row["next_at"],
         )
         for row in rows
-    ]  # fmt: skip
+    ]
 
 
 def begin_moving(tenant: Tenant) -> None:
-    """Make every branch key due that another key wraps than the tenant's present one; call it where that key changes."""
+    """Make every branch key due that another key wraps than the tenant's present one;
+    call it where that key changes."""
     _, present = protector(tenant)
     BranchKey.objects.of(tenant).exclude(registration=present).update(due_at=clock.now(), attempts=0, reason="")
 
@@ -211,7 +227,8 @@ def _rotate(row: BranchKey, registration: KeyRegistration | None, claim: datetim
 
 
 def _move(row: BranchKey, present: KeyRegistration | None, claim: datetime) -> None:
-    """Wrap one branch key by the present key; its id and encryption context stay, so every blob that names it goes on opening."""
+    """Wrap one branch key by the present key;
+    its id and encryption context stay, so every blob that names it goes on opening."""
     _write_moved(row, present, claim, _wrapped_anew(row, present))
 
 
@@ -220,15 +237,26 @@ def _write_moved(row: BranchKey, present: KeyRegistration | None, claim: datetim
     key_arn = present.key_arn if present else settings.PLATFORM_KEY_ARN
     _require_serving(present)
     moved = BranchKey.objects.filter(pk=row.pk, claimed_at=claim, key_arn=row.key_arn).update(
-        registration=present, key_arn=key_arn, wrapped=wrapped, claimed_at=None, attempts=0, failures=0, reason="",
+        registration=present,
+        key_arn=key_arn,
+        wrapped=wrapped,
+        claimed_at=None,
+        attempts=0,
+        failures=0,
+        reason="",
         due_at=_rotation(row.created_at) if row.is_current else None,
-    )  # fmt: skip
+    )
     if moved:
         horizon.keep(row)
         lifecycle.changed(row.tenant_id)
         audit.record(
-            "keys.branch_key.moved", tenant=row.tenant, actor=audit.SYSTEM, target=row, key_arn=key_arn, old_key_arn=row.key_arn
-        )  # fmt: skip
+            "keys.branch_key.moved",
+            tenant=row.tenant,
+            actor=audit.SYSTEM,
+            target=row,
+            key_arn=key_arn,
+            old_key_arn=row.key_arn,
+        )
         if row.registration is not None:
             _say_until_when(row.registration)
 
@@ -239,9 +267,15 @@ def _say_until_when(registration: KeyRegistration) -> None:
     if old.needed_until is None or horizon.is_over(old) or old.branch_keys.exists():
         return
     audit.record(
-        "keys.registration.kept", tenant=old.tenant, actor=audit.SYSTEM, target=old, key_arn=old.key_arn, role_arn=old.role_arn,
-        until=horizon.said(old.needed_until), days=horizon.days(),
-    )  # fmt: skip
+        "keys.registration.kept",
+        tenant=old.tenant,
+        actor=audit.SYSTEM,
+        target=old,
+        key_arn=old.key_arn,
+        role_arn=old.role_arn,
+        until=horizon.said(old.needed_until),
+        days=horizon.days(),
+    )
 
 
 def _wrapped_anew(row: BranchKey, present: KeyRegistration | None) -> bytes:
@@ -270,8 +304,14 @@ def _postpone(row: BranchKey, claim: datetime, error: DomainError, *, is_at_home
     _give_back(row, claim, due_at=clock.now() + timedelta(seconds=pause), reason=error.code)
     if row.reason != error.code and not is_at_home:
         audit.record(
-            "keys.branch_key.stays", tenant=row.tenant, actor=audit.SYSTEM, target=row, key_arn=row.key_arn, reason=error.code, **_facts(error)
-        )  # fmt: skip
+            "keys.branch_key.stays",
+            tenant=row.tenant,
+            actor=audit.SYSTEM,
+            target=row,
+            key_arn=row.key_arn,
+            reason=error.code,
+            **_facts(error),
+        )
 
 
 def _facts(error: DomainError) -> Mapping[str, object]:
@@ -283,7 +323,8 @@ def _facts(error: DomainError) -> Mapping[str, object]:
 
 @transactions.atomic
 def retire(registration: KeyRegistration) -> uuid.UUID | None:
-    """Retire a registration that neither a branch key nor a backup needs any more, and ask for its role to leave our policy.
+    """Retire a registration that neither a branch key nor a backup needs any more,
+    and ask for its role to leave our policy.
 
     Returns:
         The id of that `RoleConfiguration`; None when it is still needed or somebody else retired it.
@@ -295,7 +336,8 @@ def retire(registration: KeyRegistration) -> uuid.UUID | None:
 
 @transactions.atomic
 def end_horizon(registration: KeyRegistration, *, reason: str, actor: Actor) -> uuid.UUID | None:
-    """Retire a registration that only backups need, now: its key is compromised. It is part of an operation, which asks who may.
+    """Retire a registration that only backups need, now: its key is compromised.
+    It is part of an operation, which asks who may.
 
     Raises:
         RegistrationBusy: it is not that far, or somebody was faster.
@@ -323,7 +365,8 @@ def _retire(registration: KeyRegistration, *, actor: Actor, reason: str) -> uuid
         probe_claimed_at=None,
     )
     horizon.forget(registration)
-    # An older one of the same role had handed the claim on (`activation.activate`); it needs the role longer than this one did.
+    # An older one of the same role had handed the claim on (`activation.activate`);
+    # it needs the role longer than this one did.
     older = KeyRegistration.objects.filter(
         tenant=registration.tenant_id, status=Status.RETIRING, role_claim__startswith=f"{claim}#"
     ).first()
@@ -333,7 +376,8 @@ def _retire(registration: KeyRegistration, *, actor: Actor, reason: str) -> uuid
 
 
 def request_removal(registration: KeyRegistration) -> uuid.UUID | None:
-    """Ask for a role that our policy names for this registration to be taken out again; None when it never was in it."""
+    """Ask for a role that our policy names for this registration to be taken out again;
+    None when it never was in it."""
     written = registration.configurations.filter(
         action=RoleConfiguration.Action.ADD,
         role_arn=registration.role_arn,
@@ -342,13 +386,18 @@ def request_removal(registration: KeyRegistration) -> uuid.UUID | None:
     if not registration.role_arn or not written.exists():
         return None
     return RoleConfiguration.objects.create(
-        tenant=registration.tenant, registration=registration, service_role=registration.tenant.service_role,
-        action=RoleConfiguration.Action.REMOVE, role_arn=registration.role_arn, status=RoleConfiguration.Status.QUEUED,
-    ).pk  # fmt: skip
+        tenant=registration.tenant,
+        registration=registration,
+        service_role=registration.tenant.service_role,
+        action=RoleConfiguration.Action.REMOVE,
+        role_arn=registration.role_arn,
+        status=RoleConfiguration.Status.QUEUED,
+    ).pk
 
 
 def unneeded() -> list[KeyRegistration]:
-    """Return retiring registrations that neither a branch key nor a backup needs: their horizon is over, or they never made one."""
+    """Return retiring registrations that neither a branch key nor a backup needs:
+    their horizon is over, or they never made one."""
     retiring = KeyRegistration.objects.filter(status=Status.RETIRING).filter(horizon.over())
     empty = retiring.filter(~Q(pk__in=BranchKey.objects.exclude(registration=None).values("registration")))
     empty = empty.select_related("tenant__service_role").order_by("?")

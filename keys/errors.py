@@ -152,7 +152,10 @@ class AwsThrottled(DomainError):
 class AwsUnreachable(DomainError):
     kind, code = Kind.UNAVAILABLE, "aws_unreachable"
     title = "We cannot reach AWS"
-    detail = "{action} got no usable answer ({aws_code}). Nothing says that the key was taken back; try again after Retry-After."
+    detail = (
+        "{action} got no usable answer ({aws_code}). Nothing says that the key was taken back; "
+        "try again after Retry-After."
+    )
     turn = Turn.KORE
     retryable = True
 
@@ -187,7 +190,10 @@ class PolicyDrift(DomainError):
 class PolicyRefused(DomainError):
     kind, code = Kind.UPSTREAM, "policy_refused"
     title = "IAM does not take our policy"
-    detail = "IAM answered {aws_code} to a policy of ours, whichever role it names. Nothing was changed; Kore.ai looks into it."
+    detail = (
+        "IAM answered {aws_code} to a policy of ours, whichever role it names. Nothing was changed; "
+        "Kore.ai looks into it."
+    )
     turn = Turn.KORE
 
 
@@ -195,8 +201,8 @@ class RoleRefusedByIam(DomainError):
     kind, code = Kind.CONFLICT, "role_refused_by_iam"
     title = "AWS IAM does not take your Role ARN"
     detail = (
-        "IAM refuses a policy of ours that names your role, so we cannot ask for it. Create an IAM role with another name or path (step 2), "
-        "give its ARN and share it again."
+        "IAM refuses a policy of ours that names your role, so we cannot ask for it. "
+        "Create an IAM role with another name or path (step 2), give its ARN and share it again."
     )
     turn = Turn.TENANT
 
@@ -236,7 +242,10 @@ class KeyUnreachable(DomainError):
 class DatabaseNotAdmitted(DomainError):
     kind, code = Kind.UNAVAILABLE, "database_not_admitted"
     title = "Our database has to be looked at first"
-    detail = "Our database was restored or replaced and may not know of every stop. No key is given out until Kore.ai has looked at it; try again after Retry-After."
+    detail = (
+        "Our database was restored or replaced and may not know of every stop. "
+        "No key is given out until Kore.ai has looked at it; try again after Retry-After."
+    )
     turn = Turn.KORE
     retryable = True
 
@@ -244,7 +253,10 @@ class DatabaseNotAdmitted(DomainError):
 class BlobUnreadable(DomainError):
     kind, code = Kind.UNREADABLE, "wrapped_key_unreadable"
     title = "The wrapped key cannot be opened"
-    detail = "It is damaged, belongs to another tenant or was made with another context. Send it with the context it was made with."
+    detail = (
+        "It is damaged, belongs to another tenant or was made with another context. "
+        "Send it with the context it was made with."
+    )
 
 
 class ContextInvalid(DomainError):

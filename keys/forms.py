@@ -30,7 +30,8 @@ class _CarefulForm(forms.Form):
 
 
 class _ArnForm(_CarefulForm):
-    """Base of the two: read the form of the ARN; what is taken of this tenant, the service says (`keys.services.acceptance`)."""
+    """Base of the two: read the form of the ARN;
+    what is taken of this tenant, the service says (`keys.services.acceptance`)."""
 
     def _parse(self, field: str, parse: Callable[..., Any]) -> str:
         try:
@@ -85,7 +86,8 @@ class PolicyForm(_CarefulForm):
 
 
 class OutputForm(forms.Form):
-    """The box for the output of a command of step 4; nothing of it is kept, and what holds credentials is not shown again."""
+    """The box for the output of a command of step 4; nothing of it is kept,
+    and what holds credentials is not shown again."""
 
     output = forms.CharField(
         label="What the command printed", max_length=POLICY_LENGTH, strip=False, widget=forms.Textarea
@@ -107,7 +109,9 @@ class TestForm(forms.Form):
     keep_until = forms.DateTimeField(
         label="Keep testing until (UTC)",
         required=False,
-        help_text="At most seven days away. Leave it empty, and a refusal counts once AWS had time to pass on your change.",
+        help_text=(
+            "At most seven days away. Leave it empty, and a refusal counts once AWS had time to pass on your change."
+        ),
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
     )
 

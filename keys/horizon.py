@@ -1,7 +1,8 @@
 """The backup horizon: how long an old role and an old key are needed after every branch key has moved away from them.
 
-A backup of the database from before the move holds branch keys wrapped by the old key. Restored, it opens only with the old key, through
-the old role, named in our policy. So a registration stays `retiring` for as long as backups are kept (BACKUP_RETENTION_DAYS).
+A backup of the database from before the move holds branch keys wrapped by the old key. Restored, it opens only with
+the old key, through the old role, named in our policy. So a registration stays `retiring` for as long as backups are
+kept (BACKUP_RETENTION_DAYS).
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class Kept:
     def why(self) -> str:
         """Return why it is needed, as a sentence."""
         return (
-            f"Every branch key has moved, but a backup of our database from before {said(self.since)} opens only with this key, through this role. "
-            f"Backups are kept for {days()}."
+            f"Every branch key has moved, but a backup of our database from before {said(self.since)} opens only "
+            f"with this key, through this role. Backups are kept for {days()}."
         )
 
     @property
@@ -49,9 +50,10 @@ class Kept:
         """Return what is lost if we have to restore such a backup without the key."""
         keys = "1 branch key" if self.count == 1 else f"{self.count:,} branch keys"
         return (
-            f"A backup of our database from before {said(self.since)} holds {keys} that only this key opens. If we have to restore one before "
-            f"{said(self.until)}, everything that was encrypted under {'it' if self.count == 1 else 'them'} stays closed for ever: no copy of "
-            "the key, no other role and nobody at Kore.ai can open it. What you use now is not touched."
+            f"A backup of our database from before {said(self.since)} holds {keys} that only this key opens. "
+            f"If we have to restore one before {said(self.until)}, everything that was encrypted under "
+            f"{'it' if self.count == 1 else 'them'} stays closed for ever: "
+            "no copy of the key, no other role and nobody at Kore.ai can open it. What you use now is not touched."
         )
 
 
@@ -74,9 +76,14 @@ def keep(row: BranchKey) -> None:
     """
     now = clock.now()
     BranchKeyWrapping.objects.create(
-        tenant_id=row.tenant_id, branch_key_id=row.pk, registration_id=row.registration_id, key_arn=row.key_arn, wrapped=bytes(row.wrapped),
-        replaced_at=now, kept_until=now + timedelta(days=settings.BACKUP_RETENTION_DAYS),
-    )  # fmt: skip
+        tenant_id=row.tenant_id,
+        branch_key_id=row.pk,
+        registration_id=row.registration_id,
+        key_arn=row.key_arn,
+        wrapped=bytes(row.wrapped),
+        replaced_at=now,
+        kept_until=now + timedelta(days=settings.BACKUP_RETENTION_DAYS),
+    )
     if row.registration_id is not None:
         KeyRegistration.objects.filter(pk=row.registration_id).update(last_moved_at=now)
 

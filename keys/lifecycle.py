@@ -53,9 +53,15 @@ def move(registration: KeyRegistration, to: str, *, actor: Actor, reason: str = 
     changed(registration.tenant_id, drop=to in STOPPING and old in KeyRegistration.SERVING)
     tenant = Tenant.objects.get(pk=registration.tenant_id)
     RegistrationMove.objects.create(
-        tenant=tenant, registration=registration, old_status=old, new_status=to, reason=reason[:500], actor=actor.label,
-        generation=tenant.key_generation, at=now,
-    )  # fmt: skip
+        tenant=tenant,
+        registration=registration,
+        old_status=old,
+        new_status=to,
+        reason=reason[:500],
+        actor=actor.label,
+        generation=tenant.key_generation,
+        at=now,
+    )
     audit.record(
         "keys.registration.moved", tenant=tenant, actor=actor, target=registration, old=old, new=to, reason=reason
     )
@@ -80,8 +86,8 @@ def changed(tenant_id: uuid.UUID, *, drop: bool = False) -> None:
 def stop() -> dict[str, Any]:
     """Return what a stop writes on the tenant's row: the next generation, and by which transaction it becomes visible.
 
-    The generation is the larger of the last one + 1 and the database's clock in milliseconds: a restored database holds an old one, and
-    one more than that could be a generation that processes have seen already.
+    The generation is the larger of the last one + 1 and the database's clock in milliseconds: a restored database
+    holds an old one, and one more than that could be a generation that processes have seen already.
     """
     return {
         "key_generation": Greatest(F("key_generation") + 1, clock.milliseconds()),

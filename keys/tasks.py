@@ -21,15 +21,18 @@ CHUNK = 200  # rows a ring; the rest is due at the next one
 
 
 def ring(task: Any, **ids: str) -> None:
-    """Ring for a row as soon as it is committed. A broker that does not answer undoes no operation: beat looks every few seconds.
+    """Ring for a row as soon as it is committed. A broker that does not answer undoes no operation:
+    beat looks every few seconds.
 
-    A function is what Django calls and not a partial, because it says by `__qualname__` what failed, and trips over what has none.
+    A function is what Django calls and not a partial, because it says by `__qualname__` what failed,
+    and trips over what has none.
     """
     transaction.on_commit(lambda: _wake(task, **ids), robust=True)
 
 
 def _wake(task: Any, **ids: str) -> None:
-    """Send a message that ends by itself: beat looks for due rows every few seconds, so one that nobody took in time is worth nothing."""
+    """Send a message that ends by itself: beat looks for due rows every few seconds,
+    so one that nobody took in time is worth nothing."""
     task.apply_async(kwargs=ids, expires=WAKE_AGAIN.total_seconds())
 
 
@@ -81,7 +84,8 @@ def ring_tests() -> None:
 
 @shared_task(queue="sweep", soft_time_limit=80, time_limit=85)  # less than the 90 s for which a claim lasts
 def sweep() -> None:
-    """Probe the chunk that is due, then see what that ends and what a drill has measured; a full chunk means that more is due."""
+    """Probe the chunk that is due, then see what that ends and what a drill has measured;
+    a full chunk means that more is due."""
     if health.sweep() == health.CHUNK:
         _wake(sweep)
     health.close_incidents()

@@ -1,11 +1,13 @@
 """Add uses of keys up by hour, each row exactly once, and say how many keys a tenant has without reading them all.
 
-Rows get their ids in one order and are committed in another, so a cursor on the highest id that can be seen would skip rows. The cursor goes
-no further than an id below which everything is settled. PostgreSQL: whoever inserts holds a lock on the table from before it takes an id until
-its commit can be seen. So the last id that was given out is settled once everybody who held such a lock at that moment has let go of it;
-nobody is held up by our looking. SQLite has one writer at a time, which takes ids in the order of its commits.
+Rows get their ids in one order and are committed in another, so a cursor on the highest id that can be seen would skip
+rows. The cursor goes no further than an id below which everything is settled. PostgreSQL: whoever inserts holds a lock
+on the table from before it takes an id until its commit can be seen. So the last id that was given out is settled once
+everybody who held such a lock at that moment has let go of it; nobody is held up by our looking. SQLite has one writer
+at a time, which takes ids in the order of its commits.
 
-The rows, the hours, the totals and the cursor change in one transaction. What is not yet added up is the tail: a page adds at most `TAIL` rows of it.
+The rows, the hours, the totals and the cursor change in one transaction. What is not yet added up is the tail:
+a page adds at most `TAIL` rows of it.
 """
 
 from __future__ import annotations
@@ -111,7 +113,11 @@ def _add(settled: int) -> tuple[int, bool]:
         requests[tenant, operation, scope] += more_requests
         keys[tenant, operation, scope] += more_keys
     _upsert(KeyUseHour, ["tenant", "hour", "service", "operation", "scope"], hours)
-    _upsert(KeyUseTotal, ["tenant", "operation", "scope"], [(*name, requests[name], keys[name]) for name in sorted(keys, key=str)])  # fmt: skip
+    _upsert(
+        KeyUseTotal,
+        ["tenant", "operation", "scope"],
+        [(*name, requests[name], keys[name]) for name in sorted(keys, key=str)],
+    )
     KeyUseCursor.objects.filter(pk=1).update(through=last)
     return sum(requests.values()), last == settled
 
@@ -122,7 +128,9 @@ def _upsert(model: type[KeyUseHour | KeyUseTotal], names: list[str], rows: Itera
     fields = [field for name in wanted if isinstance(field := model._meta.get_field(name), Field)]
     columns = [str(field.column) for field in fields]
     table = model._meta.db_table
-    values = [[field.get_db_prep_save(value, connection) for field, value in zip(fields, row, strict=True)] for row in rows]  # fmt: skip
+    values = [
+        [field.get_db_prep_save(value, connection) for field, value in zip(fields, row, strict=True)] for row in rows
+    ]
     with connection.cursor() as cursor:
         cursor.executemany(
             f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(['%s'] * len(columns))}) "  # noqa: S608

@@ -31,8 +31,8 @@ PASSED = "The encryption test passed and the key is in service."
 def follow(limit: int = 500) -> int:
     """Follow what was not followed yet; safe to run anywhere, at any time, by several workers at once.
 
-    An event that cannot be followed (a bug) is logged, counted for support to see, and tried again after an hour: it holds up no other, however
-    many of them there are.
+    An event that cannot be followed (a bug) is logged, counted for support to see, and tried again after an hour: it
+    holds up no other, however many of them there are.
 
     Returns:
         how many events had something to follow.
@@ -81,8 +81,8 @@ def _attempt(pk: int, tenant_id: uuid.UUID | None) -> bool | None:
 def _follow_one(pk: int, tenant_id: uuid.UUID | None) -> bool | None:
     tenant = None
     if tenant_id is not None:
-        # One follower a tenant: a later event must see the ticket that an earlier one opens. Events of others do not wait for a tenant that
-        # an operation holds: the next run follows what is left here.
+        # One follower a tenant: a later event must see the ticket that an earlier one opens. Events of others do not
+        # wait for a tenant that an operation holds: the next run follows what is left here.
         tenant = Tenant.objects.select_for_update(no_key=True, skip_locked=True).filter(pk=tenant_id).first()
         if tenant is None:
             return None
@@ -235,7 +235,8 @@ def _what_to_mend(event: AuditEvent, registration: KeyRegistration) -> str:
 
 
 def _ours(event: AuditEvent, tenant: Tenant) -> None:
-    """Our own side does not work: a person of ours is called once for each service role and fault, and no tenant is blamed."""
+    """Our own side does not work: a person of ours is called once for each service role and fault,
+    and no tenant is blamed."""
     registration = _registration(event, tenant)
     if registration is None:
         return
@@ -266,10 +267,10 @@ def _ours(event: AuditEvent, tenant: Tenant) -> None:
 
 
 def _is_known(tenant: Tenant, code: str) -> bool:
-    """Tell whether support has heard of this fault of the tenant's service role, and a ticket about it still waits for us."""
-    ServiceRole.objects.select_for_update(no_key=True).get(
-        pk=tenant.service_role_id
-    )  # another tenant's event may be followed right now
+    """Tell whether support has heard of this fault of the tenant's service role,
+    and a ticket about it still waits for us."""
+    # another tenant's event may be followed right now
+    ServiceRole.objects.select_for_update(no_key=True).get(pk=tenant.service_role_id)
     waiting = Ticket.objects.filter(status=Status.WAITING_FOR_KORE, tenant__service_role=tenant.service_role_id)
     tickets = [str(pk) for pk in waiting.values_list("pk", flat=True)]
     notices = Notice.objects.filter(template="kore-needed", tenant__service_role=tenant.service_role_id)

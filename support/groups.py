@@ -1,7 +1,7 @@
 """The groups of the back office, made from the table in `tenants.roles` after each `manage.py migrate`.
 
-Whatever an older version, a migration or a shell has left, each group holds exactly its permissions of the table then, and no other
-group holds a permission by which staff may do an operation.
+Whatever an older version, a migration or a shell has left, each group holds exactly its permissions of the table
+then, and no other group holds a permission by which staff may do an operation.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ def permissions_of(group: str) -> set[str]:
 def make(sender: AppConfig, *, using: str, apps: Apps = installed_apps, **_: Any) -> None:
     """Make the groups; Django sends `post_migrate` for `support`, the last app, when the permissions of all apps exist.
 
-    `flush` sends it too, without `apps`. A database that is migrated to an older state lacks some models, and so their permissions: the groups get what there is.
+    `flush` sends it too, without `apps`. A database that is migrated to an older state lacks some models,
+    and so their permissions: the groups get what there is.
     """
     try:
         group, permission = apps.get_model("auth", "Group"), apps.get_model("auth", "Permission")

@@ -58,7 +58,8 @@ def _send(notice: Notice, now: datetime) -> bool:
 
 
 def compose(notice: Notice) -> EmailMessage | None:
-    """Return the mail of a notice, from `templates/emails/<template>.subject.txt` and `.txt`; None when it has lost its point."""
+    """Return the mail of a notice, from `templates/emails/<template>.subject.txt` and `.txt`;
+    None when it has lost its point."""
     context: dict[str, Any] = {**notice.context, "support_url": settings.SUPPORT_URL, "base_url": settings.BASE_URL}
     if notice.tenant is not None:
         role = notice.tenant.service_role

@@ -57,7 +57,8 @@ def tenant_for(caller: Caller, tenant_id: uuid.UUID | str) -> Tenant:
 
 
 def tenants_of(account: ServiceAccount) -> QuerySet[Tenant]:
-    """Return the tenants that a service account may act for now, as the database says: the row in hand may be some seconds old."""
+    """Return the tenants that a service account may act for now, as the database says:
+    the row in hand may be some seconds old."""
     has_all = ServiceAccount.objects.filter(pk=account.pk, has_all_tenants=True)
     named = ServiceAccount.tenants.through.objects.filter(serviceaccount=account.pk, tenant=OuterRef("pk"))
     return Tenant.objects.filter(Q(Exists(has_all)) | Q(Exists(named)))
@@ -66,8 +67,8 @@ def tenants_of(account: ServiceAccount) -> QuerySet[Tenant]:
 def tenant_served_by(caller: Caller, tenant_id: str) -> Tenant:
     """Return the tenant that a caller may act for, as `tenant_for` does; a yes is remembered for 5 seconds.
 
-    For the requests for data keys, which may not wait for the database. A service that loses a tenant loses it within that
-    time; what stops a tenant's key is not read from this row.
+    For the requests for data keys, which may not wait for the database. A service that loses a tenant
+    loses it within that time; what stops a tenant's key is not read from this row.
     """
     asked_at, key = time.monotonic(), (caller.token.pk, _uuid(tenant_id))  # one tenant can be spelt in many ways
     tenant = _served.get(key)
@@ -88,7 +89,8 @@ def require_member(caller: Caller) -> None:
 
 
 def require_scope(caller: Caller, operation: str) -> None:
-    """Raise unless the token is a service account's with the scope that the operation needs, and the account still has it.
+    """Raise unless the token is a service account's with the scope that the operation needs,
+    and the account still has it.
 
     A token loses what the account lost.
 

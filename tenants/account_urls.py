@@ -1,7 +1,7 @@
 """The pages of allauth that we want, and no other; each line says why it is there.
 
-A page that is not here does not exist. Above all there is none that adds or changes a mail address: an address is what lets a person
-into an organisation, and only the link of an invitation proves one.
+A page that is not here does not exist. Above all there is none that adds or changes a mail address: an address is
+what lets a person into an organisation, and only the link of an invitation proves one.
 """
 
 from allauth.account import views as account
@@ -44,9 +44,8 @@ urlpatterns = [
     # The second factor: authenticator app, passkeys, recovery codes
     path("2fa/", mfa.index, name="mfa_index"),
     path("2fa/totp/activate/", totp.activate_totp, name="mfa_activate_totp"),
-    path(
-        "2fa/totp/deactivate/", totp.deactivate_totp, name="mfa_deactivate_totp"
-    ),  # never the last one: tenants.accounts
+    # never the last one: tenants.accounts
+    path("2fa/totp/deactivate/", totp.deactivate_totp, name="mfa_deactivate_totp"),
     path("2fa/webauthn/", webauthn.list_webauthn, name="mfa_list_webauthn"),
     path("2fa/webauthn/add/", webauthn.add_webauthn, name="mfa_add_webauthn"),
     path("2fa/webauthn/keys/<int:pk>/remove/", RemovePasskey.as_view(), name="mfa_remove_webauthn"),

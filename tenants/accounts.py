@@ -21,7 +21,8 @@ WAYS = {
 
 
 def prove(*, user: AbstractBaseUser, **_: Any) -> None:
-    """Write down that a person who has chosen a password by a mailed link reads the address that it went to; allauth calls it after that.
+    """Write down that a person who has chosen a password by a mailed link reads the address that it went to;
+    allauth calls it after that.
 
     Only for an account without any proved address: it has none but that of its row, so the link went there.
     """
@@ -42,7 +43,9 @@ class InvitedOnlyAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allaut
 
     error_messages = DefaultAccountAdapter.error_messages | {
         "account_inactive": "This account is switched off. Ask an owner of your organisation.",
-        "email_password_mismatch": "Mail address and password do not fit together. Try again, or choose a new password.",
+        "email_password_mismatch": (
+            "Mail address and password do not fit together. Try again, or choose a new password."
+        ),
         "enter_current_password": "This is not your current password. Try again.",
         "incorrect_password": "This is not your password. Try again.",
         "too_many_login_attempts": "Too many attempts failed. Wait five minutes, then try again.",
@@ -56,7 +59,8 @@ class InvitedOnlyAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allaut
         """Let `tenants.fresh` decide for allauth's own pages too: allauth compares the clocks of two web machines.
 
         Raises:
-            FreshSignInNeeded: allauth would keep what was posted, in the session, to repeat it; we lead back to the page.
+            FreshSignInNeeded: allauth would keep what was posted, in the session, to repeat it;
+                we lead back to the page.
         """
         fresh.require(self.request)
         return False

@@ -1,4 +1,5 @@
-"""How often something was tried lately: counted over all processes in the shared cache, by each process alone while that does not answer."""
+"""How often something was tried lately: counted over all processes in the shared cache,
+by each process alone while that does not answer."""
 
 from __future__ import annotations
 
@@ -53,9 +54,8 @@ def forget_all() -> None:
 
 
 def _key(limit: Limit, who: str) -> str:
-    return (
-        f"{_prefix}:{limit.name}:{hashlib.sha256(who.encode()).hexdigest()[:32]}"  # no mail address stands in the cache
-    )
+    # no mail address stands in the cache
+    return f"{_prefix}:{limit.name}:{hashlib.sha256(who.encode()).hexdigest()[:32]}"
 
 
 def _raised(key: str, seconds: int, by: int) -> int:

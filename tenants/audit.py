@@ -93,7 +93,9 @@ EVENTS = {
     "tenants.staff.created": "{email} was made staff ({groups}): {reason}",
     "tenants.staff.regrouped": "{email} is now in {groups}: {reason}",
     "tenants.recovery.requested": "Kore.ai asks for a recovery, {what}: {email}. {reason}",
-    "tenants.recovery.announced": "Kore.ai announces a recovery, {what}: {email}. Until {until} every member may object. {reason}",
+    "tenants.recovery.announced": (
+        "Kore.ai announces a recovery, {what}: {email}. Until {until} every member may object. {reason}"
+    ),
     "tenants.recovery.withdrawn": "Kore.ai withdrew the recovery: {reason}",
     "tenants.recovery.objected": "{by} objected to the recovery, which ends it.",
     "tenants.recovery.done": "The recovery is done, {what}: {email}.",
@@ -106,7 +108,9 @@ EVENTS = {
     "tenants.token.minted": "The automation token {name} was made.",
     "tenants.token.revoked": "The automation token {name} was revoked.",
     "tenants.service_account.created": "The service account {name} was created.",
-    "tenants.client.refused": "A wrong secret came for {client} from {address}; within an hour that was attempt {count}.",
+    "tenants.client.refused": (
+        "A wrong secret came for {client} from {address}; within an hour that was attempt {count}."
+    ),
     "tenants.service_account.secret_rotated": "The secret of the service account {name} was rotated: {reason}",
     "tenants.service_account.secret_revoked": "The old client secret of the service account {name} was ended: {reason}",
     "tenants.service_account.disabled": "The service account {name} was disabled: {reason}",
@@ -126,7 +130,9 @@ EVENTS = {
     "keys.configuration.written": "Our policy {policy_arn} now names the role {role_arn}.",
     "keys.configuration.removed": "Our policy {policy_arn} no longer names the role {role_arn}.",
     "keys.configuration.failed": "The service-side configuration stopped: {reason}.",
-    "keys.configuration.waits_for_kore": "The service-side configuration waits for Kore.ai: something on our own side has to be mended ({code}).",
+    "keys.configuration.waits_for_kore": (
+        "The service-side configuration waits for Kore.ai: something on our own side has to be mended ({code})."
+    ),
     "keys.test.requested": "A test was requested.",
     "keys.test.finished": "The test ended: {verdict}.",
     "keys.test.waits_for_kore": "The test waits for Kore.ai: something on our own side has to be mended ({code}).",
@@ -136,13 +142,27 @@ EVENTS = {
     "keys.key.resumed": "The key is asked again after Resume: {reason}",
     "keys.key.asked_again": "AWS was asked about the key at once, by hand.",
     "keys.key.unreachable": "The key could not be asked: {reason}.",
-    "keys.incident.opened": "AWS refuses organisations on {service_role_arn} ({count}), and it is our doing: {why}. No key is suspended for it.",
+    "keys.incident.opened": (
+        "AWS refuses organisations on {service_role_arn} ({count}), and it is our doing: {why}. "
+        "No key is suspended for it."
+    ),
     "keys.incident.closed": "The incident on {service_role_arn} is over.",
-    "keys.incident.closed_by_hand": "A person closed the incident on {service_role_arn}. What AWS refuses since before then counts as the organisations' doing: {reason}",
-    "keys.key.trust_too_wide": "AWS let us become the role without the right External ID. Seen once more, the key is suspended.",
-    "keys.drill.started": "A revocation drill was started; service has to stop within {seconds} seconds of AWS's first refusal.",
-    "keys.drill.finished": "The revocation drill is done: every process had stopped {stopped_after} seconds after AWS's first refusal.",
-    "keys.drill.without_result": "The revocation drill has no result: no process held a key when AWS refused us, so nothing had to stop.",
+    "keys.incident.closed_by_hand": (
+        "A person closed the incident on {service_role_arn}. "
+        "What AWS refuses since before then counts as the organisations' doing: {reason}"
+    ),
+    "keys.key.trust_too_wide": (
+        "AWS let us become the role without the right External ID. Seen once more, the key is suspended."
+    ),
+    "keys.drill.started": (
+        "A revocation drill was started; service has to stop within {seconds} seconds of AWS's first refusal."
+    ),
+    "keys.drill.finished": (
+        "The revocation drill is done: every process had stopped {stopped_after} seconds after AWS's first refusal."
+    ),
+    "keys.drill.without_result": (
+        "The revocation drill has no result: no process held a key when AWS refused us, so nothing had to stop."
+    ),
     "keys.drill.ended": "The revocation drill ended before it was done: {reason}",
     "keys.key.recovered": "The key answers again and is in service.",
     "keys.key.caches_dropped": "All copies of unwrapped keys were told to go: {reason}",
@@ -150,8 +170,14 @@ EVENTS = {
     "keys.branch_key.moved": "A branch key was re-encrypted under {key_arn}.",
     "keys.branch_key.stays": "A branch key still opens only with {key_arn}: {reason}.",
     "keys.branch_key.rotation_requested": "A fresh branch key was asked for: {reason}",
-    "keys.registration.kept": "Every branch key has left {key_arn}. That key and the role {role_arn} are needed until {until} all the same: a backup from before the move opens only with both, and backups are kept for {days}.",
-    "keys.registration.horizon_ended": "{key_arn} was given up before its backup horizon ended: backups from before {since} do not open any more ({count} branch keys): {reason}",
+    "keys.registration.kept": (
+        "Every branch key has left {key_arn}. That key and the role {role_arn} are needed until {until} all the same: "
+        "a backup from before the move opens only with both, and backups are kept for {days}."
+    ),
+    "keys.registration.horizon_ended": (
+        "{key_arn} was given up before its backup horizon ended: "
+        "backups from before {since} do not open any more ({count} branch keys): {reason}"
+    ),
     "keys.kept_key.at_risk": "{key_arn} is needed until {until}: {why}",
     "keys.registration.withdrawn": "The registration was withdrawn: {reason}",
     "keys.key.left": "The organisation gives up its own key; the platform's key takes over: {reason}",
@@ -209,8 +235,13 @@ def data_of(event: AuditEvent) -> dict[str, object]:
     return data
 
 
-STEP = {"not_started": "not started", "in_progress": "in progress", "waiting_for_tenant": "waiting for the organisation",
-        "waiting_for_kore": "waiting for Kore.ai", "failed": "needs a change"}  # fmt: skip
+STEP = {
+    "not_started": "not started",
+    "in_progress": "in progress",
+    "waiting_for_tenant": "waiting for the organisation",
+    "waiting_for_kore": "waiting for Kore.ai",
+    "failed": "needs a change",
+}
 REGISTRATION = {
     "submitted": "shared",
     "configuring": "being configured",

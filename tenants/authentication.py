@@ -29,8 +29,8 @@ class Caller:
 
     token: AccessToken
     actor: Actor
-    # What shares and idempotency keys belong to. Of an automation token it is the token itself: an answer that is kept for one is not
-    # shown to another, which may do less.
+    # What shares and idempotency keys belong to. Of an automation token it is the token itself: an answer that is
+    # kept for one is not shown to another, which may do less.
     name: str
 
     is_authenticated = True  # what DRF asks a user
@@ -56,8 +56,8 @@ class Caller:
 NOTED_EVERY = timedelta(minutes=1)
 REFUSED = 3.0  # seconds for which a token that nobody has is refused unseen
 _known: Memory[Caller] = Memory()
-# A memory of its own: whoever sends made-up tokens pushes out only what strangers sent. Nobody guesses 256 bits, so a token that is made a
-# moment later is not among them, and works at once.
+# A memory of its own: whoever sends made-up tokens pushes out only what strangers sent. Nobody guesses 256 bits, so a
+# token that is made a moment later is not among them, and works at once.
 _unknown: Lru[str, float] = Lru(10_000)  # digest → until when, monotonic
 
 

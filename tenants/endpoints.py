@@ -82,7 +82,8 @@ class TenantView(APIView):
         *,
         in_one_transaction: bool = False,
     ) -> idempotency.Answer:
-        """Do an operation once for each Idempotency-Key, and return what of its answer is kept; without a key just do it."""
+        """Do an operation once for each Idempotency-Key, and return what of its answer is kept;
+        without a key just do it."""
         key = request._request.META.get("HTTP_IDEMPOTENCY_KEY")
         if key is None:
             return do()

@@ -44,7 +44,10 @@ class InvitationOver(DomainError):
 class NotFirstOwner(DomainError):
     kind, code = Kind.CONFLICT, "not_first_owner"
     title = "Only the organisation's owners invite here"
-    detail = "Kore.ai invites the first owner of an organisation that never had one. Every other person is invited by an owner."
+    detail = (
+        "Kore.ai invites the first owner of an organisation that never had one. "
+        "Every other person is invited by an owner."
+    )
     turn = Turn.TENANT
 
 
@@ -63,7 +66,10 @@ class SignInForInvitation(DomainError):
 class WrongAccountForInvitation(DomainError):
     kind, code = Kind.CONFLICT, "wrong_account_for_invitation"
     title = "This invitation is for another account"
-    detail = "It was sent to {email}, which is not an address of the account that you are signed in with. Sign out, then open the link again."
+    detail = (
+        "It was sent to {email}, which is not an address of the account that you are signed in with. "
+        "Sign out, then open the link again."
+    )
 
 
 class AccountSwitchedOff(DomainError):
@@ -101,7 +107,10 @@ class RequestInProgress(DomainError):
 class TokenNotMarked(DomainError):
     kind, code = Kind.FORBIDDEN, "token_not_marked"
     title = "This token may not touch a key in service"
-    detail = "Replacing, leaving and resuming need a token that was marked for it when it was made. Make such a token in the portal, or do it there."
+    detail = (
+        "Replacing, leaving and resuming need a token that was marked for it when it was made. "
+        "Make such a token in the portal, or do it there."
+    )
 
 
 class RotationRunning(DomainError):
@@ -128,7 +137,10 @@ class ServiceAccountStands(DomainError):
 class FreshSignInNeeded(DomainError):
     kind, code = Kind.FORBIDDEN, "fresh_sign_in_needed"
     title = "Sign in again first"
-    detail = "This needs a sign-in that is at most {minutes} minutes old. Give your password or second factor again in the portal, then repeat it."
+    detail = (
+        "This needs a sign-in that is at most {minutes} minutes old. "
+        "Give your password or second factor again in the portal, then repeat it."
+    )
 
 
 class OwnSecondFactor(DomainError):
@@ -141,14 +153,20 @@ class OwnSecondFactor(DomainError):
 class SharedAccount(DomainError):
     kind, code = Kind.CONFLICT, "shared_account"
     title = "This account belongs to another organisation too"
-    detail = "Its second factor protects the other organisation as well, so it cannot be reset from here. Contact Kore.ai support."
+    detail = (
+        "Its second factor protects the other organisation as well, so it cannot be reset from here. "
+        "Contact Kore.ai support."
+    )
     turn = Turn.KORE
 
 
 class MemberAddress(DomainError):
     kind, code = Kind.CONFLICT, "member_address"
     title = "This account is a customer's"
-    detail = "It belongs to a member of an organisation, or to somebody who is invited to one. A member is never staff, and staff never act on an owner."
+    detail = (
+        "It belongs to a member of an organisation, or to somebody who is invited to one. "
+        "A member is never staff, and staff never act on an owner."
+    )
     turn = Turn.KORE
 
 
@@ -169,14 +187,20 @@ class NotOneself(DomainError):
 class HasOwner(DomainError):
     kind, code = Kind.CONFLICT, "has_owner"
     title = "This is nothing for a recovery"
-    detail = "Recovery is for an organisation whose owners can no longer act. An owner who can act does this alone; the first owner of a new organisation is simply invited."
+    detail = (
+        "Recovery is for an organisation whose owners can no longer act. An owner who can act does this alone; "
+        "the first owner of a new organisation is simply invited."
+    )
     turn = Turn.KORE
 
 
 class RecoveryNeedsTwo(DomainError):
     kind, code = Kind.CONFLICT, "recovery_needs_two"
     title = "A second lead has to approve"
-    detail = "Whoever asks for a recovery does not approve it, nor does a lead whose account one of the two made or changed for the other. Ask another support lead."
+    detail = (
+        "Whoever asks for a recovery does not approve it, nor does a lead whose account one of the two made or changed "
+        "for the other. Ask another support lead."
+    )
     turn = Turn.KORE
 
 
@@ -197,7 +221,10 @@ class RecoveryUnderWay(DomainError):
 class AddressChangeOver(DomainError):
     kind, code = Kind.NOT_FOUND, "address_change_over"
     title = "This link cannot be used"
-    detail = "It was used, replaced by a newer one, or has expired, or another person asked for it. Ask for the change again."
+    detail = (
+        "It was used, replaced by a newer one, or has expired, or another person asked for it. "
+        "Ask for the change again."
+    )
 
 
 class AddressTaken(DomainError):

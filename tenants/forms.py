@@ -69,12 +69,18 @@ class TokenForm(forms.Form):
         initial=services.DAYS,
         min_value=1,
         max_value=services.LONGEST_DAYS,
-        help_text=f"Then it ends by itself: {services.LONGEST_DAYS} at most, {services.LONGEST_DAYS_WITH_PEOPLE} if it may manage people.",
+        help_text=(
+            f"Then it ends by itself: {services.LONGEST_DAYS} at most, {services.LONGEST_DAYS_WITH_PEOPLE} if it may "
+            "manage people."
+        ),
     )
     may_change_serving_key = forms.BooleanField(
         label="May it replace, resume and leave a key in service?",
         required=False,
-        help_text="Leave this off unless a program of yours has to: with it, who gets hold of the token can put another key in the place of yours.",
+        help_text=(
+            "Leave this off unless a program of yours has to: with it, who gets hold of the token can put another key "
+            "in the place of yours."
+        ),
     )
 
     def __init__(self, *args: Any, is_owner: bool, **kwargs: Any) -> None:

@@ -16,7 +16,8 @@ KEY = "signed_in_at"  # in the session: whose proof it was, and when, on the clo
 
 
 def note(*, request: HttpRequest, user: AbstractBaseUser, **_: Any) -> None:
-    """Write down that the person has just given a password or a second factor; allauth calls it after each such step."""
+    """Write down that the person has just given a password or a second factor;
+    allauth calls it after each such step."""
     request.session[KEY] = {"user": str(user.pk), "at": clock.now().timestamp()}
 
 

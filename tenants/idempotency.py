@@ -47,9 +47,9 @@ def once(
 
     Args:
         do: the operation; its `kept` is stored and must open nothing by itself: wrapped keys, never plaintext.
-        in_one_transaction: the operation changes rows only, so it and its answer are committed together and a process killed
-            in between did nothing. False for data keys: their row is committed before all else, and a key that never left is
-            no effect.
+        in_one_transaction: the operation changes rows only, so it and its answer are committed together
+            and a process killed in between did nothing. False for data keys: their row is committed before all else,
+            and a key that never left is no effect.
 
     Raises:
         IdempotencyKeyInvalid: the key has another form.
@@ -81,7 +81,8 @@ def once(
     def answered() -> Answer:
         answer = do()
         if not claim.update(status=answer.status, answer=answer.kept):
-            # It took so long that it was taken for killed. What a request in its place does is what counts, and what was done here is undone.
+            # It took so long that it was taken for killed.
+            # What a request in its place does is what counts, and what was done here is undone.
             raise RequestInProgress(retry_after=1)
         return answer
 
@@ -89,6 +90,7 @@ def once(
         return transactions.run(answered) if in_one_transaction else answered()
     except BaseException:
         with contextlib.suppress(Error):  # a database that is gone frees the key after `STUCK`
-            # A failed attempt has no effect: the key is free again. Where the answer stands the commit went through, whatever failed after it.
+            # A failed attempt has no effect: the key is free again.
+            # Where the answer stands the commit went through, whatever failed after it.
             claim.filter(status=None).delete()
         raise

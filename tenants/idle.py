@@ -30,8 +30,8 @@ def begin(*, request: HttpRequest, **_: Any) -> None:
 class IdleMiddleware:
     """Signs people out who did nothing for SESSION_IDLE_SECONDS.
 
-    A page that asks for news by itself does nothing for anybody: such a request (htmx, GET) does not count. The time is written once a
-    minute at most, so a session may end up to a minute early, never late.
+    A page that asks for news by itself does nothing for anybody: such a request (htmx, GET) does not count. The time
+    is written once a minute at most, so a session may end up to a minute early, never late.
     """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
@@ -40,9 +40,8 @@ class IdleMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self._answer(request)
         if request.htmx and response.status_code == 302 and response["Location"].startswith(_sign_in()):  # type: ignore[attr-defined]
-            answer: HttpResponse = HttpResponseClientRedirect(
-                _sign_in(request)
-            )  # else htmx puts the sign-in into a corner of the page
+            # else htmx puts the sign-in into a corner of the page
+            answer: HttpResponse = HttpResponseClientRedirect(_sign_in(request))
             return answer
         return response
 

@@ -1,14 +1,16 @@
 """Fair shares: how many data keys a caller, and a tenant, may have in a second, over all processes that give them out.
 
 Each process counts by itself and gives out its part: the share divided by the number of live serving processes, which
-`keys.datakeys.snapshots` reads from the heartbeats (`set_processes`). Nothing is asked of anybody, so nothing waits, and `take` runs on the event
-loop. An item of a batch counts like a request of its own. A batch that is larger than the part takes what the next seconds have too:
+`keys.datakeys.snapshots` reads from the heartbeats (`set_processes`). Nothing is asked of anybody, so nothing waits,
+and `take` runs on the event loop. An item of a batch counts like a request of its own. A batch that is larger than the
+part takes what the next seconds have too:
 it passes, or nobody could ever ask for one, and its caller waits until that is paid.
 
-What a process does not give out in a second is lost: no process has it, and a busy caller never loses its own to an idle one. The trade-off: a caller
-whose connections all end at one of N processes gets an N-th of its share. Services keep several connections, and workers of uvicorn and load
-balancers spread them; docs/deploy.md says so to whoever sets the numbers. Together the processes give out no more than the share, rounded up in each;
-while a new process is not yet counted by the others (seconds), by its part more.
+What a process does not give out in a second is lost: no process has it, and a busy caller never loses its own to an
+idle one. The trade-off: a caller whose connections all end at one of N processes gets an N-th of its share. Services
+keep several connections, and workers of uvicorn and load balancers spread them; docs/deploy.md says so to whoever sets
+the numbers. Together the processes give out no more than the share, rounded up in each; while a new process is not yet
+counted by the others (seconds), by its part more.
 
 The shares are for fairness, they are no security control.
 """
@@ -31,7 +33,8 @@ AT_MOST = 10_000
 
 @dataclass(slots=True)
 class _Count:
-    """What one caller or tenant has had of this process in one second, and what it still owes from the seconds before."""
+    """What one caller or tenant has had of this process in one second,
+    and what it still owes from the seconds before."""
 
     second: int
     used: int = 0

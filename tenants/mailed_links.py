@@ -19,11 +19,17 @@ def lead(name: str, secret: str, page: str) -> HttpResponse:
     """Put the secret into a cookie and lead to the page whose address does not hold it."""
     answer = redirect(page)
     answer.set_cookie(
-        _cookie(name), secret, max_age=LASTS, path="/", secure=settings.SESSION_COOKIE_SECURE, httponly=True,
+        _cookie(name),
+        secret,
+        max_age=LASTS,
+        path="/",
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=True,
         samesite="Lax",  # the person comes from a mail program: with Strict the redirect would not carry it
-    )  # fmt: skip
-    # The address with the secret is told to nobody. The page itself keeps the policy of all pages (same-origin): its address holds
-    # nothing, and with no-referrer a browser sends "Origin: null" with the form, which the CSRF check refuses.
+    )
+    # The address with the secret is told to nobody. The page itself keeps the policy of all pages (same-origin):
+    # its address holds nothing, and with no-referrer a browser sends "Origin: null" with the form, which the
+    # CSRF check refuses.
     answer["Referrer-Policy"] = "no-referrer"
     return answer
 

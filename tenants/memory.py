@@ -1,7 +1,7 @@
 """What a process remembers for a few seconds, because looking it up costs more than all the rest of a request.
 
-Shortly before an answer is forgotten one request is sent to look it up again while the others still use it. Otherwise all the requests of
-a busy caller would go to the database at the same moment, every five seconds.
+Shortly before an answer is forgotten one request is sent to look it up again while the others still use it. Otherwise
+all the requests of a busy caller would go to the database at the same moment, every five seconds.
 """
 
 from __future__ import annotations

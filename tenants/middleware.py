@@ -17,6 +17,7 @@ from django_htmx.http import HttpResponseClientRedirect
 from tenants import return_page
 from tenants.errors import FreshSignInNeeded
 
+# view names: sign-in and set-up themselves, and addresses without a session
 OPEN = (
     "account_",
     "mfa_",
@@ -24,7 +25,7 @@ OPEN = (
     "problems",
     "healthz",
     "readyz",
-)  # view names: sign-in and set-up themselves, and addresses without a session
+)
 
 
 class SecondFactorMiddleware:

@@ -139,7 +139,8 @@ def advance(
     """Set one step to a status, with a history row and a line in the log; False when it stands there already.
 
     Args:
-        evidence: ids, ARNs and codes that show why; never a secret. It replaces what was there; None keeps it, unless it showed a fault.
+        evidence: ids, ARNs and codes that show why; never a secret. It replaces what was there;
+            None keeps it, unless it showed a fault.
     """
     step = OnboardingStep.objects.select_for_update(no_key=True).get(tenant=tenant, number=number)
     if step.status == status:

@@ -1,7 +1,8 @@
 """Who may do what, members, staff and services: one row for each operation, and the questions asked of the table.
 
-Everything else that names a permission is made from this table: the permissions of Django (`support.models.Ticket`), the groups of staff
-(`support.groups`), the buttons of the back office (`support.admin`), what a service account can be given (`SCOPES`).
+Everything else that names a permission is made from this table: the permissions of Django (`support.models.Ticket`),
+the groups of staff (`support.groups`), the buttons of the back office (`support.admin`), what a service account can be
+given (`SCOPES`).
 """
 
 from __future__ import annotations

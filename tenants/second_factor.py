@@ -1,4 +1,5 @@
-"""What allauth asks about second factors: their secrets are stored encrypted, and nobody takes away their own last one."""
+"""What allauth asks about second factors:
+their secrets are stored encrypted, and nobody takes away their own last one."""
 
 from __future__ import annotations
 
@@ -31,7 +32,9 @@ class Adapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth has no types
     error_messages = DefaultMFAAdapter.error_messages | {
         "cannot_delete_authenticator": LAST,
         "cannot_generate_recovery_codes": "Set up an authenticator app or a passkey first; then make recovery codes.",
-        "incorrect_code": "This code is wrong, or it has been used. Type the one that your app shows now, or a recovery code.",
+        "incorrect_code": (
+            "This code is wrong, or it has been used. Type the one that your app shows now, or a recovery code."
+        ),
     }
 
     def generate_authenticator_name(self, user: AbstractBaseUser, type: Authenticator.Type) -> str:
@@ -49,7 +52,8 @@ class Adapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth has no types
         return _cipher().decrypt(encrypted_text.removeprefix(SEALED).encode()).decode()
 
     def build_totp_svg(self, url: str) -> str:
-        """Return the QR code as an element that stands in the page itself: our policy lets no picture in by a data: address.
+        """Return the QR code as an element that stands in the page itself:
+        our policy lets no picture in by a data: address.
 
         Its paper is white in dark mode too: a camera reads dark modules on a light ground.
         """
@@ -82,7 +86,8 @@ class PasskeyAgain(ReauthenticateWebAuthnView):  # type: ignore[misc]
 def may_remove(authenticator: Authenticator) -> bool:
     """Tell whether the person may remove it alone: not the last one where one is required.
 
-    Without this a stolen session and a password would do away with the second factor; resetting it is for an owner, or two leads of ours.
+    Without this a stolen session and a password would do away with the second factor;
+    resetting it is for an owner, or two leads of ours.
     """
     others = Authenticator.objects.filter(user=authenticator.user_id, type__in=REAL).exclude(pk=authenticator.pk)
     return not settings.MFA_REQUIRED or others.exists()

@@ -1,8 +1,8 @@
 """What a POST answers and a page after the redirect shows exactly once: a new token, a client secret.
 
-The values are sealed by a key that only the browser has: a cookie of five minutes that no script reads. The database keeps the ciphertext,
-the address of the page names the row, and neither opens anything alone. The first look of the person who posted takes the row away in one
-statement; a reload, a second tab and a restored database show nothing.
+The values are sealed by a key that only the browser has: a cookie of five minutes that no script reads. The database
+keeps the ciphertext, the address of the page names the row, and neither opens anything alone. The first look of the
+person who posted takes the row away in one statement; a reload, a second tab and a restored database show nothing.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ def redirect(request: HttpRequest, page: str, values: Mapping[str, str]) -> Http
 
 
 def take(request: HttpRequest) -> Shown | None:
-    """Return what the address of this page names, and forget it; None when it names nothing. The caller's answer is never cached."""
+    """Return what the address of this page names, and forget it; None when it names nothing.
+    The caller's answer is never cached."""
     number = _uuid(request.GET.get(NAME, ""))
     if number is None or request.method != "GET" or isinstance(request.user, AnonymousUser):
         return None
@@ -95,7 +96,8 @@ def _bound_to(request: HttpRequest, page: str, number: uuid.UUID) -> bytes:
 
 
 def _cookie(number: uuid.UUID) -> str:
-    """Return a name of its own for each, so that two tabs do not take each other's; browsers bind `__Host-` to this host and https."""
+    """Return a name of its own for each, so that two tabs do not take each other's; browsers bind `__Host-`
+    to this host and https."""
     return f"{'__Host-' if settings.SESSION_COOKIE_SECURE else ''}shown-{number.hex}"
 
 

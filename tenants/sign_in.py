@@ -1,8 +1,8 @@
 """Which attempts to sign in count against whom, and which devices are known.
 
-Failures are counted by account and address together, and by address. So nobody keeps another person out from elsewhere. A device that signed
-in to an account within 90 days is counted by itself: not even somebody at the same address gets in its way. A passkey holds nothing to guess,
-so it is not counted at all.
+Failures are counted by account and address together, and by address. So nobody keeps another person out from elsewhere.
+A device that signed in to an account within 90 days is counted by itself: not even somebody at the same address gets in
+its way. A passkey holds nothing to guess, so it is not counted at all.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ log = structlog.get_logger(__name__)
 BY_ACCOUNT_AND_ADDRESS = Limit("account-address", 5, 300)
 BY_ADDRESS = Limit("address", 10, 60)
 BY_DEVICE = Limit("device", 10, 300)
-# Six digits can be guessed by many addresses together, so codes are counted for the account too; whoever gets there has its password.
+# Six digits can be guessed by many addresses together, so codes are counted for the account too;
+# whoever gets there has its password.
 CODES = Limit("codes", 30, 3600)
 # Mails with a link for a new password, wherever they were asked for: nobody fills somebody's inbox.
 RESETS = Limit("resets", 10, 3600)

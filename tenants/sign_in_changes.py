@@ -1,7 +1,8 @@
-"""A person changed how they sign in: a row in the log of each organisation that they are in, and one in ours that their mail follows from.
+"""A person changed how they sign in: a row in the log of each organisation that they are in,
+and one in ours that their mail follows from.
 
-allauth has changed it already when it says so. The mail goes out like every other (`support.notices`), so a mail server that does not answer
-fails nobody's request.
+allauth has changed it already when it says so. The mail goes out like every other (`support.notices`), so a mail server
+that does not answer fails nobody's request.
 """
 
 from __future__ import annotations

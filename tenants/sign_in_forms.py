@@ -1,4 +1,5 @@
-"""allauth's forms as we use them: attempts at what can be guessed are counted by `tenants.sign_in` instead of allauth's own limits."""
+"""allauth's forms as we use them: attempts at what can be guessed are counted by `tenants.sign_in` instead
+of allauth's own limits."""
 
 from __future__ import annotations
 
@@ -53,7 +54,8 @@ def counted(email: str, check: Callable[[], str], *, also: Limit | None = None) 
 
 
 def once(form: mfa.BaseAuthenticateForm, check: Callable[[], str]) -> str:
-    """Return what a check of a code returns, also while the shared cache does not answer, in which allauth marks a right code as used.
+    """Return what a check of a code returns, also while the shared cache does not answer,
+    in which allauth marks a right code as used.
 
     Raises:
         ValidationError: the code is wrong, or this process has seen it before.
@@ -142,7 +144,8 @@ class ResetPasswordForm(Labelled, account.ResetPasswordForm):  # type: ignore[mi
 
 
 class PasskeyForm:
-    """A form that takes what a browser answers for a passkey. What it cannot read is an error of the form, not of ours."""
+    """A form that takes what a browser answers for a passkey.
+    What it cannot read is an error of the form, not of ours."""
 
     def clean_credential(self) -> Authenticator:
         try:

@@ -66,9 +66,11 @@ def verify(raw: str) -> AccessToken | None:
 
 
 def _holder_may_act(token: AccessToken) -> bool:
-    """Tell whether whoever the token belongs to is still in: a token never outlives its holder, nor the secret that made it.
+    """Tell whether whoever the token belongs to is still in:
+    a token never outlives its holder, nor the secret that made it.
 
-    The secret is looked at, not only what its revocation wrote into the tokens: one that was issued at that moment has no such mark.
+    The secret is looked at, not only what its revocation wrote into the tokens:
+    one that was issued at that moment has no such mark.
     """
     if token.service_account is not None:
         assert token.secret is not None

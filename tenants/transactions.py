@@ -1,8 +1,10 @@
-"""The one way into a transaction that changes a tenant's rows: the tenant is locked first, and what the database ends for another's sake is begun again.
+"""The one way into a transaction that changes a tenant's rows:
+the tenant is locked first, and what the database ends for another's sake is begun again.
 
-The lock order is: Tenant (several of them by id), then KeyRegistration, then the rest. Whoever has the tenant has everything of it, so no two
-operations on one tenant can each hold what the other one wants. Where that happens all the same (a bulk statement over many tenants, somebody
-else's session), PostgreSQL ends one of the two with a deadlock or serialization failure: it is tried once more, and then it is a 503.
+The lock order is: Tenant (several of them by id), then KeyRegistration, then the rest. Whoever has the tenant has
+everything of it, so no two operations on one tenant can each hold what the other one wants. Where that happens all the
+same (a bulk statement over many tenants, somebody else's session), PostgreSQL ends one of the two with a deadlock or
+serialization failure: it is tried once more, and then it is a 503.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ Result = TypeVar("Result")
 def atomic(function: Callable[Given, Result]) -> Callable[Given, Result]:
     """Run a function in one transaction that begins with the lock of the tenant whose object its first argument is.
 
-    Inside another such function it is a part of that one's transaction. A function that is tried again finds the objects that it was given as they
-    were: what it changes in them, and nothing else outside the database, is undone.
+    Inside another such function it is a part of that one's transaction. A function that is tried again finds the
+    objects that it was given as they were: what it changes in them, and nothing else outside the database, is undone.
     """
 
     @wraps(function)

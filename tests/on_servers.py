@@ -1,4 +1,5 @@
-"""Runs the suite once more on PostgreSQL and Redis: those of DATABASE_URL and REDIS_URL, else servers started for the run."""
+"""Runs the suite once more on PostgreSQL and Redis:
+those of DATABASE_URL and REDIS_URL, else servers started for the run."""
 
 from __future__ import annotations
 
@@ -52,12 +53,32 @@ def postgresql(*, durable: bool = False) -> Iterator[str]:
     data, port = f"{folder}/data", _free_port()
     subprocess.run(
         [binary / "initdb", "-D", data, "-U", "byok", "--auth=trust", "-E", "UTF8", "--locale=C", "--no-sync"],
-        check=True, stdout=subprocess.DEVNULL, cwd=folder, **as_user,  # type: ignore[call-overload]
-    )  # fmt: skip
+        check=True,
+        stdout=subprocess.DEVNULL,
+        cwd=folder,
+        **as_user,  # type: ignore[call-overload]
+    )
     server = subprocess.Popen(
-        [binary / "postgres", "-D", data, "-p", str(port), "-k", folder, "-c", "listen_addresses=127.0.0.1", "-c", f"fsync={'on' if durable else 'off'}", "-c", "max_connections=120"],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder, **as_user,  # type: ignore[call-overload]
-    )  # fmt: skip
+        [
+            binary / "postgres",
+            "-D",
+            data,
+            "-p",
+            str(port),
+            "-k",
+            folder,
+            "-c",
+            "listen_addresses=127.0.0.1",
+            "-c",
+            f"fsync={'on' if durable else 'off'}",
+            "-c",
+            "max_connections=120",
+        ],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        cwd=folder,
+        **as_user,  # type: ignore[call-overload]
+    )
     try:
         for _ in range(150):
             ready = (

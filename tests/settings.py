@@ -9,9 +9,8 @@ os.environ["VAR_DIR"] = tempfile.mkdtemp(prefix="byok-tests-")
 os.environ.setdefault("EXTERNAL_ID_PROBE_GAP", "0")
 os.environ.setdefault("PROPAGATION_WINDOW", "0")
 os.environ.setdefault("GOOD_ANSWERS_APART", "0")
-os.environ.setdefault(
-    "BACKUP_RETENTION_DAYS", "0"
-)  # a key that was replaced is retired at once; tests of the horizon set it
+# a key that was replaced is retired at once; tests of the horizon set it
+os.environ.setdefault("BACKUP_RETENTION_DAYS", "0")
 os.environ.setdefault("DENIED_PROBE_SECONDS", "0,0,0")
 _on_redis = "REDIS_URL" in os.environ  # the second leg of `make ci`
 
@@ -25,6 +24,7 @@ if not _on_redis:
     CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
     CELERY_BROKER_URL = "memory://"  # the row is the job: `work()` in conftest does what is due
 if "sqlite3" in DATABASES["default"]["ENGINE"]:  # noqa: F405
-    DATABASES["default"]["TEST"] = {"NAME": str(VAR_DIR / "test.sqlite3")}  # noqa: F405  a file: live-server threads share it
+    # a file: live-server threads share it
+    DATABASES["default"]["TEST"] = {"NAME": str(VAR_DIR / "test.sqlite3")}  # noqa: F405
 ALLOWED_HOSTS = ["*"]
 LOGGING["root"]["level"] = "WARNING"  # noqa: F405

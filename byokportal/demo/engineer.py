@@ -1,4 +1,5 @@
-"""The customer's engineer: plain boto3 with the customer account's own credentials, and the documents as the API renders them."""
+"""The customer's engineer: plain boto3 with the customer account's own credentials,
+and the documents as the API renders them."""
 
 from __future__ import annotations
 

@@ -52,7 +52,8 @@ def _interrupt(number: int, frame: Any) -> None:
 
 
 def _take_terminal() -> Callable[[], None]:
-    """Become the terminal's foreground group: Ctrl-C is then ours alone, and `make` ends with our 0 instead of dying of it."""
+    """Become the terminal's foreground group:
+    Ctrl-C is then ours alone, and `make` ends with our 0 instead of dying of it."""
     if not sys.stdin.isatty():
         return lambda: None
     before = os.tcgetpgrp(0)

@@ -70,7 +70,10 @@ def main() -> int:
         _show_logs(var_dir)
     shutil.rmtree(var_dir, ignore_errors=True)
     print(
-        f"{'Every expectation held' if code == 0 else 'NOT every expectation held'}; {time.monotonic() - began:.1f} s in all.",
+        (
+            f"{'Every expectation held' if code == 0 else 'NOT every expectation held'}; "
+            f"{time.monotonic() - began:.1f} s in all."
+        ),
         flush=True,
     )
     return code

@@ -61,9 +61,14 @@ class Supervisor:
     def _spawn(self, child: Child) -> None:
         child.log.parent.mkdir(parents=True, exist_ok=True)
         child.process = subprocess.Popen(
-            child.command, env=dict(child.environment), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            start_new_session=True, preexec_fn=die_with_parent,
-        )  # fmt: skip
+            child.command,
+            env=dict(child.environment),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=die_with_parent,
+        )
         child.started_at = time.monotonic()
         thread = threading.Thread(target=self._copy, args=(child, child.process), daemon=True)
         thread.start()

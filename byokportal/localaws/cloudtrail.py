@@ -17,10 +17,27 @@ from keys.policies.evaluator import Request
 
 # What a record may repeat of a request: names and contexts, never a plaintext, a ciphertext or a secret.
 KMS_FIELDS = (
-    "KeyId", "EncryptionContext", "SourceEncryptionContext", "DestinationEncryptionContext", "SourceKeyId", "DestinationKeyId", "KeySpec",
-    "NumberOfBytes", "EncryptionAlgorithm", "AliasName", "TargetKeyId", "GranteePrincipal", "Operations", "Constraints", "DryRun",
-    "PendingWindowInDays", "PolicyName", "Policy", "BypassPolicyLockoutSafetyCheck", "ReplicaRegion",
-)  # fmt: skip
+    "KeyId",
+    "EncryptionContext",
+    "SourceEncryptionContext",
+    "DestinationEncryptionContext",
+    "SourceKeyId",
+    "DestinationKeyId",
+    "KeySpec",
+    "NumberOfBytes",
+    "EncryptionAlgorithm",
+    "AliasName",
+    "TargetKeyId",
+    "GranteePrincipal",
+    "Operations",
+    "Constraints",
+    "DryRun",
+    "PendingWindowInDays",
+    "PolicyName",
+    "Policy",
+    "BypassPolicyLockoutSafetyCheck",
+    "ReplicaRegion",
+)
 STS_FIELDS = ("RoleArn", "RoleSessionName", "ExternalId", "DurationSeconds", "Policy", "SourceIdentity")
 IAM_FIELDS = (
     "RoleName",
@@ -49,16 +66,29 @@ def answer(
 
 
 def note(
-    state: State, asked: Asked, caller: Caller, answered: moto_adapter.Answer | None, refused: AwsError | None, request_id: str, now: datetime
-) -> None:  # fmt: skip
+    state: State,
+    asked: Asked,
+    caller: Caller,
+    answered: moto_adapter.Answer | None,
+    refused: AwsError | None,
+    request_id: str,
+    now: datetime,
+) -> None:
     """Write a call into the trail of the caller's account, and of the account whose role or key it was about."""
     if asked.service == "cloudtrail":
         return
     resources = _resources(asked, answered)
     event = trail.event_of(
-        service=asked.service, operation=asked.operation, region=asked.region, caller=_identity(caller), parameters=_parameters(asked),
-        resources=resources, request_id=request_id, now=now, error=refused,
-    )  # fmt: skip
+        service=asked.service,
+        operation=asked.operation,
+        region=asked.region,
+        caller=_identity(caller),
+        parameters=_parameters(asked),
+        resources=resources,
+        request_id=request_id,
+        now=now,
+        error=refused,
+    )
     owners = {each["accountId"] for each in resources} & set(state.admins) - {caller.account}
     if refused is not None and refused.code in UNKNOWN:
         owners = set()
@@ -71,16 +101,22 @@ def note(
 
 def _identity(caller: Caller) -> dict[str, Any]:
     who: dict[str, Any] = {
-        "type": "Root" if caller.principal.is_root else "IAMUser", "principalId": caller.user_id, "arn": caller.principal.arn,
-        "accountId": caller.account, "accessKeyId": caller.access_key_id,
-    }  # fmt: skip
+        "type": "Root" if caller.principal.is_root else "IAMUser",
+        "principalId": caller.user_id,
+        "arn": caller.principal.arn,
+        "accountId": caller.account,
+        "accessKeyId": caller.access_key_id,
+    }
     if caller.session is None:
         return who if caller.principal.is_root else who | {"userName": caller.principal.arn.rpartition("/")[2]}
     role_arn = caller.principal.role_arn
     issuer = {
-        "type": "Role", "principalId": caller.principal.unique_id, "arn": role_arn, "accountId": caller.account,
+        "type": "Role",
+        "principalId": caller.principal.unique_id,
+        "arn": role_arn,
+        "accountId": caller.account,
         "userName": role_arn.rpartition("/")[2],
-    }  # fmt: skip
+    }
     return who | {"type": "AssumedRole", "sessionContext": {"sessionIssuer": issuer}}
 
 

@@ -1,4 +1,5 @@
-"""AccessDenied in AWS's words (IAM guide, "Troubleshoot access denied error messages"; aws-error-causes.md, section 1)."""
+"""AccessDenied in AWS's words (IAM guide, "Troubleshoot access denied error messages";
+aws-error-causes.md, section 1)."""
 
 from __future__ import annotations
 
@@ -7,7 +8,10 @@ from byokportal.localaws.identities import Caller
 from keys.policies import evaluator
 from keys.policies.evaluator import Decision, Verdict
 
-HIDDEN = "because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access"
+HIDDEN = (
+    "because the resource does not exist in this Region, no resource-based policies allow access, "
+    "or a resource-based policy explicitly denies access"
+)
 
 
 def assume_role(caller: Caller, action: str, role_arn: str, decision: Decision) -> AwsError:
@@ -22,7 +26,10 @@ def plain(
     caller: Caller, action: str, resource: str, decision: Decision, *, code: str = "AccessDenied", status: int = 403
 ) -> AwsError:
     """The words of services whose resources have no policies of their own."""
-    words = f"User: {caller.principal.arn} is not authorized to perform: {action} on resource: {resource}{tail(decision, action)}"
+    words = (
+        f"User: {caller.principal.arn} is not authorized to perform: {action} on resource: "
+        f"{resource}{tail(decision, action)}"
+    )
     return AwsError(code, words, status=status)
 
 

@@ -52,7 +52,8 @@ class Engineer:
     # --- step 2 ------------------------------------------------------------------------------------------------------
 
     def create_role(self, *, trust: str, permissions: str, external_id: str, broken: str = "") -> str:
-        """Create the role, or correct the one that is there, with both policies; return the ARN to give in the portal."""
+        """Create the role, or correct the one that is there, with both policies;
+        return the ARN to give in the portal."""
         mistake = _mistake(broken, 2)
         iam = self.client("iam", "us-east-1")
         trust_policy, permissions_policy = json.loads(trust), json.loads(permissions)
@@ -164,7 +165,8 @@ class Engineer:
     # --- step 3 ------------------------------------------------------------------------------------------------------
 
     def grant(self, *, key_arn: str, statement: str, trust: str = "", broken: str = "") -> None:
-        """Add the statement to the key policy, in place of one of the same Sid, and take away what a mistake put beside it.
+        """Add the statement to the key policy, in place of one of the same Sid,
+        and take away what a mistake put beside it.
 
         Args:
             trust: the trust policy of the tenant, of which some mistakes borrow our ARN.
@@ -192,7 +194,8 @@ class Engineer:
 
 
 def _listed(names: str | list[str]) -> list[str]:
-    """Return keys or roles as a list: a document names two of them while one replaces the other, the new role first, the new key last."""
+    """Return keys or roles as a list: a document names two of them while one replaces the other, the new role first,
+    the new key last."""
     return names if isinstance(names, list) else [names]
 
 

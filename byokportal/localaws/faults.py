@@ -164,9 +164,11 @@ class Faults:
             return []
         with self._lock:
             found = [
-                rule for rule in self._rules
-                if wanted(rule.fault) and rule.meets(call) and (rule.share == 1 or random.random() < rule.share)  # noqa: S311  chance, no secret
-            ]  # fmt: skip
+                rule
+                for rule in self._rules
+                # chance, no secret
+                if wanted(rule.fault) and rule.meets(call) and (rule.share == 1 or random.random() < rule.share)  # noqa: S311
+            ]
             for rule in found:
                 if rule.times:
                     at = self._rules.index(rule)

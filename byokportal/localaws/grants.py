@@ -13,10 +13,24 @@ from byokportal.localaws.identities import Caller
 from byokportal.localaws.state import State
 
 OPERATIONS = {
-    "Decrypt", "Encrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "ReEncryptFrom", "ReEncryptTo", "Sign", "Verify",
-    "GetPublicKey", "CreateGrant", "RetireGrant", "DescribeKey", "GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext",
-    "GenerateMac", "VerifyMac", "DeriveSharedSecret",
-}  # fmt: skip
+    "Decrypt",
+    "Encrypt",
+    "GenerateDataKey",
+    "GenerateDataKeyWithoutPlaintext",
+    "ReEncryptFrom",
+    "ReEncryptTo",
+    "Sign",
+    "Verify",
+    "GetPublicKey",
+    "CreateGrant",
+    "RetireGrant",
+    "DescribeKey",
+    "GenerateDataKeyPair",
+    "GenerateDataKeyPairWithoutPlaintext",
+    "GenerateMac",
+    "VerifyMac",
+    "DeriveSharedSecret",
+}
 CONSTRAINTS = {"EncryptionContextEquals", "EncryptionContextSubset"}
 
 
@@ -62,7 +76,10 @@ def check(state: State, given: Mapping[str, Any]) -> None:
     if not isinstance(operations, list) or not operations or not set(map(str, operations)) <= OPERATIONS:
         raise AwsError(
             "ValidationException",
-            "1 validation error detected: Value at 'operations' failed to satisfy constraint: Member must satisfy enum value set",
+            (
+                "1 validation error detected: Value at 'operations' failed to satisfy constraint: "
+                "Member must satisfy enum value set"
+            ),
         )
     constraints = given.get("Constraints") or {}
     if not isinstance(constraints, dict) or not set(constraints) <= CONSTRAINTS:
@@ -93,6 +110,9 @@ def retirable(keys: list[Key], caller: Caller, given: Mapping[str, Any]) -> tupl
                     return key, grant
                 raise AwsError(
                     "AccessDeniedException",
-                    f"User: {caller.principal.arn} is not authorized to perform: kms:RetireGrant on resource: {key.arn}",
+                    (
+                        f"User: {caller.principal.arn} is not authorized to perform: "
+                        f"kms:RetireGrant on resource: {key.arn}"
+                    ),
                 )
     raise AwsError("NotFoundException" if grant_id else "InvalidGrantTokenException", "The grant does not exist.")

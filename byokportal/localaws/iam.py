@@ -1,4 +1,5 @@
-"""IAM: who may call it, what it refuses to save, and the quotas (IAM guide, "IAM and AWS STS quotas"); moto keeps the rows."""
+"""IAM: who may call it, what it refuses to save, and the quotas (IAM guide, "IAM and AWS STS quotas");
+moto keeps the rows."""
 
 from __future__ import annotations
 
@@ -62,7 +63,10 @@ def _bound_user(account: str, action: str, form: Mapping[str, str]) -> moto_adap
     if user is None:
         raise AwsError("NoSuchEntity", f"The user with name {form.get('UserName')} cannot be found.", status=404)
     user.permissions_boundary_arn = form.get("PermissionsBoundary")
-    text = f'<{action}Response xmlns="https://iam.amazonaws.com/doc/2010-05-08/"><ResponseMetadata><RequestId></RequestId></ResponseMetadata></{action}Response>'
+    text = (
+        f'<{action}Response xmlns="https://iam.amazonaws.com/doc/2010-05-08/"><ResponseMetadata><RequestId></RequestId>'
+        f"</ResponseMetadata></{action}Response>"
+    )
     return moto_adapter.Answer(200, text.encode(), "text/xml")
 
 
@@ -111,7 +115,10 @@ def _refuse(state: State, account: str, action: str, form: Mapping[str, str], no
             others = [document for name, document in holder.policies.items() if name != form.get("PolicyName")]
             total = sum(_length(document if isinstance(document, str) else json.dumps(document)) for document in others)
             if total + _length(form["PolicyDocument"]) > INLINE:
-                words = f"Maximum policy size of {INLINE} bytes exceeded for role {form.get('RoleName', form.get('UserName'))}"
+                words = (
+                    f"Maximum policy size of {INLINE} bytes exceeded for role "
+                    f"{form.get('RoleName', form.get('UserName'))}"
+                )
                 raise AwsError("LimitExceeded", words, status=409)
     elif action in {"AttachRolePolicy", "AttachUserPolicy"}:
         holder = _holder(account, form)

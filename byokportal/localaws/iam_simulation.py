@@ -29,7 +29,10 @@ def answer(state: State, caller: Caller, form: Mapping[str, str], now: datetime)
     if not actions:
         raise AwsError(
             "ValidationError",
-            "1 validation error detected: Value null at 'actionNames' failed to satisfy constraint: Member must not be null",
+            (
+                "1 validation error detected: Value null at 'actionNames' failed to satisfy constraint: "
+                "Member must not be null"
+            ),
         )
     who = Principal(holder.arn, holder.account, holder.unique_id, holder.arn if ":role/" in holder.arn else "")
     identity = [*holder.identity, *(_policy(text) for text in _members(form, "PolicyInputList"))]
@@ -51,7 +54,8 @@ def answer(state: State, caller: Caller, form: Mapping[str, str], now: datetime)
             )
             results.append(_result(action, resource, decision))
     text = (
-        f'<SimulatePrincipalPolicyResponse xmlns="{NAMESPACE}"><SimulatePrincipalPolicyResult><IsTruncated>false</IsTruncated>'
+        f'<SimulatePrincipalPolicyResponse xmlns="{NAMESPACE}"><SimulatePrincipalPolicyResult>'
+        "<IsTruncated>false</IsTruncated>"
         f"<EvaluationResults>{''.join(results)}</EvaluationResults></SimulatePrincipalPolicyResult>"
         "<ResponseMetadata><RequestId></RequestId></ResponseMetadata></SimulatePrincipalPolicyResponse>"
     )
@@ -67,13 +71,18 @@ def _trusting(account: str, action: str, resource: str) -> Policy:
 
 def _result(action: str, resource: str, decision: evaluator.Decision) -> str:
     matched = (
-        f"<member><SourcePolicyId>{escape(decision.statement)}</SourcePolicyId><SourcePolicyType>IAM Policy</SourcePolicyType></member>"
+        (
+            f"<member><SourcePolicyId>{escape(decision.statement)}</SourcePolicyId>"
+            "<SourcePolicyType>IAM Policy</SourcePolicyType></member>"
+        )
         if decision.statement
         else ""
     )
     return (
-        f"<member><EvalActionName>{escape(action)}</EvalActionName><EvalResourceName>{escape(resource)}</EvalResourceName>"
-        f"<EvalDecision>{WORDS[decision.verdict]}</EvalDecision><MatchedStatements>{matched}</MatchedStatements><MissingContextValues/></member>"
+        f"<member><EvalActionName>{escape(action)}</EvalActionName>"
+        f"<EvalResourceName>{escape(resource)}</EvalResourceName>"
+        f"<EvalDecision>{WORDS[decision.verdict]}</EvalDecision><MatchedStatements>{matched}</MatchedStatements>"
+        "<MissingContextValues/></member>"
     )
 
 

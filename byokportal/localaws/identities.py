@@ -225,9 +225,16 @@ def _role_by_id(state: State, account: str, unique_id: str, now: datetime) -> Ho
 
 def _role(account: str, role: Any) -> Holder:
     return Holder(
-        account, role.name, role.arn, str(role.id), tuple(_policies(role)), tuple(_boundary(account, role)),
-        parsed(role.assume_role_policy_document), int(role.max_session_duration or 3600), _tags(role),
-    )  # fmt: skip
+        account,
+        role.name,
+        role.arn,
+        str(role.id),
+        tuple(_policies(role)),
+        tuple(_boundary(account, role)),
+        parsed(role.assume_role_policy_document),
+        int(role.max_session_duration or 3600),
+        _tags(role),
+    )
 
 
 def _user(account: str, user: Any) -> Holder:
@@ -335,7 +342,8 @@ def _exists(state: State, name: str, now: datetime) -> bool:
 
 
 def bury(state: State, arn: str, unique_id: str) -> None:
-    """After a user or role is deleted, policies that named it name its unique id: a new one of that name matches no more."""
+    """After a user or role is deleted, policies that named it name its unique id:
+    a new one of that name matches no more."""
     quoted, buried = json.dumps(arn), json.dumps(unique_id)
     for account in state.admins:
         for role in iam(account).roles.values():

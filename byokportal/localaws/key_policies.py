@@ -30,10 +30,16 @@ def check(
     if not isinstance(text, str) or not 1 <= len(text) <= MAX:
         raise AwsError(
             "ValidationException",
-            "1 validation error detected: Value at 'policy' failed to satisfy constraint: Member must have length less than or equal to 131072",
+            (
+                "1 validation error detected: Value at 'policy' failed to satisfy constraint: "
+                "Member must have length less than or equal to 131072"
+            ),
         )
     if not LETTERS.fullmatch(text):
-        words = f"Value at 'policy' failed to satisfy constraint: Member must satisfy regular expression pattern: {LETTERS.pattern}"
+        words = (
+            "Value at 'policy' failed to satisfy constraint: Member must satisfy regular expression pattern: "
+            f"{LETTERS.pattern}"
+        )
         raise AwsError("ValidationException", f"1 validation error detected: {words}")
     try:
         policy = json.loads(text)
@@ -57,7 +63,8 @@ def check(
         return
     context = identities.context_of(caller, region, now) | {"kms:CallerAccount": account}
     request = Request("kms:PutKeyPolicy", "*", caller.principal, context, account)
-    # The check is about the policy alone: may the caller come back, by this policy or by its account's identity policies?
+    # The check is about the policy alone: may the caller come back,
+    # by this policy or by its account's identity policies?
     if not evaluator.evaluate(request, resource=policy, **caller.layers(state, account)).allowed or not _names(
         policy, request
     ):
@@ -91,8 +98,26 @@ def make_aws_managed(backend: Any, alias: str) -> None:
             "Version": "2012-10-17",
             "Id": f"auto-{service}-1",
             "Statement": [
-                {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:CreateGrant", "kms:DescribeKey"], "Resource": "*", "Condition": {"StringEquals": through}},
-                {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{account}:root"}, "Action": reads, "Resource": "*"},
+                {
+                    "Effect": "Allow",
+                    "Principal": {"AWS": "*"},
+                    "Action": [
+                        "kms:Encrypt",
+                        "kms:Decrypt",
+                        "kms:ReEncrypt*",
+                        "kms:GenerateDataKey*",
+                        "kms:CreateGrant",
+                        "kms:DescribeKey",
+                    ],
+                    "Resource": "*",
+                    "Condition": {"StringEquals": through},
+                },
+                {
+                    "Effect": "Allow",
+                    "Principal": {"AWS": f"arn:aws:iam::{account}:root"},
+                    "Action": reads,
+                    "Resource": "*",
+                },
             ],
         }
-    )  # fmt: skip
+    )

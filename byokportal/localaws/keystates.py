@@ -1,13 +1,22 @@
-"""The key-state table: which operation a KMS key takes in which state (KMS guide, "Key states of AWS KMS keys"); pure."""
+"""The key-state table: which operation a KMS key takes in which state (KMS guide, "Key states
+of AWS KMS keys"); pure."""
 
 from __future__ import annotations
 
 from byokportal.localaws.errors import AwsError
 
 CRYPTO = {
-    "Encrypt", "Decrypt", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "ReEncrypt", "Sign", "Verify", "GenerateMac", "VerifyMac",
+    "Encrypt",
+    "Decrypt",
+    "GenerateDataKey",
+    "GenerateDataKeyWithoutPlaintext",
+    "ReEncrypt",
+    "Sign",
+    "Verify",
+    "GenerateMac",
+    "VerifyMac",
     "GetPublicKey",
-}  # fmt: skip
+}
 ROTATION = {"EnableKeyRotation", "DisableKeyRotation", "RotateKeyOnDemand"}
 SWITCHES = {"EnableKey", "DisableKey"}
 # State → the operations that fail in it, and the words of the refusal.
@@ -15,20 +24,42 @@ REFUSED: dict[str, tuple[set[str], str]] = {
     "Enabled": (set(), ""),
     "Disabled": (CRYPTO | ROTATION | {"CreateGrant", "ReplicateKey"}, "is disabled."),
     "PendingDeletion": (
-        CRYPTO | ROTATION | SWITCHES
-        | {"CreateAlias", "UpdateAlias", "CreateGrant", "ReplicateKey", "ScheduleKeyDeletion", "TagResource", "UntagResource", "UpdateKeyDescription"},
+        CRYPTO
+        | ROTATION
+        | SWITCHES
+        | {
+            "CreateAlias",
+            "UpdateAlias",
+            "CreateGrant",
+            "ReplicateKey",
+            "ScheduleKeyDeletion",
+            "TagResource",
+            "UntagResource",
+            "UpdateKeyDescription",
+        },
         "is pending deletion.",
     ),
     "PendingReplicaDeletion": (
-        CRYPTO | ROTATION | SWITCHES
-        | {"CreateAlias", "UpdateAlias", "CreateGrant", "ReplicateKey", "ScheduleKeyDeletion", "TagResource", "UntagResource", "UpdateKeyDescription"},
+        CRYPTO
+        | ROTATION
+        | SWITCHES
+        | {
+            "CreateAlias",
+            "UpdateAlias",
+            "CreateGrant",
+            "ReplicateKey",
+            "ScheduleKeyDeletion",
+            "TagResource",
+            "UntagResource",
+            "UpdateKeyDescription",
+        },
         "is pending replica deletion.",
     ),
     "PendingImport": (CRYPTO | SWITCHES | {"CreateGrant", "ReplicateKey"}, "is pending import."),
     "Unavailable": (CRYPTO | {"ReplicateKey"}, "is unavailable."),
     "Creating": (CRYPTO | ROTATION | SWITCHES | {"CreateGrant", "ReplicateKey", "ScheduleKeyDeletion"}, "is creating."),
     "Updating": (ROTATION | SWITCHES | {"ReplicateKey", "ScheduleKeyDeletion"}, "is updating."),
-}  # fmt: skip
+}
 STATES = tuple(REFUSED)
 DELETED = {"PendingDeletion", "PendingReplicaDeletion"}
 

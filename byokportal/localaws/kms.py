@@ -30,16 +30,46 @@ from keys.policies import evaluator
 from keys.policies.evaluator import Policy, Request
 
 READS = {
-    "DescribeKey", "GetKeyPolicy", "GetKeyRotationStatus", "GetPublicKey", "ListKeyPolicies", "ListKeyRotations", "ListResourceTags",
-    "ListKeys", "ListAliases", "ListGrants", "ListRetirableGrants", "GenerateRandom", "Sign", "Verify", "GenerateMac", "VerifyMac",
-}  # fmt: skip
+    "DescribeKey",
+    "GetKeyPolicy",
+    "GetKeyRotationStatus",
+    "GetPublicKey",
+    "ListKeyPolicies",
+    "ListKeyRotations",
+    "ListResourceTags",
+    "ListKeys",
+    "ListAliases",
+    "ListGrants",
+    "ListRetirableGrants",
+    "GenerateRandom",
+    "Sign",
+    "Verify",
+    "GenerateMac",
+    "VerifyMac",
+}
 KEYLESS = {"CreateKey", "ListKeys", "ListAliases", "GenerateRandom", "ListRetirableGrants"}
 BY_MOTO = READS | {
-    "CancelKeyDeletion", "CreateAlias", "CreateGrant", "CreateKey", "DeleteAlias", "DisableKey", "DisableKeyRotation", "EnableKey",
-    "EnableKeyRotation", "PutKeyPolicy", "ReplicateKey", "RevokeGrant", "RotateKeyOnDemand", "ScheduleKeyDeletion", "TagResource",
-    "UntagResource", "UpdateAlias", "UpdateKeyDescription",
-}  # fmt: skip
-# What works on a key of another account (API reference, "Cross-account use"); the rest is refused whatever the policies say.
+    "CancelKeyDeletion",
+    "CreateAlias",
+    "CreateGrant",
+    "CreateKey",
+    "DeleteAlias",
+    "DisableKey",
+    "DisableKeyRotation",
+    "EnableKey",
+    "EnableKeyRotation",
+    "PutKeyPolicy",
+    "ReplicateKey",
+    "RevokeGrant",
+    "RotateKeyOnDemand",
+    "ScheduleKeyDeletion",
+    "TagResource",
+    "UntagResource",
+    "UpdateAlias",
+    "UpdateKeyDescription",
+}
+# What works on a key of another account (API reference, "Cross-account use");
+# the rest is refused whatever the policies say.
 ACROSS_ACCOUNTS = keystates.CRYPTO | {
     "DescribeKey",
     "CreateGrant",
@@ -172,9 +202,11 @@ class Call:
         facts = self._facts(key, context or {})
         request = Request(f"kms:{action}", key.arn, self.caller.principal, facts, key.account_id)
         decision = evaluator.evaluate(
-            request, resource=self.policy_of(key), granted=grants.covering(key, self.caller, action, context or {}),
+            request,
+            resource=self.policy_of(key),
+            granted=grants.covering(key, self.caller, action, context or {}),
             **self.caller.layers(self.state, key.account_id),
-        )  # fmt: skip
+        )
         if not decision.allowed:
             raise denials.kms(self.caller, f"kms:{action}", key.arn, decision, by_ciphertext=by_ciphertext)
         if key.account_id != self.caller.account and self.operation not in ACROSS_ACCOUNTS:
@@ -260,10 +292,11 @@ def _on_key(call: Call) -> moto_adapter.Answer:
     if call.operation == "ReplicateKey":
         _part(call, key)
     if call.operation == "ScheduleKeyDeletion" and _has_replicas(key):
+        # its waiting period begins after the last replica
         key.key_state, key.deletion_date = (
             "PendingReplicaDeletion",
             None,
-        )  # its waiting period begins after the last replica
+        )
     if call.operation not in READS:
         call.state.changed()
     return answered
@@ -293,14 +326,20 @@ def _check_alias(call: Call, key: Key) -> None:
     if not isinstance(name, str) or not ALIAS.fullmatch(name):
         raise AwsError(
             "ValidationException",
-            'Alias must start with the prefix "alias/". Please see https://docs.aws.amazon.com/kms/latest/developerguide/kms-alias.html',
+            (
+                'Alias must start with the prefix "alias/". '
+                "Please see https://docs.aws.amazon.com/kms/latest/developerguide/kms-alias.html"
+            ),
         )
     if name.startswith("alias/aws/"):
         raise AwsError("NotAuthorizedException", "")
     request = Request(
-        f"kms:{call.operation}", f"arn:aws:kms:{call.region}:{call.caller.account}:{name}", call.caller.principal,
-        identities.context_of(call.caller, call.region, call.now), call.caller.account,
-    )  # fmt: skip
+        f"kms:{call.operation}",
+        f"arn:aws:kms:{call.region}:{call.caller.account}:{name}",
+        call.caller.principal,
+        identities.context_of(call.caller, call.region, call.now),
+        call.caller.account,
+    )
     # An alias has no policy of its own: the account's identity policies decide.
     decision = evaluator.evaluate(request, **call.caller.layers(call.state, call.caller.account))
     if not decision.allowed:
@@ -322,7 +361,10 @@ def _check_replica(call: Call, key: Key) -> None:
     if not isinstance(region, str) or not moto_adapter.is_region("kms", region):
         raise AwsError(
             "ValidationException",
-            "1 validation error detected: Value at 'replicaRegion' failed to satisfy constraint: Member must be a Region",
+            (
+                "1 validation error detected: Value at 'replicaRegion' failed to satisfy constraint: "
+                "Member must be a Region"
+            ),
         )
     if kms_backends[key.account_id][region].keys.get(key.id):
         raise AwsError("AlreadyExistsException", f"{key.arn.replace(call.region, region)} already exists.")
@@ -354,10 +396,11 @@ def _without_key(call: Call) -> moto_adapter.Answer:
         key_policies.check(
             call.state, call.caller, call.region, call.given["Policy"], call.given, call.caller.account, call.now
         )
+    # moto forgets them
     defaults = {
         "KeyUsage": "ENCRYPT_DECRYPT",
         "KeySpec": call.given.get("CustomerMasterKeySpec") or "SYMMETRIC_DEFAULT",
-    }  # moto forgets them
+    }
     answered = call.by_moto(call.caller.account, {**defaults, **call.given})
     if answered.status >= 400:
         return answered

@@ -93,9 +93,12 @@ def re_encrypt(call: Call) -> dict[str, Any]:
     destination = call.begin(call.given.get("DestinationKeyId"), "ReEncryptTo", context=new)
     call.end()
     return {
-        "CiphertextBlob": _b64(ciphertexts.seal(destination, plaintext, new)), "SourceKeyId": source.arn, "KeyId": destination.arn,
-        "SourceEncryptionAlgorithm": ALGORITHM, "DestinationEncryptionAlgorithm": ALGORITHM,
-    }  # fmt: skip
+        "CiphertextBlob": _b64(ciphertexts.seal(destination, plaintext, new)),
+        "SourceKeyId": source.arn,
+        "KeyId": destination.arn,
+        "SourceEncryptionAlgorithm": ALGORITHM,
+        "DestinationEncryptionAlgorithm": ALGORITHM,
+    }
 
 
 def _opened(call: Call, wanted: str | None, context: dict[str, str], action: str) -> tuple[Key, bytes]:

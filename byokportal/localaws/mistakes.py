@@ -1,4 +1,5 @@
-"""Every mistake that the customer's engineer can make in steps 1 to 3 of the guide: what each does, in words and in AWS calls; pure."""
+"""Every mistake that the customer's engineer can make in steps 1 to 3 of the guide:
+what each does, in words and in AWS calls; pure."""
 
 from __future__ import annotations
 
@@ -13,8 +14,9 @@ Policy = dict[str, Any]
 OTHER_KEY = "00000000-0000-4000-8000-000000000000"
 DELEGATES = "default-key-policy"
 STALE = "AROAQQQQQQQQQQQQQQQQQ"  # what IAM shows of a role that was deleted
-# What a mistake changes: the key, its state, the ARN that is given for it; the trust policy, the permissions policy, what else is
-# attached to the role, the ARN that is given for it; our statement in the key policy, the whole key policy.
+# What a mistake changes: the key, its state, the ARN that is given for it; the trust policy, the permissions
+# policy, what else is attached to the role, the ARN that is given for it; our statement in the key policy, the
+# whole key policy.
 On = Literal["key", "key-state", "key-arn", "trust", "permissions", "role", "role-arn", "statement", "key-policy"]
 
 
@@ -201,123 +203,446 @@ def _other_account(arn: str) -> str:
 # --- the table -----------------------------------------------------------------------------------------------------
 
 KEY: dict[str, Mistake] = {
-    "asymmetric-key": Mistake(1, "the key is an RSA key for encryption", "key", options={"KeySpec": "RSA_2048", "KeyUsage": "ENCRYPT_DECRYPT"}),
-    "rsa-4096-key": Mistake(1, "the key is a long RSA key for encryption", "key", options={"KeySpec": "RSA_4096", "KeyUsage": "ENCRYPT_DECRYPT"}),
-    "signing-key": Mistake(1, "the key is an RSA key for signing", "key", options={"KeySpec": "RSA_2048", "KeyUsage": "SIGN_VERIFY"}),
-    "ecc-key": Mistake(1, "the key is an elliptic curve key for signing", "key", options={"KeySpec": "ECC_NIST_P256", "KeyUsage": "SIGN_VERIFY"}),
-    "ecc-k1-key": Mistake(1, "the key is a secp256k1 key for signing", "key", options={"KeySpec": "ECC_SECG_P256K1", "KeyUsage": "SIGN_VERIFY"}),
-    "hmac-key": Mistake(1, "the key is an HMAC key", "key", options={"KeySpec": "HMAC_256", "KeyUsage": "GENERATE_VERIFY_MAC"}),
-    "unimported-key": Mistake(1, "the key waits for its key material to be imported", "key", options={"Origin": "EXTERNAL"}),
+    "asymmetric-key": Mistake(
+        1, "the key is an RSA key for encryption", "key", options={"KeySpec": "RSA_2048", "KeyUsage": "ENCRYPT_DECRYPT"}
+    ),
+    "rsa-4096-key": Mistake(
+        1,
+        "the key is a long RSA key for encryption",
+        "key",
+        options={"KeySpec": "RSA_4096", "KeyUsage": "ENCRYPT_DECRYPT"},
+    ),
+    "signing-key": Mistake(
+        1, "the key is an RSA key for signing", "key", options={"KeySpec": "RSA_2048", "KeyUsage": "SIGN_VERIFY"}
+    ),
+    "ecc-key": Mistake(
+        1,
+        "the key is an elliptic curve key for signing",
+        "key",
+        options={"KeySpec": "ECC_NIST_P256", "KeyUsage": "SIGN_VERIFY"},
+    ),
+    "ecc-k1-key": Mistake(
+        1,
+        "the key is a secp256k1 key for signing",
+        "key",
+        options={"KeySpec": "ECC_SECG_P256K1", "KeyUsage": "SIGN_VERIFY"},
+    ),
+    "hmac-key": Mistake(
+        1, "the key is an HMAC key", "key", options={"KeySpec": "HMAC_256", "KeyUsage": "GENERATE_VERIFY_MAC"}
+    ),
+    "unimported-key": Mistake(
+        1, "the key waits for its key material to be imported", "key", options={"Origin": "EXTERNAL"}
+    ),
     "aws-managed-key": Mistake(1, "the ARN is that of an AWS managed key", "key-arn"),
     "disabled-key": Mistake(1, "the key is disabled", "key-state", options={"is": "disabled"}),
     "deleted-key": Mistake(1, "the key is scheduled for deletion", "key-state", options={"is": "deleted"}),
-    "deleted-primary-key": Mistake(1, "the multi-Region key is scheduled for deletion and waits for its replicas", "key-state", options={"is": "replicas deleted"}),
-    "missing-key": Mistake(1, "the ARN names a key that there is not", "key-arn", lambda arn, _: arn.rpartition("/")[0] + f"/{OTHER_KEY}"),
-    "key-in-other-region": Mistake(1, "the ARN has another Region than the key", "key-arn", lambda arn, _: _other_region(arn)),
-    "key-of-other-account": Mistake(1, "the ARN has another account than the key", "key-arn", lambda arn, _: _other_account(arn)),
-    "missing-replica": Mistake(1, "the ARN is that of a replica in a Region without one", "key-arn", lambda arn, _: _other_region(arn), {"MultiRegion": True}),
-}  # fmt: skip
+    "deleted-primary-key": Mistake(
+        1,
+        "the multi-Region key is scheduled for deletion and waits for its replicas",
+        "key-state",
+        options={"is": "replicas deleted"},
+    ),
+    "missing-key": Mistake(
+        1, "the ARN names a key that there is not", "key-arn", lambda arn, _: arn.rpartition("/")[0] + f"/{OTHER_KEY}"
+    ),
+    "key-in-other-region": Mistake(
+        1, "the ARN has another Region than the key", "key-arn", lambda arn, _: _other_region(arn)
+    ),
+    "key-of-other-account": Mistake(
+        1, "the ARN has another account than the key", "key-arn", lambda arn, _: _other_account(arn)
+    ),
+    "missing-replica": Mistake(
+        1,
+        "the ARN is that of a replica in a Region without one",
+        "key-arn",
+        lambda arn, _: _other_region(arn),
+        {"MultiRegion": True},
+    ),
+}
 WIDE: dict[str, Mistake] = {
     "no-external-id": Mistake(2, "the trust policy has no External ID condition", "trust", _no_condition),
-    "any-external-id": Mistake(2, "the trust policy takes any External ID", "trust", _external_id("StringLike", lambda _: "*")),
-    "any-byok-id": Mistake(2, "the trust policy takes every External ID that begins like ours", "trust", _external_id("StringLike", lambda _: "byok-*")),
-    "any-length-id": Mistake(2, "the trust policy takes every External ID of that length", "trust", _external_id("StringLike", lambda right: "?" * len(right))),
-    "list-with-any-id": Mistake(2, "the trust policy takes the External ID and, beside it, any", "trust", _external_id("StringLike", lambda right: [right, "*"])),
-    "some-external-id": Mistake(2, "the trust policy asks only that there be an External ID", "trust", _condition({"Null": {"sts:ExternalId": "false"}})),
-    "optional-external-id": Mistake(2, "the trust policy takes a missing External ID (IfExists)", "trust", _external_id("StringEqualsIfExists")),
-    "optional-external-id-like": Mistake(2, "the trust policy takes a missing External ID (StringLikeIfExists)", "trust", _external_id("StringLikeIfExists")),
-    "not-like-an-external-id": Mistake(2, "the trust policy takes every External ID but those of a form", "trust", _external_id("StringNotLike", lambda _: "none-*")),
-    "for-all-values": Mistake(2, "the trust policy takes a missing External ID (ForAllValues)", "trust", _external_id("ForAllValues:StringEquals")),
-    "not-an-external-id": Mistake(2, "the trust policy refuses one External ID and takes all others", "trust", _external_id("StringNotEquals", lambda _: "none")),
-    "other-condition": Mistake(2, "the trust policy has a condition on our ARN and none on the External ID", "trust", _condition({"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:role/*"}})),
+    "any-external-id": Mistake(
+        2, "the trust policy takes any External ID", "trust", _external_id("StringLike", lambda _: "*")
+    ),
+    "any-byok-id": Mistake(
+        2,
+        "the trust policy takes every External ID that begins like ours",
+        "trust",
+        _external_id("StringLike", lambda _: "byok-*"),
+    ),
+    "any-length-id": Mistake(
+        2,
+        "the trust policy takes every External ID of that length",
+        "trust",
+        _external_id("StringLike", lambda right: "?" * len(right)),
+    ),
+    "list-with-any-id": Mistake(
+        2,
+        "the trust policy takes the External ID and, beside it, any",
+        "trust",
+        _external_id("StringLike", lambda right: [right, "*"]),
+    ),
+    "some-external-id": Mistake(
+        2,
+        "the trust policy asks only that there be an External ID",
+        "trust",
+        _condition({"Null": {"sts:ExternalId": "false"}}),
+    ),
+    "optional-external-id": Mistake(
+        2, "the trust policy takes a missing External ID (IfExists)", "trust", _external_id("StringEqualsIfExists")
+    ),
+    "optional-external-id-like": Mistake(
+        2,
+        "the trust policy takes a missing External ID (StringLikeIfExists)",
+        "trust",
+        _external_id("StringLikeIfExists"),
+    ),
+    "not-like-an-external-id": Mistake(
+        2,
+        "the trust policy takes every External ID but those of a form",
+        "trust",
+        _external_id("StringNotLike", lambda _: "none-*"),
+    ),
+    "for-all-values": Mistake(
+        2,
+        "the trust policy takes a missing External ID (ForAllValues)",
+        "trust",
+        _external_id("ForAllValues:StringEquals"),
+    ),
+    "not-an-external-id": Mistake(
+        2,
+        "the trust policy refuses one External ID and takes all others",
+        "trust",
+        _external_id("StringNotEquals", lambda _: "none"),
+    ),
+    "other-condition": Mistake(
+        2,
+        "the trust policy has a condition on our ARN and none on the External ID",
+        "trust",
+        _condition({"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:role/*"}}),
+    ),
     "second-statement": Mistake(2, "a second statement of the trust policy has no condition", "trust", _second()),
-    "second-any-id": Mistake(2, "a second statement of the trust policy takes any External ID", "trust", _second(Condition={"StringLike": {"sts:ExternalId": "*"}})),
-    "second-anybody": Mistake(2, "a second statement of the trust policy trusts everybody without a condition", "trust", _second(Principal={"AWS": "*"})),
-    "console-default": Mistake(2, "the trust policy is the console's for another account: our whole account, no External ID", "trust", _nothing_but(lambda values: {"AWS": f"arn:aws:iam::{values.our_account}:root"})),
-    "anybody-at-all": Mistake(2, "the trust policy trusts every principal without a condition", "trust", _nothing_but(lambda _: {"AWS": "*"})),
-    "anybody": Mistake(2, "the trust policy trusts every principal that has the External ID", "trust", _principal(lambda _: "*")),
-    "anybody-in-aws": Mistake(2, "the trust policy trusts every AWS principal that has the External ID", "trust", _aws(lambda _: "*")),
-    "anybody-listed": Mistake(2, "the trust policy names us and everybody", "trust", _aws(lambda values: [values.service_role_arn, "*"])),
-    "everybody-but": Mistake(2, "the trust policy trusts everybody but the own account (NotPrincipal)", "trust", _everybody_but),
-    "whole-account": Mistake(2, "the trust policy trusts our whole account, as the console writes it", "trust", _aws(lambda values: f"arn:aws:iam::{values.our_account}:root")),
-}  # fmt: skip
+    "second-any-id": Mistake(
+        2,
+        "a second statement of the trust policy takes any External ID",
+        "trust",
+        _second(Condition={"StringLike": {"sts:ExternalId": "*"}}),
+    ),
+    "second-anybody": Mistake(
+        2,
+        "a second statement of the trust policy trusts everybody without a condition",
+        "trust",
+        _second(Principal={"AWS": "*"}),
+    ),
+    "console-default": Mistake(
+        2,
+        "the trust policy is the console's for another account: our whole account, no External ID",
+        "trust",
+        _nothing_but(lambda values: {"AWS": f"arn:aws:iam::{values.our_account}:root"}),
+    ),
+    "anybody-at-all": Mistake(
+        2, "the trust policy trusts every principal without a condition", "trust", _nothing_but(lambda _: {"AWS": "*"})
+    ),
+    "anybody": Mistake(
+        2, "the trust policy trusts every principal that has the External ID", "trust", _principal(lambda _: "*")
+    ),
+    "anybody-in-aws": Mistake(
+        2, "the trust policy trusts every AWS principal that has the External ID", "trust", _aws(lambda _: "*")
+    ),
+    "anybody-listed": Mistake(
+        2, "the trust policy names us and everybody", "trust", _aws(lambda values: [values.service_role_arn, "*"])
+    ),
+    "everybody-but": Mistake(
+        2, "the trust policy trusts everybody but the own account (NotPrincipal)", "trust", _everybody_but
+    ),
+    "whole-account": Mistake(
+        2,
+        "the trust policy trusts our whole account, as the console writes it",
+        "trust",
+        _aws(lambda values: f"arn:aws:iam::{values.our_account}:root"),
+    ),
+}
 CLOSED: dict[str, Mistake] = {
-    "wrong-external-id": Mistake(2, "the trust policy names another External ID", "trust", _external_id(value=lambda _: "byok-of-somebody-else")),
-    "external-id-without-prefix": Mistake(2, "the External ID was copied without byok-", "trust", _external_id(value=lambda right: right.removeprefix("byok-"))),
-    "external-id-lower-case": Mistake(2, "the External ID was copied in small letters", "trust", _external_id(value=str.lower)),
-    "external-id-upper-case": Mistake(2, "the External ID was copied in capital letters", "trust", _external_id(value=str.upper)),
-    "external-id-with-space": Mistake(2, "the External ID was copied with a space", "trust", _external_id(value=lambda right: right + " ")),
-    "external-id-typo": Mistake(2, "the condition is on a key that there is not", "trust", _external_id(name="sts:ExternalIds")),
-    "wrong-principal": Mistake(2, "the trust policy trusts the customer's own account", "trust", _aws(lambda values: f"arn:aws:iam::{values.account}:root")),
-    "our-user": Mistake(2, "the trust policy names another principal of ours", "trust", _aws(lambda values: f"arn:aws:iam::{values.our_account}:user/administrator")),
-    "stale-principal": Mistake(2, "the trust policy names a role by the id of one that is gone (AROA…)", "trust", _aws(lambda _: STALE)),
+    "wrong-external-id": Mistake(
+        2, "the trust policy names another External ID", "trust", _external_id(value=lambda _: "byok-of-somebody-else")
+    ),
+    "external-id-without-prefix": Mistake(
+        2,
+        "the External ID was copied without byok-",
+        "trust",
+        _external_id(value=lambda right: right.removeprefix("byok-")),
+    ),
+    "external-id-lower-case": Mistake(
+        2, "the External ID was copied in small letters", "trust", _external_id(value=str.lower)
+    ),
+    "external-id-upper-case": Mistake(
+        2, "the External ID was copied in capital letters", "trust", _external_id(value=str.upper)
+    ),
+    "external-id-with-space": Mistake(
+        2, "the External ID was copied with a space", "trust", _external_id(value=lambda right: right + " ")
+    ),
+    "external-id-typo": Mistake(
+        2, "the condition is on a key that there is not", "trust", _external_id(name="sts:ExternalIds")
+    ),
+    "wrong-principal": Mistake(
+        2,
+        "the trust policy trusts the customer's own account",
+        "trust",
+        _aws(lambda values: f"arn:aws:iam::{values.account}:root"),
+    ),
+    "our-user": Mistake(
+        2,
+        "the trust policy names another principal of ours",
+        "trust",
+        _aws(lambda values: f"arn:aws:iam::{values.our_account}:user/administrator"),
+    ),
+    "stale-principal": Mistake(
+        2, "the trust policy names a role by the id of one that is gone (AROA…)", "trust", _aws(lambda _: STALE)
+    ),
     "trust-denies": Mistake(2, "the trust policy has a Deny for us", "trust", _deny_us),
-    "trust-with-ip": Mistake(2, "the trust policy asks for an address of the customer's network", "trust", _beside({"IpAddress": {"aws:SourceIp": "203.0.113.0/24"}})),
-    "trust-with-mfa": Mistake(2, "the trust policy asks for a second factor", "trust", _beside({"Bool": {"aws:MultiFactorAuthPresent": "true"}})),
-    "trust-with-session-name": Mistake(2, "the trust policy asks for a session name", "trust", _beside({"StringLike": {"sts:RoleSessionName": "kore-*"}})),
-    "trust-other-action": Mistake(2, "the trust policy allows another way of assuming the role", "trust", _action("sts:AssumeRoleWithWebIdentity")),
+    "trust-with-ip": Mistake(
+        2,
+        "the trust policy asks for an address of the customer's network",
+        "trust",
+        _beside({"IpAddress": {"aws:SourceIp": "203.0.113.0/24"}}),
+    ),
+    "trust-with-mfa": Mistake(
+        2,
+        "the trust policy asks for a second factor",
+        "trust",
+        _beside({"Bool": {"aws:MultiFactorAuthPresent": "true"}}),
+    ),
+    "trust-with-session-name": Mistake(
+        2,
+        "the trust policy asks for a session name",
+        "trust",
+        _beside({"StringLike": {"sts:RoleSessionName": "kore-*"}}),
+    ),
+    "trust-other-action": Mistake(
+        2, "the trust policy allows another way of assuming the role", "trust", _action("sts:AssumeRoleWithWebIdentity")
+    ),
     "missing-role": Mistake(2, "the role was deleted", "role", options={"is": "deleted"}),
     "role-arn-other-name": Mistake(2, "the Role ARN has another name", "role-arn", lambda arn, _: arn + "2"),
-    "role-arn-lower-case": Mistake(2, "the Role ARN is in small letters", "role-arn", lambda arn, _: arn.rpartition("/")[0] + "/" + arn.rpartition("/")[2].lower()),
-    "role-arn-without-path": Mistake(2, "the Role ARN lacks the path of the role", "role-arn", lambda arn, _: arn.replace("/kore/", "/"), {"Path": "/kore/"}),
-    "role-arn-other-account": Mistake(2, "the Role ARN has another account", "role-arn", lambda arn, _: _other_account(arn)),
-}  # fmt: skip
+    "role-arn-lower-case": Mistake(
+        2,
+        "the Role ARN is in small letters",
+        "role-arn",
+        lambda arn, _: arn.rpartition("/")[0] + "/" + arn.rpartition("/")[2].lower(),
+    ),
+    "role-arn-without-path": Mistake(
+        2,
+        "the Role ARN lacks the path of the role",
+        "role-arn",
+        lambda arn, _: arn.replace("/kore/", "/"),
+        {"Path": "/kore/"},
+    ),
+    "role-arn-other-account": Mistake(
+        2, "the Role ARN has another account", "role-arn", lambda arn, _: _other_account(arn)
+    ),
+}
 PERMISSIONS: dict[str, Mistake] = {
     **{
-        f"permissions-without-{short(action)}": Mistake(2, f"the permissions policy lacks {action}", "permissions", _without(action), across=True)
+        f"permissions-without-{short(action)}": Mistake(
+            2, f"the permissions policy lacks {action}", "permissions", _without(action), across=True
+        )
         for action in documents.ACTIONS
     },
     **{
-        f"permissions-deny-{short(action)}": Mistake(2, f"the permissions policy denies {action}", "permissions", _denied(action))
+        f"permissions-deny-{short(action)}": Mistake(
+            2, f"the permissions policy denies {action}", "permissions", _denied(action)
+        )
         for action in documents.ACTIONS
     },
     **{
-        f"boundary-without-{short(action)}": Mistake(2, f"the permissions boundary of the role lacks {action}", "role", options={"is": "bounded", "without": action})
+        f"boundary-without-{short(action)}": Mistake(
+            2,
+            f"the permissions boundary of the role lacks {action}",
+            "role",
+            options={"is": "bounded", "without": action},
+        )
         for action in documents.ACTIONS
     },
-    "permissions-plain-GenerateDataKey": Mistake(2, "the permissions policy has kms:GenerateDataKey without the star", "permissions", _instead("kms:GenerateDataKey*", "kms:GenerateDataKey"), across=True),
-    "permissions-plain-ReEncrypt": Mistake(2, "the permissions policy has kms:ReEncrypt without the star", "permissions", _instead("kms:ReEncrypt*", "kms:ReEncrypt"), across=True),
-    "permissions-read-only": Mistake(2, "the permissions policy has kms:DescribeKey alone", "permissions", _actions(lambda _: ["kms:DescribeKey"]), across=True),
-    "permissions-decrypt-only": Mistake(2, "the permissions policy has kms:Decrypt and kms:DescribeKey alone", "permissions", _actions(lambda _: ["kms:Decrypt", "kms:DescribeKey"]), across=True),
-    "permissions-encrypt-only": Mistake(2, "the permissions policy has kms:Encrypt and kms:DescribeKey alone", "permissions", _actions(lambda _: ["kms:Encrypt", "kms:DescribeKey"]), across=True),
-    "permissions-other-key": Mistake(2, "the permissions policy names another key", "permissions", _resource(lambda arn: arn.rpartition("/")[0] + f"/{OTHER_KEY}"), across=True),
-    "permissions-alias": Mistake(2, "the permissions policy names the key by an alias", "permissions", _resource(lambda arn: arn.rpartition(":")[0] + ":alias/kore"), across=True),
-    "permissions-other-region": Mistake(2, "the permissions policy names the key in another Region", "permissions", _resource(_other_region), across=True),
+    "permissions-plain-GenerateDataKey": Mistake(
+        2,
+        "the permissions policy has kms:GenerateDataKey without the star",
+        "permissions",
+        _instead("kms:GenerateDataKey*", "kms:GenerateDataKey"),
+        across=True,
+    ),
+    "permissions-plain-ReEncrypt": Mistake(
+        2,
+        "the permissions policy has kms:ReEncrypt without the star",
+        "permissions",
+        _instead("kms:ReEncrypt*", "kms:ReEncrypt"),
+        across=True,
+    ),
+    "permissions-read-only": Mistake(
+        2,
+        "the permissions policy has kms:DescribeKey alone",
+        "permissions",
+        _actions(lambda _: ["kms:DescribeKey"]),
+        across=True,
+    ),
+    "permissions-decrypt-only": Mistake(
+        2,
+        "the permissions policy has kms:Decrypt and kms:DescribeKey alone",
+        "permissions",
+        _actions(lambda _: ["kms:Decrypt", "kms:DescribeKey"]),
+        across=True,
+    ),
+    "permissions-encrypt-only": Mistake(
+        2,
+        "the permissions policy has kms:Encrypt and kms:DescribeKey alone",
+        "permissions",
+        _actions(lambda _: ["kms:Encrypt", "kms:DescribeKey"]),
+        across=True,
+    ),
+    "permissions-other-key": Mistake(
+        2,
+        "the permissions policy names another key",
+        "permissions",
+        _resource(lambda arn: arn.rpartition("/")[0] + f"/{OTHER_KEY}"),
+        across=True,
+    ),
+    "permissions-alias": Mistake(
+        2,
+        "the permissions policy names the key by an alias",
+        "permissions",
+        _resource(lambda arn: arn.rpartition(":")[0] + ":alias/kore"),
+        across=True,
+    ),
+    "permissions-other-region": Mistake(
+        2,
+        "the permissions policy names the key in another Region",
+        "permissions",
+        _resource(_other_region),
+        across=True,
+    ),
     "no-permissions": Mistake(2, "the permissions policy is not attached", "role", options={"is": "bare"}, across=True),
     "inline-deny": Mistake(2, "an inline policy of the role denies all of KMS", "role", options={"is": "denied"}),
     **{
-        f"boundary-deny-{short(action)}": Mistake(2, f"the permissions boundary of the role denies {action}", "role", options={"is": "bounded", "deny": action})
+        f"boundary-deny-{short(action)}": Mistake(
+            2,
+            f"the permissions boundary of the role denies {action}",
+            "role",
+            options={"is": "bounded", "deny": action},
+        )
         for action in documents.ACTIONS
     },
-    "wide-permissions": Mistake(2, "the permissions policy allows all of KMS (a warning)", "permissions", _actions(lambda _: ["kms:*"]), across=True),
-}  # fmt: skip
+    "wide-permissions": Mistake(
+        2,
+        "the permissions policy allows all of KMS (a warning)",
+        "permissions",
+        _actions(lambda _: ["kms:*"]),
+        across=True,
+    ),
+}
 KEY_POLICY: dict[str, Mistake] = {
     **{
-        f"key-policy-without-{short(action)}": Mistake(3, f"the key policy lacks {action}", "statement", _without(action))
+        f"key-policy-without-{short(action)}": Mistake(
+            3, f"the key policy lacks {action}", "statement", _without(action)
+        )
         for action in documents.ACTIONS
     },
     **{
-        f"key-policy-deny-{short(action)}": Mistake(3, f"the key policy denies the role {action}", "key-policy", _key_denied(action))
+        f"key-policy-deny-{short(action)}": Mistake(
+            3, f"the key policy denies the role {action}", "key-policy", _key_denied(action)
+        )
         for action in documents.ACTIONS
     },
-    "no-key-statement": Mistake(3, "the key policy lacks our statement", "key-policy", lambda policy, _: policy["Statement"].pop()),
-    DELEGATES: Mistake(3, "the key policy is the console's default, without our statement (it works: the IAM policies decide)", "key-policy", lambda policy, _: policy["Statement"].pop()),
-    "key-policy-without-Decrypt-and-ReEncrypt": Mistake(3, "the key policy lacks kms:Decrypt and kms:ReEncrypt*", "statement", _without("kms:Decrypt", "kms:ReEncrypt*")),
+    "no-key-statement": Mistake(
+        3, "the key policy lacks our statement", "key-policy", lambda policy, _: policy["Statement"].pop()
+    ),
+    DELEGATES: Mistake(
+        3,
+        "the key policy is the console's default, without our statement (it works: the IAM policies decide)",
+        "key-policy",
+        lambda policy, _: policy["Statement"].pop(),
+    ),
+    "key-policy-without-Decrypt-and-ReEncrypt": Mistake(
+        3, "the key policy lacks kms:Decrypt and kms:ReEncrypt*", "statement", _without("kms:Decrypt", "kms:ReEncrypt*")
+    ),
     "key-policy-deny-all": Mistake(3, "the key policy denies the role everything", "key-policy", _key_denied("kms:*")),
-    "key-policy-plain-GenerateDataKey": Mistake(3, "the key policy has kms:GenerateDataKey without the star", "statement", _instead("kms:GenerateDataKey*", "kms:GenerateDataKey")),
-    "key-policy-only-ReEncryptFrom": Mistake(3, "the key policy has kms:ReEncryptFrom and not kms:ReEncryptTo", "statement", _instead("kms:ReEncrypt*", "kms:ReEncryptFrom")),
-    "key-policy-without-Encrypt-and-Decrypt": Mistake(3, "the key policy lacks kms:Encrypt and kms:Decrypt", "statement", _without("kms:Encrypt", "kms:Decrypt")),
-    "key-policy-encrypt-only": Mistake(3, "the key policy has kms:Encrypt and kms:DescribeKey alone", "statement", _actions(lambda _: ["kms:Encrypt", "kms:DescribeKey"])),
-    "key-policy-decrypt-only": Mistake(3, "the key policy has kms:Decrypt and kms:DescribeKey alone", "statement", _actions(lambda _: ["kms:Decrypt", "kms:DescribeKey"])),
-    "key-policy-other-principal": Mistake(3, "the key policy names another principal of the customer's", "statement", _aws(lambda values: f"arn:aws:iam::{values.account}:user/administrator")),
-    "key-policy-service-role": Mistake(3, "the key policy names our service role instead of the customer's role", "statement", _aws(lambda values: values.service_role_arn)),
-    "key-policy-our-account": Mistake(3, "the key policy names our account instead of the customer's role", "statement", _aws(lambda values: f"arn:aws:iam::{values.our_account}:root")),
-    "key-policy-stale-principal": Mistake(3, "the key policy names a role by the id of one that is gone (AROA…)", "statement", _aws(lambda _: STALE)),
-    "key-policy-via-service": Mistake(3, "the key policy asks for a call through S3", "statement", _condition({"StringEquals": {"kms:ViaService": "s3.eu-central-1.amazonaws.com"}})),
-    "key-policy-with-ip": Mistake(3, "the key policy asks for an address of the customer's network", "statement", _condition({"IpAddress": {"aws:SourceIp": "203.0.113.0/24"}})),
-    "key-policy-caller-account": Mistake(3, "the key policy asks for a caller of another account", "statement", _condition({"StringEquals": {"kms:CallerAccount": "444455556666"}})),
-    "key-policy-context-needed": Mistake(3, "the key policy asks for an encryption context, which DescribeKey does not carry", "statement", _condition({"Null": {"kms:EncryptionContext:tenant": "false"}})),
-    "key-policy-context-keys": Mistake(3, "the key policy fixes the keys of the encryption context", "statement", _condition({"ForAllValues:StringEquals": {"kms:EncryptionContextKeys": ["tenant", "purpose"]}})),
-    "key-policy-context-refused": Mistake(3, "the key policy takes no encryption context of ours", "key-policy", _two_statements),
-}  # fmt: skip
+    "key-policy-plain-GenerateDataKey": Mistake(
+        3,
+        "the key policy has kms:GenerateDataKey without the star",
+        "statement",
+        _instead("kms:GenerateDataKey*", "kms:GenerateDataKey"),
+    ),
+    "key-policy-only-ReEncryptFrom": Mistake(
+        3,
+        "the key policy has kms:ReEncryptFrom and not kms:ReEncryptTo",
+        "statement",
+        _instead("kms:ReEncrypt*", "kms:ReEncryptFrom"),
+    ),
+    "key-policy-without-Encrypt-and-Decrypt": Mistake(
+        3, "the key policy lacks kms:Encrypt and kms:Decrypt", "statement", _without("kms:Encrypt", "kms:Decrypt")
+    ),
+    "key-policy-encrypt-only": Mistake(
+        3,
+        "the key policy has kms:Encrypt and kms:DescribeKey alone",
+        "statement",
+        _actions(lambda _: ["kms:Encrypt", "kms:DescribeKey"]),
+    ),
+    "key-policy-decrypt-only": Mistake(
+        3,
+        "the key policy has kms:Decrypt and kms:DescribeKey alone",
+        "statement",
+        _actions(lambda _: ["kms:Decrypt", "kms:DescribeKey"]),
+    ),
+    "key-policy-other-principal": Mistake(
+        3,
+        "the key policy names another principal of the customer's",
+        "statement",
+        _aws(lambda values: f"arn:aws:iam::{values.account}:user/administrator"),
+    ),
+    "key-policy-service-role": Mistake(
+        3,
+        "the key policy names our service role instead of the customer's role",
+        "statement",
+        _aws(lambda values: values.service_role_arn),
+    ),
+    "key-policy-our-account": Mistake(
+        3,
+        "the key policy names our account instead of the customer's role",
+        "statement",
+        _aws(lambda values: f"arn:aws:iam::{values.our_account}:root"),
+    ),
+    "key-policy-stale-principal": Mistake(
+        3, "the key policy names a role by the id of one that is gone (AROA…)", "statement", _aws(lambda _: STALE)
+    ),
+    "key-policy-via-service": Mistake(
+        3,
+        "the key policy asks for a call through S3",
+        "statement",
+        _condition({"StringEquals": {"kms:ViaService": "s3.eu-central-1.amazonaws.com"}}),
+    ),
+    "key-policy-with-ip": Mistake(
+        3,
+        "the key policy asks for an address of the customer's network",
+        "statement",
+        _condition({"IpAddress": {"aws:SourceIp": "203.0.113.0/24"}}),
+    ),
+    "key-policy-caller-account": Mistake(
+        3,
+        "the key policy asks for a caller of another account",
+        "statement",
+        _condition({"StringEquals": {"kms:CallerAccount": "444455556666"}}),
+    ),
+    "key-policy-context-needed": Mistake(
+        3,
+        "the key policy asks for an encryption context, which DescribeKey does not carry",
+        "statement",
+        _condition({"Null": {"kms:EncryptionContext:tenant": "false"}}),
+    ),
+    "key-policy-context-keys": Mistake(
+        3,
+        "the key policy fixes the keys of the encryption context",
+        "statement",
+        _condition({"ForAllValues:StringEquals": {"kms:EncryptionContextKeys": ["tenant", "purpose"]}}),
+    ),
+    "key-policy-context-refused": Mistake(
+        3, "the key policy takes no encryption context of ours", "key-policy", _two_statements
+    ),
+}
 MISTAKES: dict[str, Mistake] = {**KEY, **WIDE, **CLOSED, **PERMISSIONS, **KEY_POLICY}

@@ -44,8 +44,8 @@ def regions(service: str) -> frozenset[str]:
 def is_region(service: str, name: str) -> bool:
     """Tell whether a service is offered in a Region of that name.
 
-    IAM takes all of them: a client that is pointed at an endpoint signs with its own Region, where against AWS it would find
-    out by itself that IAM wants us-east-1.
+    IAM takes all of them: a client that is pointed at an endpoint signs with its own Region, where against
+    AWS it would find out by itself that IAM wants us-east-1.
     """
     return name in regions("sts" if service == "iam" else service)
 
@@ -63,7 +63,10 @@ def call(service: str, account: str, region: str, body: bytes, target: str = "")
     """
     headers: dict[str, Any] = {
         # moto reads the service and Region out of the header and believes it; the account comes by its own header.
-        "Authorization": f"AWS4-HMAC-SHA256 Credential=AKIAGATE/20260101/{region}/{service}/aws4_request, SignedHeaders=host, Signature=0",
+        "Authorization": (
+            f"AWS4-HMAC-SHA256 Credential=AKIAGATE/20260101/{region}/{service}/aws4_request, "
+            "SignedHeaders=host, Signature=0"
+        ),
         "x-moto-account-id": account,
         "Content-Type": "application/x-amz-json-1.1" if target else "application/x-www-form-urlencoded; charset=utf-8",
     }

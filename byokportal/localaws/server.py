@@ -1,4 +1,5 @@
-"""The wire: one WSGI application that verifies, decides and answers as IAM, STS, KMS and CloudTrail do; loopback only."""
+"""The wire: one WSGI application that verifies, decides and answers as IAM, STS,
+KMS and CloudTrail do; loopback only."""
 
 from __future__ import annotations
 
@@ -142,7 +143,8 @@ class _Handler(WSGIRequestHandler):
 def start(
     var_dir: Path, port: int, accounts: Sequence[str] = ACCOUNTS, *, lasts: bool = True
 ) -> tuple[BaseWSGIServer, Gate]:
-    """Bind to the loopback address, write localaws.json and open the socket of its faults; the caller runs `serve_forever`.
+    """Bind to the loopback address, write localaws.json and open the socket of its faults;
+    the caller runs `serve_forever`.
 
     Args:
         port: 0 takes a free one.
@@ -171,7 +173,8 @@ def start(
 
 
 def credentials(state: State) -> dict[str, dict[str, str]]:
-    """Return the keys of each account: of its administrator user, and of its root user for those who want to see it refused."""
+    """Return the keys of each account: of its administrator user,
+    and of its root user for those who want to see it refused."""
     return {
         keys.account: {
             "access_key_id": keys.access_key_id,

@@ -1,4 +1,5 @@
-"""Temporary credentials: a session token is sealed and holds all there is to know of its session, so nothing has to be kept."""
+"""Temporary credentials: a session token is sealed and holds all there is to know of its session,
+so nothing has to be kept."""
 
 from __future__ import annotations
 
@@ -37,9 +38,17 @@ def seal(session: Session, key: bytes) -> str:
         key: 32 bytes, of this local AWS alone.
     """
     content = {
-        "k": session.access_key_id, "s": session.secret, "a": session.account, "r": session.role_unique_id, "n": session.name,
-        "e": int(session.expires_at.timestamp()), "p": session.policy, "t": session.tags, "v": session.transitive, "i": session.source_identity,
-    }  # fmt: skip
+        "k": session.access_key_id,
+        "s": session.secret,
+        "a": session.account,
+        "r": session.role_unique_id,
+        "n": session.name,
+        "e": int(session.expires_at.timestamp()),
+        "p": session.policy,
+        "t": session.tags,
+        "v": session.transitive,
+        "i": session.source_identity,
+    }
     nonce = secrets.token_bytes(12)
     return base64.b64encode(nonce + AESGCM(key).encrypt(nonce, json.dumps(content).encode(), b"")).decode()
 
@@ -52,6 +61,14 @@ def unseal(token: str, key: bytes) -> Session | None:
     except (binascii.Error, ValueError, InvalidTag):
         return None
     return Session(
-        content["k"], content["s"], content["a"], content["r"], content["n"], datetime.fromtimestamp(content["e"], UTC),
-        content["p"], content["t"], tuple(content["v"]), content["i"],
-    )  # fmt: skip
+        content["k"],
+        content["s"],
+        content["a"],
+        content["r"],
+        content["n"],
+        datetime.fromtimestamp(content["e"], UTC),
+        content["p"],
+        content["t"],
+        tuple(content["v"]),
+        content["i"],
+    )

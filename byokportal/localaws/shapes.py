@@ -11,9 +11,16 @@ from botocore.model import ServiceModel, Shape
 from byokportal.localaws.errors import AwsError
 
 KINDS: dict[str, tuple[type, ...]] = {
-    "string": (str,), "blob": (str,), "boolean": (bool,), "integer": (int,), "long": (int,), "timestamp": (int, float), "list": (list,),
-    "map": (dict,), "structure": (dict,),
-}  # fmt: skip
+    "string": (str,),
+    "blob": (str,),
+    "boolean": (bool,),
+    "integer": (int,),
+    "long": (int,),
+    "timestamp": (int, float),
+    "list": (list,),
+    "map": (dict,),
+    "structure": (dict,),
+}
 
 
 @cache

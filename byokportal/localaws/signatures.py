@@ -13,7 +13,8 @@ from datetime import UTC, datetime
 from byokportal.localaws.errors import AwsError
 
 AUTHORIZATION = re.compile(
-    r"AWS4-HMAC-SHA256 Credential=(?P<key>[A-Za-z0-9]{16,128})/(?P<date>[0-9]{8})/(?P<region>[a-z0-9-]+)/(?P<service>[a-z0-9]+)/aws4_request, ?"
+    r"AWS4-HMAC-SHA256 Credential=(?P<key>[A-Za-z0-9]{16,128})/(?P<date>[0-9]{8})/(?P<region>[a-z0-9-]+)/"
+    r"(?P<service>[a-z0-9]+)/aws4_request, ?"
     r"SignedHeaders=(?P<signed>[a-z0-9;-]+), ?Signature=(?P<signature>[0-9a-f]{64})"
 )
 SKEW = {"kms": 300, "sts": 900, "iam": 900, "cloudtrail": 300}  # seconds
@@ -56,7 +57,11 @@ def scope_of(request: Signed, *, is_json: bool = False) -> Scope:
         raise AwsError(code, "Request is missing Authentication Token", status=status)
     match = AUTHORIZATION.fullmatch(header)
     if match is None:
-        words = "Authorization header requires 'Credential' parameter. Authorization header requires 'Signature' parameter. Authorization header requires 'SignedHeaders' parameter."
+        words = (
+            "Authorization header requires 'Credential' parameter. "
+            "Authorization header requires 'Signature' parameter. "
+            "Authorization header requires 'SignedHeaders' parameter."
+        )
         raise AwsError("IncompleteSignatureException" if is_json else "IncompleteSignature", words, status=status)
     return Scope(
         match["key"],

@@ -95,7 +95,8 @@ class State:
             return {}
         except (ValueError, KeyError, TypeError):
             raise SystemExit(
-                f"{self.var_dir / 'localaws.json'} cannot be read. Remove it (and localaws.state beside it) to start with fresh accounts."
+                f"{self.var_dir / 'localaws.json'} cannot be read. "
+                "Remove it (and localaws.state beside it) to start with fresh accounts."
             ) from None
 
     def forget(self) -> None:
@@ -113,9 +114,13 @@ class State:
         """Write the state to the file, atomically: an acknowledged change survives a kill."""
         buffer = io.BytesIO()
         held = {
-            "admins": _plain(self.admins), "roots": _plain(self.roots), "session_key": self.session_key, "scps": self.scps, "rcps": self.rcps,
+            "admins": _plain(self.admins),
+            "roots": _plain(self.roots),
+            "session_key": self.session_key,
+            "scps": self.scps,
+            "rcps": self.rcps,
             "organizations": self.organizations,
-        }  # fmt: skip
+        }
         _Pickler(buffer, protocol=5).dump((held, _moto_rows()))  # also where nothing lasts: that it can be is tested so
         if self.lasts:
             write_private(self.file, HEADER % VERSION + buffer.getvalue())
@@ -127,7 +132,8 @@ class State:
         header, _, body = self.file.read_bytes().partition(b"\n")
         if header + b"\n" != HEADER % VERSION:
             raise SystemExit(
-                f"{self.file} was written by another version of the local AWS. Remove it (and localaws.json beside it) to start with fresh accounts."
+                f"{self.file} was written by another version of the local AWS. "
+                "Remove it (and localaws.json beside it) to start with fresh accounts."
             )
         try:
             held, rows = _Unpickler(io.BytesIO(body)).load()

@@ -29,7 +29,10 @@ def answer(state: State, caller: Caller, region: str, form: Mapping[str, str], n
     """Return the XML of the result of one call."""
     match form.get("Action", ""):
         case "GetCallerIdentity":
-            return f"<Arn>{escape(caller.principal.arn)}</Arn><UserId>{escape(caller.user_id)}</UserId><Account>{caller.account}</Account>"
+            return (
+                f"<Arn>{escape(caller.principal.arn)}</Arn><UserId>{escape(caller.user_id)}</UserId>"
+                f"<Account>{caller.account}</Account>"
+            )
         case "AssumeRole":
             return _assume_role(state, caller, region, form, now)
         case action:
@@ -49,8 +52,10 @@ def _assume_role(state: State, caller: Caller, region: str, form: Mapping[str, s
         raise AwsError("AccessDenied", "Roles may not be assumed by root accounts.", status=403)
     role = identities.holder_by_arn(state, role_arn, now)
     context: dict[str, Any] = {
-        **identities.context_of(caller, region, now), "sts:RoleSessionName": name, "aws:ResourceAccount": evaluator.account_of(role_arn),
-    }  # fmt: skip
+        **identities.context_of(caller, region, now),
+        "sts:RoleSessionName": name,
+        "aws:ResourceAccount": evaluator.account_of(role_arn),
+    }
     if external_id is not None:
         context["sts:ExternalId"] = external_id
     if tags:
@@ -91,10 +96,12 @@ def _assume_role(state: State, caller: Caller, region: str, form: Mapping[str, s
 def _xml(role: Holder, session: Session, token: str) -> str:
     source = f"<SourceIdentity>{escape(session.source_identity)}</SourceIdentity>" if session.source_identity else ""
     return (
-        f"<AssumedRoleUser><Arn>arn:aws:sts::{session.account}:assumed-role/{escape(role.name)}/{escape(session.name)}</Arn>"
-        f"<AssumedRoleId>{role.unique_id}:{escape(session.name)}</AssumedRoleId></AssumedRoleUser>"
-        f"<Credentials><AccessKeyId>{session.access_key_id}</AccessKeyId><SecretAccessKey>{session.secret}</SecretAccessKey>"
-        f"<SessionToken>{token}</SessionToken><Expiration>{session.expires_at:%Y-%m-%dT%H:%M:%SZ}</Expiration></Credentials>{source}"
+        "<AssumedRoleUser>"
+        f"<Arn>arn:aws:sts::{session.account}:assumed-role/{escape(role.name)}/{escape(session.name)}</Arn>"
+        f"<AssumedRoleId>{role.unique_id}:{escape(session.name)}</AssumedRoleId></AssumedRoleUser><Credentials>"
+        f"<AccessKeyId>{session.access_key_id}</AccessKeyId><SecretAccessKey>{session.secret}</SecretAccessKey>"
+        f"<SessionToken>{token}</SessionToken><Expiration>{session.expires_at:%Y-%m-%dT%H:%M:%SZ}</Expiration>"
+        f"</Credentials>{source}"
     )
 
 
@@ -149,7 +156,8 @@ def _duration(text: str) -> int:
 
 
 def _session_policy(form: Mapping[str, str], account: str) -> dict[str, Any] | None:
-    """Return what the session is narrowed to: the inline policy and the managed ones of the role's account, together."""
+    """Return what the session is narrowed to:
+    the inline policy and the managed ones of the role's account, together."""
     found = [_inline_session_policy(form["Policy"])] if form.get("Policy") else []
     arns = [form[f"PolicyArns.member.{n}.arn"] for n in range(1, 11) if f"PolicyArns.member.{n}.arn" in form]
     for arn in arns:
@@ -191,7 +199,10 @@ def _tags(form: Mapping[str, str], caller: Caller) -> tuple[dict[str, str], tupl
     )
     handed_on = caller.session.transitive if caller.session else ()
     if set(tags) & set(handed_on):
-        words = "One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key from the calling session."
+        words = (
+            "One of the specified transitive tag keys can't be set because it conflicts with a transitive tag key from "
+            "the calling session."
+        )
         raise AwsError("InvalidParameterValue", words)
     return tags, (*handed_on, *asked)
 

@@ -1,4 +1,5 @@
-"""CloudTrail: what was asked of the three services, as the accounts concerned can look it up (CloudTrail API, LookupEvents)."""
+"""CloudTrail: what was asked of the three services, as the accounts concerned can look it up (CloudTrail
+API, LookupEvents)."""
 
 from __future__ import annotations
 
@@ -94,17 +95,35 @@ class Trail:
 
 
 def event_of(
-    *, service: str, operation: str, region: str, caller: dict[str, Any], parameters: dict[str, Any], resources: list[dict[str, str]],
-    request_id: str, now: datetime, error: AwsError | None,
-) -> dict[str, Any]:  # fmt: skip
+    *,
+    service: str,
+    operation: str,
+    region: str,
+    caller: dict[str, Any],
+    parameters: dict[str, Any],
+    resources: list[dict[str, str]],
+    request_id: str,
+    now: datetime,
+    error: AwsError | None,
+) -> dict[str, Any]:
     """Return a record in CloudTrail's form, without what it holds per account."""
     event = {
-        "eventVersion": "1.11", "userIdentity": caller, "eventTime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "eventSource": f"{service}.amazonaws.com", "eventName": operation, "awsRegion": region, "sourceIPAddress": "127.0.0.1",
-        "requestParameters": parameters or None, "responseElements": None, "requestID": request_id,
-        "readOnly": operation.startswith(READS), "resources": resources, "eventType": "AwsApiCall", "managementEvent": True,
+        "eventVersion": "1.11",
+        "userIdentity": caller,
+        "eventTime": now.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "eventSource": f"{service}.amazonaws.com",
+        "eventName": operation,
+        "awsRegion": region,
+        "sourceIPAddress": "127.0.0.1",
+        "requestParameters": parameters or None,
+        "responseElements": None,
+        "requestID": request_id,
+        "readOnly": operation.startswith(READS),
+        "resources": resources,
+        "eventType": "AwsApiCall",
+        "managementEvent": True,
         "eventCategory": "Management",
-    }  # fmt: skip
+    }
     if error is not None:
         event |= {"errorCode": error.code.removesuffix("Exception"), "errorMessage": error.message}
     return event
@@ -142,12 +161,16 @@ def _values(summary: dict[str, Any], attribute: str) -> list[str]:
 def _summary(event: dict[str, Any]) -> dict[str, Any]:
     who = event["userIdentity"]
     return {
-        "EventId": event["eventID"], "EventName": event["eventName"], "ReadOnly": str(event["readOnly"]).lower(),
-        "AccessKeyId": who.get("accessKeyId", ""), "EventTime": datetime.fromisoformat(event["eventTime"].replace("Z", "+00:00")).timestamp(),
-        "EventSource": event["eventSource"], "Username": who.get("userName") or who.get("arn", "").rpartition("/")[2],
+        "EventId": event["eventID"],
+        "EventName": event["eventName"],
+        "ReadOnly": str(event["readOnly"]).lower(),
+        "AccessKeyId": who.get("accessKeyId", ""),
+        "EventTime": datetime.fromisoformat(event["eventTime"].replace("Z", "+00:00")).timestamp(),
+        "EventSource": event["eventSource"],
+        "Username": who.get("userName") or who.get("arn", "").rpartition("/")[2],
         "Resources": [{"ResourceType": each["type"], "ResourceName": each["ARN"]} for each in event["resources"]],
         "CloudTrailEvent": json.dumps(event),
-    }  # fmt: skip
+    }
 
 
 def _time(given: object) -> datetime | None:

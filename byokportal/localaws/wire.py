@@ -1,4 +1,5 @@
-"""Requests and answers as they stand on the wire: the query protocol (STS, IAM) and the JSON protocol (KMS, CloudTrail)."""
+"""Requests and answers as they stand on the wire:
+the query protocol (STS, IAM) and the JSON protocol (KMS, CloudTrail)."""
 
 from __future__ import annotations
 
@@ -130,7 +131,8 @@ def error(service: str, refused: AwsError, request_id: str) -> moto_adapter.Answ
     kind = "Sender" if refused.status < 500 else "Receiver"
     words = escape(NOT_XML.sub("\ufffd", refused.message))
     text = (
-        f'<ErrorResponse xmlns="{NAMESPACE.get(service, NAMESPACE["sts"])}"><Error><Type>{kind}</Type><Code>{refused.code}</Code>'
+        f'<ErrorResponse xmlns="{NAMESPACE.get(service, NAMESPACE["sts"])}"><Error><Type>{kind}</Type>'
+        f"<Code>{refused.code}</Code>"
         f"<Message>{words}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>"
     )
     return moto_adapter.Answer(refused.status, text.encode("utf-8", "replace"), "text/xml")

@@ -1,7 +1,8 @@
 """Django's PostgreSQL backend over a connection that keeps the budget of `byokportal.deadline`.
 
-A `statement_timeout` is kept by the server: one that is frozen, or gone behind a silent network, keeps none, and the thread
-that asked it would wait until TCP gives up. A request for a data key has to be answered within half a second all the same.
+A `statement_timeout` is kept by the server: one that is frozen, or gone behind a silent network, keeps
+none, and the thread that asked it would wait until TCP gives up. A request for a data key has to be answered within
+half a second all the same.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ from django.db.backends.postgresql.psycopg_any import IsolationLevel
 
 from byokportal import deadline
 
-# Seconds that a statement waits for a lock that another transaction holds; then it fails, and the request is a 503. A transaction that hangs
-# (a frozen process, somebody's open psql) would otherwise take one thread of the web after another, for every tenant.
+# Seconds that a statement waits for a lock that another transaction holds; then it fails, and the request is a 503. A
+# transaction that hangs (a frozen process, somebody's open psql) would otherwise take one thread of the web after
+# another, for every tenant.
 LOCK = 5
 
 
@@ -39,7 +41,8 @@ class Connection(psycopg.Connection[Any]):
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """Opens such connections. We use neither Django's pool nor another isolation level, so that is all there is to it."""
+    """Opens such connections. We use neither Django's pool nor another isolation level,
+    so that is all there is to it."""
 
     def init_connection_state(self) -> None:
         super().init_connection_state()

@@ -3,7 +3,8 @@
 It needs Python 3.11 and `cryptography`, nothing else. What it shows:
 
 * a token by client credentials, renewed before it ends;
-* retries decided by `retryable` and `Retry-After`, with jitter; an Idempotency-Key where a key is made, so that a repeat makes no second one;
+* retries decided by `retryable` and `Retry-After`, with jitter;
+  an Idempotency-Key where a key is made, so that a repeat makes no second one;
 * files encrypted here with AES-256-GCM in chunks: data never goes to the service, only wrapped keys do;
 * a cache of opened keys that ends at `cache_until`, and is purged at once when a tenant's key says no (423) or
   `GET /api/v1/key-states` tells so. A service that keeps a key longer breaks the promise that was given to the tenant.
@@ -121,8 +122,9 @@ class Client:
     def _keep(
         self, tenant: str, wrapped: bytes, context: Context | None, answer: Any, asked_at: float, date: datetime
     ) -> DataKey:
-        # cache_until − Date, both of the service's clock, counted from before we asked on our own monotonic clock: a wrong wall clock here
-        # never keeps a key longer. The service's Date has no fractions, so it may be up to a second too early: that second is taken off.
+        # cache_until − Date, both of the service's clock, counted from before we asked on our own monotonic clock: a
+        # wrong wall clock here never keeps a key longer. The service's Date has no fractions, so it may be up to a
+        # second too early: that second is taken off.
         seconds = (datetime.fromisoformat(answer["cache_until"]) - date).total_seconds() - 1
         key = DataKey(base64.b64decode(answer["plaintext"]), wrapped, asked_at + max(0.0, seconds))
         with self._lock:
@@ -141,7 +143,8 @@ class Client:
         """Call until it works, cannot work, or patience ends; a 423 purges the tenant's keys.
 
         Args:
-            once: repeats have one effect. To open a key twice has none, so that goes without, and costs the service less.
+            once: repeats have one effect. To open a key twice has none, so that goes without,
+                and costs the service less.
         """
         headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": str(uuid.uuid4())} if once else {})
         content = json.dumps(body).encode() if body is not None else None
@@ -203,8 +206,9 @@ def _canonical(context: Context | None) -> str:
 #
 # magic "BYOKF1" | length of the wrapped key, 2 bytes | wrapped key | chunks, each 64 KiB of plaintext + 16 bytes of tag
 #
-# Each file has a data key of its own, so a nonce may be a counter: 11 bytes of it, and one that is 1 in the last chunk only.
-# The header is authenticated with each chunk. A chunk that is missing, swapped, doubled or cut off is found.
+# Each file has a data key of its own, so a nonce may be a counter: 11 bytes of it, and one that is 1 in
+# the last chunk only. The header is authenticated with each chunk.
+# A chunk that is missing, swapped, doubled or cut off is found.
 
 MAGIC, CHUNK, TAG = b"BYOKF1", 64 * 1024, 16
 

@@ -1,4 +1,5 @@
-"""Addresses of a tenant's branch keys: which key opens them, rotate the current one, leave BYOK, withdraw a replacement."""
+"""Addresses of a tenant's branch keys: which key opens them, rotate the current one, leave BYOK,
+withdraw a replacement."""
 
 from __future__ import annotations
 
@@ -69,7 +70,8 @@ def _shown(tenant: Tenant) -> Any:
 
 
 class BranchKeys(endpoints.TenantView):
-    """The tenant's branch keys, what still opens only with another key than the present one, and which old keys backups need until when."""
+    """The tenant's branch keys, what still opens only with another key than the present one,
+    and which old keys backups need until when."""
 
     @extend_schema(operation_id="list_branch_keys", responses=BranchKeysOut)
     def get(self, request: Request, tenant: str) -> Response:
@@ -83,8 +85,11 @@ class RotateBranchKey(endpoints.TenantView):
     problems = ("key_not_active", "reason_missing", "not_allowed", "invalid_input")
 
     @extend_schema(
-        operation_id="rotate_branch_key", parameters=[endpoints.IDEMPOTENCY_KEY], request=shapes.ReasonIn, responses={202: BranchKeysOut}
-    )  # fmt: skip
+        operation_id="rotate_branch_key",
+        parameters=[endpoints.IDEMPOTENCY_KEY],
+        request=shapes.ReasonIn,
+        responses={202: BranchKeysOut},
+    )
     def post(self, request: Request, tenant: str) -> Response:
         mine = self.mine(request, tenant)
         reason = self.given(request, shapes.ReasonIn)["reason"]
@@ -99,7 +104,15 @@ class RotateBranchKey(endpoints.TenantView):
 class Leave(endpoints.TenantView):
     """Give up BYOK: the platform's key takes over, and every branch key moves to it."""
 
-    problems = ("key_not_active", "platform_key_missing", "registration_busy", "reason_missing", "not_allowed", "token_not_marked", "invalid_input")  # fmt: skip
+    problems = (
+        "key_not_active",
+        "platform_key_missing",
+        "registration_busy",
+        "reason_missing",
+        "not_allowed",
+        "token_not_marked",
+        "invalid_input",
+    )
 
     @extend_schema(
         operation_id="leave_byok",
@@ -140,13 +153,17 @@ class Withdraw(endpoints.TenantView):
 
 
 class EndHorizon(endpoints.TenantView):
-    """Give up an old key that only backups need, before its time: it is compromised. `loses` says what a restored backup then loses."""
+    """Give up an old key that only backups need, before its time: it is compromised.
+    `loses` says what a restored backup then loses."""
 
     problems = ("registration_busy", "reason_missing", "not_allowed", "invalid_input")
 
     @extend_schema(
-        operation_id="end_backup_horizon", parameters=[endpoints.IDEMPOTENCY_KEY], request=EndHorizonIn, responses={202: BranchKeysOut}
-    )  # fmt: skip
+        operation_id="end_backup_horizon",
+        parameters=[endpoints.IDEMPOTENCY_KEY],
+        request=EndHorizonIn,
+        responses={202: BranchKeysOut},
+    )
     def post(self, request: Request, tenant: str, registration: str) -> Response:
         mine = self.mine(request, tenant)
         found = (

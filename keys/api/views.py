@@ -201,17 +201,21 @@ class ResumeKey(KeyOperation):
 
 
 class AskAgain(endpoints.TenantView):
-    """Ask AWS now what it says of the key, after you mended something or scheduled its deletion; the answer is in `GET …/key`.
+    """Ask AWS now what it says of the key, after you mended something or scheduled its deletion;
+    the answer is in `GET …/key`.
 
-    A key that AWS refused serves again after two good answers: 2 seconds apart, or spanning 15 seconds within the minutes after a
-    refusal by a policy. A pressed Suspend stays.
+    A key that AWS refused serves again after two good answers: 2 seconds apart, or spanning 15 seconds within
+    the minutes after a refusal by a policy. A pressed Suspend stays.
     """
 
     problems = ("key_not_active", "not_allowed", "invalid_input", "reason_missing")
 
     @extend_schema(
-        operation_id="probe_key", parameters=[endpoints.IDEMPOTENCY_KEY], request=shapes.ProbeIn, responses={202: shapes.KeyOut}
-    )  # fmt: skip
+        operation_id="probe_key",
+        parameters=[endpoints.IDEMPOTENCY_KEY],
+        request=shapes.ProbeIn,
+        responses={202: shapes.KeyOut},
+    )
     def post(self, request: Request, tenant: str) -> Response:
         mine = self.mine(request, tenant)
         reason = self.given(request, shapes.ProbeIn).get("reason", "")
@@ -245,8 +249,11 @@ class Drills(endpoints.TenantView):
     problems = ("key_not_active", "registration_busy", "not_allowed")
 
     @extend_schema(
-        operation_id="start_drill", parameters=[endpoints.IDEMPOTENCY_KEY], request=shapes.Empty, responses={201: shapes.DrillOut}
-    )  # fmt: skip
+        operation_id="start_drill",
+        parameters=[endpoints.IDEMPOTENCY_KEY],
+        request=shapes.Empty,
+        responses={201: shapes.DrillOut},
+    )
     def post(self, request: Request, tenant: str) -> Response:
         mine = self.mine(request, tenant)
         self.given(request, shapes.Empty)
@@ -276,8 +283,11 @@ class CancelDrill(endpoints.TenantView):
     problems = ("not_allowed",)
 
     @extend_schema(
-        operation_id="cancel_drill", parameters=[endpoints.IDEMPOTENCY_KEY], request=shapes.Empty, responses=shapes.DrillOut
-    )  # fmt: skip
+        operation_id="cancel_drill",
+        parameters=[endpoints.IDEMPOTENCY_KEY],
+        request=shapes.Empty,
+        responses=shapes.DrillOut,
+    )
     def post(self, request: Request, tenant: str, drill: str) -> Response:
         mine = self.mine(request, tenant)
         self.given(request, shapes.Empty)
@@ -299,16 +309,17 @@ def _drill(tenant: Tenant, text: str) -> RevocationDrill:
 class KeyStates(endpoints.TenantView):
     """For services: what changed with the keys of their tenants, so that they can purge their own caches.
 
-    Each change is told as soon as it is committed, and may be told twice; none is left out. Ask every few seconds with the `next` of the
-    answer before; while an answer is full (500), at once.
+    Each change is told as soon as it is committed, and may be told twice; none is left out. Ask every few seconds with
+    the `next` of the answer before; while an answer is full (500), at once.
     """
 
     problems = ("not_allowed", "invalid_input")
 
     @extend_schema(
-        operation_id="list_key_states", parameters=[OpenApiParameter("since", str, description="the `next` of the answer before")],
+        operation_id="list_key_states",
+        parameters=[OpenApiParameter("since", str, description="the `next` of the answer before")],
         responses=shapes.KeyStatesOut,
-    )  # fmt: skip
+    )
     def get(self, request: Request) -> Response:
         access.require_scope(self.caller(request), "keys.read_state")
         account = self.caller(request).service_account

@@ -24,7 +24,8 @@ def open_key(
         purpose: stands in the session name that the customer sees in CloudTrail: `data-keys`, `test`, `probe`.
         also: another key of the same Region that the session may use too: kms:ReEncrypt needs both.
         keep: the session is used again, see `sessions.tenant_role`; otherwise STS is asked now and nothing stays.
-        hot: for unwrap and sweep: describe, decrypt and generate_wrapped only, through the client that all tenants share.
+        hot: for unwrap and sweep: describe, decrypt and generate_wrapped only,
+            through the client that all tenants share.
 
     Raises:
         RoleNotAssumable: STS answered AccessDenied for the tenant's role.
@@ -32,14 +33,21 @@ def open_key(
         AwsThrottled, AwsUnreachable, AwsSurprise: it cannot be told.
     """
     credentials = sessions.tenant_role(
-        service_role_arn, role_arn, external_id, [key_arn, also] if also else [key_arn], tenant=tenant, purpose=purpose, keep=keep
-    )  # fmt: skip
+        service_role_arn,
+        role_arn,
+        external_id,
+        [key_arn, also] if also else [key_arn],
+        tenant=tenant,
+        purpose=purpose,
+        keep=keep,
+    )
     client = sessions.hot_client if hot else sessions.client
     return KmsKey(key_arn, client("kms", sessions.region_of(key_arn), credentials), credentials)
 
 
 def key_from_outside(service_role_arn: str, key_arn: str) -> KmsKey:
-    """Return a tenant's key as our service role itself reaches it, which is not at all: only its key policy could let it."""
+    """Return a tenant's key as our service role itself reaches it, which is not at all:
+    only its key policy could let it."""
     region = sessions.region_of(key_arn)
     credentials = sessions.service_role(service_role_arn, region)
     return KmsKey(key_arn, sessions.client("kms", region, credentials), credentials)

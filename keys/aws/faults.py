@@ -25,22 +25,46 @@ ANYWHERE: dict[str, type[DomainError]] = {
     code: error
     for error, codes in {
         errors.AwsThrottled: (  # STS and KMS say so with HTTP 400
-            "Throttling", "ThrottlingException", "ThrottledException", "RequestThrottled", "RequestThrottledException",
-            "TooManyRequestsException", "RequestLimitExceeded", "SlowDown", "PriorRequestNotComplete",
+            "Throttling",
+            "ThrottlingException",
+            "ThrottledException",
+            "RequestThrottled",
+            "RequestThrottledException",
+            "TooManyRequestsException",
+            "RequestLimitExceeded",
+            "SlowDown",
+            "PriorRequestNotComplete",
         ),
         errors.OwnAccessBroken: (  # our credentials, our clock, our request
-            "InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "ExpiredToken", "ExpiredTokenException",
-            "SignatureDoesNotMatch", "InvalidSignatureException", "IncompleteSignature", "IncompleteSignatureException",
-            "MissingAuthenticationToken", "MissingAuthenticationTokenException", "RequestExpired", "OptInRequired",
-            "RegionDisabledException", "PackedPolicyTooLarge",
+            "InvalidClientTokenId",
+            "UnrecognizedClientException",
+            "InvalidAccessKeyId",
+            "ExpiredToken",
+            "ExpiredTokenException",
+            "SignatureDoesNotMatch",
+            "InvalidSignatureException",
+            "IncompleteSignature",
+            "IncompleteSignatureException",
+            "MissingAuthenticationToken",
+            "MissingAuthenticationTokenException",
+            "RequestExpired",
+            "OptInRequired",
+            "RegionDisabledException",
+            "PackedPolicyTooLarge",
         ),
         errors.AwsUnreachable: (
-            "ServiceUnavailable", "ServiceUnavailableException", "InternalFailure", "InternalServerError", "InternalError",
-            "InternalErrorException", "RequestTimeout", "RequestTimeoutException",
+            "ServiceUnavailable",
+            "ServiceUnavailableException",
+            "InternalFailure",
+            "InternalServerError",
+            "InternalError",
+            "InternalErrorException",
+            "RequestTimeout",
+            "RequestTimeoutException",
         ),
     }.items()
     for code in codes
-}  # fmt: skip
+}
 KMS: dict[str, type[DomainError]] = {
     "AccessDeniedException": errors.KeyAccessDenied,
     "AccessDenied": errors.KeyAccessDenied,
@@ -61,8 +85,8 @@ IAM: dict[str, type[DomainError]] = {  # somebody else changes the same thing: I
     "EntityTemporarilyUnmodifiable": errors.AwsUnreachable,
     "ServiceFailure": errors.AwsUnreachable,
 }
-# The state stands in the sentence, under either code (KMS guide, "Key states of KMS keys", notes 2 and 3; for the external key
-# stores "Troubleshooting external key stores"). The first phrase that is found decides.
+# The state stands in the sentence, under either code (KMS guide, "Key states of KMS keys", notes 2 and 3;
+# for the external key stores "Troubleshooting external key stores"). The first phrase that is found decides.
 STATE_CODES = {"DisabledException", "KMSInvalidStateException", "KMSInternalException"}
 STATES: tuple[tuple[str, type[DomainError]], ...] = (
     ("pending deletion", errors.KeyPendingDeletion),
@@ -79,14 +103,28 @@ STATES: tuple[tuple[str, type[DomainError]], ...] = (
 )
 # No answer came back, or none that can be read.
 SILENCE = (
-    exceptions.HTTPClientError, exceptions.ConnectionError, exceptions.IncompleteReadError, exceptions.ChecksumError, ResponseParserError,
-)  # fmt: skip
+    exceptions.HTTPClientError,
+    exceptions.ConnectionError,
+    exceptions.IncompleteReadError,
+    exceptions.ChecksumError,
+    ResponseParserError,
+)
 # The environment gives us no usable credentials, or not where to use them.
 NO_CREDENTIALS = (
-    exceptions.NoCredentialsError, exceptions.PartialCredentialsError, exceptions.CredentialRetrievalError, exceptions.NoAuthTokenError,
-    exceptions.TokenRetrievalError, exceptions.MetadataRetrievalError, exceptions.SSOError, exceptions.LoginError, exceptions.ProfileNotFound,
-    exceptions.ConfigNotFound, exceptions.ConfigParseError, exceptions.InvalidConfigError, exceptions.NoRegionError,
-)  # fmt: skip
+    exceptions.NoCredentialsError,
+    exceptions.PartialCredentialsError,
+    exceptions.CredentialRetrievalError,
+    exceptions.NoAuthTokenError,
+    exceptions.TokenRetrievalError,
+    exceptions.MetadataRetrievalError,
+    exceptions.SSOError,
+    exceptions.LoginError,
+    exceptions.ProfileNotFound,
+    exceptions.ConfigNotFound,
+    exceptions.ConfigParseError,
+    exceptions.InvalidConfigError,
+    exceptions.NoRegionError,
+)
 RETRY_AFTER: dict[type[DomainError], int] = {  # seconds
     errors.AwsThrottled: 5,
     errors.AwsUnreachable: 5,
@@ -112,13 +150,15 @@ def request_id_in(answer: Any) -> str:
 
 
 def _ascii(value: object) -> str:
-    """Return what AWS only ever sends as short printable ASCII, "" when it is anything else: half a surrogate pair fits no answer and no row."""
+    """Return what AWS only ever sends as short printable ASCII, "" when it is anything else:
+    half a surrogate pair fits no answer and no row."""
     text = str(value)
     return text if PRINTABLE.fullmatch(text) else ""
 
 
 def refuse_pages(status: int, body: bytes, operation: OperationModel) -> None:
-    """Let the page of a proxy, or half an answer of KMS's, count as no answer; botocore takes it for one without members, or trips.
+    """Let the page of a proxy, or half an answer of KMS's, count as no answer;
+    botocore takes it for one without members, or trips.
 
     Raises:
         ResponseParserError: an answer with members is due, and this is none.
@@ -136,7 +176,8 @@ def refuse_pages(status: int, body: bytes, operation: OperationModel) -> None:
 
 
 def words_of(error: DomainError) -> str:
-    """Return the sentence that AWS gave with a refusal, for reading causes out of it; it is stored and shown nowhere."""
+    """Return the sentence that AWS gave with a refusal, for reading causes out of it;
+    it is stored and shown nowhere."""
     answer = error.__cause__
     return _message(answer) if isinstance(answer, ClientError) else ""
 

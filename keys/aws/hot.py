@@ -1,9 +1,11 @@
-"""STS and KMS on the two hot paths, unwrap and sweep: botocore's own signer and parsers over one pooled client for all tenants.
+"""STS and KMS on the two hot paths, unwrap and sweep:
+botocore's own signer and parsers over one pooled client for all tenants.
 
-A boto3 client for each tenant costs about a megabyte, 46 ms and a TLS context, and a call through it about twice the CPU of
-one through this module. So one pool of connections with one TLS context (`keys.aws.wire`; through a proxy botocore's own)
-carries the calls of all tenants, each signed with its tenant's session. Serializer, signer, parser and errors are botocore's,
-so `keys.aws.faults` reads what comes from here by the same table as what boto3 raises.
+A boto3 client for each tenant costs about a megabyte, 46 ms and a TLS context, and a call through it
+about twice the CPU of one through this module. So one pool of connections with one TLS context (`keys.aws.wire`;
+through a proxy botocore's own) carries the calls of all tenants, each signed with its tenant's session. Serializer,
+signer, parser and errors are botocore's, so `keys.aws.faults` reads what comes from here by the same table as
+what boto3 raises.
 """
 
 from __future__ import annotations
@@ -115,7 +117,8 @@ class Client:
 
 
 class Request:
-    """What the signer and both clients read of a request; `AWSRequest` copies itself at each look and takes more CPU than the signature."""
+    """What the signer and both clients read of a request;
+    `AWSRequest` copies itself at each look and takes more CPU than the signature."""
 
     __slots__ = ("body", "context", "headers", "url")
     method, params, stream_output = "POST", None, False
@@ -126,7 +129,8 @@ class Request:
 
 
 class Signer(SigV4Auth):
-    """botocore's signer. Only the headers to sign are collected here: its own go through the mail parser of the standard library."""
+    """botocore's signer. Only the headers to sign are collected here:
+    its own go through the mail parser of the standard library."""
 
     def headers_to_sign(self, request: Any) -> Any:  # botocore's stubs know its own classes alone
         named = {name.lower(): value for name, value in request.headers.items()}
@@ -187,7 +191,8 @@ def _protocol(service: str) -> tuple[Any, Any, Any]:
 
 
 def _time(value: Any) -> datetime:
-    """Read a time of AWS's: seconds since 1970 (KMS) or ISO 8601 (STS); botocore's own way guesses at the form, and takes its time."""
+    """Read a time of AWS's: seconds since 1970 (KMS) or ISO 8601 (STS);
+    botocore's own way guesses at the form, and takes its time."""
     if isinstance(value, int | float):
         return datetime.fromtimestamp(value, UTC)
     try:

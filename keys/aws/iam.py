@@ -1,4 +1,5 @@
-"""Our service roles in IAM: create them, read their policies, write versions (IAM API reference; quotas in design.md 6)."""
+"""Our service roles in IAM: create them, read their policies,
+write versions (IAM API reference; quotas in design.md 6)."""
 
 from __future__ import annotations
 
@@ -16,7 +17,8 @@ from keys.aws import faults, sessions
 REGION = "us-east-1"  # where IAM is answered
 Before = Callable[[], None] | None  # is called before each call: renews the lease, or raises because it was lost
 VERSIONS = 5  # of a managed policy; one has to go before a sixth comes
-# What IAM says of a document that it does not take (IAM API reference, CreatePolicyVersion); LimitExceeded where it names the size.
+# What IAM says of a document that it does not take (IAM API reference, CreatePolicyVersion);
+# LimitExceeded where it names the size.
 NOT_TAKEN = {"MalformedPolicyDocument", "MalformedPolicyDocumentException", "InvalidInput", "ValidationError"}
 
 
@@ -184,7 +186,8 @@ def base_principal() -> str:
 
 
 def create_role(name: str, trust: dict[str, Any], *, account: str = "") -> Role:
-    """Create a role, or return the one of that name; it is never recreated, because trust policies hold its unique id."""
+    """Create a role, or return the one of that name;
+    it is never recreated, because trust policies hold its unique id."""
     try:
         role = _call(
             "CreateRole", "create_role", account=account, RoleName=name, AssumeRolePolicyDocument=json.dumps(trust)

@@ -130,7 +130,8 @@ class KmsKey:
         return Wrapped(answer["CiphertextBlob"], faults.request_id_in(answer))
 
     def may_grant(self, grantee_arn: str) -> bool | None:
-        """Tell, by a dry run, whether the session may hand the key on by a grant; None when AWS says neither yes nor no."""
+        """Tell, by a dry run, whether the session may hand the key on by a grant;
+        None when AWS says neither yes nor no."""
         try:
             self.client.create_grant(KeyId=self.arn, GranteePrincipal=grantee_arn, Operations=["Decrypt"], DryRun=True)
         except faults.RAISED as error:
@@ -150,7 +151,8 @@ class KmsKey:
         except faults.RAISED as error:
             ours = faults.translate(error, action)
             if self.session is not None and isinstance(ours, errors.OwnAccessBroken):
-                # AWS knows the session no more, as after its role was deleted: the next call asks for a new one, and hears why.
+                # AWS knows the session no more, as after its role was deleted:
+                # the next call asks for a new one, and hears why.
                 sessions.forget(self.session)
             raise ours from error
         key_id = answer["KeyMetadata"]["Arn"] if "KeyMetadata" in answer else answer["KeyId"]

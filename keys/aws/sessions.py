@@ -42,7 +42,8 @@ class Credentials:
     """Temporary credentials of a role, until when they last, and who they are.
 
     Args:
-        expires_at: on our own clock, counted from before AWS was asked: AWS's instant would be compared with another machine's clock.
+        expires_at: on our own clock, counted from before AWS was asked:
+            AWS's instant would be compared with another machine's clock.
     """
 
     access_key_id: str = field(repr=False)
@@ -75,9 +76,8 @@ class Identity:
 
 _lock = threading.Lock()
 _cache: Lru[tuple[str, ...], Credentials] = Lru(CACHED)
-_under_way: Singleflight[Credentials] = (
-    Singleflight()
-)  # at most one AssumeRole for a session, whoever asks for it at once
+# at most one AssumeRole for a session, whoever asks for it at once
+_under_way: Singleflight[Credentials] = Singleflight()
 _clients: dict[tuple[str, str, str], Any] = {}  # those of long-lived credentials
 _endpoints: dict[tuple[str, str], str] = {}
 _boto3: dict[str, Any] = {}  # AWS_MODE → its session
@@ -130,7 +130,8 @@ def _local() -> dict[str, Any]:
 
 
 def _session() -> Any:
-    """Return the one boto3 session of this AWS_MODE: parsing the service models costs most of a client, so all share them.
+    """Return the one boto3 session of this AWS_MODE:
+    parsing the service models costs most of a client, so all share them.
 
     In local mode it reads no environment variable, no profile and no file of the developer's.
     """
@@ -151,7 +152,8 @@ def _session() -> Any:
 
 
 def client(service: str, region: str, credentials: Credentials | None = None, *, account: str = "") -> Any:
-    """Return a boto3 client: of the base principal, of temporary credentials, or (local AWS) of an account's administrator.
+    """Return a boto3 client: of the base principal, of temporary credentials, or (local AWS)
+    of an account's administrator.
 
     Args:
         region: where to call; IAM is answered in us-east-1.
@@ -257,8 +259,8 @@ def tenant_role(
     """Become a tenant's role, narrowed to exactly these keys and the guide's five patterns (design.md 8).
 
     Args:
-        keep: take the session that is kept, or keep the new one: only for what is asked again soon, for a kept session is a live
-            credential of a customer in our memory. All others ask STS and leave nothing behind.
+        keep: take the session that is kept, or keep the new one: only for what is asked again soon, for a kept
+            session is a live credential of a customer in our memory. All others ask STS and leave nothing behind.
 
     Raises:
         RoleNotAssumable: STS answered AccessDenied.
@@ -340,7 +342,8 @@ def _assume(
         options["Policy"] = policy
     began = clock.recent()
     try:
-        # The base principal's credentials come from wherever boto3 finds them; those of our service roles are plain values.
+        # The base principal's credentials come from wherever boto3 finds them;
+        # those of our service roles are plain values.
         sts = client("sts", region) if source is None else hot_client("sts", region, source)
         answer = sts.assume_role(**options)
     except faults.RAISED as error:
@@ -379,8 +382,7 @@ def _cached(name: tuple[str, ...], assume: Callable[[], Credentials], *, fresh: 
 
     def renew() -> Credentials:
         newest = _cache.get(name)
-        return (
-            ask() if newest is None or newest is found else newest
-        )  # somebody was first between our look and our turn
+        # somebody was first between our look and our turn
+        return ask() if newest is None or newest is found else newest
 
     return ask() if fresh else _under_way.do(name, renew)

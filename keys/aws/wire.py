@@ -1,8 +1,10 @@
-"""HTTP/1.1 for the hot paths: one pool of kept connections and one TLS context for all tenants, one send and one read a call.
+"""HTTP/1.1 for the hot paths: one pool of kept connections and one TLS context for all tenants,
+one send and one read a call.
 
-urllib3 costs more CPU than signing and parsing together, and in sixty threads it hands the interpreter to and fro at each of its small
-reads and writes. What is left out here is what these calls do not need: redirects, cookies, compression, streaming. Through a proxy
-it is botocore's own client. Failures are botocore's exceptions, so `keys.aws.faults` reads them by the table that it has.
+urllib3 costs more CPU than signing and parsing together, and in sixty threads it hands the interpreter to and fro at
+each of its small reads and writes. What is left out here is what these calls do not need: redirects, cookies,
+compression, streaming. Through a proxy it is botocore's own client. Failures are botocore's exceptions, so
+`keys.aws.faults` reads them by the table that it has.
 """
 
 from __future__ import annotations
@@ -57,19 +59,22 @@ class Pool:
         self._is_tls = parts.scheme == "https"
         self._port = parts.port or (443 if self._is_tls else 80)
         self._connect_timeout, self._read_timeout = connect_timeout, read_timeout
-        self._idle: deque[tuple[socket.socket, float]] = deque(
-            maxlen=keep
-        )  # a full one drops its oldest, which closes it
+        # a full one drops its oldest, which closes it
+        self._idle: deque[tuple[socket.socket, float]] = deque(maxlen=keep)
 
     def send(self, request: Any) -> Answer:
         """Send a signed request and read its answer; a kept connection that AWS has closed costs one more try.
 
         Raises:
-            ConnectTimeoutError, EndpointConnectionError, SSLError, ReadTimeoutError, ConnectionClosedError: no answer came.
+            ConnectTimeoutError, EndpointConnectionError, SSLError, ReadTimeoutError,
+            ConnectionClosedError: no answer came.
         """
         fields = "".join([f"{name}: {value}\r\n" for name, value in request.headers.items()])
         path = urlsplit(request.url).path or "/"
-        head = f"{request.method} {path} HTTP/1.1\r\nHost: {self._netloc}\r\nContent-Length: {len(request.body)}\r\n{fields}\r\n"
+        head = (
+            f"{request.method} {path} HTTP/1.1\r\nHost: {self._netloc}\r\nContent-Length: {len(request.body)}\r\n"
+            f"{fields}\r\n"
+        )
         message = head.encode("latin-1") + request.body
         kept = self._kept()
         if kept is not None:

@@ -129,7 +129,8 @@ def _write(configuration: RoleConfiguration, held: lease.Lease) -> iam.Written |
 
 @transactions.atomic
 def _say_who_was_taken_out(service_role: ServiceRole, role_arns: set[str]) -> None:
-    """End the configuration of each tenant whose role IAM took once and takes no more: the others on the service role go on."""
+    """End the configuration of each tenant whose role IAM took once and takes no more:
+    the others on the service role go on."""
     needing = KeyRegistration.objects.filter(tenant__service_role=service_role, role_arn__in=role_arns)
     needing = needing.exclude(status__in=[KeyRegistration.Status.DRAFT, KeyRegistration.Status.RETIRED])
     transactions.hold(*needing.values_list("tenant_id", flat=True))
@@ -148,8 +149,8 @@ def _standing(
 ) -> set[str]:
     """Return the role ARNs that stand in our policy in IAM, if it is what we wrote.
 
-    That is what the row says, or what a worker wrote that was killed before it could say so: then it differs by the one ARN of
-    a configuration that was begun and did not come to its end.
+    That is what the row says, or what a worker wrote that was killed before it could say so: then it differs
+    by the one ARN of a configuration that was begun and did not come to its end.
 
     Raises:
         PolicyDrift: somebody else wrote it.
@@ -175,7 +176,8 @@ def _standing(
 
 
 def _drift(row: ServiceRolePolicy, policy_arn: str, what: str) -> DomainError:
-    """Return the error for a policy that is not as we left it: right after our own write IAM may still show the old one."""
+    """Return the error for a policy that is not as we left it:
+    right after our own write IAM may still show the old one."""
     window = timedelta(seconds=settings.PROPAGATION_WINDOW)
     if row.written_at is not None and clock.now() - row.written_at < window:
         return errors.AwsUnreachable(retry_after=5, aws_code=what, action="iam:GetPolicyVersion")
@@ -205,23 +207,28 @@ def _finish(configuration: RoleConfiguration, claimed_at: datetime, **facts: obj
 def _added(configuration: RoleConfiguration, claimed_at: datetime, written: iam.Written) -> uuid.UUID | None:
     now, registration, tenant = clock.now(), configuration.registration, configuration.tenant
     evidence = {
-        "policy_arn": written.policy_arn, "version": written.version, "sha256": packing.digest(written.document),
+        "policy_arn": written.policy_arn,
+        "version": written.version,
+        "sha256": packing.digest(written.document),
         "request_id": written.request_id,
-    }  # fmt: skip
+    }
     if not _finish(configuration, claimed_at, status=Status.PROPAGATING, due_at=None, reason="", evidence=evidence):
         return None
     audit.record(
         "keys.configuration.written",
-        tenant=tenant, actor=audit.SYSTEM, target=configuration, policy_arn=written.policy_arn, role_arn=configuration.role_arn,
-    )  # fmt: skip
+        tenant=tenant,
+        actor=audit.SYSTEM,
+        target=configuration,
+        policy_arn=written.policy_arn,
+        role_arn=configuration.role_arn,
+    )
     if registration.replaces_id is None:
         onboarding.advance_if(tenant, 5, {Step.WAITING_FOR_KORE}, Step.IN_PROGRESS, actor=audit.SYSTEM)
     registration.refresh_from_db()
     try:
         lifecycle.move(registration, KeyRegistration.Status.TESTING, actor=audit.SYSTEM, changed_at=now)
-    except (
-        errors.RegistrationBusy
-    ):  # it was withdrawn meanwhile, or is in service already: our policy is right all the same
+    except errors.RegistrationBusy:
+        # it was withdrawn meanwhile, or is in service already: our policy is right all the same
         return None
     test, _ = EncryptionTest.objects.get_or_create(
         registration=registration,
@@ -241,13 +248,18 @@ def _removed(configuration: RoleConfiguration, claimed_at: datetime, written: ia
     if _finish(configuration, claimed_at, evidence=evidence, **facts):
         audit.record(
             "keys.configuration.removed",
-            tenant=configuration.tenant, actor=audit.SYSTEM, target=configuration, policy_arn=written.policy_arn, role_arn=configuration.role_arn,
-        )  # fmt: skip
+            tenant=configuration.tenant,
+            actor=audit.SYSTEM,
+            target=configuration,
+            policy_arn=written.policy_arn,
+            role_arn=configuration.role_arn,
+        )
 
 
 @transactions.atomic
 def _postpone_or_fail(configuration: RoleConfiguration, claimed_at: datetime, error: DomainError) -> None:
-    """Make the row due again where AWS or a lease was in the way; stop and call a person where it was something else."""
+    """Make the row due again where AWS or a lease was in the way;
+    stop and call a person where it was something else."""
     now = clock.now()
     if isinstance(error, errors.LeaseTaken):  # the other one needs a second or two
         pause = timedelta(seconds=random.uniform(0.5, 1.5))  # noqa: S311  jitter is no secret
@@ -278,8 +290,13 @@ def _reject(configuration: RoleConfiguration, error: DomainError) -> None:
         return  # else it was withdrawn meanwhile
     audit.record(
         "keys.registration.rejected",
-        tenant=tenant, actor=audit.SYSTEM, target=registration, step=2, reason=error.code, why=str(error),
-    )  # fmt: skip
+        tenant=tenant,
+        actor=audit.SYSTEM,
+        target=registration,
+        step=2,
+        reason=error.code,
+        why=str(error),
+    )
     if registration.replaces_id is None:
         evidence: dict[str, object] = {"role_arn": registration.role_arn, "reason": error.code}
         onboarding.advance(tenant, 2, Step.FAILED, actor=audit.SYSTEM, reason=error.code, evidence=evidence)
@@ -296,7 +313,8 @@ def _call_a_person(event: str, configuration: RoleConfiguration, error: DomainEr
 
 
 def close_if_filled(service_role: ServiceRole) -> None:
-    """Take no new tenants on a service role that is filled to 60 %; every pinned tenant without an ARN reserves 128 characters."""
+    """Take no new tenants on a service role that is filled to 60 %; every pinned tenant without an ARN
+    reserves 128 characters."""
     policies = {policy.slot: policy.role_arns for policy in ServiceRolePolicy.objects.filter(service_role=service_role)}
     without = service_role.tenants.exclude(registrations__role_arn__gt="").count()
     if packing.is_filled(policies, our_account=settings.AWS_ACCOUNT_ID, reserved=without * 128):

@@ -1,4 +1,5 @@
-"""IAM takes no document that names a certain role: find that role, so that one tenant is taken out and never its neighbours."""
+"""IAM takes no document that names a certain role:
+find that role, so that one tenant is taken out and never its neighbours."""
 
 from __future__ import annotations
 

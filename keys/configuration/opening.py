@@ -72,7 +72,8 @@ def _create_canary(name: str, trust: dict[str, Any]) -> None:
 
 
 def trust_of_service_role(base_principal_arn: str) -> dict[str, Any]:
-    """Return who may become a service role: our base principal alone. It never asks for an External ID: that would void the probes."""
+    """Return who may become a service role: our base principal alone. It never asks for an External ID:
+    that would void the probes."""
     return {
         "Version": "2012-10-17",
         "Statement": [{"Effect": "Allow", "Principal": {"AWS": base_principal_arn}, "Action": "sts:AssumeRole"}],
@@ -85,7 +86,8 @@ def canary_trust(service_role_arn: str, external_id: str) -> dict[str, Any]:
 
 
 def canary_permission() -> dict[str, Any]:
-    """Return what a canary role may do: probe any role. It is the outsider of the encryption test, whom no tenant trusts."""
+    """Return what a canary role may do: probe any role.
+    It is the outsider of the encryption test, whom no tenant trusts."""
     return {
         "Version": "2012-10-17",
         "Statement": [{"Sid": "Knock", "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}],
@@ -93,7 +95,8 @@ def canary_permission() -> dict[str, Any]:
 
 
 def _probes_permission(canary_role_arn: str) -> dict[str, Any]:
-    """Return what the probes of a service role need beside its tenants: the canary, and to ask for keys that must not answer."""
+    """Return what the probes of a service role need beside its tenants:
+    the canary, and to ask for keys that must not answer."""
     canary = {"Sid": "Canary", "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": canary_role_arn}
     outside = {"Sid": "KeysFromOutside", "Effect": "Allow", "Action": "kms:DescribeKey", "Resource": "*"}
     return {"Version": "2012-10-17", "Statement": [canary, outside]}

@@ -1,7 +1,7 @@
 """Which role ARN goes into which policy, and what that policy says; pure.
 
-IAM quotas: a managed policy has 6,144 characters without white space, ten are attached to a role. We fill each to 75 %, so that
-there is room to repair.
+IAM quotas: a managed policy has 6,144 characters without white space, ten are attached to a role. We fill
+each to 75 %, so that there is room to repair.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ SAFE_ARN = re.compile(r"arn:[a-z-]+:iam::[0-9]{12}:role/[A-Za-z0-9+=,.@_/-]+")  
 
 
 def require_safe(role_arn: str, *, partition: str) -> None:
-    """Refuse to add an ARN that IAM would refuse, or read as more than one role; drafts were judged, rows may be older than the rules.
+    """Refuse to add an ARN that IAM would refuse, or read as more than one role;
+    drafts were judged, rows may be older than the rules.
 
     Raises:
         RoleRefusedByIam: it is not exactly one role of the partition.

@@ -1,4 +1,5 @@
-"""Do our policies in IAM let us ask for a tenant's role? They are read back before a refusal counts as the tenant's (design.md 8)."""
+"""Do our policies in IAM let us ask for a tenant's role?
+They are read back before a refusal counts as the tenant's (design.md 8)."""
 
 from __future__ import annotations
 
@@ -21,10 +22,11 @@ WILLING = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal
 
 
 def lost(named: Mapping[ServiceRole, Sequence[str]]) -> dict[str, str]:
-    """Return which role ARNs our policies in IAM do not let us ask for, and why; IAM is read, so only the worker may call it.
+    """Return which role ARNs our policies in IAM do not let us ask for, and why;
+    IAM is read, so only the worker may call it.
 
-    A policy that somebody changed counts for those alone whom the change shuts out. What IAM does not tell, in time or at all,
-    counts as right: a tenant that says no is heard also while IAM is silent.
+    A policy that somebody changed counts for those alone whom the change shuts out. What IAM does not tell,
+    in time or at all, counts as right: a tenant that says no is heard also while IAM is silent.
 
     Args:
         named: service role → role ARNs of its tenants.

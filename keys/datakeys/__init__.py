@@ -71,12 +71,14 @@ def open_wrapped(
 def rewrap(
     tenant: Tenant, items: Sequence[tuple[bytes, Context]], *, caller: str, request_id: str
 ) -> list[bytes | DomainError]:
-    """Move wrapped data keys to the current branch key without showing them; each item's own failure stands in its place."""
+    """Move wrapped data keys to the current branch key without showing them;
+    each item's own failure stands in its place."""
     return here().rewrap(tenant, items, caller=caller, request_id=request_id)
 
 
 def require_unstopped(tenant: Tenant, keys: Sequence[NewDataKey]) -> None:
-    """Raise when the tenant's key was stopped or dropped since these keys were made: between making and answering was a wait.
+    """Raise when the tenant's key was stopped or dropped since these keys were made:
+    between making and answering was a wait.
 
     Raises:
         DomainError: what `generate` raises now, or KeyUnreachable after a drop: ask again.

@@ -1,16 +1,18 @@
 """Which database may give out keys: the one that was admitted, and no earlier state of it.
 
-A database that was restored from a backup, or a replica that was promoted, may not know of a stop that customers were told of. So each
-process compares, whenever it looks what has changed, who the database is with who was admitted and with what it saw itself:
+A database that was restored from a backup, or a replica that was promoted, may not know of a stop that customers
+were told of. So each process compares, whenever it looks what has changed, who the database is with who was admitted
+and with what it saw itself:
 
-- its incarnation. On PostgreSQL that is the cluster's system identifier, its timeline (which grows with each promotion and each recovery
-  to a point in time), and the identifiers of the database and of one table (which change when they are restored from a dump). On
-  SQLite it is a random number in the head of the file. The row `DatabaseAdmission` says which one a person admitted: a restored copy
-  carries the row of the one before.
+- its incarnation. On PostgreSQL that is the cluster's system identifier, its timeline (which grows with each promotion
+  and each recovery to a point in time), and the identifiers of the database and of one table (which change when they
+  are restored from a dump). On SQLite it is a random number in the head of the file. The row `DatabaseAdmission` says
+  which one a person admitted: a restored copy carries the row of the one before.
 - its highest generation. Generations only grow, so a lower one than was seen is an earlier state of the same database.
 
-Where one of them is not as it has to be, the process drops all that it holds and gives nothing out until somebody has looked at the
-database and said so (`manage.py admit_database`). A fresh database, with no branch key in it, admits itself.
+Where one of them is not as it has to be, the process drops all that it holds and gives nothing out until somebody
+has looked at the database and said so (`manage.py admit_database`). A fresh database, with no branch key in
+it, admits itself.
 """
 
 from __future__ import annotations
@@ -29,7 +31,8 @@ from keys.models import BranchKey, DatabaseAdmission
 log = structlog.get_logger(__name__)
 
 INCARNATION = {
-    # The timeline of the control file lags behind a promotion until the next checkpoint; the name of the WAL file does not.
+    # The timeline of the control file lags behind a promotion until the next checkpoint;
+    # the name of the WAL file does not.
     "postgresql": """(SELECT system_identifier::text FROM pg_control_system())
         || '/' || CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END
         || '/' || (SELECT oid::text FROM pg_database WHERE datname = current_database()) || '/' || 'tenants_tenant'::regclass::oid::text""",
@@ -73,9 +76,8 @@ class Watch:
         self.why = ""
         self._known, self._highest = "", 0
         self._last: uuid.UUID | None = None  # the admission that was seen last …
-        self._refused_with: uuid.UUID | None = (
-            None  # … and the one that was there when it was refused: another has to come
-        )
+        # … and the one that was there when it was refused: another has to come
+        self._refused_with: uuid.UUID | None = None
 
     def judge(self, seen: Seen, *, descends: Callable[[str], bool]) -> bool:
         """Take in what was seen; return whether everything that is held has to go.

@@ -1,9 +1,11 @@
-"""Unwrapped branch keys in the memory of this process: how long, how often and how many; pure, with clocks that can be held.
+"""Unwrapped branch keys in the memory of this process: how long, how often and how many;
+pure, with clocks that can be held.
 
-A copy lives until the earlier of (start of its load + the tenant's revocation latency) and the end of the session that loaded it:
-absolute, whatever it is used for, and a little less at random, so that keys that were loaded together are not all loaded again
-together. Two clocks have to agree that it lives: the database's (`byokportal.clock`), since others are told when it ends, and this
-machine's monotonic one. What is dropped is overwritten, once nobody is wrapping with it any more.
+A copy lives until the earlier of (start of its load + the tenant's revocation latency) and the end of the
+session that loaded it: absolute, whatever it is used for, and a little less at random, so that keys that were loaded
+together are not all loaded again together. Two clocks have to agree that it lives: the database's (`byokportal.clock`),
+since others are told when it ends, and this machine's monotonic one. What is dropped is overwritten, once nobody is
+wrapping with it any more.
 """
 
 from __future__ import annotations
@@ -40,12 +42,31 @@ class Unwrapped:
     """One branch key, unwrapped. Use it inside `with`: it is not overwritten before the last user is done."""
 
     __slots__ = (
-        "_deadline", "_ends", "_is_dropped", "_lock", "_refresh_at", "_users", "generation", "id", "secret", "tenant", "until", "uses",
-    )  # fmt: skip
+        "_deadline",
+        "_ends",
+        "_is_dropped",
+        "_lock",
+        "_refresh_at",
+        "_users",
+        "generation",
+        "id",
+        "secret",
+        "tenant",
+        "until",
+        "uses",
+    )
 
     def __init__(
-        self, key_id: uuid.UUID, tenant: uuid.UUID, generation: int, secret: Secret, *, ends: float, deadline: float, refresh_at: float
-    ) -> None:  # fmt: skip
+        self,
+        key_id: uuid.UUID,
+        tenant: uuid.UUID,
+        generation: int,
+        secret: Secret,
+        *,
+        ends: float,
+        deadline: float,
+        refresh_at: float,
+    ) -> None:
         """See `BranchKeys.put`.
 
         Args:
@@ -132,9 +153,8 @@ class BranchKeys:
         self._of: dict[uuid.UUID, set[uuid.UUID]] = {}  # tenant → its branch keys here
         self._drops = 0  # counts them
         self._all_dropped = 0  # the number of the last drop that was everybody's
-        self._dropped: dict[
-            uuid.UUID, tuple[int, int, float]
-        ] = {}  # tenant → least generation, number and time of its last drop
+        # tenant → least generation, number and time of its last drop
+        self._dropped: dict[uuid.UUID, tuple[int, int, float]] = {}
 
     def __repr__(self) -> str:
         return f"<{len(self._kept)} branch keys>"
@@ -166,9 +186,17 @@ class BranchKeys:
         return None
 
     def put(
-        self, key_id: uuid.UUID, tenant: uuid.UUID, generation: int, secret: Secret,
-        *, began: Start, lasts: float, session_ends: float | None, uses: int = 0,
-    ) -> Unwrapped | None:  # fmt: skip
+        self,
+        key_id: uuid.UUID,
+        tenant: uuid.UUID,
+        generation: int,
+        secret: Secret,
+        *,
+        began: Start,
+        lasts: float,
+        session_ends: float | None,
+        uses: int = 0,
+    ) -> Unwrapped | None:
         """Keep a branch key that was just unwrapped, in place of the copy that was there.
 
         Args:
@@ -178,16 +206,21 @@ class BranchKeys:
             uses: of the caller, who is counted in at once when it is not 0.
 
         Returns:
-            The copy; it is already dropped, but usable by the caller who was counted in, when it ends at once. None when the tenant's
-            keys were dropped since the load began: then it serves nobody.
+            The copy; it is already dropped, but usable by the caller who was counted in, when it ends at once. None
+            when the tenant's keys were dropped since the load began: then it serves nobody.
         """
         wall, monotonic, drops = began
         longest = lasts if session_ends is None else max(0.0, min(lasts, session_ends - wall))
         life = longest * random.uniform(*JITTER)  # noqa: S311  spreading loads needs no secret
         made = Unwrapped(
-            key_id, tenant, generation, secret,
-            ends=wall + life, deadline=monotonic + life, refresh_at=monotonic + life * random.uniform(*REFRESH),  # noqa: S311
-        )  # fmt: skip
+            key_id,
+            tenant,
+            generation,
+            secret,
+            ends=wall + life,
+            deadline=monotonic + life,
+            refresh_at=monotonic + life * random.uniform(*REFRESH),  # noqa: S311
+        )
         if uses:
             made.take(uses)
         may_be_kept = True
@@ -210,7 +243,8 @@ class BranchKeys:
         return None
 
     def drop(self, tenant: uuid.UUID, generation: int = 0) -> int:
-        """Drop the branch keys of a tenant, and let no load bring one back that began before or under an older generation.
+        """Drop the branch keys of a tenant, and let no load bring one back that began before
+        or under an older generation.
 
         Returns:
             How many were dropped.

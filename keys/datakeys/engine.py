@@ -1,7 +1,9 @@
-"""Give out and open data keys: where the tenant stands, its branch key out of memory or through AWS, the row, then the answer.
+"""Give out and open data keys: where the tenant stands, its branch key out of memory or through AWS,
+the row, then the answer.
 
-What makes it fast is that a request reads no row and asks no AWS: `keys.datakeys.snapshots` knows the tenant, `keys.datakeys.cache` holds its branch key.
-What makes it safe is that both end by themselves, and that every doubt ends in an error.
+What makes it fast is that a request reads no row and asks no AWS: `keys.datakeys.snapshots` knows the tenant,
+`keys.datakeys.cache` holds its branch key. What makes it safe is that both end by themselves,
+and that every doubt ends in an error.
 """
 
 from __future__ import annotations
@@ -37,9 +39,8 @@ Job = Callable[[], None]
 Told = TypeVar("Told")
 
 REFRESHERS = 8  # threads that fetch new copies in the background
-ATTEMPTS = (
-    3  # a copy may be dropped between its load and its use; more often than that in one request, something is wrong
-)
+# a copy may be dropped between its load and its use; more often than that in one request, something is wrong
+ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,9 @@ class Engine:
         self, tenant: Tenant, items: Sequence[tuple[bytes, Context]], *, caller: str, request_id: str
     ) -> list[OpenedDataKey | DomainError]:
         results = self._open_each(tenant, items)
-        contexts = [context for (_, context), result in zip(items, results, strict=True) if isinstance(result, OpenedDataKey)]  # fmt: skip
+        contexts = [
+            context for (_, context), result in zip(items, results, strict=True) if isinstance(result, OpenedDataKey)
+        ]
         if contexts:
             ledger.record(tenant, KeyUse.Operation.DECRYPT, contexts, caller=caller, request_id=request_id)
         return results
@@ -128,13 +131,15 @@ class Engine:
         raise errors.KeyUnreachable(retry_after=1)
 
     def is_still(self, tenant: uuid.UUID, generation: int, *, new: bool) -> bool:
-        """Tell whether nothing was stopped or dropped since a branch key was loaded; asked after every load, before it is used.
+        """Tell whether nothing was stopped or dropped since a branch key was loaded;
+        asked after every load, before it is used.
 
         Args:
             generation: of the tenant when the load began.
 
         Raises:
-            KeyNotActive, KeySuspended, KeyUnreachable: nothing is given out any more; a refusal of AWS's that some process met.
+            KeyNotActive, KeySuspended, KeyUnreachable: nothing is given out any more;
+            a refusal of AWS's that some process met.
             DatabaseUnavailable: it is not known.
         """
         return self._snapshot(tenant, new=new).generation == generation
@@ -145,7 +150,8 @@ class Engine:
         """Return where the tenant stands.
 
         Raises:
-            KeyNotActive, KeySuspended, KeyUnreachable: nothing serves, or nothing that may wrap new keys; a refusal of AWS's.
+            KeyNotActive, KeySuspended, KeyUnreachable: nothing serves, or nothing that may wrap new keys;
+            a refusal of AWS's.
             DatabaseUnavailable: it is not known.
         """
         snapshot = self.snapshots.of(tenant)
@@ -158,7 +164,8 @@ class Engine:
         return snapshot
 
     def _take_current(self, tenant: Tenant, *, uses: int) -> Unwrapped:
-        """Return the branch key that wraps new data keys, counted in; the first request after an activation makes it."""
+        """Return the branch key that wraps new data keys, counted in;
+        the first request after an activation makes it."""
         for _ in range(ATTEMPTS):
             snapshot = self._snapshot(tenant.pk, new=True)
             if snapshot.current is None:
@@ -247,7 +254,11 @@ class Engine:
         missing = wanted.keys() - taken.keys()
         rows = self._rows(snapshot, missing) if missing else {}
         for key_id in missing:
-            taken[key_id] = self._take_old(snapshot, rows[key_id], uses=wanted[key_id]) if key_id in rows else errors.BlobUnreadable()  # fmt: skip
+            taken[key_id] = (
+                self._take_old(snapshot, rows[key_id], uses=wanted[key_id])
+                if key_id in rows
+                else errors.BlobUnreadable()
+            )
 
     def _take_old(self, snapshot: Snapshot, row: WrappedBranchKey, *, uses: int) -> Unwrapped | DomainError:
         """Return one branch key that is not in memory, counted in, or why it cannot be had."""
@@ -267,18 +278,25 @@ class Engine:
         if current is not None and set(key_ids) == {current.id}:
             return {current.id: current}
         with database.needed(), deadline.at_most(WAIT):
-            found = list(BranchKey.objects.filter(tenant=snapshot.tenant, pk__in=key_ids).select_related("registration"))  # fmt: skip
+            found = list(
+                BranchKey.objects.filter(tenant=snapshot.tenant, pk__in=key_ids).select_related("registration")
+            )
         return {
             row.pk: WrappedBranchKey(
-                row.pk, bytes(row.wrapped), row.key_arn, row.registration_id, row.registration.role_arn if row.registration else ""
+                row.pk,
+                bytes(row.wrapped),
+                row.key_arn,
+                row.registration_id,
+                row.registration.role_arn if row.registration else "",
             )
             for row in found
-        }  # fmt: skip
+        }
 
     # --- out of memory or through AWS --------------------------------------------------------------------------
 
     def _take(self, snapshot: Snapshot, row: WrappedBranchKey, *, uses: int) -> Unwrapped | None:
-        """Return a branch key, counted in; None when it was loaded but is gone again, or somebody else loaded it: look again.
+        """Return a branch key, counted in; None when it was loaded but is gone again,
+        or somebody else loaded it: look again.
 
         Raises:
             DomainError: of kind KEY_REFUSED or UNAVAILABLE, what AWS answered.
@@ -311,17 +329,29 @@ class Engine:
         except DomainError as error:
             raise self._judged(snapshot.tenant, row.registration, error) from error
         return self.keys.put(
-            row.id, snapshot.tenant, snapshot.generation, envelope.Secret(opened.plaintext),
-            began=began, lasts=snapshot.latency, uses=uses,
+            row.id,
+            snapshot.tenant,
+            snapshot.generation,
+            envelope.Secret(opened.plaintext),
+            began=began,
+            lasts=snapshot.latency,
+            uses=uses,
             session_ends=key.session_expires_at.timestamp() if key.session_expires_at else None,
-        )  # fmt: skip
+        )
 
     def _kms_key(self, snapshot: Snapshot, row: WrappedBranchKey) -> KmsKey:
         if row.registration is None:
             return aws.platform_key(row.key_arn)
         return aws.open_key(
-            snapshot.service_role_arn, row.role_arn, row.key_arn, snapshot.external_id, tenant=str(snapshot.tenant), purpose="data-keys", keep=True, hot=True
-        )  # fmt: skip
+            snapshot.service_role_arn,
+            row.role_arn,
+            row.key_arn,
+            snapshot.external_id,
+            tenant=str(snapshot.tenant),
+            purpose="data-keys",
+            keep=True,
+            hot=True,
+        )
 
     def _refresh(self, snapshot: Snapshot, key_id: uuid.UUID) -> None:
         """Fetch a new copy in the background while the old one serves; a failure leaves the old one to its own end."""
@@ -366,7 +396,8 @@ class Engine:
 
 
 class _Pool:
-    """The threads that fetch new copies; what comes when they are all busy for long is left out, and asked for again later."""
+    """The threads that fetch new copies; what comes when they are all busy for long is left out,
+    and asked for again later."""
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(REFRESHERS, thread_name_prefix="refresh")

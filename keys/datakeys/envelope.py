@@ -40,7 +40,8 @@ LABEL = b"byok data key v1"
 class Secret:
     """Key bytes that stand in no repr, no traceback with locals, no pickle and no copy; `wipe` overwrites them.
 
-    It is our own buffer that is overwritten. Copies that Python and the libraries below made are theirs (docs/THREAT_MODEL.md).
+    It is our own buffer that is overwritten.
+    Copies that Python and the libraries below made are theirs (docs/THREAT_MODEL.md).
     """
 
     __slots__ = ("_material",)
@@ -55,7 +56,8 @@ class Secret:
         raise TypeError("a secret is not copied and leaves this process in no form")
 
     def reveal(self) -> bytearray:
-        """Return the bytes themselves, for the argument of one call; a local variable of them would show in a traceback."""
+        """Return the bytes themselves, for the argument of one call;
+        a local variable of them would show in a traceback."""
         return self._material
 
     def wipe(self) -> None:
@@ -104,7 +106,8 @@ def encode_context(tenant: str, context: Mapping[str, str]) -> bytes:
 
 
 def encoder(tenant: str) -> Callable[[Mapping[str, str]], bytes]:
-    """Return `encode_context` for one tenant, which remembers the last context: the items of a batch often share theirs."""
+    """Return `encode_context` for one tenant, which remembers the last context:
+    the items of a batch often share theirs."""
     last: Mapping[str, str] | None = None
     encoded = b""
 

@@ -1,21 +1,23 @@
-"""What this process knows of each tenant's key, at most a second old: its status, whose it is, and which branch key wraps.
+"""What this process knows of each tenant's key, at most a second old:
+its status, whose it is, and which branch key wraps.
 
-A request for a data key reads no row: it looks at a copy. So that a stop counts everywhere within seconds, every process asks the
-database one question twice a second, whatever the number of tenants: *which tenants' keys have changed?* Every change leaves the time
-at which it happened on the tenant's row (`lifecycle.changed`), so the answer is an index scan that is nearly always empty, and the
-question is the same for ten tenants or a hundred thousand. What has changed is marked, and read again by the next request that needs
-it. The other way, each request reading its tenant again once a second, was not taken: ten thousand busy tenants would be ten
-thousand queries a second in each process.
+A request for a data key reads no row: it looks at a copy. So that a stop counts everywhere within seconds,
+every process asks the database one question twice a second, whatever the number of tenants: *which tenants' keys have
+changed?* Every change leaves the time at which it happened on the tenant's row (`lifecycle.changed`), so the answer is
+an index scan that is nearly always empty, and the question is the same for ten tenants or a hundred thousand. What has
+changed is marked, and read again by the next request that needs it. The other way, each request reading its tenant
+again once a second, was not taken: ten thousand busy tenants would be ten thousand queries a second in each process.
 
-Transactions commit out of order, so the question reaches `OVERLAP` further back than the last one did, and compares the time on the row
-with the time on the copy instead of trusting a cursor. That is longer than any transaction of ours may take (`CLAIM_LASTS`). A copy is read
-anew after `COPY_LASTS` in any case. All these times are the database's. With each question comes another: is this still the database that
-may give out keys (`keys.datakeys.admission`)?
+Transactions commit out of order, so the question reaches `OVERLAP` further back than the last one did, and compares
+the time on the row with the time on the copy instead of trusting a cursor. That is longer than any transaction of ours
+may take (`CLAIM_LASTS`). A copy is read anew after `COPY_LASTS` in any case. All these times are the database's. With
+each question comes another: is this still the database that may give out keys (`keys.datakeys.admission`)?
 
-Everything fails closed: when the question has not been answered for 4 seconds (database gone, thread dead, process stopped and
-continued), no copy counts and no key is given out. A generation that has grown drops the tenant's branch keys at once, and the
-process writes down that it did. `ServingProcess.seen_snapshot` is written after that and says *every stop in this snapshot is dropped
-here*: a process whose snapshot has seen a stop and that has no `CacheDrop` for it held nothing of that tenant.
+Everything fails closed: when the question has not been answered for 4 seconds (database gone, thread dead,
+process stopped and continued), no copy counts and no key is given out. A generation that has grown drops the tenant's
+branch keys at once, and the process writes down that it did. `ServingProcess.seen_snapshot` is written after that and
+says *every stop in this snapshot is dropped here*: a process whose snapshot has seen a stop and that has no `CacheDrop`
+for it held nothing of that tenant.
 """
 
 from __future__ import annotations
@@ -48,9 +50,8 @@ from tenants.models import Tenant
 
 log = structlog.get_logger(__name__)
 
-TOO_OLD = (
-    4.0  # seconds after which no copy counts: with the row and the way out a key leaves within the 5 of design.md 8
-)
+# seconds after which no copy counts: with the row and the way out a key leaves within the 5 of design.md 8
+TOO_OLD = 4.0
 WAIT = 0.4  # seconds that a request waits for the database here: 503 within half a second
 OVERLAP = timedelta(seconds=120)
 COPY_LASTS = 300.0  # seconds
@@ -136,9 +137,8 @@ class Snapshots:
         self._looked_from: datetime | None = None  # … and on the database's clock
         self._reads: Singleflight[Snapshot | None] = Singleflight()
         self._drops: list[CacheDrop] = []
-        self._purged: dict[
-            uuid.UUID, tuple[int, float]
-        ] = {}  # tenant → branch keys dropped ahead of a stop, and when (monotonic)
+        # tenant → branch keys dropped ahead of a stop, and when (monotonic)
+        self._purged: dict[uuid.UUID, tuple[int, float]] = {}
         self._seen_at = -math.inf
         self._is_written = False
         self._started_with = ""  # the snapshot of the first look: no key was held before
@@ -222,7 +222,8 @@ class Snapshots:
                 limits.set_processes(ServingProcess.objects.filter(seen_at__gt=at - LIVE).count())
 
     def purge(self, tenant: uuid.UUID) -> None:
-        """Drop the branch keys of a tenant that AWS has just refused, ahead of the stop that follows: they count among what that one dropped."""
+        """Drop the branch keys of a tenant that AWS has just refused, ahead of the stop that follows:
+        they count among what that one dropped."""
         dropped = self._keys.drop(tenant)
         if dropped:
             with self._counting:
@@ -240,7 +241,8 @@ class Snapshots:
             self._news.notify_all()
 
     def _is_admitted(self, seen: admission.Seen) -> bool:
-        """Tell whether this database may give out keys; everything that is held goes when it may not, and when it is another one."""
+        """Tell whether this database may give out keys;
+        everything that is held goes when it may not, and when it is another one."""
         if self._watched.admits_itself(seen):
             admission.admit_fresh()
             seen = admission.ask()
@@ -273,7 +275,8 @@ class Snapshots:
             self._note_generation(tenant, present.get(tenant, 0))
 
     def _note_generation(self, tenant: uuid.UUID, generation: int) -> None:
-        """Drop a tenant's branch keys when its generation has grown since it was seen last; what is not known here is not held."""
+        """Drop a tenant's branch keys when its generation has grown since it was seen last;
+        what is not known here is not held."""
         with self._counting:
             known = self._generations.get(tenant)
             if known is None or known >= generation:
@@ -283,8 +286,10 @@ class Snapshots:
             purged, _ = self._purged.pop(tenant, (0, 0.0))
         dropped = self._keys.drop(tenant, generation) + purged
         self._drops.append(
-            CacheDrop(tenant_id=tenant, process_id=self.process, generation=generation, count=dropped, at=clock.recent())
-        )  # fmt: skip
+            CacheDrop(
+                tenant_id=tenant, process_id=self.process, generation=generation, count=dropped, at=clock.recent()
+            )
+        )
 
     def _write(self, at: datetime, snapshot: str) -> None:
         """Write what was dropped, then that this process was seen: whoever reads the second must find the first."""
@@ -379,23 +384,42 @@ def read(tenant: uuid.UUID, at: float) -> Snapshot | None:
         )
         .filter(pk=tenant)
         .values_list(
-            "key_changed_at", "key_generation", "revocation_latency", "external_id", "service_role__arn",
-            *(f"{serving}__{name}" for name in ("id", "status", "suspended_by", "reason", "moved_at", "role_arn", "key_arn")),
+            "key_changed_at",
+            "key_generation",
+            "revocation_latency",
+            "external_id",
+            "service_role__arn",
+            *(
+                f"{serving}__{name}"
+                for name in ("id", "status", "suspended_by", "reason", "moved_at", "role_arn", "key_arn")
+            ),
             *(f"{current}__{name}" for name in ("id", "wrapped", "key_arn", "registration_id")),
         )
         .first()
-    )  # fmt: skip
+    )
     if row is None:
         return None
     changed_at, generation, latency, external_id, service_role_arn = row[:5]
     registration, status, suspended_by, reason, since, role_arn, key_arn = row[5:12]
     key_id, wrapped, wrapped_by, of_registration = row[12:]
     branch_key = None
-    if (
-        key_id is not None and of_registration == registration
-    ):  # one of the key before is left to be moved, and wraps nothing new
+    # one of the key before is left to be moved, and wraps nothing new
+    if key_id is not None and of_registration == registration:
         branch_key = WrappedBranchKey(key_id, bytes(wrapped), wrapped_by, registration, role_arn or "")
     return Snapshot(
-        tenant, changed_at, at, generation, latency, external_id, service_role_arn, registration, status or "", suspended_by or "",
-        reason or "", since, role_arn or "", key_arn or "", branch_key,
-    )  # fmt: skip
+        tenant,
+        changed_at,
+        at,
+        generation,
+        latency,
+        external_id,
+        service_role_arn,
+        registration,
+        status or "",
+        suspended_by or "",
+        reason or "",
+        since,
+        role_arn or "",
+        key_arn or "",
+        branch_key,
+    )

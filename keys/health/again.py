@@ -1,6 +1,7 @@
 """Somebody wants to know now what AWS says: a person who mended something, or a request that was just refused.
 
-The wish is a time on the row, so it outlives whatever happens to a worker: a probe that began before it does not answer it.
+The wish is a time on the row, so it outlives whatever happens to a worker:
+a probe that began before it does not answer it.
 """
 
 from __future__ import annotations
@@ -29,7 +30,8 @@ class WayBack:
         good_answers: in a row so far.
         good_since: the first of them.
         needed: seconds that they have to span; two at least are needed.
-        expected_at: when it serves if every answer from now on is good; None while AWS refuses: that is the tenant's to mend.
+        expected_at: when it serves if every answer from now on is good; None while AWS refuses:
+            that is the tenant's to mend.
     """
 
     good_answers: int
@@ -55,11 +57,13 @@ def way_back(registration: KeyRegistration) -> WayBack | None:
 
 @transactions.atomic
 def ask(registration: KeyRegistration, *, is_a_person: bool = False) -> bool:
-    """Make the next probe due as soon as the pace allows (`timing.may_ask_at`); those who want one at the same time share it.
+    """Make the next probe due as soon as the pace allows (`timing.may_ask_at`);
+    those who want one at the same time share it.
 
     Args:
-        is_a_person: whoever mended something waits for the answer. A probe that is under way since before then is not waited for
-            (its claim is taken away, so it writes nothing), and a key that is stopped is asked every few seconds for a minute.
+        is_a_person: whoever mended something waits for the answer. A probe that is under way since before then
+            is not waited for (its claim is taken away, so it writes nothing), and a key that is stopped is asked every
+            few seconds for a minute.
 
     Returns:
         Whether to wake a worker: a probe may go out now, and nobody has asked for it a moment ago.

@@ -1,4 +1,5 @@
-"""One probe: the role, the key and a real unwrap, asked of AWS with a fresh session. It reads no row and writes none."""
+"""One probe: the role, the key and a real unwrap, asked of AWS with a fresh session.
+It reads no row and writes none."""
 
 from __future__ import annotations
 
@@ -61,9 +62,14 @@ def ask(question: Question) -> Answer:
     facts: KeyFacts | None = None
     try:
         key = aws.open_key(
-            question.service_role_arn, question.role_arn, question.key_arn, question.external_id,
-            tenant=str(question.tenant_id), purpose=PURPOSE, hot=True,
-        )  # fmt: skip
+            question.service_role_arn,
+            question.role_arn,
+            question.key_arn,
+            question.external_id,
+            tenant=str(question.tenant_id),
+            purpose=PURPOSE,
+            hot=True,
+        )
         facts = key.describe()
         if facts.state in REFUSED_STATES:
             raise REFUSED_STATES[facts.state](
@@ -82,7 +88,8 @@ def ask(question: Question) -> Answer:
 
 
 def _is_narrow(question: Question) -> bool | None:
-    """Try the role without and with a wrong External ID (IAM guide, "The confused deputy problem"): both have to be refused."""
+    """Try the role without and with a wrong External ID (IAM guide, "The confused deputy problem"):
+    both have to be refused."""
     wrong = "byok-" + secrets.token_urlsafe(32)  # nobody's: a new one each time, of the form of a real one
     for external_id in (None, wrong):
         outcome = sessions.probe(

@@ -1,4 +1,5 @@
-"""Whose doing is a refusal? AWS's words, the canary, how many at once, other tenants of the service role, our policy in IAM (design.md 8)."""
+"""Whose doing is a refusal? AWS's words, the canary, how many at once, other tenants of the service role,
+our policy in IAM (design.md 8)."""
 
 from __future__ import annotations
 
@@ -31,8 +32,9 @@ Status = KeyRegistration.Status
 # Refusals that our own policies can cause as well as the tenant's. All others say what happened to the key itself.
 DOUBTFUL: tuple[type[DomainError], ...] = (errors.RoleNotAssumable, errors.KeyAccessDenied, errors.KeyNotFound)
 DOUBTFUL_CODES = tuple(error.code for error in DOUBTFUL)
-# The kinds of policy that stand on our side of a call, where AWS names the one that decided: of AssumeRole the caller is our service
-# role; of a KMS call it is the tenant's role, in a session that we narrowed (IAM guide, "Troubleshoot access denied error messages").
+# The kinds of policy that stand on our side of a call, where AWS names the one that decided: of AssumeRole the
+# caller is our service role; of a KMS call it is the tenant's role, in a session that we narrowed (IAM guide,
+# "Troubleshoot access denied error messages").
 OUR_LAYERS: dict[type[DomainError], frozenset[str]] = {
     errors.RoleNotAssumable: frozenset({"identity", "boundary", "scp", "session", "endpoint"}),
     errors.KeyAccessDenied: frozenset({"session", "endpoint"}),
@@ -70,10 +72,12 @@ def of(
 
 
 def shut_out(blamed: Sequence[KeyRegistration]) -> dict[uuid.UUID, DomainError]:
-    """Look for those whose role refused us, whom `of` blames, and whom our own policy has lost: IAM is read, so it is for the worker.
+    """Look for those whose role refused us, whom `of` blames, and whom our own policy has lost:
+    IAM is read, so it is for the worker.
 
     Returns:
-        registration → the error that says that it is ours, or that it cannot be told yet; the refusal of all others is the tenant's.
+        registration → the error that says that it is ours, or that it cannot be told yet;
+        the refusal of all others is the tenant's.
     """
     by_role: dict[ServiceRole, list[KeyRegistration]] = defaultdict(list)
     for registration in blamed:
@@ -107,8 +111,9 @@ def policies(service_roles: Collection[ServiceRole]) -> dict[str, int]:
 def looked_at(service_roles: Collection[ServiceRole]) -> dict[int, datetime]:
     """Return service role → when a person last closed an incident of it.
 
-    Whoever does so says that what AWS refuses since before then is the tenants' doing. That takes back what we conclude from
-    numbers (many at once, neighbours refused too), never what shows us broken: AWS's own words, the canary.
+    Whoever does so says that what AWS refuses since before then is the tenants' doing. That takes back
+    what we conclude from numbers (many at once, neighbours refused too), never what shows us broken: AWS's own
+    words, the canary.
     """
     closed = Incident.objects.filter(service_role__in=service_roles).exclude(closed_by="")
     return dict(closed.values_list("service_role").annotate(Max("closed_at")))
@@ -168,7 +173,8 @@ def _a_window_ago() -> datetime:
 
 
 def _refused_lately(service_role: ServiceRole) -> set[uuid.UUID]:
-    """Return whom AWS began to refuse within the window: a refusal that has stood for long is no sign of anything new."""
+    """Return whom AWS began to refuse within the window:
+    a refusal that has stood for long is no sign of anything new."""
     rows = KeyRegistration.objects.filter(
         tenant__service_role=service_role,
         refused_code__in=DOUBTFUL_CODES,
@@ -247,8 +253,13 @@ def _open(service_role: ServiceRole, why: str, refused: Sequence[KeyRegistration
     log.error("incident_opened", service_role=service_role.arn, why=why, refused=count)
     audit.record(
         "keys.incident.opened",
-        tenant=None, actor=audit.SYSTEM, target=incident, service_role_arn=service_role.arn, why=why, count=count,
-    )  # fmt: skip
+        tenant=None,
+        actor=audit.SYSTEM,
+        target=incident,
+        service_role_arn=service_role.arn,
+        why=why,
+        count=count,
+    )
     _take_back(blamed)
 
 
@@ -272,8 +283,12 @@ def _take_back(blamed: Sequence[KeyRegistration]) -> None:
             continue
         audit.record(
             "keys.key.unreachable",
-            tenant=registration.tenant, actor=audit.SYSTEM, target=registration, reason=HELD, whose_turn="kore",
-        )  # fmt: skip
+            tenant=registration.tenant,
+            actor=audit.SYSTEM,
+            target=registration,
+            reason=HELD,
+            whose_turn="kore",
+        )
 
 
 def close_what_is_over() -> int:
@@ -300,6 +315,9 @@ def _close(incident: Incident, now: datetime) -> bool:
         return False
     audit.record(
         "keys.incident.closed",
-        tenant=None, actor=audit.SYSTEM, target=incident, service_role_arn=incident.service_role.arn,
-    )  # fmt: skip
+        tenant=None,
+        actor=audit.SYSTEM,
+        target=incident,
+        service_role_arn=incident.service_role.arn,
+    )
     return True

@@ -1,4 +1,5 @@
-"""What AWS's answer means for one registration: its state, its next probe, the steps that fall back (design.md 3 and 8)."""
+"""What AWS's answer means for one registration:
+its state, its next probe, the steps that fall back (design.md 3 and 8)."""
 
 from __future__ import annotations
 
@@ -27,7 +28,8 @@ SECOND_LOOK = 5.0  # seconds after the first silence of a key that served: a los
 UNPROBED = 60.0  # seconds that a request's refusal waits for a probe: without a worker it is believed then
 HOUR, DAY = 3_600.0, 86_400.0  # between questions about a key that only backups need, or that a button stops
 
-# What DescribeKey says of the key itself. All other refusals are a policy's, which AWS learns of node by node (`timing`).
+# What DescribeKey says of the key itself.
+# All other refusals are a policy's, which AWS learns of node by node (`timing`).
 STATES: tuple[type[DomainError], ...] = (errors.KeyDisabled, errors.KeyPendingDeletion, errors.KeyPendingImport)
 STATE_CODES = frozenset(error.code for error in STATES)
 
@@ -67,9 +69,8 @@ def good(registration: KeyRegistration, answer: Answer | None = None, *, claim: 
     """
     if not _lock(registration, claim):
         return
-    if (
-        registration.is_stopped_by_a_person
-    ):  # what was asked is what DescribeKey says, and no answer undoes a pressed button
+    # what was asked is what DescribeKey says, and no answer undoes a pressed button
+    if registration.is_stopped_by_a_person:
         _note(registration, pause_when_well(registration), answer)
         return
     at = answer.at if answer else clock.now()
@@ -83,10 +84,17 @@ def good(registration: KeyRegistration, answer: Answer | None = None, *, claim: 
     else:
         pause, good_since = _pause(registration) if proves_nothing else pause_when_well(registration), None
     _note(
-        registration, pause, answer, is_exact=good_since is not None,
-        good_probes=0 if proves_nothing else registration.good_probes + 1, good_since=good_since, denied_probes=0,
-        refused_since=None, refused_code="", allowed_since=at if registration.refused_since else registration.allowed_since,
-    )  # fmt: skip
+        registration,
+        pause,
+        answer,
+        is_exact=good_since is not None,
+        good_probes=0 if proves_nothing else registration.good_probes + 1,
+        good_since=good_since,
+        denied_probes=0,
+        refused_since=None,
+        refused_code="",
+        allowed_since=at if registration.refused_since else registration.allowed_since,
+    )
     if way is None or not way.is_back:
         return
     try:
@@ -149,7 +157,8 @@ def _was_unprobed(registration: KeyRegistration) -> bool:
 
 @transactions.atomic
 def _leave_to_probe(registration: KeyRegistration, refusal: DomainError) -> DomainError:
-    """Let a probe say whose doing a refusal is, at once: it reads our policy in IAM back, which the processes of the web may not."""
+    """Let a probe say whose doing a refusal is, at once:
+    it reads our policy in IAM back, which the processes of the web may not."""
     if _lock(registration, None):
         _note_refusal(registration, refusal, None, registration.last_probe_at)
     return errors.KeyUnreachable(retry_after=5)
@@ -183,13 +192,18 @@ def _refused(
 
 
 def _warn_of_deletion(registration: KeyRegistration, *, known: datetime | None) -> None:
-    """Warn the owners once that AWS is about to delete a key that was stopped before: no mail about a stop will tell them."""
+    """Warn the owners once that AWS is about to delete a key that was stopped before:
+    no mail about a stop will tell them."""
     at = notes.deletion_date(registration)
     if at is not None and at != known:
         audit.record(
-            "keys.key.deletion_scheduled", tenant=registration.tenant, actor=audit.SYSTEM, target=registration,
-            key_arn=registration.key_arn, at=horizon.said(at),
-        )  # fmt: skip
+            "keys.key.deletion_scheduled",
+            tenant=registration.tenant,
+            actor=audit.SYSTEM,
+            target=registration,
+            key_arn=registration.key_arn,
+            at=horizon.said(at),
+        )
 
 
 def _suspend(registration: KeyRegistration, reason: str, *, is_probed: bool) -> None:
@@ -202,8 +216,12 @@ def _suspend(registration: KeyRegistration, reason: str, *, is_probed: bool) -> 
         return
     audit.record(
         "keys.key.suspended",
-        tenant=registration.tenant, actor=audit.SYSTEM, target=registration, suspended_by=AWS.label, reason=reason,
-    )  # fmt: skip
+        tenant=registration.tenant,
+        actor=audit.SYSTEM,
+        target=registration,
+        suspended_by=AWS.label,
+        reason=reason,
+    )
 
 
 def _fall_back(registration: KeyRegistration, error: DomainError) -> None:
@@ -226,8 +244,9 @@ def unreachable(
 ) -> None:
     """Note that we could not tell; nothing says that the key was taken back, so nothing is suspended.
 
-    A single silence is only looked at again soon: with every fifth call lost each process would stop making keys for minutes all day.
-    Nothing is risked by that, because what is cached ends by itself and nothing is loaded without an answer.
+    A single silence is only looked at again soon: with every fifth call lost each process would stop making keys
+    for minutes all day. Nothing is risked by that, because what is cached ends by itself
+    and nothing is loaded without an answer.
 
     Args:
         claim: as in `good`.
@@ -257,19 +276,25 @@ def unreachable(
     turn = error.turn if error.turn in {Turn.KORE, Turn.NOBODY} else Turn.KORE
     audit.record(
         "keys.key.unreachable",
-        tenant=registration.tenant, actor=audit.SYSTEM, target=registration, reason=error.code, whose_turn=turn.value,
-    )  # fmt: skip
+        tenant=registration.tenant,
+        actor=audit.SYSTEM,
+        target=registration,
+        reason=error.code,
+        whose_turn=turn.value,
+    )
 
 
 def _is_first_silence(registration: KeyRegistration, error: DomainError, refusal: DomainError | None) -> bool:
-    """Tell whether a key that served has merely not been heard once; our own broken side and unknown words count at once."""
+    """Tell whether a key that served has merely not been heard once;
+    our own broken side and unknown words count at once."""
     silent = isinstance(error, errors.AwsThrottled | errors.AwsUnreachable)
     return silent and refusal is None and registration.status == Status.ACTIVE and registration.denied_probes == 0
 
 
 @transactions.atomic
 def _note_trust(registration: KeyRegistration, answer: Answer, claim: datetime) -> None:
-    """Keep what a look at the trust policy found; a serving role that lets anybody in twice is suspended (design.md 3)."""
+    """Keep what a look at the trust policy found;
+    a serving role that lets anybody in twice is suspended (design.md 3)."""
     if not _lock(registration, claim):
         return
     now = answer.at
@@ -307,7 +332,8 @@ def _steps_recover(registration: KeyRegistration) -> None:
 
 
 def _lock(registration: KeyRegistration, claim: datetime | None) -> bool:
-    """Lock the row and load it anew; False when the probe's claim on it is gone, or it moved since the probe was asked."""
+    """Lock the row and load it anew; False when the probe's claim on it is gone,
+    or it moved since the probe was asked."""
     row = KeyRegistration.objects.select_for_update(no_key=True).filter(pk=registration.pk)
     if claim is not None:
         row = row.filter(probe_claimed_at=claim)
@@ -324,7 +350,8 @@ def _lock(registration: KeyRegistration, claim: datetime | None) -> bool:
 def _note(
     registration: KeyRegistration, pause: float, answer: Answer | None, *, is_exact: bool = False, **facts: object
 ) -> None:
-    """Give the claim back, count, and say when the next probe is: soon, where somebody asked for one while this one was under way."""
+    """Give the claim back, count, and say when the next probe is:
+    soon, where somebody asked for one while this one was under way."""
     claim, asked = registration.probe_claimed_at, registration.probe_asked_at
     is_awaited = registration.is_probe_awaited and asked is not None and claim is not None and asked > claim
     soon = clock.now() + min(timing.APART, timedelta(seconds=pause))
@@ -394,9 +421,8 @@ def _pause(registration: KeyRegistration) -> float:
     """Return the seconds until a key that did not answer is asked again: longer each time."""
     if registration.needed_until is not None:
         return HOUR
-    if (
-        registration.is_stopped_by_a_person
-    ):  # whatever AWS says, it stays stopped: only the date of a deletion is looked for
+    # whatever AWS says, it stays stopped: only the date of a deletion is looked for
+    if registration.is_stopped_by_a_person:
         return float(_dense(registration, HOUR))
     pauses = settings.DENIED_PROBE_SECONDS
     return float(_dense(registration, pauses[min(registration.denied_probes, len(pauses) - 1)]))
@@ -408,6 +434,7 @@ def _dense(registration: KeyRegistration, pause: float) -> float:
 
 
 def next_at(pause: float, *, is_exact: bool = False) -> datetime:
-    """Return the time in so many seconds, jittered unless somebody waits for it: ten thousand keys are not asked at once."""
+    """Return the time in so many seconds, jittered unless somebody waits for it:
+    ten thousand keys are not asked at once."""
     jitter = 1.0 if is_exact else random.uniform(0.9, 1.1)  # noqa: S311  jitter is no secret
     return clock.now() + timedelta(seconds=pause * jitter)

@@ -43,7 +43,8 @@ def notes(tenant: Tenant) -> list[Note]:
 
 
 def at_risk(old: KeyRegistration, until: datetime) -> str:
-    """Return why a backup could not be opened by an old key now, or will not be before its time; "" when nothing is wrong."""
+    """Return why a backup could not be opened by an old key now, or will not be before its time;
+    "" when nothing is wrong."""
     at = all_notes.deletion_date(old)
     if at is not None:
         return "" if at >= until else f"On {horizon.said(at)}, AWS deletes the old key {old.key_arn}."
@@ -64,8 +65,14 @@ def warn(old: KeyRegistration, error: DomainError) -> None:
     why = at_risk(old, until)
     if why:
         audit.record(
-            "keys.kept_key.at_risk", tenant=old.tenant, actor=audit.SYSTEM, target=old, key_arn=old.key_arn, until=horizon.said(until), why=why
-        )  # fmt: skip
+            "keys.kept_key.at_risk",
+            tenant=old.tenant,
+            actor=audit.SYSTEM,
+            target=old,
+            key_arn=old.key_arn,
+            until=horizon.said(until),
+            why=why,
+        )
 
 
 def _cancel(old: KeyRegistration) -> str:

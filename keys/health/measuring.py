@@ -1,6 +1,7 @@
 """A revocation drill under way: what has happened so far, read from the rows that probes and processes leave.
 
-Nothing is remembered between two looks but the row, so a worker may be killed at any moment: the next look sees the same.
+Nothing is remembered between two looks but the row, so a worker may be killed at any moment:
+the next look sees the same.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""What people have to know of a key that is not told by its status: a deletion under way, trust too wide, material that ends."""
+"""What people have to know of a key that is not told by its status:
+a deletion under way, trust too wide, material that ends."""
 
 from __future__ import annotations
 
@@ -54,10 +55,14 @@ def of(registration: KeyRegistration) -> list[Note]:
 
 MANY = 1_000  # branch keys that a page counts
 
-_IMPORT = "The key has no key material: it has expired or was deleted. Until you import the same material again, nothing that the key protects opens."
+_IMPORT = (
+    "The key has no key material: it has expired or was deleted. "
+    "Until you import the same material again, nothing that the key protects opens."
+)
 _INSECURE = (
-    "AWS lets us become your role without the right External ID, so others could use it too. Set the trust policy to the document of step 2. "
-    "Seen twice, the key is suspended; it comes back by itself after two good answers."
+    "AWS lets us become your role without the right External ID, so others could use it too. "
+    "Set the trust policy to the document of step 2. Seen twice, the key is suspended; "
+    "it comes back by itself after two good answers."
 )
 
 
@@ -69,12 +74,16 @@ def deletion(registration: KeyRegistration, at: datetime) -> Note:
     made = usage.generated(registration.tenant)
     some = "up to" if made.is_exact else "more than"
     lost = (
-        f"{'at least ' if branch_keys == MANY else ''}{_many(branch_keys, 'branch key')} under it, and with {'it' if branch_keys == 1 else 'them'} {some} "
-        f"{_many(made.keys, 'data key')} made so far, can never be opened again by anybody"
+        f"{'at least ' if branch_keys == MANY else ''}{_many(branch_keys, 'branch key')} under it, "
+        f"and with {'it' if branch_keys == 1 else 'them'} {some} {_many(made.keys, 'data key')} made so far, "
+        "can never be opened again by anybody"
         if branch_keys
         else "it is gone for ever; no data is under it yet"
     )
-    text = f"On {at.day} {at:%B %Y}, {at:%H:%M} UTC, AWS deletes the key. Then {lost}. Cancel the deletion and enable the key:"
+    text = (
+        f"On {at.day} {at:%B %Y}, {at:%H:%M} UTC, AWS deletes the key. Then {lost}. "
+        "Cancel the deletion and enable the key:"
+    )
     command = (
         f"aws kms cancel-key-deletion --region {arn.region} --key-id {registration.key_arn} && "
         f"aws kms enable-key --region {arn.region} --key-id {registration.key_arn}"

@@ -1,4 +1,5 @@
-"""Which of our processes have stopped: what each one wrote down, and what its silence means (`keys.datakeys.snapshots`)."""
+"""Which of our processes have stopped: what each one wrote down,
+and what its silence means (`keys.datakeys.snapshots`)."""
 
 from __future__ import annotations
 
@@ -9,8 +10,9 @@ from byokportal import clock, visibility
 from keys.models import CacheDrop, ServingProcess
 from tenants.models import Tenant
 
-# A process gives out nothing once it has read nothing for `TOO_OLD` (4 s, keys.datakeys.snapshots). That it has read it writes down only every
-# `HEARTBEAT` (2 s), a look is up to a second after the one before, and an answer needs a moment to leave.
+# A process gives out nothing once it has read nothing for `TOO_OLD` (4 s, keys.datakeys.snapshots). That it has read it
+# writes down only every `HEARTBEAT` (2 s), a look is up to a second after the one before, and an answer needs
+# a moment to leave.
 SILENT = timedelta(seconds=8)
 
 
@@ -31,9 +33,10 @@ class Process:
 def of(tenant: Tenant, *, generation: int, since: datetime) -> list[Process]:
     """Return what the processes that lived at a stop have made of it.
 
-    A process whose snapshot has seen the stop and that wrote nothing down held nothing of this tenant: it had stopped by then at the
-    latest. The time at which it was seen proves nothing, because a stop can be read only after it is committed. A process that was
-    not seen for `SILENT` gives out nothing, whether it lives or not. One that began after the stop is no part of it.
+    A process whose snapshot has seen the stop and that wrote nothing down held nothing of this tenant: it had
+    stopped by then at the latest. The time at which it was seen proves nothing, because a stop can be read only after
+    it is committed. A process that was not seen for `SILENT` gives out nothing, whether it lives or not. One that began
+    after the stop is no part of it.
 
     Args:
         tenant: its row at this moment, with what `keys.lifecycle.changed` wrote.

@@ -1,7 +1,7 @@
 """Probe many registrations at once: claim a chunk, ask AWS in threads, write what is as it was in one statement.
 
-A task for each tenant costs milliseconds before anything is asked, and a statement for each row more than the asking. So a worker
-takes thousands of rows, and only what changes goes through `judging` one by one.
+A task for each tenant costs milliseconds before anything is asked, and a statement for each row more than the
+asking. So a worker takes thousands of rows, and only what changes goes through `judging` one by one.
 """
 
 from __future__ import annotations
@@ -30,7 +30,9 @@ log = structlog.get_logger(__name__)
 Status = KeyRegistration.Status
 
 CHUNK = 2_000  # registrations of one sweep
-THREADS = 96  # calls under way at once: 1,000 tenants a second wait for three of 30 ms each; one that hangs takes a thread for seconds
+# calls under way at once: 1,000 tenants a second wait for three of 30 ms each;
+# one that hangs takes a thread for seconds
+THREADS = 96
 BUDGET = 20.0  # seconds in which new questions are asked; the last of them may hang for half a minute more
 WELL = (Status.ACTIVE, Status.RETIRING)
 MOVED = (Status.ACTIVE, Status.UNREACHABLE)  # what a refusal would suspend
@@ -76,7 +78,8 @@ def _sweep(rows: KeyRegistrationQuerySet, limit: int) -> int:
 
 
 def _put_off(registration: KeyRegistration, claim: datetime) -> None:
-    """Give a registration back whose probe ended in an error that nobody expects: it comes later each time, and support sees the count."""
+    """Give a registration back whose probe ended in an error that nobody expects:
+    it comes later each time, and support sees the count."""
     next_at = clock.now() + pause_after(registration.probe_failures)
     KeyRegistration.objects.filter(pk=registration.pk, probe_claimed_at=claim).update(
         probe_claimed_at=None, next_probe_at=next_at, probe_failures=F("probe_failures") + 1
@@ -132,7 +135,8 @@ def _ask(asked: Sequence[Question]) -> list[tuple[bool, Answer | None]]:
     if len(asked) == 1:
         ask_on()
         return answers
-    # Each thread takes the next question by itself: a future for each would wake this thread thousands of times, between their calls.
+    # Each thread takes the next question by itself:
+    # a future for each would wake this thread thousands of times, between their calls.
     count = min(THREADS, len(asked))
     with ThreadPoolExecutor(count, thread_name_prefix="probe") as pool:
         for _ in range(count):
@@ -156,7 +160,8 @@ def _is_as_it_was(registration: KeyRegistration, answer: Answer) -> bool:
     )
 
 
-# One statement for the chunk, compare-and-set on claim and status; who asked for a probe meanwhile gets another one soon; `bulk_update` would write a CASE for each row and column.
+# One statement for the chunk, compare-and-set on claim and status;
+# who asked for a probe meanwhile gets another one soon; `bulk_update` would write a CASE for each row and column.
 UPDATE = """
 {first}
 UPDATE keys_keyregistration AS r
@@ -171,13 +176,19 @@ WHERE r.id = asked.id AND r.probe_claimed_at = %s AND r.status IN ('active', 're
 # A row that an operation of its tenant holds at this moment is left out: the others of the chunk do not wait for it.
 POSTGRESQL = UPDATE.format(
     first="WITH free AS (SELECT id FROM keys_keyregistration WHERE id = ANY(%s) FOR NO KEY UPDATE SKIP LOCKED)",
-    asked="unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[]) AS asked(id, at, next_at, looked_at) JOIN free USING (id)",
+    asked=(
+        "unnest(%s::uuid[], %s::timestamptz[], %s::timestamptz[], %s::timestamptz[]) AS asked(id, at, next_at, "
+        "looked_at) JOIN free USING (id)"
+    ),
     last="RETURNING r.id",
 )
 SQLITE = UPDATE.format(
     first="",
     last="",
-    asked="(SELECT value ->> 0 AS id, value ->> 1 AS at, value ->> 2 AS next_at, value ->> 3 AS looked_at FROM json_each(%s)) AS asked",
+    asked=(
+        "(SELECT value ->> 0 AS id, value ->> 1 AS at, value ->> 2 AS next_at, "
+        "value ->> 3 AS looked_at FROM json_each(%s)) AS asked"
+    ),
 )
 
 
@@ -208,7 +219,7 @@ def _write(well: Sequence[tuple[KeyRegistration, Answer]], claim: datetime) -> l
     return []
 
 
-# --- what changes --------------------------------------------------------------------------------------------------------
+# --- what changes -----------------------------------------------------------------------------------------------------
 
 
 def _judge(
@@ -236,7 +247,8 @@ def is_refused(registration: KeyRegistration, answer: Answer) -> bool:
 def _whose_doing(
     asked: Sequence[tuple[KeyRegistration, Answer]], claim: datetime
 ) -> dict[uuid.UUID, DomainError | None]:
-    """Ask once for each policy of ours and kind of refusal; return what it means for each refused registration, where that could be told."""
+    """Ask once for each policy of ours and kind of refusal;
+    return what it means for each refused registration, where that could be told."""
     refused = [(r, a.error) for r, a in asked if a.error is not None and is_refused(r, a)]
     if not refused:
         return {}

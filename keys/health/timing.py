@@ -1,7 +1,8 @@
 """When a stopped key is in service again, and when it is asked next: decisions about times alone, no rows and no clock.
 
-AWS learns of a changed policy node by node, for minutes. So after a repair a refusal may come late, and after a revocation a yes may:
-two good answers right after each other could both be stale. A key's own state and a button of ours do not spread like that.
+AWS learns of a changed policy node by node, for minutes. So after a repair a refusal may come late, and after a
+revocation a yes may: two good answers right after each other could both be stale.
+A key's own state and a button of ours do not spread like that.
 """
 
 from __future__ import annotations
@@ -11,9 +12,8 @@ from datetime import datetime, timedelta
 
 APART = timedelta(seconds=2)  # what a person or a request asks for goes out at most that often, for one registration
 STEP = timedelta(seconds=5)  # within a span of good answers: a refusal that comes between is seen
-ASK_ON = timedelta(
-    seconds=60
-)  # after a person asked, a stopped key is asked every few seconds: their repair may still be on its way
+# after a person asked, a stopped key is asked every few seconds: their repair may still be on its way
+ASK_ON = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,5 +64,6 @@ def after_good_answer(at: datetime, *, good_since: datetime | None, denied_since
 
 
 def may_ask_at(now: datetime, *, asked_at: datetime | None, under_way_since: datetime | None) -> datetime:
-    """Return when a probe that somebody asks for now goes out: at once, unless one was asked for a moment ago or is under way."""
+    """Return when a probe that somebody asks for now goes out:
+    at once, unless one was asked for a moment ago or is under way."""
     return max([now, *(at + APART for at in (asked_at, under_way_since) if at is not None)])

@@ -24,9 +24,8 @@ class BranchKey(models.Model):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="branch_keys")
-    registration = models.ForeignKey(
-        KeyRegistration, null=True, on_delete=models.PROTECT, related_name="branch_keys"
-    )  # null: platform key
+    # null: platform key
+    registration = models.ForeignKey(KeyRegistration, null=True, on_delete=models.PROTECT, related_name="branch_keys")
     key_arn = models.CharField(max_length=2048)  # the CMK that wraps it
     wrapped = models.BinaryField()
     is_current = models.BooleanField(default=True)  # wraps new data keys
@@ -56,14 +55,14 @@ class BranchKey(models.Model):
 class BranchKeyWrapping(models.Model):
     """An earlier wrapping of a branch key: a database restored from before the move opens only with it.
 
-    Insert only, by a trigger of the database; it may be removed once `kept_until` has passed or its registration is retired.
+    Insert only, by a trigger of the database;
+    it may be removed once `kept_until` has passed or its registration is retired.
     """
 
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="branch_key_wrappings")
     branch_key = models.ForeignKey(BranchKey, on_delete=models.PROTECT, related_name="wrappings")
-    registration = models.ForeignKey(
-        KeyRegistration, null=True, on_delete=models.PROTECT, related_name="wrappings"
-    )  # null: platform key
+    # null: platform key
+    registration = models.ForeignKey(KeyRegistration, null=True, on_delete=models.PROTECT, related_name="wrappings")
     key_arn = models.CharField(max_length=2048)  # the CMK that this wrapping opens with
     wrapped = models.BinaryField()
     replaced_at = models.DateTimeField(default=clock.now)  # when the branch key was wrapped by another key
@@ -78,7 +77,8 @@ class BranchKeyWrapping(models.Model):
 
 
 class KeyUse(models.Model):
-    """The row that is committed before a plaintext data key leaves: one a request. Append-only by a database trigger."""
+    """The row that is committed before a plaintext data key leaves: one a request.
+    Append-only by a database trigger."""
 
     class Operation(models.TextChoices):
         GENERATE = "generate", "Generate"
@@ -103,7 +103,8 @@ class KeyUse(models.Model):
 
 
 class ServingProcess(models.Model):
-    """A process of ours that gives out data keys, while it lives: its heartbeat, and how it says what it has forgotten."""
+    """A process of ours that gives out data keys, while it lives:
+    its heartbeat, and how it says what it has forgotten."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)  # drawn anew by each process
     name = models.CharField(max_length=200)  # host and process number, for people
@@ -123,7 +124,8 @@ class ServingProcess(models.Model):
 class CacheDrop(models.Model):
     """A process has seen this generation of a tenant, or a later one, and holds no branch key from before it."""
 
-    # No constraint in the database: a process writes down the drops of all tenants at once, and the check would wait for a locked one.
+    # No constraint in the database: a process writes down the drops of all tenants at once,
+    # and the check would wait for a locked one.
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="cache_drops", db_constraint=False)
     process = models.ForeignKey(ServingProcess, on_delete=models.CASCADE, related_name="drops")
     generation = models.PositiveBigIntegerField()
@@ -142,7 +144,8 @@ class CacheDrop(models.Model):
 
 
 class DatabaseAdmission(models.Model):
-    """That this database may give out keys (`keys.datakeys.admission`). The last row counts; the ones before say who it once was."""
+    """That this database may give out keys (`keys.datakeys.admission`). The last row counts;
+    the ones before say who it once was."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     incarnation = models.CharField(max_length=200)

@@ -18,14 +18,14 @@ log = structlog.get_logger(__name__)
 CLAIM_LASTS = timedelta(seconds=90)  # longer than any task may run (its hard time limit is 60 s): older means lost
 
 
-WAKE_AGAIN = timedelta(
-    seconds=30
-)  # a row that nobody took is woken for again; messages that wake for it end after that time
+# a row that nobody took is woken for again; messages that wake for it end after that time
+WAKE_AGAIN = timedelta(seconds=30)
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(minutes=1), timedelta(hours=1)  # after an error that nobody expects
 
 
 def pause_after(failures: int) -> timedelta:
-    """Return how long a row is put off that failed so often in a row for a reason that nobody expects: 1, 4, 16, 60 minutes."""
+    """Return how long a row is put off that failed so often in a row for a reason that nobody expects:
+    1, 4, 16, 60 minutes."""
     grown: int = 4 ** min(failures, 5)
     return min(FIRST_PAUSE * grown, LONGEST_PAUSE)
 
@@ -41,9 +41,11 @@ class JobQuerySet(models.QuerySet[Any]):
         return self.filter(due_at__lte=now).filter(Q(claimed_at=None) | Q(claimed_at__lt=now - CLAIM_LASTS))
 
     def wake(self, now: datetime, at_most: int) -> list[Any]:
-        """Return the ids of due rows that nobody was woken for lately, longest due first, and note that somebody is now.
+        """Return the ids of due rows that nobody was woken for lately, longest due first,
+        and note that somebody is now.
 
-        Without that, rows that wait for a worker would get a message more at every look, and an hour without one would leave hundreds of each.
+        Without that, rows that wait for a worker would get a message more at every look,
+        and an hour without one would leave hundreds of each.
         """
         pks = list(
             self.due(now)
@@ -55,7 +57,8 @@ class JobQuerySet(models.QuerySet[Any]):
         return pks
 
     def put_off(self, pk: object, claim: datetime) -> None:
-        """Give a row back whose run ended in an error that nobody expects: it comes again later each time, and support sees the count."""
+        """Give a row back whose run ended in an error that nobody expects:
+        it comes again later each time, and support sees the count."""
         failures = self.filter(pk=pk, claimed_at=claim).values_list("failures", flat=True).first()
         if failures is not None:
             due_at = clock.now() + pause_after(failures)
@@ -72,7 +75,8 @@ class JobQuerySet(models.QuerySet[Any]):
 
 @contextmanager
 def put_off_if_it_breaks(rows: JobQuerySet, pk: object, claim: datetime) -> Iterator[None]:
-    """Let an error that nobody expects put the row off, so that it neither comes at once nor keeps others from their turn."""
+    """Let an error that nobody expects put the row off,
+    so that it neither comes at once nor keeps others from their turn."""
     try:
         yield
     except Exception as error:

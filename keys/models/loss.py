@@ -14,7 +14,8 @@ from tenants.models import ServiceRole, Tenant
 
 
 class Incident(models.Model):
-    """Refusals on one service role that are ours until a person has looked or they are over: no tenant is blamed meanwhile."""
+    """Refusals on one service role that are ours until a person has looked or they are over:
+    no tenant is blamed meanwhile."""
 
     service_role = models.ForeignKey(ServiceRole, on_delete=models.PROTECT, related_name="incidents")
     why = models.CharField(max_length=200)
@@ -22,9 +23,8 @@ class Incident(models.Model):
     opened_at = models.DateTimeField(default=clock.now)
     seen_at = models.DateTimeField(default=clock.now)  # the last evidence that it is ours
     closed_at = models.DateTimeField(null=True)
-    closed_by = models.CharField(
-        max_length=200, blank=True
-    )  # the person; "" while it is open, or when it ended by itself
+    # the person; "" while it is open, or when it ended by itself
+    closed_by = models.CharField(max_length=200, blank=True)
     closing_reason = models.CharField(max_length=200, blank=True)
 
     class Meta:
@@ -48,7 +48,8 @@ class RevocationDrillQuerySet(models.QuerySet["RevocationDrill"]):
 
 
 class RevocationDrill(models.Model):
-    """A rehearsal of revocation: the tenant takes its key back in AWS, we measure, it gives the key again, we measure."""
+    """A rehearsal of revocation: the tenant takes its key back in AWS, we measure,
+    it gives the key again, we measure."""
 
     class Status(models.TextChoices):
         WAITING_FOR_REFUSAL = "waiting_for_refusal", "Waiting for you to disable the key"
@@ -74,10 +75,10 @@ class RevocationDrill(models.Model):
     refused_code = models.CharField(max_length=64, blank=True)
     suspended_at = models.DateTimeField(null=True)  # we had judged it and told every process
     generation = models.PositiveBigIntegerField(null=True)  # of that stop: what the processes acknowledge
-    processes = models.JSONField(
-        default=dict
-    )  # process → when it had dropped its keys, null while it has not; ISO 8601
-    # Branch keys that the processes held and dropped; null: not counted yet. 0: there was nothing to stop, and nothing was measured.
+    # process → when it had dropped its keys, null while it has not; ISO 8601
+    processes = models.JSONField(default=dict)
+    # Branch keys that the processes held and dropped; null: not counted yet.
+    # 0: there was nothing to stop, and nothing was measured.
     dropped = models.PositiveIntegerField(null=True)
     stopped_at = models.DateTimeField(null=True)  # the last process had dropped its keys
     answered_at = models.DateTimeField(null=True)  # AWS's first yes after it
@@ -103,7 +104,8 @@ class RevocationDrill(models.Model):
 
     @property
     def stopped_after(self) -> float | None:
-        """Seconds from AWS's first refusal until the last process of ours had stopped; None also where none held anything."""
+        """Seconds from AWS's first refusal until the last process of ours had stopped;
+        None also where none held anything."""
         if self.refused_at is None or self.stopped_at is None or self.held_nothing:
             return None
         return round((self.stopped_at - self.refused_at).total_seconds(), 1)

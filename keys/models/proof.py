@@ -46,9 +46,8 @@ class EncryptionTest(Job):
     verdict = models.CharField(max_length=8, choices=Verdict, blank=True)
     requested_by = models.CharField(max_length=200)
     keep_until = models.DateTimeField(null=True)  # "keep testing until …": a tenant that waits for its change window
-    refused_at = models.DateTimeField(
-        null=True
-    )  # when the External ID probes were first refused; the second look comes a gap later
+    # when the External ID probes were first refused; the second look comes a gap later
+    refused_at = models.DateTimeField(null=True)
     started_at = models.DateTimeField(null=True)
     objects = EncryptionTestQuerySet.as_manager()
 
@@ -84,12 +83,10 @@ class CheckResult(models.Model):
     remedy = models.TextField(blank=True)  # the change in words
     document = models.CharField(max_length=40, blank=True)  # which document to change
     corrected = models.TextField(blank=True)  # that document in full, as it has to read
-    believed = models.TextField(
-        blank=True
-    )  # what stands there now, in full, as far as AWS's answers tell; "" when they do not
-    decide = models.TextField(
-        blank=True
-    )  # the one command whose output tells the causes apart; "" when only one is left
+    # what stands there now, in full, as far as AWS's answers tell; "" when they do not
+    believed = models.TextField(blank=True)
+    # the one command whose output tells the causes apart; "" when only one is left
+    decide = models.TextField(blank=True)
     at = models.DateTimeField(default=clock.now)
 
     class Meta:

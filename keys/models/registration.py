@@ -31,7 +31,8 @@ class KeyRegistrationQuerySet(models.QuerySet["KeyRegistration"]):
         return self.in_preparation().exclude(replaces=None).select_related("replaces").first()
 
     def beside(self, registration: KeyRegistration) -> Beside:
-        """What its documents have to name too: keys and roles of others that still open, and that share its role or its key."""
+        """What its documents have to name too:
+        keys and roles of others that still open, and that share its role or its key."""
         others = self.probed().filter(tenant=registration.tenant_id).exclude(pk=registration.pk).order_by("created_at")
         arns = list(others.values_list("key_arn", "role_arn"))
         return Beside(
@@ -52,7 +53,8 @@ class KeyRegistrationQuerySet(models.QuerySet["KeyRegistration"]):
         )
 
     def awaited(self) -> Self:
-        """Registrations whose next probe somebody waits for: asked for by hand or by a refused request, or on the way back."""
+        """Registrations whose next probe somebody waits for:
+        asked for by hand or by a refused request, or on the way back."""
         return self.exclude(is_probe_awaited=False, good_since=None)
 
 
@@ -99,7 +101,8 @@ class KeyRegistration(models.Model):
     next_probe_at = models.DateTimeField(null=True)
     probe_claimed_at = models.DateTimeField(null=True)
     last_probe_at = models.DateTimeField(null=True)
-    # Somebody asked for a probe: a person, or a request that AWS refused. It is awaited until one that began later is answered.
+    # Somebody asked for a probe: a person, or a request that AWS refused.
+    # It is awaited until one that began later is answered.
     probe_asked_at = models.DateTimeField(null=True)
     is_probe_awaited = models.BooleanField(default=False)
     woken_at = models.DateTimeField(null=True)  # when a worker was last sent a message about an awaited probe
@@ -109,17 +112,14 @@ class KeyRegistration(models.Model):
     denied_probes = models.PositiveIntegerField(default=0)  # in a row
     refused_since = models.DateTimeField(null=True)  # AWS's first refusal in a row; null: its last answer was none
     refused_code = models.CharField(max_length=64, blank=True)  # of its last refusal, whoever is to blame for it
-    denied_since = models.DateTimeField(
-        null=True
-    )  # the first of the last refusals that a policy decided; stays when it is over
+    # the first of the last refusals that a policy decided; stays when it is over
+    denied_since = models.DateTimeField(null=True)
     allowed_until = models.DateTimeField(null=True)  # its last yes to a probe before that refusal
     allowed_since = models.DateTimeField(null=True)  # its first yes to a probe after a refusal; null while it refuses
-    key_facts = models.JSONField(
-        default=dict
-    )  # what DescribeKey said last that people have to know: `keys.health.notes`
-    trust_looked_at = models.DateTimeField(
-        null=True
-    )  # when the External ID was last seen to be required, and exactly ours
+    # what DescribeKey said last that people have to know: `keys.health.notes`
+    key_facts = models.JSONField(default=dict)
+    # when the External ID was last seen to be required, and exactly ours
+    trust_looked_at = models.DateTimeField(null=True)
     insecure_since = models.DateTimeField(null=True)  # the role let us in without it: the first of two looks
     dense_until = models.DateTimeField(null=True)  # a drill is on: asked every few seconds
     # The tenant's own Suspend, also while Kore.ai's stands above it: only the tenant's Resume takes it back.
@@ -168,7 +168,8 @@ class KeyRegistration(models.Model):
 
     @property
     def needed_until(self) -> datetime | None:
-        """Until when old role and old key have to stay, because a backup from before the move opens only with both; None: nobody can say, or no more."""
+        """Until when old role and old key have to stay, because a backup from before the move opens only with both;
+        None: nobody can say, or no more."""
         if self.status != self.Status.RETIRING or self.last_moved_at is None:
             return None
         return self.last_moved_at + timedelta(days=settings.BACKUP_RETENTION_DAYS)
@@ -184,9 +185,8 @@ class RegistrationMove(models.Model):
     reason = models.CharField(max_length=500, blank=True)
     actor = models.CharField(max_length=200)
     generation = models.PositiveBigIntegerField(default=0)
-    transaction = models.BigIntegerField(
-        db_default=visibility.CurrentTransaction()
-    )  # what services are told is told by it
+    # what services are told is told by it
+    transaction = models.BigIntegerField(db_default=visibility.CurrentTransaction())
     at = models.DateTimeField(default=clock.now)
 
     class Meta:

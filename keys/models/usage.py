@@ -15,7 +15,8 @@ DEFAULT_SCOPE = "default"  # the data scope of everything so far
 class KeyUseHour(models.Model):
     """What one service did with one tenant's key in one hour, by operation and data scope; `keys.usage` adds to it."""
 
-    # No constraint in the database: rows of all tenants are written together, and the check would wait for a locked one.
+    # No constraint in the database: rows of all tenants are written together,
+    # and the check would wait for a locked one.
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="key_use_hours", db_constraint=False)
     hour = models.DateTimeField()  # its beginning
     service = models.CharField(max_length=200)  # `KeyUse.caller`

@@ -21,7 +21,10 @@ LITERAL = {"*", "?", "$"}  # `${*}` is a star that is no wildcard
 NUMBER = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?", re.ASCII)
 EPOCH = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?", re.ASCII)
 W3C_DATE = re.compile(  # IAM guide, "Date condition operators": the W3C forms of ISO 8601
-    r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})(-(?P<day>[0-9]{2})(T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?)?",
+    (
+        r"(?P<year>[0-9]{4})-(?P<month>[0-9]{2})(-"
+        r"(?P<day>[0-9]{2})(T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]{1,6})?)?(Z|[+-][0-9]{2}:?[0-9]{2})?)?)?"
+    ),
     re.ASCII,
 )
 
@@ -71,8 +74,8 @@ def _wild(text: str) -> list[str]:
 def _compiled(pieces: Sequence[str], *, ignore_case: bool = False) -> re.Pattern[str]:
     """Compile pieces so that matching takes time in proportion to pattern and text, whatever a stranger writes.
 
-    What stands between two stars is taken at its first place and never looked for again (an atomic group), as `fnmatch` does it:
-    with plain `.*` a policy of forty stars would keep us busy for years.
+    What stands between two stars is taken at its first place and never looked for again (an atomic group), as
+    `fnmatch` does it: with plain `.*` a policy of forty stars would keep us busy for years.
     """
     fixed: list[str] = [""]
     for piece in pieces:
@@ -83,9 +86,8 @@ def _compiled(pieces: Sequence[str], *, ignore_case: bool = False) -> re.Pattern
     first, *rest = fixed
     between = "".join(f"(?>.*?{part})" for part in rest[:-1] if part)
     text = first + between + (".*" + rest[-1] if rest else "")
-    return re.compile(
-        text, re.ASCII | re.DOTALL | (re.IGNORECASE if ignore_case else 0)
-    )  # ASCII: a Kelvin sign is no k
+    # ASCII: a Kelvin sign is no k
+    return re.compile(text, re.ASCII | re.DOTALL | (re.IGNORECASE if ignore_case else 0))
 
 
 def substitute(text: str, context: Context, *, variables: bool = True) -> str | None:
@@ -193,7 +195,8 @@ def _met(operator: str, key: str, values: object, context: Context, variables: b
     return all(one(value) for value in found)
 
 
-# None: a variable in the policy has no value. The condition is not met then, negated or not (IAM guide, "Policy variables").
+# None: a variable in the policy has no value.
+# The condition is not met then, negated or not (IAM guide, "Policy variables").
 Compare = Callable[[str, str, Context, bool], bool | None]
 
 
@@ -269,7 +272,8 @@ _equal = _filled(lambda value, wanted: value == wanted)
 _equal_in_any_case = _filled(lambda value, wanted: value.lower() == wanted.lower())
 _in_network = _filled(_ip)
 
-# Operator (small letters, without …IfExists) → comparison of one value with one wanted value, and whether it is negated.
+# Operator (small letters, without …IfExists) → comparison of one value with one wanted value,
+# and whether it is negated.
 OPERATORS: dict[str, tuple[Compare, bool]] = {
     "stringequals": (_equal, False),
     "stringnotequals": (_equal, True),

@@ -13,8 +13,8 @@ MOST_CHANGES = 300  # lines; beyond, the middle is shown as replaced whole, so t
 def lines(old: str, new: str) -> list[Line]:
     """Return the lines of both texts in reading order, each `same`, `removed` (of the old) or `added` (of the new).
 
-    In a place that changes, what is removed stands before what is added. `same` and `removed` make up the old text, `same` and
-    `added` the new one; line ends are not looked at.
+    In a place that changes, what is removed stands before what is added. `same` and `removed` make up the
+    old text, `same` and `added` the new one; line ends are not looked at.
     """
     before, after = old.splitlines(), new.splitlines()
     head = _common(before, after)

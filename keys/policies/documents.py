@@ -20,7 +20,8 @@ POLICY_NAME = "AIforWorkKMSPolicy"
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """What the documents name too while one registration replaces another: pasted without it they would cut off the one that serves.
+    """What the documents name too while one registration replaces another:
+    pasted without it they would cut off the one that serves.
 
     Args:
         keys: other keys that the same role has to reach, for its permissions policy.
@@ -36,7 +37,8 @@ ALONE = Beside()
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What the documents that hold several policies are filled in with; the role that they make is the one that was given."""
+    """What the documents that hold several policies are filled in with;
+    the role that they make is the one that was given."""
 
     service_role_arn: str
     external_id: str
@@ -54,7 +56,8 @@ class Values:
 
     @property
     def policy_name(self) -> str:
-        """Return the guide's name, or one of its own for a role of another name: the guide's may be attached to the role that serves."""
+        """Return the guide's name, or one of its own for a role of another name:
+        the guide's may be attached to the role that serves."""
         return POLICY_NAME if self.role.name == ROLE_NAME else f"{POLICY_NAME}-{self.role.name}"
 
     @property
@@ -62,7 +65,10 @@ class Values:
         """Return a warning where the same key has to go on letting another role in, "" otherwise."""
         if not self.beside.roles:
             return ""
-        return f"Keep {' and '.join(self.beside.roles)} until the move to the new role is over and no backup needs the old one: make this beside it, not in its place."
+        return (
+            f"Keep {' and '.join(self.beside.roles)} until the move to the new role is over and no backup needs the "
+            "old one: make this beside it, not in its place."
+        )
 
 
 def trust_policy(service_role_arn: str, external_id: str) -> Document:
@@ -109,7 +115,8 @@ def key_policy_statement(role_arn: str, beside: Sequence[str] = ()) -> Document:
 
 
 def session_policy(key_arns: Sequence[str]) -> Document:
-    """Return the inline policy of our sessions in the tenant's role: exactly these keys and the five patterns (design.md 8)."""
+    """Return the inline policy of our sessions in the tenant's role:
+    exactly these keys and the five patterns (design.md 8)."""
     return {
         "Version": "2012-10-17",
         "Statement": [{"Effect": "Allow", "Action": list(ACTIONS), "Resource": list(key_arns)}],
@@ -123,7 +130,10 @@ def render(document: Document) -> str:
 
 def cloudformation(values: Values) -> str:
     """Return a template for step 2 in JSON; the key policy statement of step 3 stays in the customer's hands."""
-    description = "The IAM role through which Kore.ai uses your KMS key (guide, step 2). Add the key policy statement of step 3 yourself."
+    description = (
+        "The IAM role through which Kore.ai uses your KMS key (guide, step 2). "
+        "Add the key policy statement of step 3 yourself."
+    )
     at_path = {} if values.role.path == "/" else {"Path": values.role.path}
     template = {
         "AWSTemplateFormatVersion": "2010-09-09",

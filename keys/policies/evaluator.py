@@ -1,7 +1,7 @@
 """Who may do what: AWS's policy evaluation, with the layer and statement that decided; pure.
 
-Source: IAM guide, "Policy evaluation logic" and "Cross-account policy evaluation logic"; KMS guide, "Key policies in AWS KMS"
-(a key policy must allow, or let the account's IAM policies decide by naming the account root).
+Source: IAM guide, "Policy evaluation logic" and "Cross-account policy evaluation logic"; KMS guide, "Key
+policies in AWS KMS" (a key policy must allow, or let the account's IAM policies decide by naming the account root).
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who asks: a user, a role's session, an account root; or, without an account of its own, a service, somebody whom an
-    identity provider vouches for, or nobody in particular (`*`)."""
+    """Who asks: a user, a role's session, an account root; or, without an account of its own, a
+    service, somebody whom an identity provider vouches for, or nobody in particular (`*`)."""
 
     arn: str
     account: str
@@ -88,8 +88,8 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class _Hit:
-    """A statement that applies, and how it names the caller: `exact` its session or user, alone or among everybody (`*`); `direct`
-    its role; `delegated` its account."""
+    """A statement that applies, and how it names the caller: `exact` its session or user, alone or among
+    everybody (`*`); `direct` its role; `delegated` its account."""
 
     name: str
     how: str = "direct"
@@ -113,9 +113,10 @@ def evaluate(
         resource: the role trust policy (sts:AssumeRole…) or the key policy (kms:…) of what is asked for.
         session: the inline policy that the session was made with.
         boundaries: each one has to allow.
-        scps: those of the caller's organization; where there are any, one at each level has to allow. A policy is of the one
-            level there is, a list is a level of its own (root, unit, account).
-        rcps: those of the resource's organization; they only deny: RCPFullAWSAccess stands beside them and cannot be taken away.
+        scps: those of the caller's organization; where there are any, one at each level has to allow. A
+            policy is of the one level there is, a list is a level of its own (root, unit, account).
+        rcps: those of the resource's organization; they only deny:
+            RCPFullAWSAccess stands beside them and cannot be taken away.
         granted: the id of a KMS grant that covers the request; it allows as a key policy that names the caller does.
     """
     action, who = request.action.lower(), request.principal
@@ -126,10 +127,13 @@ def evaluate(
     above = _levels(scps) if who.account and not who.is_service_linked else []
     around = _levels(rcps) if not who.is_service_linked and action != "kms:retiregrant" else []
     layers: list[tuple[str, Sequence[Policy]]] = [
-        (RCP, [policy for level in around for policy in level]), (SCP, [policy for level in above for policy in level]),
-        (resource_layer, [resource] if resource is not None else []), (IDENTITY, identity), (BOUNDARY, boundaries),
+        (RCP, [policy for level in around for policy in level]),
+        (SCP, [policy for level in above for policy in level]),
+        (resource_layer, [resource] if resource is not None else []),
+        (IDENTITY, identity),
+        (BOUNDARY, boundaries),
         (SESSION, [session] if session is not None else []),
-    ]  # fmt: skip
+    ]
     for layer, policies in layers:
         for policy in policies:
             for hit in _hits(policy, "Deny", request, layer, bounded=bool(boundaries)):
@@ -166,7 +170,8 @@ def _allow(
     if is_kms and ":alias/aws/" in request.resource:
         return _implicit(RESOURCE, request)  # these aliases are AWS's own (KMS API, CreateAlias)
     same_account = (request.resource_account or account_of(request.resource) or who.account) == who.account
-    # Roles and KMS keys always have a policy of their own; aliases and calls about no key (`*`, like kms:ListKeys) have none.
+    # Roles and KMS keys always have a policy of their own;
+    # aliases and calls about no key (`*`, like kms:ListKeys) have none.
     has_policy = resource_layer == TRUST or (is_kms and request.resource != "*" and ":alias/" not in request.resource)
     if by_resource is None and (has_policy or not same_account or not who.account):
         return _implicit(resource_layer, request)
@@ -177,9 +182,9 @@ def _allow(
             by_resource.name,
             f"{by_resource.name} of the {resource_layer} allows {request.action}.",
         )
-        # A policy that names the very session or user, or everybody, is narrowed by nothing but a deny (IAM guide, "Resource-based
-        # policies and implicit denies in other policy types"); nor is one without an account. One that names the role leaves boundary and
-        # session their say.
+        # A policy that names the very session or user, or everybody, is narrowed by nothing but a deny (IAM
+        # guide, "Resource-based policies and implicit denies in other policy types"); nor is one without an account.
+        # One that names the role leaves boundary and session their say.
         if by_resource.how == "exact" or not who.account:
             return allowed
     else:
@@ -272,8 +277,8 @@ def _resource_matches(statement: Mapping[str, Any], request: Request, variables:
         return not _names_resource(statement["NotResource"], request, variables, unknown=effect == "Allow")
     if "Resource" in statement:
         return _names_resource(statement["Resource"], request, variables, unknown=False)
-    # A trust policy stands on the role itself. A key policy's statement has no effect without it (KMS API, PutKeyPolicy). Of the
-    # others AWS saves none without it: when in doubt a deny denies.
+    # A trust policy stands on the role itself. A key policy's statement has no effect without it (KMS API,
+    # PutKeyPolicy). Of the others AWS saves none without it: when in doubt a deny denies.
     return layer == TRUST or (effect == "Deny" and layer != RESOURCE)
 
 
@@ -309,9 +314,9 @@ def _principal_matches(statement: Mapping[str, Any], who: Principal, effect: str
 def _spared(principal: object, who: Principal, effect: str, bounded: bool) -> bool:
     """Tell whether NotPrincipal leaves the caller out.
 
-    A deny spares only whom it names whole: the account, the role or user, and the session too (IAM guide, "NotPrincipal": AWS
-    may look at the account first, then the role, then the session); it spares nobody who has a permissions boundary (IAM guide,
-    "Permissions boundaries"). An allow leaves out whoever is named in any way.
+    A deny spares only whom it names whole: the account, the role or user, and the session too (IAM guide,
+    "NotPrincipal": AWS may look at the account first, then the role, then the session); it spares nobody who has a
+    permissions boundary (IAM guide, "Permissions boundaries"). An allow leaves out whoever is named in any way.
     """
     if effect == "Allow" or principal == "*" or not isinstance(principal, Mapping) or not who.account:
         return bool(_named(principal, who, effect))
@@ -350,6 +355,7 @@ def _how(name: str, who: Principal, effect: str) -> str:
 
 
 def _is_role_of(name: str, who: Principal) -> bool:
-    """Tell whether a role's ARN with a path is that of a session whose role's path is not known: role names are unique."""
+    """Tell whether a role's ARN with a path is that of a session whose role's path is not known:
+    role names are unique."""
     prefix, _, rest = who.role_arn.partition(":role/")
     return who.any_path and name.startswith(f"{prefix}:role/") and name.rpartition("/")[2] == rest

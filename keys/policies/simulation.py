@@ -19,9 +19,19 @@ PROVIDER_ARN = re.compile(r"arn:[a-z-]{1,20}:iam::[0-9]{12}:(saml|oidc)-provider
 SERVICE = re.compile(r"[a-z0-9.-]{1,100}\.amazonaws\.com(\.cn)?", re.ASCII)
 ACTION = re.compile(r"[A-Za-z0-9-]{1,64}:[A-Za-z0-9*?]{1,128}", re.ASCII)
 FIELDS = {
-    "id", "action", "resource", "principal", "identityPolicies", "resourcePolicy", "context", "resourceAccount", "sessionPolicy",
-    "permissionBoundaries", "scps", "rcps",
-}  # fmt: skip
+    "id",
+    "action",
+    "resource",
+    "principal",
+    "identityPolicies",
+    "resourcePolicy",
+    "context",
+    "resourceAccount",
+    "sessionPolicy",
+    "permissionBoundaries",
+    "scps",
+    "rcps",
+}
 
 
 class Unreadable(ValueError):
@@ -67,8 +77,8 @@ def simulate(question: Mapping[str, Any]) -> dict[str, str]:
 
 
 def principal_of(given: object) -> Principal:
-    """Read a principal: account id, root, role, user, session, service or provider, alone or as `{"AWS": …}`, `{"Service": …}`
-    or `{"Federated": …}`; `*` is nobody in particular.
+    """Read a principal: account id, root, role, user, session, service or provider, alone or as
+    `{"AWS": …}`, `{"Service": …}` or `{"Federated": …}`; `*` is nobody in particular.
 
     Raises:
         Unreadable: it is none of these.
@@ -104,7 +114,8 @@ def principal_of(given: object) -> Principal:
 
 
 def _with_role_of(who: Principal, context: Mapping[str, Any]) -> Principal:
-    """Complete a principal by its context: a session's ARN leaves out the path of its role, and no ARN tells the unique id."""
+    """Complete a principal by its context: a session's ARN leaves out the path of its role,
+    and no ARN tells the unique id."""
     arn, user_id = _single(context, "aws:PrincipalArn"), _single(context, "aws:userid")
     same = evaluator.account_of(arn) == who.account and arn.rpartition("/")[2] == who.role_arn.rpartition("/")[2]
     role_arn = arn if who.role_arn and same and ":role/" in arn else who.role_arn

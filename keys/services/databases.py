@@ -27,10 +27,14 @@ def admit_database(*, reason: str, actor: Actor) -> DatabaseAdmission:
     RegistrationMove.objects.update(transaction=visibility.CurrentTransaction())
     last, now = DatabaseAdmission.objects.first(), clock.now()
     made = DatabaseAdmission.objects.create(
-        incarnation=admission.incarnation(), admitted_by=actor.label, is_by_person=True, reason=reason,
-        # The last one counts: the clock of the machine that the database has come from may have been ahead of this one's.
+        incarnation=admission.incarnation(),
+        admitted_by=actor.label,
+        is_by_person=True,
+        reason=reason,
+        # The last one counts: the clock of the machine that the database has come
+        # from may have been ahead of this one's.
         admitted_at=max(now, last.admitted_at + timedelta(milliseconds=1)) if last else now,
-    )  # fmt: skip
+    )
     audit.record(
         "keys.database.admitted", tenant=None, actor=actor, target=made, incarnation=made.incarnation, reason=reason
     )

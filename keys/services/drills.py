@@ -14,9 +14,8 @@ from tenants import audit, roles, transactions
 from tenants.audit import Actor
 from tenants.models import Tenant
 
-SNAPSHOT_AGE = (
-    5  # seconds: with a latency of 0 nothing is kept, and what a process knows of the key is never older (design.md 8)
-)
+# seconds: with a latency of 0 nothing is kept, and what a process knows of the key is never older (design.md 8)
+SNAPSHOT_AGE = 5
 
 
 @transactions.atomic

@@ -31,8 +31,14 @@ def end_horizon(registration: KeyRegistration, *, accepts_loss: bool, reason: st
         raise errors.RegistrationBusy(status=registration.get_status_display().lower(), wanted="given up")
     removal_id = branchkeys.end_horizon(registration, reason=reason, actor=actor)
     audit.record(
-        "keys.registration.horizon_ended", tenant=tenant, actor=actor, target=registration,
-        key_arn=kept.key_arn, since=horizon.said(kept.since), count=kept.count, reason=reason,
-    )  # fmt: skip
+        "keys.registration.horizon_ended",
+        tenant=tenant,
+        actor=actor,
+        target=registration,
+        key_arn=kept.key_arn,
+        since=horizon.said(kept.since),
+        count=kept.count,
+        reason=reason,
+    )
     if removal_id is not None:
         tasks.ring(tasks.configure_service_role, configuration_id=str(removal_id))

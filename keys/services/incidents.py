@@ -15,8 +15,8 @@ from tenants.services import reason_of
 def close_incident(incident: Incident, *, reason: str, actor: Actor) -> None:
     """Close an incident by hand: what AWS refuses since before now is the tenants' doing, and moves go on.
 
-    The keys that were held are asked again at once. Those that AWS refuses are suspended, unless the canary or AWS's own words
-    show that it is ours after all: that opens the next incident.
+    The keys that were held are asked again at once. Those that AWS refuses are suspended, unless the canary
+    or AWS's own words show that it is ours after all: that opens the next incident.
 
     Raises:
         IncidentOver: it is closed already.
@@ -30,6 +30,10 @@ def close_incident(incident: Incident, *, reason: str, actor: Actor) -> None:
     KeyRegistration.objects.filter(pk__in=list(held.values_list("pk", flat=True))).update(next_probe_at=now)
     audit.record(
         "keys.incident.closed_by_hand",
-        tenant=None, actor=actor, target=incident, service_role_arn=incident.service_role.arn, reason=reason,
-    )  # fmt: skip
+        tenant=None,
+        actor=actor,
+        target=incident,
+        service_role_arn=incident.service_role.arn,
+        reason=reason,
+    )
     tasks.ring(tasks.sweep)

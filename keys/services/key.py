@@ -21,11 +21,12 @@ from tenants.services import reason_of
 Status = KeyRegistration.Status
 Step = OnboardingStep.Status
 Configuration = RoleConfiguration
+# what tells every process to drop its keys
 DROPPING = (
     "keys.key.caches_dropped",
     "keys.key.suspended",
     "keys.latency.changed",
-)  # what tells every process to drop its keys
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,8 @@ class Drop:
 
     @property
     def last_after(self) -> float:
-        """Seconds until the last process that held a key had dropped it; 0 where none held one, which measures nothing."""
+        """Seconds until the last process that held a key had dropped it;
+        0 where none held one, which measures nothing."""
         times = [process.at for process in self.held if process.at is not None]
         return round(max((max(times) - self.since).total_seconds(), 0.0), 1) if times else 0.0
 
@@ -89,9 +91,8 @@ def key_state(tenant: Tenant) -> KeyState:
         return KeyState(
             "none", "No key yet", None, "", Turn.TENANT.value, "", None, protected_by, tenant.key_generation, "", ""
         )
-    is_left_alone = (
-        registration.is_stopped_by_a_person and not registration.is_probe_awaited
-    )  # no answer brings it back
+    # no answer brings it back
+    is_left_alone = registration.is_stopped_by_a_person and not registration.is_probe_awaited
     return KeyState(
         status=registration.status,
         label=registration.get_status_display(),
@@ -147,7 +148,8 @@ def suspend(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
     elif registration.suspended_by == by or (stands_below and not presses):
         return key_state(tenant)
     else:
-        # AWS's refusal, or the other side's button: the pressed button is what counts from now on, Kore.ai's above the tenant's.
+        # AWS's refusal, or the other side's button:
+        # the pressed button is what counts from now on, Kore.ai's above the tenant's.
         facts |= {} if stands_below else {"suspended_by": by, "reason": reason}
         KeyRegistration.objects.filter(pk=registration.pk, status=Status.SUSPENDED).update(**facts)
         lifecycle.changed(tenant.pk)
@@ -159,7 +161,8 @@ def suspend(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
 
 @transactions.atomic
 def resume(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
-    """Undo a pressed Suspend: the key is asked at once and serves after two good answers, a few seconds apart (`health.timing`).
+    """Undo a pressed Suspend: the key is asked at once and serves after two good answers,
+    a few seconds apart (`health.timing`).
 
     While the other side's button is pressed too, the key stays suspended by that.
 
@@ -312,7 +315,8 @@ def leave(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
 
 
 def _serving(tenant: Tenant) -> KeyRegistration:
-    """Return the serving registration, locked: a probe that moves it at this moment waits, so a pressed button is never lost."""
+    """Return the serving registration, locked:
+    a probe that moves it at this moment waits, so a pressed button is never lost."""
     registration = KeyRegistration.objects.of(tenant).serving().select_for_update(no_key=True).first()
     if registration is None:
         raise errors.KeyNotActive

@@ -1,13 +1,14 @@
 """What has changed with the keys of a service's tenants: each change as soon as it is committed, and none left out.
 
-Transactions commit out of order, so neither a time nor an id is a cursor: a row may commit behind it. On PostgreSQL the cursor is the
-snapshot of the answer before. A row counts as told when that snapshot saw its transaction; every other is told, however late it commits
-and whatever its time says. A page that is full names the row that it ended with and the snapshot at which the reading began, from where the
-next reading starts; so the cursor never passes a transaction that was open, and what it has told it does not tell again while one of them
-stays open for long. SQLite has one writer: there the id is the cursor.
+Transactions commit out of order, so neither a time nor an id is a cursor: a row may commit behind it. On PostgreSQL
+the cursor is the snapshot of the answer before. A row counts as told when that snapshot saw its transaction; every
+other is told, however late it commits and whatever its time says. A page that is full names the row that it ended with
+and the snapshot at which the reading began, from where the next reading starts; so the cursor never passes a
+transaction that was open, and what it has told it does not tell again while one of them stays open for long. SQLite has
+one writer: there the id is the cursor.
 
-A cursor of another incarnation of the database (`keys.datakeys.admission`) counts for nothing: transactions have other numbers there. Then all is
-told again. A row may come twice; a service purges what it holds, and that may be done twice.
+A cursor of another incarnation of the database (`keys.datakeys.admission`) counts for nothing: transactions have other
+numbers there. Then all is told again. A row may come twice; a service purges what it holds, and that may be done twice.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from tenants.models import ServiceAccount
 
 AT_MOST = 500  # changes in one answer
 TOLD = (*KeyRegistration.SERVING, "retiring", "retired")
-LONG = 1_500  # characters of a snapshot with very many open transactions; then its oldest one stands for it, and more comes twice
+# characters of a snapshot with very many open transactions; then its oldest one stands for it, and more comes twice
+LONG = 1_500
 BEFORE = timedelta(minutes=10)  # a time, as cursors once were: what committed later than its time says is told again
 SNAPSHOT = re.compile(r"\d{1,19}:\d{1,19}:(\d{1,19}(,\d{1,19})*)?", re.ASCII)
 
@@ -109,7 +111,8 @@ def _snapshot() -> str:
         cursor.execute("SELECT pg_current_snapshot()::text, pg_current_xact_id_if_assigned()::text")
         found, own = cursor.fetchone()
     oldest = found.split(":")[0]
-    # A snapshot does not list its own transaction among those that are open: what that still writes would count as told.
+    # A snapshot does not list its own transaction among those that are open:
+    # what that still writes would count as told.
     return found if len(found) <= LONG and own is None else f"{oldest}:{oldest}:"
 
 

@@ -30,7 +30,8 @@ Configuration = RoleConfiguration
 
 
 def what_to_mend(test: EncryptionTest) -> list[tuple[int, str]]:
-    """Return step and change, in the order to mend, in words for a mail or a ticket: without documents, without the External ID."""
+    """Return step and change, in the order to mend, in words for a mail or a ticket:
+    without documents, without the External ID."""
     return [
         (mend.step, remedies.away_from_the_page(remedy, test.tenant.external_id))
         for mend in remedy_order.in_order(test.checks.all())

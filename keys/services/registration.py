@@ -66,7 +66,8 @@ def save_draft(
 
 
 def _require_replace_beside_a_serving_key(tenant: Tenant, actor: Actor) -> None:
-    """Raise unless the actor may replace the key that serves, if one does: what is prepared beside it takes over from it."""
+    """Raise unless the actor may replace the key that serves, if one does:
+    what is prepared beside it takes over from it."""
     if KeyRegistration.objects.of(tenant).serving().exists():
         roles.require(actor, "keys.replace", tenant)
 
@@ -101,7 +102,8 @@ def submit_registration(tenant: Tenant, *, actor: Actor) -> KeyRegistration:
 
     Raises:
         NoRegistration, ArnsMissing: there is nothing complete to share.
-        ArnRefused: an ARN cannot be used; one that was saved, or is taken over from the key that serves, is judged again.
+        ArnRefused: an ARN cannot be used; one that was saved,
+            or is taken over from the key that serves, is judged again.
         RoleArnTaken: the role cannot be used; neutral, whoever uses it.
         ServiceRoleFull: a very long Role ARN and no room for it.
         RegistrationBusy: it is shared already.
@@ -125,8 +127,12 @@ def submit_registration(tenant: Tenant, *, actor: Actor) -> KeyRegistration:
     lifecycle.move(registration, Status.SUBMITTED, actor=actor, submitted_at=now, changed_at=now)
     audit.record(
         "keys.registration.submitted",
-        tenant=tenant, actor=actor, target=registration, key_arn=registration.key_arn, role_arn=registration.role_arn,
-    )  # fmt: skip
+        tenant=tenant,
+        actor=actor,
+        target=registration,
+        key_arn=registration.key_arn,
+        role_arn=registration.role_arn,
+    )
     approved = settings.SERVICE_SIDE_APPROVAL == "automatic"
     configuration = RoleConfiguration.objects.create(
         tenant=tenant,
@@ -224,7 +230,8 @@ def give_up_preparation(tenant: Tenant, *, reason: str, actor: Actor) -> KeyRegi
 
 
 def shown_registration(tenant: Tenant) -> KeyRegistration | None:
-    """Return the registration that people mean: the one in preparation, else the serving one, else the last that served, else the newest."""
+    """Return the registration that people mean:
+    the one in preparation, else the serving one, else the last that served, else the newest."""
     mine = KeyRegistration.objects.of(tenant)
     last = mine.order_by(F("activated_at").desc(nulls_last=True), "-created_at")
     return mine.in_preparation().first() or mine.serving().first() or last.first()

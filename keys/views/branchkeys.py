@@ -56,7 +56,8 @@ def branch_keys(request: HttpRequest, tenant: UUID) -> HttpResponse:
 @login_required
 @require_GET
 def preparing(request: HttpRequest, tenant: UUID) -> HttpResponse:
-    """Show what is to take over from the key that serves, as a fragment; the tracker, which is about the latter, asks for it."""
+    """Show what is to take over from the key that serves, as a fragment;
+    the tracker, which is about the latter, asks for it."""
     member = access.member_for(request.user, tenant)
     found = KeyRegistration.objects.of(member.tenant).replacement()
     return render(request, "portal/parts/preparing.html", portal.page(member, preparing=found))
@@ -68,9 +69,16 @@ def _operation(
     """Do one operation of this page; each takes a reason."""
     shown = {"leave_form" if pressed == "leave" else "reason_form": form}
     return operations.do(
-        request, tenant, form, lambda member: operation(member.tenant, reason=form.cleaned_data["reason"], actor=portal.actor(request, member)),
-        said=said, then="portal:branch-keys", page=lambda request, member: _page(request, member, pressed=pressed, **shown),
-    )  # fmt: skip
+        request,
+        tenant,
+        form,
+        lambda member: operation(
+            member.tenant, reason=form.cleaned_data["reason"], actor=portal.actor(request, member)
+        ),
+        said=said,
+        then="portal:branch-keys",
+        page=lambda request, member: _page(request, member, pressed=pressed, **shown),
+    )
 
 
 @login_required
@@ -95,7 +103,10 @@ def withdraw(request: HttpRequest, tenant: UUID) -> HttpResponse:
 @require_POST
 def leave(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Give up BYOK."""
-    said = "The platform's key takes over. Keep your role and your key until nothing below names them any more, backups included."
+    said = (
+        "The platform's key takes over. Keep your role and your key until nothing below names them any more, "
+        "backups included."
+    )
     return _operation(request, tenant, LeaveForm(request.POST), services.leave, said=said, pressed="leave")
 
 
@@ -120,8 +131,16 @@ def end_horizon(request: HttpRequest, tenant: UUID, registration: UUID) -> HttpR
     roles.require(actor, "keys.end_horizon", member.tenant)
     form = EndHorizonForm(request.POST if request.method == "POST" else None)
     return operations.do(
-        request, tenant, form,
-        lambda _: services.end_horizon(found, accepts_loss=form.cleaned_data["sure"], reason=form.cleaned_data["reason"], actor=actor),
-        said="The old key and its role are given up. Make a fresh branch key now, if whoever has the key may have a backup too.",
-        then="portal:branch-keys", page=lambda request, member: _end_page(request, member, found, form),
-    )  # fmt: skip
+        request,
+        tenant,
+        form,
+        lambda _: services.end_horizon(
+            found, accepts_loss=form.cleaned_data["sure"], reason=form.cleaned_data["reason"], actor=actor
+        ),
+        said=(
+            "The old key and its role are given up. Make a fresh branch key now, if whoever has the key may have "
+            "a backup too."
+        ),
+        then="portal:branch-keys",
+        page=lambda request, member: _end_page(request, member, found, form),
+    )

@@ -60,9 +60,16 @@ def _operation(
     """Do one of the operations that take nothing but a reason."""
     form = ReasonForm(request.POST)
     return operations.do(
-        request, tenant, form, lambda member: operation(member.tenant, reason=form.cleaned_data["reason"], actor=portal.actor(request, member)),
-        said=said, then="portal:key", page=lambda request, member: _key_page(request, member, reason_form=form, pressed=pressed),
-    )  # fmt: skip
+        request,
+        tenant,
+        form,
+        lambda member: operation(
+            member.tenant, reason=form.cleaned_data["reason"], actor=portal.actor(request, member)
+        ),
+        said=said,
+        then="portal:key",
+        page=lambda request, member: _key_page(request, member, reason_form=form, pressed=pressed),
+    )
 
 
 @login_required
@@ -87,10 +94,14 @@ def ask_again(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Ask AWS now."""
     form = Form(request.POST)
     return operations.do(
-        request, tenant, form, lambda member: services.ask_again(member.tenant, actor=portal.actor(request, member)),
-        said="We ask AWS about your key now. What it says is below.", then="portal:key",
+        request,
+        tenant,
+        form,
+        lambda member: services.ask_again(member.tenant, actor=portal.actor(request, member)),
+        said="We ask AWS about your key now. What it says is below.",
+        then="portal:key",
         page=lambda request, member: _key_page(request, member, ask_form=form),
-    )  # fmt: skip
+    )
 
 
 @login_required
@@ -107,7 +118,13 @@ def set_latency(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Choose how long an unwrapped copy may live."""
     form = LatencyForm(request.POST)
     return operations.do(
-        request, tenant, form, lambda member: services.set_latency(member.tenant, seconds=form.cleaned_data["seconds"], actor=portal.actor(request, member)),
-        said="When you take the key back in AWS, it stops within {seconds} seconds.", then="portal:key",
+        request,
+        tenant,
+        form,
+        lambda member: services.set_latency(
+            member.tenant, seconds=form.cleaned_data["seconds"], actor=portal.actor(request, member)
+        ),
+        said="When you take the key back in AWS, it stops within {seconds} seconds.",
+        then="portal:key",
         page=lambda request, member: _key_page(request, member, latency_form=form),
-    )  # fmt: skip
+    )

@@ -15,9 +15,15 @@ from tenants.models import Member
 
 
 def do(
-    request: HttpRequest, tenant: UUID, form: forms.Form, operation: Callable[[Member], object], *, said: str, then: str,
+    request: HttpRequest,
+    tenant: UUID,
+    form: forms.Form,
+    operation: Callable[[Member], object],
+    *,
+    said: str,
+    then: str,
     page: Callable[[HttpRequest, Member], HttpResponse],
-) -> HttpResponse:  # fmt: skip
+) -> HttpResponse:
     """Do the operation as the person who asks, if the form and the service let it.
 
     Args:

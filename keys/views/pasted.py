@@ -31,7 +31,10 @@ PLACES = {
     "permissions": "IAM > Policies > Your policy > Edit > JSON",
     "key": "KMS > Customer managed keys > Your key > Key policy > Edit",
 }
-WHOLE = "This stands alone: it could not be merged with what you pasted. Do not put it in the place of a key policy that holds more."
+WHOLE = (
+    "This stands alone: it could not be merged with what you pasted. "
+    "Do not put it in the place of a key policy that holds more."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +48,10 @@ class Line:
     @property
     def severity(self) -> str:
         """The gravest of its findings, "" when there are none."""
-        return next((grave for grave in ("error", "warning", "info") if any(each.severity == grave for each in self.findings)), "")  # fmt: skip
+        return next(
+            (grave for grave in ("error", "warning", "info") if any(each.severity == grave for each in self.findings)),
+            "",
+        )
 
 
 @dataclass(frozen=True, slots=True)

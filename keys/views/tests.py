@@ -58,7 +58,8 @@ def _start_test(request: HttpRequest, member: Member) -> HttpResponse:
 @login_required
 @require_GET
 def test(request: HttpRequest, tenant: UUID, test: UUID) -> HttpResponse:
-    """Show one test; while it goes on, htmx asks again and gets what is new: nothing, or the part of the page that lives."""
+    """Show one test; while it goes on, htmx asks again and gets what is new:
+    nothing, or the part of the page that lives."""
     member = access.member_for(request.user, tenant)
     runs = EncryptionTest.objects.of(member.tenant).select_related("registration").prefetch_related("checks")
     found = runs.filter(pk=test).first()
@@ -81,7 +82,8 @@ def _say_when_it_matters(page: HttpResponse, reading: TestReport | None) -> Http
 @login_required
 @require_GET
 def test_progress(request: HttpRequest, tenant: UUID) -> HttpResponse:
-    """Show what is going on from sharing to the test, as a fragment that htmx asks for until there is a test to follow."""
+    """Show what is going on from sharing to the test, as a fragment that htmx asks for
+    until there is a test to follow."""
     member = access.member_for(request.user, tenant)
     progress = steps.progress_of(member.tenant)
     context = {"progress": progress, "reading": progress.reading, "not_begun": chain.of(()), "test_form": TestForm()}

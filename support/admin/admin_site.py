@@ -67,12 +67,17 @@ class SupportAdminSite(AdminSite):
             raise PermissionDenied
         return redirect(there)
 
-    def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:  # type: ignore[override]
+    def logout(  # type: ignore[override]
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        # it needs the models, which are not there yet when this is imported
         from django.contrib.auth.views import (
             LogoutView,
-        )  # it needs the models, which are not there yet when this is imported
+        )
 
         return LogoutView.as_view(next_page=reverse("account_login"))(request)
 
-    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:  # type: ignore[override]
+    def password_change(  # type: ignore[override]
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         return redirect("account_change_password")

@@ -1,4 +1,5 @@
-"""ReadOnlyAdmin, the base of every page, and Operation: a button, a confirmation with a reason, one service, its answer."""
+"""ReadOnlyAdmin, the base of every page, and Operation:
+a button, a confirmation with a reason, one service, its answer."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ TITLE = "title"  # among the values that are shown once: the heading of their pa
 
 @dataclass(frozen=True, slots=True)
 class ShownOnce:
-    """What an operation gives that is seen once, on the page after it (`tenants.shown_once`): never in a message or a session."""
+    """What an operation gives that is seen once, on the page after it (`tenants.shown_once`):
+    never in a message or a session."""
 
     title: str
     values: Mapping[str, str]
@@ -145,7 +147,8 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
         return getattr(fields.get(name), attribute, None)  # type: ignore[call-overload]
 
     def _in_words(self, name: Any) -> Any:
-        """Return a column as staff read it: codes, statuses and actors in words; the row and its filters keep the codes."""
+        """Return a column as staff read it: codes, statuses and actors in words;
+        the row and its filters keep the codes."""
         is_text = isinstance(self.opts.get_field(name), CharField) if self._column(name, "attname") else False
         speaks = words.person if name in ACTORS else words.said if name in CODES else None
         if not is_text or (speaks is None and not self._column(name, "choices")):
@@ -170,10 +173,11 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
         return False
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
-        """Tell whether the address of a list may ask for that: what its filters, search and columns name, and nothing else.
+        """Tell whether the address of a list may ask for that:
+        what its filters, search and columns name, and nothing else.
 
-        Django allows every column of the model itself. Who may look at a list could read its hidden columns letter by letter, the hash
-        of a password with `?password__startswith=…`.
+        Django allows every column of the model itself. Who may look at a list could read its hidden columns letter
+        by letter, the hash of a password with `?password__startswith=…`.
         """
         named = {*self.list_display, *(name.lstrip("^=@") for name in self.get_search_fields(request))}
         for each in self.get_list_filter(request):

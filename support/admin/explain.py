@@ -1,4 +1,5 @@
-"""Explain an AWS error: what a customer's AWS said, what may be wrong, whose turn it is, and an answer to send; nothing is stored."""
+"""Explain an AWS error: what a customer's AWS said, what may be wrong, whose turn it is, and an answer to send;
+nothing is stored."""
 
 from __future__ import annotations
 
@@ -19,8 +20,9 @@ TURNS = {
     "tenant": "The customer's: something in their AWS account has to change.",
     "kore": "Ours: nothing in the customer's account mends this.",
     "both": (
-        "Ours first. AWS says the same when our side is at fault: look at the last encryption test of the tenant, whose first checks are "
-        "our own identity, the canary role and our policy. If they passed, it is the customer's turn."
+        "Ours first. AWS says the same when our side is at fault: look at the last encryption test of the tenant, "
+        "whose first checks are our own identity, the canary role and our policy. "
+        "If they passed, it is the customer's turn."
     ),
     "nobody": "Nobody's: it mends itself or there is nothing to mend.",
 }

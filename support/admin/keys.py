@@ -41,10 +41,31 @@ class KeyRegistrationAdmin(ReadOnlyAdmin):
     search_fields = ("tenant__name", "=id", "key_arn", "role_arn")
     search_help_text = "Tenant, id, ARN or account id"
     fields = (
-        "tenant", "id", "status", "suspended_by", "reason", "moved_at", "key_arn", "role_arn", "submitted_at",
-        "activated_at", "last_moved_at", "last_probe_at", "next_probe_at", "probe_asked_at", "good_probes", "good_since", "denied_probes", "refused_since", "refused_code", "denied_since", "key_facts",
-        "trust_looked_at", "insecure_since", "tenant_suspended_at",
-    )  # fmt: skip
+        "tenant",
+        "id",
+        "status",
+        "suspended_by",
+        "reason",
+        "moved_at",
+        "key_arn",
+        "role_arn",
+        "submitted_at",
+        "activated_at",
+        "last_moved_at",
+        "last_probe_at",
+        "next_probe_at",
+        "probe_asked_at",
+        "good_probes",
+        "good_since",
+        "denied_probes",
+        "refused_since",
+        "refused_code",
+        "denied_since",
+        "key_facts",
+        "trust_looked_at",
+        "insecure_since",
+        "tenant_suspended_at",
+    )
     operations: ClassVar[tuple[Operation, ...]] = TENANTS_OPERATIONS
 
     def about(self, request: HttpRequest, obj: KeyRegistration) -> dict[str, Any]:
@@ -66,9 +87,18 @@ class EncryptionTestAdmin(ReadOnlyAdmin):
     list_select_related = ("tenant",)
     search_fields = ("tenant__name", "=id", "registration__role_arn", "registration__key_arn")
     fields = (
-        "tenant", "registration", "status", "verdict", "requested_by", "created_at", "started_at", "due_at", "attempts",
-        "keep_until", "finished_at",
-    )  # fmt: skip
+        "tenant",
+        "registration",
+        "status",
+        "verdict",
+        "requested_by",
+        "created_at",
+        "started_at",
+        "due_at",
+        "attempts",
+        "keep_until",
+        "finished_at",
+    )
     operations: ClassVar[tuple[Operation, ...]] = RUN_TEST
 
     def about(self, request: HttpRequest, obj: EncryptionTest) -> dict[str, Any]:
@@ -84,9 +114,20 @@ class RoleConfigurationAdmin(ReadOnlyAdmin):
     list_select_related = ("tenant", "service_role")
     search_fields = ("tenant__name", "=id", "role_arn")
     fields = (
-        "tenant", "registration", "service_role", "action", "role_arn", "status", "reason", "approved_by",
-        "evidence", "attempts", "due_at", "created_at", "finished_at",
-    )  # fmt: skip
+        "tenant",
+        "registration",
+        "service_role",
+        "action",
+        "role_arn",
+        "status",
+        "reason",
+        "approved_by",
+        "evidence",
+        "attempts",
+        "due_at",
+        "created_at",
+        "finished_at",
+    )
     operations: ClassVar[tuple[Operation, ...]] = APPROVE
 
 
@@ -106,9 +147,26 @@ class RevocationDrillAdmin(ReadOnlyAdmin):
     list_select_related = ("tenant",)
     search_fields = ("tenant__name", "=id")
     fields = (
-        "tenant", "registration", "status", "reason", "started_by", "bound_seconds", "started_at", "until", "allowed_at", "refused_at",
-        "refused_code", "suspended_at", "generation", "processes", "dropped", "stopped_at", "answered_at", "served_at", "finished_at",
-    )  # fmt: skip
+        "tenant",
+        "registration",
+        "status",
+        "reason",
+        "started_by",
+        "bound_seconds",
+        "started_at",
+        "until",
+        "allowed_at",
+        "refused_at",
+        "refused_code",
+        "suspended_at",
+        "generation",
+        "processes",
+        "dropped",
+        "stopped_at",
+        "answered_at",
+        "served_at",
+        "finished_at",
+    )
 
 
 def _close(incident: Incident, data: dict[str, Any], actor: Actor) -> Answer:
@@ -132,8 +190,9 @@ class IncidentAdmin(ReadOnlyAdmin):
         Operation(
             "close",
             "Close the incident: it is the tenants' doing",
-            "From now on each of these tenants is believed: their keys are asked again at once, those that AWS refuses are suspended, and their "
-            "owners get a mail. Close it only when you know that nothing on our side is broken. It ends by itself when AWS lets them in again. "
+            "From now on each of these tenants is believed: their keys are asked again at once, those that AWS "
+            "refuses are suspended, and their owners get a mail. Close it only when you know that nothing on our "
+            "side is broken. It ends by itself when AWS lets them in again. "
             "If the canary is refused, or AWS names a policy of ours, the next incident opens at once.",
             "keys.close_incident",
             _close,

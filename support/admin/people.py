@@ -65,24 +65,49 @@ class UserAdmin(ReadOnlyAdmin):
     fields = ("email", "is_staff", "is_superuser", "is_active", "in_groups", "last_login", "date_joined")
     operations: ClassVar[tuple[Operation, ...]] = (
         Operation(
-            "regroup", "Change the groups", "The person may do what these groups may, from the next page on.", ROW,
-            _regroup, form=GroupsForm, is_offered=lambda user: user.is_staff,
+            "regroup",
+            "Change the groups",
+            "The person may do what these groups may, from the next page on.",
+            ROW,
+            _regroup,
+            form=GroupsForm,
+            is_offered=lambda user: user.is_staff,
         ),
         Operation(
-            "switch-off", "Switch the account off", "Sessions and tokens end within 5 seconds. An owner of an organisation cannot be switched off here.",
-            ROW, _switch_off, is_offered=lambda user: user.is_active, is_destructive=True,
+            "switch-off",
+            "Switch the account off",
+            "Sessions and tokens end within 5 seconds. An owner of an organisation cannot be switched off here.",
+            ROW,
+            _switch_off,
+            is_offered=lambda user: user.is_active,
+            is_destructive=True,
         ),
-        Operation("switch-on", "Switch the account on", "The person may sign in again.", ROW, _switch_on, is_offered=lambda user: not user.is_active),
         Operation(
-            "reset-second-factor", "Reset the second factor", "The person sets up a new one at the next sign-in. Make sure whom you talk to.",
-            ROW, _reset_second_factor, is_offered=lambda user: user.is_staff, is_destructive=True,
+            "switch-on",
+            "Switch the account on",
+            "The person may sign in again.",
+            ROW,
+            _switch_on,
+            is_offered=lambda user: not user.is_active,
         ),
-    )  # fmt: skip
+        Operation(
+            "reset-second-factor",
+            "Reset the second factor",
+            "The person sets up a new one at the next sign-in. Make sure whom you talk to.",
+            ROW,
+            _reset_second_factor,
+            is_offered=lambda user: user.is_staff,
+            is_destructive=True,
+        ),
+    )
     list_operations: ClassVar[tuple[Operation, ...]] = (
         Operation(
             "create-staff",
             "Create an account for a colleague",
-            "A mail with a link to choose a password goes to the address. An address of a customer's member is refused.",
+            (
+                "A mail with a link to choose a password goes to the address. "
+                "An address of a customer's member is refused."
+            ),
             ROW,
             _create_staff,
             form=NewStaffForm,

@@ -46,7 +46,10 @@ class OwnerRecoveryAdmin(ReadOnlyAdmin):
         Operation(
             "approve",
             "Approve as the second lead",
-            "Every present and former member gets a mail and can object by a link. After 72 hours without an objection it is done by itself.",
+            (
+                "Every present and former member gets a mail and can object by a link. "
+                "After 72 hours without an objection it is done by itself."
+            ),
             "tenants.recover_owner",
             _approve,
             is_offered=lambda recovery: recovery.status == Status.REQUESTED,

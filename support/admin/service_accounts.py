@@ -1,4 +1,5 @@
-"""Service accounts in the back office: made, changed, shut out; a secret is shown once, on the page after the button."""
+"""Service accounts in the back office: made, changed, shut out;
+a secret is shown once, on the page after the button."""
 
 from __future__ import annotations
 
@@ -90,7 +91,10 @@ class ServiceAccountAdmin(ReadOnlyAdmin):
         Operation(
             "rotate-secret",
             "Rotate the client secret",
-            "The new secret counts at once; the old one as long as you say, so that the service can change over. If the old one has leaked, let it end now.",
+            (
+                "The new secret counts at once; the old one as long as you say, so that the service can change over. "
+                "If the old one has leaked, let it end now."
+            ),
             ROW,
             _rotate,
             form=RotateForm,
@@ -99,7 +103,10 @@ class ServiceAccountAdmin(ReadOnlyAdmin):
         Operation(
             "revoke-old-secret",
             "End the old secret now",
-            "The secret before the present one ends now, and every token made with it within 5 seconds. A service that still uses it is out.",
+            (
+                "The secret before the present one ends now, and every token made with it within 5 seconds. "
+                "A service that still uses it is out."
+            ),
             ROW,
             _revoke_old,
             is_offered=_has_old_secret,
@@ -118,7 +125,10 @@ class ServiceAccountAdmin(ReadOnlyAdmin):
         Operation(
             "disable",
             "Disable the account",
-            "Its tokens end within 5 seconds and it gets no new ones: the service is out until the account is enabled again.",
+            (
+                "Its tokens end within 5 seconds and it gets no new ones: "
+                "the service is out until the account is enabled again."
+            ),
             ROW,
             _disable,
             is_offered=_is_enabled,
@@ -127,7 +137,10 @@ class ServiceAccountAdmin(ReadOnlyAdmin):
         Operation(
             "enable",
             "Enable the account",
-            "It may ask for tokens again, with the secret that it has. If that may be known to somebody, rotate it first.",
+            (
+                "It may ask for tokens again, with the secret that it has. "
+                "If that may be known to somebody, rotate it first."
+            ),
             ROW,
             _enable,
             is_offered=_is_disabled,

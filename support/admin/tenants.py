@@ -163,14 +163,20 @@ OPERATIONS = (
     Operation(
         "ask-again",
         "Ask AWS again now",
-        "Asks AWS for the key's state at once. Two good answers end a suspension by AWS; a pressed Suspend stays, the tenant's and ours.",
+        (
+            "Asks AWS for the key's state at once. Two good answers end a suspension by AWS; "
+            "a pressed Suspend stays, the tenant's and ours."
+        ),
         "keys.probe",
         _ask_again,
     ),
     Operation(
         "drop-caches",
         "Drop cached keys now",
-        "Every process forgets its unwrapped keys of this tenant within 5 seconds. Nothing is suspended: the next use asks the tenant's key again.",
+        (
+            "Every process forgets its unwrapped keys of this tenant within 5 seconds. Nothing is suspended: "
+            "the next use asks the tenant's key again."
+        ),
         "keys.drop_caches",
         _drop_caches,
         is_offered=_has_branch_keys,
@@ -264,7 +270,10 @@ class TenantAdmin(ReadOnlyAdmin):
         Operation(
             "recover-owner",
             "Recover: a new owner",
-            "For an organisation whose owners can no longer act. A second lead approves; every present and former member has 72 hours to object.",
+            (
+                "For an organisation whose owners can no longer act. A second lead approves; "
+                "every present and former member has 72 hours to object."
+            ),
             "tenants.recover_owner",
             _recover_owner,
             form=NewOwnerForm,
@@ -273,7 +282,10 @@ class TenantAdmin(ReadOnlyAdmin):
         Operation(
             "recover-second-factor",
             "Recover: the only owner's second factor",
-            "The only owner has lost it and nobody else there can help. A second lead approves; every member has 72 hours to object.",
+            (
+                "The only owner has lost it and nobody else there can help. A second lead approves; "
+                "every member has 72 hours to object."
+            ),
             "tenants.recover_owner",
             _recover_second_factor,
             is_offered=_has_one_owner,

@@ -171,8 +171,11 @@ class ResendInvitation(endpoints.TenantView):
     problems = ("invitation_over", "not_allowed", "too_many_invitations")
 
     @extend_schema(
-        operation_id="resend_invitation", parameters=[endpoints.IDEMPOTENCY_KEY], request=None, responses={202: InvitationOut}
-    )  # fmt: skip
+        operation_id="resend_invitation",
+        parameters=[endpoints.IDEMPOTENCY_KEY],
+        request=None,
+        responses={202: InvitationOut},
+    )
     def post(self, request: Request, tenant: str, invitation: str) -> Response:
         mine = self.mine(request, tenant)
         found = services.invitation_of(mine, endpoints.as_uuid(invitation))

@@ -1,6 +1,7 @@
 """Addresses of a tenant's automation tokens: who has which, and the end of the one that asks.
 
-There is none to make one: a token is made by a person, freshly signed in, in the portal. A token ends itself and no other.
+There is none to make one: a token is made by a person, freshly signed in, in the portal.
+A token ends itself and no other.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ def _token(tenant: Tenant, text: str, actor: Actor) -> AccessToken:
 
 
 class Tokens(endpoints.TenantView):
-    """Automation tokens: an owner's token sees all of the tenant, any other those of its member. A person makes them, in the portal."""
+    """Automation tokens: an owner's token sees all of the tenant, any other those of its member.
+    A person makes them, in the portal."""
 
     problems = ("invalid_input", "not_allowed")
 

@@ -146,7 +146,8 @@ def _token(request: HttpRequest) -> HttpResponse:
 def _failed(request: HttpRequest, client_id: str) -> JsonResponse:
     """Answer wrong credentials, which alone are counted: the right secret passes whatever came before.
 
-    The log has a row for the first failure of a client from an address in an hour, then for the tenth, the hundredth and so on.
+    The log has a row for the first failure of a client from an address in an hour, then for the tenth,
+    the hundredth and so on.
     """
     address = addresses.group(request.META.get("REMOTE_ADDR", addresses.UNKNOWN))
     who = f"{client_id[:64].lower()} {address}"

@@ -38,7 +38,8 @@ class ClientSecretQuerySet(models.QuerySet["ClientSecret"]):
 
 
 class ClientSecret(models.Model):
-    """A secret of a service account, known by its digest only: the present one, and for at most a day the one before it."""
+    """A secret of a service account, known by its digest only:
+    the present one, and for at most a day the one before it."""
 
     service_account = models.ForeignKey(ServiceAccount, on_delete=models.CASCADE, related_name="secrets")
     digest = models.CharField(max_length=64, unique=True)  # SHA-256, hex; the secret itself has 256 random bits
@@ -85,9 +86,8 @@ class AccessToken(models.Model):
     service_account = models.ForeignKey(
         ServiceAccount, null=True, blank=True, on_delete=models.CASCADE, related_name="tokens"
     )
-    secret = models.ForeignKey(
-        ClientSecret, null=True, blank=True, on_delete=models.CASCADE, related_name="tokens"
-    )  # which made a service account's token: it ends with that
+    # which made a service account's token: it ends with that
+    secret = models.ForeignKey(ClientSecret, null=True, blank=True, on_delete=models.CASCADE, related_name="tokens")
     member = models.ForeignKey(Member, null=True, blank=True, on_delete=models.CASCADE, related_name="tokens")
     # Made with an organisation for its automation, before its owner came; it acts as the member once there is one.
     invitation = models.ForeignKey(Invitation, null=True, blank=True, on_delete=models.CASCADE, related_name="tokens")

@@ -28,7 +28,8 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
 
 
 class AuditEvent(models.Model):
-    """One line of the log. Append-only by a database trigger; only the follow mark, its attempts and the seal are filled in later."""
+    """One line of the log. Append-only by a database trigger;
+    only the follow mark, its attempts and the seal are filled in later."""
 
     id = models.BigAutoField(primary_key=True)
     tenant = models.ForeignKey(Tenant, null=True, on_delete=models.PROTECT, related_name="events")  # null: ours alone

@@ -99,12 +99,12 @@ class Invitation(models.Model):
     role = models.CharField(max_length=16, choices=Role)
     status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
     invited_by = models.CharField(max_length=200)  # as the log names who did it
+    # null: Kore.ai
     inviter = models.ForeignKey(
         Member, null=True, blank=True, on_delete=models.PROTECT, related_name="invitations_made"
-    )  # null: Kore.ai
-    member = models.OneToOneField(
-        Member, null=True, blank=True, on_delete=models.PROTECT, related_name="invitation"
-    )  # who it became
+    )
+    # who it became
+    member = models.OneToOneField(Member, null=True, blank=True, on_delete=models.PROTECT, related_name="invitation")
     sent = models.PositiveSmallIntegerField(default=1)  # how often it was mailed
     created_at = models.DateTimeField(default=clock.now, editable=False)
     expires_at = models.DateTimeField()

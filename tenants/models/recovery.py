@@ -26,7 +26,8 @@ class OwnerRecoveryQuerySet(models.QuerySet["OwnerRecovery"]):
 
 
 class OwnerRecovery(models.Model):
-    """Two leads let a new owner in, or reset the only owner's second factor, unless a member objects within 72 hours."""
+    """Two leads let a new owner in, or reset the only owner's second factor,
+    unless a member objects within 72 hours."""
 
     class Kind(models.TextChoices):
         NEW_OWNER = "new_owner", "Invite a new owner"

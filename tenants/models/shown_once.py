@@ -11,7 +11,8 @@ from django.db.models.functions import Now
 
 
 class SealedValues(models.Model):
-    """Values that the next page of one person shows once (`tenants.shown_once`); the key is in that person's browser only."""
+    """Values that the next page of one person shows once (`tenants.shown_once`);
+    the key is in that person's browser only."""
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")

@@ -49,21 +49,32 @@ def mint_token(
     if AccessToken.objects.filter(member=member).valid(clock.now()).count() >= AUTOMATION_TOKENS:
         raise InvalidInput(errors={"name": [f"You have {AUTOMATION_TOKENS} valid tokens. Revoke one first."]})
     return _mint(
-        tenant, {"member": member}, name=name, permissions=permissions, days=days,
-        may_change_serving_key=may_change_serving_key, actor=actor,
-    )  # fmt: skip
+        tenant,
+        {"member": member},
+        name=name,
+        permissions=permissions,
+        days=days,
+        may_change_serving_key=may_change_serving_key,
+        actor=actor,
+    )
 
 
 @transactions.atomic
 def mint_token_of_invitation(
     invitation: Invitation, *, name: str, permissions: Collection[str], may_change_serving_key: bool, actor: Actor
 ) -> tuple[AccessToken, str]:
-    """Make the automation token that `create_tenant` prints; it ends when the invitation is withdrawn or expires unused."""
+    """Make the automation token that `create_tenant` prints;
+    it ends when the invitation is withdrawn or expires unused."""
     roles.require(actor, "tenants.create")
     return _mint(
-        invitation.tenant, {"invitation": invitation}, name=name, permissions=permissions, days=DAYS,
-        may_change_serving_key=may_change_serving_key, actor=actor,
-    )  # fmt: skip
+        invitation.tenant,
+        {"invitation": invitation},
+        name=name,
+        permissions=permissions,
+        days=DAYS,
+        may_change_serving_key=may_change_serving_key,
+        actor=actor,
+    )
 
 
 def _check(role: str, permissions: Collection[str], days: int) -> None:
@@ -99,14 +110,20 @@ def _mint(
     )
     audit.record(
         "tenants.token.minted",
-        tenant=tenant, actor=actor, target=token, name=token.name, permissions=token.permissions, days=days,
-    )  # fmt: skip
+        tenant=tenant,
+        actor=actor,
+        target=token,
+        name=token.name,
+        permissions=token.permissions,
+        days=days,
+    )
     return token, raw
 
 
 @transactions.atomic
 def revoke_token(token: AccessToken, *, actor: Actor) -> None:
-    """Revoke an automation token: one's own, or as an owner any of the tenant; every process has noticed after at most 5 s.
+    """Revoke an automation token: one's own, or as an owner any of the tenant;
+    every process has noticed after at most 5 s.
 
     A token may end itself, whatever its permissions, and no other.
     """
@@ -121,7 +138,8 @@ def revoke_token(token: AccessToken, *, actor: Actor) -> None:
 
 
 def tokens_seen_by(actor: Actor, tenant: Tenant) -> QuerySet[AccessToken]:
-    """Return the automation tokens that the actor may see: as an owner all of the tenant, else one's own. Ended ones stay for some days."""
+    """Return the automation tokens that the actor may see: as an owner all of the tenant, else one's own.
+    Ended ones stay for some days."""
     mine = AccessToken.objects.of(tenant).select_related("member__user", "member__tenant", "invitation__tenant")
     if actor.role in roles.OPERATIONS["tenants.revoke_any_token"].members:
         return mine

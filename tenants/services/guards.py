@@ -13,8 +13,9 @@ from tenants.models import AccessToken, Member
 def as_now(actor: Actor) -> Actor:
     """Return the actor with the membership as it stands; the caller holds the tenant's row.
 
-    A process remembers a token for some seconds, and a request may have waited for the lock since it loaded its member. Without this, somebody
-    who was just shown out could leave behind what ends with nobody: an invitation, another role, a token.
+    A process remembers a token for some seconds, and a request may have waited for the lock since it loaded its member.
+    Without this, somebody who was just shown out could leave behind what ends with nobody: an invitation,
+    another role, a token.
 
     Raises:
         NotFound: the member is not in any more.

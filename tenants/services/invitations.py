@@ -56,9 +56,8 @@ def address_of(email: str) -> str:
         validate_email(email)
     except ValidationError:
         raise InvalidInput(errors={"email": ["This is not a mail address."]}) from None
-    if (
-        not email.isascii() or len(email) > 150
-    ):  # before it is in lower case: that makes an ASCII letter of the sign for kelvin
+    # before it is in lower case: that makes an ASCII letter of the sign for kelvin
+    if not email.isascii() or len(email) > 150:
         raise InvalidInput(errors={"email": ["A mail address here has at most 150 ASCII characters."]})
     return email.lower()
 
@@ -158,7 +157,8 @@ def withdraw_invitations_by(member: Member, *, reason: str, actor: Actor) -> Non
 
 
 def withdraw_invitations_to(member: Member, *, reason: str, actor: Actor) -> None:
-    """Withdraw the open invitations of the organisation to an address of a member who goes; the caller holds the tenant's row."""
+    """Withdraw the open invitations of the organisation to an address of a member who goes;
+    the caller holds the tenant's row."""
     for invitation in Invitation.objects.open().filter(tenant=member.tenant_id, email__in=_addresses(member.user)):
         _withdraw(invitation, reason=reason, actor=actor)
 
@@ -185,8 +185,12 @@ def _withdraw(invitation: Invitation, *, reason: str, actor: Actor) -> None:
     _close(invitation)
     audit.record(
         "tenants.invitation.withdrawn",
-        tenant=invitation.tenant, actor=actor, target=invitation, email=invitation.email, reason=reason,
-    )  # fmt: skip
+        tenant=invitation.tenant,
+        actor=actor,
+        target=invitation,
+        email=invitation.email,
+        reason=reason,
+    )
 
 
 def _close(invitation: Invitation) -> None:
@@ -206,7 +210,8 @@ def _end_tokens(invitation: Invitation) -> None:
 
 
 def new_link(invitation: Invitation) -> str:
-    """Return the secret of a fresh link; only its digest is kept, and every link of a pending invitation works until one was used."""
+    """Return the secret of a fresh link; only its digest is kept,
+    and every link of a pending invitation works until one was used."""
     raw = tokens.new_secret("il")
     InvitationLink.objects.create(invitation=invitation, digest=tokens.digest(raw))
     return raw
@@ -235,7 +240,8 @@ def inviter_of(invitation: Invitation) -> str:
 
 
 def needs_password(invitation: Invitation) -> bool:
-    """Tell whether the invited address has no account that anybody can sign in to: then the link lets the person choose a password."""
+    """Tell whether the invited address has no account that anybody can sign in to:
+    then the link lets the person choose a password."""
     account = _account(invitation.email)
     return account is None or not account.has_usable_password()
 
@@ -275,9 +281,13 @@ def accept_invitation(raw: str, *, user: User | None = None, password: str = "")
     AccessToken.objects.filter(invitation=invitation).update(invitation=None, member=member)
     audit.record(
         "tenants.member.joined",
-        tenant=tenant, actor=Actor.of_member(member, via="portal"), target=member,
-        email=person.email, role=member.role, invited_by=invitation.invited_by,
-    )  # fmt: skip
+        tenant=tenant,
+        actor=Actor.of_member(member, via="portal"),
+        target=member,
+        email=person.email,
+        role=member.role,
+        invited_by=invitation.invited_by,
+    )
     return member
 
 

@@ -35,7 +35,8 @@ def create_tenant(name: str, *, owner_email: str, actor: Actor) -> Tenant:
 
 @transactions.atomic
 def create_canary_tenant(service_role: ServiceRole, *, actor: Actor) -> Tenant:
-    """Create the tenant of our own on a service role, whose role and key are in the canary account; nobody joins it. Twice is once.
+    """Create the tenant of our own on a service role, whose role and key are in the canary account;
+    nobody joins it. Twice is once.
 
     `open_service_role` alone calls it.
     """

@@ -33,8 +33,13 @@ def change_role(member: Member, *, role: str, actor: Actor) -> None:
     member.role = role
     audit.record(
         "tenants.member.role_changed",
-        tenant=tenant, actor=actor, target=held, email=held.user.email, role=role, old=held.role,
-    )  # fmt: skip
+        tenant=tenant,
+        actor=actor,
+        target=held,
+        email=held.user.email,
+        role=role,
+        old=held.role,
+    )
     if held.role == Role.OWNER:
         invitations.withdraw_invitations_by(held, reason=f"{held.user.email} is no owner any more", actor=actor)
 
@@ -83,7 +88,8 @@ def require_another_owner(tenant: Tenant, member: Member) -> None:
 
 
 def members_logs(user: AbstractBaseUser) -> list[Tenant | None]:
-    """Return whose logs get a row of what happens to an account: of each organisation that it is in, else ours (None)."""
+    """Return whose logs get a row of what happens to an account:
+    of each organisation that it is in, else ours (None)."""
     return [one.tenant for one in Member.objects.filter(user_id=user.pk).select_related("tenant")] or [None]
 
 
@@ -94,7 +100,8 @@ def end_sessions(user_id: int) -> None:
 
 
 def end_access(member: Member, *, reason: str, actor: Actor) -> None:
-    """End what a member could still act by: tokens, and the invitations that the member made; the caller holds the tenant's row."""
+    """End what a member could still act by: tokens, and the invitations that the member made;
+    the caller holds the tenant's row."""
     AccessToken.objects.filter(member=member, revoked_at=None).update(revoked_at=clock.now())
     invitations.withdraw_invitations_by(member, reason=reason, actor=actor)
 

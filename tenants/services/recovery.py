@@ -76,7 +76,8 @@ def approve_recovery(recovery: OwnerRecovery, *, reason: str, actor: Actor) -> N
     """Approve as the second lead: every present and former member gets a mail, and 72 hours to object begin.
 
     Raises:
-        RecoveryNeedsTwo: it is the lead who asked for it, one of the two let the other one in, or who asked is no lead any more.
+        RecoveryNeedsTwo: it is the lead who asked for it, one of the two let the other one in,
+            or who asked is no lead any more.
         RecoveryOver: it is not waiting for approval any more.
     """
     tenant, reason = _held(recovery.tenant, actor), reason_of(reason)
@@ -89,8 +90,14 @@ def approve_recovery(recovery: OwnerRecovery, *, reason: str, actor: Actor) -> N
     _move(recovery, Status.REQUESTED, Status.WAITING, approved_by_id=actor.user.pk, due_at=due_at)
     audit.record(
         "tenants.recovery.announced",
-        tenant=tenant, actor=actor, target=recovery, what=_what(recovery), email=recovery.email, until=_until(due_at), reason=reason,
-    )  # fmt: skip
+        tenant=tenant,
+        actor=actor,
+        target=recovery,
+        what=_what(recovery),
+        email=recovery.email,
+        until=_until(due_at),
+        reason=reason,
+    )
 
 
 @transactions.atomic
@@ -172,16 +179,26 @@ def complete_recovery(recovery: OwnerRecovery) -> None:
         audit.record("tenants.recovery.withdrawn", tenant=tenant, actor=SYSTEM, target=recovery, reason=over)
         return
     _move(recovery, Status.WAITING, Status.DONE, ended_at=clock.now())
-    audit.record("tenants.recovery.done", tenant=tenant, actor=SYSTEM, target=recovery, what=_what(recovery), email=recovery.email)  # fmt: skip
+    audit.record(
+        "tenants.recovery.done",
+        tenant=tenant,
+        actor=SYSTEM,
+        target=recovery,
+        what=_what(recovery),
+        email=recovery.email,
+    )
     if recovery.member is not None:
         second_factors.remove_second_factors(recovery.member.user_id)
-        for organisation in people.members_logs(
-            recovery.member.user
-        ):  # it protected the others too: their owners hear of it
+        # it protected the others too: their owners hear of it
+        for organisation in people.members_logs(recovery.member.user):
             audit.record(
                 "tenants.second_factor.reset",
-                tenant=organisation, actor=SYSTEM, target=recovery.member, email=recovery.email, reason=recovery.reason,
-            )  # fmt: skip
+                tenant=organisation,
+                actor=SYSTEM,
+                target=recovery.member,
+                email=recovery.email,
+                reason=recovery.reason,
+            )
         return
     for old in Invitation.objects.of(tenant).open().filter(email=recovery.email):
         invitations.withdraw_by_system(old)
@@ -193,7 +210,8 @@ def complete_recovery(recovery: OwnerRecovery) -> None:
 
 
 def announced_late(recovery: OwnerRecovery) -> None:
-    """Count the 72 hours from now if a mail that announces the recovery leaves late: its reader has no less time than the others."""
+    """Count the 72 hours from now if a mail that announces the recovery leaves late:
+    its reader has no less time than the others."""
     due_at = clock.now() + OBJECTION_LASTS
     late = OwnerRecovery.objects.filter(pk=recovery.pk, status=Status.WAITING, due_at__lt=due_at - SOON)
     late.update(due_at=due_at)
@@ -220,7 +238,8 @@ def _is_lead(person: Actor) -> bool:
 
 
 def _let_in(lead: Actor, *, by: Actor) -> bool:
-    """Tell whether the last one who made an account, gave it its groups, switched it on or reset its second factor is that lead.
+    """Tell whether the last one who made an account, gave it its groups,
+    switched it on or reset its second factor is that lead.
 
     Else one lead alone could make the second one.
     """
@@ -230,7 +249,9 @@ def _let_in(lead: Actor, *, by: Actor) -> bool:
     return last is not None and last.actor == by.label
 
 
-def _request(tenant: Tenant, kind: str, *, email: str, member: Member | None, reason: str, actor: Actor) -> OwnerRecovery:  # fmt: skip
+def _request(
+    tenant: Tenant, kind: str, *, email: str, member: Member | None, reason: str, actor: Actor
+) -> OwnerRecovery:
     if actor.user is None or actor.user.pk is None:
         raise RecoveryNeedsTwo
     if OwnerRecovery.objects.of(tenant).open().exists():
@@ -240,8 +261,13 @@ def _request(tenant: Tenant, kind: str, *, email: str, member: Member | None, re
     )
     audit.record(
         "tenants.recovery.requested",
-        tenant=tenant, actor=actor, target=recovery, what=_what(recovery), email=email, reason=reason,
-    )  # fmt: skip
+        tenant=tenant,
+        actor=actor,
+        target=recovery,
+        what=_what(recovery),
+        email=email,
+        reason=reason,
+    )
     return recovery
 
 

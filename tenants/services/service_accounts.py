@@ -35,8 +35,8 @@ def rotate_secret(account: ServiceAccount, *, hours: int = OVERLAP_HOURS, reason
     """Give a service account a new client secret and return it, to be shown once.
 
     Args:
-        hours: for which the old secret goes on counting, 0 to 24, so that the service can change over; with 0 it ends now, and every token
-            made with an old secret within 5 s.
+        hours: for which the old secret goes on counting, 0 to 24, so that the service can change over; with 0 it ends
+            now, and every token made with an old secret within 5 s.
 
     Raises:
         RotationRunning: there are two secrets already; with 0 hours there is no such doubt.
@@ -164,7 +164,8 @@ def note_refused_client(client_id: str, *, address: str, count: int) -> None:
 
 
 def _held(account: ServiceAccount) -> ServiceAccount:
-    """Return the account as it stands now, its row held: of two operations at once the second sees what the first did."""
+    """Return the account as it stands now, its row held:
+    of two operations at once the second sees what the first did."""
     return ServiceAccount.objects.select_for_update(no_key=True).get(pk=account.pk)
 
 
@@ -187,7 +188,8 @@ def _new_secret(account: ServiceAccount) -> str:
 
 
 def _revoke(account: ServiceAccount, secrets: Iterable[int]) -> int:
-    """End secrets and the tokens made with them, and return how many; a token that is issued at this moment is refused by its secret."""
+    """End secrets and the tokens made with them, and return how many;
+    a token that is issued at this moment is refused by its secret."""
     chosen, now = list(secrets), clock.now()
     account.secrets.filter(pk__in=chosen).update(revoked_at=now)
     AccessToken.objects.filter(secret__in=chosen, revoked_at=None).update(revoked_at=now)

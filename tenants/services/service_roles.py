@@ -12,7 +12,8 @@ from tenants.models import ServiceRole
 def record_service_role(
     name: str, *, arn: str, unique_id: str, canary_role_arn: str, canary_external_id: str, actor: Actor
 ) -> ServiceRole:
-    """Write down a service role that exists in AWS, so that tenants can be pinned to it; the same one twice is one row."""
+    """Write down a service role that exists in AWS, so that tenants can be pinned to it;
+    the same one twice is one row."""
     try:
         with transaction.atomic():
             service_role = ServiceRole.objects.create(

@@ -49,8 +49,13 @@ def create_staff(email: str, *, groups: Collection[str], reason: str, actor: Act
     user.groups.set(wanted)
     audit.record(
         "tenants.staff.created",
-        tenant=None, actor=actor, target=user, email=email, groups=sorted(groups), reason=reason,
-    )  # fmt: skip
+        tenant=None,
+        actor=actor,
+        target=user,
+        email=email,
+        groups=sorted(groups),
+        reason=reason,
+    )
     return user
 
 
@@ -68,8 +73,13 @@ def regroup_staff(user: User, *, groups: Collection[str], reason: str, actor: Ac
     user.groups.set(wanted)
     audit.record(
         "tenants.staff.regrouped",
-        tenant=None, actor=actor, target=user, email=user.email, groups=sorted(groups), reason=reason,
-    )  # fmt: skip
+        tenant=None,
+        actor=actor,
+        target=user,
+        email=user.email,
+        groups=sorted(groups),
+        reason=reason,
+    )
 
 
 @transactions.atomic

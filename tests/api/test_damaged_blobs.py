@@ -1,4 +1,5 @@
-"""Every bit of a wrapped key flipped, and every other length of it, over HTTP: 422 for each, never a 500, and no key."""
+"""Every bit of a wrapped key flipped, and every other length of it, over HTTP:
+422 for each, never a 500, and no key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A database that is locked or falls silent is a 503 within half a second and no key, over HTTP, with cold and warm caches."""
+"""A database that is locked or falls silent is a 503 within half a second and no key, over HTTP,
+with cold and warm caches."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ ApiOf = Callable[[ServiceAccount], Client]
 
 
 def no_key_in_time(api: Client, path: str) -> None:
-    """Assert that a request is a 503 while the database still does not answer, and that what it may wait for that is less than half a second."""
+    """Assert that a request is a 503 while the database still does not answer,
+    and that what it may wait for that is less than half a second."""
     assert max(recording.WAIT + recording.GRACE, links.COMMIT, fast_path.DATABASE) < 0.5
     answer = api.post(path, {}, content_type=JSON)
     assert (answer.status_code, answer.json()["code"]) == (503, "database_unavailable")

@@ -20,7 +20,8 @@ JSON = "application/json"
 
 @pytest.fixture
 def refusing(tenant: Tenant, active: KeyRegistration) -> Iterator[int]:
-    """A database that refuses the row which every operation writes, by a constraint that no service looks for; yields the number of rows."""
+    """A database that refuses the row which every operation writes, by a constraint that no service looks for;
+    yields the number of rows."""
     event = audit.record("tenants.tenant.viewed", tenant=tenant, actor=audit.COMMAND, target=tenant)
     connection.check_constraints()
     with connection.cursor() as cursor:
@@ -83,7 +84,7 @@ def test_the_back_office_says_so(
     assert EncryptionTest.objects.filter(finished_at=None).count() == 0
 
 
-# --- for real -------------------------------------------------------------------------------------------------------------
+# --- for real ---------------------------------------------------------------------------------------------------------
 
 
 def _at_once(calls: list[Callable[[], Any]]) -> list[int]:

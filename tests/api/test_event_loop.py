@@ -1,4 +1,5 @@
-"""Data keys on the server's event loop: what need not wait is answered there, what has to wait in threads, and no key without a row."""
+"""Data keys on the server's event loop: what need not wait is answered there, what has to wait in threads,
+and no key without a row."""
 
 from __future__ import annotations
 
@@ -45,7 +46,8 @@ class Answer:
 
 
 class Server:
-    """The ASGI application on an event loop of its own, as uvicorn runs it; `handed` are the requests that went to threads."""
+    """The ASGI application on an event loop of its own, as uvicorn runs it;
+    `handed` are the requests that went to threads."""
 
     def __init__(self, token: str) -> None:
         self.token = token
@@ -77,10 +79,21 @@ class Server:
         named |= {name.replace("_", "-"): value for name, value in headers.items()}
         named = {name: value for name, value in named.items() if value or name != "content-length"}
         scope = {
-            "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": b"", "root_path": "", "scheme": "http",
-            "http_version": "1.1", "server": ("testserver", 80), "client": ("127.0.0.1", 1), "asgi": {"version": "3.0"},
-            "headers": [(name.encode(), value.encode("latin-1")) for name, value in {"host": "testserver", **named}.items()],
-        }  # fmt: skip
+            "type": "http",
+            "method": method,
+            "path": path,
+            "raw_path": path.encode(),
+            "query_string": b"",
+            "root_path": "",
+            "scheme": "http",
+            "http_version": "1.1",
+            "server": ("testserver", 80),
+            "client": ("127.0.0.1", 1),
+            "asgi": {"version": "3.0"},
+            "headers": [
+                (name.encode(), value.encode("latin-1")) for name, value in {"host": "testserver", **named}.items()
+            ],
+        }
         left, answer = list(pieces), Answer()
 
         async def receive() -> Any:
@@ -369,9 +382,18 @@ def test_a_thread_gets_on_when_the_caller_has_left(warm: Server) -> None:
             raise RuntimeError("the transport is closed")
 
         scope = {
-            "type": "http", "method": "GET", "path": "/healthz", "raw_path": b"/healthz", "query_string": b"", "root_path": "",
-            "scheme": "http", "http_version": "1.1", "server": ("testserver", 80), "client": ("127.0.0.1", 1), "headers": [(b"host", b"testserver")],
-        }  # fmt: skip
+            "type": "http",
+            "method": "GET",
+            "path": "/healthz",
+            "raw_path": b"/healthz",
+            "query_string": b"",
+            "root_path": "",
+            "scheme": "http",
+            "http_version": "1.1",
+            "server": ("testserver", 80),
+            "client": ("127.0.0.1", 1),
+            "headers": [(b"host", b"testserver")],
+        }
         await warm.application(scope, receive, send)
 
     for _ in range(8):  # twice as many as there are threads
@@ -414,7 +436,8 @@ def test_a_bug_is_a_500_that_says_nothing(warm: Server, path: str, monkeypatch: 
 def test_date_and_cache_until_are_of_one_clock_on_the_loop_and_in_threads_whatever_the_machine_says(
     server: Server, path: str, settings: Any
 ) -> None:
-    """A service counts from `Date` to `cache_until`; a machine that is three hours slow would let it keep keys for three hours."""
+    """A service counts from `Date` to `cache_until`;
+    a machine that is three hours slow would let it keep keys for three hours."""
     settings.CLOCK = "database"
     clock.forget()
     datakeys.start_anew()

@@ -31,8 +31,14 @@ def post(client: Client, tenant: Tenant, rest: str, body: dict[str, Any]) -> Any
 
 
 def test_a_suspended_tenant_does_not_fall_back_to_the_platform_key(
-    tenant: Tenant, active: KeyRegistration, alice: Member, service: ServiceAccount, api_of: Callable[..., Client], aws: LocalAws, settings: object,
-) -> None:  # fmt: skip
+    tenant: Tenant,
+    active: KeyRegistration,
+    alice: Member,
+    service: ServiceAccount,
+    api_of: Callable[..., Client],
+    aws: LocalAws,
+    settings: object,
+) -> None:
     key = aws.client(settings.AWS_ACCOUNT_ID, "kms", REGION).create_key()["KeyMetadata"]["Arn"]  # type: ignore[attr-defined]
     settings.PLATFORM_KEY_ARN = key  # type: ignore[attr-defined]
     api = api_of(service)
@@ -53,7 +59,8 @@ def _kms_calls(aws: LocalAws, name: str) -> list[dict[str, Any]]:
 def test_each_call_of_ours_names_the_key_and_the_tenant(
     tenant: Tenant, active: KeyRegistration, service: ServiceAccount, api_of: Callable[..., Client], aws: LocalAws
 ) -> None:
-    """Decrypt without a KeyId would open with whatever key the ciphertext names; without the tenant, for whatever tenant."""
+    """Decrypt without a KeyId would open with whatever key the ciphertext names;
+    without the tenant, for whatever tenant."""
     made = post(api_of(service), tenant, "data-keys", {}).json()
     datakeys.start_anew()  # a process that holds nothing asks KMS again
     opened = post(api_of(service), tenant, "data-keys/decrypt", {"wrapped_key": made["wrapped_key"]}).json()
@@ -158,7 +165,7 @@ def _without_tokens(page: str) -> str:
     return re.sub(r'name="csrfmiddlewaretoken" value="[^"]*"', "", page)
 
 
-# --- bodies ------------------------------------------------------------------------------------------------------------
+# --- bodies -----------------------------------------------------------------------------------------------------------
 
 
 class _Unread:

@@ -37,7 +37,13 @@ BODIES: list[tuple[str, bytes, str, int, str]] = [
     ("NUL in a name", b'{"context": {"\\u0000": "a"}}', JSON, 400, "NUL"),
     ("half a surrogate pair", b'{"context": {"a": "\\ud800"}}', JSON, 400, "surrogate"),
     ("a form", b"context=1", "application/x-www-form-urlencoded", 415, "application/json"),
-    ("multipart", b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--b--', "multipart/form-data; boundary=b", 415, "json"),
+    (
+        "multipart",
+        b'--b\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n--b--',
+        "multipart/form-data; boundary=b",
+        415,
+        "json",
+    ),
     ("no type", b'{"context": {}}', "", 415, "application/json"),
     ("an array", b"[]", JSON, 400, "not a JSON object"),
     ("a string", b'"x"', JSON, 400, "not a JSON object"),
@@ -52,7 +58,7 @@ BODIES: list[tuple[str, bytes, str, int, str]] = [
     ("another tenant's id", b'{"context": {"tenant": "x"}}', JSON, 400, "tenant"),
     ("17 pairs", json.dumps({"context": {str(n): "" for n in range(17)}}).encode(), JSON, 400, "16 pairs"),
     ("over 256 KiB", b'{"context": {"a": "' + b"x" * 270_000 + b'"}}', JSON, 413, "bytes"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(

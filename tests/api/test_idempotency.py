@@ -1,4 +1,5 @@
-"""Idempotency-Key: fifty equal requests at once have one effect, killed workers leave nothing stuck, a repeat asks anew."""
+"""Idempotency-Key: fifty equal requests at once have one effect, killed workers leave nothing stuck,
+a repeat asks anew."""
 
 from __future__ import annotations
 
@@ -48,7 +49,8 @@ def at_once(number: int, do: Callable[[], Any]) -> list[Any]:
 
 @pytest.fixture
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fifty threads at once on a busy machine may keep the database from answering in half a second: here that is not the question."""
+    """Fifty threads at once on a busy machine may keep the database from answering in half a second:
+    here that is not the question."""
     for module, name in ((fast_path, "DATABASE"), (recording, "WAIT"), (links, "COMMIT"), (snapshots, "WAIT")):
         monkeypatch.setattr(module, name, 30.0)
 
@@ -167,7 +169,9 @@ def test_rewrapping_twice_under_one_key_answers_the_same_keys_as_long_as_the_ten
 
     post = _data_keys(api_of(service), tenant)
     made = [post("", {"context": {"n": n}}).json() for n in "12"]
-    body = {"items": [{"wrapped_key": one["wrapped_key"], "context": {"n": n}} for n, one in zip("12", made, strict=True)]}  # fmt: skip
+    body = {
+        "items": [{"wrapped_key": one["wrapped_key"], "context": {"n": n}} for n, one in zip("12", made, strict=True)]
+    }
     rotate()
     first = post("/rewrap", body, "k").json()
     assert first["items"] != [{"wrapped_key": one["wrapped_key"]} for one in made]
@@ -175,7 +179,9 @@ def test_rewrapping_twice_under_one_key_answers_the_same_keys_as_long_as_the_ten
     assert post("/rewrap", body, "k").json() == first
     assert KeyUse.objects.filter(operation="rewrap").count() == 2
     assert post("/rewrap", body).json() != first
-    opened = post("/decrypt", {"items": [one | {"context": {"n": n}} for n, one in zip("12", first["items"], strict=True)]})  # fmt: skip
+    opened = post(
+        "/decrypt", {"items": [one | {"context": {"n": n}} for n, one in zip("12", first["items"], strict=True)]}
+    )
     assert [one["plaintext"] for one in opened.json()["items"]] == [one["plaintext"] for one in made]
     services.suspend(tenant, reason="stop", actor=audit.Actor.of_member(alice, via="api"))
     refused = post("/rewrap", body, "k")

@@ -34,8 +34,13 @@ def registration(tenant: Tenant) -> KeyRegistration:
 
 def move(registration: KeyRegistration, generation: int) -> None:
     RegistrationMove.objects.create(
-        tenant=registration.tenant, registration=registration, old_status="active", new_status="suspended", actor="system", generation=generation
-    )  # fmt: skip
+        tenant=registration.tenant,
+        registration=registration,
+        old_status="active",
+        new_status="suspended",
+        actor="system",
+        generation=generation,
+    )
 
 
 class Open:
@@ -120,9 +125,8 @@ def test_what_stays_open_for_long_makes_nothing_come_again_and_again(
         move(registration, generation)
     assert follower.all() == list(range(2, 12))
     assert follower.all() == []
-    monkeypatch.setattr(
-        key_states, "LONG", 1
-    )  # a snapshot that is too long for an address: more comes twice, nothing is left out
+    # a snapshot that is too long for an address: more comes twice, nothing is left out
+    monkeypatch.setattr(key_states, "LONG", 1)
     assert follower.all() == []
     assert set(follower.all()) == set(range(2, 12))
     early.commit()
@@ -182,7 +186,9 @@ def test_it_is_told_of_its_own_tenants_alone(
     assert api_of(theirs).get("/api/v1/key-states", {"since": answer["next"]}).json()["items"] == []
     assert [item["tenant"] for item in api_of(mine).get("/api/v1/key-states").json()["items"]] == [str(tenant.pk)]
     # A cursor of somebody who is told more opens nothing either.
-    more, _ = tenant_services.create_service_account("all", tenants=[], has_all_tenants=True, scopes=["key:read"], actor=audit.COMMAND)  # fmt: skip
+    more, _ = tenant_services.create_service_account(
+        "all", tenants=[], has_all_tenants=True, scopes=["key:read"], actor=audit.COMMAND
+    )
     cursor = api_of(more).get("/api/v1/key-states").json()["next"]
     assert api_of(theirs).get("/api/v1/key-states", {"since": cursor}).json()["items"] == []
 

@@ -1,4 +1,5 @@
-"""Redis is gone: data keys go on, a stop still stops, an Idempotency-Key still counts, and what an operation rings for waits for beat."""
+"""Redis is gone: data keys go on, a stop still stops, an Idempotency-Key still counts,
+and what an operation rings for waits for beat."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A database that is read-only, half migrated, locked or paused is a 503 with Retry-After and one line in the log, on every page there is.
+"""A database that is read-only, half migrated, locked or paused is a 503 with Retry-After and one line in the log,
+on every page there is.
 
 The URL map is walked. Any other error of the database stays a bug: 500.
 """
@@ -78,8 +79,12 @@ def pages(
     """Every address that can be filled in, with the client of somebody who may read it."""
     ticket = support_services.open_ticket(alice.tenant, topic="question", subject="s", text="t", actor=audit.SYSTEM)
     names = {
-        "tenant": str(alice.tenant.pk), "number": "2", "name": "trust-policy", "test": str(active.tests.get().pk), "ticket": str(ticket.pk),
-    }  # fmt: skip
+        "tenant": str(alice.tenant.pk),
+        "number": "2",
+        "name": "trust-policy",
+        "test": str(active.tests.get().pk),
+        "ticket": str(ticket.pk),
+    }
     person, machine, staff = browser_of(alice), api_of(alice), browser_of(sam)
     stranger = Client()
 
@@ -162,6 +167,7 @@ def test_a_database_that_takes_no_writes(
             ),
             Client().get("/readyz"),
         ]
+    # a wrong password writes nothing
     assert [answer.status_code for answer in answers] == [
         503,
         503,
@@ -169,7 +175,7 @@ def test_a_database_that_takes_no_writes(
         503,
         200,
         503,
-    ]  # a wrong password writes nothing
+    ]
     assert all("Retry-After" in answer for answer in answers if answer.status_code == 503)
 
 

@@ -1,7 +1,8 @@
-"""A database as it was before people came by invitation, brought up to date: by `manage.py migrate`, as whoever runs us does it.
+"""A database as it was before people came by invitation, brought up to date:
+by `manage.py migrate`, as whoever runs us does it.
 
-The rows are as the old code, a shell or an attacker left them. What the code of today may rely on is asserted, and that triggers, constraints
-and indexes are those of a database that is new.
+The rows are as the old code, a shell or an attacker left them. What the code of today may rely on is asserted, and that
+triggers, constraints and indexes are those of a database that is new.
 """
 
 from __future__ import annotations
@@ -29,7 +30,11 @@ from tenants import roles
 
 ALIAS = "old"
 # The last states before addresses, invitations and ends of tokens.
-BEFORE = {"tenants": "0005_what_is_shown_once", "keys": "0011_drops_wait_for_no_tenant", "support": "0004_drop_caches_and_close_incidents"}  # fmt: skip
+BEFORE = {
+    "tenants": "0005_what_is_shown_once",
+    "keys": "0011_drops_wait_for_no_tenant",
+    "support": "0004_drop_caches_and_close_incidents",
+}
 MIGRATE = """
 import sys, django
 django.setup()
@@ -48,8 +53,13 @@ def migrate(url: str, var: Path, *targets: str) -> None:
         "DJANGO_SETTINGS_MODULE": "byokportal.settings",
     }
     done = subprocess.run(
-        [sys.executable, "-c", MIGRATE, *targets], env=environment, cwd=settings.BASE_DIR, capture_output=True, text=True, check=False
-    )  # fmt: skip
+        [sys.executable, "-c", MIGRATE, *targets],
+        env=environment,
+        cwd=settings.BASE_DIR,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr[:2000] + done.stderr[-2000:]
 
 
@@ -98,7 +108,9 @@ def write_old_rows(of: Rows) -> dict[str, Any]:
 
     def person(username: str, email: str | None = None, *, has_password: bool = False, **facts: Any) -> Any:
         password = make_password("x" * 20 if has_password else None)
-        return of("auth.User").create(username=username, email=username if email is None else email, password=password, **facts)  # fmt: skip
+        return of("auth.User").create(
+            username=username, email=username if email is None else email, password=password, **facts
+        )
 
     def member(user: Any, role: str, tenant: Any = acme) -> Any:
         return of("tenants.Member").create(tenant=tenant, user=user, role=role)
@@ -113,7 +125,8 @@ def write_old_rows(of: Rows) -> dict[str, Any]:
     bob = person("bob@acme.example", "ciso@other.example", has_password=True)
     member(bob, "auditor")
     of("account.EmailAddress").create(user=bob, email="ciso@other.example", primary=True)
-    # Whatever a shell or a race left: one address twice, no address, one that is too long, one with a password beside one without.
+    # Whatever a shell or a race left: one address twice, no address, one that is too long,
+    # one with a password beside one without.
     twins = [
         member(person(name), role) for name, role in (("eve@acme.example", "auditor"), ("Eve@acme.example", "owner"))
     ]
@@ -137,16 +150,27 @@ def write_old_rows(of: Rows) -> dict[str, Any]:
     )
     use = of("keys.KeyUse").create(tenant=acme, operation="generate", count=1, caller="c", context_digest="d")
     return {
-        "acme": acme, "other": other, "alice": alice, "bob": bob, "ina": ina, "staff": staff, "account": account, "tokens": tokens, "event": event,
-        "use": use, "twin": twin_token,
-    }  # fmt: skip
+        "acme": acme,
+        "other": other,
+        "alice": alice,
+        "bob": bob,
+        "ina": ina,
+        "staff": staff,
+        "account": account,
+        "tokens": tokens,
+        "event": event,
+        "use": use,
+        "twin": twin_token,
+    }
 
 
 def shape(of: BaseDatabaseWrapper) -> dict[str, Any]:
     """Return what the database holds its rows to: triggers, and the constraints and indexes of each table."""
     question = {
         "sqlite": "SELECT tbl_name, name, sql FROM sqlite_master WHERE type = 'trigger'",
-        "postgresql": "SELECT tgrelid::regclass::text, tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal",
+        "postgresql": (
+            "SELECT tgrelid::regclass::text, tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal"
+        ),
     }[of.vendor]
     found: dict[str, Any] = {}
     with of.cursor() as cursor:
@@ -185,17 +209,21 @@ def test_an_old_database_is_brought_up_to_date(old: tuple[str, BaseDatabaseWrapp
         for who, email in (("alice", "alice@acme.example"), ("bob", "bob@acme.example"), ("staff", "sam@kore.example"))
     )
     invitations = of("tenants.Invitation").order_by("email")
-    assert {(one.tenant_id, one.email, one.role, one.status) for one in invitations if one.email.startswith(("ina", "eve"))} == {
-        (was["acme"].pk, "ina@acme.example", "admin", "pending"), (was["other"].pk, "ina@acme.example", "auditor", "pending"),
+    assert {
+        (one.tenant_id, one.email, one.role, one.status) for one in invitations if one.email.startswith(("ina", "eve"))
+    } == {
+        (was["acme"].pk, "ina@acme.example", "admin", "pending"),
+        (was["other"].pk, "ina@acme.example", "auditor", "pending"),
         (was["acme"].pk, "eve@acme.example", "auditor", "pending"),
-    }  # fmt: skip
+    }
     assert all(
         timedelta(days=6, hours=23) < one.expires_at - began <= timedelta(days=7, minutes=10) for one in invitations
     )
+    # nobody is invited at no address
     assert {one.email for one in invitations} == {
         "ina@acme.example",
         "eve@acme.example",
-    }  # nobody is invited at no address
+    }
 
     # tokens
     def token(name: str) -> Any:

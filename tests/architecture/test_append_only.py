@@ -1,4 +1,5 @@
-"""What the database keeps as it is: no UPDATE, DELETE or REPLACE by anybody who has a connection, whatever migrations did to the tables since."""
+"""What the database keeps as it is: no UPDATE, DELETE or REPLACE by anybody who has a connection,
+whatever migrations did to the tables since."""
 
 from __future__ import annotations
 
@@ -38,7 +39,13 @@ def is_refused(statement: str, *values: object) -> bool:
 
 
 def other(column: str) -> str:
-    return "'2031-01-01'" if column.endswith("_at") or column == "at" else "77" if column in {"count", "attempts", "seal_number", "tenant_id"} else "'x'"  # fmt: skip
+    return (
+        "'2031-01-01'"
+        if column.endswith("_at") or column == "at"
+        else "77"
+        if column in {"count", "attempts", "seal_number", "tenant_id"}
+        else "'x'"
+    )
 
 
 @pytest.mark.parametrize("table", ["tenants_auditevent", "keys_keyuse"])
@@ -65,7 +72,8 @@ def test_nothing_is_removed(table: str, rows: dict[str, int]) -> None:
 @pytest.mark.parametrize("table", ["tenants_auditevent", "keys_keyuse", "tenants_tenant"])
 @pytest.mark.parametrize("recursive", ["ON", "OFF"])
 def test_nothing_is_replaced(table: str, recursive: str, rows: dict[str, int]) -> None:
-    """SQLite's REPLACE removes the old row; without `recursive_triggers`, which somebody else's connection has not, no trigger sees that."""
+    """SQLite's REPLACE removes the old row; without `recursive_triggers`, which somebody else's connection has not,
+    no trigger sees that."""
     if connection.vendor != "sqlite":
         pytest.skip("PostgreSQL's upsert is an UPDATE")
     with connection.cursor() as cursor:

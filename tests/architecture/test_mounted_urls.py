@@ -80,10 +80,21 @@ def test_what_a_library_brings_is_in_the_list_and_nothing_else() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["accounts/email/", "accounts/signup/", "accounts/password/set/", "accounts/confirm-email/", "accounts/confirm-email/x/",
-     "accounts/login/code/confirm/", "accounts/login/code/", "accounts/signup/passkey/", "accounts/3rdparty/", "accounts/social/signup/",
-     "accounts/2fa/trust/", "accounts/2fa/webauthn/signup/"],
-)  # fmt: skip
+    [
+        "accounts/email/",
+        "accounts/signup/",
+        "accounts/password/set/",
+        "accounts/confirm-email/",
+        "accounts/confirm-email/x/",
+        "accounts/login/code/confirm/",
+        "accounts/login/code/",
+        "accounts/signup/passkey/",
+        "accounts/3rdparty/",
+        "accounts/social/signup/",
+        "accounts/2fa/trust/",
+        "accounts/2fa/webauthn/signup/",
+    ],
+)
 def test_the_rest_of_allauth_is_not_there(db: None, path: str) -> None:
     for client in (Client(), Client()):
         assert client.get(f"/{path}").status_code == 404

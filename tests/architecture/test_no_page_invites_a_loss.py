@@ -1,4 +1,5 @@
-"""No page, mail, document or message says that an old key or role may go, without saying until when a backup needs it."""
+"""No page, mail, document or message says that an old key or role may go,
+without saying until when a backup needs it."""
 
 from __future__ import annotations
 
@@ -9,15 +10,31 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PLACES = ("templates", "docs", "keys", "support", "tenants", "byokportal", "static", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")  # fmt: skip
+PLACES = (
+    "templates",
+    "docs",
+    "keys",
+    "support",
+    "tenants",
+    "byokportal",
+    "static",
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "SECURITY.md",
+)
 KINDS = {".html", ".txt", ".md", ".py", ".yaml", ".js"}
 
 LETS_GO = re.compile(
-    r"\b(delet\w+|remov(?:e|ed|ing)|disabl(?:e|ed|ing)|destroy\w*|discard\w*|give up|given up|get rid of|throw away|decommission\w*|clean up)\b", re.I
-)  # fmt: skip
+    (
+        r"\b(delet\w+|remov(?:e|ed|ing)|disabl(?:e|ed|ing)|destroy\w*|discard\w*|give up|given up|get rid of|throw away"
+        r"|decommission\w*|clean up)\b"
+    ),
+    re.I,
+)
 OLD = re.compile(
-    r"\b(?:old|older|previous|former|replaced|earlier)\b(?:\s\w+){0,3}?\s(?:keys?|roles?|cmks?)\b|\bthe old one\b|\bkeys? (?:that )?you used before\b"
-    r"|\brole and (?:the |your )?key\b|\bkey and (?:the |your )?role\b",
+    r"\b(?:old|older|previous|former|replaced|earlier)\b(?:\s\w+){0,3}?\s(?:keys?|roles?|cmks?)\b|\bthe old one\b"
+    r"|\bkeys? (?:that )?you used before\b|\brole and (?:the |your )?key\b|\bkey and (?:the |your )?role\b",
     re.I,
 )
 MAY = re.compile(

@@ -87,7 +87,8 @@ def test_what_goes_wrong_is_not_kept_either(
 
 
 def test_an_answer_on_the_short_way_is_not_kept_whatever_it_is() -> None:
-    """Data keys pass the middleware by on the server's event loop (`keys.datakeys.http.event_loop`); a failure of ours too."""
+    """Data keys pass the middleware by on the server's event loop (`keys.datakeys.http.event_loop`);
+    a failure of ours too."""
     answer = fast_path.through_what_stays(lambda _: HttpResponse(status=500))
     assert answer(RequestFactory().post("/"))["Cache-Control"] == "no-store"
 

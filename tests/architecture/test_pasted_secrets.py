@@ -1,4 +1,5 @@
-"""A secret that is pasted anywhere is refused there, and stands nowhere afterwards: every form and every address of the API is tried."""
+"""A secret that is pasted anywhere is refused there, and stands nowhere afterwards:
+every form and every address of the API is tried."""
 
 from __future__ import annotations
 
@@ -41,7 +42,7 @@ PASTED = {
     "private key": f"-----BEGIN RSA PRIVATE KEY-----\n{PIECE}\n-----END RSA PRIVATE KEY-----",
     "token of ours": f"please look: {OURS}",
     "JWT": f"Authorization: Bearer {JWT}",
-}  # fmt: skip
+}
 PIECES = (SECRET, PIECE, OURS, JWT)
 MODULES = (
     "tenants.forms",
@@ -249,7 +250,16 @@ def test_what_is_called_without_a_form_refuses_it_too(
 def test_a_key_of_a_request_is_kept_for_a_day_and_holds_no_secret(alice: Member) -> None:
     for key in (OURS, JWT):
         with pytest.raises(SecretPasted):
-            idempotency.once(lambda: idempotency.Answer(200, {}), key=key, caller="x", tenant=alice.tenant, method="POST", path="/", body=b"", in_one_transaction=True)  # fmt: skip
+            idempotency.once(
+                lambda: idempotency.Answer(200, {}),
+                key=key,
+                caller="x",
+                tenant=alice.tenant,
+                method="POST",
+                path="/",
+                body=b"",
+                in_one_transaction=True,
+            )
 
 
 def test_a_secret_in_an_address_is_not_logged(

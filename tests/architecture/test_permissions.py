@@ -1,4 +1,5 @@
-"""The table of `tenants.roles`, and everything made from it: Django's permissions, groups of staff, buttons, scopes of services."""
+"""The table of `tenants.roles`, and everything made from it:
+Django's permissions, groups of staff, buttons, scopes of services."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Pages that ask for themselves again read a bounded number of rows: what SQLite does for one does not grow with what the tenant has."""
+"""Pages that ask for themselves again read a bounded number of rows:
+what SQLite does for one does not grow with what the tenant has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""What production imports comes from requirements.txt alone: neither the local AWS nor a package for tests is needed there."""
+"""What production imports comes from requirements.txt alone:
+neither the local AWS nor a package for tests is needed there."""
 
 from __future__ import annotations
 
@@ -15,11 +16,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PRODUCTION = {
-    "EMBEDDED": "0", "AWS_MODE": "real", "SECRET_KEY": "x" * 50, "AWS_ACCOUNT_ID": "111122223333", "CANARY_ACCOUNT_ID": "444455556666",
-    "DATABASE_URL": "postgres://byok@db.byok.example/byok", "REDIS_URL": "redis://redis.byok.example:6379/0",
-}  # fmt: skip
+    "EMBEDDED": "0",
+    "AWS_MODE": "real",
+    "SECRET_KEY": "x" * 50,
+    "AWS_ACCOUNT_ID": "111122223333",
+    "CANARY_ACCOUNT_ID": "444455556666",
+    "DATABASE_URL": "postgres://byok@db.byok.example/byok",
+    "REDIS_URL": "redis://redis.byok.example:6379/0",
+}
 NOT_IN_PRODUCTION = ("byokportal/embedded/", "byokportal/localaws/", "byokportal/demo/")
-# Importing a module whose place in sys.modules is None raises ModuleNotFoundError, as on a machine that does not have it.
+# Importing a module whose place in sys.modules is None raises ModuleNotFoundError,
+# as on a machine that does not have it.
 WITHOUT = "import json, sys; sys.modules.update(dict.fromkeys(json.loads(sys.argv.pop(1)))); "
 IMPORT_ALL = (
     "import byokportal.asgi, importlib, byokportal.celery; [importlib.import_module(name) for name in sys.argv[1:]]"
@@ -69,9 +76,7 @@ def test_production_imports_nothing_that_it_has_not_installed(tmp_path: Path) ->
         if path.name != "__main__.py"
     ]
     assert {"keys.management.commands.open_service_role", "byokportal.server"} <= set(names)
-    ran = run(
-        "-c", WITHOUT + IMPORT_ALL, json.dumps(absent_modules()), *names, **PRODUCTION, VAR_DIR=str(tmp_path)
-    )  # fmt: skip
+    ran = run("-c", WITHOUT + IMPORT_ALL, json.dumps(absent_modules()), *names, **PRODUCTION, VAR_DIR=str(tmp_path))
     assert ran.returncode == 0, ran.stderr
 
 
@@ -84,10 +89,12 @@ def test_no_function_of_production_imports_such_a_package_later() -> None:
         for name in (
             [alias.name for alias in node.names]
             if isinstance(node, ast.Import)
-            else [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom) and not node.level
+            else []
         )
         if name.partition(".")[0] in absent
-    }  # fmt: skip
+    }
     # Types alone, under TYPE_CHECKING.
     assert {one for one in late if not one[1].startswith("mypy_boto3_")} == set()
 

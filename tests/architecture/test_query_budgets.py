@@ -81,8 +81,13 @@ def test_list_pages_make_the_recorded_number_of_queries_however_many_rows(
         tenant=tenant, registration=registration, requested_by="system", finished_at=timezone.now()
     )
     drill = RevocationDrill.objects.create(
-        tenant=tenant, registration=registration, started_by="system", bound_seconds=300, until=timezone.now(), finished_at=timezone.now()
-    )  # fmt: skip
+        tenant=tenant,
+        registration=registration,
+        started_by="system",
+        bound_seconds=300,
+        until=timezone.now(),
+        finished_at=timezone.now(),
+    )
     _fill(alice, 1, name="first")
     ticket = Ticket.objects.of(tenant).first()
     assert ticket is not None

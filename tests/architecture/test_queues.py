@@ -1,4 +1,5 @@
-"""What beat and operations send to workers: every message ends, no row has many, and nobody who waits for a test waits for a sweep."""
+"""What beat and operations send to workers:
+every message ends, no row has many, and nobody who waits for a test waits for a sweep."""
 
 from __future__ import annotations
 

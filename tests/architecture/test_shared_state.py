@@ -1,4 +1,5 @@
-"""What many threads of a process share: caches are `byokportal.lru`, and what others change is iterated over under its lock or as a copy."""
+"""What many threads of a process share: caches are `byokportal.lru`, and what others change is iterated over under its
+lock or as a copy."""
 
 from __future__ import annotations
 
@@ -11,7 +12,9 @@ ROOT = Path(__file__).resolve().parents[2]
 OTHER_CACHES = {
     "byokportal/clock.py:_http_date": "this second and the one before",
     "keys/datakeys/http/drf.py:_instant": "1,000 instants of ours",
-    "keys/datakeys/http/fast_path.py:_route": "the URL map's three routes: an address without a view raises, and is not kept",
+    "keys/datakeys/http/fast_path.py:_route": (
+        "the URL map's three routes: an address without a view raises, and is not kept"
+    ),
     "keys/aws/hot.py:_pool": "one for each Region of AWS",
     "keys/aws/hot.py:_protocol": "STS and KMS",
     "keys/aws/regions.py:_known": "our own partition",
@@ -49,7 +52,8 @@ def test_every_cache_evicts_the_idle_one_or_says_what_bounds_it() -> None:
 
 
 def test_what_other_threads_change_is_iterated_over_under_a_lock_or_as_a_copy() -> None:
-    """Look at modules with threads: loops and comprehensions over a dictionary, set, list or deque that outlives a call."""
+    """Look at modules with threads: loops and comprehensions over a dictionary, set,
+    list or deque that outlives a call."""
     bare = []
     for name, tree in _modules():
         if "threading" in {
@@ -77,9 +81,10 @@ def _bare_iterations(tree: ast.Module, kept: set[str]) -> Iterator[int]:
     locked = {
         inner
         for node in ast.walk(tree)
-        if isinstance(node, ast.With) and any("lock" in ast.unparse(item) or "_counting" in ast.unparse(item) for item in node.items)
+        if isinstance(node, ast.With)
+        and any("lock" in ast.unparse(item) or "_counting" in ast.unparse(item) for item in node.items)
         for inner in ast.walk(node)
-    }  # fmt: skip
+    }
     for node in ast.walk(tree):
         if node in locked:
             continue

@@ -1,4 +1,5 @@
-"""Every transaction of an operation or an engine begins in one place (`tenants.transactions`): the tenant first, a deadlock tried once more."""
+"""Every transaction of an operation or an engine begins in one place (`tenants.transactions`):
+the tenant first, a deadlock tried once more."""
 
 from __future__ import annotations
 

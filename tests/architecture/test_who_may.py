@@ -1,4 +1,5 @@
-"""Every address, every method, every kind of caller: what each one gets is recorded, and a few laws hold over all of it.
+"""Every address, every method, every kind of caller:
+what each one gets is recorded, and a few laws hold over all of it.
 
 The record `who_may.json` is reviewed like code: a line that changes is somebody who gets in, or no longer does
 (`RECORD_WHO_MAY=1` writes it anew).
@@ -32,9 +33,18 @@ from tenants.models import Member, OwnerRecovery, ServiceAccount, Tenant
 
 RECORDED = Path(__file__).with_name("who_may.json")
 CALLERS = (
-    "anonymous", "auditor", "admin", "owner", "removed member", "another tenant's owner", "support", "lead", "auditor of ours",
-    "service account", "disabled service account",
-)  # fmt: skip
+    "anonymous",
+    "auditor",
+    "admin",
+    "owner",
+    "removed member",
+    "another tenant's owner",
+    "support",
+    "lead",
+    "auditor of ours",
+    "service account",
+    "disabled service account",
+)
 IN, SIGN_IN, MAY_NOT, ABSENT, NO_METHOD = "in", "signs in", "may not", "not there", "no such method"
 REASON = {"reason": "because"}
 # What each POST needs to get as far as the question who may; by the name of the address.
@@ -60,9 +70,15 @@ BODIES: dict[str, dict[str, Any]] = {
     "step": {"key_arn": "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"},
 }
 FOR_STAFF = {
-    **REASON, "name": "N", "owner_email": "o@new.example", "email": "new@kore.example", "role": "owner", "text": "t", "scopes": ["key:read"],
+    **REASON,
+    "name": "N",
+    "owner_email": "o@new.example",
+    "email": "new@kore.example",
+    "role": "owner",
+    "text": "t",
+    "scopes": ["key:read"],
     "has_all_tenants": "on",
-}  # fmt: skip
+}
 
 
 def addresses(patterns: Any = None, prefix: str = "") -> Iterator[tuple[str, URLPattern]]:
@@ -100,9 +116,16 @@ ALL = sorted(set(calls()))
 
 @pytest.fixture
 def world(
-    tenant: Tenant, alice: Member, bob: Member, mallory: Member, sam: User, service: ServiceAccount, active: KeyRegistration,
-    browser_of: Callable[..., Client], api_of: Callable[..., Client],
-) -> dict[str, Any]:  # fmt: skip
+    tenant: Tenant,
+    alice: Member,
+    bob: Member,
+    mallory: Member,
+    sam: User,
+    service: ServiceAccount,
+    active: KeyRegistration,
+    browser_of: Callable[..., Client],
+    api_of: Callable[..., Client],
+) -> dict[str, Any]:
     """Acme Bank with something of everything, and a browser and an API client of each kind of caller."""
     carol = invited(tenant, "carol@acme.example", "admin")
     dora = invited(tenant, "dora@acme.example", "owner")
@@ -137,16 +160,37 @@ def world(
     User.objects.filter(pk=alice.user_id).update(is_active=True)
     incident = Incident.objects.create(service_role=tenant.service_role, why="6 organisations refused at once")
     objects = {
-        "tenant": tenant.pk, "ticket": ticket.pk, "invitation": invitation.pk, "token": token.pk, "drill": drill.pk, "recovery": recovery.pk,
-        "test": active.tests.get().pk, "number": carol.pk, "name": "trust-policy", "secret": "x" * 43, "uidb36": "1", "key": "x-y", "pk": 1,
+        "tenant": tenant.pk,
+        "ticket": ticket.pk,
+        "invitation": invitation.pk,
+        "token": token.pk,
+        "drill": drill.pk,
+        "recovery": recovery.pk,
+        "test": active.tests.get().pk,
+        "number": carol.pk,
+        "name": "trust-policy",
+        "secret": "x" * 43,
+        "uidb36": "1",
+        "key": "x-y",
+        "pk": 1,
         "content_type_id": 1,
-    }  # fmt: skip
+    }
     of_model = {
-        "tenant": tenant.pk, "servicerole": tenant.service_role_id, "keyregistration": active.pk, "encryptiontest": objects["test"],
-        "roleconfiguration": active.configurations.first().pk, "revocationdrill": drill.pk, "incident": incident.pk,
-        "serviceaccount": service.pk, "member": carol.pk, "user": staff["support"].pk, "ownerrecovery": recovery.pk, "ticket": ticket.pk,
-        "auditevent": tenant.events.first().pk, "notice": 1,
-    }  # fmt: skip
+        "tenant": tenant.pk,
+        "servicerole": tenant.service_role_id,
+        "keyregistration": active.pk,
+        "encryptiontest": objects["test"],
+        "roleconfiguration": active.configurations.first().pk,
+        "revocationdrill": drill.pk,
+        "incident": incident.pk,
+        "serviceaccount": service.pk,
+        "member": carol.pk,
+        "user": staff["support"].pk,
+        "ownerrecovery": recovery.pk,
+        "ticket": ticket.pk,
+        "auditevent": tenant.events.first().pk,
+        "notice": 1,
+    }
     return {"browsers": browsers, "apis": apis, "objects": objects, "of_model": of_model}
 
 
@@ -212,10 +256,16 @@ READS = {
 }
 # What this world is not in a state for; each has a test of its own in which it is done.
 NOT_NOW = {
-    "address/", "address/confirm/", "invitation/", "recovery/", "tenants/<uuid:tenant>/key/old/<uuid:registration>/end/",
-    "tenants/<uuid:tenant>/key/leave/", "tenants/<uuid:tenant>/key/resume/", "tenants/<uuid:tenant>/key/rotate/",
+    "address/",
+    "address/confirm/",
+    "invitation/",
+    "recovery/",
+    "tenants/<uuid:tenant>/key/old/<uuid:registration>/end/",
+    "tenants/<uuid:tenant>/key/leave/",
+    "tenants/<uuid:tenant>/key/resume/",
+    "tenants/<uuid:tenant>/key/rotate/",
     "tenants/<uuid:tenant>/registration/withdraw/",
-}  # fmt: skip
+}
 
 
 def _shows_what_is_wrong(answer: HttpResponse) -> bool:
@@ -253,7 +303,11 @@ def test_what_a_post_does_it_does_once_for_it_answers_with_a_redirect(world: dic
             if answer.status_code < 300 and not _shows_what_is_wrong(answer):
                 assert route in READS or _is_list(route), (route, caller)
                 assert not wrote, (route, caller, wrote)
-    portal = {route for method, route, _ in ALL if method == "post" and ("tenant>" in route or route in NOT_NOW) and not route.startswith("api/")}  # fmt: skip
+    portal = {
+        route
+        for method, route, _ in ALL
+        if method == "post" and ("tenant>" in route or route in NOT_NOW) and not route.startswith("api/")
+    }
     takes = {route for route in portal if NO_METHOD not in RECORD[f"POST {route}"]}
     assert takes - done - set(READS) == NOT_NOW, "give a new address a body in BODIES with which it is done"
 

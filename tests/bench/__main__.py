@@ -1,7 +1,7 @@
 """Run the benchmarks of this folder and print a table: `make bench`, or `python -m tests.bench NAME…` for some.
 
-A module here has `measure()`, which yields `Figure`s. Figures are ratios or differences taken in one run wherever a machine's speed would
-decide otherwise.
+A module here has `measure()`, which yields `Figure`s. Figures are ratios or differences taken in one run wherever a
+machine's speed would decide otherwise.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Data keys over HTTP: against OpenBao's transit, against an empty view, and many in one request against one at a time.
 
-PostgreSQL waits for the disk, two web processes, 32 keep-alive connections; whatever is compared runs in turn, five times, with
-the same load generator on the same cores, and the median of the ratios counts.
+PostgreSQL waits for the disk, two web processes, 32 keep-alive connections; whatever is compared runs in
+turn, five times, with the same load generator on the same cores, and the median of the ratios counts.
 """
 
 from __future__ import annotations
@@ -44,17 +44,24 @@ def measure() -> Iterator[Figure]:
         generate = ours("", {})
         for name, mine, peer in (
             ("generate", generate, theirs("transit/datakey/plaintext/k", {})),
-            ("decrypt", ours("/decrypt", {"wrapped_key": wrapped}), theirs("transit/decrypt/k", {"ciphertext": foreign})),
-        ):  # fmt: skip
+            (
+                "decrypt",
+                ours("/decrypt", {"wrapped_key": wrapped}),
+                theirs("transit/decrypt/k", {"ciphertext": foreign}),
+            ),
+        ):
             runs = _in_turn(mine, peer, empty)
             yield from _against(name, runs, f"OpenBao {bao.version}")
-        # A process takes four at once and lets twelve wait: 32 of them would be told to come again (keys.datakeys.http.priority).
+        # A process takes four at once and lets twelve wait:
+        # 32 of them would be told to come again (keys.datakeys.http.priority).
         runs = _in_turn(ours("", {"items": [{}] * ITEMS}, connections=8), generate)
         many, one = runs
         ratio = _median_ratio(many, one) * ITEMS
         yield Figure(f"{ITEMS} in one request, keys a second, against one at a time", ratio, "×", 15, at_least=True)
-        print(f"        {statistics.median(r['per_second'] for r in many) * ITEMS:.0f} keys/s against "
-              f"{statistics.median(r['per_second'] for r in one):.0f}")  # fmt: skip
+        print(
+            f"        {statistics.median(r['per_second'] for r in many) * ITEMS:.0f} keys/s against "
+            f"{statistics.median(r['per_second'] for r in one):.0f}"
+        )
         moving = ours("/rewrap", {"items": [{"wrapped_key": wrapped}] * ITEMS}, connections=4)
         with stack.sweeping(system) as sweep:
 

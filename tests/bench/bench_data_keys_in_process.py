@@ -95,8 +95,10 @@ def _speed(aws: Any, tenant: Any) -> Iterator[Figure]:
     }
     peer = subprocess.Popen(
         [str(PEER if PEER.exists() else sys.executable), str(Path(__file__).with_name("esdk.py"))],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     assert peer.stdin is not None
     assert peer.stdout is not None
 
@@ -121,7 +123,13 @@ def _speed(aws: Any, tenant: Any) -> Iterator[Figure]:
     finally:
         peer.kill()
     us, them = statistics.median(ours), statistics.median(theirs)
-    yield Figure(f"wrap and open a data key ({us * 1e6:.0f} µs); aws-encryption-sdk {version}: {them * 1e6:.0f} µs", them / us, "times", 25, at_least=True)  # fmt: skip
+    yield Figure(
+        f"wrap and open a data key ({us * 1e6:.0f} µs); aws-encryption-sdk {version}: {them * 1e6:.0f} µs",
+        them / us,
+        "times",
+        25,
+        at_least=True,
+    )
 
 
 # --- a tenant whose AWS hangs ----------------------------------------------------------------------------------------
@@ -135,9 +143,13 @@ def _hanging(aws: Any, beside: Any) -> Any:
     account = "222233334444"
     tenant = Tenant.objects.create(name="Sick", service_role=beside.service_role)
     registration = KeyRegistration.objects.create(
-        tenant=tenant, status="active", activated_at=datetime.now(UTC), role_claim=f"{account}/x", role_arn=f"arn:aws:iam::{account}:role/x",
+        tenant=tenant,
+        status="active",
+        activated_at=datetime.now(UTC),
+        role_claim=f"{account}/x",
+        role_arn=f"arn:aws:iam::{account}:role/x",
         key_arn=f"arn:aws:kms:eu-central-1:{account}:key/{uuid.uuid4()}",
-    )  # fmt: skip
+    )
     BranchKey.objects.create(tenant=tenant, registration=registration, key_arn=registration.key_arn, wrapped=b"x" * 184)
     aws.set_fault("timeout", 30, account=account)
     return tenant
@@ -200,7 +212,12 @@ def _beside_a_hanging_tenant(aws: Any, tenant: Any) -> Iterator[Figure]:
         longer += count
     aws.faults.clear()
     us, them = (statistics.quantiles(times, n=100)[98] for times in (beside, alone))
-    yield Figure(f"p99 beside a tenant whose AWS hangs ({us * 1e3:.1f} ms, {longer} waits beyond {HANGS} s)", us / them, "times", 1.5)  # fmt: skip
+    yield Figure(
+        f"p99 beside a tenant whose AWS hangs ({us * 1e3:.1f} ms, {longer} waits beyond {HANGS} s)",
+        us / them,
+        "times",
+        1.5,
+    )
 
 
 # --- calls ----------------------------------------------------------------------------------------------------------
@@ -267,7 +284,13 @@ def _memory() -> Iterator[Figure]:
     )
     ours, clients = json.loads(weighed.stdout.splitlines()[-1])
     yield Figure(f"memory of {TENANTS:,} cached tenants, sessions included", ours / 2**20, "MiB", 64)
-    yield Figure(f"… and a boto3 client each ({clients / CLIENTS / 2**20:.2f} MiB) beside it", clients / CLIENTS * TENANTS / ours, "times", 100, at_least=True)  # fmt: skip
+    yield Figure(
+        f"… and a boto3 client each ({clients / CLIENTS / 2**20:.2f} MiB) beside it",
+        clients / CLIENTS * TENANTS / ours,
+        "times",
+        100,
+        at_least=True,
+    )
 
 
 def _weigh() -> None:
@@ -288,7 +311,8 @@ def _weigh() -> None:
 
 
 def _weigh_clients() -> int:
-    """Return the bytes of `CLIENTS` boto3 clients that have called once: TLS context, trusted authorities, one connection each."""
+    """Return the bytes of `CLIENTS` boto3 clients that have called once:
+    TLS context, trusted authorities, one connection each."""
     import boto3
     from botocore.httpsession import get_cert_path
 
@@ -327,14 +351,32 @@ def _cache_one(engine: Any, number: int, snapshots: Any, sessions: Any, envelope
     external_id = "byok-" + os.urandom(32).hex()[:43]
     row = snapshots.WrappedBranchKey(key_id, os.urandom(184), key_arn, registration, role_arn)
     copy = snapshots.Snapshot(
-        tenant, datetime.now(UTC), time.monotonic(), 0, 300, external_id, "arn:aws:iam::999900001111:role/byok-service-1", registration, "active", "",
-        "", datetime.now(UTC), role_arn, key_arn, row,
-    )  # fmt: skip
+        tenant,
+        datetime.now(UTC),
+        time.monotonic(),
+        0,
+        300,
+        external_id,
+        "arn:aws:iam::999900001111:role/byok-service-1",
+        registration,
+        "active",
+        "",
+        "",
+        datetime.now(UTC),
+        role_arn,
+        key_arn,
+        row,
+    )
     engine.snapshots._copies.put(tenant, copy)
     engine.snapshots._generations[tenant] = 0
     session = sessions.Credentials(
-        "ASIA" + os.urandom(8).hex().upper(), os.urandom(20).hex(), os.urandom(600).hex(), datetime.now(UTC) + timedelta(seconds=900), "AROA" + account, str(uuid.uuid4())
-    )  # fmt: skip
+        "ASIA" + os.urandom(8).hex().upper(),
+        os.urandom(20).hex(),
+        os.urandom(600).hex(),
+        datetime.now(UTC) + timedelta(seconds=900),
+        "AROA" + account,
+        str(uuid.uuid4()),
+    )
     of_the_role = (
         "tenant",
         "arn:aws:iam::999900001111:role/byok-service-1",
@@ -345,8 +387,14 @@ def _cache_one(engine: Any, number: int, snapshots: Any, sessions: Any, envelope
     )
     sessions._cache.put(of_the_role, session)
     engine.keys.put(
-        key_id, tenant, 0, envelope.Secret(os.urandom(32)), began=engine.keys.start(), lasts=300, session_ends=time.time() + 900
-    )  # fmt: skip
+        key_id,
+        tenant,
+        0,
+        envelope.Secret(os.urandom(32)),
+        began=engine.keys.start(),
+        lasts=300,
+        session_ends=time.time() + 900,
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""A health sweep of 10,000 tenants against one boto3 client per tenant in a thread pool, on PostgreSQL that waits for the disk."""
+"""A health sweep of 10,000 tenants against one boto3 client per tenant in a thread pool,
+on PostgreSQL that waits for the disk."""
 
 from __future__ import annotations
 
@@ -19,7 +20,8 @@ TENANTS, SAMPLE = int(os.environ.get("BENCH_TENANTS", "10000")), 300
 
 
 def measure() -> Iterator[Figure]:
-    """Yield tenants a second, and how many times what a client per tenant reaches. AWS is a stub in a process of its own, over TLS."""
+    """Yield tenants a second, and how many times what a client per tenant reaches.
+    AWS is a stub in a process of its own, over TLS."""
     with tempfile.TemporaryDirectory(prefix="byok-bench-") as name, on_servers.postgresql(durable=True) as database:
         folder = Path(name)
         command = [sys.executable, str(HERE / "stub_aws.py"), str(DELAY), name]

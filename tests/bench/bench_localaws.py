@@ -25,7 +25,17 @@ from tests.bench.figure import Figure
 
 OURS, CUSTOMER, REGION = "999900001111", "111122223333", "eu-central-1"
 ROUNDS = 150
-TRUST = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{OURS}:root"}, "Action": "sts:AssumeRole", "Condition": {"StringEquals": {"sts:ExternalId": "byok-1"}}}]}  # fmt: skip
+TRUST = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Principal": {"AWS": f"arn:aws:iam::{OURS}:root"},
+            "Action": "sts:AssumeRole",
+            "Condition": {"StringEquals": {"sts:ExternalId": "byok-1"}},
+        }
+    ],
+}
 CONTEXT = {"tenant": "t1", "purpose": "test"}
 
 
@@ -92,29 +102,61 @@ def _decisions() -> Iterator[Figure]:
     guide = ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey"]
     allow = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": guide, "Resource": key}]}
     full = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
-    key_policy = {"Version": "2012-10-17", "Statement": [
-        {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{CUSTOMER}:root"}, "Action": "kms:*", "Resource": "*"},
-        {"Effect": "Allow", "Principal": {"AWS": role_arn}, "Action": guide, "Resource": "*"},
-    ]}  # fmt: skip
-    many = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Resource": [f"arn:aws:iam::{n:012}:role/AIforWorkByokAccessRole" for n in range(60)]}]}  # fmt: skip
-    facts = {"aws:PrincipalArn": role_arn, "aws:PrincipalAccount": CUSTOMER, "kms:CallerAccount": CUSTOMER, "aws:SourceIp": "127.0.0.1", "aws:SecureTransport": "true", "kms:EncryptionContext:tenant": "t1"}  # fmt: skip
+    key_policy = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Principal": {"AWS": f"arn:aws:iam::{CUSTOMER}:root"},
+                "Action": "kms:*",
+                "Resource": "*",
+            },
+            {"Effect": "Allow", "Principal": {"AWS": role_arn}, "Action": guide, "Resource": "*"},
+        ],
+    }
+    many = {
+        "Version": "2012-10-17",
+        "Statement": [
+            {
+                "Effect": "Allow",
+                "Action": "sts:AssumeRole",
+                "Resource": [f"arn:aws:iam::{n:012}:role/AIforWorkByokAccessRole" for n in range(60)],
+            }
+        ],
+    }
+    facts = {
+        "aws:PrincipalArn": role_arn,
+        "aws:PrincipalAccount": CUSTOMER,
+        "kms:CallerAccount": CUSTOMER,
+        "aws:SourceIp": "127.0.0.1",
+        "aws:SecureTransport": "true",
+        "kms:EncryptionContext:tenant": "t1",
+    }
     customer = Principal(f"arn:aws:sts::{CUSTOMER}:assumed-role/R/s", CUSTOMER, "AROAR", role_arn)
     ours = Principal(
         f"arn:aws:sts::{OURS}:assumed-role/byok-service-1/s", OURS, "AROAO", f"arn:aws:iam::{OURS}:role/byok-service-1"
     )
     questions: dict[str, tuple[Request, dict[str, Any]]] = {
         "kms:Decrypt with the guide's policies and a session policy": (
-            Request("kms:Decrypt", key, customer, facts), {"identity": [allow], "resource": key_policy, "session": allow},
+            Request("kms:Decrypt", key, customer, facts),
+            {"identity": [allow], "resource": key_policy, "session": allow},
         ),
         "kms:Decrypt under boundary, SCPs and RCPs too": (
             Request("kms:Decrypt", key, customer, facts),
-            {"identity": [allow], "resource": key_policy, "session": allow, "boundaries": [full], "scps": [[full], [full]], "rcps": [full]},
+            {
+                "identity": [allow],
+                "resource": key_policy,
+                "session": allow,
+                "boundaries": [full],
+                "scps": [[full], [full]],
+                "rcps": [full],
+            },
         ),
         "sts:AssumeRole out of ten full policies of role ARNs": (
             Request("sts:AssumeRole", f"arn:aws:iam::{CUSTOMER}:role/R", ours, {"sts:ExternalId": "byok-1", **facts}),
             {"identity": [*[many] * 10, full], "resource": TRUST},
         ),
-    }  # fmt: skip
+    }
     for name, (request, layers) in questions.items():
         assert evaluator.evaluate(request, **layers).allowed
         times = []

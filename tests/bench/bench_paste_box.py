@@ -1,4 +1,5 @@
-"""What a reading of the paste box costs: the worst and the median of documents broken at random, and of a few made to be slow."""
+"""What a reading of the paste box costs: the worst and the median of documents broken at random,
+and of a few made to be slow."""
 
 from __future__ import annotations
 
@@ -39,9 +40,38 @@ def hostile() -> Iterator[tuple[str, Any, str]]:
     yield "open to everybody 120 times", "key", _policy([everybody] * 120)
     through = [{**everybody, "Condition": {"StringLike": {"kms:ViaService": f"*{n}*a*b*c*"}}} for n in range(120)]
     yield "120 conditions with wildcards", "key", _policy(through)
-    yield "a thousand condition keys", "key", _policy([{**everybody, "Effect": "Deny", "Condition": {"StringNotLike": {f"aws:x{n}": "*a*a*" for n in range(1_000)}}}])  # fmt: skip
-    yield "actions full of stars", "permissions", _policy([{"Effect": "Allow", "Action": [f"kms:{'*a' * 20}{n}" for n in range(120)], "Resource": ROLE}])  # fmt: skip
-    yield "three hundred External IDs", "trust", _policy([{"Effect": "Allow", "Principal": {"AWS": SERVICE}, "Action": "sts:AssumeRole", "Condition": {"StringLike": {"sts:ExternalId": [f"*{n}?" for n in range(300)]}}}])  # fmt: skip
+    yield (
+        "a thousand condition keys",
+        "key",
+        _policy(
+            [
+                {
+                    **everybody,
+                    "Effect": "Deny",
+                    "Condition": {"StringNotLike": {f"aws:x{n}": "*a*a*" for n in range(1_000)}},
+                }
+            ]
+        ),
+    )
+    yield (
+        "actions full of stars",
+        "permissions",
+        _policy([{"Effect": "Allow", "Action": [f"kms:{'*a' * 20}{n}" for n in range(120)], "Resource": ROLE}]),
+    )
+    yield (
+        "three hundred External IDs",
+        "trust",
+        _policy(
+            [
+                {
+                    "Effect": "Allow",
+                    "Principal": {"AWS": SERVICE},
+                    "Action": "sts:AssumeRole",
+                    "Condition": {"StringLike": {"sts:ExternalId": [f"*{n}?" for n in range(300)]}},
+                }
+            ]
+        ),
+    )
 
 
 def _policy(statements: list[Any]) -> str:

@@ -1,6 +1,8 @@
-"""The AWS Encryption SDK as the peer: runs in .venv-bench, encrypts and decrypts 1 KiB with cached materials, round by round.
+"""The AWS Encryption SDK as the peer: runs in .venv-bench,
+encrypts and decrypts 1 KiB with cached materials, round by round.
 
-Started with what it needs as JSON in its first line; each further line asks for a round of that many, and is answered with the seconds.
+Started with what it needs as JSON in its first line;
+each further line asks for a round of that many, and is answered with the seconds.
 """
 
 from __future__ import annotations

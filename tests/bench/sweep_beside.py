@@ -1,4 +1,5 @@
-"""Sweep without end beside another benchmark, over tenants of its own: `python -m tests.bench.sweep_beside COUNT` prints `ready` and goes on."""
+"""Sweep without end beside another benchmark, over tenants of its own:
+`python -m tests.bench.sweep_beside COUNT` prints `ready` and goes on."""
 
 from __future__ import annotations
 
@@ -13,9 +14,8 @@ from tests.bench.sweep_run import KeyRegistration, health, timezone
 if __name__ == "__main__":
     os.nice(NICE)  # as a worker does
     stay_on_one_core()
-    KeyRegistration.objects.update(
-        next_probe_at=timezone.now() + timedelta(days=1)
-    )  # the stub does not answer for the others
+    # the stub does not answer for the others
+    KeyRegistration.objects.update(next_probe_at=timezone.now() + timedelta(days=1))
     sweep_run.prepare(int(sys.argv[1]))
     health.sweep(64)
     print("ready", flush=True)

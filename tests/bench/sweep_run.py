@@ -1,4 +1,5 @@
-"""Measure in this process, against the database and the stub of its environment: a sweep, and what a client per tenant would take."""
+"""Measure in this process, against the database and the stub of its environment:
+a sweep, and what a client per tenant would take."""
 
 from __future__ import annotations
 
@@ -34,7 +35,8 @@ THREADS = 32  # of the pool that each tenant's own client works in: more of them
 
 
 def prepare(count: int) -> ServiceRole:
-    """Make so many tenants in service, each with a branch key, behind a service role of their own that the stub answers for."""
+    """Make so many tenants in service, each with a branch key,
+    behind a service role of their own that the stub answers for."""
     name = "byok-service-of-the-sweep"
     role = ServiceRole.objects.create(name=name, arn=f"arn:aws:iam::999900001111:role/{name}", unique_id="AROASWEEP")
     now = timezone.now()
@@ -44,24 +46,33 @@ def prepare(count: int) -> ServiceRole:
     registrations = KeyRegistration.objects.bulk_create(
         [
             KeyRegistration(
-                tenant=tenant, status="active", activated_at=now, role_claim=f"claim-{number}", trust_looked_at=now,
-                key_arn=f"arn:aws:kms:{REGION}:111122223333:key/{uuid.uuid4()}", role_arn=f"arn:aws:iam::111122223333:role/r{number}",
+                tenant=tenant,
+                status="active",
+                activated_at=now,
+                role_claim=f"claim-{number}",
+                trust_looked_at=now,
+                key_arn=f"arn:aws:kms:{REGION}:111122223333:key/{uuid.uuid4()}",
+                role_arn=f"arn:aws:iam::111122223333:role/r{number}",
                 key_facts={"state": "Enabled", "origin": "AWS_KMS"},
             )
             for number, tenant in enumerate(tenants)
         ],
         batch_size=1_000,
-    )  # fmt: skip
+    )
     BranchKey.objects.bulk_create(
-        [BranchKey(tenant_id=one.tenant_id, registration=one, key_arn=one.key_arn, wrapped=bytes(184)) for one in registrations],
+        [
+            BranchKey(tenant_id=one.tenant_id, registration=one, key_arn=one.key_arn, wrapped=bytes(184))
+            for one in registrations
+        ],
         batch_size=1_000,
-    )  # fmt: skip
+    )
     accounts = {
         account: {"access_key_id": "a", "secret_access_key": "s"}
         for account in (settings.AWS_ACCOUNT_ID, settings.CANARY_ACCOUNT_ID)
     }
     settings.LOCALAWS_FILE.write_text(json.dumps({"version": 1, "endpoint": os.environ["STUB"], "accounts": accounts}))
-    # Becoming a service role goes through boto3, which in local mode trusts no certificate of ours; the sweep starts after it.
+    # Becoming a service role goes through boto3, which in local mode trusts no certificate of ours;
+    # the sweep starts after it.
     sessions._local()  # reading it for the first time empties the cache
     ours = sessions.Credentials("a", "s", "t", datetime.now(UTC) + timedelta(hours=1), role.unique_id)
     sessions._cache.put(("service", role.arn, REGION), ours)
@@ -104,9 +115,8 @@ def client_per_tenant(count: int) -> float:
     }
     session: Any = boto3.session.Session()  # one for all: each alone parses the service models anew, 40 ms
     sts = session.client("sts", aws_access_key_id="a", aws_secret_access_key="s", **options)
-    creating = (
-        threading.Lock()
-    )  # creating clients in a shared session is not thread-safe (boto3 guide, "Multithreading")
+    # creating clients in a shared session is not thread-safe (boto3 guide, "Multithreading")
+    creating = threading.Lock()
     ids = list(KeyRegistration.objects.values_list("pk", flat=True)[:count])
 
     def one(pk: uuid.UUID) -> None:
@@ -118,9 +128,12 @@ def client_per_tenant(count: int) -> float:
         )["Credentials"]
         with creating:
             kms = session.client(
-                "kms", aws_access_key_id=got["AccessKeyId"], aws_secret_access_key=got["SecretAccessKey"],
-                aws_session_token=got["SessionToken"], **options,
-            )  # fmt: skip
+                "kms",
+                aws_access_key_id=got["AccessKeyId"],
+                aws_secret_access_key=got["SecretAccessKey"],
+                aws_session_token=got["SessionToken"],
+                **options,
+            )
         kms.describe_key(KeyId=row.key_arn)
         kms.decrypt(
             KeyId=row.key_arn,
@@ -151,7 +164,8 @@ if __name__ == "__main__":
     call_command("migrate", verbosity=0)
     prepare(total)
     health.sweep(64)  # connections, models of services
-    # Before and after, so that a machine that is busy with something else for a while is so for both. CPU time is told beside it.
+    # Before and after, so that a machine that is busy with something else for a while is so for both.
+    # CPU time is told beside it.
     cpu = [time.process_time()]
     before = client_per_tenant(some // 2)
     cpu.append(time.process_time())

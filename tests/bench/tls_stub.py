@@ -1,4 +1,5 @@
-"""A KMS behind TLS that gives one answer, so that clients hold what they hold once they have called: prints its port and its certificate."""
+"""A KMS behind TLS that gives one answer, so that clients hold what they hold once they have called:
+prints its port and its certificate."""
 
 from __future__ import annotations
 

@@ -1,6 +1,8 @@
-"""Every page keeps nobody out, fits a phone and leaves the console silent, light and dark, with names and words of extreme length.
+"""Every page keeps nobody out, fits a phone and leaves the console silent, light and dark,
+with names and words of extreme length.
 
-Each page is loaded once. The tables name every page of portal, accounts and back office, or say why one is not looked at.
+Each page is loaded once. The tables name every page of portal, accounts and back office,
+or say why one is not looked at.
 """
 
 # ruff: noqa: F401, F811  fixtures are imported by name
@@ -43,38 +45,107 @@ STICKS_OUT = """() => [...document.querySelectorAll("body *")].findLast(
 
 # What Alice reads signed in, in this order: the set-up of an authenticator app goes away once she has one.
 HERS = (
-    "mfa_index", "mfa_activate_totp", "mfa_list_webauthn", "mfa_deactivate_totp", "mfa_add_webauthn", "mfa_remove_webauthn",
-    "mfa_edit_webauthn", "mfa_view_recovery_codes", "mfa_generate_recovery_codes", "account_reauthenticate", "mfa_reauthenticate",
-    "mfa_reauthenticate_webauthn", "account_change_password", "usersessions_list", "account_logout", "portal:address",
-    "portal:confirm-address", "portal:tracker", "portal:step", "portal:log", "portal:members", "portal:remove-member",
-    "portal:reset-second-factor", "portal:tokens", "portal:check-policy", "portal:check-output", "portal:tests", "portal:test",
-    "portal:key", "portal:branch-keys", "portal:end-horizon", "portal:drills", "portal:drill", "portal:tickets", "portal:ticket",
-)  # fmt: skip
+    "mfa_index",
+    "mfa_activate_totp",
+    "mfa_list_webauthn",
+    "mfa_deactivate_totp",
+    "mfa_add_webauthn",
+    "mfa_remove_webauthn",
+    "mfa_edit_webauthn",
+    "mfa_view_recovery_codes",
+    "mfa_generate_recovery_codes",
+    "account_reauthenticate",
+    "mfa_reauthenticate",
+    "mfa_reauthenticate_webauthn",
+    "account_change_password",
+    "usersessions_list",
+    "account_logout",
+    "portal:address",
+    "portal:confirm-address",
+    "portal:tracker",
+    "portal:step",
+    "portal:log",
+    "portal:members",
+    "portal:remove-member",
+    "portal:reset-second-factor",
+    "portal:tokens",
+    "portal:check-policy",
+    "portal:check-output",
+    "portal:tests",
+    "portal:test",
+    "portal:key",
+    "portal:branch-keys",
+    "portal:end-horizon",
+    "portal:drills",
+    "portal:drill",
+    "portal:tickets",
+    "portal:ticket",
+)
 # What anybody reads without a session.
 OPEN = (
-    "account_login", "account_inactive", "account_reset_password", "account_reset_password_done", "account_reset_password_from_key",
-    "account_reset_password_from_key_done", "portal:invitation", "portal:recovery", "portal:recovery-stopped", "api-docs", "problems",
-)  # fmt: skip
+    "account_login",
+    "account_inactive",
+    "account_reset_password",
+    "account_reset_password_done",
+    "account_reset_password_from_key",
+    "account_reset_password_from_key_done",
+    "portal:invitation",
+    "portal:recovery",
+    "portal:recovery-stopped",
+    "api-docs",
+    "problems",
+)
 NOT_LOOKED_AT = {
     "mfa_authenticate": "looked at on the way into the back office, below",
     "mfa_login_webauthn": "JSON for the sign-in page",
     "mfa_download_recovery_codes": "a file",
-    "account_signup": "404", "account_set_password": "404", "account_email": "404",
-    "healthz": "for machines", "readyz": "for machines", "schema": "for machines",
+    "account_signup": "404",
+    "account_set_password": "404",
+    "account_email": "404",
+    "healthz": "for machines",
+    "readyz": "for machines",
+    "schema": "for machines",
     "portal:home": "leads on to the organisation",
-    "portal:invitation-link": "leads on, without the secret", "portal:address-link": "the same", "portal:recovery-link": "the same",
+    "portal:invitation-link": "leads on, without the secret",
+    "portal:address-link": "the same",
+    "portal:recovery-link": "the same",
     "portal:document": "a file",
-    "portal:test-progress": "a part of the page of a test", "portal:key-live": "a part of the key's page",
-    "portal:drill-live": "a part of a drill's page", "portal:preparing": "a part of the key's page",
-    **dict.fromkeys((f"portal:{name}" for name in (
-        "change-role", "object-to-recovery", "resend-invitation", "withdraw-invitation", "revoke-token", "cancel-drill", "suspend",
-        "resume", "probe", "drop-caches", "latency", "rotate", "leave", "withdraw",
-    )), "a button: the answer is one of the pages above"),
-    "admin:login": "leads to the portal's", "admin:logout": "a button", "admin:autocomplete": "JSON", "admin:jsi18n": "a script",
-    "admin:view_on_site": "leads on; no row of ours has such an address", "admin:None": "404",
-    "admin:password_change": "Django's own; nothing links to it", "admin:password_change_done": "the same",
+    "portal:test-progress": "a part of the page of a test",
+    "portal:key-live": "a part of the key's page",
+    "portal:drill-live": "a part of a drill's page",
+    "portal:preparing": "a part of the key's page",
+    **dict.fromkeys(
+        (
+            f"portal:{name}"
+            for name in (
+                "change-role",
+                "object-to-recovery",
+                "resend-invitation",
+                "withdraw-invitation",
+                "revoke-token",
+                "cancel-drill",
+                "suspend",
+                "resume",
+                "probe",
+                "drop-caches",
+                "latency",
+                "rotate",
+                "leave",
+                "withdraw",
+            )
+        ),
+        "a button: the answer is one of the pages above",
+    ),
+    "admin:login": "leads to the portal's",
+    "admin:logout": "a button",
+    "admin:autocomplete": "JSON",
+    "admin:jsi18n": "a script",
+    "admin:view_on_site": "leads on; no row of ours has such an address",
+    "admin:None": "404",
+    "admin:password_change": "Django's own; nothing links to it",
+    "admin:password_change_done": "the same",
     "admin:app_list": "Django's own index of one app; nothing links to it but the bread crumbs",
-}  # fmt: skip
+}
 OF_ONE = ("changelist", "change", "operation", "list_operation")  # pages that each model of the back office has
 
 
@@ -139,7 +210,8 @@ class Look:
             self.page.screenshot(path=str(Path(folder) / name), full_page=True)
 
     def sent_empty(self, path: str) -> None:
-        """Send each form of the page, one after the other, with nothing in its fields; each must say what is missing."""
+        """Send each form of the page, one after the other, with nothing in its fields;
+        each must say what is missing."""
         self.page.goto(path)
         for number in range(self.page.locator(FORMS).count()):
             if number:
@@ -189,23 +261,52 @@ def full(tenant: Tenant, alice: Member, sam: User, active: KeyRegistration, sett
     support_services.answer_ticket(ticket, text="v" * 4000, actor=acting_staff(sam))
     now = clock.now()
     old = KeyRegistration.objects.create(
-        tenant=tenant, status="retiring", last_moved_at=now, activated_at=now, role_claim="Long", role_arn="arn:aws:iam::111122223333:role/" + "Long" * 16,
+        tenant=tenant,
+        status="retiring",
+        last_moved_at=now,
+        activated_at=now,
+        role_claim="Long",
+        role_arn="arn:aws:iam::111122223333:role/" + "Long" * 16,
         key_arn="arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
-    )  # fmt: skip
+    )
     drill = RevocationDrill.objects.create(
-        tenant=tenant, registration=active, status="done", started_by=f"member:{alice.user.email}", bound_seconds=300, until=now,
-        allowed_at=now, refused_at=now, refused_code="kms_key_disabled", suspended_at=now, generation=1, dropped=2,
-        processes={f"web-{LONG}:1": now.isoformat()}, stopped_at=now, answered_at=now, served_at=now, finished_at=now,
-    )  # fmt: skip
+        tenant=tenant,
+        registration=active,
+        status="done",
+        started_by=f"member:{alice.user.email}",
+        bound_seconds=300,
+        until=now,
+        allowed_at=now,
+        refused_at=now,
+        refused_code="kms_key_disabled",
+        suspended_at=now,
+        generation=1,
+        dropped=2,
+        processes={f"web-{LONG}:1": now.isoformat()},
+        stopped_at=now,
+        answered_at=now,
+        served_at=now,
+        finished_at=now,
+    )
     failed = EncryptionTest.objects.create(
         tenant=tenant, registration=active, requested_by="system", status="finished", verdict="fail", finished_at=now
     )
     CheckResult.objects.create(
-        tenant=tenant, test=failed, position=3, code="role.assumable", title="Your role lets us in", step=2, verdict="fail",
-        causes=["external_id_mismatch"], evidence={"action": "sts:AssumeRole"}, document="trust-policy",
-        remedy="Set the External ID. " * 9, believed='{\n "a": 1\n}', corrected='{\n "b": 2\n}',
+        tenant=tenant,
+        test=failed,
+        position=3,
+        code="role.assumable",
+        title="Your role lets us in",
+        step=2,
+        verdict="fail",
+        causes=["external_id_mismatch"],
+        evidence={"action": "sts:AssumeRole"},
+        document="trust-policy",
+        remedy="Set the External ID. " * 9,
+        believed='{\n "a": 1\n}',
+        corrected='{\n "b": 2\n}',
         decide="aws iam get-role --role-name " + "Long" * 16,
-    )  # fmt: skip
+    )
     return {"number": bob.pk, "ticket": ticket.pk, "test": failed.pk, "registration": old.pk, "drill": drill.pk}
 
 
@@ -232,9 +333,13 @@ def paths(name: str, tenant: Tenant, known: dict[str, Any]) -> list[str]:
     if name.startswith("portal:") and name not in {"portal:address", "portal:confirm-address"}:
         takes = {"tenant": tenant.pk}
     more = {
-        "portal:remove-member": "number", "portal:reset-second-factor": "number", "portal:test": "test", "portal:drill": "drill",
-        "portal:end-horizon": "registration", "portal:ticket": "ticket",
-    }  # fmt: skip
+        "portal:remove-member": "number",
+        "portal:reset-second-factor": "number",
+        "portal:test": "test",
+        "portal:drill": "drill",
+        "portal:end-horizon": "registration",
+        "portal:ticket": "ticket",
+    }
     if name in more:
         takes[more[name]] = known[more[name]]
     if name == "portal:step":

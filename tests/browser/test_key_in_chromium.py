@@ -1,4 +1,5 @@
-"""The key page and a revocation drill in Chromium: live without a reload, accessible, at desk and phone width, light and dark."""
+"""The key page and a revocation drill in Chromium:
+live without a reload, accessible, at desk and phone width, light and dark."""
 
 # ruff: noqa: F401, F811  fixtures are imported by name
 
@@ -138,7 +139,12 @@ def test_the_key_page_in_trouble(
         probe_now(active)
         page.wait_for_selector("text=cancel-key-deletion", timeout=10_000)  # the page looks every five seconds
     elif operation == "ours":
-        KeyRegistration.objects.update(status="unreachable", reason="own_access_broken", refused_since=timezone.now(), refused_code="role_not_assumable")  # fmt: skip
+        KeyRegistration.objects.update(
+            status="unreachable",
+            reason="own_access_broken",
+            refused_since=timezone.now(),
+            refused_code="role_not_assumable",
+        )
         page.wait_for_selector("text=You need not change anything", timeout=10_000)
     else:
         page.fill("#suspend-reason", "drill")

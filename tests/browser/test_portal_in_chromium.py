@@ -1,4 +1,5 @@
-"""What people see: the six steps clicked through in Chromium, without a word from the console, at desk and phone width."""
+"""What people see: the six steps clicked through in Chromium, without a word from the console,
+at desk and phone width."""
 
 from __future__ import annotations
 
@@ -21,7 +22,10 @@ from keys.models import CheckResult, EncryptionTest, KeyRegistration
 from tenants.models import Member, Tenant
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-FLAGS = "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking --disable-component-update --disable-sync"
+FLAGS = (
+    "--no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync"
+)
 PASSWORD = "a-password-of-tests-only"
 pytestmark = [
     pytest.mark.browser,
@@ -148,9 +152,12 @@ def test_the_output_of_a_command_is_read_in_place(
     outputs = (
         (json.dumps({"KeyMetadata": described}, default=str), "As it should be"),
         (customer.kms.get_key_policy(KeyId=customer.key_arn, PolicyName="default")["Policy"], "As it should be"),
-        (json.dumps({"Role": customer.iam.get_role(RoleName=customer.role_name)["Role"]}, default=str), "As it should be"),
+        (
+            json.dumps({"Role": customer.iam.get_role(RoleName=customer.role_name)["Role"]}, default=str),
+            "As it should be",
+        ),
         ('{"Credentials": {"SessionToken": "x"}, "AssumedRoleUser": {}}', "it should not have"),
-    )  # fmt: skip
+    )
     for output, expected in outputs:
         page.fill("textarea", output)
         page.click("button:has-text('Read it')")
@@ -239,18 +246,31 @@ def test_the_checks_turn_the_link_breaks_and_the_corrected_document_mends_it(
 @pytest.fixture
 def waiting(tenant: Tenant) -> EncryptionTest:
     registration = KeyRegistration.objects.create(
-        tenant=tenant, status="testing", key_arn="arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+        tenant=tenant,
+        status="testing",
+        key_arn="arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
         role_arn="arn:aws:iam::111122223333:role/" + "Long" * 16,
-    )  # fmt: skip
+    )
     test = EncryptionTest.objects.create(
-        tenant=tenant, registration=registration, requested_by="system", status="waiting", verdict="unknown",
+        tenant=tenant,
+        registration=registration,
+        requested_by="system",
+        status="waiting",
+        verdict="unknown",
         due_at=timezone.now() + timedelta(seconds=40),
-    )  # fmt: skip
+    )
     final_at = (timezone.now() + timedelta(minutes=4)).isoformat(timespec="seconds")
     CheckResult.objects.create(
-        tenant=tenant, test=test, position=3, code="role.assumable", title="Your role lets us in", step=2, verdict="unknown",
-        causes=["external_id_mismatch", "propagation_delay"], evidence={"action": "sts:AssumeRole", "final_at": final_at},
-    )  # fmt: skip
+        tenant=tenant,
+        test=test,
+        position=3,
+        code="role.assumable",
+        title="Your role lets us in",
+        step=2,
+        verdict="unknown",
+        causes=["external_id_mismatch", "propagation_delay"],
+        evidence={"action": "sts:AssumeRole", "final_at": final_at},
+    )
     return test
 
 
@@ -281,7 +301,14 @@ def test_it_is_accessible_and_fits_a_phone_for_tenants_and_for_support(
     of_tenant = [
         f"/tenants/{waiting.tenant_id}/{path}" for path in (f"tests/{waiting.pk}/", "tests/", "steps/2/", "steps/5/")
     ]
-    failed = {"verdict": "fail", "document": "trust-policy", "remedy": "Set the External ID. " * 9, "believed": '{\n "a": 1\n}', "corrected": '{\n "b": 2\n}', "decide": "aws iam get-role --role-name " + "Long" * 16}  # fmt: skip
+    failed = {
+        "verdict": "fail",
+        "document": "trust-policy",
+        "remedy": "Set the External ID. " * 9,
+        "believed": '{\n "a": 1\n}',
+        "corrected": '{\n "b": 2\n}',
+        "decide": "aws iam get-role --role-name " + "Long" * 16,
+    }
     for over in (False, True):
         if over:
             CheckResult.objects.update(**failed)
@@ -305,8 +332,9 @@ def test_it_is_accessible_and_fits_a_phone_for_tenants_and_for_support(
 # --- support --------------------------------------------------------------------------------------------------
 
 REFUSED = (
-    "An error occurred (AccessDenied) when calling the AssumeRole operation: User: arn:aws:sts::999900001111:assumed-role/kore/byok is not "
-    "authorized to perform: sts:AssumeRole on resource: arn:aws:iam::111122223333:role/AIforWorkByokAccessRole, key AKIAIOSFODNN7EXAMPLE"
+    "An error occurred (AccessDenied) when calling the AssumeRole operation: User: "
+    "arn:aws:sts::999900001111:assumed-role/kore/byok is not authorized to perform: sts:AssumeRole on resource: "
+    "arn:aws:iam::111122223333:role/AIforWorkByokAccessRole, key AKIAIOSFODNN7EXAMPLE"
 )
 
 

@@ -164,7 +164,10 @@ def test_a_passkey_that_is_not_given_is_said_so(page: Page, alice: Member, said:
         if "login" in path:
             sign_out(page)
         page.goto(path)
-        page.evaluate("() => { for (const way of ['get', 'create']) navigator.credentials[way] = async () => { throw new DOMException('no', 'NotAllowedError'); }; }")  # fmt: skip
+        page.evaluate(
+            "() => { for (const way of ['get', 'create']) navigator.credentials[way] = async () "
+            "=> { throw new DOMException('no', 'NotAllowedError'); }; }"
+        )
         page.click("#passkey")
         page.wait_for_selector("text=Your browser gave no passkey.")
     assert said == []

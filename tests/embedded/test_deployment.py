@@ -1,4 +1,5 @@
-"""The papers of a deployment: .env.example as it is, compose, and what `check --deploy` says of settings that are a mistake."""
+"""The papers of a deployment: .env.example as it is, compose,
+and what `check --deploy` says of settings that are a mistake."""
 
 from __future__ import annotations
 
@@ -43,8 +44,12 @@ def check_deploy(tmp_path: Path, **variables: str) -> subprocess.CompletedProces
     left = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
     return subprocess.run(
         [sys.executable, "manage.py", "check", "--deploy"],
-        cwd=ROOT, env={**left, "VAR_DIR": str(tmp_path), **variables}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        env={**left, "VAR_DIR": str(tmp_path), **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
 def test_the_example_with_its_required_values_is_a_deployment(tmp_path: Path) -> None:
@@ -168,10 +173,25 @@ def test_a_misspelt_name_is_named(production: Any, monkeypatch: pytest.MonkeyPat
 
 def test_names_of_others_are_none_of_ours(production: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (
-        "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE", "AWS_ROLE_ARN", "AWS_ACCESS_KEY_ID", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
-        "HOSTNAME", "GPG_KEY", "PYTHON_VERSION", "REDIS_PORT", "REDIS_SERVICE_HOST", "POSTGRES_PORT", "WEB_PORT", "POSTGRES_PASSWORD",
-        "DJANGO_SETTINGS_MODULE", "SSL_CERT_FILE", "MAIL", "SECRET_KEY_FILE",
-    ):  # fmt: skip
+        "AWS_REGION",
+        "AWS_DEFAULT_REGION",
+        "AWS_PROFILE",
+        "AWS_ROLE_ARN",
+        "AWS_ACCESS_KEY_ID",
+        "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+        "HOSTNAME",
+        "GPG_KEY",
+        "PYTHON_VERSION",
+        "REDIS_PORT",
+        "REDIS_SERVICE_HOST",
+        "POSTGRES_PORT",
+        "WEB_PORT",
+        "POSTGRES_PASSWORD",
+        "DJANGO_SETTINGS_MODULE",
+        "SSL_CERT_FILE",
+        "MAIL",
+        "SECRET_KEY_FILE",
+    ):
         monkeypatch.setenv(name, "1")
     assert [message for message in found() if message.is_serious()] == []
 
@@ -208,10 +228,18 @@ def test_a_value_is_taken_as_it_stands(monkeypatch: pytest.MonkeyPatch, tmp_path
 @pytest.mark.parametrize(
     ("kind", "given"),
     [
-        ("bool", "yse"), ("bool", "2"), ("int", "3s"), ("float", "5 min"), ("float", "nan"), ("float", "inf"), ("db", "mysql://u:p@h/n"),
-        ("db", "byok"), ("db", "postgres://u:p@h:port/n"), ("email", "mail.acme.test"),
+        ("bool", "yse"),
+        ("bool", "2"),
+        ("int", "3s"),
+        ("float", "5 min"),
+        ("float", "nan"),
+        ("float", "inf"),
+        ("db", "mysql://u:p@h/n"),
+        ("db", "byok"),
+        ("db", "postgres://u:p@h:port/n"),
+        ("email", "mail.acme.test"),
     ],
-)  # fmt: skip
+)
 def test_a_value_that_cannot_be_read_is_refused_with_its_name_alone(
     monkeypatch: pytest.MonkeyPatch, kind: str, given: str
 ) -> None:
@@ -239,8 +267,10 @@ def test_compose_waits_for_the_migration_looks_after_each_part_and_lets_it_end()
     for name in ("web", "worker", "background", "beat"):
         waits_for = {part: rule["condition"] for part, rule in services[name]["depends_on"].items()}
         assert waits_for == {
-            "migrate": "service_completed_successfully", "postgres": "service_healthy", "redis": "service_healthy",
-        }  # fmt: skip
+            "migrate": "service_completed_successfully",
+            "postgres": "service_healthy",
+            "redis": "service_healthy",
+        }
         assert services[name]["env_file"] == ".env"
     for name, service in services.items():
         if name == "migrate":

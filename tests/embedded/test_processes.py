@@ -1,4 +1,5 @@
-"""The supervisor: restarts what falls, stops in reverse order, leaves nothing behind; clear words when something is in the way."""
+"""The supervisor: restarts what falls, stops in reverse order, leaves nothing behind;
+clear words when something is in the way."""
 
 from __future__ import annotations
 
@@ -57,7 +58,10 @@ def test_a_child_that_falls_is_started_again(tmp_path: Path) -> None:
 
 def test_children_are_stopped_last_first_with_their_own_children(tmp_path: Path) -> None:
     supervisor = Supervisor(lambda line: None)
-    parent = "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); print(p.pid, flush=True); p.wait()"
+    parent = (
+        "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)']); "
+        "print(p.pid, flush=True); p.wait()"
+    )
     for name in ("first", "second"):
         supervisor.start(name, [sys.executable, "-c", parent], os.environ, tmp_path / f"{name}.log")
     until(lambda: all(pids(tmp_path / f"{name}.log") for name in ("first", "second")))
@@ -88,8 +92,13 @@ def run(var_dir: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     }
     return subprocess.run(
         [sys.executable, "-m", "byokportal.embedded", "run"],
-        env={**kept, "VAR_DIR": str(var_dir), **environment}, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        env={**kept, "VAR_DIR": str(var_dir), **environment},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 @pytest.mark.parametrize("name", ["PORT", "AWS_PORT"])

@@ -1,4 +1,5 @@
-"""The web server bounds what uvicorn does not: the length of a request's head, and the time until a request is here in full."""
+"""The web server bounds what uvicorn does not:
+the length of a request's head, and the time until a request is here in full."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""A canary: one branch key and one data key, looked for in everything that leaves this process or stays behind in it."""
+"""A canary: one branch key and one data key, looked for in everything that leaves this process
+or stays behind in it."""
 
 from __future__ import annotations
 
@@ -157,8 +158,13 @@ def test_a_branch_key_that_is_wrapped_anew_is_in_no_log(
 ) -> None:
     """Where no one session reaches both keys a branch key is opened and encrypted again, by boto3."""
     key = aws_of_ours.open_key(
-        tenant.service_role.arn, active.role_arn, active.key_arn, tenant.external_id, tenant=str(tenant.pk), purpose="re-encrypt"
-    )  # fmt: skip
+        tenant.service_role.arn,
+        active.role_arn,
+        active.key_arn,
+        tenant.external_id,
+        tenant=str(tenant.pk),
+        purpose="re-encrypt",
+    )
     secret = bytes(range(200, 232))
     wrapped = key.encrypt(secret, {"tenant": str(tenant.pk)}).ciphertext
     assert key.decrypt(wrapped, {"tenant": str(tenant.pk)}).plaintext == secret

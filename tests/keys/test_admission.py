@@ -75,7 +75,8 @@ def test_another_database_drops_all_copies_and_gives_nothing_out_until_it_is_adm
 def test_who_was_admitted_elsewhere_is_not_admitted_here(
     tenant: Tenant, active: KeyRegistration, become: Callable[[str], None]
 ) -> None:
-    """The address of the database leads to another installation, which says that a person admitted it; it never was ours."""
+    """The address of the database leads to another installation, which says that a person admitted it;
+    it never was ours."""
     running = process()
     assert tried(running, tenant) == "made"
     become("elsewhere")
@@ -168,8 +169,12 @@ def test_a_fresh_database_admits_itself_and_one_with_branch_keys_does_not(
 
 
 def test_services_are_told_by_a_problem_of_its_own(
-    tenant: Tenant, active: KeyRegistration, service: ServiceAccount, api_of: Callable[[ServiceAccount], Any], become: Callable[[str], None]
-) -> None:  # fmt: skip
+    tenant: Tenant,
+    active: KeyRegistration,
+    service: ServiceAccount,
+    api_of: Callable[[ServiceAccount], Any],
+    become: Callable[[str], None],
+) -> None:
     become("promoted")
     answer = api_of(service).post(f"/api/v1/tenants/{tenant.pk}/data-keys", "{}", content_type="application/json")
     problem = answer.json()

@@ -1,4 +1,5 @@
-"""Ask again now: AWS is asked at once, and two good answers bring a key back that AWS refused; a pressed button stays pressed."""
+"""Ask again now: AWS is asked at once, and two good answers bring a key back that AWS refused;
+a pressed button stays pressed."""
 
 from __future__ import annotations
 
@@ -64,13 +65,23 @@ def worker(registration: KeyRegistration) -> KeyRegistration:
 
 def lock_out(customer: Customer) -> None:
     """Take our role out of the key policy."""
-    admin = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{customer.account}:root"}, "Action": "kms:PutKeyPolicy", "Resource": "*"}  # fmt: skip
+    admin = {
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:aws:iam::{customer.account}:root"},
+        "Action": "kms:PutKeyPolicy",
+        "Resource": "*",
+    }
     policy = json.dumps({"Version": "2012-10-17", "Statement": [admin]})
     customer.kms.put_key_policy(KeyId=customer.key_arn, PolicyName="default", Policy=policy)
 
 
 def let_in(customer: Customer) -> None:
-    everybody = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{customer.account}:root"}, "Action": "kms:*", "Resource": "*"}  # fmt: skip
+    everybody = {
+        "Effect": "Allow",
+        "Principal": {"AWS": f"arn:aws:iam::{customer.account}:root"},
+        "Action": "kms:*",
+        "Resource": "*",
+    }
     policy = json.dumps({"Version": "2012-10-17", "Statement": [everybody]})
     customer.kms.put_key_policy(KeyId=customer.key_arn, PolicyName="default", Policy=policy)
 
@@ -282,8 +293,12 @@ def test_who_presses_often_asks_once_and_none_is_lost(
 
 @pytest.mark.parametrize("is_as_it_was", [True, False])
 def test_a_press_while_a_probe_is_under_way_is_answered_by_the_next_one(
-    active: KeyRegistration, probe_now: Probe, press: Callable[[], Any], is_as_it_was: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+    active: KeyRegistration,
+    probe_now: Probe,
+    press: Callable[[], Any],
+    is_as_it_was: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from keys.health import asking
 
     probe_now(active)
@@ -333,8 +348,13 @@ def test_after_a_press_a_stopped_key_is_asked_every_few_seconds_for_a_minute(
 
 
 def test_a_fresh_refusal_asks_for_one_probe_and_a_refusal_from_memory_for_none(
-    tenant: Tenant, customer: Customer, active: KeyRegistration, service: ServiceAccount, api_of: Callable[..., Client], probe_now: Probe
-) -> None:  # fmt: skip
+    tenant: Tenant,
+    customer: Customer,
+    active: KeyRegistration,
+    service: ServiceAccount,
+    api_of: Callable[..., Client],
+    probe_now: Probe,
+) -> None:
     probe_now(active)
     api, url = api_of(service), f"/api/v1/tenants/{tenant.pk}/data-keys"
     assert api.post(url, {}, content_type=JSON).status_code == 200
@@ -356,9 +376,8 @@ def test_a_fresh_refusal_asks_for_one_probe_and_a_refusal_from_memory_for_none(
 
 def test_requests_that_are_refused_at_the_same_time_share_a_probe(active: KeyRegistration, probe_now: Probe) -> None:
     probe_now(active)
-    stale = [
-        KeyRegistration.objects.get(pk=active.pk) for _ in range(4)
-    ]  # each process loaded it before the first was refused
+    # each process loaded it before the first was refused
+    stale = [KeyRegistration.objects.get(pk=active.pk) for _ in range(4)]
     for registration in stale:
         health.denied(registration, errors.KeyDisabled(aws_code="DisabledException", action="kms:Decrypt"))
     assert due_in(active) <= 0
@@ -410,9 +429,15 @@ def test_a_test_of_a_suspended_key_asks_too(
 
 
 def test_who_may_ask(
-    tenant: Tenant, alice: Member, bob: Member, mallory: Member, sam: User, service: ServiceAccount, active: KeyRegistration,
+    tenant: Tenant,
+    alice: Member,
+    bob: Member,
+    mallory: Member,
+    sam: User,
+    service: ServiceAccount,
+    active: KeyRegistration,
     api_of: Callable[..., Client],
-) -> None:  # fmt: skip
+) -> None:
     url = f"/api/v1/tenants/{tenant.pk}/key/probe"
     assert api_of(alice).post(url, {"reason": "mended"}, content_type=JSON).status_code == 202
     assert api_of(bob).post(url, {}, content_type=JSON).status_code == 403
@@ -435,8 +460,14 @@ def test_without_a_key_there_is_nothing_to_ask(
 
 
 def test_the_portal_asks_and_says_how_long_it_takes(
-    tenant: Tenant, alice: Member, bob: Member, customer: Customer, active: KeyRegistration, probe_now: Probe, browser_of: Callable[..., Client]
-) -> None:  # fmt: skip
+    tenant: Tenant,
+    alice: Member,
+    bob: Member,
+    customer: Customer,
+    active: KeyRegistration,
+    probe_now: Probe,
+    browser_of: Callable[..., Client],
+) -> None:
     portal, url = browser_of(alice), f"/tenants/{tenant.pk}/key/"
     lock_out(customer)
     probe_now(active)

@@ -36,7 +36,8 @@ DEVELOPER = {
 
 @pytest.fixture
 def developer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A developer's shell with AWS credentials, a profile and a proxy of its own; every session is opened anew in it."""
+    """A developer's shell with AWS credentials, a profile and a proxy of its own;
+    every session is opened anew in it."""
     home = tmp_path / "home"
     (home / ".aws").mkdir(parents=True)
     (home / ".aws" / "config").write_text("[default]\nregion = us-west-2\nendpoint_url = http://127.0.0.1:9\n")
@@ -156,8 +157,14 @@ def test_a_session_that_aws_does_not_know_any_more_is_asked_for_anew(
 ) -> None:
     def opened() -> Any:
         return keys_aws.open_key(
-            tenant.service_role.arn, active.role_arn, active.key_arn, tenant.external_id, tenant=str(tenant.pk), purpose="x", keep=True
-        )  # fmt: skip
+            tenant.service_role.arn,
+            active.role_arn,
+            active.key_arn,
+            tenant.external_id,
+            tenant=str(tenant.pk),
+            purpose="x",
+            keep=True,
+        )
 
     key = opened()
     assert opened().session is key.session

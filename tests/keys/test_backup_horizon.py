@@ -1,4 +1,5 @@
-"""The backup horizon: what was replaced is needed until no backup names it, everybody is told, and an owner may end it."""
+"""The backup horizon: what was replaced is needed until no backup names it, everybody is told,
+and an owner may end it."""
 
 from __future__ import annotations
 
@@ -104,8 +105,13 @@ def test_the_last_branch_key_that_moves_begins_it(replaced: KeyRegistration, ten
     replaced.refresh_from_db()
     assert replaced.status == Status.RETIRING and horizon.kept(tenant) == []  # it is still needed for more than backups
     key = keys_aws.open_key(
-        tenant.service_role.arn, replaced.role_arn, replaced.key_arn, tenant.external_id, tenant=str(tenant.pk), purpose="test"
-    )  # fmt: skip
+        tenant.service_role.arn,
+        replaced.role_arn,
+        replaced.key_arn,
+        tenant.external_id,
+        tenant=str(tenant.pk),
+        purpose="test",
+    )
     wrapped = key.generate_wrapped(branchkeys.context_of(tenant.pk, late.pk)).ciphertext
     BranchKey.objects.filter(pk=late.pk).update(wrapped=wrapped, due_at=clock.now(), claimed_at=None)
     work()
@@ -194,9 +200,14 @@ def test_a_wrapping_is_insert_only_and_goes_after_its_time(replaced: KeyRegistra
     assert horizon.clear() == 0
     row = rows.get()
     old = BranchKeyWrapping.objects.create(
-        tenant=tenant, branch_key_id=row.branch_key_id, registration=replaced, key_arn=row.key_arn, wrapped=b"x",
-        replaced_at=clock.now() - timedelta(days=36), kept_until=clock.now() - timedelta(days=1),
-    )  # fmt: skip
+        tenant=tenant,
+        branch_key_id=row.branch_key_id,
+        registration=replaced,
+        key_arn=row.key_arn,
+        wrapped=b"x",
+        replaced_at=clock.now() - timedelta(days=36),
+        kept_until=clock.now() - timedelta(days=1),
+    )
     assert horizon.clear() == 1
     assert not rows.filter(pk=old.pk).exists() and rows.count() == 1
 
@@ -244,8 +255,10 @@ def test_page_api_and_mail_say_until_when_both_are_needed_and_why(
     assert kept["needed_until"].startswith(f"{replaced.needed_until:%Y-%m-%dT%H:%M}")
     assert "backup" in kept["why"] and "for ever" in kept["loses"]
     (warning,) = [
-        note for note in api_of(alice).get(f"/api/v1/tenants/{tenant.pk}/key").json()["warnings"] if note["code"] == "old_key_needed"
-    ]  # fmt: skip
+        note
+        for note in api_of(alice).get(f"/api/v1/tenants/{tenant.pk}/key").json()["warnings"]
+        if note["code"] == "old_key_needed"
+    ]
     assert until in warning["text"] and not warning["is_urgent"]
     (told,) = [
         message for message in _mails(tenant, sent(work)) if replaced.key_arn in message.body and until in message.body
@@ -266,9 +279,14 @@ def test_it_is_probed_daily(replaced: KeyRegistration, probe_now: Callable[[KeyR
 
 
 def test_a_deletion_inside_the_horizon_is_a_warning(
-    replaced: KeyRegistration, tenant: Tenant, alice: Member, customer: Customer, browser_of: Sign, work: Work,
+    replaced: KeyRegistration,
+    tenant: Tenant,
+    alice: Member,
+    customer: Customer,
+    browser_of: Sign,
+    work: Work,
     probe_now: Callable[[KeyRegistration], KeyRegistration],
-) -> None:  # fmt: skip
+) -> None:
     sent(work)
     customer.kms.schedule_key_deletion(KeyId=replaced.key_arn, PendingWindowInDays=7)
     assert probe_now(replaced).status == Status.RETIRING
@@ -318,7 +336,7 @@ def test_an_old_key_that_is_disabled_is_a_warning_too(
     assert AuditEvent.objects.filter(name="keys.kept_key.at_risk").count() == 1
 
 
-# --- the old key is compromised ----------------------------------------------------------------------------------------
+# --- the old key is compromised ---------------------------------------------------------------------------------------
 
 
 def test_an_owner_ends_it_at_once_and_reads_first_what_is_lost(

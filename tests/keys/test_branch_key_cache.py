@@ -99,7 +99,9 @@ def test_it_does_not_outlive_the_session_that_loaded_it(
         assert (made.cache_until - datetime.now(UTC)).total_seconds() <= 300
 
 
-def test_latency_0_asks_the_cmk_every_time(engine: Engine, tenant: Tenant, alice: Member, aws: LocalAws, customer: Customer) -> None:  # fmt: skip
+def test_latency_0_asks_the_cmk_every_time(
+    engine: Engine, tenant: Tenant, alice: Member, aws: LocalAws, customer: Customer
+) -> None:
     services.set_latency(tenant, seconds=0, actor=acting(alice))
     made = generate(engine, tenant)[0]
     aws.calls.clear()
@@ -265,8 +267,14 @@ def test_our_own_refusal_purges_nothing_and_what_is_cached_runs_out(
     ("fault", "value"), [("throttling", None), ("error", 500), ("error", 503), ("reset", None), ("timeout", 30)]
 )
 def test_under_faults_cached_tenants_are_served_and_others_told_to_come_back(
-    engine: Engine, tenant: Tenant, aws: LocalAws, active: KeyRegistration, fault: str, value: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
+    engine: Engine,
+    tenant: Tenant,
+    aws: LocalAws,
+    active: KeyRegistration,
+    fault: str,
+    value: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     from keys.aws import hot
 
     monkeypatch.setattr(hot, "READ_TIMEOUT", 0.2)

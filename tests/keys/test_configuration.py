@@ -258,7 +258,7 @@ def test_removing_what_stands_nowhere_asks_iam_nothing(share: Callable[..., Role
     assert aws.calls == []
 
 
-# --- a worker is killed ------------------------------------------------------------------------------------------------
+# --- a worker is killed -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("sql", ['update "keys_servicerolepolicy"', 'insert into "tenants_auditevent"'])
@@ -325,7 +325,7 @@ def test_a_removal_that_was_killed_does_not_stop_the_next_tenant(
     assert named(service_role) == [following.role_arn]
 
 
-# --- drift ---------------------------------------------------------------------------------------------------------------
+# --- drift ------------------------------------------------------------------------------------------------------------
 
 
 def other_document(our_iam: Any, policy: ServiceRolePolicy) -> str:
@@ -387,7 +387,7 @@ def test_a_repaired_drift_goes_on_when_kore_says_so(
     assert sorted(named(service_role)) == sorted([first.role_arn, stopped.role_arn])
 
 
-# --- AWS or another worker is in the way -------------------------------------------------------------------------------------
+# --- AWS or another worker is in the way ------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -509,7 +509,7 @@ def test_a_service_role_that_fills_up_takes_no_new_tenants(
     assert not service_role.is_open
 
 
-# --- opening a service role ---------------------------------------------------------------------------------------------------
+# --- opening a service role -------------------------------------------------------------------------------------------
 
 
 def command(*arguments: str) -> dict[str, Any]:

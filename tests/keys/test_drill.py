@@ -1,4 +1,5 @@
-"""The revocation drill: the tenant takes its key back in AWS and gives it again; every time is measured, in the log, and kept."""
+"""The revocation drill: the tenant takes its key back in AWS and gives it again;
+every time is measured, in the log, and kept."""
 
 from __future__ import annotations
 
@@ -44,8 +45,13 @@ def look(drill: RevocationDrill) -> RevocationDrill:
 
 
 def test_a_drill_measures_the_stop_in_every_process_and_the_way_back(
-    tenant: Tenant, customer: Customer, active: KeyRegistration, drill: RevocationDrill, processes: list[ServingProcess], probe_now: Probe
-) -> None:  # fmt: skip
+    tenant: Tenant,
+    customer: Customer,
+    active: KeyRegistration,
+    drill: RevocationDrill,
+    processes: list[ServingProcess],
+    probe_now: Probe,
+) -> None:
     assert (drill.status, drill.bound_seconds) == (Status.WAITING_FOR_REFUSAL, tenant.revocation_latency)
     assert look(drill).status == Status.WAITING_FOR_REFUSAL
     last_yes = probe_now(active).last_probe_at
@@ -77,16 +83,21 @@ def test_a_drill_measures_the_stop_in_every_process_and_the_way_back(
     assert look(drill).status == Status.DONE
     assert drill.served_at == KeyRegistration.objects.get(pk=active.pk).moved_at
     assert KeyRegistration.objects.get(pk=active.pk).dense_until is None
-    assert list(AuditEvent.objects.filter(name__startswith="keys.drill.").order_by("id").values_list("name", flat=True)) == [
-        "keys.drill.started", "keys.drill.finished",
-    ]  # fmt: skip
+    assert list(
+        AuditEvent.objects.filter(name__startswith="keys.drill.").order_by("id").values_list("name", flat=True)
+    ) == ["keys.drill.started", "keys.drill.finished"]
     look(drill)
     assert AuditEvent.objects.filter(name="keys.drill.finished").count() == 1
 
 
 def test_what_a_process_drops_because_its_own_request_was_refused_counts_as_held(
-    tenant: Tenant, alice: Member, customer: Customer, active: KeyRegistration, drill: RevocationDrill, work: Callable[[], None]
-) -> None:  # fmt: skip
+    tenant: Tenant,
+    alice: Member,
+    customer: Customer,
+    active: KeyRegistration,
+    drill: RevocationDrill,
+    work: Callable[[], None],
+) -> None:
     """It drops its keys before it has heard of the stop, which it has brought about itself."""
     (old,) = datakeys.generate(tenant, [{}], caller="tests", request_id="r")
     services.rotate_branch_key(tenant, reason="now", actor=acting(alice))
@@ -140,9 +151,16 @@ def test_a_look_that_comes_late_finds_the_same_times(
 
 
 def test_a_drill_in_which_no_process_held_a_key_has_no_result_and_says_so(
-    tenant: Tenant, alice: Member, customer: Customer, active: KeyRegistration, drill: RevocationDrill, processes: list[ServingProcess],
-    probe_now: Probe, browser_of: Callable[..., Client], api_of: Callable[..., Client],
-) -> None:  # fmt: skip
+    tenant: Tenant,
+    alice: Member,
+    customer: Customer,
+    active: KeyRegistration,
+    drill: RevocationDrill,
+    processes: list[ServingProcess],
+    probe_now: Probe,
+    browser_of: Callable[..., Client],
+    api_of: Callable[..., Client],
+) -> None:
     """All have stopped at once, because there was nothing to stop: that proves nothing about the kill switch."""
     portal, url = browser_of(alice), f"/tenants/{tenant.pk}/key/drills/{drill.pk}/"
     assert "there is nothing to stop" in portal.get(f"/tenants/{tenant.pk}/key/drills/").content.decode()
@@ -249,8 +267,13 @@ def test_a_request_may_meet_the_refusal_before_any_probe(
 
 
 def test_the_api_starts_shows_and_cancels(
-    tenant: Tenant, alice: Member, mallory: Member, service: ServiceAccount, active: KeyRegistration, api_of: Callable[..., Client]
-) -> None:  # fmt: skip
+    tenant: Tenant,
+    alice: Member,
+    mallory: Member,
+    service: ServiceAccount,
+    active: KeyRegistration,
+    api_of: Callable[..., Client],
+) -> None:
     api, base = api_of(alice), f"/api/v1/tenants/{tenant.pk}/key"
     made = api.post(f"{base}/drills", {}, content_type="application/json", headers={"Idempotency-Key": "d-1"})
     assert made.status_code == 201
@@ -284,8 +307,14 @@ def test_the_api_says_who_has_dropped_what(
 
 
 def test_the_portal_leads_through_a_drill(
-    tenant: Tenant, alice: Member, bob: Member, customer: Customer, active: KeyRegistration, probe_now: Probe, browser_of: Callable[..., Client]
-) -> None:  # fmt: skip
+    tenant: Tenant,
+    alice: Member,
+    bob: Member,
+    customer: Customer,
+    active: KeyRegistration,
+    probe_now: Probe,
+    browser_of: Callable[..., Client],
+) -> None:
     portal, base = browser_of(alice), f"/tenants/{tenant.pk}/key/drills/"
     assert "Start a drill" in portal.get(base).content.decode()
     page = portal.post(base)["Location"]

@@ -1,4 +1,5 @@
-"""The encryption test against the local AWS: what is right becomes active, what is not is named, what is unclear waits."""
+"""The encryption test against the local AWS:
+what is right becomes active, what is not is named, what is unclear waits."""
 
 from __future__ import annotations
 
@@ -114,7 +115,10 @@ class Faults:
         else:
             kind, answer = (
                 "text/xml",
-                b"<ErrorResponse><Error><Code>Throttling</Code><Message>Rate exceeded</Message></Error></ErrorResponse>",
+                (
+                    b"<ErrorResponse><Error><Code>Throttling</Code><Message>Rate exceeded</Message></Error>"
+                    b"</ErrorResponse>"
+                ),
             )
         start_response("400 Bad Request", [("Content-Type", kind), ("Content-Length", str(len(answer)))])
         return [answer]
@@ -161,13 +165,22 @@ def test_the_external_id_is_probed_before_a_call_that_works_and_nothing_secret_i
     from_service_role = [
         operation for service, operation, account in aws.calls if (service, account) == ("sts", "999900001111")
     ]
-    # base principal → service role; who are we; canary; without, wrong, right; the base principal itself; what more it may do
+    # base principal → service role; who are we; canary; without, wrong, right; the base principal itself;
+    # what more it may do
     assert from_service_role == ["AssumeRole", "GetCallerIdentity", *6 * ["AssumeRole"]]
     kms_calls = [operation for service, operation, _ in aws.calls if service == "kms"]
     assert kms_calls == [
-        "DescribeKey", "DescribeKey", "GenerateDataKey", "GenerateDataKeyWithoutPlaintext", "Encrypt", "Decrypt", "ReEncrypt", "Decrypt",
-        "CreateGrant", "GetKeyRotationStatus",
-    ]  # fmt: skip
+        "DescribeKey",
+        "DescribeKey",
+        "GenerateDataKey",
+        "GenerateDataKeyWithoutPlaintext",
+        "Encrypt",
+        "Decrypt",
+        "ReEncrypt",
+        "Decrypt",
+        "CreateGrant",
+        "GetKeyRotationStatus",
+    ]
     kept = json.dumps([[check.evidence, check.remedy] for check in test.checks.all()])
     assert "ASIA" not in kept
     assert "AKIA" not in kept
@@ -620,7 +633,7 @@ def test_testing_a_key_in_service_never_takes_it_offline(
     assert steps(tenant)[1] == "done"
 
 
-# --- whose role, which key ---------------------------------------------------------------------------------------------
+# --- whose role, which key --------------------------------------------------------------------------------------------
 
 
 def test_a_role_that_another_tenant_serves_with_is_refused_neutrally(
@@ -668,7 +681,7 @@ def test_a_replacement_waits_while_a_person_has_suspended_the_key(
     assert newest(replacement).status == "waiting"
 
 
-# --- the row is the job -------------------------------------------------------------------------------------------------
+# --- the row is the job -----------------------------------------------------------------------------------------------
 
 
 def test_a_killed_worker_loses_nothing_and_two_workers_do_it_once(

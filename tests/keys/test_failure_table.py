@@ -1,7 +1,9 @@
-"""The failure table of docs/runbook.md, row by row: cause, what the tenant sees, what services get, who is told, how it ends.
+"""The failure table of docs/runbook.md, row by row:
+cause, what the tenant sees, what services get, who is told, how it ends.
 
-Rows in which AWS says no to the tenant, and rows in which nobody can tell: of these also what a process gets that holds the branch key,
-and one that has just started. `make test` runs the silences of QUICK alone, the rest of them is slow.
+Rows in which AWS says no to the tenant, and rows in which nobody can tell: of these also what a process gets that
+holds the branch key, and one that has just started. `make test` runs the silences of QUICK alone, the
+rest of them is slow.
 """
 
 from __future__ import annotations
@@ -47,7 +49,13 @@ class World:
         self.aws.set_fault(fault, value, operation=operation)
 
     def key_policy(self, *statements: dict[str, Any]) -> None:
-        admin = {"Sid": "Admin", "Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{self.customer.account}:root"}, "Action": ["kms:PutKeyPolicy", "kms:*Key*"], "Resource": "*"}  # fmt: skip
+        admin = {
+            "Sid": "Admin",
+            "Effect": "Allow",
+            "Principal": {"AWS": f"arn:aws:iam::{self.customer.account}:root"},
+            "Action": ["kms:PutKeyPolicy", "kms:*Key*"],
+            "Resource": "*",
+        }
         policy = json.dumps(
             {"Version": "2012-10-17", "Statement": [{**admin, "Action": "kms:PutKeyPolicy"}, *statements]}
         )
@@ -66,12 +74,15 @@ class World:
         self.aws.gate.state.admins[OURS] = replace(self.lost, secret="another")
 
 
-NOBODY = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]})  # fmt: skip
+NOBODY = json.dumps(
+    {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]}
+)
 
 
 @dataclass(frozen=True)
 class Row:
-    """One row of the table: after `cause` a probe says `status` for `reason`; after `cure`, `probes` good ones end it (0: a person does)."""
+    """One row of the table: after `cause` a probe says `status` for `reason`;
+    after `cure`, `probes` good ones end it (0: a person does)."""
 
     name: str
     cause: Operation
@@ -97,9 +108,15 @@ def fair(world: World) -> None:
 
 def restored_policy(world: World) -> None:
     world.key_policy(
-        {"Sid": "All", "Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{world.customer.account}:root"}, "Action": "kms:*", "Resource": "*"},
+        {
+            "Sid": "All",
+            "Effect": "Allow",
+            "Principal": {"AWS": f"arn:aws:iam::{world.customer.account}:root"},
+            "Action": "kms:*",
+            "Resource": "*",
+        },
         json.loads(services.document(world.tenant, "key-policy-statement")),
-    )  # fmt: skip
+    )
 
 
 KEY = {
@@ -110,28 +127,99 @@ KEY = {
     "told": "key-suspended",
     "probes": 2,
 }
-SILENT = {"status": "unreachable", "by": "", "whose_turn": "kore", "service_gets": 503, "code": "key_unreachable", "step": None, "told": "key-unreachable", "cure": fair, "probes": 1, "looks": 2}  # fmt: skip
+SILENT = {
+    "status": "unreachable",
+    "by": "",
+    "whose_turn": "kore",
+    "service_gets": 503,
+    "code": "key_unreachable",
+    "step": None,
+    "told": "key-unreachable",
+    "cure": fair,
+    "probes": 1,
+    "looks": 2,
+}
 BROKEN = {**SILENT, "reason": "own_access_broken", "looks": 1}
 STS = "sts:AssumeRole"
 
 TABLE = [
-    Row("disabled", lambda w: w.customer.kms.disable_key(KeyId=w.customer.key_arn), reason="kms_key_disabled", code="kms_key_disabled", step=1,
-        cure=lambda w: w.customer.kms.enable_key(KeyId=w.customer.key_arn), **KEY),
-    Row("deletion", lambda w: w.customer.kms.schedule_key_deletion(KeyId=w.customer.key_arn, PendingWindowInDays=7),
-        reason="kms_key_pending_deletion", code="kms_key_pending_deletion", step=1,
-        cure=lambda w: (w.customer.kms.cancel_key_deletion(KeyId=w.customer.key_arn), w.customer.kms.enable_key(KeyId=w.customer.key_arn)), **KEY),
-    Row("material gone", lambda w: w.faults("key-state", "PendingImport", "*"), reason="kms_key_pending_import", code="kms_key_pending_import", step=1,
-        cure=fair, **KEY),
-    Row("key policy", lambda w: w.key_policy(), reason="kms_access_denied", code="kms_access_denied", step=3, cure=restored_policy, **KEY),
-    Row("trust policy", lambda w: w.trust(NOBODY), reason="role_not_assumable", code="role_not_assumable", step=2,
-        cure=lambda w: w.trust(services.document(w.tenant, "trust-policy")), **KEY),
-    Row("tenant's button", lambda w: services.suspend(w.tenant, reason="drill", actor=acting(w.alice)), status="suspended", reason="drill",
-        by="tenant", whose_turn="tenant", service_gets=423, code="suspended", step=None, told="key-suspended",
-        cure=lambda w: services.resume(w.tenant, reason="over", actor=acting(w.alice)), probes=2),
-    Row("our button", lambda w: services.suspend(w.tenant, reason="abuse", actor=acting_staff(w.sam)), status="suspended", reason="abuse",
-        by="kore", whose_turn="kore", service_gets=423, code="suspended", step=None, told="key-suspended",
-        cure=lambda w: services.resume(w.tenant, reason="over", actor=acting_staff(w.sam)), probes=2),
-]  # fmt: skip
+    Row(
+        "disabled",
+        lambda w: w.customer.kms.disable_key(KeyId=w.customer.key_arn),
+        reason="kms_key_disabled",
+        code="kms_key_disabled",
+        step=1,
+        cure=lambda w: w.customer.kms.enable_key(KeyId=w.customer.key_arn),
+        **KEY,
+    ),
+    Row(
+        "deletion",
+        lambda w: w.customer.kms.schedule_key_deletion(KeyId=w.customer.key_arn, PendingWindowInDays=7),
+        reason="kms_key_pending_deletion",
+        code="kms_key_pending_deletion",
+        step=1,
+        cure=lambda w: (
+            w.customer.kms.cancel_key_deletion(KeyId=w.customer.key_arn),
+            w.customer.kms.enable_key(KeyId=w.customer.key_arn),
+        ),
+        **KEY,
+    ),
+    Row(
+        "material gone",
+        lambda w: w.faults("key-state", "PendingImport", "*"),
+        reason="kms_key_pending_import",
+        code="kms_key_pending_import",
+        step=1,
+        cure=fair,
+        **KEY,
+    ),
+    Row(
+        "key policy",
+        lambda w: w.key_policy(),
+        reason="kms_access_denied",
+        code="kms_access_denied",
+        step=3,
+        cure=restored_policy,
+        **KEY,
+    ),
+    Row(
+        "trust policy",
+        lambda w: w.trust(NOBODY),
+        reason="role_not_assumable",
+        code="role_not_assumable",
+        step=2,
+        cure=lambda w: w.trust(services.document(w.tenant, "trust-policy")),
+        **KEY,
+    ),
+    Row(
+        "tenant's button",
+        lambda w: services.suspend(w.tenant, reason="drill", actor=acting(w.alice)),
+        status="suspended",
+        reason="drill",
+        by="tenant",
+        whose_turn="tenant",
+        service_gets=423,
+        code="suspended",
+        step=None,
+        told="key-suspended",
+        cure=lambda w: services.resume(w.tenant, reason="over", actor=acting(w.alice)),
+        probes=2,
+    ),
+    Row(
+        "our button",
+        lambda w: services.suspend(w.tenant, reason="abuse", actor=acting_staff(w.sam)),
+        status="suspended",
+        reason="abuse",
+        by="kore",
+        whose_turn="kore",
+        service_gets=423,
+        code="suspended",
+        step=None,
+        told="key-suspended",
+        cure=lambda w: services.resume(w.tenant, reason="over", actor=acting_staff(w.sam)),
+        probes=2,
+    ),
+]
 SILENCES = [
     Row("KMS throttles", lambda w: w.faults("throttling"), reason="aws_throttled", **SILENT),
     Row("STS throttles", lambda w: w.faults("throttling", operation=STS), reason="aws_throttled", **SILENT),
@@ -146,8 +234,20 @@ SILENCES = [
     Row("KMS breaks off", lambda w: w.faults("cut"), reason="aws_unreachable", **SILENT),
     Row("STS breaks off", lambda w: w.faults("cut", operation=STS), reason="aws_unreachable", **SILENT),
     Row("key store away", lambda w: w.faults("key-state", "Unavailable", "*"), reason="aws_unreachable", **SILENT),
-    Row("KMS says what nobody knows", lambda w: w.faults("code", "Smell"), reason="aws_surprise", **{**SILENT, "looks": 1}, uncached=(502, "aws_surprise")),
-    Row("STS says what nobody knows", lambda w: w.faults("code", "Smell", STS), reason="aws_surprise", **{**SILENT, "looks": 1}, uncached=(502, "aws_surprise")),
+    Row(
+        "KMS says what nobody knows",
+        lambda w: w.faults("code", "Smell"),
+        reason="aws_surprise",
+        **{**SILENT, "looks": 1},
+        uncached=(502, "aws_surprise"),
+    ),
+    Row(
+        "STS says what nobody knows",
+        lambda w: w.faults("code", "Smell", STS),
+        reason="aws_surprise",
+        **{**SILENT, "looks": 1},
+        uncached=(502, "aws_surprise"),
+    ),
     Row("our clock is behind", lambda w: w.faults("clock", 3600, "*"), **BROKEN),
     Row("our clock is ahead", lambda w: w.faults("clock", -3600, "*"), **BROKEN),
     Row("the request took too long", lambda w: w.faults("code", "RequestExpired", STS), **BROKEN),
@@ -155,9 +255,17 @@ SILENCES = [
     Row("our session has expired", lambda w: w.faults("code", "ExpiredTokenException"), **BROKEN),
     Row("our user is deleted", World.lose_our_user, **BROKEN),
     Row("our secret is wrong", World.lose_our_secret, **BROKEN),
-]  # fmt: skip
+]
 
-QUICK = {"KMS throttles", "STS resets", "a proxy answers for KMS", "a proxy answers for STS", "KMS says what nobody knows", "our clock is behind", "our user is deleted"}  # fmt: skip
+QUICK = {
+    "KMS throttles",
+    "STS resets",
+    "a proxy answers for KMS",
+    "a proxy answers for STS",
+    "KMS says what nobody knows",
+    "our clock is behind",
+    "our user is deleted",
+}
 SOME = [pytest.param(row, marks=[] if row.name in QUICK else [pytest.mark.slow]) for row in SILENCES]
 
 
@@ -170,7 +278,8 @@ def world(
 
 @pytest.fixture(autouse=True)
 def _in_a_hurry(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Wait less long for an AWS that is silent than in service; a busy machine is in no hurry while the key comes into service."""
+    """Wait less long for an AWS that is silent than in service;
+    a busy machine is in no hurry while the key comes into service."""
     monkeypatch.setattr(hot, "READ_TIMEOUT", 1)
     monkeypatch.setattr(sessions, "LOCAL_CONFIG", sessions.LOCAL_CONFIG.merge(Config(read_timeout=1)))
     hot._forget_pools()

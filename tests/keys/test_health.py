@@ -182,9 +182,8 @@ def test_two_good_probes_in_a_row_end_it_and_mend_the_step(
     customer.set_trust(trust)
     assert probe_now(active).status == Status.SUSPENDED
     customer.set_trust(NOBODY)
-    assert (
-        probe_now(active).status == Status.SUSPENDED
-    )  # one good probe, then a refusal: it counts from the start again
+    # one good probe, then a refusal: it counts from the start again
+    assert probe_now(active).status == Status.SUSPENDED
     customer.set_trust(trust)
     assert probe_now(active).status == Status.SUSPENDED
     assert probe_now(active).status == Status.ACTIVE
@@ -420,11 +419,12 @@ def test_a_trust_policy_that_became_too_wide_is_seen_twice_then_suspends_and_end
     assert steps(tenant)[2] == OnboardingStep.Status.FAILED
     for _ in range(3):
         probe_now(active)
+    # the key answers; strangers come in all the same
     assert state(active) == (
         Status.SUSPENDED,
         "aws",
         questions.INSECURE,
-    )  # the key answers; strangers come in all the same
+    )
     customer.set_trust(trust)
     assert probe_now(active).status == Status.SUSPENDED
     assert probe_now(active).status == Status.ACTIVE
@@ -438,9 +438,8 @@ def test_the_trust_policy_is_looked_at_now_and_then_only(
     settings.TRUST_PROBE_SECONDS = 3600
     aws.calls.clear()
     probe_now(active)
-    assert [operation for _, operation, _ in aws.calls].count(
-        "AssumeRole"
-    ) <= 2  # ours, and the tenant's with its External ID
+    # ours, and the tenant's with its External ID
+    assert [operation for _, operation, _ in aws.calls].count("AssumeRole") <= 2
     KeyRegistration.objects.update(activated_at=timezone.now() - timedelta(hours=2))
     aws.calls.clear()
     probe_now(active)
@@ -484,6 +483,5 @@ def test_a_deleted_role_recreated_by_the_tenant_serves_again(
     customer.iam.create_role(RoleName=customer.role_name, AssumeRolePolicyDocument=trust)
     customer.iam.put_role_policy(RoleName=customer.role_name, PolicyName="kms", PolicyDocument=permissions)
     assert probe_now(active).status == Status.SUSPENDED
-    assert (
-        probe_now(active).status == Status.ACTIVE
-    )  # the key's own account lets its roles in: no new statement is needed
+    # the key's own account lets its roles in: no new statement is needed
+    assert probe_now(active).status == Status.ACTIVE

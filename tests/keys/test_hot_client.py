@@ -1,4 +1,5 @@
-"""The hot way into AWS answers and fails as boto3 does, is shared by all tenants, and asks no more often than it has to."""
+"""The hot way into AWS answers and fails as boto3 does, is shared by all tenants,
+and asks no more often than it has to."""
 
 from __future__ import annotations
 
@@ -37,9 +38,15 @@ def way(tenant: Tenant, active: KeyRegistration) -> Any:
 
     def opened(*, hot: bool = True, purpose: str = "data-keys") -> keys_aws.KmsKey:
         return keys_aws.open_key(
-            tenant.service_role.arn, active.role_arn, active.key_arn, tenant.external_id,
-            tenant=str(tenant.pk), purpose=purpose, keep=purpose == "data-keys", hot=hot,
-        )  # fmt: skip
+            tenant.service_role.arn,
+            active.role_arn,
+            active.key_arn,
+            tenant.external_id,
+            tenant=str(tenant.pk),
+            purpose=purpose,
+            keep=purpose == "data-keys",
+            hot=hot,
+        )
 
     return opened
 
@@ -79,7 +86,12 @@ def test_it_fails_as_boto3_does(way: Any, customer: Customer, tenant: Tenant, ac
     customer.kms.disable_key(KeyId=customer.key_arn)
     both("decrypt", KeyId=ours.arn, CiphertextBlob=wrapped, EncryptionContext=CONTEXT)
     source = sessions.service_role(tenant.service_role.arn, "eu-central-1")
-    asked = {"RoleArn": active.role_arn, "RoleSessionName": "byok-test-x", "DurationSeconds": 900, "ExternalId": "wrong-one"}  # fmt: skip
+    asked = {
+        "RoleArn": active.role_arn,
+        "RoleSessionName": "byok-test-x",
+        "DurationSeconds": 900,
+        "ExternalId": "wrong-one",
+    }
     mine, his = (
         refused_by(lambda make=make: make("sts", "eu-central-1", source).assume_role(**asked))
         for make in (sessions.hot_client, sessions.client)
@@ -98,8 +110,14 @@ def test_it_fails_as_boto3_does(way: Any, customer: Customer, tenant: Tenant, ac
     ],
 )
 def test_a_fault_is_tried_once_more_and_then_told(
-    way: Any, aws: LocalAws, monkeypatch: pytest.MonkeyPatch, fault: str, value: Any, asked: int, raised: type[DomainError]
-) -> None:  # fmt: skip
+    way: Any,
+    aws: LocalAws,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+    value: Any,
+    asked: int,
+    raised: type[DomainError],
+) -> None:
     monkeypatch.setattr(hot, "READ_TIMEOUT", 0.3)
     hot._forget_pools()
     key = way()
@@ -154,7 +172,10 @@ def test_both_clients_send_it(way: Any, aws: LocalAws) -> None:
         assert (answer.status_code, json.loads(answer.content)["KeyMetadata"]["Arn"]) == (200, way().arn)
 
 
-@pytest.mark.parametrize("said", [1772366400, 1772366400.0, "2026-03-01T12:00:00Z", "2026-03-01T12:00:00.000Z", "Sun, 01 Mar 2026 12:00:00 GMT"])  # fmt: skip
+@pytest.mark.parametrize(
+    "said",
+    [1772366400, 1772366400.0, "2026-03-01T12:00:00Z", "2026-03-01T12:00:00.000Z", "Sun, 01 Mar 2026 12:00:00 GMT"],
+)
 def test_a_time_in_any_form_that_botocore_reads(said: Any) -> None:
     assert hot._time(said) == datetime(2026, 3, 1, 12, tzinfo=UTC) == parse_timestamp(said)
 
@@ -224,8 +245,13 @@ def test_an_opened_key_and_a_session_are_in_no_log_line_and_no_repr(way: Any, ca
 
     said = caplog.text + repr(opened) + repr(key) + repr(key.client)
     assert "DEBUG" in caplog.text
-    for secret in (opened.plaintext.hex(), base64.b64encode(opened.plaintext).decode(), repr(opened.plaintext), key.session.token,
-                   key.session.secret_access_key):  # fmt: skip
+    for secret in (
+        opened.plaintext.hex(),
+        base64.b64encode(opened.plaintext).decode(),
+        repr(opened.plaintext),
+        key.session.token,
+        key.session.secret_access_key,
+    ):
         assert secret not in said
     for name in ("botocore", "urllib3"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,4 +1,5 @@
-"""IAM does not take a document of ours: one tenant is taken out, whoever it is, and its neighbours on the service role go on."""
+"""IAM does not take a document of ours: one tenant is taken out, whoever it is,
+and its neighbours on the service role go on."""
 
 from __future__ import annotations
 
@@ -84,9 +85,14 @@ def in_iam(service_role: ServiceRole) -> list[str]:
 @pytest.mark.parametrize("code", ["MalformedPolicyDocument", "InvalidInput", "LimitExceeded"])
 @pytest.mark.parametrize("is_first", [True, False], ids=["first on its service role", "beside another"])
 def test_the_tenant_whose_role_iam_does_not_take_is_rejected_and_the_others_go_on(
-    share: Share, iam_refuses: Callable[..., None], service_role: ServiceRole, api_of: Callable[[Any], Client],
-    browser_of: Callable[[Any], Client], code: str, is_first: bool,
-) -> None:  # fmt: skip
+    share: Share,
+    iam_refuses: Callable[..., None],
+    service_role: ServiceRole,
+    api_of: Callable[[Any], Client],
+    browser_of: Callable[[Any], Client],
+    code: str,
+    is_first: bool,
+) -> None:
     good = [] if is_first else [share(ROLE + "-good-1").role_arn]
     iam_refuses("poison", code)
     refused = share(ROLE + "-poison")
@@ -190,8 +196,13 @@ def test_a_row_from_before_the_rules_reaches_no_policy(
 
 
 def test_a_replacement_that_iam_does_not_take_leaves_the_key_that_serves(
-    tenant: Tenant, active: KeyRegistration, alice: Member, customer: Customer, iam_refuses: Callable[..., None], work: Callable[[], None]
-) -> None:  # fmt: skip
+    tenant: Tenant,
+    active: KeyRegistration,
+    alice: Member,
+    customer: Customer,
+    iam_refuses: Callable[..., None],
+    work: Callable[[], None],
+) -> None:
     iam_refuses("poison")
     services.save_draft(tenant, role_arn=ROLE + "-poison", actor=acting(alice))
     services.submit_registration(tenant, actor=acting(alice))

@@ -35,7 +35,8 @@ def use(tenant: Tenant, request_id: str = "r") -> None:
 
 
 def refused_in_time(tenant: Tenant) -> None:
-    """Assert that a use is refused while the database still does not answer, and that it waits less than half a second for that."""
+    """Assert that a use is refused while the database still does not answer,
+    and that it waits less than half a second for that."""
     assert max(recording.WAIT + recording.GRACE, links.COMMIT) < WITHIN
     with pytest.raises(DatabaseUnavailable):
         use(tenant, "refused")

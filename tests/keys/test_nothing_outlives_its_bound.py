@@ -1,4 +1,5 @@
-"""Random lives of two tenants in three processes, with a clock that is held: what must never happen does not (design.md 8)."""
+"""Random lives of two tenants in three processes, with a clock that is held:
+what must never happen does not (design.md 8)."""
 
 from __future__ import annotations
 
@@ -30,7 +31,9 @@ Status = KeyRegistration.Status
 SESSION = 900  # seconds
 SUSPEND = 5  # seconds
 REFUSED = {*errors.REFUSALS, "suspended"}
-DENY = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]})  # fmt: skip
+DENY = json.dumps(
+    {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]}
+)
 
 
 class Life:
@@ -69,7 +72,9 @@ class Life:
 
 
 @pytest.fixture
-def lives(active: KeyRegistration, alice: Member, mallory: Member, aws: LocalAws, customer: Customer, work: Callable[[], None]) -> list[Life]:  # fmt: skip
+def lives(
+    active: KeyRegistration, alice: Member, mallory: Member, aws: LocalAws, customer: Customer, work: Callable[[], None]
+) -> list[Life]:
     theirs = Customer(aws, account=OTHER_CUSTOMER)
     theirs.follow_the_guide(mallory.tenant, acting(mallory))
     services.submit_registration(mallory.tenant, actor=acting(mallory))
@@ -189,10 +194,28 @@ def held(process: Engine, life: Life) -> list[Unwrapped]:
 
 STEPS = st.sampled_from(
     [
-        World.generate, World.generate, World.open, World.open, World.open, World.open_for_the_other, World.disable, World.enable, World.distrust,
-        World.trust, World.storm, World.calm, World.suspend, World.resume, World.drop, World.probe, World.probe, World.second, World.minute, World.minutes,
+        World.generate,
+        World.generate,
+        World.open,
+        World.open,
+        World.open,
+        World.open_for_the_other,
+        World.disable,
+        World.enable,
+        World.distrust,
+        World.trust,
+        World.storm,
+        World.calm,
+        World.suspend,
+        World.resume,
+        World.drop,
+        World.probe,
+        World.probe,
+        World.second,
+        World.minute,
+        World.minutes,
     ]
-)  # fmt: skip
+)
 ANY = st.lists(st.tuples(STEPS, st.integers(0, 1), st.integers(0, 2), st.integers(0, 9)), min_size=8, max_size=30)
 
 
@@ -201,7 +224,8 @@ def play(lives: list[Life], aws: LocalAws, steps: list[Any]) -> None:
         life.begin()
     sessions.forget_all()
     one_life = transaction.atomic()
-    one_life._from_testcase = True  # type: ignore[attr-defined]  # the row of a use refuses to be written inside any other
+    # the row of a use refuses to be written inside any other
+    one_life._from_testcase = True  # type: ignore[attr-defined]
     try:
         with one_life, time_machine.travel(datetime.now(UTC), tick=False) as clock:
             world = World(lives, aws, clock)
@@ -246,8 +270,50 @@ def test_many_lives(lives: list[Life], aws: LocalAws, settings: Any) -> None:
 def test_a_life_that_is_known_to_go_through_every_stop(lives: list[Life], aws: LocalAws, settings: Any) -> None:
     settings.SNAPSHOT_SECONDS = 0.5
     w = World
-    told = [w.generate, w.open, w.open, w.open, w.disable, w.open, w.minutes, w.second, w.minute, w.open, w.enable, w.probe, w.minute, w.probe, w.open, w.suspend, w.open,
-            w.second, w.second, w.open, w.resume, w.probe, w.second, w.probe, w.generate, w.distrust, w.open, w.minutes, w.open, w.minutes, w.open,
-            w.minutes, w.minutes, w.open, w.trust, w.probe, w.second, w.probe, w.storm, w.generate, w.calm, w.generate, w.open_for_the_other]  # fmt: skip
+    told = [
+        w.generate,
+        w.open,
+        w.open,
+        w.open,
+        w.disable,
+        w.open,
+        w.minutes,
+        w.second,
+        w.minute,
+        w.open,
+        w.enable,
+        w.probe,
+        w.minute,
+        w.probe,
+        w.open,
+        w.suspend,
+        w.open,
+        w.second,
+        w.second,
+        w.open,
+        w.resume,
+        w.probe,
+        w.second,
+        w.probe,
+        w.generate,
+        w.distrust,
+        w.open,
+        w.minutes,
+        w.open,
+        w.minutes,
+        w.open,
+        w.minutes,
+        w.minutes,
+        w.open,
+        w.trust,
+        w.probe,
+        w.second,
+        w.probe,
+        w.storm,
+        w.generate,
+        w.calm,
+        w.generate,
+        w.open_for_the_other,
+    ]
     for at_once in (1, 3):  # in one process, in three by turns
         play(lives, aws, [(step, 0, number % at_once, 0) for number, step in enumerate(told)])

@@ -1,4 +1,5 @@
-"""One tenant's row is locked, by an operation of ours or by anybody: requests of all other tenants are answered (PostgreSQL)."""
+"""One tenant's row is locked, by an operation of ours or by anybody:
+requests of all other tenants are answered (PostgreSQL)."""
 
 from __future__ import annotations
 
@@ -145,7 +146,8 @@ def test_nineteen_requests_of_another_tenant_are_answered(
         mine = pool.submit(ask, tenant)
         answers = [pool.submit(ask, other) for _ in range(OTHERS)]
         assert [answer.result() for answer in answers] == [200] * OTHERS
-        # An operation of ours on the tenant does not hold up its own data keys either; a lock of its key does, for that tenant alone.
+        # An operation of ours on the tenant does not hold up its own data keys either;
+        # a lock of its key does, for that tenant alone.
         assert mine.result() == (200 if mode == "FOR NO KEY UPDATE" else 503)
 
 
@@ -163,7 +165,8 @@ def calls(name: str) -> Iterator[tuple[str, ast.Call]]:
 
 
 def test_no_row_is_locked_against_the_checks_of_foreign_keys() -> None:
-    """`FOR UPDATE` blocks the check of every foreign key to the row: with a tenant locked so, no key of its could be recorded."""
+    """`FOR UPDATE` blocks the check of every foreign key to the row:
+    with a tenant locked so, no key of its could be recorded."""
 
     def is_no_key(call: ast.Call) -> bool:
         return any(word.arg == "no_key" and ast.unparse(word.value) == "True" for word in call.keywords)

@@ -1,4 +1,5 @@
-"""Our policy loses one role ARN behind our back: its tenant is not told that its key said no; one that does say no is heard in time."""
+"""Our policy loses one role ARN behind our back: its tenant is not told that its key said no;
+one that does say no is heard in time."""
 
 from __future__ import annotations
 
@@ -28,7 +29,9 @@ from tenants.models import OnboardingStep, ServiceAccount, ServiceRole, Tenant
 Status = KeyRegistration.Status
 Probe = Callable[[KeyRegistration], KeyRegistration]
 Document = dict[str, Any]
-NOBODY = json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]})  # fmt: skip
+NOBODY = json.dumps(
+    {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}]}
+)
 
 
 class OurPolicy:
@@ -92,12 +95,26 @@ def nobody_was_blamed(*, incidents: int = 1) -> None:
 WAYS: dict[str, Callable[[OurPolicy, str, str], Any]] = {
     "it is not named": lambda policy, _, other: policy.write(policy.name(other)),
     "it is denied": lambda policy, lost, other: policy.write(
-        {"Version": "2012-10-17", "Statement": [*policy.name(lost, other)["Statement"], {"Effect": "Deny", "Action": "sts:*", "Resource": lost}]}
+        {
+            "Version": "2012-10-17",
+            "Statement": [
+                *policy.name(lost, other)["Statement"],
+                {"Effect": "Deny", "Action": "sts:*", "Resource": lost},
+            ],
+        }
     ),
     "under a condition": lambda policy, lost, other: policy.write(
-        {"Version": "2012-10-17", "Statement": [*policy.name(other)["Statement"], policy.name(lost, Sid="Narrow", Condition={"Bool": {"aws:MultiFactorAuthPresent": "true"}})["Statement"][-1]]}
+        {
+            "Version": "2012-10-17",
+            "Statement": [
+                *policy.name(other)["Statement"],
+                policy.name(lost, Sid="Narrow", Condition={"Bool": {"aws:MultiFactorAuthPresent": "true"}})[
+                    "Statement"
+                ][-1],
+            ],
+        }
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -165,9 +182,13 @@ def test_one_is_lost_and_another_says_no_at_the_same_time(
 
 
 def test_a_request_that_hears_it_first_leaves_the_judgement_to_a_probe(
-    tenant: Tenant, active: KeyRegistration, neighbour: KeyRegistration, policy: OurPolicy, service: ServiceAccount,
+    tenant: Tenant,
+    active: KeyRegistration,
+    neighbour: KeyRegistration,
+    policy: OurPolicy,
+    service: ServiceAccount,
     api_of: Callable[..., Client],
-) -> None:  # fmt: skip
+) -> None:
     url = f"/api/v1/tenants/{tenant.pk}/data-keys"
     policy.write(policy.name(neighbour.role_arn))
     datakeys.start_anew()

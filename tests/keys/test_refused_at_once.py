@@ -139,18 +139,27 @@ def test_roles_below_service_role_are_the_customers_own(tenant: Tenant, alice: M
 @pytest.mark.parametrize(
     ("kind", "statement"),
     [
-        ("trust", {"Effect": "Allow", "Principal": {"AWS": "arn:aws-us-gov:iam::111122223333:role/x"}, "Action": "sts:AssumeRole"}),
+        (
+            "trust",
+            {
+                "Effect": "Allow",
+                "Principal": {"AWS": "arn:aws-us-gov:iam::111122223333:role/x"},
+                "Action": "sts:AssumeRole",
+            },
+        ),
         ("permissions", {"Effect": "Allow", "Action": "kms:Decrypt", "Resource": next(iter(KEYS))}),
         ("key", {"Effect": "Allow", "Principal": {"AWS": next(iter(ROLES))}, "Action": "kms:Decrypt", "Resource": "*"}),
     ],
-)  # fmt: skip
+)
 def test_the_paste_box_names_another_partition(
     tenant: Tenant, alice: Member, api_of: Sign, kind: str, statement: dict[str, Any]
 ) -> None:
     text = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
     answer = api_of(alice).post(
-        f"/api/v1/tenants/{tenant.pk}/policy-checks", json.dumps({"kind": kind, "policy": text}), content_type="application/json"
-    )  # fmt: skip
+        f"/api/v1/tenants/{tenant.pk}/policy-checks",
+        json.dumps({"kind": kind, "policy": text}),
+        content_type="application/json",
+    )
     assert answer.json()["verdict"] != "ok"
     (finding,) = [found for found in answer.json()["findings"] if found["code"] == "other_partition"]
     assert "aws-us-gov" in finding["text"] and "partition aws" in finding["fix"]

@@ -1,4 +1,5 @@
-"""Another CMK or role while the old one serves: branch keys move by themselves, nothing is lost, the old one is retired last."""
+"""Another CMK or role while the old one serves:
+branch keys move by themselves, nothing is lost, the old one is retired last."""
 
 from __future__ import annotations
 
@@ -67,8 +68,10 @@ class Replacement:
         policy = documents.permissions_policy(new_key)
         policy["Statement"][0]["Resource"] = [old_key, new_key] if reaches_old else [new_key]
         self.old.iam.create_policy_version(
-            PolicyArn=f"arn:aws:iam::{CUSTOMER}:policy/AIforWorkKMSPolicy-{self.old.role_name}", PolicyDocument=json.dumps(policy), SetAsDefault=True
-        )  # fmt: skip
+            PolicyArn=f"arn:aws:iam::{CUSTOMER}:policy/AIforWorkKMSPolicy-{self.old.role_name}",
+            PolicyDocument=json.dumps(policy),
+            SetAsDefault=True,
+        )
         if not reaches_old:
             policy = json.loads(self.old.kms.get_key_policy(KeyId=old_key, PolicyName="default")["Policy"])
             policy["Statement"] = [found for found in policy["Statement"] if found.get("Sid") != "AllowYourAppAccess"]

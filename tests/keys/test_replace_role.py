@@ -1,4 +1,5 @@
-"""Another role for the same key, by the documents as the portal and the API show them: whoever pastes them never cuts off the role that serves."""
+"""Another role for the same key, by the documents as the portal and the API show them:
+whoever pastes them never cuts off the role that serves."""
 
 from __future__ import annotations
 
@@ -23,7 +24,8 @@ NEW = "arn:aws:iam::111122223333:role/kore/SecondRole"
 
 
 class Desk:
-    """What the tenant's engineer has open: our pages, our API, and the AWS console of a bank that leaves nothing to IAM policies."""
+    """What the tenant's engineer has open: our pages, our API,
+    and the AWS console of a bank that leaves nothing to IAM policies."""
 
     def __init__(self, tenant: Tenant, browser: Client, api: Client, customer: Customer) -> None:
         self.tenant, self.browser, self.api, self.customer = tenant, browser, api, customer

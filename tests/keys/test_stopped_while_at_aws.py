@@ -77,8 +77,13 @@ WAYS = ["generate", "generate a batch", "decrypt", "decrypt a batch", "rewrap"]
 @pytest.mark.parametrize("latency", [0, 300])
 @pytest.mark.parametrize("how", WAYS)
 def test_suspend(
-    how: str, latency: int, tenant: Tenant, alice: Member, active: KeyRegistration, while_at_aws: Callable[[Meanwhile], None]
-) -> None:  # fmt: skip
+    how: str,
+    latency: int,
+    tenant: Tenant,
+    alice: Member,
+    active: KeyRegistration,
+    while_at_aws: Callable[[Meanwhile], None],
+) -> None:
     services.set_latency(tenant, seconds=latency, actor=acting(alice))
     (made,) = process().generate(tenant, [{"object": "1"}], caller="tests", request_id="r")
     engine, uses = process(), KeyUse.objects.count()
@@ -90,8 +95,14 @@ def test_suspend(
 @pytest.mark.parametrize("latency", [0, 300])
 @pytest.mark.parametrize("how", WAYS)
 def test_drop(
-    how: str, latency: int, tenant: Tenant, alice: Member, active: KeyRegistration, aws: LocalAws, while_at_aws: Callable[[Meanwhile], None]
-) -> None:  # fmt: skip
+    how: str,
+    latency: int,
+    tenant: Tenant,
+    alice: Member,
+    active: KeyRegistration,
+    aws: LocalAws,
+    while_at_aws: Callable[[Meanwhile], None],
+) -> None:
     services.set_latency(tenant, seconds=latency, actor=acting(alice))
     (made,) = process().generate(tenant, [{"object": "1"}], caller="tests", request_id="r")
     dropped: list[int] = []
@@ -108,8 +119,14 @@ def test_drop(
 @pytest.mark.parametrize("latency", [0, 300])
 @pytest.mark.parametrize("how", WAYS)
 def test_a_denial_that_another_process_met(
-    how: str, latency: int, tenant: Tenant, alice: Member, active: KeyRegistration, customer: Customer, while_at_aws: Callable[[Meanwhile], None]
-) -> None:  # fmt: skip
+    how: str,
+    latency: int,
+    tenant: Tenant,
+    alice: Member,
+    active: KeyRegistration,
+    customer: Customer,
+    while_at_aws: Callable[[Meanwhile], None],
+) -> None:
     services.set_latency(tenant, seconds=latency, actor=acting(alice))
     (made,) = process().generate(tenant, [{"object": "1"}], caller="tests", request_id="r")
 
@@ -123,8 +140,13 @@ def test_a_denial_that_another_process_met(
 
 @pytest.mark.parametrize("how", WAYS)
 def test_a_drop_in_this_process_alone(
-    how: str, tenant: Tenant, alice: Member, active: KeyRegistration, aws: LocalAws, while_at_aws: Callable[[Meanwhile], None]
-) -> None:  # fmt: skip
+    how: str,
+    tenant: Tenant,
+    alice: Member,
+    active: KeyRegistration,
+    aws: LocalAws,
+    while_at_aws: Callable[[Meanwhile], None],
+) -> None:
     """Where nobody could tell whose doing a refusal is, this process drops its copies and no generation grows."""
     services.set_latency(tenant, seconds=0, actor=acting(alice))
     (made,) = process().generate(tenant, [{"object": "1"}], caller="tests", request_id="r")
@@ -140,8 +162,12 @@ def test_a_drop_in_this_process_alone(
 
 
 def test_the_second_of_two_branch_keys_takes_long(
-    tenant: Tenant, alice: Member, active: KeyRegistration, while_at_aws: Callable[[Meanwhile], None], work: Callable[[], None]
-) -> None:  # fmt: skip
+    tenant: Tenant,
+    alice: Member,
+    active: KeyRegistration,
+    while_at_aws: Callable[[Meanwhile], None],
+    work: Callable[[], None],
+) -> None:
     """The first is at hand already when the stop comes, and opens nothing either."""
     services.set_latency(tenant, seconds=0, actor=acting(alice))
     engine, facts = process(), {"caller": "tests", "request_id": "r"}
@@ -177,7 +203,7 @@ def test_a_new_copy_in_the_background_is_dropped_with_the_others(
 @pytest.mark.parametrize("latency", [0, 300])
 def test_the_platforms_key(
     latency: int, tenant: Tenant, alice: Member, aws: LocalAws, settings: Any, while_at_aws: Callable[[Meanwhile], None]
-) -> None:  # fmt: skip
+) -> None:
     ours = aws.client(settings.AWS_ACCOUNT_ID, "kms", "eu-central-1")
     settings.PLATFORM_KEY_ARN = ours.create_key()["KeyMetadata"]["Arn"]
     services.set_latency(tenant, seconds=latency, actor=acting(alice))
@@ -206,9 +232,11 @@ def test_keeping_the_answer_for_a_repeat_takes_long(
 
     with connection.execute_wrapper(slow):
         answer = client.post(
-            f"/api/v1/tenants/{tenant.pk}/data-keys", json.dumps({}), content_type="application/json",
+            f"/api/v1/tenants/{tenant.pk}/data-keys",
+            json.dumps({}),
+            content_type="application/json",
             headers={"idempotency-key": "one"},
-        )  # fmt: skip
+        )
     assert (stopped, answer.status_code, answer.json()["code"]) == ([1], 423, "suspended")
 
 

@@ -131,16 +131,23 @@ def test_a_deleted_role_is_the_tenants_no_when_our_canary_passes(
     tenant: Tenant, customer: Customer, active: KeyRegistration, probe_now: Probe
 ) -> None:
     customer.set_trust(
-        '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},"Action":"sts:AssumeRole"}]}'
+        '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::111122223333:root"},'
+        '"Action":"sts:AssumeRole"}]}'
     )
     probe_now(active)
     assert (active.status, active.suspended_by, active.reason) == (Status.SUSPENDED, "aws", "role_not_assumable")
 
 
 def test_suspend_is_done_although_the_database_takes_long_to_say_its_time(
-    tenant: Tenant, alice: Member, active: KeyRegistration, api_of: Callable[..., Client], settings: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:  # fmt: skip
-    """A bound of its own on that question would close the connection of the operation under way: 503, and nothing is suspended."""
+    tenant: Tenant,
+    alice: Member,
+    active: KeyRegistration,
+    api_of: Callable[..., Client],
+    settings: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A bound of its own on that question would close the connection of the operation under way:
+    503, and nothing is suspended."""
     if connection.vendor != "postgresql":
         pytest.skip("SQLite answers in this process")
     slow = f"{clock.QUESTION['postgresql']} FROM pg_sleep(0.6)"

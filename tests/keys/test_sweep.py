@@ -36,10 +36,16 @@ def many(service_role: ServiceRole) -> list[KeyRegistration]:
         tenant = tenant_services.create_tenant(f"T{number}", owner_email=f"o@t{number}.example", actor=audit.COMMAND)
         made.append(
             KeyRegistration(
-                tenant=tenant, key_arn=KEY_ARN, role_arn=f"arn:aws:iam::111122223333:role/r{number}", status=Status.ACTIVE,
-                activated_at=now, role_claim=f"c{number}", next_probe_at=now, trust_looked_at=now,
+                tenant=tenant,
+                key_arn=KEY_ARN,
+                role_arn=f"arn:aws:iam::111122223333:role/r{number}",
+                status=Status.ACTIVE,
+                activated_at=now,
+                role_claim=f"c{number}",
+                next_probe_at=now,
+                trust_looked_at=now,
             )
-        )  # fmt: skip
+        )
     return KeyRegistration.objects.bulk_create(made)
 
 
@@ -61,9 +67,8 @@ def test_what_is_as_it_was_is_written_in_one_statement_however_many_there_are(
         connection,
     ) as queries:
         assert health.sweep() == 30
-    assert (
-        len([query for query in queries if re.search(r"UPDATE \"?keys_", query["sql"])]) == 2
-    )  # the claim, and all the answers
+    # the claim, and all the answers
+    assert len([query for query in queries if re.search(r"UPDATE \"?keys_", query["sql"])]) == 2
     rows = KeyRegistration.objects.all()
     assert {(row.good_probes, row.probe_claimed_at, row.status) for row in rows} == {(1, None, "active")}
     pauses = {
@@ -71,9 +76,8 @@ def test_what_is_as_it_was_is_written_in_one_statement_however_many_there_are(
         for row in rows
         if row.next_probe_at and row.last_probe_at
     }
-    assert (
-        min(pauses) >= 269 and max(pauses) <= 331 and len(pauses) > 20
-    )  # jittered: they are not asked together for ever
+    # jittered: they are not asked together for ever
+    assert min(pauses) >= 269 and max(pauses) <= 331 and len(pauses) > 20
 
 
 def test_a_claim_that_was_lost_writes_nothing(many: list[KeyRegistration], said: Callable[..., None]) -> None:

@@ -1,7 +1,9 @@
-"""All pairs of operations on one tenant, one against the other on PostgreSQL: nobody waits for ever, no deadlock, never a 500.
+"""All pairs of operations on one tenant, one against the other on PostgreSQL:
+nobody waits for ever, no deadlock, never a 500.
 
-The first of a pair stops right after its first lock, until the second has gone as far as it can: if the two took their locks in another order, each
-would then hold what the other one wants. An operation that the services gain has to get its line in OPERATIONS below.
+The first of a pair stops right after its first lock, until the second has gone as far as it can: if the two took their
+locks in another order, each would then hold what the other one wants. An operation that the services gain has to get
+its line in OPERATIONS below.
 """
 
 from __future__ import annotations
@@ -77,17 +79,32 @@ class World:
         self.bob = Member.objects.create(tenant=self.tenant, user=users[1], role="owner")
         self.actor = acting(self.alice)
         self.serving = KeyRegistration.objects.create(
-            tenant=self.tenant, key_arn=KEY.format(uuid.uuid4()), role_arn=ROLE.format(self.name), status=self.serving_status,
-            suspended_by=self.suspended_by, tenant_suspended_at=now if self.suspended_by == "tenant" else None,
-            activated_at=now, role_claim=f"111122223333/{self.name}",
-        )  # fmt: skip
+            tenant=self.tenant,
+            key_arn=KEY.format(uuid.uuid4()),
+            role_arn=ROLE.format(self.name),
+            status=self.serving_status,
+            suspended_by=self.suspended_by,
+            tenant_suspended_at=now if self.suspended_by == "tenant" else None,
+            activated_at=now,
+            role_claim=f"111122223333/{self.name}",
+        )
         self.prepared = KeyRegistration.objects.create(
-            tenant=self.tenant, key_arn=KEY.format(uuid.uuid4()), role_arn=ROLE.format(f"{self.name}2"), status=self.prepared_status, replaces=self.serving
-        )  # fmt: skip
+            tenant=self.tenant,
+            key_arn=KEY.format(uuid.uuid4()),
+            role_arn=ROLE.format(f"{self.name}2"),
+            status=self.prepared_status,
+            replaces=self.serving,
+        )
         self.configuration = RoleConfiguration.objects.create(
-            tenant=self.tenant, registration=self.prepared, service_role=self.role, action="add", role_arn=self.prepared.role_arn,
-            status=self.configuration_status, attempts=1, claimed_at=now,
-        )  # fmt: skip
+            tenant=self.tenant,
+            registration=self.prepared,
+            service_role=self.role,
+            action="add",
+            role_arn=self.prepared.role_arn,
+            status=self.configuration_status,
+            attempts=1,
+            claimed_at=now,
+        )
         self.test = EncryptionTest.objects.create(
             tenant=self.tenant, registration=self.prepared, requested_by="tests", status="running", claimed_at=now
         )
@@ -95,14 +112,22 @@ class World:
             tenant=self.tenant, registration=self.serving, key_arn=self.serving.key_arn, wrapped=b"x", claimed_at=now
         )
         self.invitation = Invitation.objects.create(
-            tenant=self.tenant, email=f"d@{self.name}.example", role="admin", invited_by="tests", expires_at=now + timedelta(days=1)
-        )  # fmt: skip
+            tenant=self.tenant,
+            email=f"d@{self.name}.example",
+            role="admin",
+            invited_by="tests",
+            expires_at=now + timedelta(days=1),
+        )
         self.link = tenant_services.new_link(self.invitation)
         self.ticket = Ticket.objects.create(tenant=self.tenant, subject="s", opened_by="tests")
         if self.drill:
             self.a_drill = RevocationDrill.objects.create(
-                tenant=self.tenant, registration=self.serving, started_by="tests", bound_seconds=300, until=now + timedelta(hours=1)
-            )  # fmt: skip
+                tenant=self.tenant,
+                registration=self.serving,
+                started_by="tests",
+                bound_seconds=300,
+                until=now + timedelta(hours=1),
+            )
         audit.record("keys.key.recovered", tenant=self.tenant, actor=SYSTEM, target=self.serving)
 
     def incident(self) -> Incident:
@@ -117,9 +142,14 @@ class World:
         """Return one that only backups need any more."""
         now, name = clock.now(), secrets.token_hex(6)
         return KeyRegistration.objects.create(
-            tenant=self.tenant, key_arn=KEY.format(uuid.uuid4()), role_arn=ROLE.format(name), status="retiring", activated_at=now,
-            role_claim=f"111122223333/{name}", last_moved_at=now + timedelta(days=1),
-        )  # fmt: skip
+            tenant=self.tenant,
+            key_arn=KEY.format(uuid.uuid4()),
+            role_arn=ROLE.format(name),
+            status="retiring",
+            activated_at=now,
+            role_claim=f"111122223333/{name}",
+            last_moved_at=now + timedelta(days=1),
+        )
 
     def anew(self, row: Any) -> Any:
         """Return the row as another request loads it."""
@@ -176,68 +206,155 @@ class Line:
 
 
 OPERATIONS: dict[str, Line] = {
-    "tenants.create_tenant": Line(lambda w: tenant_services.create_tenant(w.name, owner_email=f"{w.name}@c.example", actor=COMMAND)),
-    "tenants.invite": Line(lambda w: tenant_services.invite(w.my_tenant, email=f"c@{w.name}.example", role="admin", actor=w.actor)),
+    "tenants.create_tenant": Line(
+        lambda w: tenant_services.create_tenant(w.name, owner_email=f"{w.name}@c.example", actor=COMMAND)
+    ),
+    "tenants.invite": Line(
+        lambda w: tenant_services.invite(w.my_tenant, email=f"c@{w.name}.example", role="admin", actor=w.actor)
+    ),
     "tenants.resend_invitation": Line(lambda w: tenant_services.resend_invitation(w.anew(w.invitation), actor=w.actor)),
-    "tenants.withdraw_invitation": Line(lambda w: tenant_services.withdraw_invitation(w.anew(w.invitation), reason="r", actor=w.actor)),
-    "tenants.accept_invitation": Line(lambda w: tenant_services.accept_invitation(w.link, password=f"a long one {w.name}")),
+    "tenants.withdraw_invitation": Line(
+        lambda w: tenant_services.withdraw_invitation(w.anew(w.invitation), reason="r", actor=w.actor)
+    ),
+    "tenants.accept_invitation": Line(
+        lambda w: tenant_services.accept_invitation(w.link, password=f"a long one {w.name}")
+    ),
     "tenants.remove_member": Line(lambda w: tenant_services.remove_member(w.anew(w.bob), reason="r", actor=w.actor)),
     "tenants.leave_organisation": Line(lambda w: tenant_services.leave_organisation(w.anew(w.alice), actor=w.actor)),
     "tenants.change_role": Line(lambda w: tenant_services.change_role(w.anew(w.bob), role="auditor", actor=w.actor)),
     "tenants.mint_token": Line(lambda w: tenant_services.mint_token(w.anew(w.alice), name="n", actor=w.actor)),
     "tenants.mint_token_of_invitation": Line(
-        lambda w: tenant_services.mint_token_of_invitation(w.anew(w.invitation), name="n", permissions=["read"], may_change_serving_key=False, actor=COMMAND)
+        lambda w: tenant_services.mint_token_of_invitation(
+            w.anew(w.invitation), name="n", permissions=["read"], may_change_serving_key=False, actor=COMMAND
+        )
     ),
-    "tenants.revoke_token": Line(lambda w: tenant_services.revoke_token(w.alice.tokens.get(name="t"), actor=w.actor), before=World.token),
+    "tenants.revoke_token": Line(
+        lambda w: tenant_services.revoke_token(w.alice.tokens.get(name="t"), actor=w.actor), before=World.token
+    ),
     "tenants.create_service_account": Line(World.account),
-    "tenants.rotate_secret": Line(lambda w: tenant_services.rotate_secret(w.tenant.service_accounts.first(), reason="r", actor=COMMAND), before=World.account),
-    "tenants.revoke_old_secret": Line(lambda w: tenant_services.revoke_old_secret(w.tenant.service_accounts.first(), reason="r", actor=COMMAND), before=World.rotated_account),
-    "tenants.disable_service_account": Line(lambda w: tenant_services.disable_service_account(w.tenant.service_accounts.first(), reason="r", actor=COMMAND), before=World.account),
-    "tenants.enable_service_account": Line(lambda w: tenant_services.enable_service_account(w.tenant.service_accounts.first(), reason="r", actor=COMMAND), before=World.disabled_account),
-    "tenants.change_service_account": Line(
-        lambda w: tenant_services.change_service_account(w.tenant.service_accounts.first(), scopes=["key:read"], tenants=[w.tenant], reason="r", actor=COMMAND),
+    "tenants.rotate_secret": Line(
+        lambda w: tenant_services.rotate_secret(w.tenant.service_accounts.first(), reason="r", actor=COMMAND),
         before=World.account,
     ),
-    "tenants.note_refused_client": Line(lambda w: tenant_services.note_refused_client("x", address="192.0.2.1", count=1)),
-    "tenants.reset_second_factor": Line(lambda w: tenant_services.reset_second_factor(w.anew(w.bob), reason="r", actor=w.actor)),
-    "tenants.request_new_owner": Line(lambda w: tenant_services.request_new_owner(w.my_tenant, email=f"n@{w.name}.example", reason="r", actor=w.lead()), before=World.without_owner),
-    "tenants.request_second_factor": Line(lambda w: tenant_services.request_second_factor(w.my_tenant, reason="r", actor=w.lead()), before=World.with_one_owner),
-    "tenants.approve_recovery": Line(lambda w: tenant_services.approve_recovery(w.recovery("requested"), reason="r", actor=w.lead()), before=lambda w: w.recovery("requested")),
-    "tenants.withdraw_recovery": Line(lambda w: tenant_services.withdraw_recovery(w.recovery("waiting"), reason="r", actor=w.lead()), before=lambda w: w.recovery("waiting")),
-    "tenants.object_by_link": Line(lambda w: tenant_services.object_by_link(tenant_services.new_objection_link(w.recovery("waiting"), "x@x.example")), before=lambda w: w.recovery("waiting")),
-    "tenants.object_to_recovery": Line(lambda w: tenant_services.object_to_recovery(w.recovery("waiting"), actor=w.actor), before=lambda w: w.recovery("waiting")),
-    "tenants.complete_recovery": Line(lambda w: tenant_services.complete_recovery(w.recovery("waiting")), before=lambda w: w.recovery("waiting")),
-    "tenants.create_staff": Line(lambda w: tenant_services.create_staff(f"s{secrets.token_hex(4)}@kore.example", groups=["Support"], reason="r", actor=COMMAND)),
-    "tenants.regroup_staff": Line(lambda w: tenant_services.regroup_staff(w.lead().user, groups=["Support"], reason="r", actor=COMMAND)),
-    "tenants.reset_staff_second_factor": Line(lambda w: tenant_services.reset_staff_second_factor(w.lead().user, reason="r", actor=COMMAND)),
-    "tenants.switch_off": Line(lambda w: tenant_services.switch_off(w.anew(w.bob.user), reason="r", actor=COMMAND), before=World.with_one_owner),
+    "tenants.revoke_old_secret": Line(
+        lambda w: tenant_services.revoke_old_secret(w.tenant.service_accounts.first(), reason="r", actor=COMMAND),
+        before=World.rotated_account,
+    ),
+    "tenants.disable_service_account": Line(
+        lambda w: tenant_services.disable_service_account(w.tenant.service_accounts.first(), reason="r", actor=COMMAND),
+        before=World.account,
+    ),
+    "tenants.enable_service_account": Line(
+        lambda w: tenant_services.enable_service_account(w.tenant.service_accounts.first(), reason="r", actor=COMMAND),
+        before=World.disabled_account,
+    ),
+    "tenants.change_service_account": Line(
+        lambda w: tenant_services.change_service_account(
+            w.tenant.service_accounts.first(), scopes=["key:read"], tenants=[w.tenant], reason="r", actor=COMMAND
+        ),
+        before=World.account,
+    ),
+    "tenants.note_refused_client": Line(
+        lambda w: tenant_services.note_refused_client("x", address="192.0.2.1", count=1)
+    ),
+    "tenants.reset_second_factor": Line(
+        lambda w: tenant_services.reset_second_factor(w.anew(w.bob), reason="r", actor=w.actor)
+    ),
+    "tenants.request_new_owner": Line(
+        lambda w: tenant_services.request_new_owner(
+            w.my_tenant, email=f"n@{w.name}.example", reason="r", actor=w.lead()
+        ),
+        before=World.without_owner,
+    ),
+    "tenants.request_second_factor": Line(
+        lambda w: tenant_services.request_second_factor(w.my_tenant, reason="r", actor=w.lead()),
+        before=World.with_one_owner,
+    ),
+    "tenants.approve_recovery": Line(
+        lambda w: tenant_services.approve_recovery(w.recovery("requested"), reason="r", actor=w.lead()),
+        before=lambda w: w.recovery("requested"),
+    ),
+    "tenants.withdraw_recovery": Line(
+        lambda w: tenant_services.withdraw_recovery(w.recovery("waiting"), reason="r", actor=w.lead()),
+        before=lambda w: w.recovery("waiting"),
+    ),
+    "tenants.object_by_link": Line(
+        lambda w: tenant_services.object_by_link(
+            tenant_services.new_objection_link(w.recovery("waiting"), "x@x.example")
+        ),
+        before=lambda w: w.recovery("waiting"),
+    ),
+    "tenants.object_to_recovery": Line(
+        lambda w: tenant_services.object_to_recovery(w.recovery("waiting"), actor=w.actor),
+        before=lambda w: w.recovery("waiting"),
+    ),
+    "tenants.complete_recovery": Line(
+        lambda w: tenant_services.complete_recovery(w.recovery("waiting")), before=lambda w: w.recovery("waiting")
+    ),
+    "tenants.create_staff": Line(
+        lambda w: tenant_services.create_staff(
+            f"s{secrets.token_hex(4)}@kore.example", groups=["Support"], reason="r", actor=COMMAND
+        )
+    ),
+    "tenants.regroup_staff": Line(
+        lambda w: tenant_services.regroup_staff(w.lead().user, groups=["Support"], reason="r", actor=COMMAND)
+    ),
+    "tenants.reset_staff_second_factor": Line(
+        lambda w: tenant_services.reset_staff_second_factor(w.lead().user, reason="r", actor=COMMAND)
+    ),
+    "tenants.switch_off": Line(
+        lambda w: tenant_services.switch_off(w.anew(w.bob.user), reason="r", actor=COMMAND), before=World.with_one_owner
+    ),
     "tenants.switch_on": Line(lambda w: tenant_services.switch_on(w.anew(w.bob.user), reason="r", actor=COMMAND)),
     "keys.ask_again": Line(lambda w: key_services.ask_again(w.my_tenant, actor=w.actor)),
-    "keys.save_draft": Line(lambda w: key_services.save_draft(w.my_tenant, role_arn=ROLE.format(f"{w.name}3"), actor=w.actor), {"prepared_status": "rejected"}),
-    "keys.submit_registration": Line(lambda w: key_services.submit_registration(w.my_tenant, actor=w.actor), {"prepared_status": "draft", "configuration_status": "done"}),
+    "keys.save_draft": Line(
+        lambda w: key_services.save_draft(w.my_tenant, role_arn=ROLE.format(f"{w.name}3"), actor=w.actor),
+        {"prepared_status": "rejected"},
+    ),
+    "keys.submit_registration": Line(
+        lambda w: key_services.submit_registration(w.my_tenant, actor=w.actor),
+        {"prepared_status": "draft", "configuration_status": "done"},
+    ),
     "keys.withdraw": Line(lambda w: key_services.withdraw(w.my_tenant, reason="r", actor=w.actor)),
     "keys.approve_configuration": Line(
-        lambda w: key_services.approve_configuration(w.anew(w.configuration), reason="r", actor=COMMAND), {"prepared_status": "submitted", "configuration_status": "waiting_for_approval"}
+        lambda w: key_services.approve_configuration(w.anew(w.configuration), reason="r", actor=COMMAND),
+        {"prepared_status": "submitted", "configuration_status": "waiting_for_approval"},
     ),
-    "keys.start_test": Line(lambda w: key_services.start_test(w.my_tenant, actor=w.actor), {"prepared_status": "rejected"}),
+    "keys.start_test": Line(
+        lambda w: key_services.start_test(w.my_tenant, actor=w.actor), {"prepared_status": "rejected"}
+    ),
     "keys.start_drill": Line(lambda w: key_services.start_drill(w.my_tenant, actor=w.actor)),
-    "keys.cancel_drill": Line(lambda w: key_services.cancel_drill(w.anew(w.a_drill) if w.drill else w.anew(RevocationDrill.objects.of(w.tenant).first() or w.ticket), actor=w.actor), {"drill": True}),
+    "keys.cancel_drill": Line(
+        lambda w: key_services.cancel_drill(
+            w.anew(w.a_drill) if w.drill else w.anew(RevocationDrill.objects.of(w.tenant).first() or w.ticket),
+            actor=w.actor,
+        ),
+        {"drill": True},
+    ),
     "keys.close_incident": Line(lambda w: key_services.close_incident(w.incident(), reason="r", actor=COMMAND)),
     "keys.suspend": Line(lambda w: key_services.suspend(w.my_tenant, reason="r", actor=w.actor)),
-    "keys.resume": Line(lambda w: key_services.resume(w.my_tenant, reason="r", actor=w.actor), {"serving_status": "suspended", "suspended_by": "tenant"}),
+    "keys.resume": Line(
+        lambda w: key_services.resume(w.my_tenant, reason="r", actor=w.actor),
+        {"serving_status": "suspended", "suspended_by": "tenant"},
+    ),
     "keys.drop_caches": Line(lambda w: key_services.drop_caches(w.my_tenant, reason="r", actor=w.actor)),
     "keys.set_latency": Line(lambda w: key_services.set_latency(w.my_tenant, seconds=60, actor=w.actor)),
     "keys.rotate_branch_key": Line(lambda w: key_services.rotate_branch_key(w.my_tenant, reason="r", actor=w.actor)),
     "keys.leave": Line(lambda w: key_services.leave(w.my_tenant, reason="r", actor=w.actor)),
-    "keys.end_horizon": Line(lambda w: key_services.end_horizon(w.kept(), accepts_loss=True, reason="r", actor=w.actor)),
-    "support.open_ticket": Line(lambda w: support_services.open_ticket(w.my_tenant, topic="question", subject="s", text="t", actor=w.actor)),
+    "keys.end_horizon": Line(
+        lambda w: key_services.end_horizon(w.kept(), accepts_loss=True, reason="r", actor=w.actor)
+    ),
+    "support.open_ticket": Line(
+        lambda w: support_services.open_ticket(w.my_tenant, topic="question", subject="s", text="t", actor=w.actor)
+    ),
     "support.answer_ticket": Line(lambda w: support_services.answer_ticket(w.anew(w.ticket), text="t", actor=w.actor)),
     "support.close_ticket": Line(lambda w: support_services.close_ticket(w.anew(w.ticket), reason="r", actor=SYSTEM)),
     "support.approve_configuration": Line(
-        lambda w: support_services.approve_configuration(w.my_tenant, reason="r", actor=COMMAND), {"prepared_status": "submitted", "configuration_status": "waiting_for_approval"}
+        lambda w: support_services.approve_configuration(w.my_tenant, reason="r", actor=COMMAND),
+        {"prepared_status": "submitted", "configuration_status": "waiting_for_approval"},
     ),
     "support.record_view": Line(lambda w: support_services.record_view(w.my_tenant, actor=COMMAND)),
-}  # fmt: skip
+}
 # What has an actor and is no transaction on rows of one tenant, with the reason.
 ELSEWHERE = {
     "tenants.tokens_seen_by": "reads only",
@@ -251,16 +368,32 @@ REFUSED = errors.KeyAccessDenied(aws_code="AccessDenied", action="kms:Decrypt", 
 SILENT = errors.AwsUnreachable(aws_code="timeout", action="kms:Decrypt", aws_request_id="r", retry_after=5)
 # What workers and requests for data keys do of themselves with the same rows.
 MACHINES: dict[str, Line] = {
-    "a good probe": Line(lambda w: judging.good(w.anew(w.serving)), {"serving_status": "suspended", "suspended_by": "aws"}),
+    "a good probe": Line(
+        lambda w: judging.good(w.anew(w.serving)), {"serving_status": "suspended", "suspended_by": "aws"}
+    ),
     "a refusal": Line(lambda w: judging._refused(w.anew(w.serving), REFUSED)),
     "a silence": Line(lambda w: judging.unreachable(w.anew(w.serving), SILENT)),
     "a refusal left to a probe": Line(lambda w: judging._leave_to_probe(w.anew(w.serving), REFUSED)),
     "a registration retires": Line(lambda w: branchkeys.retire(w.retiring())),
     "a branch key is made": Line(lambda w: _made(w)),
-    "a branch key moves": Line(lambda w: branchkeys._write_moved(w.anew(w.branch_key), w.serving, w.branch_key.claimed_at, b"z")),
-    "a branch key stays": Line(lambda w: branchkeys._postpone(w.anew(w.branch_key), w.branch_key.claimed_at, REFUSED, is_at_home=False)),
-    "our policy is written": Line(lambda w: apply._added(w.anew(w.configuration), w.configuration.claimed_at, _written()), {"prepared_status": "configuring", "configuration_status": "queued"}),
-    "our policy cannot be written": Line(lambda w: apply._postpone_or_fail(w.anew(w.configuration), w.configuration.claimed_at, errors.OwnAccessBroken(retry_after=30, aws_code="x", action="x", aws_request_id="")), {"configuration_status": "queued"}),
+    "a branch key moves": Line(
+        lambda w: branchkeys._write_moved(w.anew(w.branch_key), w.serving, w.branch_key.claimed_at, b"z")
+    ),
+    "a branch key stays": Line(
+        lambda w: branchkeys._postpone(w.anew(w.branch_key), w.branch_key.claimed_at, REFUSED, is_at_home=False)
+    ),
+    "our policy is written": Line(
+        lambda w: apply._added(w.anew(w.configuration), w.configuration.claimed_at, _written()),
+        {"prepared_status": "configuring", "configuration_status": "queued"},
+    ),
+    "our policy cannot be written": Line(
+        lambda w: apply._postpone_or_fail(
+            w.anew(w.configuration),
+            w.configuration.claimed_at,
+            errors.OwnAccessBroken(retry_after=30, aws_code="x", action="x", aws_request_id=""),
+        ),
+        {"configuration_status": "queued"},
+    ),
     "a test passes": Line(lambda w: runner._pass(w.anew(w.test), w.test.claimed_at, _findings("pass"))),
     "a test fails": Line(lambda w: runner._fail(w.anew(w.test), w.test.claimed_at, _findings("fail"))),
     "a test is cancelled": Line(lambda w: runner._cancel(w.anew(w.test), w.test.claimed_at)),
@@ -269,8 +402,10 @@ MACHINES: dict[str, Line] = {
     "the log is followed": Line(lambda w: follow.follow()),
     "a drill is followed": Line(lambda w: measuring.follow_all(), {"drill": True}),
     "our policy takes somebody out": Line(lambda w: apply._say_who_was_taken_out(w.role, {w.prepared.role_arn})),
-    "an incident opens": Line(lambda w: blame._open(w.role, "tests", [w.serving]), {"serving_status": "suspended", "suspended_by": "aws"}),
-}  # fmt: skip
+    "an incident opens": Line(
+        lambda w: blame._open(w.role, "tests", [w.serving]), {"serving_status": "suspended", "suspended_by": "aws"}
+    ),
+}
 ALL = OPERATIONS | MACHINES
 
 

@@ -1,4 +1,5 @@
-"""Uses of keys by hour: each committed row is added up exactly once, in whatever order rows are committed; pages add the tail."""
+"""Uses of keys by hour: each committed row is added up exactly once, in whatever order rows are committed;
+pages add the tail."""
 
 from __future__ import annotations
 
@@ -19,12 +20,20 @@ from tenants.models import Member, Tenant
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 
 
-def use(tenant: Tenant, *, count: int = 1, operation: str = "generate", caller: str = "service:search", at: datetime = NOON) -> KeyUse:  # fmt: skip
-    return KeyUse.objects.create(tenant=tenant, operation=operation, count=count, caller=caller, context_digest="0" * 64, at=at)  # fmt: skip
+def use(
+    tenant: Tenant, *, count: int = 1, operation: str = "generate", caller: str = "service:search", at: datetime = NOON
+) -> KeyUse:
+    return KeyUse.objects.create(
+        tenant=tenant, operation=operation, count=count, caller=caller, context_digest="0" * 64, at=at
+    )
 
 
 def hours() -> list[tuple[object, ...]]:
-    return list(KeyUseHour.objects.order_by("hour", "service", "operation").values_list("hour", "service", "operation", "scope", "requests", "keys"))  # fmt: skip
+    return list(
+        KeyUseHour.objects.order_by("hour", "service", "operation").values_list(
+            "hour", "service", "operation", "scope", "requests", "keys"
+        )
+    )
 
 
 def test_they_are_added_up_by_tenant_service_operation_and_hour(tenant: Tenant, mallory: Member) -> None:
@@ -102,7 +111,7 @@ def test_a_run_that_dies_in_the_middle_adds_nothing(tenant: Tenant, monkeypatch:
     assert usage.generated(tenant) == usage.Uses(1, True)
 
 
-# --- at the same time ----------------------------------------------------------------------------------------------------
+# --- at the same time -------------------------------------------------------------------------------------------------
 
 
 def in_threads(*works: Callable[[], object]) -> None:

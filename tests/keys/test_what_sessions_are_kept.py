@@ -43,10 +43,15 @@ def many(tenant: Tenant, customer: Customer, active: KeyRegistration) -> list[Ke
         customer.iam.put_role_policy(RoleName=f"r{number}", PolicyName="kms", PolicyDocument=document)
         made.append(
             KeyRegistration.objects.create(
-                tenant=other, key_arn=active.key_arn, role_arn=role_arn, status="active", activated_at=now,
-                role_claim=f"c{number}", next_probe_at=now,
+                tenant=other,
+                key_arn=active.key_arn,
+                role_arn=role_arn,
+                status="active",
+                activated_at=now,
+                role_claim=f"c{number}",
+                next_probe_at=now,
             )
-        )  # fmt: skip
+        )
     _let_our_role_in(customer, made)
     KeyRegistration.objects.update(next_probe_at=now)
     return made
@@ -121,9 +126,8 @@ def test_what_a_process_loads_again_and_again_is_kept_and_leaves_when_it_has_end
     datakeys.generate(tenant, [{}], caller="tests", request_id="r")
     assert left_behind() == {"ours": 1, "a tenant's": 1}
     (name,) = [name for name, _ in sessions._cache.items() if name[0] == "tenant"]
-    with_end = sessions.Credentials(
-        "id", "secret", "token", datetime.now(UTC) + timedelta(seconds=30), "unique", ""
-    )  # too near to its end to be used again
+    # too near to its end to be used again
+    with_end = sessions.Credentials("id", "secret", "token", datetime.now(UTC) + timedelta(seconds=30), "unique", "")
     sessions._cache.put(name, with_end)
     del with_end
     datakeys.start_anew()

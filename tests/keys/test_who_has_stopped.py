@@ -1,4 +1,5 @@
-"""Which processes have stopped: what each one has read counts, and no time, because a stop is committed later than it says."""
+"""Which processes have stopped: what each one has read counts, and no time,
+because a stop is committed later than it says."""
 
 from __future__ import annotations
 

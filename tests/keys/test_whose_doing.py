@@ -1,4 +1,5 @@
-"""Our broken policy must not tell forty customers that their key said no: whose doing a refusal is, and the one incident."""
+"""Our broken policy must not tell forty customers that their key said no:
+whose doing a refusal is, and the one incident."""
 
 from __future__ import annotations
 
@@ -65,10 +66,15 @@ def in_service(service_role: ServiceRole, aws: LocalAws, count: int) -> list[Key
         )
         made.append(
             KeyRegistration.objects.create(
-                tenant=tenant, key_arn=key_arn, role_arn=customer.role_arn, status=Status.ACTIVE, activated_at=timezone.now(),
-                role_claim=f"{CUSTOMER}/{number}", next_probe_at=timezone.now(),
+                tenant=tenant,
+                key_arn=key_arn,
+                role_arn=customer.role_arn,
+                status=Status.ACTIVE,
+                activated_at=timezone.now(),
+                role_claim=f"{CUSTOMER}/{number}",
+                next_probe_at=timezone.now(),
             )
-        )  # fmt: skip
+        )
     policy = our_policy([registration.role_arn for registration in made])
     arn = aws.client(service_role.account_id, "iam", "us-east-1").create_policy(
         PolicyName="byok-tenants", PolicyDocument=policy
@@ -100,7 +106,8 @@ def shut(aws: LocalAws, service_role: ServiceRole) -> Callable[[], None]:
 
 @pytest.fixture
 def mute(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Return a function that makes STS refuse roles by a bare AccessDenied, as AWS does across accounts: no policy is named."""
+    """Return a function that makes STS refuse roles by a bare AccessDenied, as AWS does across accounts:
+    no policy is named."""
 
     def refuse(wanted: Callable[[str], bool]) -> None:
         real = local_sts.answer
@@ -375,9 +382,15 @@ def test_kms_refusals_of_many_at_once_are_held_too(customers: list[KeyRegistrati
     shut_out = {
         "Version": "2012-10-17",
         "Statement": [
-            {"Sid": "Admin", "Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{CUSTOMER}:root"}, "Action": "kms:PutKeyPolicy", "Resource": "*"}
+            {
+                "Sid": "Admin",
+                "Effect": "Allow",
+                "Principal": {"AWS": f"arn:aws:iam::{CUSTOMER}:root"},
+                "Action": "kms:PutKeyPolicy",
+                "Resource": "*",
+            }
         ],
-    }  # fmt: skip
+    }
     kms.put_key_policy(KeyId=customers[0].key_arn, PolicyName="default", Policy=json.dumps(shut_out))
     everybody_due()
     health.sweep()

@@ -21,9 +21,8 @@ from keys.aws.wire import LARGEST, Pool
 
 REQUEST: Any = SimpleNamespace(method="POST", url="http://x/", headers={"X-A": "1"}, body=b"hello")
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nX-Amzn-RequestId: r\r\n\r\nok"
-Script = list[
-    list[bytes | None]
-]  # for each connection what is answered to each request; None: it is closed without an answer
+# for each connection what is answered to each request; None: it is closed without an answer
+Script = list[list[bytes | None]]
 
 
 @pytest.fixture
@@ -93,13 +92,19 @@ def test_a_server_that_says_close_is_believed(serving: Callable[..., Any]) -> No
 @pytest.mark.parametrize(
     ("said", "content"),
     [
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\nA\r\n0123456789\r\n0\r\nT: 1\r\n\r\n", b"abc0123456789"),
+        (
+            (
+                b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\nA\r\n0123456789\r\n0\r\n"
+                b"T: 1\r\n\r\n"
+            ),
+            b"abc0123456789",
+        ),
         (b"HTTP/1.1 100 Continue\r\n\r\n" + OK, b"ok"),
         (b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n", b""),
         (b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\nok", b"ok"),
     ],
     ids=["chunks", "continue", "empty", "1.0"],
-)  # fmt: skip
+)
 def test_what_http_allows(serving: Callable[..., Any], said: bytes, content: bytes) -> None:
     pool, _ = serving([[said]])
     assert pool.send(REQUEST).content == content
@@ -119,7 +124,7 @@ def test_what_http_allows(serving: Callable[..., Any], said: bytes, content: byt
         b"HTTP\r\n\r\n",
     ],
     ids=["ssh", "no length", "negative", "words", "too long", "bad chunk", "long chunk", "long head", "short"],
-)  # fmt: skip
+)
 def test_what_is_no_answer(serving: Callable[..., Any], said: bytes) -> None:
     pool, _ = serving([[said]])
     with pytest.raises(ConnectionClosedError):

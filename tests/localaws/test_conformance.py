@@ -1,4 +1,5 @@
-"""The conformance table: what AWS documents, asked of the local AWS by boto3 and, with CONFORMANCE=real, of AWS itself."""
+"""The conformance table: what AWS documents, asked of the local AWS by boto3 and,
+with CONFORMANCE=real, of AWS itself."""
 
 from __future__ import annotations
 
@@ -9,7 +10,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 from byokportal.localaws.testing import LocalAws
-from tests.localaws.conformance import iam_rows, kms_rows, sts_rows, wire_rows  # noqa: F401  importing them fills the table
+
+# importing them fills the table
+from tests.localaws.conformance import iam_rows, kms_rows, sts_rows, wire_rows  # noqa: F401
 from tests.localaws.conformance.rows import TABLE, Row
 from tests.localaws.conformance.wire_rows import RawRefusal
 from tests.localaws.conformance.world import World, local_world, real_world

@@ -51,7 +51,11 @@ def code_of(act: Callable[[], Any]) -> str:
 def test_throttling_lasts_for_so_many_calls(aws: LocalAws, service: str, code: str) -> None:
     aws.set_fault("throttling", times=2)
     client = hasty(aws, service)
-    act = {"sts": client.get_caller_identity} if service == "sts" else {"iam": getattr(client, "list_roles", None), "kms": getattr(client, "list_keys", None)}  # fmt: skip
+    act = (
+        {"sts": client.get_caller_identity}
+        if service == "sts"
+        else {"iam": getattr(client, "list_roles", None), "kms": getattr(client, "list_keys", None)}
+    )
     assert [code_of(act[service]) for _ in range(3)] == [code, code, ""]
     assert aws.faults.rules() == []
 
@@ -91,9 +95,8 @@ def test_a_spoiled_answer_was_given_all_the_same(aws: LocalAws, world: World) ->
     kms = hasty(aws, "kms")
     for fault in ("garbage", "cut"):
         aws.set_fault(fault, operation="kms:CreateKey", times=1)
-        assert set(kms.create_key()) == {
-            "ResponseMetadata"
-        }  # botocore reads what is no JSON as an answer without members
+        # botocore reads what is no JSON as an answer without members
+        assert set(kms.create_key()) == {"ResponseMetadata"}
     assert len(kms.list_keys()["Keys"]) == 2
     aws.set_fault("cut", operation="sts:*", times=1)
     with pytest.raises(ResponseParserError):
@@ -225,7 +228,16 @@ def command(*arguments: str) -> dict[str, Any]:
 
 def test_the_command_adds_lists_and_clears(aws: LocalAws) -> None:
     added = command("add", "throttling", "--account", CUSTOMER, "--operation", "kms:*", "--times", "3")
-    assert added["rules"][0] | {"number": 0} == {"fault": "throttling", "account": CUSTOMER, "key": "", "operation": "kms:*", "value": 0, "times": 3, "share": 1.0, "number": 0}  # fmt: skip
+    assert added["rules"][0] | {"number": 0} == {
+        "fault": "throttling",
+        "account": CUSTOMER,
+        "key": "",
+        "operation": "kms:*",
+        "value": 0,
+        "times": 3,
+        "share": 1.0,
+        "number": 0,
+    }
     command("add", "iam-delay", "20")
     assert [rule["fault"] for rule in command("list")["rules"]] == ["throttling", "iam-delay"]
     assert command("clear", str(added["added"]))["cleared"] == 1
@@ -254,8 +266,19 @@ def test_a_rule_that_is_none_is_refused_with_the_reason(aws: LocalAws, arguments
 
 
 @pytest.mark.parametrize(
-    "line", [b"", b"{", b"[]", b"[" * 5_000, b'{"do": "rain"}', b'{"do": "add"}', b'{"do": "add", "rule": {"fault": "reset", "smell": 1}}', b'{"do": "clear", "number": "x"}', b"x" * 70_000]
-)  # fmt: skip
+    "line",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"[" * 5_000,
+        b'{"do": "rain"}',
+        b'{"do": "add"}',
+        b'{"do": "add", "rule": {"fault": "reset", "smell": 1}}',
+        b'{"do": "clear", "number": "x"}',
+        b"x" * 70_000,
+    ],
+)
 def test_the_socket_answers_nonsense_with_an_error(aws: LocalAws, line: bytes) -> None:
     assert "error" in fault_socket._answered(line, aws.faults)
 

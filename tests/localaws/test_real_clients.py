@@ -26,11 +26,16 @@ BIN = Path(sys.executable).parent
 
 def environment(aws: LocalAws, folder: Path, keys: dict[str, str]) -> dict[str, str]:
     return {
-        "PATH": f"{BIN}:{os.environ['PATH']}", "HOME": str(folder), "AWS_ENDPOINT_URL": aws.endpoint, "AWS_DEFAULT_REGION": REGION,
-        "AWS_ACCESS_KEY_ID": keys["access_key_id"], "AWS_SECRET_ACCESS_KEY": keys["secret_access_key"],
+        "PATH": f"{BIN}:{os.environ['PATH']}",
+        "HOME": str(folder),
+        "AWS_ENDPOINT_URL": aws.endpoint,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_ACCESS_KEY_ID": keys["access_key_id"],
+        "AWS_SECRET_ACCESS_KEY": keys["secret_access_key"],
         **({"AWS_SESSION_TOKEN": keys["session_token"]} if "session_token" in keys else {}),
-        "AWS_PAGER": "", "AWS_MAX_ATTEMPTS": "1",
-    }  # fmt: skip
+        "AWS_PAGER": "",
+        "AWS_MAX_ATTEMPTS": "1",
+    }
 
 
 class Cli:
@@ -155,16 +160,25 @@ def test_the_aws_cli_walks_the_guide(aws: LocalAws, tmp_path: Path) -> None:
 def test_our_script_for_the_aws_cli_does_steps_two_and_three(aws: LocalAws, tmp_path: Path) -> None:
     """And the same for a role that is to replace this one: both are let in by the key then."""
     kms = aws.client(CUSTOMER, "kms", REGION)
-    users = {**allow("kms:*", Principal={"AWS": CUSTOMER}), "Condition": {"StringLike": {"aws:PrincipalArn": f"arn:aws:iam::{CUSTOMER}:user/*"}}}  # fmt: skip
+    users = {
+        **allow("kms:*", Principal={"AWS": CUSTOMER}),
+        "Condition": {"StringLike": {"aws:PrincipalArn": f"arn:aws:iam::{CUSTOMER}:user/*"}},
+    }
     key = kms.create_key(Policy=policy(users))["KeyMetadata"]["Arn"]
     values = {"service_role_arn": our_role(aws), "external_id": EXTERNAL_ID, "key_arn": key}
     first, second = f"arn:aws:iam::{CUSTOMER}:role/{documents.ROLE_NAME}", f"arn:aws:iam::{CUSTOMER}:role/kore/Second"
 
     def run(script: str) -> None:
         done = subprocess.run(
-            ["bash"], input=script, env=environment(aws, tmp_path, aws.accounts[CUSTOMER]), cwd=tmp_path, capture_output=True, text=True,
-            timeout=300, check=False,
-        )  # fmt: skip
+            ["bash"],
+            input=script,
+            env=environment(aws, tmp_path, aws.accounts[CUSTOMER]),
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
         assert done.returncode == 0, done.stderr
 
     run(documents.of("cli", **values))
@@ -247,7 +261,10 @@ VALUES = {
 }
 
 
-REPLACING = {"role_arn": f"arn:aws:iam::{CUSTOMER}:role/kore/Second", "beside": documents.Beside(roles=(f"arn:aws:iam::{CUSTOMER}:role/First",))}  # fmt: skip
+REPLACING = {
+    "role_arn": f"arn:aws:iam::{CUSTOMER}:role/kore/Second",
+    "beside": documents.Beside(roles=(f"arn:aws:iam::{CUSTOMER}:role/First",)),
+}
 
 
 @pytest.mark.slow
@@ -255,12 +272,16 @@ REPLACING = {"role_arn": f"arn:aws:iam::{CUSTOMER}:role/kore/Second", "beside": 
 def test_cfn_lint_has_nothing_to_say(tmp_path: Path, more: dict[str, Any]) -> None:
     (tmp_path / "template.json").write_text(documents.of("cloudformation", **VALUES, **more))
     done = subprocess.run(
-        [str(BIN / "cfn-lint"), "--regions", "us-east-1", "--", "template.json"], cwd=tmp_path, capture_output=True, text=True, check=False
-    )  # fmt: skip
+        [str(BIN / "cfn-lint"), "--regions", "us-east-1", "--", "template.json"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert (done.returncode, done.stdout) == (0, ""), done.stdout + done.stderr
 
 
-# --- Terraform ----------------------------------------------------------------------------------------------------------
+# --- Terraform --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -278,8 +299,15 @@ def test_terraform_reads_the_policies_to_the_letter(tmp_path: Path, more: dict[s
 
     def run(*words: str, folder: Path = tmp_path, given: str = "") -> str:
         done = subprocess.run(
-            ["terraform", *words], input=given, cwd=folder, env=environment_, capture_output=True, text=True, timeout=120, check=False
-        )  # fmt: skip
+            ["terraform", *words],
+            input=given,
+            cwd=folder,
+            env=environment_,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 

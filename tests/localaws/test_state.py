@@ -123,9 +123,15 @@ def test_nothing_secret_is_printed_and_the_files_are_private(start: Any, tmp_pat
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"something else\n", HEADER % (VERSION - 1) + b"x", HEADER % VERSION + b"half", HEADER % VERSION + b"cos\nsystem\n(S'true'\ntR."],
+    [
+        b"",
+        b"something else\n",
+        HEADER % (VERSION - 1) + b"x",
+        HEADER % VERSION + b"half",
+        HEADER % VERSION + b"cos\nsystem\n(S'true'\ntR.",
+    ],
     ids=["empty", "foreign", "older", "half", "a command"],
-)  # fmt: skip
+)
 def test_a_state_of_another_kind_is_refused_with_a_message(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "localaws.state").write_bytes(content)
     with pytest.raises(SystemExit, match="Remove it"):
@@ -193,10 +199,14 @@ def test_bytes_of_any_kind_get_an_answer_and_no_500(
 
 
 values = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.text(max_size=20) | st.sampled_from(["alias/x", "arn:aws:kms:eu-central-1:111122223333:key/x", "*"]),
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.text(max_size=20)
+    | st.sampled_from(["alias/x", "arn:aws:kms:eu-central-1:111122223333:key/x", "*"]),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=6,
-)  # fmt: skip
+)
 FIELDS = [
     "KeyId",
     "Plaintext",
@@ -244,7 +254,21 @@ def test_parameters_of_any_kind_get_an_answer_and_no_500(
     kms = aws.client(CUSTOMER, "kms", REGION)
     if real:
         given_ = {**given_, "KeyId": aws.client(CUSTOMER, "kms", REGION).create_key()["KeyMetadata"]["KeyId"]}
-    request = {"url_path": "/", "query_string": "", "method": "POST", "headers": {"X-Amz-Target": f"TrentService.{operation}", "Content-Type": "application/x-amz-json-1.1"}, "body": json.dumps(given_).encode(), "url": aws.endpoint + "/", "context": {"client_region": REGION, "client_config": kms.meta.config, "has_streaming_input": False, "auth_type": None, "signing": {}}}  # fmt: skip
+    request = {
+        "url_path": "/",
+        "query_string": "",
+        "method": "POST",
+        "headers": {"X-Amz-Target": f"TrentService.{operation}", "Content-Type": "application/x-amz-json-1.1"},
+        "body": json.dumps(given_).encode(),
+        "url": aws.endpoint + "/",
+        "context": {
+            "client_region": REGION,
+            "client_config": kms.meta.config,
+            "has_streaming_input": False,
+            "auth_type": None,
+            "signing": {},
+        },
+    }
     response, _ = kms._make_request(kms.meta.service_model.operation_model("ListKeys"), request, request["context"])
     assert response.status_code < 500, response.text
 

@@ -18,8 +18,8 @@ from tenants.models import Tenant
 
 TRUST, PERMIT, STATEMENT, THE_KEY = "trust-policy", "permissions-policy", "key-policy-statement", "key"
 FULL_ACCESS = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
-# How the tenant mends it: by the corrected document, by giving another ARN, by an operation in AWS that the remedy names; by nothing of
-# its own, because it is ours; or it need not, because it is a warning.
+# How the tenant mends it: by the corrected document, by giving another ARN, by an operation in AWS that the remedy
+# names; by nothing of its own, because it is ours; or it need not, because it is a warning.
 Mend = Literal["document", "arn", "operation", "ours", "warning"]
 
 
@@ -85,8 +85,13 @@ ROWS: list[Row] = []
 
 
 def row(
-    name: str, cause: str | tuple[str, ...], step: int | tuple[int, ...], document: str | tuple[str, ...], mend: Mend, **more: Any
-) -> None:  # fmt: skip
+    name: str,
+    cause: str | tuple[str, ...],
+    step: int | tuple[int, ...],
+    document: str | tuple[str, ...],
+    mend: Mend,
+    **more: Any,
+) -> None:
     def several(value: Any) -> frozenset[Any]:
         return frozenset(value if isinstance(value, tuple) else (value,))
 
@@ -172,7 +177,7 @@ row("missing-replica", "mrk_replica_missing", 1, THE_KEY, "arn", is_single=False
 # In another account AWS does not say whether there is such a key: its statement is what is looked for first.
 row("key-of-other-account", "key_not_found", 3, STATEMENT, "arn", is_single=False)
 
-# --- step 2: trust that is too wide ------------------------------------------------------------------------------------
+# --- step 2: trust that is too wide -----------------------------------------------------------------------------------
 
 NOT_REQUIRED, NOT_EXACT, EVERYBODY = (
     "external_id_not_required",
@@ -205,7 +210,7 @@ for name in ("anybody", "anybody-in-aws", "anybody-listed", "everybody-but"):
     row(name, EVERYBODY, 2, TRUST, "document")
 row("whole-account", (), 2, (), "warning")
 
-# --- step 2: a role that does not let us in. Across accounts AWS says the same of all of them ------------------------------
+# --- step 2: a role that does not let us in. Across accounts AWS says the same of all of them -------------------------
 
 for name in ("external-id-without-prefix", "external-id-lower-case", "external-id-upper-case"):
     row(name, "external_id_mismatch", 2, TRUST, "document")
@@ -253,11 +258,17 @@ def _only(*actions: str) -> dict[str, Any]:
 
 
 row(
-    "rcp-denies-assume-role", "customer_rcp_deny", 2, TRUST, "operation", is_single=False,
-    late=_organization(rcps=[_all(principal=True), _deny("sts:AssumeRole", principal=True)]), undo=_no_organization,
-)  # fmt: skip
+    "rcp-denies-assume-role",
+    "customer_rcp_deny",
+    2,
+    TRUST,
+    "operation",
+    is_single=False,
+    late=_organization(rcps=[_all(principal=True), _deny("sts:AssumeRole", principal=True)]),
+    undo=_no_organization,
+)
 
-# --- step 2: what the role may do ------------------------------------------------------------------------------------------
+# --- step 2: what the role may do -------------------------------------------------------------------------------------
 
 for action in documents.ACTIONS:
     row(
@@ -271,40 +282,80 @@ for action in documents.ACTIONS:
     row(f"permissions-deny-{short(action)}", "role_permissions_policy_explicit_deny", 2, PERMIT, "document")
     row(f"boundary-without-{short(action)}", "role_permissions_boundary", 2, "permissions-boundary", "document")
     row(
-        f"scp-denies-{short(action)}", "customer_scp_deny", 2, "service-control-policy", "operation",
-        late=_organization(scps=[_all(), _deny(action)]), undo=_no_organization,
-    )  # fmt: skip
+        f"scp-denies-{short(action)}",
+        "customer_scp_deny",
+        2,
+        "service-control-policy",
+        "operation",
+        late=_organization(scps=[_all(), _deny(action)]),
+        undo=_no_organization,
+    )
     row(
-        f"rcp-denies-{short(action)}", "customer_rcp_deny", 3, "resource-control-policy", "operation",
-        late=_organization(rcps=[_all(principal=True), _deny(action, principal=True)]), undo=_no_organization,
-    )  # fmt: skip
+        f"rcp-denies-{short(action)}",
+        "customer_rcp_deny",
+        3,
+        "resource-control-policy",
+        "operation",
+        late=_organization(rcps=[_all(principal=True), _deny(action, principal=True)]),
+        undo=_no_organization,
+    )
     row(
-        f"permissions-deny-{short(action)} across", "role_permissions_policy_explicit_deny", 2, PERMIT, "document",
-        mistakes=(f"permissions-deny-{short(action)}",), across=True,
-    )  # fmt: skip
+        f"permissions-deny-{short(action)} across",
+        "role_permissions_policy_explicit_deny",
+        2,
+        PERMIT,
+        "document",
+        mistakes=(f"permissions-deny-{short(action)}",),
+        across=True,
+    )
     row(
-        f"scp-denies-{short(action)} across", "customer_scp_deny", 2, "service-control-policy", "operation", across=True,
-        late=_organization(scps=[_all(), _deny(action)]), undo=_no_organization,
-    )  # fmt: skip
+        f"scp-denies-{short(action)} across",
+        "customer_scp_deny",
+        2,
+        "service-control-policy",
+        "operation",
+        across=True,
+        late=_organization(scps=[_all(), _deny(action)]),
+        undo=_no_organization,
+    )
     # The console's key policy leaves it to the IAM policies: there the permissions policy alone decides.
     row(
-        f"permissions-without-{short(action)} + {DELEGATES}", "role_permissions_policy_missing_action", 2, PERMIT, "document",
+        f"permissions-without-{short(action)} + {DELEGATES}",
+        "role_permissions_policy_missing_action",
+        2,
+        PERMIT,
+        "document",
         mistakes=(f"permissions-without-{short(action)}", DELEGATES),
-    )  # fmt: skip
+    )
     row(f"boundary-deny-{short(action)}", "role_permissions_boundary", 2, "permissions-boundary", "document")
     row(
-        f"boundary-without-{short(action)} across", "role_permissions_boundary", 2, "permissions-boundary", "document",
-        mistakes=(f"boundary-without-{short(action)}",), across=True,
-    )  # fmt: skip
+        f"boundary-without-{short(action)} across",
+        "role_permissions_boundary",
+        2,
+        "permissions-boundary",
+        "document",
+        mistakes=(f"boundary-without-{short(action)}",),
+        across=True,
+    )
     row(
-        f"scp-lacks-{short(action)}", "customer_scp_deny", 2, "service-control-policy", "operation",
+        f"scp-lacks-{short(action)}",
+        "customer_scp_deny",
+        2,
+        "service-control-policy",
+        "operation",
         late=_organization(scps=[_only(*(other for other in documents.ACTIONS if other != action), "sts:*", "iam:*")]),
         undo=_no_organization,
-    )  # fmt: skip
+    )
     row(
-        f"rcp-denies-{short(action)} across", "customer_rcp_deny", 3, "resource-control-policy", "operation", across=True,
-        late=_organization(rcps=[_all(principal=True), _deny(action, principal=True)], of=OTHER_CUSTOMER), undo=_no_organization,
-    )  # fmt: skip
+        f"rcp-denies-{short(action)} across",
+        "customer_rcp_deny",
+        3,
+        "resource-control-policy",
+        "operation",
+        across=True,
+        late=_organization(rcps=[_all(principal=True), _deny(action, principal=True)], of=OTHER_CUSTOMER),
+        undo=_no_organization,
+    )
 for name in (
     "permissions-plain-GenerateDataKey",
     "permissions-plain-ReEncrypt",
@@ -325,9 +376,35 @@ def _no_inline(scene: Scene) -> None:
 
 
 row("inline-deny", "role_permissions_policy_explicit_deny", 2, PERMIT, "operation", undo=_no_inline)
-row("boundary-deny-Decrypt across", "role_permissions_boundary", 2, "permissions-boundary", "document", mistakes=("boundary-deny-Decrypt",), across=True)  # fmt: skip
-row("scp-denies-all across", "customer_scp_deny", 2, "service-control-policy", "operation", across=True, late=_organization(scps=[_all(), _deny("kms:*")]), undo=_no_organization)  # fmt: skip
-row("inline-deny across", "role_permissions_policy_explicit_deny", 2, PERMIT, "operation", mistakes=("inline-deny",), across=True, undo=_no_inline)  # fmt: skip
+row(
+    "boundary-deny-Decrypt across",
+    "role_permissions_boundary",
+    2,
+    "permissions-boundary",
+    "document",
+    mistakes=("boundary-deny-Decrypt",),
+    across=True,
+)
+row(
+    "scp-denies-all across",
+    "customer_scp_deny",
+    2,
+    "service-control-policy",
+    "operation",
+    across=True,
+    late=_organization(scps=[_all(), _deny("kms:*")]),
+    undo=_no_organization,
+)
+row(
+    "inline-deny across",
+    "role_permissions_policy_explicit_deny",
+    2,
+    PERMIT,
+    "operation",
+    mistakes=("inline-deny",),
+    across=True,
+    undo=_no_inline,
+)
 row(DELEGATES, (), (), (), "warning")
 row("wide-permissions", (), 2, (), "warning", across=True)
 row("two-accounts", (), 2, (), "warning", across=True)
@@ -342,16 +419,28 @@ def _imported(scene: Scene) -> None:
 
 
 row(
-    "scp-allows-nothing", "customer_scp_deny", 2, "service-control-policy", "operation",
-    late=_organization(scps=[{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}]),
+    "scp-allows-nothing",
+    "customer_scp_deny",
+    2,
+    "service-control-policy",
+    "operation",
+    late=_organization(
+        scps=[{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:*", "Resource": "*"}]}]
+    ),
     undo=_no_organization,
-)  # fmt: skip
+)
 row(
-    "rcp-denies-kms across", "customer_rcp_deny", 3, "resource-control-policy", "operation", across=True,
-    late=_organization(rcps=[_all(principal=True), _deny("kms:*", principal=True)], of=OTHER_CUSTOMER), undo=_no_organization,
-)  # fmt: skip
+    "rcp-denies-kms across",
+    "customer_rcp_deny",
+    3,
+    "resource-control-policy",
+    "operation",
+    across=True,
+    late=_organization(rcps=[_all(principal=True), _deny("kms:*", principal=True)], of=OTHER_CUSTOMER),
+    undo=_no_organization,
+)
 
-# --- step 3: the key policy ------------------------------------------------------------------------------------------------
+# --- step 3: the key policy -------------------------------------------------------------------------------------------
 
 
 def _no_deny(scene: Scene) -> None:
@@ -376,10 +465,38 @@ for name in (
 # Nothing could be encrypted, so nothing shows that Decrypt is allowed: a condition on the context would look the same.
 row("key-policy-decrypt-only", "key_policy_missing_action", 3, STATEMENT, "document", is_single=False)
 # Across accounts AWS hides whether a Deny decided.
-row("key-policy-without-Encrypt across", "key_policy_missing_action", 3, STATEMENT, "document", mistakes=("key-policy-without-Encrypt",), across=True, is_single=False)  # fmt: skip
-row("key-policy-deny-Decrypt across", "key_policy_explicit_deny", 3, STATEMENT, "operation", mistakes=("key-policy-deny-Decrypt",), across=True, is_single=False, undo=_no_deny)  # fmt: skip
+row(
+    "key-policy-without-Encrypt across",
+    "key_policy_missing_action",
+    3,
+    STATEMENT,
+    "document",
+    mistakes=("key-policy-without-Encrypt",),
+    across=True,
+    is_single=False,
+)
+row(
+    "key-policy-deny-Decrypt across",
+    "key_policy_explicit_deny",
+    3,
+    STATEMENT,
+    "operation",
+    mistakes=("key-policy-deny-Decrypt",),
+    across=True,
+    is_single=False,
+    undo=_no_deny,
+)
 row("no-key-statement", "key_policy_missing_statement", 3, STATEMENT, "document", is_single=False)
-row("no-key-statement across", "key_policy_missing_statement", 3, STATEMENT, "document", mistakes=("no-key-statement",), across=True, is_single=False)  # fmt: skip
+row(
+    "no-key-statement across",
+    "key_policy_missing_statement",
+    3,
+    STATEMENT,
+    "document",
+    mistakes=("no-key-statement",),
+    across=True,
+    is_single=False,
+)
 for name in ("key-policy-other-principal", "key-policy-stale-principal"):
     row(name, "key_policy_wrong_principal", 3, STATEMENT, "document", is_single=False)
 for name in ("key-policy-service-role", "key-policy-our-account"):
@@ -389,7 +506,7 @@ for name in ("key-policy-via-service", "key-policy-with-ip", "key-policy-caller-
 for name in ("key-policy-context-needed", "key-policy-context-keys", "key-policy-context-refused"):
     row(name, "key_policy_condition_failed", 3, STATEMENT, "document")
 
-# --- step 5: ours. Nothing of it is ever the tenant's ------------------------------------------------------------------------
+# --- step 5: ours. Nothing of it is ever the tenant's -----------------------------------------------------------------
 
 
 def _detach(scene: Scene) -> None:
@@ -517,9 +634,38 @@ row(
     late=_rewrite(lambda p: p["Statement"].pop()),
     undo=_write_back,
 )
-row("our-policy-widened", "our_policy_drift", 5, (), "ours", late=_rewrite(lambda p: p["Statement"].append(FULL_ACCESS["Statement"][0])), undo=_write_back)  # fmt: skip
-row("our-policy-denies", "our_policy_drift", 5, (), "ours", late=_rewrite(lambda p: p["Statement"].append(_deny("sts:AssumeRole")["Statement"][0])), undo=_write_back)  # fmt: skip
-row("our-inline-deny", "our_policy_drift", 5, (), "ours", late=lambda scene: _inline({"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "sts:AssumeRole", "Resource": scene.role_arn}]})(scene), undo=_no_inline_of_ours)  # fmt: skip
+row(
+    "our-policy-widened",
+    "our_policy_drift",
+    5,
+    (),
+    "ours",
+    late=_rewrite(lambda p: p["Statement"].append(FULL_ACCESS["Statement"][0])),
+    undo=_write_back,
+)
+row(
+    "our-policy-denies",
+    "our_policy_drift",
+    5,
+    (),
+    "ours",
+    late=_rewrite(lambda p: p["Statement"].append(_deny("sts:AssumeRole")["Statement"][0])),
+    undo=_write_back,
+)
+row(
+    "our-inline-deny",
+    "our_policy_drift",
+    5,
+    (),
+    "ours",
+    late=lambda scene: _inline(
+        {
+            "Version": "2012-10-17",
+            "Statement": [{"Effect": "Deny", "Action": "sts:AssumeRole", "Resource": scene.role_arn}],
+        }
+    )(scene),
+    undo=_no_inline_of_ours,
+)
 row("our-other-policy", "our_policy_drift", 5, (), "ours", late=_another_policy, undo=_no_other_policy)
 row(
     "our-canary-forgot", "our_canary_broken", 5, (), "ours", late=_forget_canary, undo=_remember_canary, is_single=False
@@ -538,7 +684,7 @@ row("our-role-deleted", "our_service_role_trust", 5, (), "ours", late=_delete)
 row("our-role-recreated", "our_service_role_recreated", 5, (), "ours", late=_recreate)
 row("our-clock", "our_clock_skew", 5, (), "ours", late=_fast_clock, undo=_fair)
 
-# --- several at once ---------------------------------------------------------------------------------------------------------
+# --- several at once --------------------------------------------------------------------------------------------------
 
 
 def _together(*names: str, **more: Any) -> None:
@@ -553,7 +699,16 @@ _together(
     document=TRUST,
     mend="document",
 )
-_together("disabled-key", "wrong-external-id", cause="external_id_mismatch", step=2, document=TRUST, mend="operation", is_single=False, undo=_enable)  # fmt: skip
+_together(
+    "disabled-key",
+    "wrong-external-id",
+    cause="external_id_mismatch",
+    step=2,
+    document=TRUST,
+    mend="operation",
+    is_single=False,
+    undo=_enable,
+)
 _together("disabled-key", "any-external-id", cause=NOT_EXACT, step=2, document=TRUST, mend="operation", undo=_enable)
 _together(
     "external-id-lower-case",
@@ -564,22 +719,41 @@ _together(
     mend="document",
 )
 _together(
-    "permissions-without-Decrypt", "key-policy-without-Decrypt", across=True, cause="key_policy_missing_action", step=3, document=STATEMENT,
-    mend="document", is_single=False,
-)  # fmt: skip
+    "permissions-without-Decrypt",
+    "key-policy-without-Decrypt",
+    across=True,
+    cause="key_policy_missing_action",
+    step=3,
+    document=STATEMENT,
+    mend="document",
+    is_single=False,
+)
 _together(
-    "permissions-deny-Encrypt", "key-policy-without-Decrypt", cause=("role_permissions_policy_explicit_deny", "key_policy_missing_action"),
-    step=(2, 3), document=(PERMIT, STATEMENT), mend="document",
-)  # fmt: skip
+    "permissions-deny-Encrypt",
+    "key-policy-without-Decrypt",
+    cause=("role_permissions_policy_explicit_deny", "key_policy_missing_action"),
+    step=(2, 3),
+    document=(PERMIT, STATEMENT),
+    mend="document",
+)
 _together(
-    "boundary-without-ReEncrypt", "key-policy-without-GenerateDataKey", cause=("role_permissions_boundary", "key_policy_missing_action"),
-    step=(2, 3), document=("permissions-boundary", STATEMENT), mend="document",
-)  # fmt: skip
+    "boundary-without-ReEncrypt",
+    "key-policy-without-GenerateDataKey",
+    cause=("role_permissions_boundary", "key_policy_missing_action"),
+    step=(2, 3),
+    document=("permissions-boundary", STATEMENT),
+    mend="document",
+)
 _together("anybody", "permissions-deny-Decrypt", cause=EVERYBODY, step=2, document=TRUST, mend="document")
 _together(
-    "permissions-without-Encrypt", "key-policy-without-GenerateDataKey", across=True,
-    cause=("role_permissions_policy_missing_action", "key_policy_missing_action"), step=(2, 3), document=(PERMIT, STATEMENT),
-    mend="document", is_single=False,
-)  # fmt: skip
+    "permissions-without-Encrypt",
+    "key-policy-without-GenerateDataKey",
+    across=True,
+    cause=("role_permissions_policy_missing_action", "key_policy_missing_action"),
+    step=(2, 3),
+    document=(PERMIT, STATEMENT),
+    mend="document",
+    is_single=False,
+)
 
 # Every mistake that the engineer can make has its row.

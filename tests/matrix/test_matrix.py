@@ -1,4 +1,5 @@
-"""Every misconfiguration for real against the local AWS: step, document and cause are named, and what is named mends it."""
+"""Every misconfiguration for real against the local AWS:
+step, document and cause are named, and what is named mends it."""
 
 from __future__ import annotations
 
@@ -43,7 +44,7 @@ def _engineer(aws: LocalAws, account: str) -> Engineer:
     return Engineer(aws.session(account), aws.endpoint, account)
 
 
-# --- the guide's steps, with mistakes ------------------------------------------------------------------------------------
+# --- the guide's steps, with mistakes ---------------------------------------------------------------------------------
 
 
 def broken_at(row: Row, step: int) -> str:
@@ -117,7 +118,7 @@ def failed(test: EncryptionTest) -> list[CheckResult]:
     return list(test.checks.filter(verdict="fail"))
 
 
-# --- mending ------------------------------------------------------------------------------------------------------------
+# --- mending ----------------------------------------------------------------------------------------------------------
 
 
 def apply_documents(scene: Scene, rows: list[CheckResult]) -> None:
@@ -176,7 +177,7 @@ def _is_about_a_document(row: Row, test: EncryptionTest) -> bool:
     return len(row.mistakes) > 1 and bool(failed(test)) and all(found.corrected for found in failed(test))
 
 
-# --- the matrix -----------------------------------------------------------------------------------------------------------
+# --- the matrix -------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("row", every_tenth())
@@ -226,7 +227,8 @@ def _assert_ours(row: Row, test: EncryptionTest) -> None:
 
 
 def _assert_complete(check: CheckResult, tenant: Tenant) -> None:
-    """Whatever fails says the change in words, in the tenant's own values, and what would decide where it is not decided."""
+    """Whatever fails says the change in words, in the tenant's own values,
+    and what would decide where it is not decided."""
     assert check.remedy.endswith(".") and "{" not in check.remedy
     assert bool(check.decide) == (len(check.causes) > 1)
     assert bool(check.corrected) == (check.document not in {"key", "service-control-policy", "resource-control-policy"})
@@ -247,7 +249,7 @@ def _said(test: EncryptionTest) -> str:
     return "\n".join(lines)
 
 
-# --- the table itself -------------------------------------------------------------------------------------------------------
+# --- the table itself -------------------------------------------------------------------------------------------------
 
 
 def test_the_matrix_is_large_and_mostly_certain() -> None:
@@ -261,7 +263,7 @@ def test_every_mistake_that_the_engineer_can_make_has_its_row() -> None:
     assert set(MISTAKES) == {name for row in ROWS for name in row.mistakes}
 
 
-# --- what the test cannot see, and says so --------------------------------------------------------------------------------------
+# --- what the test cannot see, and says so ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

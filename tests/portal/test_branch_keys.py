@@ -42,8 +42,14 @@ def test_it_says_that_nothing_needs_another_key(
 
 
 def test_a_fresh_branch_key_is_asked_for_with_a_reason(
-    url: str, tenant: Tenant, active: KeyRegistration, alice: Member, bob: Member, browser_of: Browser, work: Callable[[], None]
-) -> None:  # fmt: skip
+    url: str,
+    tenant: Tenant,
+    active: KeyRegistration,
+    alice: Member,
+    bob: Member,
+    browser_of: Browser,
+    work: Callable[[], None],
+) -> None:
     datakeys.generate(tenant, [{}], caller="tests", request_id="r")
     assert "Say why" in operation(browser_of(alice), tenant, "rotate", reason="")
     assert "yes, a fresh one is on its way" in operation(browser_of(alice), tenant, "rotate", reason="an incident")
@@ -70,9 +76,16 @@ def test_leaving_needs_a_tick_an_owner_and_a_key_to_go_back_to(
 
 
 def test_whoever_leaves_gives_up_the_replacement_in_preparation_too(
-    url: str, tenant: Tenant, active: KeyRegistration, alice: Member, customer: Customer, settings: Any, browser_of: Browser, api_of: Browser,
+    url: str,
+    tenant: Tenant,
+    active: KeyRegistration,
+    alice: Member,
+    customer: Customer,
+    settings: Any,
+    browser_of: Browser,
+    api_of: Browser,
     work: Callable[[], None],
-) -> None:  # fmt: skip
+) -> None:
     """Its test would pass minutes later and put a key of theirs in service again, against what they just said."""
     platform = customer.aws.client(settings.AWS_ACCOUNT_ID, "kms", REGION).create_key()
     settings.PLATFORM_KEY_ARN = platform["KeyMetadata"]["Arn"]
@@ -113,8 +126,13 @@ def test_whoever_leaves_gives_up_the_replacement_in_preparation_too(
 
 
 def test_the_six_steps_say_what_a_replacement_still_needs(
-    tenant: Tenant, active: KeyRegistration, alice: Member, customer: Customer, browser_of: Browser, work: Callable[[], None]
-) -> None:  # fmt: skip
+    tenant: Tenant,
+    active: KeyRegistration,
+    alice: Member,
+    customer: Customer,
+    browser_of: Browser,
+    work: Callable[[], None],
+) -> None:
     """They stand as done for the key that serves: on their own they would say that nothing is to do."""
     browser, base = browser_of(alice), f"/tenants/{tenant.pk}"
 

@@ -192,10 +192,19 @@ def test_a_failing_test_shows_document_difference_causes_command_and_the_button(
     )
     page = portal.get(_path(tenant, f"tests/{test.pk}/")).content.decode()
     in_order = [
-        "The trust policy of your role needs a change (step 2)", 'role="img"', "Set the External ID.", "<del>", "<ins>",
-        "The whole document as it has to read", "Check that the role exists", "aws iam get-role", "2. Your key needs a change (step 1)",
-        "Enable the key.", "I changed it: test again", "Every check",
-    ]  # fmt: skip
+        "The trust policy of your role needs a change (step 2)",
+        'role="img"',
+        "Set the External ID.",
+        "<del>",
+        "<ins>",
+        "The whole document as it has to read",
+        "Check that the role exists",
+        "aws iam get-role",
+        "2. Your key needs a change (step 1)",
+        "Enable the key.",
+        "I changed it: test again",
+        "Every check",
+    ]
     places = [page.find(words) for words in in_order]
     assert -1 not in places
     assert places == sorted(places)

@@ -1,4 +1,5 @@
-"""What the key page says beyond the state: a deletion counted down with what would be lost, trust too wide, who dropped what."""
+"""What the key page says beyond the state:
+a deletion counted down with what would be lost, trust too wide, who dropped what."""
 
 from __future__ import annotations
 
@@ -25,9 +26,14 @@ def live(alice: Member, tenant: Tenant, browser_of: Callable[[Member], Client]) 
 
 
 def test_a_deletion_is_counted_down_with_what_would_be_lost_and_the_command_that_cancels_it(
-    tenant: Tenant, alice: Member, customer: Customer, active: KeyRegistration, probe_now: Probe, live: Callable[[], str],
+    tenant: Tenant,
+    alice: Member,
+    customer: Customer,
+    active: KeyRegistration,
+    probe_now: Probe,
+    live: Callable[[], str],
     api_of: Callable[[Member], Client],
-) -> None:  # fmt: skip
+) -> None:
     datakeys.generate(tenant, [{}] * 7, caller="tests", request_id="r")
     customer.kms.schedule_key_deletion(KeyId=customer.key_arn, PendingWindowInDays=9)
     probe_now(active)
@@ -65,9 +71,14 @@ def test_a_trust_policy_seen_too_wide_once_is_a_warning_already(
 
 
 def test_a_test_that_passes_ends_the_warning_for_customer_and_support_alike(
-    tenant: Tenant, alice: Member, active: KeyRegistration, live: Callable[[], str], work: Callable[[], None], sam: User,
+    tenant: Tenant,
+    alice: Member,
+    active: KeyRegistration,
+    live: Callable[[], str],
+    work: Callable[[], None],
+    sam: User,
     browser_of: Callable[..., Client],
-) -> None:  # fmt: skip
+) -> None:
     support, desk = browser_of(sam), f"/admin/keys/keyregistration/{active.pk}/change/"
     KeyRegistration.objects.update(insecure_since=datetime(2021, 1, 31, tzinfo=UTC))
     assert "without the right External ID" in live()

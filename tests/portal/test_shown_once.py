@@ -1,4 +1,5 @@
-"""What a POST makes is shown by the page after it: once, to the person who made it, in that browser, within five minutes."""
+"""What a POST makes is shown by the page after it:
+once, to the person who made it, in that browser, within five minutes."""
 
 from __future__ import annotations
 

@@ -230,7 +230,15 @@ def test_a_reading_stands_beside_the_lines_and_shows_what_changes(portal: Client
     assert "<script>alert" not in hostile
 
 
-SESSION = '{"Credentials": {"AccessKeyId": "ASIA' + 'IOSFODNN7EXAMPLE", "SecretAccessKey": "' + SECRET_KEY + '", "SessionToken": "FwoGZXIvYXdzEBYaDHqa"}, "AssumedRoleUser": {"Arn": "arn:aws:sts::111122223333:assumed-role/AIforWorkByokAccessRole/x"}}'  # fmt: skip
+SESSION = (
+    '{"Credentials": {"AccessKeyId": "ASIA'
+    + 'IOSFODNN7EXAMPLE", "SecretAccessKey": "'
+    + SECRET_KEY
+    + (
+        '", "SessionToken": "FwoGZXIvYXdzEBYaDHqa"}, "AssumedRoleUser": {"Arn": '
+        '"arn:aws:sts::111122223333:assumed-role/AIforWorkByokAccessRole/x"}}'
+    )
+)
 
 
 def test_step_4_has_its_commands_filled_in_and_reads_their_output(portal: Client, tenant: Tenant) -> None:
@@ -244,12 +252,19 @@ def test_step_4_has_its_commands_filled_in_and_reads_their_output(portal: Client
     path = f"/tenants/{tenant.pk}/check-output/"
     trust = portal.get(f"/tenants/{tenant.pk}/documents/trust-policy").content.decode()
     for output, said in (
-        ("An error occurred (AccessDenied) when calling the AssumeRole operation: User is not authorized to perform: sts:AssumeRole on resource: " + ROLE, "As it should be"),
+        (
+            (
+                "An error occurred (AccessDenied) when calling the AssumeRole operation: "
+                "User is not authorized to perform: sts:AssumeRole on resource: "
+            )
+            + ROLE,
+            "As it should be",
+        ),
         (trust, "As it should be"),
         (trust.replace(tenant.external_id, "byok-x"), "External ID"),
         ('{"KeyMetadata": {"Arn": "' + KEY + '", "KeyState": "Disabled"}}', "The key is disabled"),
         ("", "This field is required"),
-    ):  # fmt: skip
+    ):
         for headers in ({}, {"HX-Request": "true"}):
             answer = portal.post(path, {"output": output}, headers=headers)
             assert answer.status_code == 200

@@ -1,4 +1,5 @@
-"""Automation tokens: made with permissions and an end, seen and revoked by whom they concern, and what is kept of them."""
+"""Automation tokens: made with permissions and an end, seen and revoked by whom they concern,
+and what is kept of them."""
 
 from __future__ import annotations
 
@@ -157,7 +158,12 @@ def test_an_owner_sees_and_revokes_every_token_of_the_organisation(
 ) -> None:
     theirs, client = mint(carol, "carols terraform")
     stranger, _ = mint(mallory, "mallorys own")
-    invitation = services.invite(tenant, email="eve@acme.example", role="owner", actor=acting(Member.objects.get(user__email="alice@acme.example")))  # fmt: skip
+    invitation = services.invite(
+        tenant,
+        email="eve@acme.example",
+        role="owner",
+        actor=acting(Member.objects.get(user__email="alice@acme.example")),
+    )
     made, _ = services.mint_token_of_invitation(
         invitation,
         name="made by create_tenant",

@@ -1,4 +1,5 @@
-"""No page, back-office page, mail or ticket shows a code, a status name or a time without its zone; the URL map is walked in many states."""
+"""No page, back-office page, mail or ticket shows a code, a status name or a time without its zone;
+the URL map is walked in many states."""
 
 from __future__ import annotations
 
@@ -28,9 +29,8 @@ from tenants.models import AuditEvent, Member, Tenant
 
 pytestmark = pytest.mark.django_db
 NOT_TEXT = re.compile(r"<(head|script|style|pre|textarea|svg)\b.*?</\1>|<input[^>]*>|<!--.*?-->", re.DOTALL)
-NOT_OURS = re.compile(
-    r"arn:\S+|\S+@\S+|https?://\S+|byok-[A-Za-z0-9_-]{20,}|cache_until"
-)  # values, and one field of the API
+# values, and one field of the API
+NOT_OURS = re.compile(r"arn:\S+|\S+@\S+|https?://\S+|byok-[A-Za-z0-9_-]{20,}|cache_until")
 SNAKE = re.compile(r"\b[a-z][a-z0-9]*(?:_[a-z0-9]+)+\b")
 ACTOR = re.compile(r"\b(?:member|kore|service):[\w@]")
 TIME = re.compile(r"\b\d{1,2}:\d{2}(?::\d{2})?(?:\.\d+)?(?![\d:.]| UTC)")
@@ -79,8 +79,17 @@ def every_page(tenant: Tenant) -> Iterator[str]:
 
 
 def office_pages(tenant: Tenant) -> Iterator[str]:
-    for model in ("keys/keyregistration", "keys/encryptiontest", "keys/roleconfiguration", "keys/revocationdrill", "support/ticket", "support/notice",
-                  "tenants/tenant", "tenants/auditevent", "keys/incident"):  # fmt: skip
+    for model in (
+        "keys/keyregistration",
+        "keys/encryptiontest",
+        "keys/roleconfiguration",
+        "keys/revocationdrill",
+        "support/ticket",
+        "support/notice",
+        "tenants/tenant",
+        "tenants/auditevent",
+        "keys/incident",
+    ):
         yield f"/admin/{model}/"
     yield "/admin/"
     yield f"/admin/tenants/tenant/{tenant.pk}/change/"
@@ -104,9 +113,8 @@ def read_everything(tenant: Tenant, person: Client, staff: Client) -> None:
                 text = visible(answer.content.decode())
                 if found := wrong(text):
                     said[path] = found[:6]
-                if re.fullmatch(r"/admin/(\w+/\w+/)?", path) and (
-                    you := YOU.findall(text)
-                ):  # other pages show what the tenant reads
+                # other pages show what the tenant reads
+                if re.fullmatch(r"/admin/(\w+/\w+/)?", path) and (you := YOU.findall(text)):
                     said[path] = [*said.get(path, []), *you]
     for notice in Notice.objects.filter(tenant=tenant):
         message = notices.compose(notice)
@@ -156,9 +164,14 @@ def test_a_set_up_that_was_refused_in_each_way(
 
 
 def test_a_key_in_service_and_out_of_it(
-    tenant: Tenant, alice: Member, active: KeyRegistration, work: Callable[[], None], read: Callable[[], None], customer: Customer,
+    tenant: Tenant,
+    alice: Member,
+    active: KeyRegistration,
+    work: Callable[[], None],
+    read: Callable[[], None],
+    customer: Customer,
     probe_now: Callable[[KeyRegistration], KeyRegistration],
-) -> None:  # fmt: skip
+) -> None:
     read()
     services.start_drill(tenant, actor=acting(alice))
     support_services.open_ticket(
@@ -213,9 +226,10 @@ def test_words_of_people_stay_as_they_are() -> None:
         assert words.said(text) == text
     assert words.said("kms_access_denied") == "AWS refused access to the key"
     assert words.said("2026-03-04T14:03:20.5+00:00") == "2026-03-04 14:03:20 UTC"
-    assert [words.person(one) for one in ("system", "member:a@b.example", "kore:command line", "kore:s@kore.example", "service:x (1)")] == [
-        "the system", "a@b.example", "Kore.ai support", "s@kore.example (Kore.ai)", "x (1)",
-    ]  # fmt: skip
+    assert [
+        words.person(one)
+        for one in ("system", "member:a@b.example", "kore:command line", "kore:s@kore.example", "service:x (1)")
+    ] == ["the system", "a@b.example", "Kore.ai support", "s@kore.example (Kore.ai)", "x (1)"]
 
 
 def test_no_remedy_in_a_mail_speaks_of_a_document_beside_it_or_names_the_external_id() -> None:

@@ -1,7 +1,8 @@
-"""The long run: the whole system while every fifth call to AWS fails and processes are killed; `make soak` (SOAK_SECONDS, default 600).
+"""The long run: the whole system while every fifth call to AWS fails and processes are killed;
+`make soak` (SOAK_SECONDS, default 600).
 
-It ends with 0 only if cached tenants were served in at least 99 % of the requests, nobody was blamed for AWS's faults, no key opened for
-another tenant, every answer had its row, and all are well again when the faults are over.
+It ends with 0 only if cached tenants were served in at least 99 % of the requests, nobody was blamed for AWS's faults,
+no key opened for another tenant, every answer had its row, and all are well again when the faults are over.
 """
 
 from __future__ import annotations
@@ -27,9 +28,12 @@ from byokportal.embedded.demo import SCOPES
 from byokportal.embedded.stack import Stack
 
 TIMES = {
-    "PROBE_SECONDS": "15", "DENIED_PROBE_SECONDS": "5,10,15", "DEFAULT_REVOCATION_LATENCY": "30", "PROPAGATION_WINDOW": "5",
+    "PROBE_SECONDS": "15",
+    "DENIED_PROBE_SECONDS": "5,10,15",
+    "DEFAULT_REVOCATION_LATENCY": "30",
+    "PROPAGATION_WINDOW": "5",
     "EXTERNAL_ID_PROBE_GAP": "1",
-}  # fmt: skip
+}
 TENANTS, THREADS, SHARE, SERVED = 6, 4, 0.2, 0.99
 KILLED_EVERY = 30.0  # seconds: a worker, then a web process, in turn
 

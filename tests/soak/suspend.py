@@ -1,7 +1,7 @@
 """Trials of Suspend: how long after its 200 some process still gave out a key; 5 s are promised (design.md 8).
 
-Two web processes on machines whose clocks are hours apart, one tenant with revocation latency 0 and one with 10, and a KMS that takes
-2.6 s for each Decrypt: whoever is there when the button is pressed comes back long after it.
+Two web processes on machines whose clocks are hours apart, one tenant with revocation latency 0 and one with 10,
+and a KMS that takes 2.6 s for each Decrypt: whoever is there when the button is pressed comes back long after it.
 """
 
 from __future__ import annotations
@@ -67,8 +67,11 @@ def second_web(stack: Stack, skew: int) -> Iterator[str]:
     with open(stack.var_dir / "logs" / f"web{skew:+d}.log", "ab") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "byokportal.server", "--port", str(port)],
-            env={**stack.environment, "CLOCK_SKEW": str(skew)}, stdout=log, stderr=log, cwd=ROOT,
-        )  # fmt: skip
+            env={**stack.environment, "CLOCK_SKEW": str(skew)},
+            stdout=log,
+            stderr=log,
+            cwd=ROOT,
+        )
     try:
         wait("a web process", lambda: _listens(port), 60)
         yield f"http://localhost:{port}"
@@ -78,7 +81,8 @@ def second_web(stack: Stack, skew: int) -> Iterator[str]:
 
 
 def trial(tenants: dict[int, Tenant], webs: Sequence[str], number: int, token: str) -> dict[int, float]:
-    """Press Suspend under load, and return for each latency how many seconds after its 200 the last key came (0: none did)."""
+    """Press Suspend under load, and return for each latency how many seconds after its 200 the last key
+    came (0: none did)."""
     loads = {latency: Load([Api(web, tenant.id, token) for web in webs]) for latency, tenant in tenants.items()}
     until = threading.Event()
     threads = [
@@ -147,7 +151,8 @@ def distribution(measured: dict[int, list[float]]) -> list[str]:
         spread = sorted(each)
         lines.append(
             f"{latency:5} s {len(each):7} {sum(one == 0 for one in each):11} {statistics.median(spread):7.2f} s"
-            f" {spread[round(0.9 * (len(spread) - 1))]:7.2f} s {spread[-1]:7.2f} s {sum(one > BOUND for one in each):11}"
+            f" {spread[round(0.9 * (len(spread) - 1))]:7.2f} s {spread[-1]:7.2f} s "
+            f"{sum(one > BOUND for one in each):11}"
         )
     return lines
 

@@ -128,12 +128,31 @@ def test_support_sees_the_chain_the_evidence_and_the_causes_that_the_tenant_sees
         tenant=tenant, registration=serving, requested_by="alice@acme.example", status="waiting", verdict="unknown"
     )
     CheckResult.objects.create(
-        tenant=tenant, test=test, position=3, code="role.assumable", title="Your role lets us in", step=2, verdict="unknown",
+        tenant=tenant,
+        test=test,
+        position=3,
+        code="role.assumable",
+        title="Your role lets us in",
+        step=2,
+        verdict="unknown",
         causes=["role_not_found", "propagation_delay"],
-        evidence={"action": "sts:AssumeRole", "aws_code": "AccessDenied", "request_id": "req-17", "at": "2026-03-04T14:00:00+00:00", "final_at": "2026-03-04T14:03:20+00:00"},
-    )  # fmt: skip
+        evidence={
+            "action": "sts:AssumeRole",
+            "aws_code": "AccessDenied",
+            "request_id": "req-17",
+            "at": "2026-03-04T14:00:00+00:00",
+            "final_at": "2026-03-04T14:03:20+00:00",
+        },
+    )
     page = desk.get(_of("keys/encryptiontest", test.pk)).content.decode()
-    for words in ("AccessDenied", "req-17", "Role not found; The change may not have reached all of AWS yet", 'role="img"', "Your role: waiting.", "Final at 2026-03-04 14:03:20 UTC"):  # fmt: skip
+    for words in (
+        "AccessDenied",
+        "req-17",
+        "Role not found; The change may not have reached all of AWS yet",
+        'role="img"',
+        "Your role: waiting.",
+        "Final at 2026-03-04 14:03:20 UTC",
+    ):
         assert words in page
     assert "hx-get" in page
     assert "Your role: waiting." in desk.get(_of("keys/keyregistration", serving.pk)).content.decode()
@@ -142,7 +161,12 @@ def test_support_sees_the_chain_the_evidence_and_the_causes_that_the_tenant_sees
     )
     EncryptionTest.objects.update(status="finished", verdict="fail", finished_at=timezone.now())
     over = desk.get(_of("keys/encryptiontest", test.pk)).content.decode()
-    for words in ("Your role: broken here.", "Compare the Role ARN.", "<del>", "The trust policy of your role needs a change (step 2)"):  # fmt: skip
+    for words in (
+        "Your role: broken here.",
+        "Compare the Role ARN.",
+        "<del>",
+        "The trust policy of your role needs a change (step 2)",
+    ):
         assert words in over
     assert "hx-get" not in over
 
@@ -423,8 +447,13 @@ def test_who_may_not_do_what(
     incident = Incident.objects.create(service_role=serving.tenant.service_role, why="the canary got AccessDenied")
     browser = browser_of(user)
     browser.post("/accounts/reauthenticate/", {"password": "kims-password-of-tests"})
-    lead_only = [("tenants/tenant", serving.tenant_id, "suspend"), ("tenants/tenant", serving.tenant_id, "resume"), ("tenants/tenant", serving.tenant_id, "invite"),
-                 ("tenants/serviceaccount", service.pk, "rotate-secret"), ("keys/incident", incident.pk, "close")]  # fmt: skip
+    lead_only = [
+        ("tenants/tenant", serving.tenant_id, "suspend"),
+        ("tenants/tenant", serving.tenant_id, "resume"),
+        ("tenants/tenant", serving.tenant_id, "invite"),
+        ("tenants/serviceaccount", service.pk, "rotate-secret"),
+        ("keys/incident", incident.pk, "close"),
+    ]
     supports = [
         ("tenants/tenant", serving.tenant_id, "approve"),
         ("tenants/tenant", serving.tenant_id, "run-test"),

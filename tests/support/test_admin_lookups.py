@@ -1,4 +1,5 @@
-"""What the address of a list in the back office may ask: every column of every model, and of those that it points to, is tried."""
+"""What the address of a list in the back office may ask:
+every column of every model, and of those that it points to, is tried."""
 
 from __future__ import annotations
 
@@ -101,7 +102,7 @@ def test_no_column_of_any_list_answers_a_guess_that_nobody_gave_it(staff: Client
         ("/admin/tenants/auditevent/", "payload__contains"),
         ("/admin/support/ticket/", "messages__text__contains"),
     ],
-)  # fmt: skip
+)
 def test_a_secret_is_not_read_letter_by_letter(staff: Client, address: str, guess: str) -> None:
     for more in ({}, {"_popup": "1"}, {"_facets": "1"}, {"q": "a"}, {"o": "1"}, {"all": ""}):
         assert staff.get(address, {guess: "a", **more}).status_code == 400

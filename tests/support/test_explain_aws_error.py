@@ -17,8 +17,9 @@ from tenants.models import Member
 
 PATH = "/admin/explain-aws-error/"
 DENIED = (
-    "An error occurred (AccessDenied) when calling the AssumeRole operation: User: arn:aws:sts::999900001111:assumed-role/kore/byok is not "
-    "authorized to perform: sts:AssumeRole on resource: arn:aws:iam::111122223333:role/AIforWorkByokAccessRole"
+    "An error occurred (AccessDenied) when calling the AssumeRole operation: User: "
+    "arn:aws:sts::999900001111:assumed-role/kore/byok is not authorized to perform: sts:AssumeRole on resource: "
+    "arn:aws:iam::111122223333:role/AIforWorkByokAccessRole"
 )
 ACCESS_KEY = "AKIAIOSFODNN7EXAMPLE"
 SECRET_KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
@@ -34,10 +35,17 @@ def desk(sam: User, browser_of: Callable[[User], Client]) -> Client:
 def test_a_refused_assume_role_names_what_reads_alike_and_what_decides(desk: Client) -> None:
     page = desk.post(PATH, {"text": DENIED}).content.decode()
     for words in (
-        "external_id_mismatch", "role_not_found", "our_identity_policy_missing_assume_role", "Step 2, trust policy", "Ours first.",
-        "aws iam get-role --role-name AIforWorkByokAccessRole", "AWS refused sts:AssumeRole.", "We are checking our own side.",
-        "arn:aws:sts::999900001111:assumed-role/kore/byok", "AWS does not say which policy",
-    ):  # fmt: skip
+        "external_id_mismatch",
+        "role_not_found",
+        "our_identity_policy_missing_assume_role",
+        "Step 2, trust policy",
+        "Ours first.",
+        "aws iam get-role --role-name AIforWorkByokAccessRole",
+        "AWS refused sts:AssumeRole.",
+        "We are checking our own side.",
+        "arn:aws:sts::999900001111:assumed-role/kore/byok",
+        "AWS does not say which policy",
+    ):
         assert words in page
 
 
@@ -54,7 +62,10 @@ def test_the_answer_for_the_customer_says_step_document_and_change(desk: Client)
 
 
 def test_our_own_fault_is_not_put_on_the_customer(desk: Client) -> None:
-    text = "An error occurred (SignatureDoesNotMatch) when calling the AssumeRole operation: Signature expired: 1 is now earlier than 2"
+    text = (
+        "An error occurred (SignatureDoesNotMatch) when calling the AssumeRole operation: Signature expired: "
+        "1 is now earlier than 2"
+    )
     page = desk.post(PATH, {"text": text}).content.decode()
     assert "Ours: nothing in the customer" in page
     assert "This is on our side, and you need do nothing." in page

@@ -288,8 +288,13 @@ def test_a_test_a_configuration_a_branch_key_and_a_probe_that_break_are_put_off_
     tenant, now = active.tenant, timezone.now()
     test = EncryptionTest.objects.create(tenant=tenant, registration=active, requested_by="tests", due_at=now)
     configuration = RoleConfiguration.objects.create(
-        tenant=tenant, registration=active, service_role=tenant.service_role, action="remove", role_arn=ROLE, status="queued"
-    )  # fmt: skip
+        tenant=tenant,
+        registration=active,
+        service_role=tenant.service_role,
+        action="remove",
+        role_arn=ROLE,
+        status="queued",
+    )
     branch_key = BranchKey.objects.create(
         tenant=tenant, registration=active, key_arn=active.key_arn, wrapped=b"x", due_at=now, is_current=False
     )
@@ -326,11 +331,15 @@ def test_one_registration_that_cannot_be_judged_costs_no_other_its_probe(
     active: KeyRegistration, mallory: Member, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = KeyRegistration.objects.create(
-        tenant=mallory.tenant, key_arn=active.key_arn, role_arn=active.role_arn, status="active", activated_at=timezone.now(), role_claim="x/y"
-    )  # fmt: skip
-    KeyRegistration.objects.update(
-        next_probe_at=timezone.now(), refused_since=timezone.now()
-    )  # each is judged by itself
+        tenant=mallory.tenant,
+        key_arn=active.key_arn,
+        role_arn=active.role_arn,
+        status="active",
+        activated_at=timezone.now(),
+        role_claim="x/y",
+    )
+    # each is judged by itself
+    KeyRegistration.objects.update(next_probe_at=timezone.now(), refused_since=timezone.now())
     judge = judging.judge
 
     def broken(registration: KeyRegistration, *args: object, **kwargs: object) -> None:

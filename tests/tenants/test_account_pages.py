@@ -1,4 +1,5 @@
-"""The pages, messages and mails of accounts are ours in every word: none of allauth's own is left where anybody reads it."""
+"""The pages, messages and mails of accounts are ours in every word:
+none of allauth's own is left where anybody reads it."""
 
 from __future__ import annotations
 
@@ -42,10 +43,16 @@ NOT_SHOWN = {
     "account/messages/unverified_primary_email.txt": "the same",
 }
 MAILS = {
-    "account/email/password_changed", "account/email/password_reset", "account/email/password_reset_key", "account/email/unknown_account",
-    "mfa/email/recovery_codes_generated", "mfa/email/totp_activated", "mfa/email/totp_deactivated", "mfa/email/webauthn_added",
+    "account/email/password_changed",
+    "account/email/password_reset",
+    "account/email/password_reset_key",
+    "account/email/unknown_account",
+    "mfa/email/recovery_codes_generated",
+    "mfa/email/totp_activated",
+    "mfa/email/totp_deactivated",
+    "mfa/email/webauthn_added",
     "mfa/email/webauthn_removed",
-}  # fmt: skip
+}
 
 
 def is_ours(name: str) -> bool:
@@ -86,8 +93,10 @@ def test_every_page_renders_no_template_of_allauths(
     one = re.compile(r"pk>|<")
     for pattern in account_urls.urlpatterns:
         if pattern.name in {"account_reset_password_from_key", "account_logout"} | {
-            "account_signup", "account_set_password", "account_email",
-        }:  # fmt: skip
+            "account_signup",
+            "account_set_password",
+            "account_email",
+        }:
             continue
         path = reverse(pattern.name, kwargs={"pk": key.pk} if one.search(str(pattern.pattern)) else {})
         for client in (browser, stranger):
@@ -122,8 +131,19 @@ def test_the_mail_for_a_forgotten_password(alice: Member, rendered: set[str], em
     assert not [name for name in rendered if Path(name).is_relative_to(ALLAUTH)]
 
 
-@pytest.mark.parametrize("answer", ["", "[]", "7", "{}", '{"id": 1}', '{"id": "eA", "response": {}, "type": "public-key"}', "nonsense",
-                                    '{"id": "eA", "rawId": "eA", "response": {"userHandle": 3}, "type": "public-key"}'])  # fmt: skip
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "",
+        "[]",
+        "7",
+        "{}",
+        '{"id": 1}',
+        '{"id": "eA", "response": {}, "type": "public-key"}',
+        "nonsense",
+        '{"id": "eA", "rawId": "eA", "response": {"userHandle": 3}, "type": "public-key"}',
+    ],
+)
 @pytest.mark.parametrize("path", ["login", "reauthenticate", "add"])
 def test_what_is_no_passkey_is_an_error_of_the_form(
     alice: Member, browser_of: Callable[..., Client], path: str, answer: str

@@ -1,4 +1,5 @@
-"""A mail address changes by the link that was mailed to the new one, with a mail to the old one and a row in every log."""
+"""A mail address changes by the link that was mailed to the new one,
+with a mail to the old one and a row in every log."""
 
 from __future__ import annotations
 

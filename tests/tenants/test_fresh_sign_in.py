@@ -1,4 +1,5 @@
-"""A sign-in that is too old for what is asked leads to the sign-in and back; nothing that was posted is kept meanwhile."""
+"""A sign-in that is too old for what is asked leads to the sign-in and back;
+nothing that was posted is kept meanwhile."""
 
 from __future__ import annotations
 

@@ -118,7 +118,8 @@ def test_an_account_that_exists_joins_signed_in_by_its_own_address(
 def test_an_address_that_was_typed_in_lets_nobody_in(
     bob: Member, mallory: Member, tenant: Tenant, browser_of: Callable[..., Client]
 ) -> None:
-    """The attack that was seen: add the victim's address to one's own account, make it primary, wait for the invitation."""
+    """The attack that was seen: add the victim's address to one's own account, make it primary,
+    wait for the invitation."""
     attacker = browser_of(bob)
     for form in (
         {"action_add": "", "email": "ciso@evil.example"},
@@ -202,9 +203,8 @@ def test_after_seven_days_it_is_over_and_its_state_is_shown(
     Invitation.objects.filter(pk=carol.pk).update(expires_at=clock.now())
     assert join_by(path) == 404
     assert "Expired" in browser_of(alice).get(f"/tenants/{carol.tenant_id}/people/").content.decode()
-    services.invite(
-        carol.tenant, email="carol@acme.example", role="auditor", actor=acting(alice)
-    )  # makes room by itself
+    # makes room by itself
+    services.invite(carol.tenant, email="carol@acme.example", role="auditor", actor=acting(alice))
     assert AuditEvent.objects.filter(name="tenants.invitation.withdrawn", tenant=carol.tenant).count() == 1
 
 
@@ -324,13 +324,14 @@ def test_in_production_that_token_may_not_operate(
     assert (answer.status_code, answer.json()["code"]) == (403, "not_allowed")
 
 
-# --- an account from before invitations ---------------------------------------------------------------------------------
+# --- an account from before invitations -------------------------------------------------------------------------------
 
 
 def test_who_chose_a_password_by_the_mailed_reset_has_proved_the_address(
     carol: Invitation, browser_of: Callable[..., Client]
 ) -> None:
-    """An account that never had a password (0008 made it an invitation) asks for a new password instead of using the link."""
+    """An account that never had a password (0008 made it an invitation)
+    asks for a new password instead of using the link."""
     user = User.objects.create_user("carol@acme.example", "carol@acme.example")
     Client().post("/accounts/password/reset/", {"email": "carol@acme.example"})
     path = re.search(r"http://[^/\s]+(/accounts/password/reset/key/\S+)", str(mail.outbox[-1].body)).group(1)

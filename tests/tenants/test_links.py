@@ -37,9 +37,11 @@ def secrets(tenant: Tenant, alice: Member, bob: Member, sam: User) -> dict[str, 
 
 def state() -> tuple[Any, ...]:
     return (
-        Member.objects.count(), list(User.objects.order_by("pk").values_list("email")), list(OwnerRecovery.objects.values_list("status")),
+        Member.objects.count(),
+        list(User.objects.order_by("pk").values_list("email")),
+        list(OwnerRecovery.objects.values_list("status")),
         AddressChange.objects.filter(used_at=None).count(),
-    )  # fmt: skip
+    )
 
 
 def test_a_link_of_one_kind_opens_nothing_of_another(

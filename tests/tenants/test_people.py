@@ -212,7 +212,7 @@ def test_the_people_page_says_who_let_whom_in(
     assert "carol@acme.example" in rows[2] and "<td>alice@acme.example</td>" in rows[2]
 
 
-# --- nothing is left behind in the seconds that a process remembers ------------------------------------------------------
+# --- nothing is left behind in the seconds that a process remembers ---------------------------------------------------
 
 
 JSON = "application/json"

@@ -237,9 +237,8 @@ def test_one_lead_does_not_make_the_second(orphaned: Tenant, sam: User, how: str
     )
     with pytest.raises(errors.RecoveryNeedsTwo):
         services.approve_recovery(recovery, reason="r", actor=acting_staff(User.objects.get(pk=two.pk)))
-    services.regroup_staff(
-        puppet, groups=["Support lead"], reason="looked at", actor=audit.COMMAND
-    )  # by whoever runs the servers
+    # by whoever runs the servers
+    services.regroup_staff(puppet, groups=["Support lead"], reason="looked at", actor=audit.COMMAND)
     services.approve_recovery(recovery, reason="r", actor=acting_staff(User.objects.get(pk=two.pk)))
 
 

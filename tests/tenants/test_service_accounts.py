@@ -1,4 +1,5 @@
-"""Service accounts: two secrets for a day at most, what ends them and their tokens, and what an account loses its tokens lose."""
+"""Service accounts: two secrets for a day at most, what ends them and their tokens,
+and what an account loses its tokens lose."""
 
 from __future__ import annotations
 

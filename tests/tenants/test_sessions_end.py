@@ -1,4 +1,5 @@
-"""Sessions end by themselves; what a page asks for by itself keeps none alive, and no request writes more than it has to."""
+"""Sessions end by themselves; what a page asks for by itself keeps none alive,
+and no request writes more than it has to."""
 
 from __future__ import annotations
 

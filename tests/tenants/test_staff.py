@@ -64,8 +64,11 @@ def test_the_command_switches_off_on_and_regroups(kim: User, capsys: pytest.Capt
         call_command("create_staff", "--email", "nobody@kore.example", "--disable")
     names = list(AuditEvent.objects.filter(tenant=None).values_list("name", flat=True))
     assert names == [
-        "tenants.staff.created", "tenants.account.switched_off", "tenants.account.switched_on", "tenants.staff.regrouped",
-    ]  # fmt: skip
+        "tenants.staff.created",
+        "tenants.account.switched_off",
+        "tenants.account.switched_on",
+        "tenants.staff.regrouped",
+    ]
 
 
 def test_a_lead_does_it_in_the_back_office_freshly_signed_in(

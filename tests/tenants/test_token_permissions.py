@@ -1,4 +1,5 @@
-"""What each address of the API demands of an automation token: the URL map is walked, and the table of operations with it."""
+"""What each address of the API demands of an automation token:
+the URL map is walked, and the table of operations with it."""
 
 from __future__ import annotations
 
@@ -132,8 +133,13 @@ class World:
             route = route.replace(name, str(value))
         with transaction.atomic():
             _, raw = services.mint_token(
-                self.alice, name="t", permissions=[permission], days=30, may_change_serving_key=is_marked, actor=acting(self.alice)
-            )  # fmt: skip
+                self.alice,
+                name="t",
+                permissions=[permission],
+                days=30,
+                may_change_serving_key=is_marked,
+                actor=acting(self.alice),
+            )
             client = Client(headers={"authorization": f"Bearer {raw}"})
             body = {} if method == "GET" else {"data": DEMANDS[demand][1], "content_type": "application/json"}
             answer = getattr(client, method.lower())(f"/{route}", **body)
@@ -175,8 +181,12 @@ def test_without_the_mark_no_token_changes_a_key_that_serves(world: World) -> No
 def test_a_rejected_replacement_is_tested_again_with_the_mark_only(world: World) -> None:
     serving = KeyRegistration.objects.serving().get()
     KeyRegistration.objects.create(
-        tenant=serving.tenant, replaces=serving, status="rejected", key_arn=serving.key_arn, role_arn=f"{serving.role_arn}2"
-    )  # fmt: skip
+        tenant=serving.tenant,
+        replaces=serving,
+        status="rejected",
+        key_arn=serving.key_arn,
+        role_arn=f"{serving.role_arn}2",
+    )
     again = f"POST {T}tests"
     assert _code(world.ask(again, SETUP, is_marked=False)) == "token_not_marked"
     assert world.ask(again, SETUP, is_marked=True).status_code == 202
@@ -234,7 +244,8 @@ def test_the_automation_of_an_invited_owner_presses_the_tenants_own_button(
 
 
 def asked_for() -> set[str]:
-    """Return the operations that our code asks the table for: by a call, or by the attribute of a view that makes the call."""
+    """Return the operations that our code asks the table for:
+    by a call, or by the attribute of a view that makes the call."""
     found = set()
     for app in ("tenants", "keys", "support", "byokportal"):
         for path in Path(settings.BASE_DIR, app).rglob("*.py"):

@@ -21,10 +21,16 @@ def answer(code: str, message: str = "", *, status: int = 400) -> ClientError:
     return ClientError(
         {
             "Error": {"Code": code, "Message": message},
-            "ResponseMetadata": {"RequestId": "req-1", "HTTPStatusCode": status, "HTTPHeaders": {}, "RetryAttempts": 0, "HostId": ""},
+            "ResponseMetadata": {
+                "RequestId": "req-1",
+                "HTTPStatusCode": status,
+                "HTTPHeaders": {},
+                "RetryAttempts": 0,
+                "HostId": "",
+            },
         },
         "Operation",
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(
@@ -42,17 +48,36 @@ def answer(code: str, message: str = "", *, status: int = 400) -> ClientError:
         ("KMSInvalidStateException", f"{KEY} is creating.", errors.AwsUnreachable),
         ("KMSInvalidStateException", "KMSInvalidStateException: <key ARN> is unavailable.", errors.AwsUnreachable),
         ("KMSInvalidStateException", "KMS cannot communicate with your CloudHSM cluster", errors.AwsUnreachable),
-        ("KMSInvalidStateException", "… because the external key store proxy did not respond in time. …", errors.AwsUnreachable),
-        ("KMSInvalidStateException", "AWS KMS cannot establish a TLS connection to the external key store proxy. …", errors.AwsUnreachable),
+        (
+            "KMSInvalidStateException",
+            "… because the external key store proxy did not respond in time. …",
+            errors.AwsUnreachable,
+        ),
+        (
+            "KMSInvalidStateException",
+            "AWS KMS cannot establish a TLS connection to the external key store proxy. …",
+            errors.AwsUnreachable,
+        ),
         ("KMSInternalException", "AWS KMS cannot communicate with the external key store proxy", errors.AwsUnreachable),
         (
             "KMSInvalidStateException",
-            "The ciphertext that the external key store proxy submitted for decryption, or the encryption context, is corrupted, missing, …",
+            (
+                "The ciphertext that the external key store proxy submitted for decryption, or the encryption context, "
+                "is corrupted, missing, …"
+            ),
             errors.CiphertextInvalid,
         ),
-        ("KMSInvalidStateException", "… because the external key is not enabled in the external key manager.", errors.KeyUnusable),
+        (
+            "KMSInvalidStateException",
+            "… because the external key is not enabled in the external key manager.",
+            errors.KeyUnusable,
+        ),
         ("KMSInvalidStateException", "", errors.KeyUnusable),
-        ("InvalidKeyUsageException", f"{KEY} key usage is SIGN_VERIFY which is not valid for Encrypt.", errors.KeyUnusable),
+        (
+            "InvalidKeyUsageException",
+            f"{KEY} key usage is SIGN_VERIFY which is not valid for Encrypt.",
+            errors.KeyUnusable,
+        ),
         ("UnsupportedOperationException", "", errors.KeyUnusable),
         ("InvalidCiphertextException", "", errors.CiphertextInvalid),
         ("IncorrectKeyException", "", errors.WrongKeyAnswered),
@@ -65,7 +90,7 @@ def answer(code: str, message: str = "", *, status: int = 400) -> ClientError:
         ("InvalidSignatureException", "Signature expired: …", errors.OwnAccessBroken),
         ("ValidationException", "1 validation error detected: …", errors.AwsSurprise),
     ],
-)  # fmt: skip
+)
 def test_what_kms_answers(code: str, message: str, expected: type[DomainError]) -> None:
     error = faults.translate(answer(code, message), "kms:Decrypt")
     assert type(error) is expected

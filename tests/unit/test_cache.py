@@ -41,8 +41,16 @@ def clock() -> Clock:
     return Clock()
 
 
-def put(clock: Clock, *, key: uuid.UUID = KEY, tenant: uuid.UUID = TENANT, generation: int = 0, lasts: float = 300, session: float | None = 900,
-        took: float = 0.0) -> Unwrapped:  # fmt: skip
+def put(
+    clock: Clock,
+    *,
+    key: uuid.UUID = KEY,
+    tenant: uuid.UUID = TENANT,
+    generation: int = 0,
+    lasts: float = 300,
+    session: float | None = 900,
+    took: float = 0.0,
+) -> Unwrapped:
     began = clock.keys.start()
     clock.passes(took)
     ends = None if session is None else began.wall + session
@@ -222,16 +230,16 @@ def test_many_threads_never_see_an_overwritten_key() -> None:
 
 
 class Lives(RuleBasedStateMachine):
-    """Whatever is put, used, dropped and whenever: no copy serves after its bound, after a drop or to another tenant."""
+    """Whatever is put, used, dropped and whenever:
+    no copy serves after its bound, after a drop or to another tenant."""
 
     loads = Bundle("loads")
 
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
-        self.bounds: dict[
-            uuid.UUID, tuple[uuid.UUID, int, float]
-        ] = {}  # what may serve at most: tenant, generation, until
+        # what may serve at most: tenant, generation, until
+        self.bounds: dict[uuid.UUID, tuple[uuid.UUID, int, float]] = {}
 
     @rule(
         target=loads,

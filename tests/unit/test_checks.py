@@ -24,9 +24,8 @@ ROLE = "arn:aws:iam::111122223333:role/AIforWorkByokAccessRole"
 KEY = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 SERVICE = "arn:aws:iam::999900001111:role/byok-service-1"
 SUBJECT = Subject("tenant-1", ROLE, KEY, SERVICE, "AROASERVICE", "byok-the-right-one")
-OVER = Clock(
-    NOW, grace_until=NOW, gap=timedelta(0)
-)  # nothing propagates any more, one look at the External ID is enough
+# nothing propagates any more, one look at the External ID is enough
+OVER = Clock(NOW, grace_until=NOW, gap=timedelta(0))
 WITHIN = replace(OVER, grace_until=NOW + timedelta(seconds=200))
 
 IDENTITY = "because no identity-based policy allows the kms:X action"
@@ -75,9 +74,14 @@ GOOD_KEY = KeyFacts(
     "request-1",
 )
 GOOD_USE = Use(
-    ok("kms:GenerateDataKey"), ok("kms:GenerateDataKeyWithoutPlaintext"), ok("kms:Encrypt"), ok("kms:Decrypt"), True, ok("kms:ReEncrypt"),
+    ok("kms:GenerateDataKey"),
+    ok("kms:GenerateDataKeyWithoutPlaintext"),
+    ok("kms:Encrypt"),
+    ok("kms:Decrypt"),
+    True,
+    ok("kms:ReEncrypt"),
     said(errors.CiphertextInvalid, "kms:Decrypt", "InvalidCiphertextException"),
-)  # fmt: skip
+)
 GOOD = Facts(
     SUBJECT,
     OVER,
@@ -158,67 +162,279 @@ def test_the_list_reads_as_the_guide_and_needs_what_stands_before() -> None:
 # --- fails, with cause, step, reason and document --------------------------------------------------------------
 
 FAILS = {
-    "no External ID needed": ([trust(without=attempt(True))], "external_id.required", 2, "insecure_trust", "external_id_not_required", "trust-policy"),
-    "any External ID": ([trust(wrong=attempt(True))], "external_id.exact", 2, "insecure_trust", "external_id_not_exact", "trust-policy"),
+    "no External ID needed": (
+        [trust(without=attempt(True))],
+        "external_id.required",
+        2,
+        "insecure_trust",
+        "external_id_not_required",
+        "trust-policy",
+    ),
+    "any External ID": (
+        [trust(wrong=attempt(True))],
+        "external_id.exact",
+        2,
+        "insecure_trust",
+        "external_id_not_exact",
+        "trust-policy",
+    ),
     "no External ID needed, though ours is refused": (
         [trust(without=attempt(True), right=said(errors.RoleNotAssumable, "sts:AssumeRole", "AccessDenied"))],
-        "external_id.required", 2, "insecure_trust", "external_id_not_required", "trust-policy",
+        "external_id.required",
+        2,
+        "insecure_trust",
+        "external_id_not_required",
+        "trust-policy",
     ),
     "no External ID needed, soon after a change": (
         [clock(grace_until=WITHIN.grace_until), trust(without=attempt(True))],
-        "external_id.required", 2, "insecure_trust", "external_id_not_required", "trust-policy",
+        "external_id.required",
+        2,
+        "insecure_trust",
+        "external_id_not_required",
+        "trust-policy",
     ),
     "role refused": (
-        [trust(right=said(errors.RoleNotAssumable, "sts:AssumeRole", "AccessDenied", "is not authorized to perform: sts:AssumeRole"))],
-        "role.assumable", 2, "role_not_assumable", "external_id_mismatch", "trust-policy",
+        [
+            trust(
+                right=said(
+                    errors.RoleNotAssumable,
+                    "sts:AssumeRole",
+                    "AccessDenied",
+                    "is not authorized to perform: sts:AssumeRole",
+                )
+            )
+        ],
+        "role.assumable",
+        2,
+        "role_not_assumable",
+        "external_id_mismatch",
+        "trust-policy",
     ),
-    "everybody": ([trust(outsider=attempt(True))], "role.refuses_others", 2, "insecure_trust", "trust_policy_allows_everybody", "trust-policy"),
+    "everybody": (
+        [trust(outsider=attempt(True))],
+        "role.refuses_others",
+        2,
+        "insecure_trust",
+        "trust_policy_allows_everybody",
+        "trust-policy",
+    ),
     "trust names another principal of ours": (
         [trust(right=said(errors.RoleNotAssumable, "sts:AssumeRole", "AccessDenied"), base=attempt(True))],
-        "role.assumable", 2, "role_not_assumable", "trust_policy_principal_mismatch", "trust-policy",
+        "role.assumable",
+        2,
+        "role_not_assumable",
+        "trust_policy_principal_mismatch",
+        "trust-policy",
     ),
     "trust policy denies": (
-        [trust(right=said(errors.RoleNotAssumable, "sts:AssumeRole", "AccessDenied", "with an explicit deny in the role trust policy"))],
-        "role.assumable", 2, "role_not_assumable", "trust_policy_explicit_deny", "trust-policy",
+        [
+            trust(
+                right=said(
+                    errors.RoleNotAssumable,
+                    "sts:AssumeRole",
+                    "AccessDenied",
+                    "with an explicit deny in the role trust policy",
+                )
+            )
+        ],
+        "role.assumable",
+        2,
+        "role_not_assumable",
+        "trust_policy_explicit_deny",
+        "trust-policy",
     ),
     "another role answers": (
         [lambda f: replace(f, account=replace(f.account, arn="arn:aws:sts::111122223333:assumed-role/Other/byok"))],
-        "account.identity", 2, "", "role_not_found", "",
+        "account.identity",
+        2,
+        "",
+        "role_not_found",
+        "",
     ),
     "no replica here": (
-        [described(said(errors.KeyNotFound, "kms:DescribeKey", "NotFoundException")),
-         lambda f: replace(f, subject=replace(SUBJECT, key_arn=KEY.rpartition("/")[0] + "/mrk-" + 32 * "0"))],
-        "key.exists", 1, "kms_key_not_found", "mrk_replica_missing", "key",
+        [
+            described(said(errors.KeyNotFound, "kms:DescribeKey", "NotFoundException")),
+            lambda f: replace(f, subject=replace(SUBJECT, key_arn=KEY.rpartition("/")[0] + "/mrk-" + 32 * "0")),
+        ],
+        "key.exists",
+        1,
+        "kms_key_not_found",
+        "mrk_replica_missing",
+        "key",
     ),
     "material gone": (
         [key(state="PendingImport"), lambda f: replace(f, subject=replace(SUBJECT, has_worked=True))],
-        "key.enabled", 1, "kms_key_pending_import", "key_material_expired_or_deleted", "key",
+        "key.enabled",
+        1,
+        "kms_key_pending_import",
+        "key_material_expired_or_deleted",
+        "key",
     ),
-    "no such key": ([described(said(errors.KeyNotFound, "kms:DescribeKey", "NotFoundException"))], "key.exists", 1, "kms_key_not_found", "key_not_found", "key"),
-    "wrong Region": ([described(said(errors.KeyNotFound, "kms:DescribeKey", "InvalidArnException"))], "key.exists", 1, "kms_key_not_found", "key_wrong_region", "key"),
-    "another key answers": ([described(said(errors.WrongKeyAnswered, "kms:DescribeKey", "OK"))], "key.exists", 1, "kms_wrong_key", "key_arn_changed", "key"),
+    "no such key": (
+        [described(said(errors.KeyNotFound, "kms:DescribeKey", "NotFoundException"))],
+        "key.exists",
+        1,
+        "kms_key_not_found",
+        "key_not_found",
+        "key",
+    ),
+    "wrong Region": (
+        [described(said(errors.KeyNotFound, "kms:DescribeKey", "InvalidArnException"))],
+        "key.exists",
+        1,
+        "kms_key_not_found",
+        "key_wrong_region",
+        "key",
+    ),
+    "another key answers": (
+        [described(said(errors.WrongKeyAnswered, "kms:DescribeKey", "OK"))],
+        "key.exists",
+        1,
+        "kms_wrong_key",
+        "key_arn_changed",
+        "key",
+    ),
     "disabled": ([key(state="Disabled")], "key.enabled", 1, "kms_key_disabled", "key_disabled", "key"),
-    "pending deletion": ([key(state="PendingDeletion", deletion_at=NOW)], "key.enabled", 1, "kms_key_pending_deletion", "key_pending_deletion", "key"),
-    "pending import": ([key(state="PendingImport")], "key.enabled", 1, "kms_key_pending_import", "key_pending_import", "key"),
-    "store disconnected": ([key(state="Unavailable")], "key.enabled", 1, "kms_key_unusable", "custom_key_store_disconnected", "key"),
+    "pending deletion": (
+        [key(state="PendingDeletion", deletion_at=NOW)],
+        "key.enabled",
+        1,
+        "kms_key_pending_deletion",
+        "key_pending_deletion",
+        "key",
+    ),
+    "pending import": (
+        [key(state="PendingImport")],
+        "key.enabled",
+        1,
+        "kms_key_pending_import",
+        "key_pending_import",
+        "key",
+    ),
+    "store disconnected": (
+        [key(state="Unavailable")],
+        "key.enabled",
+        1,
+        "kms_key_unusable",
+        "custom_key_store_disconnected",
+        "key",
+    ),
     "AWS managed": ([key(manager="AWS")], "key.customer_managed", 1, "", "aws_managed_key", "key"),
     "RSA": ([key(spec="RSA_2048")], "key.symmetric", 1, "", "key_wrong_spec", "key"),
     "for signing": ([key(spec="ECC_NIST_P256", usage="SIGN_VERIFY")], "key.symmetric", 1, "", "key_wrong_usage", "key"),
-    "another account": ([key(account="444455556666")], "key.region_and_account", 1, "kms_wrong_key", "key_arn_changed", "key"),
-    "permissions without Encrypt": ([use(encrypt=denied("kms:Encrypt", IDENTITY))], "use.encrypt", 2, "kms_access_denied", "role_permissions_policy_missing_action", "permissions-policy"),
-    "permissions without DescribeKey": ([described(denied("kms:DescribeKey", IDENTITY), GOOD_USE)], "use.describe", 2, "kms_access_denied", "role_permissions_policy_missing_action", "permissions-policy"),
-    "no permissions at all": ([all_refused(IDENTITY, describe=False)], "use.describe", 2, "kms_access_denied", "role_permissions_policy_missing_action", "permissions-policy"),
-    "permissions deny": ([use(encrypt=denied("kms:Encrypt", "with an explicit deny in an identity-based policy: arn:aws:iam::1:policy/P"))], "use.encrypt", 2, "kms_access_denied", "role_permissions_policy_explicit_deny", "permissions-policy"),
-    "boundary": ([use(encrypt=denied("kms:Encrypt", "because no permissions boundary allows the kms:Encrypt action"))], "use.encrypt", 2, "kms_access_denied", "role_permissions_boundary", "permissions-boundary"),
-    "SCP": ([use(encrypt=denied("kms:Encrypt", "with an explicit deny in a service control policy"))], "use.encrypt", 2, "kms_access_denied", "customer_scp_deny", "service-control-policy"),
-    "RCP": ([use(encrypt=denied("kms:Encrypt", "with an explicit deny in a resource control policy"))], "use.encrypt", 3, "kms_access_denied", "customer_rcp_deny", "resource-control-policy"),
-    "key policy without ReEncrypt": ([use(re_encrypt=denied("kms:ReEncrypt", RESOURCE))], "use.re_encrypt", 3, "kms_access_denied", "key_policy_missing_action", "key-policy-statement"),
-    "key policy denies": ([use(decrypt=denied("kms:Decrypt", "with an explicit deny in a resource-based policy"), wrong_context=None)], "use.decrypt", 3, "kms_access_denied", "key_policy_explicit_deny", "key-policy-statement"),
-    "no statement": ([all_refused(RESOURCE, describe=False)], "use.describe", 3, "kms_access_denied", "key_policy_missing_statement", "key-policy-statement"),
-    "no statement, key elsewhere": ([all_refused(HIDDEN, describe=False)], "use.describe", 3, "kms_access_denied", "key_policy_missing_statement", "key-policy-statement"),
-    "disabled while in use": ([use(encrypt=said(errors.KeyDisabled, "kms:Encrypt", "DisabledException"))], "use.encrypt", 1, "kms_key_disabled", "key_disabled", "key"),
+    "another account": (
+        [key(account="444455556666")],
+        "key.region_and_account",
+        1,
+        "kms_wrong_key",
+        "key_arn_changed",
+        "key",
+    ),
+    "permissions without Encrypt": (
+        [use(encrypt=denied("kms:Encrypt", IDENTITY))],
+        "use.encrypt",
+        2,
+        "kms_access_denied",
+        "role_permissions_policy_missing_action",
+        "permissions-policy",
+    ),
+    "permissions without DescribeKey": (
+        [described(denied("kms:DescribeKey", IDENTITY), GOOD_USE)],
+        "use.describe",
+        2,
+        "kms_access_denied",
+        "role_permissions_policy_missing_action",
+        "permissions-policy",
+    ),
+    "no permissions at all": (
+        [all_refused(IDENTITY, describe=False)],
+        "use.describe",
+        2,
+        "kms_access_denied",
+        "role_permissions_policy_missing_action",
+        "permissions-policy",
+    ),
+    "permissions deny": (
+        [
+            use(
+                encrypt=denied(
+                    "kms:Encrypt", "with an explicit deny in an identity-based policy: arn:aws:iam::1:policy/P"
+                )
+            )
+        ],
+        "use.encrypt",
+        2,
+        "kms_access_denied",
+        "role_permissions_policy_explicit_deny",
+        "permissions-policy",
+    ),
+    "boundary": (
+        [use(encrypt=denied("kms:Encrypt", "because no permissions boundary allows the kms:Encrypt action"))],
+        "use.encrypt",
+        2,
+        "kms_access_denied",
+        "role_permissions_boundary",
+        "permissions-boundary",
+    ),
+    "SCP": (
+        [use(encrypt=denied("kms:Encrypt", "with an explicit deny in a service control policy"))],
+        "use.encrypt",
+        2,
+        "kms_access_denied",
+        "customer_scp_deny",
+        "service-control-policy",
+    ),
+    "RCP": (
+        [use(encrypt=denied("kms:Encrypt", "with an explicit deny in a resource control policy"))],
+        "use.encrypt",
+        3,
+        "kms_access_denied",
+        "customer_rcp_deny",
+        "resource-control-policy",
+    ),
+    "key policy without ReEncrypt": (
+        [use(re_encrypt=denied("kms:ReEncrypt", RESOURCE))],
+        "use.re_encrypt",
+        3,
+        "kms_access_denied",
+        "key_policy_missing_action",
+        "key-policy-statement",
+    ),
+    "key policy denies": (
+        [use(decrypt=denied("kms:Decrypt", "with an explicit deny in a resource-based policy"), wrong_context=None)],
+        "use.decrypt",
+        3,
+        "kms_access_denied",
+        "key_policy_explicit_deny",
+        "key-policy-statement",
+    ),
+    "no statement": (
+        [all_refused(RESOURCE, describe=False)],
+        "use.describe",
+        3,
+        "kms_access_denied",
+        "key_policy_missing_statement",
+        "key-policy-statement",
+    ),
+    "no statement, key elsewhere": (
+        [all_refused(HIDDEN, describe=False)],
+        "use.describe",
+        3,
+        "kms_access_denied",
+        "key_policy_missing_statement",
+        "key-policy-statement",
+    ),
+    "disabled while in use": (
+        [use(encrypt=said(errors.KeyDisabled, "kms:Encrypt", "DisabledException"))],
+        "use.encrypt",
+        1,
+        "kms_key_disabled",
+        "key_disabled",
+        "key",
+    ),
     "the context is not bound": ([use(wrong_context=ok("kms:Decrypt"))], "use.context_is_bound", 1, "", "", "key"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", FAILS)
@@ -244,20 +460,39 @@ def test_what_fails_names_step_cause_and_document(name: str) -> None:
 
 
 BELIEVED = {
-    "no condition": ([trust(without=attempt(True), wrong=attempt(True))], "external_id.required", '"Action": "sts:AssumeRole"\n', '"Condition"'),
+    "no condition": (
+        [trust(without=attempt(True), wrong=attempt(True))],
+        "external_id.required",
+        '"Action": "sts:AssumeRole"\n',
+        '"Condition"',
+    ),
     "optional": ([trust(without=attempt(True))], "external_id.required", "StringEqualsIfExists", "StringLike"),
     "any": ([trust(wrong=attempt(True))], "external_id.exact", '"sts:ExternalId": "*"', "StringEquals"),
     "everybody": ([trust(outsider=attempt(True))], "role.refuses_others", '"Principal": "*"', SERVICE),
     "mistaken for another": (
         [trust(right=said(errors.RoleNotAssumable, "sts:AssumeRole", "AccessDenied"), near="tenant-1")],
-        "role.assumable", '"sts:ExternalId": "tenant-1"', "byok-the-right-one",
+        "role.assumable",
+        '"sts:ExternalId": "tenant-1"',
+        "byok-the-right-one",
     ),
     "two patterns forgotten": (
-        [use(encrypt=denied("kms:Encrypt", IDENTITY), generate_wrapped=denied("kms:GenerateDataKeyWithoutPlaintext", IDENTITY))],
-        "use.encrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*",
+        [
+            use(
+                encrypt=denied("kms:Encrypt", IDENTITY),
+                generate_wrapped=denied("kms:GenerateDataKeyWithoutPlaintext", IDENTITY),
+            )
+        ],
+        "use.encrypt",
+        "kms:ReEncrypt*",
+        "kms:GenerateDataKey*",
     ),
-    "a pattern forgotten in the key policy": ([use(re_encrypt=denied("kms:ReEncrypt", RESOURCE))], "use.re_encrypt", ROLE, "kms:ReEncrypt*"),
-}  # fmt: skip
+    "a pattern forgotten in the key policy": (
+        [use(re_encrypt=denied("kms:ReEncrypt", RESOURCE))],
+        "use.re_encrypt",
+        ROLE,
+        "kms:ReEncrypt*",
+    ),
+}
 
 
 @pytest.mark.parametrize("name", BELIEVED)
@@ -363,21 +598,59 @@ UNKNOWN = {
     "DescribeKey throttled": ([described(THROTTLED)], "key.exists", Wait.AWS),
     "the canary does not answer": ([ours(canary=attempt(None))], "ours.canary", Wait.AWS),
     "our session": ([trust(right=BROKEN)], "role.assumable", Wait.OURS),
-    "our session policy": ([use(encrypt=denied("kms:Encrypt", "because no session policy allows the kms:Encrypt action"))], "use.encrypt", Wait.OURS),
-    "our own policy refuses": (
-        [trust(right=said(errors.RoleNotAssumable, "sts:AssumeRole", "AccessDenied", "because no identity-based policy allows the sts:AssumeRole action"))],
-        "role.assumable", Wait.OURS,
+    "our session policy": (
+        [use(encrypt=denied("kms:Encrypt", "because no session policy allows the kms:Encrypt action"))],
+        "use.encrypt",
+        Wait.OURS,
     ),
-    "the probe without the External ID was throttled": ([trust(without=attempt(None))], "external_id.required", Wait.AWS),
-    "the probe with a wrong one timed out": ([trust(wrong=attempt(None, "ReadTimeoutError"))], "external_id.exact", Wait.AWS),
+    "our own policy refuses": (
+        [
+            trust(
+                right=said(
+                    errors.RoleNotAssumable,
+                    "sts:AssumeRole",
+                    "AccessDenied",
+                    "because no identity-based policy allows the sts:AssumeRole action",
+                )
+            )
+        ],
+        "role.assumable",
+        Wait.OURS,
+    ),
+    "the probe without the External ID was throttled": (
+        [trust(without=attempt(None))],
+        "external_id.required",
+        Wait.AWS,
+    ),
+    "the probe with a wrong one timed out": (
+        [trust(wrong=attempt(None, "ReadTimeoutError"))],
+        "external_id.exact",
+        Wait.AWS,
+    ),
     "a new key": ([key(state="Creating")], "key.enabled", Wait.AWS),
-    "a wrong context was refused otherwise": ([use(wrong_context=denied("kms:Decrypt", RESOURCE))], "use.context_is_bound", Wait.AWS),
+    "a wrong context was refused otherwise": (
+        [use(wrong_context=denied("kms:Decrypt", RESOURCE))],
+        "use.context_is_bound",
+        Wait.AWS,
+    ),
     "the plaintext came back changed": ([use(opened_the_same=False)], "use.decrypt", Wait.AWS),
-    "a fresh ciphertext is invalid": ([use(decrypt=said(errors.CiphertextInvalid, "kms:Decrypt", "InvalidCiphertextException"))], "use.decrypt", Wait.AWS),
+    "a fresh ciphertext is invalid": (
+        [use(decrypt=said(errors.CiphertextInvalid, "kms:Decrypt", "InvalidCiphertextException"))],
+        "use.decrypt",
+        Wait.AWS,
+    ),
     "first look at the External ID": ([clock(gap=timedelta(seconds=60))], "external_id.required", Wait.SECOND_LOOK),
-    "second look comes too early": ([clock(gap=timedelta(seconds=60), refused_at=NOW - timedelta(seconds=59))], "external_id.exact", Wait.SECOND_LOOK),
-    "wide trust of a key in service, seen once": ([clock(is_serving=True), trust(wrong=attempt(True))], "external_id.exact", Wait.SECOND_LOOK),
-}  # fmt: skip
+    "second look comes too early": (
+        [clock(gap=timedelta(seconds=60), refused_at=NOW - timedelta(seconds=59))],
+        "external_id.exact",
+        Wait.SECOND_LOOK,
+    ),
+    "wide trust of a key in service, seen once": (
+        [clock(is_serving=True), trust(wrong=attempt(True))],
+        "external_id.exact",
+        Wait.SECOND_LOOK,
+    ),
+}
 
 
 @pytest.mark.parametrize("name", UNKNOWN)
@@ -480,14 +753,20 @@ WORDS = {
     "because  no\nIdentity-Based policy allows the kms:Decrypt action": refusals.Denial("identity"),
     "because no sessions policy allows the kms:Decrypt action": refusals.Denial("session"),
     "because no VPC endpoint policy allows the sts:AssumeRole action": refusals.Denial("endpoint"),
-    "with an explicit deny in a service control policy: arn:aws:organizations::1:policy/o-1/p-1": refusals.Denial("scp", is_explicit=True),
+    "with an explicit deny in a service control policy: arn:aws:organizations::1:policy/o-1/p-1": refusals.Denial(
+        "scp", is_explicit=True
+    ),
     "with an explicit deny in a permissions boundary": refusals.Denial("boundary", is_explicit=True),
     "with an explicit deny in the role trust policy": refusals.Denial("trust", is_explicit=True),
-    "kms:Decrypt on the resource associated with this ciphertext because the resource does not exist in this Region, no resource-based policies "
-    "allow access, or a resource-based policy explicitly denies access": refusals.Denial("resource", is_hidden=True),
-    "with an explicit deny in a policy of a kind that AWS invents tomorrow policy": refusals.Denial("", is_explicit=True),
+    "kms:Decrypt on the resource associated with this ciphertext because the resource does not exist in this Region, "
+    "no resource-based policies allow access, or a resource-based policy explicitly denies access": refusals.Denial(
+        "resource", is_hidden=True
+    ),
+    "with an explicit deny in a policy of a kind that AWS invents tomorrow policy": refusals.Denial(
+        "", is_explicit=True
+    ),
     "": refusals.Denial(),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("words", WORDS)
@@ -539,7 +818,7 @@ def test_probes_narrow_the_causes() -> None:
     assert refusals.of_assume(refusals.Denial("identity")).step == refusals.OURS
 
 
-# --- when to look again ------------------------------------------------------------------------------------------------
+# --- when to look again -----------------------------------------------------------------------------------------------
 
 
 def looks(window: float, *, keep: float = 0, at_most: int = 12) -> list[int]:

@@ -77,18 +77,38 @@ def test_the_offset_stays_within_what_each_answer_allows_and_does_not_jump_with_
 def test_two_processes_hours_apart_are_for_tests(tmp_path: Any) -> None:
     told = subprocess.run(
         [sys.executable, "-c", "import byokportal.settings"],
-        env={"PATH": "", "SECRET_KEY": "x", "AWS_MODE": "real", "CLOCK_SKEW": "3600", "DATABASE_URL": "postgres://x@localhost/x",
-             "AWS_ACCOUNT_ID": "111122223333", "CANARY_ACCOUNT_ID": "444455556666", "VAR_DIR": str(tmp_path)},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env={
+            "PATH": "",
+            "SECRET_KEY": "x",
+            "AWS_MODE": "real",
+            "CLOCK_SKEW": "3600",
+            "DATABASE_URL": "postgres://x@localhost/x",
+            "AWS_ACCOUNT_ID": "111122223333",
+            "CANARY_ACCOUNT_ID": "444455556666",
+            "VAR_DIR": str(tmp_path),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert told.returncode != 0
     assert "CLOCK_SKEW" in told.stderr
 
 
 def test_a_process_whose_machine_is_wrong(tmp_path: Any) -> None:
     told = subprocess.run(
-        [sys.executable, "-c", "import time, byokportal.settings; from django.utils import timezone; print(time.time(), timezone.now().timestamp())"],
-        env={"PATH": "", "SECRET_KEY": "x", "EMBEDDED": "1", "CLOCK_SKEW": "-7200", "VAR_DIR": str(tmp_path)}, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-c",
+            (
+                "import time, byokportal.settings; from django.utils import timezone; "
+                "print(time.time(), timezone.now().timestamp())"
+            ),
+        ],
+        env={"PATH": "", "SECRET_KEY": "x", "EMBEDDED": "1", "CLOCK_SKEW": "-7200", "VAR_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     right = datetime.now(UTC).timestamp()
     assert all(abs(float(text) + 7200 - right) < 60 for text in told.stdout.split())

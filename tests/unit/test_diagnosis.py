@@ -1,8 +1,8 @@
 """AWS's errors: genuine messages with the causes that are consistent with them, every SDK's wrapping, and hostile text.
 
-`aws_errors/reference.jsonl` is the sample of the reference collection. `found.jsonl` was collected beside it (public threads, AWS's guides
-and API references, what the SDKs say) and labelled by the same rules; `blind.jsonl` too, after the tables were written, of wordings chosen
-to be far from them.
+`aws_errors/reference.jsonl` is the sample of the reference collection. `found.jsonl` was collected beside it (public
+threads, AWS's guides and API references, what the SDKs say) and labelled by the same rules; `blind.jsonl` too, after
+the tables were written, of wordings chosen to be far from them.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ HALVES = {
 
 
 def measured(rows: list[dict[str, Any]]) -> tuple[float, float, float]:
-    """Return the share with the true causes named, the share with the steps exact, and causes named for one consistent."""
+    """Return the share with the true causes named, the share with the steps exact,
+    and causes named for one consistent."""
     found = [parsing.read(row["message"], operation=row["operation"], code=row["code"]) for row in rows]
     named = sum(set(row["causes"]) <= set(one.causes) for row, one in zip(rows, found, strict=True))
     exact = sum(set(row["steps"]) == set(one.steps) for row, one in zip(rows, found, strict=True))
@@ -81,36 +82,123 @@ SAID: list[tuple[str, str, str, str]] = [  # service, operation, code, sentence
     ("kms", "Decrypt", "DisabledException", f"{KEY} is disabled."),
     ("kms", "Encrypt", "KMSInvalidStateException", f"{KEY} is pending deletion."),
     ("kms", "DescribeKey", "NotFoundException", f"Key '{KEY}' does not exist"),
-    ("kms", "Decrypt", "AccessDeniedException", f"User: {ROLE} is not authorized to perform: kms:Decrypt on resource: {KEY} because no identity-based policy allows the kms:Decrypt action"),
-    ("kms", "Encrypt", "AccessDeniedException", f"User: {ROLE} is not authorized to perform: kms:Encrypt on this resource because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access"),
-    ("kms", "Encrypt", "AccessDeniedException", f"User: {ROLE} is not authorized to perform: kms:Encrypt on resource: {KEY} with an explicit deny in a resource-based policy"),
-    ("kms", "Decrypt", "KMSInvalidStateException", "The external key store proxy rejected the request because it could not find the external key."),
+    (
+        "kms",
+        "Decrypt",
+        "AccessDeniedException",
+        (
+            f"User: {ROLE} is not authorized to perform: kms:Decrypt on resource: "
+            f"{KEY} because no identity-based policy allows the kms:Decrypt action"
+        ),
+    ),
+    (
+        "kms",
+        "Encrypt",
+        "AccessDeniedException",
+        (
+            f"User: {ROLE} is not authorized to perform: kms:Encrypt on this resource because the resource does not "
+            "exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly "
+            "denies access"
+        ),
+    ),
+    (
+        "kms",
+        "Encrypt",
+        "AccessDeniedException",
+        (
+            f"User: {ROLE} is not authorized to perform: kms:Encrypt on resource: "
+            f"{KEY} with an explicit deny in a resource-based policy"
+        ),
+    ),
+    (
+        "kms",
+        "Decrypt",
+        "KMSInvalidStateException",
+        "The external key store proxy rejected the request because it could not find the external key.",
+    ),
     ("kms", "Decrypt", "ThrottlingException", "Rate exceeded"),
-    ("kms", "Decrypt", "IncorrectKeyException", "The key ID in the request does not identify a CMK that can perform this operation."),
-    ("sts", "AssumeRole", "AccessDenied", f"User: arn:aws:iam::999900001111:role/kore is not authorized to perform: sts:AssumeRole on resource: {ROLE}"),
-    ("sts", "AssumeRole", "AccessDenied", f"User: arn:aws:iam::999900001111:role/kore is not authorized to perform: sts:AssumeRole on resource: {ROLE} with an explicit deny in the role trust policy"),
+    (
+        "kms",
+        "Decrypt",
+        "IncorrectKeyException",
+        "The key ID in the request does not identify a CMK that can perform this operation.",
+    ),
+    (
+        "sts",
+        "AssumeRole",
+        "AccessDenied",
+        f"User: arn:aws:iam::999900001111:role/kore is not authorized to perform: sts:AssumeRole on resource: {ROLE}",
+    ),
+    (
+        "sts",
+        "AssumeRole",
+        "AccessDenied",
+        (
+            "User: arn:aws:iam::999900001111:role/kore is not authorized to perform: sts:AssumeRole on resource: "
+            f"{ROLE} with an explicit deny in the role trust policy"
+        ),
+    ),
     ("sts", "AssumeRole", "ExpiredToken", "The security token included in the request is expired"),
     ("sts", "AssumeRole", "InvalidClientTokenId", "The security token included in the request is invalid."),
-    ("sts", "AssumeRole", "ValidationError", "The requested DurationSeconds exceeds the MaxSessionDuration set for this role."),
-    ("sts", "AssumeRole", "SignatureDoesNotMatch", "Signature expired: 20160609T184512Z is now earlier than 20160610T013008Z (20160610T014508Z - 15 min.)"),
-]  # fmt: skip
+    (
+        "sts",
+        "AssumeRole",
+        "ValidationError",
+        "The requested DurationSeconds exceeds the MaxSessionDuration set for this role.",
+    ),
+    (
+        "sts",
+        "AssumeRole",
+        "SignatureDoesNotMatch",
+        "Signature expired: 20160609T184512Z is now earlier than 20160610T013008Z (20160610T014508Z - 15 min.)",
+    ),
+]
 NET = {"kms": "Amazon.KeyManagementService.Model", "sts": "Amazon.SecurityToken.Model"}
 WRAPPINGS = {
     "boto3": "An error occurred ({code}) when calling the {operation} operation: {said}",
-    "boto3, retried": "botocore.exceptions.ClientError: An error occurred ({code}) when calling the {operation} operation (reached max retries: 4): {said}",
+    "boto3, retried": (
+        "botocore.exceptions.ClientError: An error occurred ({code}) when calling the {operation} operation (reached "
+        "max retries: 4): {said}"
+    ),
     "CLI before 2016": "A client error ({code}) occurred when calling the {operation} operation: {said}",
     "Go v1": "{code}: {said}\n\tstatus code: 400, request id: 5f642215-959a-11e8-bfd1-81a81941d54a",
-    "Go v2": "operation error {service}: {operation}, https response error StatusCode: 400, RequestID: 5f642215, api error {code}: {said}",
-    "Go v2, modelled": "operation error {service}: {operation}, https response error StatusCode: 400, RequestID: 5f642215, {code}: {said}",
-    "Java v1": "com.amazonaws.services.{service}.model.X: {said} (Service: AWS{service}; Status Code: 400; Error Code: {code}; Request ID: 5f64; Proxy: null)",
-    "Java v2": "software.amazon.awssdk.services.{service}.model.{code}: {said} (Service: {service}, Status Code: 400, Request ID: 5f64) (SDK Attempt Count: 1)",
-    "JS v3": "{code}: {said}\n    at throwDefaultError (/app/node_modules/@aws-sdk/client-{service}/dist-cjs/index.js:838:20) {{\n  '$fault': 'client',\n  Code: '{code}'\n}}",
-    ".NET": "{net}.{code}: {said}\n ---> Amazon.Runtime.Internal.HttpErrorResponseException: Exception of type 'HttpErrorResponseException' was thrown.",
-    "PHP": 'Error executing "{operation}" on "https://{service}.eu-central-1.amazonaws.com"; AWS HTTP error: Client error: `POST https://{service}.eu-central-1.amazonaws.com` resulted in a `400 Bad Request` response: {code} (client): {said}',
+    "Go v2": (
+        "operation error {service}: {operation}, https response error StatusCode: 400, RequestID: "
+        "5f642215, api error {code}: {said}"
+    ),
+    "Go v2, modelled": (
+        "operation error {service}: {operation}, https response error StatusCode: 400, RequestID: "
+        "5f642215, {code}: {said}"
+    ),
+    "Java v1": (
+        "com.amazonaws.services.{service}.model.X: {said} (Service: AWS{service}; Status Code: 400; Error Code: "
+        "{code}; Request ID: 5f64; Proxy: null)"
+    ),
+    "Java v2": (
+        "software.amazon.awssdk.services.{service}.model.{code}: {said} (Service: {service}, Status Code: "
+        "400, Request ID: 5f64) (SDK Attempt Count: 1)"
+    ),
+    "JS v3": (
+        "{code}: {said}\n"
+        "    at throwDefaultError (/app/node_modules/@aws-sdk/client-{service}/dist-cjs/index.js:838:20) {{\n"
+        "  '$fault': 'client',\n  Code: '{code}'\n}}"
+    ),
+    ".NET": (
+        "{net}.{code}: {said}\n ---> Amazon.Runtime.Internal.HttpErrorResponseException: "
+        "Exception of type 'HttpErrorResponseException' was thrown."
+    ),
+    "PHP": (
+        'Error executing "{operation}" on "https://{service}.eu-central-1.amazonaws.com"; AWS HTTP error: '
+        "Client error: `POST https://{service}.eu-central-1.amazonaws.com` resulted in a `400 Bad Request` response: "
+        "{code} (client): {said}"
+    ),
     "Ruby": "Aws::{SERVICE}::Errors::{code} ({said})",
-    "XML": '<ErrorResponse xmlns="https://{service}.amazonaws.com/doc/2011-06-15/">\n  <Error>\n    <Type>Sender</Type>\n    <Code>{code}</Code>\n    <Message>{said}</Message>\n  </Error>\n</ErrorResponse>',
+    "XML": (
+        '<ErrorResponse xmlns="https://{service}.amazonaws.com/doc/2011-06-15/">\n  <Error>\n    <Type>Sender</Type>\n'
+        "    <Code>{code}</Code>\n    <Message>{said}</Message>\n  </Error>\n</ErrorResponse>"
+    ),
     "Terraform": "╷\n│ Error: reading {operation}: {code}: {said}\n│ \n│   with module.x,\n│   on main.tf line 8\n╵",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("sdk", WRAPPINGS)
@@ -138,18 +226,22 @@ def test_the_inner_code_decides_in_the_wrapping_of_another_service() -> None:
     disabled = f"{KEY} is disabled."
     for code, said in (
         ("KMS.DisabledException", disabled),
-        ("KMSDisabled", f"{disabled} (Service: AWSKMS; Status Code: 400; Error Code: DisabledException; Request ID: 5f64)"),
+        (
+            "KMSDisabled",
+            f"{disabled} (Service: AWSKMS; Status Code: 400; Error Code: DisabledException; Request ID: 5f64)",
+        ),
         ("ValidationException", f"One or more parameter values were invalid: KMS: DisabledException: {disabled}"),
         ("InvalidKeyId", f"{disabled} (Service: AWSKMS; Status Code: 400; Error Code: DisabledException)"),
         ("KmsDisabled", ""),
         ("KMSDisabledException", "The request was rejected."),
-    ):  # fmt: skip
+    ):
         assert parsing.read(said, operation="x:Put", code=code).causes == ("key_disabled",), (code, said)
 
 
 def test_a_refusal_is_taken_apart() -> None:
     error = error_grammar.parse(
-        "An error occurred (AccessDenied) when calling the PutObject operation: User: arn:aws:sts::111122223333:assumed-role/reader/me is not "
+        "An error occurred (AccessDenied) when calling the PutObject operation: User: "
+        "arn:aws:sts::111122223333:assumed-role/reader/me is not "
         'authorized to perform: kms:GenerateDataKey on resource: "'
         + KEY
         + '" with an explicit deny in a VPC endpoint policy transitively through a '
@@ -188,8 +280,14 @@ def test_a_command_to_paste_holds_only_what_is_an_arn() -> None:
     for evil in ("$(id)", "`id`", ";id", "|id", "&&id", "'id'"):
         session = f"arn:aws:sts::111122223333:assumed-role/{evil}/me"
         for said in (
-            f"User: {session} is not authorized to perform: kms:Decrypt on resource: {KEY}{evil} because no resource-based policy allows it",
-            f"User: {session} is not authorized to perform: kms:Decrypt on resource: {KEY} because no identity-based policy allows it",
+            (
+                f"User: {session} is not authorized to perform: kms:Decrypt on resource: "
+                f"{KEY}{evil} because no resource-based policy allows it"
+            ),
+            (
+                f"User: {session} is not authorized to perform: kms:Decrypt on resource: "
+                f"{KEY} because no identity-based policy allows it"
+            ),
             f"User: x is not authorized to perform: sts:AssumeRole on resource: {ROLE}{evil}",
         ):
             probe = parsing.read(said).probe
@@ -204,15 +302,62 @@ def test_whose_turn_it_is_follows_from_the_steps(steps: tuple[int, ...], turn: s
     assert advice.turn_of(steps) == turn
 
 
-# --- hostile text ------------------------------------------------------------------------------------------------------
+# --- hostile text -----------------------------------------------------------------------------------------------------
 
 PIECES = [
-    "User: ", "is not authorized to perform: ", "kms:Decrypt", "sts:AssumeRole", " on resource: ", KEY, ROLE, "because no ", "identity-based policy ",
-    "with an explicit deny in a ", "transitively through a ", "policy ", "service control ", "(Service: AWSKMS; Error Code: ", "AccessDenied",
-    "An error occurred (", ") when calling the ", " operation: ", "<Code>", "</Code>", '{"__type":"', '"}', "alias ", "key '", "proxy ", "token ",
-    "external key manager ", "parameter ", "\\n", "\n│ ", "&amp;", "KMS.", "Aa", "A", "a", " ", "'", '"', "(", "\x00", "\ud800", "é", "roleArn", "arn:",
-    "kms..amazonaws.com", "dial tcp", "certificate ", "Region ", "-----BEGIN ", "exceeds ", "partition ", "signature ",
-]  # fmt: skip
+    "User: ",
+    "is not authorized to perform: ",
+    "kms:Decrypt",
+    "sts:AssumeRole",
+    " on resource: ",
+    KEY,
+    ROLE,
+    "because no ",
+    "identity-based policy ",
+    "with an explicit deny in a ",
+    "transitively through a ",
+    "policy ",
+    "service control ",
+    "(Service: AWSKMS; Error Code: ",
+    "AccessDenied",
+    "An error occurred (",
+    ") when calling the ",
+    " operation: ",
+    "<Code>",
+    "</Code>",
+    '{"__type":"',
+    '"}',
+    "alias ",
+    "key '",
+    "proxy ",
+    "token ",
+    "external key manager ",
+    "parameter ",
+    "\\n",
+    "\n│ ",
+    "&amp;",
+    "KMS.",
+    "Aa",
+    "A",
+    "a",
+    " ",
+    "'",
+    '"',
+    "(",
+    "\x00",
+    "\ud800",
+    "é",
+    "roleArn",
+    "arn:",
+    "kms..amazonaws.com",
+    "dial tcp",
+    "certificate ",
+    "Region ",
+    "-----BEGIN ",
+    "exceeds ",
+    "partition ",
+    "signature ",
+]
 hostile = st.one_of(st.text(max_size=2000), st.lists(st.sampled_from(PIECES), max_size=60).map("".join))
 
 
@@ -240,6 +385,5 @@ def _seconds(text: str) -> float:
 @pytest.mark.parametrize("piece", [piece for piece in PIECES if piece != "\ud800"])
 def test_reading_takes_time_in_proportion_to_the_length(piece: str) -> None:
     short, long = (piece * (size // len(piece)) for size in (8 * 1024, 64 * 1024))
-    assert (
-        _seconds(long) / _seconds(short) < 30
-    )  # eight times the text; a quadratic pattern would take 64 times as long
+    # eight times the text; a quadratic pattern would take 64 times as long
+    assert _seconds(long) / _seconds(short) < 30

@@ -19,11 +19,23 @@ from keys.policies import difference
         ("", "a", [("added", "a")]),
         ("a", "", [("removed", "a")]),
         ("a\nb\nc", "a\nB\nc", [("same", "a"), ("removed", "b"), ("added", "B"), ("same", "c")]),
-        ("a\nb\nc\nd", "A\nB\nc\nD", [("removed", "a"), ("removed", "b"), ("added", "A"), ("added", "B"), ("same", "c"), ("removed", "d"), ("added", "D")]),
+        (
+            "a\nb\nc\nd",
+            "A\nB\nc\nD",
+            [
+                ("removed", "a"),
+                ("removed", "b"),
+                ("added", "A"),
+                ("added", "B"),
+                ("same", "c"),
+                ("removed", "d"),
+                ("added", "D"),
+            ],
+        ),
         ("a\nc", "a\nb\nc", [("same", "a"), ("added", "b"), ("same", "c")]),
         ("a\r\nb", "a\nb", [("same", "a"), ("same", "b")]),
     ],
-)  # fmt: skip
+)
 def test_lines(old: str, new: str, expected: list[difference.Line]) -> None:
     assert difference.lines(old, new) == expected
 

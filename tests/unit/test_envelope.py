@@ -26,11 +26,21 @@ NO_CONTEXT = envelope.encode_context(TENANT, {})
 KNOWN_ANSWERS: list[tuple[dict[str, str], str]] = [
     (
         {},
-        "0100112233445566778899aabbccddeeff6465666768696a6b6c6d6e6f707172737475767778797a7b7c7d7e7f808182830773c14e24a7240781cb2f54d7596fb5b200e8452e7669bf0125e3f3678e821551366099f26b992f3f37fc005d99643c045091dfb7799cb74c271b0e179b297fb5d5fce518447bfa4ab114e213a3ea4e",
+        (
+            "0100112233445566778899aabbccddeeff6465666768696a6b6c6d6e6f707172"
+            "737475767778797a7b7c7d7e7f808182830773c14e24a7240781cb2f54d7596f"
+            "b5b200e8452e7669bf0125e3f3678e821551366099f26b992f3f37fc005d9964"
+            "3c045091dfb7799cb74c271b0e179b297fb5d5fce518447bfa4ab114e213a3ea4e"
+        ),
     ),
     (
         {"object": "invoice-17", "größe": "XL"},
-        "0100112233445566778899aabbccddeeff6465666768696a6b6c6d6e6f707172737475767778797a7b7c7d7e7f80818283f50618505fc6c20c28a50df39c06faf434ce332d739ff8e2665a7543df4f528f25719b064ff9693c7b87ecf164220946325018e2b2f09f3242caf62e48a6345adca850ed147a2983bf88c2b99234201e",
+        (
+            "0100112233445566778899aabbccddeeff6465666768696a6b6c6d6e6f707172"
+            "737475767778797a7b7c7d7e7f80818283f50618505fc6c20c28a50df39c06fa"
+            "f434ce332d739ff8e2665a7543df4f528f25719b064ff9693c7b87ecf1642209"
+            "46325018e2b2f09f3242caf62e48a6345adca850ed147a2983bf88c2b99234201e"
+        ),
     ),
 ]
 
@@ -140,7 +150,8 @@ def test_a_traceback_with_locals_shows_no_key() -> None:
 
 
 # --- key commitment -------------------------------------------------------------------------------------------------
-# AES-GCM commits to no key: whoever knows two keys makes one ciphertext that opens under both (Albertini et al., 2022, section 3).
+# AES-GCM commits to no key: whoever knows two keys makes one ciphertext that opens under both (Albertini et al.,
+# 2022, section 3).
 
 
 def _times(x: int, y: int) -> int:

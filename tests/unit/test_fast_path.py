@@ -27,4 +27,9 @@ def test_addresses_that_strangers_ask_for_are_not_remembered() -> None:
 def test_the_short_way_finds_what_the_url_map_finds(tenant: str, route: str) -> None:
     path = f"/api/v1/tenants/{tenant}/data-keys{route}"
     short, common = fast_path._resolved(path), resolve(path)
-    assert (short.func, short.kwargs, short.view_name, short.route) == (common.func, common.kwargs, common.view_name, common.route)  # fmt: skip
+    assert (short.func, short.kwargs, short.view_name, short.route) == (
+        common.func,
+        common.kwargs,
+        common.view_name,
+        common.route,
+    )

@@ -1,4 +1,5 @@
-"""The commands that answer a question a line: good lines are answered, bad ones get an error line, and the rest go on."""
+"""The commands that answer a question a line:
+good lines are answered, bad ones get an error line, and the rest go on."""
 
 from __future__ import annotations
 
@@ -35,9 +36,17 @@ def test_a_bad_line_gets_an_error_line_and_the_rest_go_on(
 ) -> None:
     line = json.dumps(good).encode()
     bad = [
-        b"{", b"[]", b"null", b'"text"', b"\xff\xfe", b"[" * 100_000, b'{"a":' * 100_000, b"1" * 5000, b"x" * 2_000_000,
+        b"{",
+        b"[]",
+        b"null",
+        b'"text"',
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"a":' * 100_000,
+        b"1" * 5000,
+        b"x" * 2_000_000,
         json.dumps({"id": "bad", "message": 7, "action": 7}).encode(),
-    ]  # fmt: skip
+    ]
     answers = _answers(command, b"\n".join([line, *bad, b"", b"  ", line]), monkeypatch)
     assert len(answers) == len(bad) + 2  # an empty line asks nothing
     assert answers[0] == answers[-1]

@@ -16,7 +16,13 @@ ROLE = "arn:aws:iam::111122223333:role/AIforWorkByokAccessRole"
 KEY = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 OTHER_KEY = KEY[:-1] + "c"
 OTHER_ROLE = "arn:aws:iam::111122223333:role/Admin"
-ROOT = {"Sid": "Enable IAM User Permissions", "Effect": "Allow", "Principal": {"AWS": "arn:aws:iam::111122223333:root"}, "Action": "kms:*", "Resource": "*"}  # fmt: skip
+ROOT = {
+    "Sid": "Enable IAM User Permissions",
+    "Effect": "Allow",
+    "Principal": {"AWS": "arn:aws:iam::111122223333:root"},
+    "Action": "kms:*",
+    "Resource": "*",
+}
 VALUES = {"service_role_arn": SERVICE, "external_id": EXTERNAL_ID, "role_arn": ROLE, "key_arn": KEY, "tenant": "t-1"}
 LEFT_OUT: Any = object()
 ALL = list(documents.ACTIONS)
@@ -52,7 +58,9 @@ def permissions(*more: Any, **changes: Any) -> dict[str, Any]:
 
 
 def key(*more: Any, **changes: Any) -> dict[str, Any]:
-    return _changed({"Version": "2012-10-17", "Statement": [ROOT, documents.key_policy_statement(ROLE), *more]}, 1, changes)  # fmt: skip
+    return _changed(
+        {"Version": "2012-10-17", "Statement": [ROOT, documents.key_policy_statement(ROLE), *more]}, 1, changes
+    )
 
 
 def deny(**changes: Any) -> dict[str, Any]:
@@ -65,55 +73,199 @@ TRUST: list[tuple[str, Any, str, str, str]] = [
     ("empty condition", trust(Condition={}), "unsafe", "too_wide_no_external_id", '"Condition"'),
     ("any id", asks("StringLike", "*"), "unsafe", "too_wide_wildcard", "sts:ExternalId"),
     ("id and a star", asks("StringLike", EXTERNAL_ID + "*"), "unsafe", "too_wide_wildcard", "sts:ExternalId"),
-    ("id but its last letters", asks("StringLike", EXTERNAL_ID[:-3] + "???"), "unsafe", "too_wide_wildcard", "sts:ExternalId"),
+    (
+        "id but its last letters",
+        asks("StringLike", EXTERNAL_ID[:-3] + "???"),
+        "unsafe",
+        "too_wide_wildcard",
+        "sts:ExternalId",
+    ),
     ("only if sent", asks("StringEqualsIfExists", EXTERNAL_ID), "unsafe", "too_wide_if_exists", "sts:ExternalId"),
-    ("for any value", asks("ForAnyValue:StringEquals", EXTERNAL_ID), "unsafe", "too_wide_for_any_value", "sts:ExternalId"),
-    ("for all values", asks("ForAllValues:StringEquals", EXTERNAL_ID), "unsafe", "too_wide_for_all_values", "sts:ExternalId"),
+    (
+        "for any value",
+        asks("ForAnyValue:StringEquals", EXTERNAL_ID),
+        "unsafe",
+        "too_wide_for_any_value",
+        "sts:ExternalId",
+    ),
+    (
+        "for all values",
+        asks("ForAllValues:StringEquals", EXTERNAL_ID),
+        "unsafe",
+        "too_wide_for_all_values",
+        "sts:ExternalId",
+    ),
     ("a list", asks("StringEquals", [EXTERNAL_ID, "byok-other"]), "unsafe", "too_wide_other_external_id", "byok-other"),
     ("all but one", asks("StringNotEquals", "byok-other"), "unsafe", "too_wide_negated", "sts:ExternalId"),
     ("sent at all", asks("Null", "false"), "unsafe", "too_wide_null", "sts:ExternalId"),
     ("not sent", asks("Null", "true"), "unsafe", "too_wide_null", "sts:ExternalId"),
     ("any case", asks("StringEqualsIgnoreCase", EXTERNAL_ID), "unsafe", "too_wide_ignore_case", "sts:ExternalId"),
     ("two statements", trust(trust(Condition=LEFT_OUT)["Statement"][0]), "unsafe", "too_wide_no_external_id", "{"),
-    ("two ids in two statements", trust(asks("StringEquals", "byok-other")["Statement"][0]), "unsafe", "too_wide_other_external_id", "byok-other"),
-    ("another condition in place of it", asks("StringEquals", "999900001111", "aws:PrincipalAccount"), "unsafe", "too_wide_no_external_id", '"Condition"'),
+    (
+        "two ids in two statements",
+        trust(asks("StringEquals", "byok-other")["Statement"][0]),
+        "unsafe",
+        "too_wide_other_external_id",
+        "byok-other",
+    ),
+    (
+        "another condition in place of it",
+        asks("StringEquals", "999900001111", "aws:PrincipalAccount"),
+        "unsafe",
+        "too_wide_no_external_id",
+        '"Condition"',
+    ),
     ("everybody", trust(Principal="*"), "unsafe", "too_wide_principal", '"Principal"'),
     ("everybody in AWS", trust(Principal={"AWS": ["*"]}), "unsafe", "too_wide_principal", '"Principal"'),
-    ("all but one principal", trust(Principal=LEFT_OUT, NotPrincipal={"AWS": OTHER_ROLE}), "unsafe", "too_wide_not_principal", '"NotPrincipal"'),
+    (
+        "all but one principal",
+        trust(Principal=LEFT_OUT, NotPrincipal={"AWS": OTHER_ROLE}),
+        "unsafe",
+        "too_wide_not_principal",
+        '"NotPrincipal"',
+    ),
     ("account root", trust(Principal={"AWS": "arn:aws:iam::999900001111:root"}), "ok", "account_root", ":root"),
     ("account id", trust(Principal={"AWS": "999900001111"}), "ok", "account_root", '"999900001111"'),
-    ("account root, no condition", trust(Principal={"AWS": "arn:aws:iam::999900001111:root"}, Condition=LEFT_OUT), "unsafe", "too_wide_no_external_id", "{"),
+    (
+        "account root, no condition",
+        trust(Principal={"AWS": "arn:aws:iam::999900001111:root"}, Condition=LEFT_OUT),
+        "unsafe",
+        "too_wide_no_external_id",
+        "{",
+    ),
     ("unique id", trust(Principal={"AWS": "AROAEXAMPLEID12345678"}), "incomplete", "stale_principal", "AROA"),
     ("sts:*", trust(Action="sts:*"), "ok", "action_wide", "sts:*"),
     ("all actions", trust(Action=["sts:AssumeRole", "*"]), "ok", "action_wide", '"*"'),
     ("another beside us", trust(Principal={"AWS": [SERVICE, OTHER_ROLE]}), "ok", "other_principal", OTHER_ROLE),
-    ("another statement", trust({"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}), "ok", "other_principal", "ec2"),
+    (
+        "another statement",
+        trust({"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}),
+        "ok",
+        "other_principal",
+        "ec2",
+    ),
     ("StringLike without a wildcard", asks("StringLike", EXTERNAL_ID), "ok", "external_id_operator", "sts:ExternalId"),
     ("a service", trust(Principal={"Service": "ec2.amazonaws.com"}), "incomplete", "principal_kind", '"Principal"'),
-    ("another case", trust(Principal={"AWS": SERVICE.replace("byok", "BYOK")}), "incomplete", "principal_mismatch", "BYOK"),
-    ("another path", trust(Principal={"AWS": SERVICE.replace("role/", "role/x/")}), "incomplete", "principal_mismatch", "/x/"),
-    ("another account", trust(Principal={"AWS": SERVICE.replace("9999", "9998")}), "incomplete", "principal_mismatch", "9998"),
-    ("another role of ours", trust(Principal={"AWS": SERVICE[:-1] + "2"}), "incomplete", "principal_mismatch", "service-2"),
-    ("a session", trust(Principal={"AWS": "arn:aws:sts::999900001111:assumed-role/byok-service-1/x"}), "incomplete", "principal_mismatch", "assumed-role"),
+    (
+        "another case",
+        trust(Principal={"AWS": SERVICE.replace("byok", "BYOK")}),
+        "incomplete",
+        "principal_mismatch",
+        "BYOK",
+    ),
+    (
+        "another path",
+        trust(Principal={"AWS": SERVICE.replace("role/", "role/x/")}),
+        "incomplete",
+        "principal_mismatch",
+        "/x/",
+    ),
+    (
+        "another account",
+        trust(Principal={"AWS": SERVICE.replace("9999", "9998")}),
+        "incomplete",
+        "principal_mismatch",
+        "9998",
+    ),
+    (
+        "another role of ours",
+        trust(Principal={"AWS": SERVICE[:-1] + "2"}),
+        "incomplete",
+        "principal_mismatch",
+        "service-2",
+    ),
+    (
+        "a session",
+        trust(Principal={"AWS": "arn:aws:sts::999900001111:assumed-role/byok-service-1/x"}),
+        "incomplete",
+        "principal_mismatch",
+        "assumed-role",
+    ),
     ("nobody", trust(Principal=LEFT_OUT), "incomplete", "other_kind", "{"),
     ("another id", asks("StringEquals", "byok-other"), "incomplete", "external_id_mismatch", "byok-other"),
-    ("the id in small letters", asks("StringEquals", EXTERNAL_ID.lower()), "incomplete", "external_id_mismatch", "byok-mine"),
-    ("a blank after the id", asks("StringEquals", EXTERNAL_ID + " "), "incomplete", "external_id_mismatch", "sts:ExternalId"),
+    (
+        "the id in small letters",
+        asks("StringEquals", EXTERNAL_ID.lower()),
+        "incomplete",
+        "external_id_mismatch",
+        "byok-mine",
+    ),
+    (
+        "a blank after the id",
+        asks("StringEquals", EXTERNAL_ID + " "),
+        "incomplete",
+        "external_id_mismatch",
+        "sts:ExternalId",
+    ),
     ("the id cut off", asks("StringEquals", EXTERNAL_ID[:-4]), "incomplete", "external_id_mismatch", "sts:ExternalId"),
     ("placeholder", asks("StringEquals", "<Provided-External-ID>"), "incomplete", "placeholder", "<Provided"),
-    ("placeholder of our role", trust(Principal={"AWS": "arn:aws:iam::<account-id>:role/<role-name>"}), "incomplete", "placeholder", "<account-id>"),
-    ("no such condition key", asks("StringEquals", EXTERNAL_ID, "aws:ExternalId"), "incomplete", "condition_key", "aws:ExternalId"),
+    (
+        "placeholder of our role",
+        trust(Principal={"AWS": "arn:aws:iam::<account-id>:role/<role-name>"}),
+        "incomplete",
+        "placeholder",
+        "<account-id>",
+    ),
+    (
+        "no such condition key",
+        asks("StringEquals", EXTERNAL_ID, "aws:ExternalId"),
+        "incomplete",
+        "condition_key",
+        "aws:ExternalId",
+    ),
     ("no such operator", asks("StringEqual", EXTERNAL_ID), "incomplete", "condition_operator", "StringEqual"),
-    ("MFA", trust(Condition=also("Bool", "aws:MultiFactorAuthPresent", "true")), "incomplete", "condition_mfa", "MultiFactor"),
-    ("their addresses", trust(Condition=also("IpAddress", "aws:SourceIp", "10.0.0.0/8")), "incomplete", "condition_source_ip", "SourceIp"),
-    ("their organization", trust(Condition=also("StringLike", "aws:PrincipalOrgID", "o-1")), "incomplete", "condition_organization", "OrgID"),
-    ("a tag", trust(Condition=also("StringLike", "aws:PrincipalTag/team", "x")), "incomplete", "condition_unmet", "PrincipalTag"),
-    ("a day gone by", trust(Condition=also("DateGreaterThan", "aws:CurrentTime", "2020-01-01T00:00:00Z")), "ok", "", ""),
-    ("a day to come", trust(Condition=also("DateGreaterThan", "aws:CurrentTime", "2199-01-01T00:00:00Z")), "incomplete", "condition_unmet", "CurrentTime"),
+    (
+        "MFA",
+        trust(Condition=also("Bool", "aws:MultiFactorAuthPresent", "true")),
+        "incomplete",
+        "condition_mfa",
+        "MultiFactor",
+    ),
+    (
+        "their addresses",
+        trust(Condition=also("IpAddress", "aws:SourceIp", "10.0.0.0/8")),
+        "incomplete",
+        "condition_source_ip",
+        "SourceIp",
+    ),
+    (
+        "their organization",
+        trust(Condition=also("StringLike", "aws:PrincipalOrgID", "o-1")),
+        "incomplete",
+        "condition_organization",
+        "OrgID",
+    ),
+    (
+        "a tag",
+        trust(Condition=also("StringLike", "aws:PrincipalTag/team", "x")),
+        "incomplete",
+        "condition_unmet",
+        "PrincipalTag",
+    ),
+    (
+        "a day gone by",
+        trust(Condition=also("DateGreaterThan", "aws:CurrentTime", "2020-01-01T00:00:00Z")),
+        "ok",
+        "",
+        "",
+    ),
+    (
+        "a day to come",
+        trust(Condition=also("DateGreaterThan", "aws:CurrentTime", "2199-01-01T00:00:00Z")),
+        "incomplete",
+        "condition_unmet",
+        "CurrentTime",
+    ),
     ("a denial", trust(deny(Action="sts:AssumeRole", Resource=LEFT_OUT)), "incomplete", "explicit_deny", "{"),
     ("another action", trust(Action="sts:AssumeRoleWithSAML"), "incomplete", "missing_action", '"Action"'),
     ("no such action", trust(Action="sts:AsumeRole"), "incomplete", "action_unknown", "AsumeRole"),
-    ("an action of KMS beside", trust(Action=["sts:AssumeRole", "kms:Decrypt"]), "incomplete", "action_of_another_service", "kms:Decrypt"),
+    (
+        "an action of KMS beside",
+        trust(Action=["sts:AssumeRole", "kms:Decrypt"]),
+        "incomplete",
+        "action_of_another_service",
+        "kms:Decrypt",
+    ),
     ("NotAction", trust(Action=LEFT_OUT, NotAction="sts:TagSession"), "ok", "not_action", "NotAction"),
     ("a Resource", trust(Resource="*"), "incomplete", "resource_in_trust", '"Resource"'),
     ("a Sid with blanks", trust(Sid="Kore ai"), "incomplete", "sid", '"Sid"'),
@@ -125,70 +277,306 @@ TRUST: list[tuple[str, Any, str, str, str]] = [
     ("no Version", {"Statement": trust()["Statement"]}, "incomplete", "version", "{"),
     ("one statement without a list", {**trust(), "Statement": trust()["Statement"][0]}, "ok", "", ""),
     ("no statement", {**trust(), "Statement": []}, "incomplete", "statement_missing", '"Statement"'),
-    ("a statement that is none", {**trust(), "Statement": [*trust()["Statement"], "x"]}, "incomplete", "statement", '"x"'),
-    ("an element in small letters", json.dumps(trust(), indent=1).replace('"Action"', '"action"'), "incomplete", "element_name", '"action"'),
+    (
+        "a statement that is none",
+        {**trust(), "Statement": [*trust()["Statement"], "x"]},
+        "incomplete",
+        "statement",
+        '"x"',
+    ),
+    (
+        "an element in small letters",
+        json.dumps(trust(), indent=1).replace('"Action"', '"action"'),
+        "incomplete",
+        "element_name",
+        '"action"',
+    ),
     ("an element that is none", trust(Comment="x"), "incomplete", "element_unknown", '"Comment"'),
-    ("a kind of principal that is none", trust(Principal={"Aws": SERVICE}), "incomplete", "principal_malformed", '"Aws"'),
+    (
+        "a kind of principal that is none",
+        trust(Principal={"Aws": SERVICE}),
+        "incomplete",
+        "principal_malformed",
+        '"Aws"',
+    ),
     ("a principal without its kind", trust(Principal=SERVICE), "incomplete", "principal_malformed", '"Principal"'),
     ("two Sids", trust({"Sid": "A", **trust()["Statement"][0]}, Sid="A"), "incomplete", "sid_twice", '"Sid"'),
     ("a permissions policy", permissions(), "incomplete", "other_kind", "{"),
     ("a key policy", key(), "incomplete", "other_kind", '"Action"'),
-    ("too large", trust(*[{**deny(Resource=LEFT_OUT, Action="sts:TagSession"), "Sid": f"S{n}", "Principal": {"AWS": OTHER_ROLE}} for n in range(20)]), "incomplete", "too_large", ""),
-]  # fmt: skip
+    (
+        "too large",
+        trust(
+            *[
+                {**deny(Resource=LEFT_OUT, Action="sts:TagSession"), "Sid": f"S{n}", "Principal": {"AWS": OTHER_ROLE}}
+                for n in range(20)
+            ]
+        ),
+        "incomplete",
+        "too_large",
+        "",
+    ),
+]
 
 PERMISSIONS: list[tuple[str, Any, str, str, str]] = [
     ("kms:*", permissions(Action="kms:*"), "ok", "wider_than_needed", '"Action"'),
     ("every key", permissions(Resource="*"), "ok", "wider_than_needed", '"Resource"'),
     ("two keys", permissions(Resource=[KEY, OTHER_KEY]), "ok", "wider_than_needed", OTHER_KEY),
     ("an administrator", permissions(Action="*", Resource="*"), "unsafe", "too_wide_permissions", '"Action"'),
-    ("NotAction", permissions(Action=LEFT_OUT, NotAction="iam:*", Resource="*"), "unsafe", "too_wide_permissions", '"NotAction"'),
-    ("an alias", permissions(Resource="arn:aws:kms:eu-central-1:111122223333:alias/x"), "incomplete", "alias_in_resource", "alias"),
-    ("another Region", permissions(Resource=KEY.replace("eu-central-1", "us-east-1")), "incomplete", "wrong_resource", "us-east-1"),
+    (
+        "NotAction",
+        permissions(Action=LEFT_OUT, NotAction="iam:*", Resource="*"),
+        "unsafe",
+        "too_wide_permissions",
+        '"NotAction"',
+    ),
+    (
+        "an alias",
+        permissions(Resource="arn:aws:kms:eu-central-1:111122223333:alias/x"),
+        "incomplete",
+        "alias_in_resource",
+        "alias",
+    ),
+    (
+        "another Region",
+        permissions(Resource=KEY.replace("eu-central-1", "us-east-1")),
+        "incomplete",
+        "wrong_resource",
+        "us-east-1",
+    ),
     ("another account", permissions(Resource=KEY.replace("2222", "2223")), "incomplete", "wrong_resource", "2223"),
     ("another key", permissions(Resource=[OTHER_KEY]), "incomplete", "wrong_resource", OTHER_KEY),
     ("the bare id", permissions(Resource=KEY.rpartition("/")[2]), "incomplete", "resource_malformed", '"Resource"'),
     ("placeholder", permissions(Resource="<your-cmk-arn>"), "incomplete", "placeholder", "<your-cmk-arn>"),
-    ("an action missing", permissions(Action=[each for each in ALL if each != "kms:Decrypt"]), "incomplete", "missing_action", '"Action"'),
-    ("half of ReEncrypt", permissions(Action=[each.replace("ReEncrypt*", "ReEncryptFrom") for each in ALL]), "incomplete", "missing_action", '"Action"'),
-    ("no such action", permissions(Action=[each.replace("Generate", "Genrate") for each in ALL]), "incomplete", "action_unknown", "Genrate"),
-    ("no service", permissions(Action=[each.replace("kms:Gen", "Gen") for each in ALL]), "incomplete", "action_malformed", '"GenerateDataKey*"'),
-    ("another letter case", permissions(Action=[each.replace("GenerateDataKey", "GenerateDatakey") for each in ALL]), "ok", "", ""),
-    ("one statement each", {**permissions(), "Statement": [permissions(Action=each, Sid=f"S{n}")["Statement"][0] for n, each in enumerate(ALL)]}, "ok", "", ""),
-    ("a denial", permissions({"Effect": "Deny", "Action": "kms:Decrypt", "Resource": "*"}), "incomplete", "explicit_deny", "{"),
-    ("a denial without TLS", permissions({"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}), "ok", "", ""),
-    ("a denial of all else", permissions({"Effect": "Deny", "NotAction": "s3:*", "Resource": "*"}), "incomplete", "explicit_deny", '"NotAction"'),
-    ("through a service", permissions(Condition={"StringEquals": {"kms:ViaService": "s3.eu-central-1.amazonaws.com"}}), "incomplete", "condition_via_service", "ViaService"),
-    ("their endpoint", permissions(Condition={"StringEquals": {"aws:SourceVpce": "vpce-1"}}), "incomplete", "condition_source_vpce", "SourceVpce"),
-    ("their addresses", permissions(Condition={"IpAddress": {"aws:SourceIp": ["10.0.0.0/8"]}}), "incomplete", "condition_source_ip", "SourceIp"),
+    (
+        "an action missing",
+        permissions(Action=[each for each in ALL if each != "kms:Decrypt"]),
+        "incomplete",
+        "missing_action",
+        '"Action"',
+    ),
+    (
+        "half of ReEncrypt",
+        permissions(Action=[each.replace("ReEncrypt*", "ReEncryptFrom") for each in ALL]),
+        "incomplete",
+        "missing_action",
+        '"Action"',
+    ),
+    (
+        "no such action",
+        permissions(Action=[each.replace("Generate", "Genrate") for each in ALL]),
+        "incomplete",
+        "action_unknown",
+        "Genrate",
+    ),
+    (
+        "no service",
+        permissions(Action=[each.replace("kms:Gen", "Gen") for each in ALL]),
+        "incomplete",
+        "action_malformed",
+        '"GenerateDataKey*"',
+    ),
+    (
+        "another letter case",
+        permissions(Action=[each.replace("GenerateDataKey", "GenerateDatakey") for each in ALL]),
+        "ok",
+        "",
+        "",
+    ),
+    (
+        "one statement each",
+        {
+            **permissions(),
+            "Statement": [permissions(Action=each, Sid=f"S{n}")["Statement"][0] for n, each in enumerate(ALL)],
+        },
+        "ok",
+        "",
+        "",
+    ),
+    (
+        "a denial",
+        permissions({"Effect": "Deny", "Action": "kms:Decrypt", "Resource": "*"}),
+        "incomplete",
+        "explicit_deny",
+        "{",
+    ),
+    (
+        "a denial without TLS",
+        permissions(
+            {"Effect": "Deny", "Action": "*", "Resource": "*", "Condition": {"Bool": {"aws:SecureTransport": "false"}}}
+        ),
+        "ok",
+        "",
+        "",
+    ),
+    (
+        "a denial of all else",
+        permissions({"Effect": "Deny", "NotAction": "s3:*", "Resource": "*"}),
+        "incomplete",
+        "explicit_deny",
+        '"NotAction"',
+    ),
+    (
+        "through a service",
+        permissions(Condition={"StringEquals": {"kms:ViaService": "s3.eu-central-1.amazonaws.com"}}),
+        "incomplete",
+        "condition_via_service",
+        "ViaService",
+    ),
+    (
+        "their endpoint",
+        permissions(Condition={"StringEquals": {"aws:SourceVpce": "vpce-1"}}),
+        "incomplete",
+        "condition_source_vpce",
+        "SourceVpce",
+    ),
+    (
+        "their addresses",
+        permissions(Condition={"IpAddress": {"aws:SourceIp": ["10.0.0.0/8"]}}),
+        "incomplete",
+        "condition_source_ip",
+        "SourceIp",
+    ),
     ("everybody's addresses", permissions(Condition={"IpAddress": {"aws:SourceIp": "0.0.0.0/0"}}), "ok", "", ""),
-    ("an encryption context", permissions(Condition={"StringEquals": {"kms:EncryptionContext:app": "x"}}), "incomplete", "condition_encryption_context", "EncryptionContext"),
-    ("an organization", permissions(Condition={"StringEquals": {"aws:ResourceOrgID": "o-1"}}), "ok", "condition_unseen", "OrgID"),
-    ("nothing about the key", permissions(Action="s3:GetObject", Resource="arn:aws:s3:::mine/*", Sid=LEFT_OUT), "incomplete", "missing_statement", '"Statement"'),
+    (
+        "an encryption context",
+        permissions(Condition={"StringEquals": {"kms:EncryptionContext:app": "x"}}),
+        "incomplete",
+        "condition_encryption_context",
+        "EncryptionContext",
+    ),
+    (
+        "an organization",
+        permissions(Condition={"StringEquals": {"aws:ResourceOrgID": "o-1"}}),
+        "ok",
+        "condition_unseen",
+        "OrgID",
+    ),
+    (
+        "nothing about the key",
+        permissions(Action="s3:GetObject", Resource="arn:aws:s3:::mine/*", Sid=LEFT_OUT),
+        "incomplete",
+        "missing_statement",
+        '"Statement"',
+    ),
     ("NotResource", permissions(Resource=LEFT_OUT, NotResource=KEY), "incomplete", "not_resource", "NotResource"),
     ("no Resource", permissions(Resource=LEFT_OUT), "incomplete", "resource_missing", "{"),
     ("Effect Deny", permissions(Effect="Deny"), "incomplete", "explicit_deny", "{"),
     ("a Sid with blanks", permissions(Sid="Allow KMS"), "incomplete", "sid", '"Sid"'),
     ("a trust policy", trust(), "incomplete", "other_kind", '"Principal"'),
     ("a key policy", key(), "incomplete", "other_kind", '"Principal"'),
-    ("too large", permissions(Resource=[KEY, *(f"arn:aws:kms:eu-central-1:111122223333:key/{n:036d}" for n in range(90))]), "incomplete", "too_large", ""),
-]  # fmt: skip
+    (
+        "too large",
+        permissions(Resource=[KEY, *(f"arn:aws:kms:eu-central-1:111122223333:key/{n:036d}" for n in range(90))]),
+        "incomplete",
+        "too_large",
+        "",
+    ),
+]
 
 KEYS: list[tuple[str, Any, str, str, str]] = [
     ("the account alone", {**key(), "Statement": [ROOT]}, "incomplete", "missing_statement", '"Statement"'),
-    ("we alone", {**key(), "Statement": [documents.key_policy_statement(ROLE)]}, "incomplete", "lock_out", '"Statement"'),
+    (
+        "we alone",
+        {**key(), "Statement": [documents.key_policy_statement(ROLE)]},
+        "incomplete",
+        "lock_out",
+        '"Statement"',
+    ),
     ("nobody may change it", key(deny(Action="kms:PutKeyPolicy")), "incomplete", "lock_out", '"Statement"'),
-    ("everybody", {**key(), "Statement": [{**ROOT, "Principal": "*"}, key()["Statement"][1]]}, "unsafe", "too_wide_principal", '"Principal"'),
-    ("everybody through S3", key({"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "kms:Decrypt", "Resource": "*", "Condition": {"StringEquals": {"kms:ViaService": "s3.eu-central-1.amazonaws.com"}}}), "unsafe", "too_wide_principal", '"Principal"'),
-    ("the account through S3", key({"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "kms:Decrypt", "Resource": "*", "Condition": {"StringEquals": {"kms:ViaService": "s3.eu-central-1.amazonaws.com", "kms:CallerAccount": "111122223333"}}}), "ok", "", ""),
-    ("all but one", key({"Effect": "Allow", "NotPrincipal": {"AWS": OTHER_ROLE}, "Action": "kms:Decrypt", "Resource": "*"}), "unsafe", "too_wide_not_principal", '"NotPrincipal"'),
-    ("a denial of all but one", key(deny(Principal=LEFT_OUT) | {"NotPrincipal": {"AWS": ROOT["Principal"]["AWS"]}}), "incomplete", "not_principal", '"NotPrincipal"'),  # type: ignore[index]
+    (
+        "everybody",
+        {**key(), "Statement": [{**ROOT, "Principal": "*"}, key()["Statement"][1]]},
+        "unsafe",
+        "too_wide_principal",
+        '"Principal"',
+    ),
+    (
+        "everybody through S3",
+        key(
+            {
+                "Effect": "Allow",
+                "Principal": {"AWS": "*"},
+                "Action": "kms:Decrypt",
+                "Resource": "*",
+                "Condition": {"StringEquals": {"kms:ViaService": "s3.eu-central-1.amazonaws.com"}},
+            }
+        ),
+        "unsafe",
+        "too_wide_principal",
+        '"Principal"',
+    ),
+    (
+        "the account through S3",
+        key(
+            {
+                "Effect": "Allow",
+                "Principal": {"AWS": "*"},
+                "Action": "kms:Decrypt",
+                "Resource": "*",
+                "Condition": {
+                    "StringEquals": {
+                        "kms:ViaService": "s3.eu-central-1.amazonaws.com",
+                        "kms:CallerAccount": "111122223333",
+                    }
+                },
+            }
+        ),
+        "ok",
+        "",
+        "",
+    ),
+    (
+        "all but one",
+        key({"Effect": "Allow", "NotPrincipal": {"AWS": OTHER_ROLE}, "Action": "kms:Decrypt", "Resource": "*"}),
+        "unsafe",
+        "too_wide_not_principal",
+        '"NotPrincipal"',
+    ),
+    (
+        "a denial of all but one",
+        key(deny(Principal=LEFT_OUT) | {"NotPrincipal": {"AWS": ROOT["Principal"]["AWS"]}}),
+        "incomplete",
+        "not_principal",
+        '"NotPrincipal"',
+    ),  # type: ignore[index]
     ("a denial", key(deny(Action="kms:Decrypt")), "incomplete", "explicit_deny", "{"),
-    ("a denial outside their network", key(deny(Condition={"StringNotEquals": {"aws:SourceVpce": "vpce-1"}})), "incomplete", "explicit_deny", "{"),
-    ("a denial outside their organization", key(deny(Condition={"StringNotEquals": {"aws:PrincipalOrgID": "o-1"}, "Bool": {"aws:PrincipalIsAWSService": "false"}})), "incomplete", "explicit_deny", "{"),
+    (
+        "a denial outside their network",
+        key(deny(Condition={"StringNotEquals": {"aws:SourceVpce": "vpce-1"}})),
+        "incomplete",
+        "explicit_deny",
+        "{",
+    ),
+    (
+        "a denial outside their organization",
+        key(
+            deny(
+                Condition={
+                    "StringNotEquals": {"aws:PrincipalOrgID": "o-1"},
+                    "Bool": {"aws:PrincipalIsAWSService": "false"},
+                }
+            )
+        ),
+        "incomplete",
+        "explicit_deny",
+        "{",
+    ),
     ("another letter case", key(Principal={"AWS": ROLE.lower()}), "incomplete", "principal_mismatch", "aiforwork"),
-    ("another path", key(Principal={"AWS": ROLE.replace("role/", "role/x/")}), "incomplete", "principal_mismatch", "/x/"),
+    (
+        "another path",
+        key(Principal={"AWS": ROLE.replace("role/", "role/x/")}),
+        "incomplete",
+        "principal_mismatch",
+        "/x/",
+    ),
     ("our service role", key(Principal={"AWS": SERVICE}), "incomplete", "names_our_role", SERVICE),
-    ("a session", key(Principal={"AWS": "arn:aws:sts::111122223333:assumed-role/AIforWorkByokAccessRole/x"}), "incomplete", "principal_mismatch", "assumed-role"),
+    (
+        "a session",
+        key(Principal={"AWS": "arn:aws:sts::111122223333:assumed-role/AIforWorkByokAccessRole/x"}),
+        "incomplete",
+        "principal_mismatch",
+        "assumed-role",
+    ),
     ("a service", key(Principal={"Service": "s3.amazonaws.com"}), "incomplete", "principal_kind", '"Principal"'),
     ("a unique id", key(Principal={"AWS": "AROAEXAMPLEID12345678"}), "incomplete", "principal_mismatch", "AROA"),
     ("placeholder", key(Principal={"AWS": "<your-role-arn>"}), "incomplete", "placeholder", "<your-role-arn>"),
@@ -198,17 +586,41 @@ KEYS: list[tuple[str, Any, str, str, str]] = [
     ("no Action", key(Action=LEFT_OUT), "incomplete", "action_missing", "{"),
     ("an action missing", key(Action=ALL[1:]), "incomplete", "missing_action", '"Action"'),
     ("too many actions", key(Action="kms:*"), "ok", "wider_than_needed", '"Action"'),
-    ("through a service", key(Condition={"StringEquals": {"kms:ViaService": "s3.eu-central-1.amazonaws.com"}}), "incomplete", "condition_via_service", "ViaService"),
-    ("their endpoint", key(Condition={"StringEquals": {"aws:SourceVpce": "vpce-1"}}), "incomplete", "condition_source_vpce", "SourceVpce"),
-    ("MFA", key(Condition={"Bool": {"aws:MultiFactorAuthPresent": "true"}}), "incomplete", "condition_mfa", "MultiFactor"),
+    (
+        "through a service",
+        key(Condition={"StringEquals": {"kms:ViaService": "s3.eu-central-1.amazonaws.com"}}),
+        "incomplete",
+        "condition_via_service",
+        "ViaService",
+    ),
+    (
+        "their endpoint",
+        key(Condition={"StringEquals": {"aws:SourceVpce": "vpce-1"}}),
+        "incomplete",
+        "condition_source_vpce",
+        "SourceVpce",
+    ),
+    (
+        "MFA",
+        key(Condition={"Bool": {"aws:MultiFactorAuthPresent": "true"}}),
+        "incomplete",
+        "condition_mfa",
+        "MultiFactor",
+    ),
     ("another role beside", key(Principal={"AWS": [ROLE, OTHER_ROLE]}), "ok", "", ""),
     ("the old Version", {**key(), "Version": "2008-10-17"}, "ok", "version", '"Version"'),
     ("a Sid with blanks", key(Sid="Kore access"), "ok", "", ""),
     ("a trust policy", trust(), "incomplete", "other_kind", '"Action"'),
     ("a permissions policy", permissions(), "incomplete", "other_kind", "{"),
-    ("too many statements", key(*[deny(Action="s3:*", Sid=f"S{n}") for n in range(130)]), "incomplete", "too_many_statements", '"Statement"'),
+    (
+        "too many statements",
+        key(*[deny(Action="s3:*", Sid=f"S{n}") for n in range(130)]),
+        "incomplete",
+        "too_many_statements",
+        '"Statement"',
+    ),
     ("too large", key(Principal={"AWS": [ROLE, *(f"{ROLE}{n}" for n in range(600))]}), "incomplete", "too_large", ""),
-]  # fmt: skip
+]
 
 CASES = (
     [("trust", *row) for row in TRUST]
@@ -247,7 +659,10 @@ def without(policy: Any) -> Any:
     """Return a policy without what is marked as left out in statements that were built by hand."""
     statements = policy["Statement"]
     if isinstance(statements, list):
-        statements = [{k: v for k, v in each.items() if v is not LEFT_OUT} if isinstance(each, dict) else each for each in statements]  # fmt: skip
+        statements = [
+            {k: v for k, v in each.items() if v is not LEFT_OUT} if isinstance(each, dict) else each
+            for each in statements
+        ]
     return {**policy, "Statement": statements}
 
 
@@ -274,7 +689,7 @@ def without(policy: Any) -> Any:
         ('{"Statement": []}\n{"Statement": []}', "not_json", 2),
         ('{"Statement": []\n}}', "not_json", 2),
         ("{'Statement': []}", "not_json", 1),
-        ('{\n Statement: []}', "not_json", 2),
+        ("{\n Statement: []}", "not_json", 2),
         ('{"Statement": [\n{"Sid": "a\nb"}]}', "not_json", 2),
         ('{"Statement": [{"x": True}]}', "not_json", 1),
         ('{"Version": "x",\n"Version": "y", "Statement": []}', "duplicate_key", 2),
@@ -292,7 +707,7 @@ def without(policy: Any) -> Any:
         ('{"Effect": "Allow"}', "statement_only", 1),
         ('[\n{"Effect": "Allow"}]', "statement_only", 1),
     ],
-)  # fmt: skip
+)
 def test_what_aws_would_not_take_as_a_policy_is_unreadable(text: str, code: str, line: int) -> None:
     for kind in ("trust", "permissions", "key"):
         reading = read(kind, text)
@@ -359,7 +774,13 @@ def test_the_key_policy_keeps_what_is_theirs_to_the_letter() -> None:
     ids=[row[0] for row in KEYS if row[3] not in {"other_kind", "too_large", "too_many_statements"}],
 )
 def test_no_other_statement_of_a_key_policy_is_lost(policy: Any) -> None:
-    backup = {"Sid": "Backup", "Effect": "Allow", "Principal": {"AWS": OTHER_ROLE}, "Action": "kms:Decrypt", "Resource": "*"}  # fmt: skip
+    backup = {
+        "Sid": "Backup",
+        "Effect": "Allow",
+        "Principal": {"AWS": OTHER_ROLE},
+        "Action": "kms:Decrypt",
+        "Resource": "*",
+    }
     theirs = without({**policy, "Statement": [*policy["Statement"], backup]})
     corrected = json.loads(read("key", theirs).corrected)["Statement"]
     assert backup in corrected
@@ -368,14 +789,24 @@ def test_no_other_statement_of_a_key_policy_is_lost(policy: Any) -> None:
 
 
 def test_a_key_policy_with_slips_of_the_pen_is_merged_all_the_same() -> None:
-    text = json.dumps({**key(), "Statement": [ROOT]}, indent=2).replace('"kms:*",', '"kms:*"  // all of it').replace("\n    }\n", "\n    },\n")  # fmt: skip
+    text = (
+        json.dumps({**key(), "Statement": [ROOT]}, indent=2)
+        .replace('"kms:*",', '"kms:*"  // all of it')
+        .replace("\n    }\n", "\n    },\n")
+    )
     reading = read("key", text)
     assert reading.verdict == "unreadable"
     assert json.loads(reading.corrected) == key()
 
 
 def test_others_keep_their_place_in_a_trust_policy() -> None:
-    break_glass = {"Sid": "Admins", "Effect": "Allow", "Principal": {"AWS": OTHER_ROLE}, "Action": "sts:AssumeRole", "Condition": {"Bool": {"aws:MultiFactorAuthPresent": "true"}}}  # fmt: skip
+    break_glass = {
+        "Sid": "Admins",
+        "Effect": "Allow",
+        "Principal": {"AWS": OTHER_ROLE},
+        "Action": "sts:AssumeRole",
+        "Condition": {"Bool": {"aws:MultiFactorAuthPresent": "true"}},
+    }
     wrong = {"Sid": "Kore", **asks("StringLike", "*")["Statement"][0]}
     corrected = json.loads(read("trust", {"Version": "2012-10-17", "Statement": [break_glass, wrong]}).corrected)
     assert corrected["Statement"] == [break_glass, {"Sid": "Kore", **trust()["Statement"][0]}]
@@ -401,7 +832,12 @@ def test_arns_that_are_not_given_yet_are_taken_from_the_policy_or_asked_for() ->
 
 
 def test_an_external_id_of_another_shape_and_another_partition() -> None:
-    values = {"service_role_arn": SERVICE.replace(":aws:", ":aws-us-gov:"), "external_id": "abc", "role_arn": ROLE.replace(":aws:", ":aws-us-gov:"), "key_arn": KEY.replace(":aws:", ":aws-us-gov:").replace("eu-central-1", "us-gov-west-1")}  # fmt: skip
+    values = {
+        "service_role_arn": SERVICE.replace(":aws:", ":aws-us-gov:"),
+        "external_id": "abc",
+        "role_arn": ROLE.replace(":aws:", ":aws-us-gov:"),
+        "key_arn": KEY.replace(":aws:", ":aws-us-gov:").replace("eu-central-1", "us-gov-west-1"),
+    }
     for kind in ("trust", "permissions", "key"):
         corrected = pasted.lint(kind, "{}", **values).corrected  # type: ignore[arg-type]
         assert pasted.lint(kind, corrected, **values).verdict == "ok"  # type: ignore[arg-type]
@@ -427,7 +863,13 @@ def test_what_it_grants_us(kind: Any, policy: Any, expected: list[str]) -> None:
 
 NEXT_ROLE = documents.Beside(roles=(OTHER_ROLE,))  # the role that serves; ROLE is to take over
 BOTH = {"AWS": [ROLE, OTHER_ROLE]}
-AUDIT = {"Sid": "Audit", "Effect": "Allow", "Principal": {"AWS": ROLE + "Audit"}, "Action": "kms:DescribeKey", "Resource": "*"}  # fmt: skip
+AUDIT = {
+    "Sid": "Audit",
+    "Effect": "Allow",
+    "Principal": {"AWS": ROLE + "Audit"},
+    "Action": "kms:DescribeKey",
+    "Resource": "*",
+}
 OF_THE_OLD = {**documents.key_policy_statement(OTHER_ROLE), "Sid": "Old"}
 
 
@@ -439,22 +881,49 @@ OF_THE_OLD = {**documents.key_policy_statement(OTHER_ROLE), "Sid": "Old"}
         (key(Principal=BOTH), set(), key(Principal=BOTH)),
         (key(Principal={"AWS": [OTHER_ROLE, ROLE]}), set(), key(Principal={"AWS": [OTHER_ROLE, ROLE]})),
         (key(OF_THE_OLD), set(), key(OF_THE_OLD)),
-        (key({**OF_THE_OLD, "Action": ALL[1:]}), {"replaced_role_missing"}, key({**OF_THE_OLD, "Action": ALL[1:]}, Principal=BOTH)),
+        (
+            key({**OF_THE_OLD, "Action": ALL[1:]}),
+            {"replaced_role_missing"},
+            key({**OF_THE_OLD, "Action": ALL[1:]}, Principal=BOTH),
+        ),
         (key(AUDIT), {"replaced_role_missing"}, key(AUDIT, Principal=BOTH)),
         (without({**key(), "Statement": [ROOT]}), {"missing_statement", "replaced_role_missing"}, key(Principal=BOTH)),
         (
             key(deny(Principal={"AWS": OTHER_ROLE}), Principal=BOTH),
             {"replaced_role_missing"},
-            key(deny(Principal={"AWS": OTHER_ROLE}, Condition={"ArnNotEquals": {"aws:PrincipalArn": [ROLE, OTHER_ROLE]}}), Principal=BOTH),
+            key(
+                deny(
+                    Principal={"AWS": OTHER_ROLE}, Condition={"ArnNotEquals": {"aws:PrincipalArn": [ROLE, OTHER_ROLE]}}
+                ),
+                Principal=BOTH,
+            ),
         ),
         (
             key(Principal={"AWS": [ROLE, ROLE + "Audit"]}),
             {"replaced_role_missing"},
-            {**key(), "Statement": [ROOT, {**key()["Statement"][1], "Principal": {"AWS": ROLE + "Audit"}}, {**without(key(Principal=BOTH, Sid=LEFT_OUT))["Statement"][1]}]},
+            {
+                **key(),
+                "Statement": [
+                    ROOT,
+                    {**key()["Statement"][1], "Principal": {"AWS": ROLE + "Audit"}},
+                    {**without(key(Principal=BOTH, Sid=LEFT_OUT))["Statement"][1]},
+                ],
+            },
         ),
     ],
-    ids=["new alone", "old alone", "both", "the other way round", "each its own", "old has less", "somebody else", "neither", "old denied", "new and another"],
-)  # fmt: skip
+    ids=[
+        "new alone",
+        "old alone",
+        "both",
+        "the other way round",
+        "each its own",
+        "old has less",
+        "somebody else",
+        "neither",
+        "old denied",
+        "new and another",
+    ],
+)
 def test_while_one_role_replaces_another_the_key_policy_has_to_name_both(
     policy: Any, codes: set[str], corrected: Any
 ) -> None:

@@ -17,17 +17,67 @@ from keys.policies.evaluator import Principal, Request
 from keys.proof import pasted
 
 PIECES = [
-    *"{}[],:\"\\*?#';=\u00a0\u201c\ufeff\u200b\ud7ff\x00\u2028", "${", "null", "true", "0", "-1", "1e9", "//", "/*", "<x>", "{}", "[]",
-    *map(json.dumps, ("Allow", "Deny", "Principal", "*", "NotPrincipal", "Condition", "StringLike", "ForAnyValue:StringEquals", "NotAction")),
-    *map(json.dumps, ("kms:*", "Resource", "Sid", "Version", "2008-10-17", "sts:ExternalId", "AWS", "Statement")), "AKIA", "arn:aws:iam::",
-]  # fmt: skip
+    *"{}[],:\"\\*?#';=\u00a0\u201c\ufeff\u200b\ud7ff\x00\u2028",
+    "${",
+    "null",
+    "true",
+    "0",
+    "-1",
+    "1e9",
+    "//",
+    "/*",
+    "<x>",
+    "{}",
+    "[]",
+    *map(
+        json.dumps,
+        (
+            "Allow",
+            "Deny",
+            "Principal",
+            "*",
+            "NotPrincipal",
+            "Condition",
+            "StringLike",
+            "ForAnyValue:StringEquals",
+            "NotAction",
+        ),
+    ),
+    *map(json.dumps, ("kms:*", "Resource", "Sid", "Version", "2008-10-17", "sts:ExternalId", "AWS", "Statement")),
+    "AKIA",
+    "arn:aws:iam::",
+]
 NAMES = "Allow Deny Action Principal Resource Condition StringEquals AWS Statement Version Effect sts:ExternalId kms: arn:aws".split()  # noqa: SIM905
 INSTEAD = "Allow Deny NotAction NotPrincipal Principal NotResource * X StringLike Null kms:ViaService ForAllValues:StringEquals".split()  # noqa: SIM905
 VALUES_OF_ANY_KIND: list[Any] = [
-    None, True, 0, "", "*", [], {}, [[]], ["*"], {"AWS": "*"}, {"AWS": [SERVICE, ROLE]}, "Allow", "Deny", SERVICE, ROLE, KEY, EXTERNAL_ID,
-    {"StringLike": {"sts:ExternalId": "*"}}, {"Bool": {"aws:MultiFactorAuthPresent": "true"}}, {"Null": {"sts:ExternalId": "true"}},
-    ["kms:*"], "kms:Decrypt", "sts:AssumeRole", "x" * 3000, ["a*b*c*d*"] * 50, "*?" * 300, {"StringLike": {"sts:ExternalId": ["*" * 50 + "x"] * 20}},
-]  # fmt: skip
+    None,
+    True,
+    0,
+    "",
+    "*",
+    [],
+    {},
+    [[]],
+    ["*"],
+    {"AWS": "*"},
+    {"AWS": [SERVICE, ROLE]},
+    "Allow",
+    "Deny",
+    SERVICE,
+    ROLE,
+    KEY,
+    EXTERNAL_ID,
+    {"StringLike": {"sts:ExternalId": "*"}},
+    {"Bool": {"aws:MultiFactorAuthPresent": "true"}},
+    {"Null": {"sts:ExternalId": "true"}},
+    ["kms:*"],
+    "kms:Decrypt",
+    "sts:AssumeRole",
+    "x" * 3000,
+    ["a*b*c*d*"] * 50,
+    "*?" * 300,
+    {"StringLike": {"sts:ExternalId": ["*" * 50 + "x"] * 20}},
+]
 SEEDS = [(kind, without(policy)) for kind, _, policy, *_ in CASES if isinstance(policy, dict)]
 Change = Callable[[random.Random, str], str]
 
@@ -49,7 +99,11 @@ def of_text(rng: random.Random, text: str) -> str:
             case 3:
                 text = text[:end] + text[start:end] * rng.choice([1, 2, 30]) + text[end:]
             case 4:
-                text = text[:start] + chr(rng.choice([rng.randrange(32), rng.randrange(127), rng.randrange(0xD7FF)])) + text[start:]  # fmt: skip
+                text = (
+                    text[:start]
+                    + chr(rng.choice([rng.randrange(32), rng.randrange(127), rng.randrange(0xD7FF)]))
+                    + text[start:]
+                )
             case 5:
                 text = text.replace(rng.choice(NAMES), rng.choice(INSTEAD), 1)
             case 6:
@@ -93,7 +147,11 @@ def documents(number: int, seed: int) -> list[tuple[Any, str]]:
     made = []
     for _ in range(number):
         kind, policy = rng.choice(SEEDS)
-        text = of_tree(rng, policy) if rng.random() < 0.5 else of_text(rng, json.dumps(policy, indent=rng.choice([None, 2, 4])))  # fmt: skip
+        text = (
+            of_tree(rng, policy)
+            if rng.random() < 0.5
+            else of_text(rng, json.dumps(policy, indent=rng.choice([None, 2, 4])))
+        )
         made.append((rng.choice(get_args(pasted.Kind)) if rng.random() < 0.1 else kind, text))
     return made
 
@@ -139,15 +197,47 @@ def test_fifty_thousand_documents_broken_at_random(seed: int) -> None:
 
 
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.text(max_size=5) | st.sampled_from(["*", "Allow", "Deny", SERVICE, ROLE, KEY, EXTERNAL_ID]),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["Version", "Statement", "Effect", "Principal", "AWS", "Action", "Resource", "Condition", "StringEquals", "Null", "sts:ExternalId", "NotAction"]), inner, max_size=4),
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**30), 10**30)
+    | st.text(max_size=5)
+    | st.sampled_from(["*", "Allow", "Deny", SERVICE, ROLE, KEY, EXTERNAL_ID]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                [
+                    "Version",
+                    "Statement",
+                    "Effect",
+                    "Principal",
+                    "AWS",
+                    "Action",
+                    "Resource",
+                    "Condition",
+                    "StringEquals",
+                    "Null",
+                    "sts:ExternalId",
+                    "NotAction",
+                ]
+            ),
+            inner,
+            max_size=4,
+        )
+    ),
     max_leaves=12,
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize("kind", get_args(pasted.Kind))
 @settings(deadline=None, max_examples=60)
-@given(text=st.one_of(st.text(max_size=200), json_values.map(lambda value: json.dumps(value, ensure_ascii=False)), json_values.map(lambda value: json.dumps({"Version": "2012-10-17", "Statement": [value]}))))  # fmt: skip
+@given(
+    text=st.one_of(
+        st.text(max_size=200),
+        json_values.map(lambda value: json.dumps(value, ensure_ascii=False)),
+        json_values.map(lambda value: json.dumps({"Version": "2012-10-17", "Statement": [value]})),
+    )
+)
 def test_no_text_breaks_the_reader(kind: Any, text: str) -> None:
     check(kind, text)
 

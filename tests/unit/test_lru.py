@@ -184,8 +184,13 @@ class Name:
 def test_many_threads_may_use_it() -> None:
     kept: Lru[Name, int] = Lru(20)
     numbers = iter(range(10**9))
-    works = [lambda: kept.put(Name(next(numbers) % 40), 1), lambda: kept.get(Name(next(numbers) % 40)), lambda: kept.pop(Name(next(numbers) % 40)),
-             lambda: [key for key, _ in kept.items()], kept.values]  # fmt: skip
+    works = [
+        lambda: kept.put(Name(next(numbers) % 40), 1),
+        lambda: kept.get(Name(next(numbers) % 40)),
+        lambda: kept.pop(Name(next(numbers) % 40)),
+        lambda: [key for key, _ in kept.items()],
+        kept.values,
+    ]
     assert _at_once(*works, *works) == []
     assert len(kept) <= 20
 
@@ -196,8 +201,11 @@ def test_standings_are_read_evicted_and_forgotten_at_once() -> None:
     snapshots._copies = Lru(5)
     numbers = iter(range(10**9))
     tenant = lambda: uuid.UUID(int=next(numbers) % 12)  # noqa: E731
-    works = [lambda: snapshots._copies.put(tenant(), SimpleNamespace(read_at=0.0)), lambda: snapshots._copies.get(tenant()),  # type: ignore[arg-type]
-             lambda: snapshots.forget(tenant())]  # fmt: skip
+    works = [
+        lambda: snapshots._copies.put(tenant(), SimpleNamespace(read_at=0.0)),
+        lambda: snapshots._copies.get(tenant()),  # type: ignore[arg-type]
+        lambda: snapshots.forget(tenant()),
+    ]
     assert _at_once(*works, *works) == []
     assert len(snapshots._copies) <= 5
 
@@ -209,7 +217,15 @@ def test_branch_keys_are_put_dropped_and_swept_at_once() -> None:
 
     def put() -> None:
         number = next(numbers)
-        keys.put(uuid.UUID(int=number % 30), uuid.UUID(int=number % 3), 0, Secret(b"k" * 32), began=keys.start(), lasts=300, session_ends=None)  # fmt: skip
+        keys.put(
+            uuid.UUID(int=number % 30),
+            uuid.UUID(int=number % 3),
+            0,
+            Secret(b"k" * 32),
+            began=keys.start(),
+            lasts=300,
+            session_ends=None,
+        )
 
     def take() -> None:
         number = next(numbers)

@@ -75,7 +75,7 @@ def test_a_policy_of_nobody_allows_nothing() -> None:
         "arn:aws:iam::111122223333:root",
         "*",
     ],
-)  # fmt: skip
+)
 def test_nothing_that_would_widen_our_policy_gets_into_it(arn: str) -> None:
     with pytest.raises(ArnRefused):
         packing.document([GUIDE, arn], our_account=OURS)

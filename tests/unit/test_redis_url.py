@@ -1,4 +1,5 @@
-"""REDIS_URL: the server's certificate is checked by Celery and by the cache, and what is mistyped fails `check --deploy`."""
+"""REDIS_URL: the server's certificate is checked by Celery and by the cache,
+and what is mistyped fails `check --deploy`."""
 
 from __future__ import annotations
 
@@ -106,7 +107,8 @@ def test_the_settings_give_both_the_same(tmp_path: Path) -> None:
         "pool = cache._cache._get_connection_pool(write=True)\n"
         "broker = app.connection_for_write()\n"
         "keep = lambda found: {k: str(v) for k, v in found.items() if k.startswith('ssl_')}\n"
-        "print(json.dumps([pool.connection_class.__name__, keep(pool.connection_kwargs), broker.transport_cls, keep(broker.ssl)]))"
+        "print(json.dumps([pool.connection_class.__name__, keep(pool.connection_kwargs), broker.transport_cls, "
+        "keep(broker.ssl)]))"
     )
     url = f"rediss://127.0.0.1:1/0?ssl_cert_reqs=none&ssl_ca_certs={HERE}"
     out = subprocess.run(

@@ -31,7 +31,10 @@ CERTIFICATE = (
     + "\n".join(BODY[at : at + 64] for at in range(0, 232, 64))
     + "\n-----END CERTIFICATE-----"
 )
-SAML = f'<EntityDescriptor entityID="https://idp.example/{"a" * 40}"><X509Certificate>{CIPHERTEXT}</X509Certificate></EntityDescriptor>'
+SAML = (
+    f'<EntityDescriptor entityID="https://idp.example/{"a" * 40}"><X509Certificate>{CIPHERTEXT}</X509Certificate>'
+    "</EntityDescriptor>"
+)
 
 
 def pem(kind: str = "RSA ", end: str = "\n") -> str:
@@ -98,7 +101,7 @@ REFUSED = [
     base64.urlsafe_b64encode(b'{\n  "alg": "HS256" }').decode().rstrip("=") + ".e30.c2ln",
     *(tokens.new_secret(kind) for kind in ("at", "st", "cs", "il")),  # type: ignore[arg-type]
     f"Authorization: Bearer {tokens.new_secret('at')}",
-]  # fmt: skip
+]
 
 KEPT = [
     "",
@@ -120,7 +123,10 @@ KEPT = [
     f"{ID} https://console.aws.amazon.com/kms/home/{'x' * 36}?region=eu-central-1",
     f"{ID} {'words ' * 500}",
     f"{ID}\nalpha\nbeta\ngamma\ndelta\nepsilon\nzeta\neta\ntheta\niota\nkappa\nlambda",
-    "An error occurred (AccessDenied) when calling the AssumeRole operation: User: arn:aws:sts::111122223333:assumed-role/x/y is not authorized",
+    (
+        "An error occurred (AccessDenied) when calling the AssumeRole operation: User: "
+        "arn:aws:sts::111122223333:assumed-role/x/y is not authorized"
+    ),
     "UnrecognizedClientException: The security token included in the request is invalid.",
     "InvalidClientTokenId: The session token is missing, " + ID,
     "Encoded authorization failure message: " + CIPHERTEXT.replace("+", "-").replace("/", "_"),
@@ -131,11 +137,27 @@ KEPT = [
     EXTERNAL_ID,
     CIPHERTEXT,
     f"{part({'no': 'header'})}.{part({'sub': 'x'})}.c2ln",
-    "a.b.c", "www.example.com", "1.2.3", "eyJoZWxsbyI6MX0.example.com", "io.kore.byok_at_something.Name",
-    "byok_at_short", "byok_" + "a" * 43,
-    json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole", "Condition": {"StringEquals": {"sts:ExternalId": EXTERNAL_ID}}}]}),
+    "a.b.c",
+    "www.example.com",
+    "1.2.3",
+    "eyJoZWxsbyI6MX0.example.com",
+    "io.kore.byok_at_something.Name",
+    "byok_at_short",
+    "byok_" + "a" * 43,
+    json.dumps(
+        {
+            "Version": "2012-10-17",
+            "Statement": [
+                {
+                    "Effect": "Allow",
+                    "Action": "sts:AssumeRole",
+                    "Condition": {"StringEquals": {"sts:ExternalId": EXTERNAL_ID}},
+                }
+            ],
+        }
+    ),
     "uuid 5f8c1f0e-0000-4000-8000-000000000000 " + ID,
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("text", REFUSED, ids=range(len(REFUSED)))
@@ -166,7 +188,25 @@ def test_every_text_of_a_body_is_looked_at() -> None:
 
 def test_the_time_is_linear() -> None:
     """Compare lengths on this machine: a text of four times the length takes nowhere near sixteen times as long."""
-    pieces = ["A", "eyJ", "eyJhbGciOi.", "a.", "-----BEGIN ", "https://", "arn:aws:iam::", f"{ID} ", "\n", " \n", "x" * 40 + "\n", "session_token", "%2F", "\\n", "AKIA", "A" * 39 + " ", "-" * 5]  # fmt: skip
+    pieces = [
+        "A",
+        "eyJ",
+        "eyJhbGciOi.",
+        "a.",
+        "-----BEGIN ",
+        "https://",
+        "arn:aws:iam::",
+        f"{ID} ",
+        "\n",
+        " \n",
+        "x" * 40 + "\n",
+        "session_token",
+        "%2F",
+        "\\n",
+        "AKIA",
+        "A" * 39 + " ",
+        "-" * 5,
+    ]
     for piece in pieces:
         took = []
         for size in (40_000, 160_000):

@@ -14,8 +14,26 @@ CUSTOMER, OTHER = "111122223333", "444455556666"
 KEY = f"arn:aws:kms:eu-central-1:{CUSTOMER}:key/k"
 ROLE, SESSION = f"arn:aws:iam::{CUSTOMER}:role/R", f"arn:aws:sts::{CUSTOMER}:assumed-role/R/s"
 ALLOW = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
-ROOT = {"Statement": [{"Sid": "Root", "Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{CUSTOMER}:root"}, "Action": "kms:*", "Resource": "*"}]}  # fmt: skip
-RIGHT = {"id": 1, "action": "kms:Decrypt", "resource": KEY, "principal": SESSION, "identityPolicies": [ALLOW], "resourcePolicy": ROOT, "context": {}}  # fmt: skip
+ROOT = {
+    "Statement": [
+        {
+            "Sid": "Root",
+            "Effect": "Allow",
+            "Principal": {"AWS": f"arn:aws:iam::{CUSTOMER}:root"},
+            "Action": "kms:*",
+            "Resource": "*",
+        }
+    ]
+}
+RIGHT = {
+    "id": 1,
+    "action": "kms:Decrypt",
+    "resource": KEY,
+    "principal": SESSION,
+    "identityPolicies": [ALLOW],
+    "resourcePolicy": ROOT,
+    "context": {},
+}
 
 
 def answers(lines: bytes, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
@@ -37,8 +55,28 @@ def test_a_line_gets_its_verdict_and_why(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 DENY = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "*", "Resource": "*"}]}
-OUTSIDE = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*", "Action": "*", "Resource": "*", "Condition": {"StringNotEquals": {"aws:PrincipalOrgID": "o-1"}}}]}  # fmt: skip
-WITH_PATH = {"Statement": [{"Effect": "Allow", "Principal": {"AWS": ROLE.replace("role/", "role/kore/")}, "Action": "kms:*", "Resource": "*"}]}  # fmt: skip
+OUTSIDE = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "*",
+            "Resource": "*",
+            "Condition": {"StringNotEquals": {"aws:PrincipalOrgID": "o-1"}},
+        }
+    ],
+}
+WITH_PATH = {
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Principal": {"AWS": ROLE.replace("role/", "role/kore/")},
+            "Action": "kms:*",
+            "Resource": "*",
+        }
+    ]
+}
 NAMES = {"Statement": [{"Effect": "Allow", "Principal": {"AWS": ROLE}, "Action": "kms:*", "Resource": "*"}]}
 
 
@@ -68,11 +106,53 @@ NAMES = {"Statement": [{"Effect": "Allow", "Principal": {"AWS": ROLE}, "Action":
         ({"principal": {"AWS": ROLE}, "resourcePolicy": NAMES, "identityPolicies": []}, "allowed"),
         ({"principal": {"Service": "ec2.amazonaws.com"}, "identityPolicies": []}, "implicit deny"),
         ({"principal": "*", "identityPolicies": []}, "implicit deny"),
-        ({"action": "sts:AssumeRoleWithWebIdentity", "resource": ROLE, "principal": {"Federated": "accounts.google.com"}, "identityPolicies": [], "resourcePolicy": {"Statement": {"Effect": "Allow", "Principal": {"Federated": "accounts.google.com"}, "Action": "sts:AssumeRoleWithWebIdentity"}}}, "allowed"),
-        ({"principal": ROLE, "resourcePolicy": {"Statement": {"Effect": "Allow", "Principal": {"AWS": "AROAEXAMPLE"}, "Action": "*", "Resource": "*"}}, "context": {"aws:userid": "AROAEXAMPLE:s"}}, "allowed"),
-        ({"context": {"aws:MultiFactorAuthPresent": True}, "sessionPolicy": {"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*", "Condition": {"Bool": {"aws:MultiFactorAuthPresent": "true"}}}}}, "allowed"),
+        (
+            {
+                "action": "sts:AssumeRoleWithWebIdentity",
+                "resource": ROLE,
+                "principal": {"Federated": "accounts.google.com"},
+                "identityPolicies": [],
+                "resourcePolicy": {
+                    "Statement": {
+                        "Effect": "Allow",
+                        "Principal": {"Federated": "accounts.google.com"},
+                        "Action": "sts:AssumeRoleWithWebIdentity",
+                    }
+                },
+            },
+            "allowed",
+        ),
+        (
+            {
+                "principal": ROLE,
+                "resourcePolicy": {
+                    "Statement": {
+                        "Effect": "Allow",
+                        "Principal": {"AWS": "AROAEXAMPLE"},
+                        "Action": "*",
+                        "Resource": "*",
+                    }
+                },
+                "context": {"aws:userid": "AROAEXAMPLE:s"},
+            },
+            "allowed",
+        ),
+        (
+            {
+                "context": {"aws:MultiFactorAuthPresent": True},
+                "sessionPolicy": {
+                    "Statement": {
+                        "Effect": "Allow",
+                        "Action": "*",
+                        "Resource": "*",
+                        "Condition": {"Bool": {"aws:MultiFactorAuthPresent": "true"}},
+                    }
+                },
+            },
+            "allowed",
+        ),
     ],
-)  # fmt: skip
+)
 def test_each_field_counts(monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], verdict: str) -> None:
     found = answer(monkeypatch, **change)
     assert found.get("verdict") == verdict, found
@@ -81,11 +161,24 @@ def test_each_field_counts(monkeypatch: pytest.MonkeyPatch, change: dict[str, An
 @pytest.mark.parametrize(
     "line",
     [
-        b"{", b"[]", b"1", b'"x"', b"null", b"{}", b"\xff\xfe", b'{"id": "\xe4"}', b"[" * 20_000, b'{"a": ' * 20_000, b'{"context": {"a": NaN}}',
-        b'{"context": {"a": -Infinity}}', b'{"id": 1, "id": 2}', b"x" * (1024 * 1024 + 1), b'{"smell": 1}',
+        b"{",
+        b"[]",
+        b"1",
+        b'"x"',
+        b"null",
+        b"{}",
+        b"\xff\xfe",
+        b'{"id": "\xe4"}',
+        b"[" * 20_000,
+        b'{"a": ' * 20_000,
+        b'{"context": {"a": NaN}}',
+        b'{"context": {"a": -Infinity}}',
+        b'{"id": 1, "id": 2}',
+        b"x" * (1024 * 1024 + 1),
+        b'{"smell": 1}',
     ],
     ids=lambda line: repr(line[:16]),
-)  # fmt: skip
+)
 def test_a_line_that_is_none_gets_an_error_and_the_rest_go_on(monkeypatch: pytest.MonkeyPatch, line: bytes) -> None:
     right = json.dumps(RIGHT).encode()
     before, wrong, after = answers(b"\n".join([right, line, b"", right]), monkeypatch)
@@ -120,13 +213,16 @@ def test_a_line_that_is_none_gets_an_error_and_the_rest_go_on(monkeypatch: pytes
         ({"resourcePolicy": {"Statement": [{"Effect": {}, "Action": "*"}]}}, "Effect"),
         ({"sessionPolicy": {"Statement": [{"Effect": "Allow"}]}}, "Action"),
         ({"sessionPolicy": {"Statement": [{"Effect": "Allow", "Action": "*", "NotAction": "*"}]}}, "Action"),
-        ({"sessionPolicy": {"Statement": [{"Effect": "Allow", "Action": "*", "Condition": {"Smells": {"a": "b"}}}]}}, "Condition"),
+        (
+            {"sessionPolicy": {"Statement": [{"Effect": "Allow", "Action": "*", "Condition": {"Smells": {"a": "b"}}}]}},
+            "Condition",
+        ),
         ({"scps": [1]}, "a policy is an object"),
         ({"scps": [[1]]}, "a policy is an object"),
         ({"rcps": "x"}, "rcps is a list"),
         ({"smell": 1}, "no field smell"),
     ],
-)  # fmt: skip
+)
 def test_a_field_that_cannot_be_read_is_named(
     monkeypatch: pytest.MonkeyPatch, change: dict[str, Any], words: str
 ) -> None:
@@ -139,12 +235,18 @@ def test_a_field_that_cannot_be_read_is_named(
     "statement",
     [
         {"Effect": "Allow", "Action": {"a": []}, "Resource": [[{}]], "Principal": {"AWS": {"a": []}}},
-        {"Effect": "Deny", "Action": "*", "Resource": "*", "Principal": [[]], "Condition": {"StringEquals": {"a": {"b": 1}}}},
+        {
+            "Effect": "Deny",
+            "Action": "*",
+            "Resource": "*",
+            "Principal": [[]],
+            "Condition": {"StringEquals": {"a": {"b": 1}}},
+        },
         {"Effect": "Deny", "Action": "*", "Resource": "*", "NotPrincipal": {"AWS": [[], {}]}},
         {"Effect": "Allow", "Action": "*", "Resource": "*", "Principal": 7},
         {"Effect": "Allow", "Action": "*" * 5_000 + "x", "Resource": "*", "Principal": "*"},
     ],
-)  # fmt: skip
+)
 def test_values_of_any_kind_get_an_answer(monkeypatch: pytest.MonkeyPatch, statement: dict[str, Any]) -> None:
     found = answer(monkeypatch, resourcePolicy={"Statement": [statement]})
     assert "verdict" in found or "error" in found

@@ -24,7 +24,8 @@ W, B, T, US, N, S = "works", "broken", "waiting", "ours", "not_asked", "begun"
 
 
 def rows(**changed: dict[str, Any] | str) -> list[CheckResult]:
-    """Return the rows of a test in which everything passed but what is named (`role_assumable` for `role.assumable`)."""
+    """Return the rows of a test in which everything passed but what is named (`role_assumable`
+    for `role.assumable`)."""
     found = []
     for position, check in enumerate(CHECKS):
         change = changed.get(check.code.replace(".", "_"), "pass")
@@ -92,30 +93,80 @@ SOON = {"verdict": "unknown", "causes": [*REFUSED, "propagation_delay"], "eviden
         pytest.param([], [N, N, N, N], None, id="nothing was asked"),
         pytest.param(up_to("ours.canary"), [S, N, N, N], None, id="half of our own side is not a green link"),
         pytest.param(up_to("ours.policy"), [W, N, N, N], None, id="our side works"),
-        pytest.param(up_to("external_id.exact"), [W, W, S, N], None, id="the role lets us in, whom we became is not asked yet"),
+        pytest.param(
+            up_to("external_id.exact"), [W, W, S, N], None, id="the role lets us in, whom we became is not asked yet"
+        ),
         pytest.param(up_to("key.enabled"), [W, W, W, S], None, id="the key exists, its use is not tried yet"),
         pytest.param(rows(), [W, W, W, W], None, id="everything passed"),
-        pytest.param(rows(hygiene_rotation="gone", hygiene_permissions="unknown"), [W, W, W, W], None, id="warnings never decide"),
-        pytest.param(behind("role.assumable", REFUSAL), [W, N, B, N], "role.assumable", id="refused: which of them AWS does not say"),
-        pytest.param(behind("role.assumable", {**REFUSAL, "causes": ["external_id_mismatch"]}), [W, B, N, N], "role.assumable", id="refused, and only the External ID is left"),
+        pytest.param(
+            rows(hygiene_rotation="gone", hygiene_permissions="unknown"), [W, W, W, W], None, id="warnings never decide"
+        ),
+        pytest.param(
+            behind("role.assumable", REFUSAL),
+            [W, N, B, N],
+            "role.assumable",
+            id="refused: which of them AWS does not say",
+        ),
+        pytest.param(
+            behind("role.assumable", {**REFUSAL, "causes": ["external_id_mismatch"]}),
+            [W, B, N, N],
+            "role.assumable",
+            id="refused, and only the External ID is left",
+        ),
         pytest.param(behind("role.assumable", SOON), [W, N, T, N], None, id="refused soon after a change"),
         pytest.param(rows(external_id_required=ANYBODY), [W, B, W, W], "external_id.required", id="let in without it"),
-        pytest.param(rows(external_id_exact={"verdict": "unknown", "evidence": LATER}), [W, T, W, W], None, id="second look"),
-        pytest.param(rows(external_id_required={"verdict": "unknown", "evidence": {**LATER, "insecure_at": NOW.isoformat()}}), [W, T, W, W], None, id="a serving role lets us in"),
+        pytest.param(
+            rows(external_id_exact={"verdict": "unknown", "evidence": LATER}), [W, T, W, W], None, id="second look"
+        ),
+        pytest.param(
+            rows(external_id_required={"verdict": "unknown", "evidence": {**LATER, "insecure_at": NOW.isoformat()}}),
+            [W, T, W, W],
+            None,
+            id="a serving role lets us in",
+        ),
         pytest.param(rows(account_identity={"verdict": "fail"}), [W, W, B, W], "account.identity", id="another role"),
-        pytest.param(rows(key_enabled=DISABLED, **{code.replace(".", "_"): "skipped" for code in USES}), [W, W, W, B], "key.enabled", id="disabled"),
+        pytest.param(
+            rows(key_enabled=DISABLED, **{code.replace(".", "_"): "skipped" for code in USES}),
+            [W, W, W, B],
+            "key.enabled",
+            id="disabled",
+        ),
         pytest.param(rows(use_encrypt=LACKS), [W, W, B, S], "use.encrypt", id="the permissions policy is the role's"),
         pytest.param(rows(use_encrypt=KEY_POLICY), [W, W, W, B], "use.encrypt", id="the key policy is the key's"),
         pytest.param(rows(use_encrypt={"verdict": "unknown"}), [W, W, W, T], None, id="throttled"),
         pytest.param(behind("ours.canary", OUR_FAULT), [US, N, N, N], "ours.canary", id="our canary"),
-        pytest.param(behind("ours.canary", {"verdict": "unknown"}), [T, N, N, N], None, id="no answer says nothing of our side"),
-        pytest.param([*rows(role_refuses_others="gone"), STRANGER], [W, W, B, W], "role.refuses_others", id="others are let in"),
-        pytest.param(behind("ours.canary", {"verdict": "unknown", "evidence": {"why": "no canary role is set up"}}), [US, N, N, N], "ours.canary", id="no canary at all"),
-        pytest.param(behind("role.assumable", {"verdict": "unknown", "causes": ["our_session_policy"]}), [US, N, N, N], "role.assumable", id="the refusal was our own policy's"),
-        pytest.param(rows(use_encrypt={"verdict": "unknown", "evidence": {"why": "not asked yet"}}), [W, W, W, S], None, id="not asked yet is not waiting"),
-        pytest.param(rows(key_enabled=DISABLED, external_id_required=ANYBODY), [W, B, W, B], "external_id.required", id="two links"),
+        pytest.param(
+            behind("ours.canary", {"verdict": "unknown"}), [T, N, N, N], None, id="no answer says nothing of our side"
+        ),
+        pytest.param(
+            [*rows(role_refuses_others="gone"), STRANGER], [W, W, B, W], "role.refuses_others", id="others are let in"
+        ),
+        pytest.param(
+            behind("ours.canary", {"verdict": "unknown", "evidence": {"why": "no canary role is set up"}}),
+            [US, N, N, N],
+            "ours.canary",
+            id="no canary at all",
+        ),
+        pytest.param(
+            behind("role.assumable", {"verdict": "unknown", "causes": ["our_session_policy"]}),
+            [US, N, N, N],
+            "role.assumable",
+            id="the refusal was our own policy's",
+        ),
+        pytest.param(
+            rows(use_encrypt={"verdict": "unknown", "evidence": {"why": "not asked yet"}}),
+            [W, W, W, S],
+            None,
+            id="not asked yet is not waiting",
+        ),
+        pytest.param(
+            rows(key_enabled=DISABLED, external_id_required=ANYBODY),
+            [W, B, W, B],
+            "external_id.required",
+            id="two links",
+        ),
     ],
-)  # fmt: skip
+)
 def test_the_rows_make_the_chain(found: list[CheckResult], states: list[str], decides: str | None) -> None:
     made = chain.of(found)
     assert [link.state for link in made.links] == states
@@ -147,12 +198,19 @@ def test_a_waiting_link_says_until_when() -> None:
         (rows(), []),
         (rows(use_encrypt=LACKS, use_decrypt={**LACKS, "remedy": "Add kms:Decrypt."}), [(2, "permissions-policy", 2)]),
         (rows(use_encrypt=KEY_POLICY, use_decrypt=KEY_POLICY), [(3, "key-policy-statement", 1)]),
-        (rows(role_assumable=REFUSAL, external_id_required=ANYBODY, key_enabled=DISABLED), [(2, "trust-policy", 2), (1, "key", 1)]),
+        (
+            rows(role_assumable=REFUSAL, external_id_required=ANYBODY, key_enabled=DISABLED),
+            [(2, "trust-policy", 2), (1, "key", 1)],
+        ),
         (rows(account_identity={"verdict": "fail"}, external_id_exact=ANYBODY), [(2, "trust-policy", 1), (2, "", 0)]),
-        ([*rows(role_refuses_others="gone", account_identity={"verdict": "fail"}, key_enabled=DISABLED), STRANGER], [(2, "trust-policy", 0), (2, "", 0), (1, "key", 1)]),
-        (rows(use_encrypt=LACKS, key_enabled=DISABLED), [(2, "permissions-policy", 1), (1, "key", 1)]),  # as the chain says
+        (
+            [*rows(role_refuses_others="gone", account_identity={"verdict": "fail"}, key_enabled=DISABLED), STRANGER],
+            [(2, "trust-policy", 0), (2, "", 0), (1, "key", 1)],
+        ),
+        # as the chain says
+        (rows(use_encrypt=LACKS, key_enabled=DISABLED), [(2, "permissions-policy", 1), (1, "key", 1)]),
     ],
-)  # fmt: skip
+)
 def test_one_entry_for_each_document_in_the_order_to_mend(
     found: list[CheckResult], order: list[tuple[int, str, int]]
 ) -> None:
@@ -185,15 +243,29 @@ def read(
         (lambda: read(behind("role.assumable", SOON)), "wait", "may pass by itself"),
         (lambda: read(rows(use_encrypt={"verdict": "unknown"})), "wait", "no clear answer"),
         (lambda: read(rows(external_id_exact={"verdict": "unknown", "evidence": LATER})), "wait", "second time"),
-        (lambda: read(rows(external_id_exact={"verdict": "unknown", "evidence": {**LATER, "insecure_at": NOW.isoformat()}})), "bad", "lets in whom it has to refuse"),
-        (lambda: read(behind("ours.canary", OUR_FAULT)), "ours", "This is on Kore.ai’s side. You need not change anything."),
+        (
+            lambda: read(
+                rows(external_id_exact={"verdict": "unknown", "evidence": {**LATER, "insecure_at": NOW.isoformat()}})
+            ),
+            "bad",
+            "lets in whom it has to refuse",
+        ),
+        (
+            lambda: read(behind("ours.canary", OUR_FAULT)),
+            "ours",
+            "This is on Kore.ai’s side. You need not change anything.",
+        ),
         (lambda: read(rows(use_encrypt="unknown"), "waiting_for_kore"), "ours", "You need not change anything."),
         (lambda: read(rows()), "wait", "Resume it"),
         (lambda: read(rows(), "finished", "pass", "active"), "ok", "in service"),
-        (lambda: read(rows(key_enabled=DISABLED), "finished", "fail", "rejected"), "bad", "Your key needs a change (step 1)"),
+        (
+            lambda: read(rows(key_enabled=DISABLED), "finished", "fail", "rejected"),
+            "bad",
+            "Your key needs a change (step 1)",
+        ),
         (lambda: read(rows(), "cancelled", ""), "wait", "called off"),
     ],
-)  # fmt: skip
+)
 def test_the_headline_says_what_is_so_and_whose_turn_it_is(made: Any, tone: str, words: str) -> None:
     found = made()
     assert found.tone == tone

@@ -1,4 +1,5 @@
-"""Rows that come together are committed together, and none is forgotten; the database here is one that answers when it is told to."""
+"""Rows that come together are committed together, and none is forgotten;
+the database here is one that answers when it is told to."""
 
 from __future__ import annotations
 
@@ -95,7 +96,8 @@ def test_a_row_that_comes_while_the_last_commit_ends_is_committed_too(at_once: i
         database = Database()
         writer = Writer(database.link, at_once=at_once)
         for number in range(at_once):
-            asyncio.create_task(writer.commit(use(f"early-{number}"), 5))  # noqa: RUF006  the writer holds what it waits for
+            # the writer holds what it waits for
+            asyncio.create_task(writer.commit(use(f"early-{number}"), 5))  # noqa: RUF006
             await asyncio.sleep(0.01)
         database.answer()  # the database answers …
         late = asyncio.create_task(writer.commit(use("late"), 20))  # … and a request comes in the same turn of the loop

@@ -1,8 +1,9 @@
 """Addresses for platform services: generate, decrypt and rewrap data keys, one or up to a hundred.
 
-The views are DRF's, with three liberties for speed, since they answer thousands of requests a second: they are reached by the
-fast path (`keys.datakeys.http.fast_path`), their bodies are read by hand (`keys.datakeys.http.items`), and what goes well is answered with
-orjson instead of serializer and renderer. Everything that goes wrong takes DRF's way.
+The views are DRF's, with three liberties for speed, since they answer thousands of requests a second: they
+are reached by the fast path (`keys.datakeys.http.fast_path`), their bodies are read by hand
+(`keys.datakeys.http.items`), and what goes well is answered with orjson instead of serializer and renderer. Everything
+that goes wrong takes DRF's way.
 """
 
 from __future__ import annotations
@@ -30,10 +31,27 @@ from tenants.authentication import Caller
 from tenants.models import Tenant
 
 PROBLEMS = (
-    "invalid_input", "rate_limited", "key_not_active", "suspended", "kms_access_denied", "kms_key_disabled", "kms_key_pending_deletion",
-    "kms_key_not_found", "kms_key_pending_import", "kms_key_unusable", "kms_wrong_key", "role_not_assumable", "key_unreachable", "aws_throttled",
-    "aws_unreachable", "own_access_broken", "aws_surprise", "database_not_admitted", "context_invalid", "wrapped_key_unreadable",
-)  # fmt: skip
+    "invalid_input",
+    "rate_limited",
+    "key_not_active",
+    "suspended",
+    "kms_access_denied",
+    "kms_key_disabled",
+    "kms_key_pending_deletion",
+    "kms_key_not_found",
+    "kms_key_pending_import",
+    "kms_key_unusable",
+    "kms_wrong_key",
+    "role_not_assumable",
+    "key_unreachable",
+    "aws_throttled",
+    "aws_unreachable",
+    "own_access_broken",
+    "aws_surprise",
+    "database_not_admitted",
+    "context_invalid",
+    "wrapped_key_unreadable",
+)
 Result = dict[str, str] | DomainError
 
 
@@ -46,7 +64,8 @@ class DataKeyView(endpoints.TenantView):
     problems = PROBLEMS
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        """Authenticate. DRF would also negotiate format and version and count throttles, of which there are none here."""
+        """Authenticate. DRF would also negotiate format and version and count throttles,
+        of which there are none here."""
         self.asks = authentication.caller_of(request._request)
 
     def caller(self, request: Request) -> Caller:
@@ -261,5 +280,13 @@ class Rewrap(DataKeyView):
             return results
         kept: list[str | None] = first.kept["wrapped"]
         # The kept blobs are moved once more: a new row, and a refusal if the key was taken back meanwhile.
-        move([(base64.b64decode(text) if text else blob, context) for text, (blob, context) in zip(kept, asked, strict=True)])  # fmt: skip
-        return [{"wrapped_key": text} if text and isinstance(one, dict) else one for text, one in zip(kept, results, strict=True)]  # fmt: skip
+        move(
+            [
+                (base64.b64decode(text) if text else blob, context)
+                for text, (blob, context) in zip(kept, asked, strict=True)
+            ]
+        )
+        return [
+            {"wrapped_key": text} if text and isinstance(one, dict) else one
+            for text, one in zip(kept, results, strict=True)
+        ]

@@ -1,17 +1,21 @@
-"""Answer requests for data keys on the server's event loop while nothing has to be waited for; hand all others to threads.
+"""Answer requests for data keys on the server's event loop while nothing has to be waited for;
+hand all others to threads.
 
-Nearly every request finds all it needs in memory: the token, where the tenant stands, the branch key. What it then waits for is the
-commit of its row, which many share. In threads, that waiting is what costs: Python wakes one thread at a time, and each waking
-takes longer than making the key. So here such a request runs on the event loop from its first byte to its last, and awaits its commit
-(`ledger.committed`). While it finds what it needs in memory, nothing holds it up: a tenant whose KMS hangs or a slow page take threads, and
-there are none here; a bulk request waits for its turn (`keys.datakeys.http.priority`). Every few seconds its token is looked up again; that takes a
-thread of those that only data keys use.
+Nearly every request finds all it needs in memory: the token, where the tenant stands, the branch key. What it
+then waits for is the commit of its row, which many share. In threads, that waiting is what costs: Python wakes one
+thread at a time, and each waking takes longer than making the key. So here such a request runs on the event loop from
+its first byte to its last, and awaits its commit (`ledger.committed`). While it finds what it needs in memory, nothing
+holds it up: a tenant whose KMS hangs or a slow page take threads, and there are none here; a bulk request waits for its
+turn (`keys.datakeys.http.priority`). Every few seconds its token is looked up again; that takes a thread of those that
+only data keys use.
 
-What would wait says so. Django refuses to speak to a database on an event loop (`SynchronousOnlyOperation`), and what of ours waits for
-anything else wears the same guard, `async_unsafe`: the shared cache, a call to AWS or to be told of one, a row outside
-`committed`. Then the request starts anew in a thread, by the common way; its share is not taken twice, and its row was never sent.
+What would wait says so. Django refuses to speak to a database on an event loop (`SynchronousOnlyOperation`), and what
+of ours waits for anything else wears the same guard, `async_unsafe`: the shared cache, a call to AWS or to be told of
+one, a row outside `committed`. Then the request starts anew in a thread, by the common way; its share is not taken
+twice, and its row was never sent.
 
-Whatever goes to a thread goes there whole. A thread neither waits for the rest of a body nor dies with a caller who has left.
+Whatever goes to a thread goes there whole.
+A thread neither waits for the rest of a body nor dies with a caller who has left.
 """
 
 from __future__ import annotations
@@ -46,7 +50,8 @@ class AtOnce:
 
     Args:
         data_keys: the application that answers, in threads, the requests for data keys that have to wait.
-        others: the application that answers everything else, in threads of its own: a slow page keeps no data key waiting.
+        others: the application that answers everything else, in threads of its own:
+            a slow page keeps no data key waiting.
     """
 
     def __init__(self, *, data_keys: Application, others: Application) -> None:
@@ -78,7 +83,8 @@ class AtOnce:
         if len(body) > SMALL or "HTTP_IDEMPOTENCY_KEY" in request.META or not fast_path.takes(request):
             return None
         work = partial(self._answer, request)
-        # With a context each, FEW items open so many braces: what opens more is bulk for certain, and need not be read to be told so.
+        # With a context each, FEW items open so many braces:
+        # what opens more is bulk for certain, and need not be read to be told so.
         is_bulk = body.count(b"{") > 2 * priority.FEW + 1
         try:
             try:
@@ -109,7 +115,8 @@ def _problem(error: DomainError, request: HttpRequest) -> HttpResponse:
 
 
 async def _read(receive: Receive) -> bytes | None:
-    """Return the body, or the beginning of one that is longer than any address of ours takes; None when nobody waits any more."""
+    """Return the body, or the beginning of one that is longer than any address of ours takes;
+    None when nobody waits any more."""
     body = b""
     while len(body) <= LIMIT_DATA_KEYS:
         message = await receive()
@@ -122,7 +129,8 @@ async def _read(receive: Receive) -> bytes | None:
 
 
 async def _in_a_thread(application: Application, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
-    """Let an application answer that waits in a thread: for nothing that the caller still has to send, and for no caller who has left."""
+    """Let an application answer that waits in a thread:
+    for nothing that the caller still has to send, and for no caller who has left."""
     left = [body]
     is_there = True
 
@@ -134,7 +142,8 @@ async def _in_a_thread(application: Application, scope: Scope, body: bytes, rece
         if is_there:
             try:
                 await send(message)
-            except Exception:  # noqa: BLE001  the transport is closed; an exception here would leave the thread waiting for ever
+            except Exception:  # noqa: BLE001
+                # the transport is closed; an exception here would leave the thread waiting for ever
                 is_there = False
 
     # WSGI reads as much as Content-Length says, and a body in chunks came without one.
@@ -144,7 +153,8 @@ async def _in_a_thread(application: Application, scope: Scope, body: bytes, rece
 
 
 def _dated(send: Send) -> Send:
-    """Return what sends an answer with its `Date`: services count `cache_until` from it, so it has to come from the same clock."""
+    """Return what sends an answer with its `Date`:
+    services count `cache_until` from it, so it has to come from the same clock."""
 
     async def dated(message: Message) -> None:
         if message["type"] == "http.response.start":

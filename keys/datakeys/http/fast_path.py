@@ -1,8 +1,9 @@
 """The fast path of a request for data keys: past the middlewares that are for people, straight to its view.
 
-A data key has to come in about a millisecond, and half of what a request costs is middleware that a program does not need.
-`FastPath` stands first in MIDDLEWARE and takes the addresses below `…/data-keys` out of the common chain; `keys.datakeys.http.event_loop` goes the
-same way on the server's event loop. What the others would have done for them, and why they are not missed:
+A data key has to come in about a millisecond, and half of what a request costs is middleware that a
+program does not need. `FastPath` stands first in MIDDLEWARE and takes the addresses below `…/data-keys` out of the
+common chain; `keys.datakeys.http.event_loop` goes the same way on the server's event loop. What the others would have
+done for them, and why they are not missed:
 
 | passed over | because |
 | --- | --- |
@@ -42,7 +43,8 @@ class FastPath:
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self._common_way = get_response
-        self._fast_path = through_what_stays(convert_exception_to_response(view))  # type: ignore[arg-type]  # never async
+        # never async
+        self._fast_path = through_what_stays(convert_exception_to_response(view))  # type: ignore[arg-type]
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         if not takes(request):

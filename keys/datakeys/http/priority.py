@@ -1,8 +1,10 @@
-"""Interactive calls before bulk: a request with many items, and every rewrap, waits for its turn behind those who wait for one key.
+"""Interactive calls before bulk: a request with many items, and every rewrap,
+waits for its turn behind those who wait for one key.
 
-On the event loop (`keys.datakeys.http.event_loop`) one bulk request after another gets a turn, and before each turn everybody who is ready goes first,
-a few times over; so bulk holds up a single key by one bulk request at most, and seldom. In threads one of 32 may work on bulk. In both a
-quarter as many as there are threads may wait; what comes on top is told to come again (429).
+On the event loop (`keys.datakeys.http.event_loop`) one bulk request after another gets a turn, and before each turn
+everybody who is ready goes first, a few times over; so bulk holds up a single key by one bulk request at most, and
+seldom. In threads one of 32 may work on bulk. In both a quarter as many as there are threads may wait; what comes on
+top is told to come again (429).
 """
 
 from __future__ import annotations
@@ -73,7 +75,8 @@ class Turns:
         self._lock: asyncio.Lock | None = None  # belongs to the loop that asks first
 
     async def take(self, work: Callable[[], Made]) -> Callable[[], Made]:
-        """Wait for a turn, and return the work as it is to be done now: before anything else is awaited. The turn ends with it.
+        """Wait for a turn, and return the work as it is to be done now: before anything else is awaited.
+        The turn ends with it.
 
         Raises:
             RateLimited: too many wait.

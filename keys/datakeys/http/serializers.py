@@ -1,4 +1,5 @@
-"""Shapes of requests and answers for data keys, as the OpenAPI shows them; `keys.datakeys.http.items` reads the requests."""
+"""Shapes of requests and answers for data keys, as the OpenAPI shows them;
+`keys.datakeys.http.items` reads the requests."""
 
 from __future__ import annotations
 

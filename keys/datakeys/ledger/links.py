@@ -20,10 +20,11 @@ from psycopg.pq.abc import PGconn
 from byokportal import deadline
 
 COMMIT = 0.4  # seconds that one commit may take, and connecting
+# commits under way: rows are gathered while the one before waits for the disk; SQLite has one writer
 AT_ONCE = {
     "postgresql": 2,
     "sqlite": 1,
-}  # commits under way: rows are gathered while the one before waits for the disk; SQLite has one writer
+}
 INTO = "INSERT INTO keys_keyuse (tenant_id, operation, count, caller, context_digest, request_id, at) VALUES "
 ROW = "(%s, %s, %s, %s, %s, %s, %s)"
 REFUSED = ("22", "23")  # SQLSTATE classes "data exception" and "integrity constraint violation"
@@ -90,9 +91,8 @@ class Sqlite:
         return ()  # SQLite locks no rows
 
     async def close(self) -> None:
-        with contextlib.suppress(
-            RuntimeError
-        ):  # at the end of the process its thread is gone, and the connection with it
+        # at the end of the process its thread is gone, and the connection with it
+        with contextlib.suppress(RuntimeError):
             await asyncio.get_running_loop().run_in_executor(self._thread, lambda: connection.close())
         self._thread.shutdown(wait=False)
 
@@ -110,9 +110,10 @@ class Sqlite:
 class Libpq:
     """PostgreSQL: a connection of psycopg's whose socket the event loop watches.
 
-    Past psycopg's cursors and Django's, which take longer over the values than the row is worth; and past psycopg's asynchronous
-    connection, which waits for a cancelled statement to end: a server that has fallen silent ends none. What is called here is
-    `psycopg.pq`, the functions of libpq by their names (PostgreSQL, "Asynchronous Command Processing").
+    Past psycopg's cursors and Django's, which take longer over the values than the row is worth; and past
+    psycopg's asynchronous connection, which waits for a cancelled statement to end: a server that has fallen silent
+    ends none. What is called here is `psycopg.pq`, the functions of libpq by their names (PostgreSQL, "Asynchronous
+    Command Processing").
     """
 
     def __init__(self) -> None:
@@ -223,14 +224,16 @@ def _connected() -> psycopg.Connection[Any]:
     return made
 
 
-# The check of the foreign key waits while somebody holds a tenant's row for an update of its key or for a deletion, and with it would
-# everybody whose row is in the same INSERT. So the rows of tenants that cannot be locked now are left out.
+# The check of the foreign key waits while somebody holds a tenant's row for an update of its key or for a deletion,
+# and with it would everybody whose row is in the same INSERT. So the rows of tenants that cannot be locked
+# now are left out.
 STATEMENT = """
 WITH uses (tenant_id, operation, count, caller, context_digest, request_id, at) AS (VALUES {rows}),
      free AS (SELECT id FROM tenants_tenant WHERE id IN (SELECT tenant_id FROM uses) FOR KEY SHARE SKIP LOCKED),
      written AS ({into} SELECT uses.* FROM uses JOIN free ON free.id = uses.tenant_id)
 SELECT id FROM free
 """
+# of the columns, said once, in the first row
 TYPES = (
     "uuid",
     "text",
@@ -239,7 +242,7 @@ TYPES = (
     "text",
     "text",
     "timestamptz",
-)  # of the columns, said once, in the first row
+)
 
 
 @cache

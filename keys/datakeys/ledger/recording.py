@@ -1,4 +1,5 @@
-"""Record a use of a tenant's key: from a thread, which waits, or on the server's event loop, which answers others meanwhile."""
+"""Record a use of a tenant's key: from a thread, which waits, or on the server's event loop,
+which answers others meanwhile."""
 
 from __future__ import annotations
 
@@ -25,9 +26,8 @@ from tenants.models import Tenant
 
 Made = TypeVar("Made")
 
-WAIT = (
-    0.42  # seconds that a request waits for its row, less what it has waited for the database before: 503 within 500 ms
-)
+# seconds that a request waits for its row, less what it has waited for the database before: 503 within 500 ms
+WAIT = 0.42
 GRACE = 0.03  # seconds beyond that in which the loop may say so itself
 
 _noted = threading.local()
@@ -72,7 +72,8 @@ async def committed(make: Callable[[], Made]) -> Made:
 
 
 def stop() -> None:
-    """Commit what is waiting and close the connections of the loop that threads wait for; the next row starts another."""
+    """Commit what is waiting and close the connections of the loop that threads wait for;
+    the next row starts another."""
     _ours.stop()
 
 
@@ -153,7 +154,8 @@ class _Ours:
 
 
 def _start_anew() -> None:
-    """Give a forked process a loop of its own: the parent's thread does not exist there, and its rows are the parent's."""
+    """Give a forked process a loop of its own:
+    the parent's thread does not exist there, and its rows are the parent's."""
     global _ours, _writers
     _ours, _writers = _Ours(), weakref.WeakKeyDictionary()
     _noted.uses = None

@@ -126,7 +126,8 @@ class Writer:
             if len(rows) > 1:  # one row that the database refuses must not fail its neighbours; nothing was written
                 return await self._write_each(link, rows)
             failure = error
-        except Exception as error:  # noqa: BLE001  whatever it was, those who wait must hear it and the writer must live on
+        except Exception as error:  # noqa: BLE001
+            # whatever it was, those who wait must hear it and the writer must live on
             failure = error
         if failure is not None:
             log.error("uses of keys could not be committed", rows=len(rows), exc_info=failure)

@@ -18,8 +18,9 @@ from tenants.models import Tenant
 
 class Command(BaseCommand):
     help = (
-        "Says what a trust, permissions or key policy grants to Kore.ai, what is missing or too wide, on which line, and prints the corrected "
-        "document: {verdict: ok, incomplete, unsafe or unreadable, findings: [{code, severity, line, text, fix}], corrected}."
+        "Says what a trust, permissions or key policy grants to Kore.ai, what is missing or too wide, on which line, "
+        "and prints the corrected document: {verdict: ok, incomplete, unsafe or unreadable, findings: "
+        "[{code, severity, line, text, fix}], corrected}."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -57,7 +58,8 @@ def _read(name: str) -> bytes:
 
 
 def _decoded(raw: bytes) -> str:
-    """Return the text; what is not UTF-8 becomes signs that the reading names, and the byte order mark stays where it was."""
+    """Return the text; what is not UTF-8 becomes signs that the reading names,
+    and the byte order mark stays where it was."""
     if raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # what PowerShell's > writes
         return "\ufeff" + raw.decode("utf-16", errors="replace")
     return raw.decode("utf-8", errors="replace")

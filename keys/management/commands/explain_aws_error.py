@@ -12,9 +12,10 @@ MAX_TEXT = 64 * 1024  # characters of a message: more than any SDK prints with o
 
 class Command(JsonLinesCommand):
     help = (
-        "Reads JSON lines (id, operation, code, message: an AWS error in any SDK's wrapping; code or message may be absent) and prints a "
-        "JSON line (id, causes, steps, text) for each: the causes that are consistent with it, the steps of the guide that mend them, and "
-        "what to do. A line that cannot be read gets an error line; the rest go on."
+        "Reads JSON lines (id, operation, code, message: an AWS error in any SDK's wrapping; "
+        "code or message may be absent) and prints a JSON line (id, causes, steps, text) for each: "
+        "the causes that are consistent with it, the steps of the guide that mend them, and what to do. "
+        "A line that cannot be read gets an error line; the rest go on."
     )
     max_line = 8 * MAX_TEXT  # bytes: JSON may write one character in six
 

@@ -25,8 +25,11 @@ class Command(BaseCommand):
         except DomainError as error:
             raise CommandError(str(error)) from error
         answer: dict[str, object] = {
-            "service_role_arn": role.arn, "name": role.name, "unique_id": role.unique_id, "canary_role_arn": role.canary_role_arn,
-        }  # fmt: skip
+            "service_role_arn": role.arn,
+            "name": role.name,
+            "unique_id": role.unique_id,
+            "canary_role_arn": role.canary_role_arn,
+        }
         if settings.AWS_MODE == "real":  # in the canary account nobody of ours acts: the operator creates that role
             answer["canary_trust_policy"] = opening.canary_trust(role.arn, role.canary_external_id)
             answer["canary_permissions_policy"] = opening.canary_permission()

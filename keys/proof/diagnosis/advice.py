@@ -1,4 +1,5 @@
-"""The words for the person: what to do first, and the one command whose output tells the remaining causes apart; pure."""
+"""The words for the person: what to do first, and the one command whose output tells the remaining
+causes apart; pure."""
 
 from __future__ import annotations
 
@@ -38,48 +39,62 @@ def probe_of(error: AwsError, found: Sequence[str]) -> Probe | None:
     has_key_policy = any(causes.CAUSES[label].document == causes.KEY_POLICY for label in real)
     if has_key_policy and any(label.startswith("key_") and causes.CAUSES[label].step == 1 for label in real):
         return Probe(
-            YOU, f"aws kms describe-key --key-id {key} --region {region}",
-            "NotFoundException means that the ARN is wrong; KeyManager AWS means that it is AWS's own key; if it shows the key, "
-            "the key policy (aws kms get-key-policy) is what to change",
-        )  # fmt: skip
+            YOU,
+            f"aws kms describe-key --key-id {key} --region {region}",
+            "NotFoundException means that the ARN is wrong; KeyManager AWS means that it is AWS's own key; "
+            "if it shows the key, the key policy (aws kms get-key-policy) is what to change",
+        )
     if has_key_policy:
         return Probe(
-            YOU, f"aws kms get-key-policy --key-id {key} --policy-name default --region {region} --output text",
+            YOU,
+            f"aws kms get-key-policy --key-id {key} --policy-name default --region {region} --output text",
             "the statement of your set-up page has to be in it, with your Role ARN, all its actions and no condition; "
             "if it is, the permissions policy of the role (step 2) is what to change",
-        )  # fmt: skip
+        )
     if any(label.startswith("role_permissions") for label in real):
         return Probe(
-            YOU, f"aws iam list-attached-role-policies --role-name {role_name}",
+            YOU,
+            f"aws iam list-attached-role-policies --role-name {role_name}",
             "open what it lists and compare action and Resource with your set-up page",
-        )  # fmt: skip
+        )
     if any(label.startswith(("xks_", "custom_key_store")) for label in real):
         return Probe(
-            YOU, f"aws kms describe-custom-key-stores --region {region}", "ConnectionState and ConnectionErrorCode name the fault"
-        )  # fmt: skip
+            YOU,
+            f"aws kms describe-custom-key-stores --region {region}",
+            "ConnectionState and ConnectionErrorCode name the fault",
+        )
     if any(causes.CAUSES[label].step == 1 for label in real):
         return Probe(
-            YOU, f"aws kms describe-key --key-id {key} --region {region}",
-            "KeyState, KeyUsage, KeySpec, Origin and MultiRegion in its output tell which it is, and NotFoundException that the ARN is wrong",
-        )  # fmt: skip
+            YOU,
+            f"aws kms describe-key --key-id {key} --region {region}",
+            (
+                "KeyState, KeyUsage, KeySpec, Origin and MultiRegion in its output tell which it is, "
+                "and NotFoundException that the ARN is wrong"
+            ),
+        )
     if set(real) <= {"role_arn_malformed", "role_arn_is_not_a_role", "wrong_partition"}:
         return Probe(
             YOU, f"aws iam get-role --role-name {role_name} --query Role.Arn", "what it prints is the ARN to give us"
         )
     if "encryption_context_mismatch" in real:
         return Probe(
-            KORE, "aws kms decrypt with exactly the encryption context of the encryption",
+            KORE,
+            "aws kms decrypt with exactly the encryption context of the encryption",
             "if that opens the ciphertext, the context was wrong; if not, the ciphertext is damaged",
-        )  # fmt: skip
+        )
     return Probe(
-        KORE, "aws sts get-caller-identity as the service role",
+        KORE,
+        "aws sts get-caller-identity as the service role",
         "if it fails, credentials, clock or network are at fault; if it prints the service role, the request itself is",
-    )  # fmt: skip
+    )
 
 
 def _trust_decides(error: AwsError, real: Sequence[str]) -> str:
     if any(label.startswith("trust_policy_missing_") and label != "trust_policy_missing_action" for label in real):
-        return f"if the trust policy that it prints allows {error.action} to our service role, the mistake is on Kore.ai's side"
+        return (
+            f"if the trust policy that it prints allows {error.action} to our service role, "
+            "the mistake is on Kore.ai's side"
+        )
     missing = "NoSuchEntity means that the role is missing; otherwise " if "role_not_found" in real else ""
     ours = (
         "; if all of it is the same, the mistake is on Kore.ai's side"
@@ -87,8 +102,8 @@ def _trust_decides(error: AwsError, real: Sequence[str]) -> str:
         else ""
     )
     return (
-        f"{missing}compare the Role ARN that it prints, and the principal, the sts:ExternalId, the action and any other condition or Deny "
-        f"of its trust policy, with your set-up page{ours}"
+        f"{missing}compare the Role ARN that it prints, and the principal, the sts:ExternalId, "
+        f"the action and any other condition or Deny of its trust policy, with your set-up page{ours}"
     )
 
 
@@ -118,7 +133,8 @@ def _values(error: AwsError) -> tuple[str, str, str]:
 
 
 def turn_of(steps: Sequence[int]) -> str:
-    """Return whose turn it is: "tenant", "kore", "both", or "nobody" when it mends itself or there is nothing to mend."""
+    """Return whose turn it is: "tenant", "kore", "both", or "nobody" when it mends itself
+    or there is nothing to mend."""
     theirs, ours = any(step != OURS for step in steps), OURS in steps
     return {(True, True): "both", (True, False): "tenant", (False, True): "kore", (False, False): "nobody"}[
         theirs, ours
@@ -141,7 +157,8 @@ def mend_of(label: str, error: AwsError) -> str:
 
 
 def text_of(error: AwsError, found: Sequence[str], steps: Sequence[int], probe: Probe | None) -> str:
-    """Return what to do, in plain words: the likeliest mend with its step, how many causes read alike, and what decides."""
+    """Return what to do, in plain words: the likeliest mend with its step, how many causes read alike,
+    and what decides."""
     if not found:
         return (
             "We cannot read this error. Send Kore.ai support the whole message with its error code and request ID, "
@@ -169,7 +186,8 @@ def _told_apart(probe: Probe) -> str:
 
 
 def answer_of(error: AwsError, found: Sequence[str], steps: Sequence[int], probe: Probe | None) -> str:
-    """Return an answer to the customer that support can send as it is; it quotes nothing of what was pasted but the action."""
+    """Return an answer to the customer that support can send as it is;
+    it quotes nothing of what was pasted but the action."""
     if not found:
         return text_of(error, found, steps, probe)
     refused = f"AWS refused {error.action}." if error.action else "Thank you for the error message; we have read it."

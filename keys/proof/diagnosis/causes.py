@@ -1,7 +1,8 @@
 """The fixed vocabulary of causes: each with its step of the guide, what to change, and the document to change; pure.
 
-The labels are shared by test, API, support and documentation. The sentences carry no tenant's values: an error that somebody
-pasted names none that we could trust. `keys.proof.encryption_test.remedies` says the same in the tenant's own values.
+The labels are shared by test, API, support and documentation. The sentences carry no tenant's values: an
+error that somebody pasted names none that we could trust. `keys.proof.encryption_test.remedies` says the same in the
+tenant's own values.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ NOWHERE = 0  # the step of a cause that mends itself
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One cause: the step of the guide, the mend in a sentence (`{action}` stands for what was refused), and the document to change."""
+    """One cause: the step of the guide, the mend in a sentence (`{action}` stands for what was refused),
+    and the document to change."""
 
     step: int
     mend: str
@@ -28,84 +30,215 @@ def _of(step: int, document: str = "", **mends: str) -> dict[str, Cause]:
 KEY = _of(
     1,
     key_not_found="Copy the ARN from the page of your key in the AWS console and give it again: AWS knows no such key.",
-    key_wrong_region="Give the ARN of the key in the Region where it lives: the Region in the ARN and the Region that was asked are not the same.",
-    key_arn_malformed="Copy the whole ARN from the page of your key (arn:aws:kms:Region:account:key/id) and give it again: what we have is none.",
+    key_wrong_region=(
+        "Give the ARN of the key in the Region where it lives: the Region in the ARN and the Region that was asked are "
+        "not the same."
+    ),
+    key_arn_malformed=(
+        "Copy the whole ARN from the page of your key (arn:aws:kms:Region:account:key/id) and give it again: "
+        "what we have is none."
+    ),
     key_arn_changed="Give the ARN of the key again: another key than the one given has answered.",
     alias_not_found="Give the ARN of the key itself (key/…): the alias does not exist in this account and Region.",
-    alias_given_instead_of_key="Give the ARN of the key itself (key/…), not of an alias: an alias can be pointed at another key at any time.",
-    aws_managed_key="Create a customer managed key and give its ARN: the policy of an AWS managed key (aws/…) cannot be edited.",
+    alias_given_instead_of_key=(
+        "Give the ARN of the key itself (key/…), not of an alias: an alias can be pointed at another key at any time."
+    ),
+    aws_managed_key=(
+        "Create a customer managed key and give its ARN: the policy of an AWS managed key (aws/…) cannot be edited."
+    ),
     key_disabled="Enable the key: aws kms enable-key --key-id <your key ARN>.",
-    key_pending_deletion="Cancel the deletion of the key, then enable it: aws kms cancel-key-deletion, then aws kms enable-key.",
-    key_pending_replica_deletion="Cancel the deletion of the multi-Region key, then enable it: its primary waits until the replicas are gone.",
+    key_pending_deletion=(
+        "Cancel the deletion of the key, then enable it: aws kms cancel-key-deletion, then aws kms enable-key."
+    ),
+    key_pending_replica_deletion=(
+        "Cancel the deletion of the multi-Region key, then enable it: its primary waits until the replicas are gone."
+    ),
     key_pending_import="Import key material into the key: it has none yet, so it can encrypt nothing.",
     key_material_expired_or_deleted="Import the same key material again: it has expired or was deleted.",
-    key_wrong_usage="Give a key whose usage is ENCRYPT_DECRYPT: this one is for signing, MACs or key agreement. The usage cannot be changed, so create a key.",
-    key_wrong_spec="Give a key whose spec is SYMMETRIC_DEFAULT: this one's spec does not fit. The spec cannot be changed, so create a key.",
-    key_wrong_origin="Give a key whose origin fits the operation: this one's key material comes from elsewhere (imported or in a key store).",
-    mrk_replica_missing="Give the ARN of the multi-Region key in a Region where it or a replica exists, or replicate it to this Region.",
+    key_wrong_usage=(
+        "Give a key whose usage is ENCRYPT_DECRYPT: this one is for signing, MACs or key agreement. "
+        "The usage cannot be changed, so create a key."
+    ),
+    key_wrong_spec=(
+        "Give a key whose spec is SYMMETRIC_DEFAULT: this one's spec does not fit. "
+        "The spec cannot be changed, so create a key."
+    ),
+    key_wrong_origin=(
+        "Give a key whose origin fits the operation: this one's key material comes from elsewhere (imported or in "
+        "a key store)."
+    ),
+    mrk_replica_missing=(
+        "Give the ARN of the multi-Region key in a Region where it or a replica exists, or replicate it to this Region."
+    ),
     mrk_replica_creating="Wait until AWS has made the replica (usually a minute), then test again.",
-    mrk_primary_updating="Wait until AWS has changed the primary Region of the key (usually a minute), then test again.",
-    mrk_not_primary="Do this on the primary of the multi-Region key: the ARN given is that of a replica or of a single-Region key.",
-    custom_key_store_disconnected="Connect the custom key store of the key again: while it is disconnected AWS KMS cannot use the key.",
-    custom_key_store_cloudhsm_unreachable="Bring the AWS CloudHSM cluster behind the key store back (at least two active HSMs, its security group open), then connect the store again.",
-    xks_proxy_unreachable="Bring the proxy of your external key store back on the network, and check its endpoint: AWS KMS does not reach it.",
-    xks_proxy_timeout="Ask the administrator of your external key store proxy why it answers too slowly (AWS KMS waits 250 ms), then test again.",
-    xks_proxy_credentials_wrong="Set the proxy credential of your external key store again: the proxy does not accept the one that AWS KMS signs with.",
-    xks_proxy_misconfigured="Correct the configuration of your external key store: URI path, endpoint or VPC endpoint service are not what the proxy has.",
-    xks_proxy_tls="Renew or correct the TLS certificate of your external key store proxy: AWS KMS cannot open a TLS connection to it.",
+    mrk_primary_updating=(
+        "Wait until AWS has changed the primary Region of the key (usually a minute), then test again."
+    ),
+    mrk_not_primary=(
+        "Do this on the primary of the multi-Region key: the ARN given is that of a replica or of a single-Region key."
+    ),
+    custom_key_store_disconnected=(
+        "Connect the custom key store of the key again: while it is disconnected AWS KMS cannot use the key."
+    ),
+    custom_key_store_cloudhsm_unreachable=(
+        "Bring the AWS CloudHSM cluster behind the key store back (at least two active HSMs, its security group open), "
+        "then connect the store again."
+    ),
+    xks_proxy_unreachable=(
+        "Bring the proxy of your external key store back on the network, and check its endpoint: "
+        "AWS KMS does not reach it."
+    ),
+    xks_proxy_timeout=(
+        "Ask the administrator of your external key store proxy why it answers too slowly (AWS KMS waits 250 ms), "
+        "then test again."
+    ),
+    xks_proxy_credentials_wrong=(
+        "Set the proxy credential of your external key store again: "
+        "the proxy does not accept the one that AWS KMS signs with."
+    ),
+    xks_proxy_misconfigured=(
+        "Correct the configuration of your external key store: URI path, endpoint or VPC endpoint service are not what "
+        "the proxy has."
+    ),
+    xks_proxy_tls=(
+        "Renew or correct the TLS certificate of your external key store proxy: "
+        "AWS KMS cannot open a TLS connection to it."
+    ),
     xks_proxy_bad_response="Ask the vendor of your external key store proxy: AWS KMS cannot read what it answers.",
     xks_proxy_unhealthy="Ask the administrator of your external key store proxy: it reports itself as unhealthy.",
-    xks_proxy_denied="Allow our use of the key in the authorization rules of your external key store proxy: the proxy refused, not AWS.",
-    xks_external_key_not_found="Bring the external key back in your external key manager under the same id: the proxy does not find it.",
+    xks_proxy_denied=(
+        "Allow our use of the key in the authorization rules of your external key store proxy: "
+        "the proxy refused, not AWS."
+    ),
+    xks_external_key_not_found=(
+        "Bring the external key back in your external key manager under the same id: the proxy does not find it."
+    ),
     xks_external_key_disabled="Enable the external key in your external key manager.",
-    xks_external_key_wrong_usage="Let the external key do both encryption and decryption (AES-256) in your external key manager.",
+    xks_external_key_wrong_usage=(
+        "Let the external key do both encryption and decryption (AES-256) in your external key manager."
+    ),
     xks_key_manager_unreachable="Bring your external key manager back: the proxy answers, but does not reach it.",
-    xks_throttled="Raise the request rate that your external key store proxy or key manager takes, or lower the load on it.",
-)  # fmt: skip
-ROLE = _of(
-    2,
-    role_not_found="Check that the role exists and that the Role ARN given to us is its own, letter by letter (account, path, capitals).",
-    role_arn_malformed="Copy the whole Role ARN from the page of your role (arn:aws:iam::account:role/name) and give it again: what we have is none.",
-    role_arn_is_not_a_role="Give the ARN of an IAM role (…:role/name): a user, a session or the account itself cannot be assumed.",
-    wrong_partition="Give a role and a key in the partition of our service role: AWS, AWS China and AWS GovCloud (US) do not trust each other's identities.",
-    role_max_session_duration_exceeded="Set the maximum session duration of the role to one hour or more, or tell us, and we ask for less.",
-    customer_scp_deny="Ask whoever runs your AWS Organization to let the service control policy allow {action} for the role; nothing in your account mends it.",
-) | _of(
-    2, TRUST,
-    trust_policy_principal_mismatch="Put our Service Role ARN, exactly as your set-up page shows it, as the principal into the trust policy of your role.",
-    external_id_mismatch="Put the External ID, exactly as your set-up page shows it, as sts:ExternalId (StringEquals) into the trust policy of your role.",
-    trust_policy_condition_failed="Take every condition other than sts:ExternalId out of the trust policy's statement for our service role (MFA, source address, tags).",
-    trust_policy_missing_action="Let the trust policy of your role allow sts:AssumeRole to our service role.",
-    trust_policy_explicit_deny="Take the Deny statement that covers our service role out of the trust policy of your role.",
-    trust_policy_missing_tag_session="Add sts:TagSession to the actions of the trust policy's statement for our service role.",
-    trust_policy_missing_set_source_identity="Add sts:SetSourceIdentity to the actions of the trust policy's statement for our service role.",
-    trust_policy_invalid_principal="Copy our Service Role ARN from your set-up page into the trust policy again: AWS knows no such principal.",
-) | _of(
-    2, PERMISSIONS,
-    role_permissions_policy_missing_action="Add {action} to the permissions policy that is attached to your role; the one on your set-up page has all that we need.",
-    role_permissions_policy_wrong_key_arn="Set the Resource of your role's permissions policy to your key's own ARN (not an alias, another key or another Region).",
-    role_permissions_policy_explicit_deny="Take the Deny that covers {action} out of the identity-based policies attached to your role.",
-    role_permissions_boundary="Let the permissions boundary of your role allow {action} on your key; a boundary limits whatever the other policies allow.",
-)  # fmt: skip
+    xks_throttled=(
+        "Raise the request rate that your external key store proxy or key manager takes, or lower the load on it."
+    ),
+)
+ROLE = (
+    _of(
+        2,
+        role_not_found=(
+            "Check that the role exists and that the Role ARN given to us is its own, letter by letter (account, "
+            "path, capitals)."
+        ),
+        role_arn_malformed=(
+            "Copy the whole Role ARN from the page of your role (arn:aws:iam::account:role/name) and give it again: "
+            "what we have is none."
+        ),
+        role_arn_is_not_a_role=(
+            "Give the ARN of an IAM role (…:role/name): a user, a session or the account itself cannot be assumed."
+        ),
+        wrong_partition=(
+            "Give a role and a key in the partition of our service role: "
+            "AWS, AWS China and AWS GovCloud (US) do not trust each other's identities."
+        ),
+        role_max_session_duration_exceeded=(
+            "Set the maximum session duration of the role to one hour or more, or tell us, and we ask for less."
+        ),
+        customer_scp_deny=(
+            "Ask whoever runs your AWS Organization to let the service control policy allow {action} for the role; "
+            "nothing in your account mends it."
+        ),
+    )
+    | _of(
+        2,
+        TRUST,
+        trust_policy_principal_mismatch=(
+            "Put our Service Role ARN, exactly as your set-up page shows it, as the principal into the trust policy "
+            "of your role."
+        ),
+        external_id_mismatch=(
+            "Put the External ID, exactly as your set-up page shows it, as sts:ExternalId (StringEquals) "
+            "into the trust policy of your role."
+        ),
+        trust_policy_condition_failed=(
+            "Take every condition other than sts:ExternalId out of the trust policy's statement for our service role "
+            "(MFA, source address, tags)."
+        ),
+        trust_policy_missing_action="Let the trust policy of your role allow sts:AssumeRole to our service role.",
+        trust_policy_explicit_deny=(
+            "Take the Deny statement that covers our service role out of the trust policy of your role."
+        ),
+        trust_policy_missing_tag_session=(
+            "Add sts:TagSession to the actions of the trust policy's statement for our service role."
+        ),
+        trust_policy_missing_set_source_identity=(
+            "Add sts:SetSourceIdentity to the actions of the trust policy's statement for our service role."
+        ),
+        trust_policy_invalid_principal=(
+            "Copy our Service Role ARN from your set-up page into the trust policy again: AWS knows no such principal."
+        ),
+    )
+    | _of(
+        2,
+        PERMISSIONS,
+        role_permissions_policy_missing_action=(
+            "Add {action} to the permissions policy that is attached to your role; "
+            "the one on your set-up page has all that we need."
+        ),
+        role_permissions_policy_wrong_key_arn=(
+            "Set the Resource of your role's permissions policy to your key's own ARN (not an alias, "
+            "another key or another Region)."
+        ),
+        role_permissions_policy_explicit_deny=(
+            "Take the Deny that covers {action} out of the identity-based policies attached to your role."
+        ),
+        role_permissions_boundary=(
+            "Let the permissions boundary of your role allow {action} on your key; "
+            "a boundary limits whatever the other policies allow."
+        ),
+    )
+)
 KEY_DOCUMENT = _of(
-    3, KEY_POLICY,
+    3,
+    KEY_POLICY,
     key_policy_missing_statement="Add the statement from your set-up page to the policy of your key.",
-    key_policy_wrong_principal="Put your Role ARN, letter by letter, as the principal into the statement of your key's policy.",
-    key_policy_missing_action="Add {action} to the statement for your role in your key's policy; the one on your set-up page has all that we need.",
-    key_policy_condition_failed="Take the conditions (such as kms:ViaService or aws:SourceIp) out of the statement for your role in your key's policy.",
+    key_policy_wrong_principal=(
+        "Put your Role ARN, letter by letter, as the principal into the statement of your key's policy."
+    ),
+    key_policy_missing_action=(
+        "Add {action} to the statement for your role in your key's policy; "
+        "the one on your set-up page has all that we need."
+    ),
+    key_policy_condition_failed=(
+        "Take the conditions (such as kms:ViaService or aws:SourceIp) out of the statement for your role in your "
+        "key's policy."
+    ),
     key_policy_explicit_deny="Take the Deny that covers your role out of your key's policy.",
-    key_policy_invalid_principal="Check that the role exists, then put its ARN into the key policy again: AWS does not save a principal that it does not know.",
-    key_policy_lockout_check="Keep the statement that lets your own administrators change the key policy: AWS refuses a policy that would lock you out.",
+    key_policy_invalid_principal=(
+        "Check that the role exists, then put its ARN into the key policy again: "
+        "AWS does not save a principal that it does not know."
+    ),
+    key_policy_lockout_check=(
+        "Keep the statement that lets your own administrators change the key policy: "
+        "AWS refuses a policy that would lock you out."
+    ),
 ) | _of(
     3,
-    customer_rcp_deny="Ask whoever runs your AWS Organization to let the resource control policy allow {action} to us; nothing in your account mends it.",
-    grant_missing="Add the statement from your set-up page to the policy of your key, or create the grant again: no grant allows this.",
-)  # fmt: skip
+    customer_rcp_deny=(
+        "Ask whoever runs your AWS Organization to let the resource control policy allow {action} to us; "
+        "nothing in your account mends it."
+    ),
+    grant_missing=(
+        "Add the statement from your set-up page to the policy of your key, or create the grant again: "
+        "no grant allows this."
+    ),
+)
 OURS = _of(
     5,
     our_identity_policy_missing_assume_role="Kore.ai adds the Role ARN to the policy of its service role.",
     our_identity_policy_missing_tag_session="Kore.ai lets its service role tag the session, or stops sending tags.",
-    our_identity_policy_missing_set_source_identity="Kore.ai lets its service role set the source identity, or stops sending it.",
+    our_identity_policy_missing_set_source_identity=(
+        "Kore.ai lets its service role set the source identity, or stops sending it."
+    ),
     our_explicit_deny="Kore.ai finds the policy on its own side that denies this and corrects it.",
     our_session_policy="Kore.ai corrects the session policy that it sends with its requests.",
     our_session_policy_too_large="Kore.ai makes the session policy and tags that it sends smaller.",
@@ -121,23 +254,35 @@ OURS = _of(
     our_root_user_caller="Kore.ai calls as a role or user: AWS lets no root user assume a role.",
     our_duration_exceeds_chaining_limit="Kore.ai asks for a session of one hour or less: chained roles get no more.",
     our_invalid_request_parameter="Kore.ai corrects a parameter of its request.",
-    our_network_unreachable="Kore.ai tries again and checks its network: no answer came from AWS, so nothing is known of your set-up.",
-    external_id_invalid_format="Kore.ai sends an External ID that AWS takes (2 to 1,224 letters, digits and + = , . @ : / -).",
-    sts_region_disabled="Kore.ai asks STS in another Region (us-east-1 is always on); if it is your account that AWS names, turn STS on for the Region in IAM, Account settings.",
+    our_network_unreachable=(
+        "Kore.ai tries again and checks its network: no answer came from AWS, so nothing is known of your set-up."
+    ),
+    external_id_invalid_format=(
+        "Kore.ai sends an External ID that AWS takes (2 to 1,224 letters, digits and + = , . @ : / -)."
+    ),
+    sts_region_disabled=(
+        "Kore.ai asks STS in another Region (us-east-1 is always on); "
+        "if it is your account that AWS names, turn STS on for the Region in IAM, Account settings."
+    ),
     sts_optin_region_token="Kore.ai asks for tokens that opt-in Regions accept (a regional STS endpoint, or version 2 tokens).",  # noqa: S106
     sts_throttled="Kore.ai asks STS less often and tries again.",
-    kms_throttled="Kore.ai asks AWS KMS less often and tries again; the quota is that of your account, so tell us if other work of yours uses KMS heavily.",
+    kms_throttled=(
+        "Kore.ai asks AWS KMS less often and tries again; the quota is that of your account, "
+        "so tell us if other work of yours uses KMS heavily."
+    ),
     new_account_not_ready="Wait until AWS has finished setting up the account (up to a day), then try again.",
     ciphertext_invalid="Kore.ai checks that the ciphertext arrived unchanged: it is damaged, cut off or encoded twice.",
     encryption_context_mismatch="Kore.ai sends the same encryption context for decrypting as for encrypting.",
     ciphertext_from_other_key="Kore.ai decrypts with the key that encrypted: this ciphertext belongs to another key.",
     plaintext_too_large="Kore.ai encrypts at most 4,096 bytes with the key itself and larger data with a data key.",
     dry_run_ok="Nothing is wrong: the dry run says that the request would have been allowed.",
-)  # fmt: skip
+)
 ITSELF = _of(
     NOWHERE,
-    propagation_delay="Wait five minutes after the last change, then test again: AWS needs time until every endpoint knows it.",
-)  # fmt: skip
+    propagation_delay=(
+        "Wait five minutes after the last change, then test again: AWS needs time until every endpoint knows it."
+    ),
+)
 
 CAUSES: dict[str, Cause] = KEY | ROLE | KEY_DOCUMENT | OURS | ITSELF
 
@@ -146,7 +291,8 @@ def steps(labels: tuple[str, ...], *, assuming: bool = False) -> tuple[int, ...]
     """Return the steps in which the causes are mended, in the order of the causes.
 
     Args:
-        assuming: the role was to be assumed; there a resource control policy stands before the role (2), else before the key (3).
+        assuming: the role was to be assumed;
+            there a resource control policy stands before the role (2), else before the key (3).
     """
     return tuple(dict.fromkeys(step for label in labels if (step := step_of(label, assuming=assuming)) != NOWHERE))
 

@@ -1,6 +1,8 @@
-"""The grammar of AWS's errors: any SDK's wrapping → codes, operation, principal, action, resource and the policy that decided; pure.
+"""The grammar of AWS's errors: any SDK's wrapping → codes, operation, principal, action,
+resource and the policy that decided; pure.
 
-Every text is hostile: blanks are folded first and each pattern is bounded, so that reading takes time linear in its length.
+Every text is hostile: blanks are folded first and each pattern is bounded,
+so that reading takes time linear in its length.
 """
 
 from __future__ import annotations
@@ -15,8 +17,12 @@ from dataclasses import dataclass, field
 POLICY = r"([\w -]{0,60}?(?:policy|policies|boundary))"
 NO_ALLOW = re.compile(rf"because no {POLICY}", re.IGNORECASE)
 EXPLICIT = re.compile(
-    rf"explicit deny(?: in (?:an? |the )?{POLICY}(?: transitively through (?:an? )?{POLICY})?(?:: ?(arn:[^\s\"]{{1,600}}))?)?", re.IGNORECASE
-)  # fmt: skip
+    (
+        rf"explicit deny(?: in (?:an? |the )?{POLICY}(?: transitively through (?:an? )?{POLICY})?(?:: "
+        rf"?(arn:[^\s\"]{{1,600}}))?)?"
+    ),
+    re.IGNORECASE,
+)
 # KMS across accounts: the key, its absence and its policy are not told apart. The second is what it said before 2021.
 HIDDEN = re.compile(
     r"resource does not exist in this region|does not exist in this region,? or you are not allowed", re.IGNORECASE
@@ -38,44 +44,119 @@ LAYERS = {
 # --- the head: who may not do what on what -------------------------------------------------------------------
 
 NOT_AUTHORIZED = re.compile(
-    r"not authorized to perform(?: the)?(?: following)?(?: actions?)?:? ?[\"'`]?([A-Za-z0-9-]{1,64}:[A-Za-z0-9_]{1,128}\*?|xxx)[\"'`]?(?: on (?:the )?resource:? ?[\"']?([^\s\"']{1,2048}))?", re.IGNORECASE
-)  # fmt: skip
+    (
+        r"not authorized to perform(?: the)?(?: following)?(?: actions?)?:? "
+        r"?[\"'`]?([A-Za-z0-9-]{1,64}:[A-Za-z0-9_]{1,128}\*?|xxx)[\"'`]?(?: on (?:the )?resource:? "
+        r"?[\"']?([^\s\"']{1,2048}))?"
+    ),
+    re.IGNORECASE,
+)
 
 # --- the wrapping: codes and operation -----------------------------------------------------------------------
 
-# Where a code stands in the wrappings of boto3 (also before 2016), Java, Go, XML and JSON; elsewhere only a word in camel case is one.
+# Where a code stands in the wrappings of boto3 (also before 2016), Java, Go, XML and JSON;
+# elsewhere only a word in camel case is one.
 CODE_PLACES = re.compile(
     r"error \(([\w.]{2,80})\)|error code: ?([\w.]{2,80})|api error ([\w.]{2,80})|<code>([\w.]{2,80})</code>"
-    r"|\"(?:__type|code|error_?code|errortype)\": ?\"(?:[\w.]{1,80}#)?([\w.]{2,80})|\b([a-z][\w.]{2,80}) \(client\)|^([\w.]{2,80}): ",
+    r"|\"(?:__type|code|error_?code|errortype)\": ?\"(?:[\w.]{1,80}#)?([\w.]{2,80})|\b([a-z][\w.]{2,80}) \(client\)"
+    r"|^([\w.]{2,80}): ",
     re.IGNORECASE,
 )
 CAMEL = re.compile(r"(?<![A-Za-z])(?:KMS\.)?(?:[A-Z]{1,8}[a-z0-9]{1,24}){2,8}(?![a-z0-9])")
 CALLED = re.compile(
-    r"when calling the (\w{2,80}) operation|occurred when calling the (\w{2,80}) operation|operation error \w{2,40}: (\w{2,80})"
-    r"|(?:error executing|while calling|calling kms) [\"']?(\w{2,80})", re.IGNORECASE
-)  # fmt: skip
-WRAPPED_KMS = re.compile(r"service: ?\"?(?:awskms|kms)\b|aws kms|kms key|\bkms\.amazonaws|\barn:aws[a-z-]{0,12}:kms:|\bkms exception|\bkms message|awskmsexception", re.IGNORECASE)  # fmt: skip
+    r"when calling the (\w{2,80}) operation|occurred when calling the (\w{2,80}) operation"
+    r"|operation error \w{2,40}: (\w{2,80})|(?:error executing|while calling|calling kms) [\"']?(\w{2,80})",
+    re.IGNORECASE,
+)
+WRAPPED_KMS = re.compile(
+    (
+        r"service: ?\"?(?:awskms|kms)\b|aws kms|kms key|\bkms\.amazonaws|\barn:aws[a-z-]{0,12}:kms:|\bkms exception"
+        r"|\bkms message|awskmsexception"
+    ),
+    re.IGNORECASE,
+)
 WRAPPED_STS = re.compile(
     r"service: ?\"?(?:awssecuritytokenservice|sts)\b|\bsts\.[\w.-]{0,40}amazonaws|securitytoken\.model|\bsts::errors",
     re.IGNORECASE,
 )
 STS_OPERATIONS = {
-    "AssumeRole", "AssumeRoleWithWebIdentity", "AssumeRoleWithSAML", "AssumeRoot", "GetCallerIdentity", "GetSessionToken",
-    "GetFederationToken", "TagSession", "SetSourceIdentity", "DecodeAuthorizationMessage", "GetAccessKeyInfo",
-}  # fmt: skip
+    "AssumeRole",
+    "AssumeRoleWithWebIdentity",
+    "AssumeRoleWithSAML",
+    "AssumeRoot",
+    "GetCallerIdentity",
+    "GetSessionToken",
+    "GetFederationToken",
+    "TagSession",
+    "SetSourceIdentity",
+    "DecodeAuthorizationMessage",
+    "GetAccessKeyInfo",
+}
 KMS_OPERATIONS = {
-    "CancelKeyDeletion", "ConnectCustomKeyStore", "CreateAlias", "CreateCustomKeyStore", "CreateGrant", "CreateKey", "Decrypt",
-    "DeleteAlias", "DeleteCustomKeyStore", "DeleteImportedKeyMaterial", "DeriveSharedSecret", "DescribeCustomKeyStores", "DescribeKey",
-    "DisableKey", "DisableKeyRotation", "DisconnectCustomKeyStore", "EnableKey", "EnableKeyRotation", "Encrypt", "GenerateDataKey",
-    "GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext", "GenerateDataKeyWithoutPlaintext", "GenerateMac", "GenerateRandom",
-    "GetKeyPolicy", "GetKeyRotationStatus", "GetParametersForImport", "GetPublicKey", "ImportKeyMaterial", "ListAliases", "ListGrants",
-    "ListKeyPolicies", "ListKeyRotations", "ListKeys", "ListResourceTags", "ListRetirableGrants", "PutKeyPolicy", "ReEncrypt",
-    "ReEncryptFrom", "ReEncryptTo", "ReplicateKey", "RetireGrant", "RevokeGrant", "RotateKeyOnDemand", "ScheduleKeyDeletion", "Sign",
-    "SynchronizeMultiRegionKey", "UpdateAlias", "UpdateCustomKeyStore", "UpdateKeyDescription", "UpdatePrimaryRegion", "Verify", "VerifyMac",
-}  # fmt: skip
+    "CancelKeyDeletion",
+    "ConnectCustomKeyStore",
+    "CreateAlias",
+    "CreateCustomKeyStore",
+    "CreateGrant",
+    "CreateKey",
+    "Decrypt",
+    "DeleteAlias",
+    "DeleteCustomKeyStore",
+    "DeleteImportedKeyMaterial",
+    "DeriveSharedSecret",
+    "DescribeCustomKeyStores",
+    "DescribeKey",
+    "DisableKey",
+    "DisableKeyRotation",
+    "DisconnectCustomKeyStore",
+    "EnableKey",
+    "EnableKeyRotation",
+    "Encrypt",
+    "GenerateDataKey",
+    "GenerateDataKeyPair",
+    "GenerateDataKeyPairWithoutPlaintext",
+    "GenerateDataKeyWithoutPlaintext",
+    "GenerateMac",
+    "GenerateRandom",
+    "GetKeyPolicy",
+    "GetKeyRotationStatus",
+    "GetParametersForImport",
+    "GetPublicKey",
+    "ImportKeyMaterial",
+    "ListAliases",
+    "ListGrants",
+    "ListKeyPolicies",
+    "ListKeyRotations",
+    "ListKeys",
+    "ListResourceTags",
+    "ListRetirableGrants",
+    "PutKeyPolicy",
+    "ReEncrypt",
+    "ReEncryptFrom",
+    "ReEncryptTo",
+    "ReplicateKey",
+    "RetireGrant",
+    "RevokeGrant",
+    "RotateKeyOnDemand",
+    "ScheduleKeyDeletion",
+    "Sign",
+    "SynchronizeMultiRegionKey",
+    "UpdateAlias",
+    "UpdateCustomKeyStore",
+    "UpdateKeyDescription",
+    "UpdatePrimaryRegion",
+    "Verify",
+    "VerifyMac",
+}
 IAM_OPERATIONS = {
-    "CreateRole", "UpdateAssumeRolePolicy", "CreatePolicy", "CreatePolicyVersion", "PutRolePolicy", "AttachRolePolicy", "GetRole",
-}  # fmt: skip
+    "CreateRole",
+    "UpdateAssumeRolePolicy",
+    "CreatePolicy",
+    "CreatePolicyVersion",
+    "PutRolePolicy",
+    "AttachRolePolicy",
+    "GetRole",
+}
 SERVICES = {
     operation: service
     for service, operations in {"sts": STS_OPERATIONS, "kms": KMS_OPERATIONS, "iam": IAM_OPERATIONS}.items()
@@ -106,11 +187,13 @@ class AwsError:
     """An AWS error, taken out of its wrapping.
 
     Args:
-        codes: whatever may be a code, as it was spelled, the structured one first, then those in the text from the inside out.
+        codes: whatever may be a code, as it was spelled, the structured one first,
+            then those in the text from the inside out.
         operation: what was called or, of a refusal, what was refused: "kms:Decrypt"; "" when nothing says.
         words: the text with its blanks folded.
         principal, action, resource: of a refusal; "" when the words leave them out.
-        is_refusal: the words are those of a denial ("not authorized to perform", "explicit deny", "because no … policy allows").
+        is_refusal: the words are those of a denial ("not authorized to perform", "explicit deny", "because no
+            … policy allows").
         via: the layer that a Deny came through, when AWS names a second one.
         policy_arn: the policy that holds the Deny, where AWS names it.
     """
@@ -161,7 +244,8 @@ def _layer(words: str) -> str:
 
 
 def bare(code: str) -> str:
-    """Return a code as the tables know it: without namespace, suffix and the "KMS" that other services put before KMS's codes."""
+    """Return a code as the tables know it: without namespace,
+    suffix and the "KMS" that other services put before KMS's codes."""
     name = code.rpartition("#")[2].lower().rpartition(".")[2]
     name = re.sub(r"(exception|error|fault)$", "", name)
     return name[3:] if name.startswith("kms") else name
@@ -172,7 +256,8 @@ def parse(message: str, *, operation: str = "", code: str = "") -> AwsError:
 
     Args:
         message: the text as an SDK, a log or a person gives it.
-        operation: what was called, where that is known from elsewhere: "kms:Decrypt", "AssumeRole", "s3:GetObject (KMS)".
+        operation: what was called, where that is known from elsewhere:
+            "kms:Decrypt", "AssumeRole", "s3:GetObject (KMS)".
         code: AWS's code, where that is known from elsewhere; it goes before those in the text.
     """
     words = fold(_unwrap(message))
@@ -221,9 +306,8 @@ def _codes(code: str, words: str) -> tuple[str, ...]:
 
 def _principal(words: str) -> str:
     """Return who was refused: what stands before "is not authorized to perform"."""
-    before, found, _ = words.partition(
-        " is not authorized to perform"
-    )  # AWS's own words; others leave out who was refused
+    # AWS's own words; others leave out who was refused
+    before, found, _ = words.partition(" is not authorized to perform")
     if not found:
         return ""
     before = before[-2100:]

@@ -1,7 +1,8 @@
-"""An AWS error → the causes consistent with it, the steps that mend them, what decides between them, and what to do; pure.
+"""An AWS error → the causes consistent with it, the steps that mend them, what decides between them,
+and what to do; pure.
 
-Derived from the policy that decided, the action and the code (aws-error-causes.md, sections 1 to 3); only what no policy is in play
-for is known by its sentence.
+Derived from the policy that decided, the action and the code (aws-error-causes.md, sections 1 to 3); only what no
+policy is in play for is known by its sentence.
 """
 
 from __future__ import annotations
@@ -17,10 +18,17 @@ from keys.proof.diagnosis.error_grammar import AwsError, bare, parse
 
 # Across accounts AWS says nothing but "no" to AssumeRole: all of these read alike.
 NOT_ASSUMABLE = (
-    "trust_policy_principal_mismatch", "external_id_mismatch", "role_not_found", "trust_policy_condition_failed",
-    "trust_policy_missing_action", "trust_policy_explicit_deny", "our_identity_policy_missing_assume_role", "our_explicit_deny",
-    "customer_rcp_deny", "propagation_delay",
-)  # fmt: skip
+    "trust_policy_principal_mismatch",
+    "external_id_mismatch",
+    "role_not_found",
+    "trust_policy_condition_failed",
+    "trust_policy_missing_action",
+    "trust_policy_explicit_deny",
+    "our_identity_policy_missing_assume_role",
+    "our_explicit_deny",
+    "customer_rcp_deny",
+    "propagation_delay",
+)
 NOT_TRUSTED = (
     "trust_policy_principal_mismatch",
     "external_id_mismatch",
@@ -88,9 +96,15 @@ HIDDEN = (
 )
 # No tail at all (before 2021, and where a service swallows it): any policy of either side.
 BARE = (
-    *IN_PERMISSIONS, *IN_KEY_POLICY, "role_permissions_policy_explicit_deny", "key_policy_explicit_deny", "customer_scp_deny",
-    "role_permissions_boundary", "grant_missing", "propagation_delay",
-)  # fmt: skip
+    *IN_PERMISSIONS,
+    *IN_KEY_POLICY,
+    "role_permissions_policy_explicit_deny",
+    "key_policy_explicit_deny",
+    "customer_scp_deny",
+    "role_permissions_boundary",
+    "grant_missing",
+    "propagation_delay",
+)
 OLD = re.compile(r"you are not allowed to access", re.IGNORECASE)  # before 2021 the permissions policy hid here too
 # Actions on no key of their own: nothing but the permissions policy can allow them.
 KEYLESS = {
@@ -262,9 +276,8 @@ def _of_parameters(error: AwsError, text: str) -> tuple[str, ...]:
     found = tuple(dict.fromkeys(label for word in named for label in sentences.PARAMETERS.get(word, ())))
     if "plaintext_too_large" in found and not any(sign in text for sign in ("less than", "max", "too l", "4096")):
         found = tuple(label for label in found if label != "plaintext_too_large") or ("our_invalid_request_parameter",)
-    if (
-        len(found) > 1
-    ):  # the value of one parameter may hold the name of another; "policy" and "tags" are also plain words
+    # the value of one parameter may hold the name of another; "policy" and "tags" are also plain words
+    if len(found) > 1:
         found = tuple(label for label in found if label != "our_invalid_request_parameter")
     if not found and is_validation:
         return ("our_invalid_request_parameter",)
@@ -303,7 +316,8 @@ def _of_code(error: AwsError) -> tuple[str, ...]:
         if code == sentences.MALFORMED_POLICY and error.service in sentences.MALFORMED:
             return sentences.MALFORMED[error.service]
         if found := sentences.CODES.get(code):
-            # Another partition's STS does not know our credentials; only who names a role can be in the wrong partition.
+            # Another partition's STS does not know our credentials;
+            # only who names a role can be in the wrong partition.
             is_foreign = found is sentences.TOKEN and (
                 is_assuming(error) or "aws-cn" in error.words or "aws-us-gov" in error.words
             )

@@ -8,10 +8,14 @@ from keys import arns
 
 REMOVED = "[removed]"
 PATTERNS = (
-    (re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)", re.DOTALL), "a private key"),
+    (
+        re.compile(r"-----BEGIN [A-Z ]{0,40}PRIVATE KEY.*?(?:-----END [A-Z ]{0,40}PRIVATE KEY-----|\Z)", re.DOTALL),
+        "a private key",
+    ),
     (
         re.compile(
-            r"(?:secret_?access_?key|session_?token|security-?token|password|passwd|authorization|signature|client_secret|api_?key)"
+            r"(?:secret_?access_?key|session_?token|security-?token|password|passwd|authorization|signature"
+            r"|client_secret|api_?key)"
             r"[\"']?\s{0,3}(?:[:=]|=>)\s{0,3}[\"']?(?:(?:bearer|basic|aws4-hmac-sha256)\s{1,3})?[^\s\"',;]{4,}",
             re.IGNORECASE,
         ),
@@ -22,7 +26,7 @@ PATTERNS = (
     (re.compile(r"\b(?:byok-|byok_[a-z]{2}_)[A-Za-z0-9_-]{43}"), "a token of ours"),
     *arns.SECRETS,
     (re.compile(r"[A-Za-z0-9+/_=-]{100,}"), "what looks like a session token"),
-)  # fmt: skip
+)
 
 
 def removed(text: str) -> tuple[str, tuple[str, ...]]:

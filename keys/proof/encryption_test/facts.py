@@ -65,8 +65,8 @@ class Clock:
         gap: how long after those the second look comes.
         is_serving: the registration is in use, so one look is never enough to stop it.
         window: how long a refusal after a change may be propagation.
-        turned: code of a check that passed in an earlier look of this test → when it was first refused after that. The turn
-            itself shows a change, so its window begins there.
+        turned: code of a check that passed in an earlier look of this test → when it was first refused
+            after that. The turn itself shows a change, so its window begins there.
     """
 
     now: datetime
@@ -140,7 +140,8 @@ class Ours:
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """The attempts to become the tenant's role: by our service role, one after the other, and by two that must not succeed."""
+    """The attempts to become the tenant's role:
+    by our service role, one after the other, and by two that must not succeed."""
 
     without: AssumeOutcome  # the External ID left out
     wrong: AssumeOutcome  # another, random External ID
@@ -193,8 +194,8 @@ class Use:
     """The guide's patterns tried for real; None where nothing was tried.
 
     Args:
-        has_ciphertext: decrypt and re_encrypt were tried with a ciphertext of the key; without one they were tried with bytes that
-            are none, so that only a refusal says anything.
+        has_ciphertext: decrypt and re_encrypt were tried with a ciphertext of the key; without one they were
+            tried with bytes that are none, so that only a refusal says anything.
         bare: a data key without any encryption context, tried where a condition on the context may be what refuses.
     """
 
@@ -221,7 +222,8 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Hygiene:
-    """What the role may do beyond the guide, asked in a session that only its own policies limit; None where AWS did not say."""
+    """What the role may do beyond the guide, asked in a session that only its own policies limit;
+    None where AWS did not say."""
 
     may_grant: bool | None = None
     rotates: bool | None = None

@@ -1,4 +1,5 @@
-"""Ask AWS: our own side, the trust policy, the account, the key, its use. One generator, ever fuller facts, nothing judged."""
+"""Ask AWS: our own side, the trust policy, the account, the key, its use.
+One generator, ever fuller facts, nothing judged."""
 
 from __future__ import annotations
 
@@ -27,8 +28,8 @@ BUDGET = 30  # seconds a look may take; the task is ended after 45, and what was
 def gather(facts: Facts, service_role: ServiceRole) -> Iterator[Facts]:
     """Yield the facts after each part; what comes after a part that makes it pointless is not asked.
 
-    The role's External ID is probed and its session is opened in this order by one principal: without, wrong, right. A refusal
-    of the first two then stands beside a call that worked a moment later.
+    The role's External ID is probed and its session is opened in this order by one principal: without,
+    wrong, right. A refusal of the first two then stands beside a call that worked a moment later.
     """
     subject, until = facts.subject, time.monotonic() + BUDGET
     ours, canary = _ours(subject, service_role)
@@ -75,7 +76,8 @@ def _ask(action: str, call: Callable[[], Any]) -> tuple[Answer, Any]:
 
 
 def _ours(subject: Subject, service_role: ServiceRole) -> tuple[Ours, sessions.Credentials | None]:
-    """Look at our own side; the canary's session comes with it, for it is the outsider that probes the tenant's role."""
+    """Look at our own side; the canary's session comes with it,
+    for it is the outsider that probes the tenant's role."""
 
     def identify() -> sessions.Identity:
         return sessions.identity(
@@ -105,8 +107,8 @@ def _ours(subject: Subject, service_role: ServiceRole) -> tuple[Ours, sessions.C
 
 
 def _policy(subject: Subject, service_role: ServiceRole) -> tuple[Answer, bool, bool, bool]:
-    """Read back the policy of ours that names the tenant's role: the answer, whether it does and is attached, whether it drifted,
-    whether the canary's is there."""
+    """Read back the policy of ours that names the tenant's role: the answer, whether it does and is attached,
+    whether it drifted, whether the canary's is there."""
     answer, attached = _ask("iam:ListAttachedRolePolicies", lambda: iam.attached(service_role.name))
     if attached is None:
         return answer, False, False, True
@@ -132,7 +134,8 @@ def _policy(subject: Subject, service_role: ServiceRole) -> tuple[Answer, bool, 
 
     if is_ours(rows):
         return answer, True, False, may_ask
-    # Another tenant's ARN may be on its way into the same policy: its writer holds the lease until the row says what IAM says.
+    # Another tenant's ARN may be on its way into the same policy:
+    # its writer holds the lease until the row says what IAM says.
     service_role.refresh_from_db(fields=["lease_until"])
     if service_role.lease_until is not None and service_role.lease_until > clock.now():
         return answer, True, False, may_ask
@@ -214,7 +217,8 @@ def _key(key: KmsKey, subject: Subject) -> Key:
 
 def _use(key: KmsKey, subject: Subject, described: Key) -> Use:
     context: Context = {"tenant": subject.tenant, "purpose": PURPOSE}
-    # A pair more, not another value: a key policy with a condition on our pairs still lets the call come as far as the ciphertext.
+    # A pair more, not another value: a key policy with a condition on our pairs still lets the call come as far
+    # as the ciphertext.
     other: Context = {**context, "other": secrets.token_hex(8)}
     plaintext = secrets.token_bytes(32)
     generate, made = _ask("kms:GenerateDataKey", lambda: key.generate(context))
@@ -232,9 +236,8 @@ def _use(key: KmsKey, subject: Subject, described: Key) -> Use:
     wrong_context, _ = _ask("kms:Decrypt", lambda: key.decrypt(blob, other)) if decrypt.ok else (None, None)
     same = opened is not None and secrets.compare_digest(opened.plaintext, plaintext)
     use = replace(use, decrypt=decrypt, opened_the_same=same, re_encrypt=re_encrypt, wrong_context=wrong_context)
-    if described.answer.ok != any(
-        answer.ok for answer in use.tried
-    ):  # as a condition on the encryption context would have it
+    # as a condition on the encryption context would have it
+    if described.answer.ok != any(answer.ok for answer in use.tried):
         bare, _ = _ask("kms:GenerateDataKeyWithoutPlaintext", lambda: key.generate_wrapped({}))
         use = replace(use, bare=bare)
     return use

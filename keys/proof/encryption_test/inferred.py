@@ -1,6 +1,8 @@
-"""What stands in the customer's document now, as far as AWS's answers tell: the guide's document with the least change; pure.
+"""What stands in the customer's document now, as far as AWS's answers tell:
+the guide's document with the least change; pure.
 
-Where several changes of different documents would answer alike, nothing is said: a guess would send people to the wrong line.
+Where several changes of different documents would answer alike, nothing is said:
+a guess would send people to the wrong line.
 """
 
 from __future__ import annotations

@@ -105,7 +105,8 @@ def failed(
     findings: Mapping[str, Finding],
     checks: tuple[Check, ...],
 ) -> None:
-    """Reject a registration in preparation; one that serves goes on, unless its role lets anybody in (seen twice by then)."""
+    """Reject a registration in preparation;
+    one that serves goes on, unless its role lets anybody in (seen twice by then)."""
     first = found[0]
     if registration.status == Status.TESTING:
         lifecycle.move(registration, Status.REJECTED, actor=SYSTEM, reason=first.reason)
@@ -142,7 +143,8 @@ def failed(
 
 
 def is_on_the_tracker(registration: KeyRegistration) -> bool:
-    """Tell whether the six steps are about it: a replacement in preparation does not undo those of the key that serves."""
+    """Tell whether the six steps are about it:
+    a replacement in preparation does not undo those of the key that serves."""
     return registration.status in KeyRegistration.SERVING or registration.replaces_id is None
 
 

@@ -1,7 +1,8 @@
-"""What a refusal of the test means, narrowed by what else it saw: the set of causes still possible, and the step that mends; pure.
+"""What a refusal of the test means, narrowed by what else it saw:
+the set of causes still possible, and the step that mends; pure.
 
-The words are read by `keys.proof.diagnosis`. The labels are a fixed vocabulary that portal, API and support share; a diagnosis names a
-set of them, likeliest first, and never guesses one.
+The words are read by `keys.proof.diagnosis`. The labels are a fixed vocabulary that portal, API and support share; a
+diagnosis names a set of them, likeliest first, and never guesses one.
 """
 
 from __future__ import annotations
@@ -36,12 +37,17 @@ class Diagnosis:
 
 # --- sts:AssumeRole ------------------------------------------------------------------------------------------
 
-# A refusal across accounts has no tail: these read alike. Our own side is not among them, because the canary passed and our
-# policy names the role before this set is used.
+# A refusal across accounts has no tail: these read alike. Our own side is not among them, because the
+# canary passed and our policy names the role before this set is used.
 NOT_ASSUMABLE = (
-    "external_id_mismatch", "trust_policy_principal_mismatch", "role_not_found", "trust_policy_condition_failed",
-    "trust_policy_missing_action", "trust_policy_explicit_deny", "customer_rcp_deny",
-)  # fmt: skip
+    "external_id_mismatch",
+    "trust_policy_principal_mismatch",
+    "role_not_found",
+    "trust_policy_condition_failed",
+    "trust_policy_missing_action",
+    "trust_policy_explicit_deny",
+    "customer_rcp_deny",
+)
 ASSUME_EXPLICIT = {
     "trust": Diagnosis(("trust_policy_explicit_deny",), 2, TRUST),
     "rcp": Diagnosis(("customer_rcp_deny",), 2, RCP),
@@ -103,7 +109,8 @@ class Beside:
         bare_works: a call without any encryption context went through, or not; None when it was not tried.
         is_describe: the refused call is DescribeKey itself.
         other_context_refused: the wrong encryption context was refused by a policy, not found wrong by the key.
-        from_outside_works: our service role itself may describe the key, so its key policy names us, not the tenant's role.
+        from_outside_works: our service role itself may describe the key, so its key policy names us,
+            not the tenant's role.
     """
 
     others_work: bool = False
@@ -116,7 +123,8 @@ class Beside:
 
     @property
     def context_decides(self) -> bool:
-        """Whether a condition on the encryption context is seen at work: the same call fares otherwise without, or with another."""
+        """Whether a condition on the encryption context is seen at work:
+        the same call fares otherwise without, or with another."""
         if self.is_describe:
             return self.others_work and self.bare_works is False
         return (not self.others_work and self.bare_works is True) or (self.others_work and self.other_context_refused)
@@ -197,7 +205,8 @@ OUR_CODES = {
     "AccessDenied": ("our_identity_policy_missing_assume_role", "our_explicit_deny"),
 }
 
-# DescribeKey's KeyState → what it means; states that pass by themselves are not here (KMS guide, "Key states of KMS keys").
+# DescribeKey's KeyState → what it means;
+# states that pass by themselves are not here (KMS guide, "Key states of KMS keys").
 STATES = {
     "Disabled": ("kms_key_disabled", "key_disabled"),
     "PendingDeletion": ("kms_key_pending_deletion", "key_pending_deletion"),

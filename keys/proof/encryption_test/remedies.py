@@ -1,4 +1,5 @@
-"""What mends it, in the tenant's own values: the change in words for each cause, the corrected document, the command that decides; pure."""
+"""What mends it, in the tenant's own values: the change in words for each cause, the corrected document,
+the command that decides; pure."""
 
 from __future__ import annotations
 
@@ -18,68 +19,103 @@ KIND = (
 REMEDIES = {
     # step 2: role and trust policy
     "external_id_mismatch": (
-        "Set the trust policy of your role {role_name} to the document below: it names our service role {service_role_arn} and your "
-        "External ID {external_id}, with no other condition and no Deny. A principal that reads AROA… is a role that is gone: name ours "
-        f"again. AWS says the same when there is no such role, so compare the Role ARN too: {SHOW_ROLE} has to print {{role_arn}}, letter "
-        "case and path included; if it prints another one, give that one in step 2."
+        f"Set the trust policy of your role {{role_name}} to the document below: it names our service role "
+        f"{{service_role_arn}} and your External ID {{external_id}}, with no other condition and no Deny. "
+        "A principal that reads AROA… is a role that is gone: name ours again. AWS says the same when there is no "
+        f"such role, so compare the Role ARN too: {SHOW_ROLE} has to print {{role_arn}}, "
+        "letter case and path included; if it prints another one, give that one in step 2."
     ),
     "trust_policy_principal_mismatch": (
-        "Name {service_role_arn} as the principal of the trust policy of your role {role_name}: it lets another principal of our account in."
+        "Name {service_role_arn} as the principal of the trust policy of your role {role_name}: "
+        "it lets another principal of our account in."
     ),
     "trust_policy_explicit_deny": (
-        "Remove the Deny statement that covers {service_role_arn} from the trust policy of your role {role_name}; the document below is enough."
+        "Remove the Deny statement that covers {service_role_arn} from the trust policy of your role {role_name}; "
+        "the document below is enough."
     ),
     # step 2: permissions policy
     "role_permissions_policy_missing_action": (
-        "Add {pattern} to the actions of the permissions policy of your role {role_name}; the document below has all five. "
-        "Check that the policy is attached to the role and that its Resource is {keys}."
+        "Add {pattern} to the actions of the permissions policy of your role {role_name}; "
+        "the document below has all five. Check that the policy is attached to the role and that its "
+        "Resource is {keys}."
     ),
-    "role_permissions_policy_explicit_deny": "Remove the Deny statement for {action} on {key_arn} from the policies attached to your role {role_name}.",
-    "role_permissions_policy_wrong_key_arn": "Name {keys} as the Resource of the permissions policy of your role {role_name}.",
+    "role_permissions_policy_explicit_deny": (
+        "Remove the Deny statement for {action} on {key_arn} from the policies attached to your role {role_name}."
+    ),
+    "role_permissions_policy_wrong_key_arn": (
+        "Name {keys} as the Resource of the permissions policy of your role {role_name}."
+    ),
     "role_permissions_boundary": (
-        "Let the permissions boundary of your role {role_name} allow {pattern} on {key_arn}, as the statement below does."
+        "Let the permissions boundary of your role {role_name} allow {pattern} on {key_arn}, "
+        "as the statement below does."
     ),
     "customer_scp_deny": (
-        "Ask whoever runs your AWS Organization to let the service control policy allow {action} for {role_arn}; nothing in your account mends it."
+        "Ask whoever runs your AWS Organization to let the service control policy allow {action} for {role_arn}; "
+        "nothing in your account mends it."
     ),
     # step 3: key policy
     "key_policy_missing_statement": (
-        "Add the statement below to the key policy of {key_arn}. If it is there, compare its principal: it has to be {roles}, without a "
-        "condition. If that principal reads AROA…, the role was made anew since: save the statement again."
+        "Add the statement below to the key policy of {key_arn}. If it is there, compare its principal: "
+        "it has to be {roles}, without a condition. If that principal reads AROA…, the role was made anew since: "
+        "save the statement again."
     ),
     "key_policy_wrong_principal": (
-        "Name your role {roles} as the principal of the statement in the key policy of {key_arn}: it names us, and we reach your key "
-        "through your role only."
+        "Name your role {roles} as the principal of the statement in the key policy of {key_arn}: "
+        "it names us, and we reach your key through your role only."
     ),
     "key_policy_condition_failed": (
-        "Remove the condition from the statement for {role_arn} in the key policy of {key_arn}: our encryption context does not meet it, and "
-        "kms:DescribeKey carries none. The statement below has no condition."
+        "Remove the condition from the statement for {role_arn} in the key policy of {key_arn}: "
+        "our encryption context does not meet it, and kms:DescribeKey carries none. "
+        "The statement below has no condition."
     ),
-    "key_policy_missing_action": "Add {pattern} to the actions of the statement for {role_arn} in the key policy of {key_arn}; the one below has all five.",
-    "key_policy_explicit_deny": "Remove the Deny statement for {action} that covers {role_arn} from the key policy of {key_arn}.",
+    "key_policy_missing_action": (
+        "Add {pattern} to the actions of the statement for {role_arn} in the key policy of {key_arn}; "
+        "the one below has all five."
+    ),
+    "key_policy_explicit_deny": (
+        "Remove the Deny statement for {action} that covers {role_arn} from the key policy of {key_arn}."
+    ),
     "customer_rcp_deny": (
-        "Ask whoever runs your AWS Organization to let the resource control policy allow {action} for our use of {role_arn}; "
-        "nothing in your account mends it."
+        "Ask whoever runs your AWS Organization to let the resource control policy allow {action} for our use of "
+        "{role_arn}; nothing in your account mends it."
     ),
     # step 1: key
-    "key_not_found": "Copy the ARN from the page of your key in {region} and give it again in step 1: AWS KMS knows no key {key_arn} there.",
-    "key_arn_changed": "Copy the ARN from the page of your key and give it again in step 1: AWS KMS answered with another key than {key_arn}.",
+    "key_not_found": (
+        "Copy the ARN from the page of your key in {region} and give it again in step 1: "
+        "AWS KMS knows no key {key_arn} there."
+    ),
+    "key_arn_changed": (
+        "Copy the ARN from the page of your key and give it again in step 1: "
+        "AWS KMS answered with another key than {key_arn}."
+    ),
     "key_disabled": "Enable the key: aws kms enable-key --region {region} --key-id {key_arn}.",
     "key_pending_deletion": (
-        "Cancel the deletion, then enable the key: aws kms cancel-key-deletion --region {region} --key-id {key_arn} and "
-        "aws kms enable-key --region {region} --key-id {key_arn}."
+        "Cancel the deletion, then enable the key: aws kms cancel-key-deletion --region {region} --key-id {key_arn} "
+        "and aws kms enable-key --region {region} --key-id {key_arn}."
     ),
-    "key_pending_replica_deletion": "Cancel the deletion of the multi-Region key {key_arn} and of its replicas, then enable it.",
+    "key_pending_replica_deletion": (
+        "Cancel the deletion of the multi-Region key {key_arn} and of its replicas, then enable it."
+    ),
     "key_pending_import": "Import the key material of {key_arn}: it was never imported, has expired or was deleted.",
-    "key_material_expired_or_deleted": "Import the key material of {key_arn} again: it worked before, and has expired or was deleted since.",
-    "mrk_replica_missing": (
-        "Make a replica of the multi-Region key in {region}, or give the ARN of one that is there in step 1: AWS KMS knows no key {key_arn}."
+    "key_material_expired_or_deleted": (
+        "Import the key material of {key_arn} again: it worked before, and has expired or was deleted since."
     ),
-    "custom_key_store_disconnected": "Connect the custom key store of {key_arn} again; while it is disconnected AWS KMS cannot use the key.",
+    "mrk_replica_missing": (
+        "Make a replica of the multi-Region key in {region}, or give the ARN of one that is there in step 1: "
+        "AWS KMS knows no key {key_arn}."
+    ),
+    "custom_key_store_disconnected": (
+        "Connect the custom key store of {key_arn} again; while it is disconnected AWS KMS cannot use the key."
+    ),
     "key_wrong_usage": KIND,
     "key_wrong_spec": KIND,
-    "key_wrong_region": "Give the ARN of a key in {region} in step 1: AWS KMS says that {key_arn} belongs to another Region.",
-    "aws_managed_key": "Create a customer managed key and give its ARN in step 1: AWS does not let the policy of an AWS managed key be edited.",
+    "key_wrong_region": (
+        "Give the ARN of a key in {region} in step 1: AWS KMS says that {key_arn} belongs to another Region."
+    ),
+    "aws_managed_key": (
+        "Create a customer managed key and give its ARN in step 1: "
+        "AWS does not let the policy of an AWS managed key be edited."
+    ),
 }
 
 
@@ -106,13 +142,15 @@ def render(template: str, subject: Subject, words: Mapping[str, str]) -> str:
 
 
 def away_from_the_page(remedy: str, external_id: str) -> str:
-    """Return a remedy for a mail or a ticket: no document stands below it there, and the External ID is on the setup page alone."""
+    """Return a remedy for a mail or a ticket:
+    no document stands below it there, and the External ID is on the setup page alone."""
     plain = remedy.replace(f"External ID {external_id}", "External ID").replace(external_id, "your External ID")
     return re.sub(r"\bbelow\b", "on the page of the test", plain)
 
 
 def corrected(document: str, subject: Subject) -> str:
-    """Return the document as it has to read, in full; "" where nothing is to be pasted (the key itself, an organization's policies)."""
+    """Return the document as it has to read, in full;
+    "" where nothing is to be pasted (the key itself, an organization's policies)."""
     if document == refusals.BOUNDARY:  # what it has to allow is what the permissions policy allows
         document = refusals.PERMISSIONS
     if document not in documents.NAMES:
@@ -138,7 +176,9 @@ DECIDES = {
         'Policies[].[PolicyName,PolicyVersionList[?IsDefaultVersion].Document]]"'
     ),
     # No statement, another principal, or a condition.
-    refusals.KEY_POLICY: "aws kms get-key-policy --region {region} --key-id {key_arn} --policy-name default --query Policy --output text",
+    refusals.KEY_POLICY: (
+        "aws kms get-key-policy --region {region} --key-id {key_arn} --policy-name default --query Policy --output text"
+    ),
     # Run by an administrator of the key's account: it is there, or it is not.
     refusals.KEY: "aws kms describe-key --region {region} --key-id {key_arn}",
 }

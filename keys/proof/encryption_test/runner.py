@@ -107,7 +107,8 @@ def _clock(test: EncryptionTest, now: datetime) -> Clock:
 
 
 def _changed_at(test: EncryptionTest) -> datetime:
-    """Return the last change on the tenant's or our side; who asks for a test of a key in service may have changed something just now."""
+    """Return the last change on the tenant's or our side;
+    who asks for a test of a key in service may have changed something just now."""
     ends = test.registration.configurations.filter(action=RoleConfiguration.Action.ADD).exclude(finished_at=None)
     changes: list[datetime] = [test.registration.changed_at, *ends.values_list("finished_at", flat=True)]
     if test.registration.status != Registration.TESTING:
@@ -173,9 +174,17 @@ def _store(test: EncryptionTest, claimed_at: datetime, subject: Subject, finding
 def _row(test: EncryptionTest, position: int, subject: Subject, found: Finding) -> CheckResult:
     check = CHECKS[position]
     row = CheckResult(
-        tenant_id=test.tenant_id, test=test, position=position, code=check.code, title=check.title, step=found.step or check.step, verdict=found.verdict,
-        causes=list(found.causes), evidence=dict(found.evidence), at=clock.now(),
-    )  # fmt: skip
+        tenant_id=test.tenant_id,
+        test=test,
+        position=position,
+        code=check.code,
+        title=check.title,
+        step=found.step or check.step,
+        verdict=found.verdict,
+        causes=list(found.causes),
+        evidence=dict(found.evidence),
+        at=clock.now(),
+    )
     if found.verdict == Verdict.FAIL:
         row.document = check.document if found.document is None else found.document
         row.remedy = remedies.render(found.remedy or check.remedy, subject, found.words)
@@ -276,9 +285,14 @@ def _come_again(test: EncryptionTest, claimed_at: datetime, facts: Facts, findin
     times = replace(times, grace_until=max(map(times.final_at, propagating), default=times.grace_until))
     changed_at = max([_changed_at(test), *(times.turned[code] for code in propagating if code in times.turned)])
     due_at = schedule.next_look(
-        now, times, waits or {Wait.AWS}, changed_at=changed_at, window=timedelta(seconds=settings.PROPAGATION_WINDOW), attempts=test.attempts,
+        now,
+        times,
+        waits or {Wait.AWS},
+        changed_at=changed_at,
+        window=timedelta(seconds=settings.PROPAGATION_WINDOW),
+        attempts=test.attempts,
         jitter=random.uniform(0.8, 1.2),  # noqa: S311  spreads load, guards nothing
-    )  # fmt: skip
+    )
     _change(
         test,
         claimed_at,

@@ -1,7 +1,8 @@
 """What a policy that the customer pasted grants us, what is missing, what is too wide, and the corrected text; pure.
 
-`json_document` and `unwrapping` make a policy with lines of the text, `characters` names what belongs in no policy, `policy_grammar` looks at
-the elements, `trust_policy`, `permissions_policy` and `key_policy` ask the evaluator what it grants, `writing` renders the corrected one.
+`json_document` and `unwrapping` make a policy with lines of the text, `characters` names what belongs in no policy,
+`policy_grammar` looks at the elements, `trust_policy`, `permissions_policy` and `key_policy` ask the evaluator what it
+grants, `writing` renders the corrected one.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from keys.proof.pasted.json_document import Document
 
 Verdict = Literal["ok", "incomplete", "unsafe", "unreadable"]
 JUDGES: dict[Kind, ModuleType] = {"trust": trust_policy, "permissions": permissions_policy, "key": key_policy}
-# IAM and KMS quotas: a role trust policy, a managed policy (white space not counted), a key policy (bytes, all counted).
+# IAM and KMS quotas: a role trust policy, a managed policy (white space not counted),
+# a key policy (bytes, all counted).
 LIMITS = {"trust": 2_048, "permissions": 6_144, "key": 32_768}
 RAISED = {"trust": 4_096, "permissions": 10_240, "key": 32_768}  # raised on request; as an inline policy; no higher
 MOST_NOTES = 60
@@ -45,7 +47,8 @@ class PastedPolicy:
     """The verdict, the findings, and the document as it should be, in full.
 
     Args:
-        before: the policy as it stood, written like `corrected`, so that the two can be compared; "" when it could not be read.
+        before: the policy as it stood, written like `corrected`, so that the two can be compared;
+            "" when it could not be read.
     """
 
     verdict: Verdict
@@ -105,7 +108,8 @@ def granted(
     beside: Beside = ALONE,
     rules: Rules | None = None,
 ) -> list[str]:
-    """Return what a policy gives us by itself: `sts:AssumeRole`, or patterns of the guide; the arguments are those of `lint`."""
+    """Return what a policy gives us by itself: `sts:AssumeRole`, or patterns of the guide;
+    the arguments are those of `lint`."""
     values = Values(service_role_arn, external_id, role_arn, key_arn, tenant, beside, rules)
     policy = unwrapping.read(text).policy
     if policy is None or len(policy["Statement"]) > MOST_STATEMENTS or _other_kind(kind, policy) is not None:
@@ -233,7 +237,8 @@ def _listed(value: object) -> list[object]:
 
 
 def _corrected(kind: Kind, document: Document, values: Values) -> str:
-    """Return the first document that reads as right: theirs mended; without the statements that cannot be; the guide's own."""
+    """Return the first document that reads as right: theirs mended;
+    without the statements that cannot be; the guide's own."""
     policy = document.policy
     assert policy is not None
     judge = JUDGES[kind]

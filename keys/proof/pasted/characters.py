@@ -10,10 +10,14 @@ from keys.proof.pasted.findings import Flaw
 DOUBLE, CURLY_SINGLE = "“”„‟″＂«»", "‘’‚‛′＇"
 STRAIGHT = str.maketrans(DOUBLE + CURLY_SINGLE, '"' * len(DOUBLE) + "'" * len(CURLY_SINGLE))
 SMART = re.compile(f"[{DOUBLE}{CURLY_SINGLE}]")
-REFUSED = re.compile(
-    r"[^\t\n\r\x20-\x7e\xa0-\xff]"
-)  # IAM and KMS API references: U+0009, U+000A, U+000D, U+0020 to U+00FF
-CLEAR = {"\u00a0": "a no-break space", "\u200b": "an invisible zero-width space", "\ufeff": "a byte order mark", "\u2028": "a line separator"}  # fmt: skip
+# IAM and KMS API references: U+0009, U+000A, U+000D, U+0020 to U+00FF
+REFUSED = re.compile(r"[^\t\n\r\x20-\x7e\xa0-\xff]")
+CLEAR = {
+    "\u00a0": "a no-break space",
+    "\u200b": "an invisible zero-width space",
+    "\ufeff": "a byte order mark",
+    "\u2028": "a line separator",
+}
 
 
 def flaws(text: str, starts: list[int]) -> list[Flaw]:
@@ -24,7 +28,10 @@ def flaws(text: str, starts: list[int]) -> list[Flaw]:
             Flaw(
                 "byte_order_mark",
                 1,
-                "The text begins with a byte order mark, which an editor or PowerShell put there. You cannot see it; AWS refuses it.",
+                (
+                    "The text begins with a byte order mark, which an editor or PowerShell put there. "
+                    "You cannot see it; AWS refuses it."
+                ),
                 "Save the file as UTF-8 without BOM, or copy the document below.",
             )
         )

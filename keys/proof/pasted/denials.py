@@ -1,4 +1,5 @@
-"""What keeps our calls out of an otherwise right policy: conditions that they do not meet, denials that hit them; pure."""
+"""What keeps our calls out of an otherwise right policy:
+conditions that they do not meet, denials that hit them; pure."""
 
 from __future__ import annotations
 
@@ -37,10 +38,12 @@ def unmet(operator: str, key: str, path: Path) -> Note:
             "kms:DescribeKey carries no encryption context, and ours is your tenant id and our purpose",
         )
     return Note(
-        code, "error", path,
+        code,
+        "error",
+        path,
         f"The condition {shown(operator, most=40)} on {shown(key, most=60)} is never met: {why}.",
         f"Leave {shown(key, most=60)} out of the statement for us; it may stay in the others.",
-    )  # fmt: skip
+    )
 
 
 def denied(kind: Kind, policy: Policy, requests: Sequence[Request], so: str) -> Iterator[Note]:
@@ -51,7 +54,9 @@ def denied(kind: Kind, policy: Policy, requests: Sequence[Request], so: str) -> 
         element = next((each for each in ("NotPrincipal", "NotAction") if each in statement), "")
         why = f" ({element} covers everything that it does not name)" if element else ""
         yield Note(
-            "not_principal" if element == "NotPrincipal" else "explicit_deny", "error", (*path, element) if element else path,
+            "not_principal" if element == "NotPrincipal" else "explicit_deny",
+            "error",
+            (*path, element) if element else path,
             f"{name} denies {request.action}{why}. {so}",
             f"Take us out of it, as the document below does: a condition that spares {request.principal.role_arn}.",
-        )  # fmt: skip
+        )

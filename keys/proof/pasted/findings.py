@@ -16,9 +16,18 @@ Policy = dict[str, Any]
 NAMES = {"trust": "trust policy", "permissions": "permissions policy", "key": "key policy"}
 # Codes for which AWS would not take the text as a policy at all.
 UNREADABLE = {
-    "not_json", "empty", "too_long", "too_deep", "too_many_elements", "smart_quotes", "character", "byte_order_mark",
-    "duplicate_key", "no_statement", "statement_only",
-}  # fmt: skip
+    "not_json",
+    "empty",
+    "too_long",
+    "too_deep",
+    "too_many_elements",
+    "smart_quotes",
+    "character",
+    "byte_order_mark",
+    "duplicate_key",
+    "no_statement",
+    "statement_only",
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,10 +79,15 @@ def missing(use: Use, meant: tuple[Path, dict[str, Any]] | None, values: Values)
     if lacking:
         element = "NotAction" if "NotAction" in statement else "Action"
         yield Note(
-            "missing_action", "error", (*path, element),
-            f"Nothing here allows {', '.join(request.action for _, request in lacking)} to {'your role' if use.kind == 'key' else 'the role'}.",
+            "missing_action",
+            "error",
+            (*path, element),
+            (
+                f"Nothing here allows {', '.join(request.action for _, request in lacking)} to "
+                f"{'your role' if use.kind == 'key' else 'the role'}."
+            ),
             f"Add {', '.join(dict.fromkeys(pattern for pattern, _ in lacking))} to the actions.",
-        )  # fmt: skip
+        )
     for element in elements:
         where = (*path, element)
         if element in {"Resource", "NotResource"}:
@@ -224,7 +229,10 @@ def wrong_principal(statement: Mapping[str, Any], where: Path, role_arn: str, va
             text = f"{quoted} differs from your Role ARN in capital and small letters, which AWS tells apart."
         elif name.rsplit("/", 1)[-1].lower() == role_arn.rsplit("/", 1)[-1].lower():
             same = evaluator.account_of(name) == account
-            text = f"{quoted} has {'another path than' if same else 'the name of'} your role {role_arn}{'' if same else f' and stands in another account than {account}'}."
+            text = (
+                f"{quoted} has {'another path than' if same else 'the name of'} your role "
+                f"{role_arn}{'' if same else f' and stands in another account than {account}'}."
+            )
         else:
             text = f"{quoted} is not your role."
         code = "names_our_role" if name == values.service_role_arn else "principal_mismatch"
@@ -253,10 +261,15 @@ def unseen(policy: Policy) -> Iterator[Note]:
             for key in keys if isinstance(keys, dict) else ():
                 if key in named:
                     yield Note(
-                        "condition_unseen", "info", (*path, "Condition", operator, key),
-                        f"We cannot see {shown(key, most=60)} from outside and take it as met. The encryption test will tell.",
+                        "condition_unseen",
+                        "info",
+                        (*path, "Condition", operator, key),
+                        (
+                            f"We cannot see {shown(key, most=60)} from outside and take it as met. "
+                            "The encryption test will tell."
+                        ),
                         "Check that it is so for your role.",
-                    )  # fmt: skip
+                    )
 
 
 def touches_kms(statement: Mapping[str, Any]) -> bool:

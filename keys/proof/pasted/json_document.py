@@ -1,6 +1,7 @@
 """Text → policy, with the place of every element: reads through slips of the pen, and names each; pure.
 
-AWS takes strict JSON only (RFC 8259). We read on where the meaning is plain, so that the corrected document keeps what stands there.
+AWS takes strict JSON only (RFC 8259). We read on where the meaning is plain,
+so that the corrected document keeps what stands there.
 """
 
 from __future__ import annotations
@@ -284,7 +285,8 @@ class _Reader:
 
 
 def _joined(name: str, first: Any, second: Any) -> Any:
-    """Return both values of a name that stands twice, so that nothing is lost: statements together, objects merged, else the later."""
+    """Return both values of a name that stands twice, so that nothing is lost:
+    statements together, objects merged, else the later."""
     if name == "Statement":
         both = [*(first if isinstance(first, list) else [first]), *(second if isinstance(second, list) else [second])]
         return [each for at, each in enumerate(both) if each not in both[:at]] if len(both) < 60 else both
@@ -332,7 +334,10 @@ def _flaw(code: str, line: int, what: str) -> Flaw:
         return Flaw(
             code,
             line,
-            f"The name {shown(what, most=40)} stands a second time in the same object. AWS refuses that, and other tools keep only one of the two.",
+            (
+                f"The name {shown(what, most=40)} stands a second time in the same object. "
+                "AWS refuses that, and other tools keep only one of the two."
+            ),
             f"Leave one {shown(what, most=40)} in this object, with everything that belongs to it.",
         )
     if code == "empty":

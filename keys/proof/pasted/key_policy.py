@@ -1,4 +1,5 @@
-"""The key policy: the tenant's role named with the guide's actions, nobody from elsewhere, and somebody who can change it again; pure."""
+"""The key policy: the tenant's role named with the guide's actions, nobody from elsewhere,
+and somebody who can change it again; pure."""
 
 from __future__ import annotations
 
@@ -64,7 +65,8 @@ def effective(policy: Policy) -> Policy:
 
 
 def use_of(policy: Policy, values: Values) -> grants.Use | None:
-    """Ask for the guide's actions for the tenant's role, or for the one that the policy names; None when there is neither."""
+    """Ask for the guide's actions for the tenant's role, or for the one that the policy names;
+    None when there is neither."""
     in_force = effective(policy)
     role_arn = values.role_arn or _named_role(in_force, values)
     return _use(in_force, values, role_arn) if role_arn else None
@@ -75,7 +77,8 @@ def _use(policy: Policy, values: Values, role_arn: str) -> grants.Use:
 
 
 def _left_out(policy: Policy, values: Values, use: grants.Use) -> Iterator[Note]:
-    """Yield the roles that one replaces and that the policy forgets: where nothing else lets them in, they are cut off at once."""
+    """Yield the roles that one replaces and that the policy forgets:
+    where nothing else lets them in, they are cut off at once."""
     meant = _meant(policy, use)
     for role_arn in values.beside.roles:
         refused = _use(policy, values, role_arn).refused
@@ -87,9 +90,13 @@ def _left_out(policy: Policy, values: Values, use: grants.Use) -> Iterator[Note]
             "replaced_role_missing",
             "error",
             (*meant[0], "Principal") if meant else ("Statement",),
-            f"{shown(role_arn, most=120)} {what}. It is still needed: where nothing else lets it in, this policy cuts us off at once, "
+            f"{shown(role_arn, most=120)} {what}. It is still needed: "
+            "where nothing else lets it in, this policy cuts us off at once, "
             "and what your key protects does not open.",
-            f"Name both roles until the move to the new role is over and no backup needs the old one: {grants.principal(use.role_arn, values)}.",
+            (
+                "Name both roles until the move to the new role is over and no backup needs the old one: "
+                f"{grants.principal(use.role_arn, values)}."
+            ),
         )
 
 
@@ -111,7 +118,8 @@ def _named_role(policy: Policy, values: Values) -> str:
 
 
 def _meant(policy: Policy, use: grants.Use) -> tuple[Path, dict[str, Any]] | None:
-    """Return the statement that was meant for the role: the one that names it, the guide's Sid, or one that nearly names it."""
+    """Return the statement that was meant for the role:
+    the one that names it, the guide's Sid, or one that nearly names it."""
     allows = [
         (path, each)
         for path, each in trial_requests.statements(policy)
@@ -214,9 +222,8 @@ def mended(policy: Policy, values: Values) -> Policy:
         policy_grammar.VERSION if policy.get("Version") != policy_grammar.OLD_VERSION else policy_grammar.OLD_VERSION
     )
     built = rebuilding.rebuilt(policy, kept, version=version)
-    if (
-        not placed or not role_arn or any(_use(effective(built), values, each).refused for each in roles)
-    ):  # what let us in may have been open to all
+    # what let us in may have been open to all
+    if not placed or not role_arn or any(_use(effective(built), values, each).refused for each in roles):
         built = rebuilding.rebuilt(policy, [*kept, guide], version=version)
     if not key_policy_width.has_administrator(effective(built), known):
         spared = [

@@ -69,7 +69,10 @@ def _named_services(policy: Policy) -> list[str]:
 
 def _open(path: Path, statement: dict[str, Any], action: str, service: str, values: Values) -> Note:
     through = f" through {shown(service)}" if service else ""
-    fix = f'Name who may: "Principal": {{"AWS": "arn:aws:iam::{own_account(values, NO_ACCOUNT)}:root"}} for your own account.'
+    fix = (
+        f'Name who may: "Principal": {{"AWS": "arn:aws:iam::{own_account(values, NO_ACCOUNT)}:root"}} for your '
+        "own account."
+    )
     if "NotPrincipal" in statement:
         return Note(
             "too_wide_not_principal",
@@ -96,10 +99,18 @@ def lock_out(policy: Policy, values: Values) -> Iterator[Note]:
     """Say when nobody could change the policy again."""
     if not has_administrator(policy, values):
         yield Note(
-            "lock_out", "error", ("Statement",),
-            "With this policy nobody can change the key policy again: KMS refuses to save it, and once saved only AWS Support could help.",
-            f'Keep the statement that lets your account decide: "Principal": {{"AWS": "arn:aws:iam::{own_account(values, NO_ACCOUNT)}:root"}}, "Action": "kms:*".',
-        )  # fmt: skip
+            "lock_out",
+            "error",
+            ("Statement",),
+            (
+                "With this policy nobody can change the key policy again: "
+                "KMS refuses to save it, and once saved only AWS Support could help."
+            ),
+            (
+                f'Keep the statement that lets your account decide: "Principal": {{"AWS": '
+                f'"arn:aws:iam::{own_account(values, NO_ACCOUNT)}:root"}}, "Action": "kms:*".'
+            ),
+        )
 
 
 def has_administrator(policy: Policy, values: Values) -> bool:

@@ -14,7 +14,8 @@ MOST = 10  # notes of a policy
 
 
 def notes(policy: Policy, values: Values) -> Iterator[Note]:
-    """Yield what names another partition than our service role's, and keys that are refused when their ARN is given (step 1)."""
+    """Yield what names another partition than our service role's, and keys that are refused
+    when their ARN is given (step 1)."""
     ours = values.service_role_arn.split(":")[1]
     seen = set[str]()
     for path, name in _named(policy):
@@ -27,8 +28,9 @@ def notes(policy: Policy, values: Values) -> Iterator[Note]:
                 "other_partition",
                 "error",
                 path,
-                f"{shown(name, most=120)} is in AWS's partition {shown(partition, most=20)}, and Kore.ai's service role is in {ours}. AWS lets "
-                "nothing cross from one partition to another, and refuses to save a policy that names both.",
+                f"{shown(name, most=120)} is in AWS's partition {shown(partition, most=20)}, and Kore.ai's service "
+                f"role is in {ours}. AWS lets nothing cross from one partition to another, "
+                "and refuses to save a policy that names both.",
                 f"Create role and key in an AWS account of the partition {ours}, and name those.",
             )
         elif ":kms:" in name and values.rules is not None and (why := _refused(name, values)):

@@ -14,7 +14,15 @@ from keys.proof.pasted.findings import Note, Path, Policy, Values, shown
 
 NO_KEY = "<your-cmk-arn>"
 # What the role must never be able to do: with one of these we would run the customer's account.
-ADMINISTRATION = ("iam:PutRolePolicy", "iam:CreateUser", "sts:AssumeRole", "organizations:LeaveOrganization", "s3:GetObject", "ec2:RunInstances", "secretsmanager:GetSecretValue")  # fmt: skip
+ADMINISTRATION = (
+    "iam:PutRolePolicy",
+    "iam:CreateUser",
+    "sts:AssumeRole",
+    "organizations:LeaveOrganization",
+    "s3:GetObject",
+    "ec2:RunInstances",
+    "secretsmanager:GetSecretValue",
+)
 MORE = ("kms:PutKeyPolicy", "kms:ScheduleKeyDeletion", "kms:DisableKey", "kms:CreateGrant")
 
 
@@ -55,13 +63,17 @@ def _left_out(use: grants.Use, values: Values) -> Iterator[Note]:
                 "replaced_key_missing",
                 "error",
                 (*meant[0], "Resource") if meant else (),
-                f"{shown(key_arn, most=120)} is left out. It is still needed: with this policy we lose it at once, and what it protects does not open.",
+                (
+                    f"{shown(key_arn, most=120)} is left out. It is still needed: "
+                    "with this policy we lose it at once, and what it protects does not open."
+                ),
                 "Name both keys in Resource until the move to the new key is over and no backup needs the old one.",
             )
 
 
 def use_of(policy: Policy, values: Values) -> grants.Use | None:
-    """Ask for the guide's actions on the tenant's key, or on the one that the policy names; None when there is neither."""
+    """Ask for the guide's actions on the tenant's key, or on the one that the policy names;
+    None when there is neither."""
     key_arn = values.key_arn or _named_key(policy, values)
     if not key_arn:
         return None
@@ -111,10 +123,12 @@ def _wide(use: grants.Use, values: Values) -> Iterator[Note]:
         for path, statement in trial_requests.allowing("permissions", use.policy, request):
             element = next((each for each in ("NotAction", "Action") if each in statement), "Action")
             yield Note(
-                "too_wide_permissions", "error", (*path, element),
+                "too_wide_permissions",
+                "error",
+                (*path, element),
                 f"This lets us do {action} in your account, and much more that has nothing to do with your key.",
                 "Write the five actions of the document below, and no other.",
-            )  # fmt: skip
+            )
             return
     key = use.requests[0][1]
     for action in MORE:
@@ -172,7 +186,8 @@ def wanted(values: Values, policy: Policy | None = None) -> Policy:
 
 
 def mended(policy: Policy, values: Values) -> Policy:
-    """Return their policy with our statement as the guide has it; a Deny that hits us is for this role alone, so it goes."""
+    """Return their policy with our statement as the guide has it;
+    a Deny that hits us is for this role alone, so it goes."""
     (guide,) = wanted(values, policy)["Statement"]
     use = use_of(policy, values)
     if use is None:

@@ -19,7 +19,8 @@ def with_sid(statement: Mapping[str, Any], theirs: Mapping[str, Any]) -> dict[st
 
 
 def sparing(statement: dict[str, Any], *arns: str) -> dict[str, Any]:
-    """Return a Deny that no longer hits these roles: `aws:PrincipalArn` is the role's ARN in every call of its sessions."""
+    """Return a Deny that no longer hits these roles:
+    `aws:PrincipalArn` is the role's ARN in every call of its sessions."""
     condition = statement.get("Condition")
     condition = dict(condition) if isinstance(condition, dict) else {}
     operator = next((name for name in condition if name.lower() == "arnnotequals"), "ArnNotEquals")

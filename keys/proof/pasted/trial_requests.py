@@ -1,4 +1,5 @@
-"""What the evaluator is asked about a pasted policy: the calls that we really make, and those that nobody may make; pure."""
+"""What the evaluator is asked about a pasted policy:
+the calls that we really make, and those that nobody may make; pure."""
 
 from __future__ import annotations
 
@@ -15,7 +16,12 @@ NOWHERE = "000000000000"
 EVERYTHING: Policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 ALLOW_ALL: dict[str, Any] = {"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}
 STRANGER = Principal("arn:aws:iam::000000000009:user/stranger", "000000000009", "AIDASTRANGER")
-STRANGER_ROLE = Principal("arn:aws:sts::000000000008:assumed-role/stranger/s", "000000000008", "AROASTRANGER", "arn:aws:iam::000000000008:role/stranger")  # fmt: skip
+STRANGER_ROLE = Principal(
+    "arn:aws:sts::000000000008:assumed-role/stranger/s",
+    "000000000008",
+    "AROASTRANGER",
+    "arn:aws:iam::000000000008:role/stranger",
+)
 # Condition keys whose value only the customer's account knows: taken as met, and said.
 UNSEEN = (
     "aws:principalorgid",
@@ -43,8 +49,8 @@ def statements(policy: Policy) -> list[tuple[Path, dict[str, Any]]]:
 def decide(kind: Kind, policy: Policy, request: Request) -> Decision:
     """Ask whether a policy, with everything around it as open as can be, lets a request through.
 
-    A key policy has to name the role itself: the statement for the account root, which every key has, leaves the decision to
-    others and is not what the guide asks for.
+    A key policy has to name the role itself: the statement for the account root, which every key has,
+    leaves the decision to others and is not what the guide asks for.
     """
     if kind == "trust":
         return evaluator.evaluate(request, identity=[EVERYTHING], resource=policy)
@@ -120,7 +126,8 @@ def unmet(policy: Policy, statement: Mapping[str, Any], request: Request) -> lis
 
 
 def _call(arn: str, account: str) -> dict[str, str]:
-    """Return what AWS knows of a call of ours: over TLS, from outside the customer's network, without MFA, through no service."""
+    """Return what AWS knows of a call of ours:
+    over TLS, from outside the customer's network, without MFA, through no service."""
     return {
         "aws:PrincipalArn": arn,
         "aws:PrincipalAccount": account,
@@ -129,7 +136,8 @@ def _call(arn: str, account: str) -> dict[str, str]:
         "aws:ViaAWSService": "false",
         "aws:SecureTransport": "true",
         "aws:MultiFactorAuthPresent": "false",
-        "aws:SourceIp": "192.0.2.10",  # an address that belongs to nobody (RFC 5737): the customer's lists do not hold ours
+        # an address that belongs to nobody (RFC 5737): the customer's lists do not hold ours
+        "aws:SourceIp": "192.0.2.10",
         "aws:CurrentTime": _today(),
         "aws:UserAgent": "Boto3",
     }
@@ -185,7 +193,8 @@ def use(
         context |= {"kms:EncryptionAlgorithm": "SYMMETRIC_DEFAULT", "kms:EncryptionContextKeys": ["purpose", "tenant"]}
         if values.tenant:
             context |= {"kms:EncryptionContext:tenant": values.tenant}
-    # As if the key stood in the role's account: across accounts an identity policy has to allow too, and that is another document.
+    # As if the key stood in the role's account:
+    # across accounts an identity policy has to allow too, and that is another document.
     return Request(action, key_arn, who, context, who.account)
 
 

@@ -33,7 +33,8 @@ def notes(policy: Policy, values: Values) -> Iterator[Note]:
 
 
 def _ours(policy: Policy, values: Values) -> list[tuple[Path, dict[str, Any]]]:
-    """Return the Allow statements that are meant for us: that name us, rightly or nearly; else our External ID; else the only one."""
+    """Return the Allow statements that are meant for us: that name us, rightly or nearly; else our External ID;
+    else the only one."""
     allows = [(path, each) for path, each in trial_requests.statements(policy) if each.get("Effect") != "Deny"]
     named = [
         (path, each)
@@ -66,10 +67,12 @@ def _missing(policy: Policy, request: evaluator.Request, values: Values) -> Iter
     meant = _ours(policy, values)
     if not meant:
         yield Note(
-            "missing_trust", "error", ("Statement",),
+            "missing_trust",
+            "error",
+            ("Statement",),
             f"No statement names our role {values.service_role_arn}, so AWS refuses us.",
             "Add the statement of the document below.",
-        )  # fmt: skip
+        )
         return
     by_faults = sorted(
         ((trial_requests.failing("trust", policy, each, request), path, each) for path, each in meant),
@@ -77,9 +80,12 @@ def _missing(policy: Policy, request: evaluator.Request, values: Values) -> Iter
     )
     faults, path, statement = by_faults[0]
     yield Note(
-        "missing_trust", "error", path, "Our role does not get in with your External ID.",
+        "missing_trust",
+        "error",
+        path,
+        "Our role does not get in with your External ID.",
         "Mend what is named here, or use the document below as it is.",
-    )  # fmt: skip
+    )
     for element in faults:
         where = (*path, element)
         if element in {"Principal", "NotPrincipal"}:
@@ -172,7 +178,10 @@ def _wrong_condition(
         if given.strip() == values.external_id:
             text = "Your External ID stands here with a blank before or after it."
         elif given.lower() == values.external_id.lower():
-            text = f"{shown(given, most=60)} differs from your External ID in capital and small letters, which AWS tells apart."
+            text = (
+                f"{shown(given, most=60)} differs from your External ID in capital and small letters, "
+                "which AWS tells apart."
+            )
         elif values.external_id in given or (given and given in values.external_id and len(given) > 8):
             text = f"{shown(given, most=60)} is your External ID with something added or cut off."
         else:
@@ -205,20 +214,27 @@ def _odd(policy: Policy, values: Values) -> Iterator[Note]:
                     )
                 elif kind == "AWS" and UNIQUE_ID.fullmatch(name):
                     yield Note(
-                        "stale_principal", "warning", where,
-                        f"{shown(name)} is what AWS shows in place of a role that was deleted, or deleted and made again; it lets nobody in.",
+                        "stale_principal",
+                        "warning",
+                        where,
+                        (
+                            f"{shown(name)} is what AWS shows in place of a role that was deleted, "
+                            "or deleted and made again; it lets nobody in."
+                        ),
                         fix,
-                    )  # fmt: skip
+                    )
                 elif name not in {"*", values.service_role_arn} and not (kind == "AWS" and _is_near(name, values)):
                     others.append((where, name))
         for at, action in enumerate(evaluator.listed(statement.get("Action"))):
             if action == "*" or (action.lower().startswith("sts:") and "*" in action):
                 listed = isinstance(statement.get("Action"), list)
                 yield Note(
-                    "action_wide", "warning", (*path, "Action", at) if listed else (*path, "Action"),
+                    "action_wide",
+                    "warning",
+                    (*path, "Action", at) if listed else (*path, "Action"),
                     f"{shown(action)} allows more than our role needs: tags and source identities on the session too.",
                     'Write "Action": "sts:AssumeRole".',
-                )  # fmt: skip
+                )
         if "NotAction" in statement:
             yield Note(
                 "not_action",
@@ -229,10 +245,12 @@ def _odd(policy: Policy, values: Values) -> Iterator[Note]:
             )
     for where, name in others[:5]:
         yield Note(
-            "other_principal", "warning", where,
+            "other_principal",
+            "warning",
+            where,
             f"{shown(name, most=120)} may take this role as well, and with it use your key as we do.",
             "Take it out, unless you know that it has to be there. We keep it in the document below.",
-        )  # fmt: skip
+        )
 
 
 # --- mended -----------------------------------------------------------------------------------------------------

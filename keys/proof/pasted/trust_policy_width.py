@@ -1,7 +1,7 @@
 """A trust policy that lets others in: found by asking, and named by the words that let them in; pure.
 
-Whether it is too wide is decided by a battery of calls that nobody may make, not by looking for known mistakes: what no rule
-foresaw is found too.
+Whether it is too wide is decided by a battery of calls that nobody may make, not by looking for known
+mistakes: what no rule foresaw is found too.
 """
 
 from __future__ import annotations
@@ -69,15 +69,20 @@ def _strangers(policy: Policy, values: Values) -> Iterator[Note]:
                     )
                     how = "without any External ID" if given is None else "that knows your External ID"
                     yield Note(
-                        "too_wide_not_principal" if name == "NotPrincipal" else "too_wide_principal", "error", (*path, name),
+                        "too_wide_not_principal" if name == "NotPrincipal" else "too_wide_principal",
+                        "error",
+                        (*path, name),
                         f"{means}: any AWS account {how} gets into your role.",
                         f'Set "Principal": {{"AWS": "{values.service_role_arn}"}}.',
-                    )  # fmt: skip
+                    )
 
 
 def _too_wide(code: str, path: Path, statement: Mapping[str, Any], given: str | None, values: Values) -> Note:
     """Say which words let another External ID in."""
-    mend = f'Write "Condition": {{"StringEquals": {{"sts:ExternalId": "{values.external_id}"}}}}, and no other condition on sts:ExternalId.'
+    mend = (
+        f'Write "Condition": {{"StringEquals": {{"sts:ExternalId": "{values.external_id}"}}}}, '
+        "and no other condition on sts:ExternalId."
+    )
     how = (
         "without any External ID"
         if given is None
@@ -159,15 +164,23 @@ def set_operators(
             if operator.lower().startswith(("foranyvalue:", "forallvalues:")):
                 code = "too_wide_for_any_value" if operator.lower().startswith("forany") else "too_wide_for_all_values"
                 yield Note(
-                    code, "error", where,
-                    f"{shown(operator, most=40)} is made for keys with several values; sts:ExternalId has one, and AWS warns that it may let more in than meant.",
+                    code,
+                    "error",
+                    where,
+                    (
+                        f"{shown(operator, most=40)} is made for keys with several values; "
+                        "sts:ExternalId has one, and AWS warns that it may let more in than meant."
+                    ),
                     f'Write "StringEquals": {{"sts:ExternalId": "{values.external_id}"}}.',
-                )  # fmt: skip
+                )
             elif operator.lower() not in {"stringequals", "null"} and values.external_id in texts:
                 yield Note(
                     "external_id_operator",
                     "warning",
                     where,
-                    f"{shown(operator, most=40)} does here what StringEquals does; one sign more in the value and it would not.",
+                    (
+                        f"{shown(operator, most=40)} does here what StringEquals does; "
+                        "one sign more in the value and it would not."
+                    ),
                     'Write "StringEquals".',
                 )

@@ -1,4 +1,5 @@
-"""The policy in what was pasted: alone, inside an answer of the AWS CLI, as an escaped string, or as a bare statement; pure."""
+"""The policy in what was pasted: alone, inside an answer of the AWS CLI, as an escaped string,
+or as a bare statement; pure."""
 
 from __future__ import annotations
 
@@ -114,7 +115,10 @@ def _take_statements(document: Document, value: dict[str, Any] | list[Any]) -> N
         Flaw(
             "statement_only",
             document.line(()),
-            f"{'This is a statement' if one else 'These are statements'}, not a whole policy: Version and the Statement list around it are missing.",
+            (
+                f"{'This is a statement' if one else 'These are statements'}, not a whole policy: "
+                "Version and the Statement list around it are missing."
+            ),
             "Put it into the Statement list of the policy, and paste the whole policy here.",
         )
     )
@@ -144,7 +148,8 @@ def _with_named_statements(document: Document, policy: Policy) -> Policy:
 
 
 def _named(document: Document, members: dict[str, Any], path: Path, known: tuple[str, ...]) -> dict[str, Any]:
-    """Return the members under their right names, where a name differs in letter case or number only; AWS takes them as they are."""
+    """Return the members under their right names, where a name differs in letter case or number only;
+    AWS takes them as they are."""
     right = {name.lower(): name for name in known}
     renamed: dict[str, str] = {}
     for name in members:

@@ -16,8 +16,8 @@ INDENT = re.compile(r"[{\[][ \t]*(?:\r\n|\r|\n)([ \t]+)\S")
 def render(policy: Policy, document: Document) -> str:
     """Return a policy as text.
 
-    Objects and lists of `policy` that are those of the document keep their very characters, as long as the text there has no flaw
-    and the policy does not stand inside an answer (it would be indented too far).
+    Objects and lists of `policy` that are those of the document keep their very characters, as long as the text
+    there has no flaw and the policy does not stand inside an answer (it would be indented too far).
     """
     found = INDENT.search(document.source)
     indent = found[1] if found and len(found[1]) <= 8 and not document.prefix else "  "

@@ -14,8 +14,8 @@ from tenants import audit, roles, services
 
 class Command(BaseCommand):
     help = (
-        "Creates the account of a support engineer, lead or auditor, or changes one with --disable, --enable or --regroup. "
-        "Prints the link by which a new person chooses a password."
+        "Creates the account of a support engineer, lead or auditor, or changes one with --disable, "
+        "--enable or --regroup. Prints the link by which a new person chooses a password."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -1,4 +1,5 @@
-"""Change a platform service's account: its secret, its permissions, its tenants, or whether it is let in; prints one JSON object."""
+"""Change a platform service's account: its secret, its permissions, its tenants, or whether it is let in;
+prints one JSON object."""
 
 from __future__ import annotations
 
@@ -16,8 +17,8 @@ from tenants.models import ServiceAccount, Tenant
 
 class Command(BaseCommand):
     help = (
-        "Disables, enables or changes the account of a platform service, or rotates its client secret; a new secret is shown this once. "
-        "Without any of these it prints the account as it is."
+        "Disables, enables or changes the account of a platform service, or rotates its client secret; "
+        "a new secret is shown this once. Without any of these it prints the account as it is."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

@@ -22,15 +22,43 @@ def _trust(w: World, document: str) -> None:
 TRUST: list[tuple[str, str, str]] = [
     ("no JSON", "{", "This policy contains invalid Json"),
     ("a Version that is none", policy(trusting("111122223333"), version="2020-01-01"), "Syntax errors in policy."),
-    ("two Versions", json.dumps({"Version": ["2012-10-17"], "Statement": [trusting("111122223333")]}), "Syntax errors in policy."),
-    ("no Principal", json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole"}]}), "Missing required field Principal"),
-    ("a Resource", json.dumps({"Version": "2012-10-17", "Statement": [{**trusting("111122223333"), "Resource": "*"}]}), "Has prohibited field Resource"),
-    ("a role that does not exist", policy(trusting("arn:aws:iam::111122223333:role/nobody")), 'Invalid principal in policy: "AWS":"arn:aws:iam::111122223333:role/nobody"'),
-    ("a user that does not exist", policy(trusting("arn:aws:iam::111122223333:user/nobody")), 'Invalid principal in policy: "AWS":"arn:aws:iam::111122223333:user/nobody"'),
-    ("an account that does not exist", policy(trusting("000000000000")), 'Invalid principal in policy: "AWS":"000000000000"'),
+    (
+        "two Versions",
+        json.dumps({"Version": ["2012-10-17"], "Statement": [trusting("111122223333")]}),
+        "Syntax errors in policy.",
+    ),
+    (
+        "no Principal",
+        json.dumps({"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "sts:AssumeRole"}]}),
+        "Missing required field Principal",
+    ),
+    (
+        "a Resource",
+        json.dumps({"Version": "2012-10-17", "Statement": [{**trusting("111122223333"), "Resource": "*"}]}),
+        "Has prohibited field Resource",
+    ),
+    (
+        "a role that does not exist",
+        policy(trusting("arn:aws:iam::111122223333:role/nobody")),
+        'Invalid principal in policy: "AWS":"arn:aws:iam::111122223333:role/nobody"',
+    ),
+    (
+        "a user that does not exist",
+        policy(trusting("arn:aws:iam::111122223333:user/nobody")),
+        'Invalid principal in policy: "AWS":"arn:aws:iam::111122223333:user/nobody"',
+    ),
+    (
+        "an account that does not exist",
+        policy(trusting("000000000000")),
+        'Invalid principal in policy: "AWS":"000000000000"',
+    ),
     ("a word for a principal", policy(trusting("somebody")), 'Invalid principal in policy: "AWS":"somebody"'),
-    ("one good principal and a bad one", policy(trusting(["111122223333", "somebody"])), 'Invalid principal in policy: "AWS":"somebody"'),
-]  # fmt: skip
+    (
+        "one good principal and a bad one",
+        policy(trusting(["111122223333", "somebody"])),
+        'Invalid principal in policy: "AWS":"somebody"',
+    ),
+]
 
 
 def _trust_row(name: str, document: str, words: str) -> None:
@@ -56,11 +84,26 @@ IDENTITY: list[tuple[str, Any]] = [
     ("no resource", {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "kms:Decrypt"}]}),
     ("an action without a service", {"Version": "2012-10-17", "Statement": [allow("Decrypt")]}),
     ("a resource that is no ARN", {"Version": "2012-10-17", "Statement": [allow("kms:Decrypt", "key")]}),
-    ("a resource of another partition", {"Version": "2012-10-17", "Statement": [allow("sts:AssumeRole", "arn:aws-us-gov:iam::111122223333:role/x")]}),
-    ("both Action and NotAction", {"Version": "2012-10-17", "Statement": [{**allow("kms:Decrypt"), "NotAction": "s3:*"}]}),
-    ("an unknown condition operator", {"Version": "2012-10-17", "Statement": [allow("kms:Decrypt", Condition={"StringSmells": {"aws:username": "x"}})]}),
-    ("one Sid twice", {"Version": "2012-10-17", "Statement": [allow("kms:Decrypt", Sid="A"), allow("kms:Encrypt", Sid="A")]}),
-]  # fmt: skip
+    (
+        "a resource of another partition",
+        {"Version": "2012-10-17", "Statement": [allow("sts:AssumeRole", "arn:aws-us-gov:iam::111122223333:role/x")]},
+    ),
+    (
+        "both Action and NotAction",
+        {"Version": "2012-10-17", "Statement": [{**allow("kms:Decrypt"), "NotAction": "s3:*"}]},
+    ),
+    (
+        "an unknown condition operator",
+        {
+            "Version": "2012-10-17",
+            "Statement": [allow("kms:Decrypt", Condition={"StringSmells": {"aws:username": "x"}})],
+        },
+    ),
+    (
+        "one Sid twice",
+        {"Version": "2012-10-17", "Statement": [allow("kms:Decrypt", Sid="A"), allow("kms:Encrypt", Sid="A")]},
+    ),
+]
 
 
 def _identity_row(name: str, document: Any) -> None:

@@ -21,7 +21,10 @@ MULTI = KMS + "multi-region-keys-overview.html"
 ALIASES = KMS + "kms-alias.html"
 DENIED = ("AccessDeniedException", 400)
 NO_KEY_POLICY = "because no resource-based policy allows the kms:"
-HIDDEN = "on this resource because the resource does not exist in this Region, no resource-based policies allow access, or a resource-based policy explicitly denies access"
+HIDDEN = (
+    "on this resource because the resource does not exist in this Region, no resource-based policies allow access, "
+    "or a resource-based policy explicitly denies access"
+)
 MINE = {"tenant": "t1", "purpose": "test"}
 PLAIN = b"sixteen bytes!!!"
 
@@ -45,7 +48,7 @@ def encrypted(w: World, who: Any, key: str, context: dict[str, str] | None = Non
     return blob
 
 
-# --- the key states ----------------------------------------------------------------------------------------------------
+# --- the key states ---------------------------------------------------------------------------------------------------
 
 Act = Callable[[Any, str, bytes], Any]
 OPERATIONS: dict[str, Act] = {
@@ -54,18 +57,24 @@ OPERATIONS: dict[str, Act] = {
     "Encrypt": lambda kms, key, blob: kms.encrypt(KeyId=key, Plaintext=PLAIN),
     "Decrypt": lambda kms, key, blob: kms.decrypt(KeyId=key, CiphertextBlob=blob),
     "GenerateDataKey": lambda kms, key, blob: kms.generate_data_key(KeyId=key, KeySpec="AES_256"),
-    "GenerateDataKeyWithoutPlaintext": lambda kms, key, blob: kms.generate_data_key_without_plaintext(KeyId=key, KeySpec="AES_256"),
+    "GenerateDataKeyWithoutPlaintext": lambda kms, key, blob: kms.generate_data_key_without_plaintext(
+        KeyId=key, KeySpec="AES_256"
+    ),
     "ReEncrypt": lambda kms, key, blob: kms.re_encrypt(CiphertextBlob=blob, SourceKeyId=key, DestinationKeyId=key),
-    "CreateGrant": lambda kms, key, blob: kms.create_grant(KeyId=key, GranteePrincipal=_me(kms), Operations=["Decrypt"]),
+    "CreateGrant": lambda kms, key, blob: kms.create_grant(
+        KeyId=key, GranteePrincipal=_me(kms), Operations=["Decrypt"]
+    ),
     "ListGrants": lambda kms, key, blob: kms.list_grants(KeyId=key),
     "EnableKey": lambda kms, key, blob: kms.enable_key(KeyId=key),
     "DisableKey": lambda kms, key, blob: kms.disable_key(KeyId=key),
     "EnableKeyRotation": lambda kms, key, blob: kms.enable_key_rotation(KeyId=key),
-    "PutKeyPolicy": lambda kms, key, blob: kms.put_key_policy(KeyId=key, PolicyName="default", Policy=kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"]),
+    "PutKeyPolicy": lambda kms, key, blob: kms.put_key_policy(
+        KeyId=key, PolicyName="default", Policy=kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"]
+    ),
     "TagResource": lambda kms, key, blob: kms.tag_resource(KeyId=key, Tags=[{"TagKey": "a", "TagValue": "b"}]),
     "ScheduleKeyDeletion": lambda kms, key, blob: kms.schedule_key_deletion(KeyId=key, PendingWindowInDays=7),
     "CancelKeyDeletion": lambda kms, key, blob: kms.cancel_key_deletion(KeyId=key),
-}  # fmt: skip
+}
 
 
 def _me(kms: Any) -> str:
@@ -84,16 +93,25 @@ FAILS: dict[str, dict[str, tuple[str, str]]] = {
         "CancelKeyDeletion": (INVALID, "is not pending deletion."),
     },
     "PendingDeletion": dict.fromkeys(
-        [*CRYPTO, *SWITCHES, "CreateGrant", "EnableKeyRotation", "TagResource", "ScheduleKeyDeletion"], (INVALID, "is pending deletion.")
+        [*CRYPTO, *SWITCHES, "CreateGrant", "EnableKeyRotation", "TagResource", "ScheduleKeyDeletion"],
+        (INVALID, "is pending deletion."),
     ),
     "PendingImport": {
         **dict.fromkeys([*CRYPTO, *SWITCHES, "CreateGrant"], (INVALID, "is pending import.")),
-        "EnableKeyRotation": ("UnsupportedOperationException", "origin is EXTERNAL which is not valid for this operation."),
+        "EnableKeyRotation": (
+            "UnsupportedOperationException",
+            "origin is EXTERNAL which is not valid for this operation.",
+        ),
         "CancelKeyDeletion": (INVALID, "is not pending deletion."),
     },
-    "Unavailable": {**dict.fromkeys(CRYPTO, (INVALID, "is unavailable.")), "CancelKeyDeletion": (INVALID, "is not pending deletion.")},
+    "Unavailable": {
+        **dict.fromkeys(CRYPTO, (INVALID, "is unavailable.")),
+        "CancelKeyDeletion": (INVALID, "is not pending deletion."),
+    },
     "Creating": {
-        **dict.fromkeys([*CRYPTO, *SWITCHES, "CreateGrant", "EnableKeyRotation", "ScheduleKeyDeletion"], (INVALID, "is creating.")),
+        **dict.fromkeys(
+            [*CRYPTO, *SWITCHES, "CreateGrant", "EnableKeyRotation", "ScheduleKeyDeletion"], (INVALID, "is creating.")
+        ),
         "CancelKeyDeletion": (INVALID, "is not pending deletion."),
     },
     "Updating": {
@@ -101,9 +119,10 @@ FAILS: dict[str, dict[str, tuple[str, str]]] = {
         "CancelKeyDeletion": (INVALID, "is not pending deletion."),
     },
     "PendingReplicaDeletion": dict.fromkeys(
-        [*CRYPTO, *SWITCHES, "CreateGrant", "EnableKeyRotation", "TagResource", "ScheduleKeyDeletion"], (INVALID, "is pending replica deletion.")
+        [*CRYPTO, *SWITCHES, "CreateGrant", "EnableKeyRotation", "TagResource", "ScheduleKeyDeletion"],
+        (INVALID, "is pending replica deletion."),
     ),
-}  # fmt: skip
+}
 REACHABLE = {"Enabled", "Disabled", "PendingDeletion", "PendingImport"}  # the others come about inside AWS
 
 
@@ -153,7 +172,7 @@ def a_cancelled_deletion_leaves_the_key_disabled(w: World) -> None:
     assert "DeletionDate" not in facts
 
 
-# --- who may ------------------------------------------------------------------------------------------------------------
+# --- who may ----------------------------------------------------------------------------------------------------------
 
 
 @allowed(DEFAULT)
@@ -340,9 +359,24 @@ ON_CONDITION: list[tuple[str, dict[str, Any], dict[str, str], bool]] = [
     ("the encryption context, met", {"StringEquals": {"kms:EncryptionContext:tenant": "t1"}}, MINE, True),
     ("the encryption context, another", {"StringEquals": {"kms:EncryptionContext:tenant": "t2"}}, MINE, False),
     ("the encryption context, none", {"StringEquals": {"kms:EncryptionContext:tenant": "t1"}}, {}, False),
-    ("the context's keys, all known", {"ForAllValues:StringEquals": {"kms:EncryptionContextKeys": ["tenant", "purpose"]}}, MINE, True),
-    ("the context's keys, one unknown", {"ForAllValues:StringEquals": {"kms:EncryptionContextKeys": ["tenant"]}}, MINE, False),
-    ("the context's keys, any of them", {"ForAnyValue:StringEquals": {"kms:EncryptionContextKeys": ["tenant"]}}, MINE, True),
+    (
+        "the context's keys, all known",
+        {"ForAllValues:StringEquals": {"kms:EncryptionContextKeys": ["tenant", "purpose"]}},
+        MINE,
+        True,
+    ),
+    (
+        "the context's keys, one unknown",
+        {"ForAllValues:StringEquals": {"kms:EncryptionContextKeys": ["tenant"]}},
+        MINE,
+        False,
+    ),
+    (
+        "the context's keys, any of them",
+        {"ForAnyValue:StringEquals": {"kms:EncryptionContextKeys": ["tenant"]}},
+        MINE,
+        True,
+    ),
     ("the caller's account", {"StringEquals": {"kms:CallerAccount": "111122223333"}}, MINE, True),
     ("another caller's account", {"StringEquals": {"kms:CallerAccount": "999900001111"}}, MINE, False),
     ("a service in between", {"StringEquals": {"kms:ViaService": "s3.eu-central-1.amazonaws.com"}}, MINE, False),
@@ -353,9 +387,14 @@ ON_CONDITION: list[tuple[str, dict[str, Any], dict[str, str], bool]] = [
     ("an address", {"IpAddress": {"aws:SourceIp": "203.0.113.0/24"}}, MINE, False),
     ("the role by ARN", {"ArnLike": {"aws:PrincipalArn": "arn:aws:iam::*:role/byok-*"}}, MINE, True),
     ("a variable", {"StringEquals": {"kms:EncryptionContext:purpose": "${kms:EncryptionContext:purpose}"}}, MINE, True),
-    ("a variable without a value", {"StringNotEquals": {"kms:EncryptionContext:tenant": "${aws:PrincipalTag/tenant}"}}, MINE, False),
+    (
+        "a variable without a value",
+        {"StringNotEquals": {"kms:EncryptionContext:tenant": "${aws:PrincipalTag/tenant}"}},
+        MINE,
+        False,
+    ),
     ("another role by ARN", {"ArnEquals": {"aws:PrincipalArn": "arn:aws:iam::111122223333:role/another"}}, MINE, False),
-]  # fmt: skip
+]
 
 
 def _on_condition_row(name: str, condition: dict[str, Any], context: dict[str, str], works: bool) -> None:
@@ -375,7 +414,7 @@ for _on in ON_CONDITION:
     _on_condition_row(*_on)
 
 
-# --- across accounts --------------------------------------------------------------------------------------------------------
+# --- across accounts --------------------------------------------------------------------------------------------------
 
 
 def _across(w: World, *identity: dict[str, Any], key_policy: bool = True) -> Any:
@@ -438,7 +477,7 @@ def their_organization_keeps_outsiders_from_its_keys(w: World) -> None:
     _across(w, allow(GUIDE))
 
 
-# --- ciphertexts and contexts ---------------------------------------------------------------------------------------------------
+# --- ciphertexts and contexts -----------------------------------------------------------------------------------------
 
 
 def _blob(w: World) -> tuple[Any, str, bytes]:
@@ -527,7 +566,7 @@ def a_data_key_of_two_lengths(w: World) -> None:
     w.client(w.theirs, "kms").generate_data_key(KeyId=w.key(w.theirs), KeySpec="AES_256", NumberOfBytes=32)
 
 
-# --- ReEncrypt --------------------------------------------------------------------------------------------------------------------
+# --- ReEncrypt --------------------------------------------------------------------------------------------------------
 
 
 def _re_encrypt(w: World, source_actions: list[str], destination_actions: list[str], **options: Any) -> Any:
@@ -577,16 +616,22 @@ def re_encrypt_to_a_disabled_key(w: World) -> None:
     kms.re_encrypt(CiphertextBlob=blob, DestinationKeyId=other, SourceEncryptionContext=MINE)
 
 
-# --- dry runs -----------------------------------------------------------------------------------------------------------------
+# --- dry runs ---------------------------------------------------------------------------------------------------------
 
 DRY: dict[str, Act] = {
     "Encrypt": lambda kms, key, blob: kms.encrypt(KeyId=key, Plaintext=PLAIN, DryRun=True),
     "Decrypt": lambda kms, key, blob: kms.decrypt(KeyId=key, CiphertextBlob=blob, EncryptionContext=MINE, DryRun=True),
     "GenerateDataKey": lambda kms, key, blob: kms.generate_data_key(KeyId=key, KeySpec="AES_256", DryRun=True),
-    "GenerateDataKeyWithoutPlaintext": lambda kms, key, blob: kms.generate_data_key_without_plaintext(KeyId=key, KeySpec="AES_256", DryRun=True),
-    "ReEncrypt": lambda kms, key, blob: kms.re_encrypt(CiphertextBlob=blob, DestinationKeyId=key, SourceEncryptionContext=MINE, DryRun=True),
-    "CreateGrant": lambda kms, key, blob: kms.create_grant(KeyId=key, GranteePrincipal=kms._conformance_arn, Operations=["Decrypt"], DryRun=True),
-}  # fmt: skip
+    "GenerateDataKeyWithoutPlaintext": lambda kms, key, blob: kms.generate_data_key_without_plaintext(
+        KeyId=key, KeySpec="AES_256", DryRun=True
+    ),
+    "ReEncrypt": lambda kms, key, blob: kms.re_encrypt(
+        CiphertextBlob=blob, DestinationKeyId=key, SourceEncryptionContext=MINE, DryRun=True
+    ),
+    "CreateGrant": lambda kms, key, blob: kms.create_grant(
+        KeyId=key, GranteePrincipal=kms._conformance_arn, Operations=["Decrypt"], DryRun=True
+    ),
+}
 
 
 def _dry_row(operation: str, act_: Act) -> None:
@@ -609,7 +654,7 @@ for _dry, _act in DRY.items():
     _dry_row(_dry, _act)
 
 
-# --- grants -------------------------------------------------------------------------------------------------------------------
+# --- grants -----------------------------------------------------------------------------------------------------------
 
 
 def _granted(w: World, **options: Any) -> tuple[dict[str, str], str, dict[str, Any]]:
@@ -689,7 +734,7 @@ def a_grant_for_nobody(w: World) -> None:
     )
 
 
-# --- names, Regions, kinds ----------------------------------------------------------------------------------------------------------
+# --- names, Regions, kinds --------------------------------------------------------------------------------------------
 
 
 @refused(KMS_API + "API_DescribeKey.html", "NotFoundException", 400, "does not exist")
@@ -836,7 +881,7 @@ def random_bytes_need_no_key(w: World) -> None:
     assert len(w.client(w.theirs, "kms").generate_random(NumberOfBytes=16)["Plaintext"]) == 16
 
 
-# --- key policies that are not taken --------------------------------------------------------------------------------------------------
+# --- key policies that are not taken ----------------------------------------------------------------------------------
 
 
 def _put(w: World, document: str, **options: Any) -> None:

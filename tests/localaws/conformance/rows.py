@@ -47,8 +47,15 @@ def allowed(
 
 
 def refused(
-    page: str, code: str, status: int, words: str = "", *, message: str | None = None, local: bool = False, name: str = ""
-) -> Callable[[Callable[[World], Any]], Callable[[World], Any]]:  # fmt: skip
+    page: str,
+    code: str,
+    status: int,
+    words: str = "",
+    *,
+    message: str | None = None,
+    local: bool = False,
+    name: str = "",
+) -> Callable[[Callable[[World], Any]], Callable[[World], Any]]:
     """The last call that the function makes is refused with that code, status and message."""
 
     def add(act: Callable[[World], Any]) -> Callable[[World], Any]:

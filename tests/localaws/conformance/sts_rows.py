@@ -21,7 +21,8 @@ DENIED = ("AccessDenied", 403, "is not authorized to perform: sts:AssumeRole on 
 
 
 def cross(w: World, *trust: dict[str, Any], name: str = "conformance", **options: Any) -> Any:
-    """As our role, assume a role of theirs whose trust policy has these statements; `OURS` stands for our role's ARN."""
+    """As our role, assume a role of theirs whose trust policy has these statements;
+    `OURS` stands for our role's ARN."""
     arn, session = w.us()
     text = policy(*trust).replace('"OURS"', json.dumps(arn)).replace("OURS_SESSION", _session_arn(arn))
     role = w.role(w.theirs, text)
@@ -81,21 +82,69 @@ CONDITIONS: list[tuple[str, dict[str, Any], str | None, bool, str]] = [
     ("ForAnyValue with the id", {"ForAnyValue:StringEquals": {"sts:ExternalId": ID}}, ID, True, SETS),
     ("ForAllValues without an id", {"ForAllValues:StringEquals": {"sts:ExternalId": ID}}, None, True, SETS),
     ("ForAllValues with a wrong id", {"ForAllValues:StringEquals": {"sts:ExternalId": ID}}, "zz", False, SETS),
-    ("two operators, both met", {"StringEquals": {"sts:ExternalId": ID}, "StringLike": {"sts:RoleSessionName": "con*"}}, ID, True, OPERATORS),
-    ("two operators, one met", {"StringEquals": {"sts:ExternalId": ID}, "StringLike": {"sts:RoleSessionName": "byok*"}}, ID, False, OPERATORS),
-    ("two keys of one operator, one met", {"StringEquals": {"sts:ExternalId": ID, "sts:RoleSessionName": "x"}}, ID, False, OPERATORS),
-    ("a key in other letters", {"StringEquals": {"STS:externalid": ID}}, ID, True, IAM + "reference_policies_condition-keys.html"),
-    ("a multi-factor device", {"Bool": {"aws:MultiFactorAuthPresent": "true"}}, ID, False, IAM + "reference_policies_condition-keys.html"),
+    (
+        "two operators, both met",
+        {"StringEquals": {"sts:ExternalId": ID}, "StringLike": {"sts:RoleSessionName": "con*"}},
+        ID,
+        True,
+        OPERATORS,
+    ),
+    (
+        "two operators, one met",
+        {"StringEquals": {"sts:ExternalId": ID}, "StringLike": {"sts:RoleSessionName": "byok*"}},
+        ID,
+        False,
+        OPERATORS,
+    ),
+    (
+        "two keys of one operator, one met",
+        {"StringEquals": {"sts:ExternalId": ID, "sts:RoleSessionName": "x"}},
+        ID,
+        False,
+        OPERATORS,
+    ),
+    (
+        "a key in other letters",
+        {"StringEquals": {"STS:externalid": ID}},
+        ID,
+        True,
+        IAM + "reference_policies_condition-keys.html",
+    ),
+    (
+        "a multi-factor device",
+        {"Bool": {"aws:MultiFactorAuthPresent": "true"}},
+        ID,
+        False,
+        IAM + "reference_policies_condition-keys.html",
+    ),
     ("TLS", {"Bool": {"aws:SecureTransport": "true"}}, ID, True, IAM + "reference_policies_condition-keys.html"),
     ("an address of the documentation", {"IpAddress": {"aws:SourceIp": "203.0.113.0/24"}}, ID, False, OPERATORS),
     ("not an address of the documentation", {"NotIpAddress": {"aws:SourceIp": "203.0.113.0/24"}}, ID, True, OPERATORS),
-    ("a VPC endpoint", {"StringEquals": {"aws:SourceVpce": "vpce-1"}}, ID, False, IAM + "reference_policies_condition-keys.html"),
+    (
+        "a VPC endpoint",
+        {"StringEquals": {"aws:SourceVpce": "vpce-1"}},
+        ID,
+        False,
+        IAM + "reference_policies_condition-keys.html",
+    ),
     ("before 2020", {"DateLessThan": {"aws:CurrentTime": "2020-01-01T00:00:00Z"}}, ID, False, OPERATORS),
     ("after 2020", {"DateGreaterThan": {"aws:CurrentTime": "2020-01-01"}}, ID, True, OPERATORS),
     ("after 2020 in seconds", {"NumericGreaterThan": {"aws:EpochTime": "1577836800"}}, ID, True, OPERATORS),
-    ("another organization", {"StringEquals": {"aws:PrincipalOrgID": "o-1"}}, ID, False, IAM + "reference_policies_condition-keys.html"),
-    ("the Region asked", {"StringEquals": {"aws:RequestedRegion": "eu-central-1"}}, ID, True, IAM + "reference_policies_condition-keys.html"),
-]  # fmt: skip
+    (
+        "another organization",
+        {"StringEquals": {"aws:PrincipalOrgID": "o-1"}},
+        ID,
+        False,
+        IAM + "reference_policies_condition-keys.html",
+    ),
+    (
+        "the Region asked",
+        {"StringEquals": {"aws:RequestedRegion": "eu-central-1"}},
+        ID,
+        True,
+        IAM + "reference_policies_condition-keys.html",
+    ),
+]
 
 
 def _condition_row(name: str, condition: dict[str, Any], sent: str | None, works: bool, page: str) -> None:
@@ -124,13 +173,32 @@ PRINCIPALS: list[tuple[str, list[dict[str, Any]], bool]] = [
     ("two principals, one of them we", [trusting(["111122223333", "OURS"])], True),
     ("an allow and a deny for all", [trusting("OURS"), trusting("*", effect="Deny")], False),
     ("an allow and a deny for another account", [trusting("OURS"), trusting("111122223333", effect="Deny")], True),
-    ("a deny without the id", [trusting("OURS"), trusting("*", effect="Deny", StringNotEquals={"sts:ExternalId": ID})], False),
+    (
+        "a deny without the id",
+        [trusting("OURS"), trusting("*", effect="Deny", StringNotEquals={"sts:ExternalId": ID})],
+        False,
+    ),
     ("another action", [trusting("OURS", action="sts:TagSession")], False),
     ("all actions of STS", [trusting("OURS", action="sts:*")], True),
     ("the action in small letters", [trusting("OURS", action="sts:assumerole")], True),
-    ("a deny for all but us, named whole", [trusting("OURS"), {"Effect": "Deny", "NotPrincipal": {"AWS": ["999900001111", "OURS", "OURS_SESSION"]}, "Action": "sts:AssumeRole"}], True),
-    ("a deny for all but another account", [trusting("OURS"), {"Effect": "Deny", "NotPrincipal": {"AWS": "111122223333"}, "Action": "sts:AssumeRole"}], False),
-]  # fmt: skip
+    (
+        "a deny for all but us, named whole",
+        [
+            trusting("OURS"),
+            {
+                "Effect": "Deny",
+                "NotPrincipal": {"AWS": ["999900001111", "OURS", "OURS_SESSION"]},
+                "Action": "sts:AssumeRole",
+            },
+        ],
+        True,
+    ),
+    (
+        "a deny for all but another account",
+        [trusting("OURS"), {"Effect": "Deny", "NotPrincipal": {"AWS": "111122223333"}, "Action": "sts:AssumeRole"}],
+        False,
+    ),
+]
 
 
 def _principal_row(name: str, statements: list[dict[str, Any]], works: bool) -> None:
@@ -149,7 +217,7 @@ for _principal in PRINCIPALS:
     _principal_row(*_principal)
 
 
-# --- both sides ---------------------------------------------------------------------------------------------------------
+# --- both sides -------------------------------------------------------------------------------------------------------
 
 
 def _other_side(w: World, *identity: dict[str, Any], boundary: str = "", policy_: str = "") -> None:
@@ -345,7 +413,7 @@ def in_one_account_the_deny_of_the_trust_policy_is_named(w: World) -> None:
     _inside(w, policy(trusting("ME"), trusting("*", effect="Deny")), EVERYTHING)
 
 
-# --- which role ---------------------------------------------------------------------------------------------------------
+# --- which role -------------------------------------------------------------------------------------------------------
 
 
 @refused(ASSUME, *DENIED)
@@ -416,7 +484,7 @@ def a_session_of_a_deleted_role_may_do_nothing(w: World) -> None:
     w.client(session, "iam").list_roles(MaxItems=1)
 
 
-# --- durations, names, parameters ---------------------------------------------------------------------------------------------
+# --- durations, names, parameters -------------------------------------------------------------------------------------
 
 
 def _plain(w: World, **options: Any) -> Any:
@@ -496,17 +564,53 @@ def chaining_for_an_hour(w: World) -> None:
 
 # (name, parameters, words)
 PARAMETERS: list[tuple[str, dict[str, Any], str]] = [
-    ("session name of one character", {"RoleSessionName": "a"}, "at 'roleSessionName' failed to satisfy constraint: Member must have length greater than or equal to 2"),
-    ("session name of 65 characters", {"RoleSessionName": "a" * 65}, "at 'roleSessionName' failed to satisfy constraint: Member must have length less than or equal to 64"),
-    ("session name with a space", {"RoleSessionName": "a b"}, r"Member must satisfy regular expression pattern: [\w+=,.@-]*"),
-    ("session name of other letters", {"RoleSessionName": "größe"}, r"Member must satisfy regular expression pattern: [\w+=,.@-]*"),
-    ("External ID of one character", {"ExternalId": "a"}, "at 'externalId' failed to satisfy constraint: Member must have length greater than or equal to 2"),
-    ("External ID of 1,225 characters", {"ExternalId": "a" * 1_225}, "at 'externalId' failed to satisfy constraint: Member must have length less than or equal to 1224"),
-    ("External ID with a space", {"ExternalId": "a b"}, r"Member must satisfy regular expression pattern: [\w+=,.@:\/-]*"),
-    ("role ARN too short", {"RoleArn": "arn"}, "at 'roleArn' failed to satisfy constraint: Member must have length greater than or equal to 20"),
+    (
+        "session name of one character",
+        {"RoleSessionName": "a"},
+        "at 'roleSessionName' failed to satisfy constraint: Member must have length greater than or equal to 2",
+    ),
+    (
+        "session name of 65 characters",
+        {"RoleSessionName": "a" * 65},
+        "at 'roleSessionName' failed to satisfy constraint: Member must have length less than or equal to 64",
+    ),
+    (
+        "session name with a space",
+        {"RoleSessionName": "a b"},
+        r"Member must satisfy regular expression pattern: [\w+=,.@-]*",
+    ),
+    (
+        "session name of other letters",
+        {"RoleSessionName": "größe"},
+        r"Member must satisfy regular expression pattern: [\w+=,.@-]*",
+    ),
+    (
+        "External ID of one character",
+        {"ExternalId": "a"},
+        "at 'externalId' failed to satisfy constraint: Member must have length greater than or equal to 2",
+    ),
+    (
+        "External ID of 1,225 characters",
+        {"ExternalId": "a" * 1_225},
+        "at 'externalId' failed to satisfy constraint: Member must have length less than or equal to 1224",
+    ),
+    (
+        "External ID with a space",
+        {"ExternalId": "a b"},
+        r"Member must satisfy regular expression pattern: [\w+=,.@:\/-]*",
+    ),
+    (
+        "role ARN too short",
+        {"RoleArn": "arn"},
+        "at 'roleArn' failed to satisfy constraint: Member must have length greater than or equal to 20",
+    ),
     ("role ARN that is none", {"RoleArn": "nothing-valid-in-here"}, "nothing-valid-in-here is invalid"),
-    ("ARN of a user", {"RoleArn": "arn:aws:iam::111122223333:user/somebody"}, "arn:aws:iam::111122223333:user/somebody is invalid"),
-]  # fmt: skip
+    (
+        "ARN of a user",
+        {"RoleArn": "arn:aws:iam::111122223333:user/somebody"},
+        "arn:aws:iam::111122223333:user/somebody is invalid",
+    ),
+]
 
 
 def _parameter_row(name: str, parameters: dict[str, Any], words: str) -> None:
@@ -566,7 +670,7 @@ def a_source_identity_with_its_permission(w: World) -> None:
     cross(w, trusting("OURS", action=["sts:AssumeRole", "sts:SetSourceIdentity"]), SourceIdentity="somebody")
 
 
-# --- who we are ----------------------------------------------------------------------------------------------------------
+# --- who we are -------------------------------------------------------------------------------------------------------
 
 
 @allowed(STS_API + "API_GetCallerIdentity.html")

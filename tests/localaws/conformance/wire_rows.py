@@ -243,7 +243,7 @@ def kms_a_parameter_of_another_type(w: World) -> None:
     _raw(w, "kms", body='{"Limit": "many"}')
 
 
-# --- CloudTrail ---------------------------------------------------------------------------------------------------------------
+# --- CloudTrail -------------------------------------------------------------------------------------------------------
 
 
 def _events(w: World, account: str, name: str, region: str = REGION) -> list[dict[str, Any]]:

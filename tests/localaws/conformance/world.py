@@ -120,7 +120,8 @@ class World:
         return arn
 
     def key(self, account: str, *statements: Statement, region: str = REGION, **options: Any) -> str:
-        """Create a key; with statements they stand beside the one that lets the account's IAM policies decide for users."""
+        """Create a key; with statements they stand beside the one that lets the account's IAM policies
+        decide for users."""
         kms = self.client(account, "kms", region)
         if statements:
             options["Policy"] = policy(self.owner(account), *statements)
@@ -176,7 +177,8 @@ def _session(aws: LocalAws, account: str) -> Any:
 
 
 def real_world() -> World:
-    """Two real accounts by the profiles of CONFORMANCE_OURS and CONFORMANCE_THEIRS; their users need AdministratorAccess."""
+    """Two real accounts by the profiles of CONFORMANCE_OURS and CONFORMANCE_THEIRS;
+    their users need AdministratorAccess."""
     sessions = [boto3.Session(profile_name=os.environ[name]) for name in ("CONFORMANCE_OURS", "CONFORMANCE_THEIRS")]
     ids = [session.client("sts").get_caller_identity()["Account"] for session in sessions]
     if ids[0] == ids[1]:

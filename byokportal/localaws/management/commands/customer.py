@@ -1,4 +1,5 @@
-"""Play the customer's engineer on the local AWS, so that a developer without an AWS console can click through the portal."""
+"""Play the customer's engineer on the local AWS, so that a developer without an AWS console can click
+through the portal."""
 
 from __future__ import annotations
 
@@ -21,7 +22,10 @@ ACCOUNT, LIST = "111122223333", "list"
 
 
 class Command(BaseCommand):
-    help = "Does step 1, 2 or 3 of the guide in the customer's account of the local AWS and prints the ARN to give in the portal."
+    help = (
+        "Does step 1, 2 or 3 of the guide in the customer's account of the local AWS and prints the ARN to give "
+        "in the portal."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--tenant", default="", help="the tenant's id, as in its address in the portal")
@@ -37,8 +41,11 @@ class Command(BaseCommand):
         parser.add_argument(
             "--account",
             default="",
-            help=f"the customer's account; default {ACCOUNT}, in step 3 the key's. With another one in step 1 the key lies elsewhere "
-            "than the role, as in a bank: only then do permissions and key policy have to allow both",
+            help=(
+                f"the customer's account; default {ACCOUNT}, in step 3 the key's. With another one in step 1 the key "
+                "lies elsewhere than the role, as in a bank: "
+                "only then do permissions and key policy have to allow both"
+            ),
         )
         parser.add_argument("--key-arn", default="", help="the CMK; default: the one in the registration")
 

@@ -1,4 +1,5 @@
-"""Is the External ID required, and exactly the tenant's? (confused deputy; IAM guide, "Access to AWS accounts owned by third parties") Pure."""
+"""Is the External ID required, and exactly the tenant's? (confused deputy; IAM guide, "Access to AWS accounts owned
+by third parties") Pure."""
 
 from __future__ import annotations
 
@@ -13,18 +14,36 @@ from keys.proof.encryption_test.facts import Clock, Facts, Trust
 INSECURE = "insecure_trust"
 
 
-@check("external_id.required", title="Your role refuses us without the External ID", step=2, needs=ours.NAMES, document=refusals.TRUST,
-       remedy="Require your External ID: AWS let us become {role_arn} without it, so set the trust policy of {role_name} to the document "
-       "below, with its condition on sts:ExternalId (StringEquals, no IfExists, no ForAllValues) and no other Allow statement.")  # fmt: skip
+@check(
+    "external_id.required",
+    title="Your role refuses us without the External ID",
+    step=2,
+    needs=ours.NAMES,
+    document=refusals.TRUST,
+    remedy=(
+        "Require your External ID: AWS let us become {role_arn} without it, so set the trust policy of {role_name} "
+        "to the document below, with its condition on sts:ExternalId (StringEquals, no IfExists, no ForAllValues) "
+        "and no other Allow statement."
+    ),
+)
 def required(facts: Facts) -> Finding | None:
     return _judge(facts, facts.trust, facts.trust.without, refusals.NOT_REQUIRED) if facts.trust else None
 
 
-@check("external_id.exact", title="Your role refuses us with a wrong External ID", step=2, needs=ours.NAMES, document=refusals.TRUST,
-       remedy="Require exactly {external_id} with StringEquals: AWS let us become {role_arn} with an External ID that is not yours. Set the "
-       "trust policy of {role_name} to the document below.")  # fmt: skip
+@check(
+    "external_id.exact",
+    title="Your role refuses us with a wrong External ID",
+    step=2,
+    needs=ours.NAMES,
+    document=refusals.TRUST,
+    remedy=(
+        "Require exactly {external_id} with StringEquals: AWS let us become {role_arn} with an External ID that is "
+        "not yours. Set the trust policy of {role_name} to the document below."
+    ),
+)
 def exact(facts: Facts) -> Finding | None:
-    """A list that holds other ids beside the tenant's is not seen here: nobody can try ids that nobody knows. The paste box sees it."""
+    """A list that holds other ids beside the tenant's is not seen here: nobody can try ids that nobody knows.
+    The paste box sees it."""
     return _judge(facts, facts.trust, facts.trust.wrong, refusals.NOT_EXACT) if facts.trust else None
 
 
@@ -54,7 +73,8 @@ def _judge(facts: Facts, trust: Trust, outcome: AssumeOutcome, cause: str) -> Fi
 
 
 def insecure(clock: Clock, outcome: AssumeOutcome, cause: str, *, believed: str = "") -> Finding:
-    """Return the finding for a role that lets somebody in who must not be: at once, or seen twice where a key in service would stop."""
+    """Return the finding for a role that lets somebody in who must not be:
+    at once, or seen twice where a key in service would stop."""
     evidence = {**evidence_of(outcome), "allowed": True}
     if clock.is_serving and (clock.insecure_at is None or clock.now < clock.insecure_at + max(clock.gap, timedelta(0))):
         seen = clock.insecure_at or clock.now

@@ -8,7 +8,8 @@ from keys.proof.encryption_test.facts import Facts
 
 @check("hygiene.rotation", title="AWS can rotate the key by itself", step=1, needs=("key.exists",), is_warning=True)
 def rotation(facts: Facts) -> Finding | None:
-    """AWS rotates key material that it made itself. Whether it is told to, only a role with more than the guide's five actions may ask."""
+    """AWS rotates key material that it made itself.
+    Whether it is told to, only a role with more than the guide's five actions may ask."""
     if facts.key is None:
         return None
     if facts.key.facts is None:
@@ -48,10 +49,15 @@ def accounts(facts: Facts) -> Finding | None:
 
 
 @check(
-    "hygiene.permissions", title="Your role may do no more than the guide asks", step=2, needs=("account.identity",), is_warning=True
-)  # fmt: skip
+    "hygiene.permissions",
+    title="Your role may do no more than the guide asks",
+    step=2,
+    needs=("account.identity",),
+    is_warning=True,
+)
 def permissions(facts: Facts) -> Finding | None:
-    """Tried by a dry run of one action that the guide does not name; what else the role may do, the paste box of step 2 reads."""
+    """Tried by a dry run of one action that the guide does not name;
+    what else the role may do, the paste box of step 2 reads."""
     if facts.hygiene is None:
         is_tried = facts.key is None or (
             facts.key.is_fit and (facts.use is None or all(each.ok for each in facts.use.tried))
@@ -76,7 +82,8 @@ def permissions(facts: Facts) -> Finding | None:
     is_warning=True,
 )
 def key_policy(facts: Facts) -> Finding | None:
-    """Our service role asks for the key without the tenant's role; only a key policy that names us or everybody answers."""
+    """Our service role asks for the key without the tenant's role;
+    only a key policy that names us or everybody answers."""
     if facts.key is None or facts.key.direct is None:
         return None
     direct = facts.key.direct

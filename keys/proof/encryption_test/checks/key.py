@@ -1,4 +1,5 @@
-"""Is it the key that was given, of the right kind, and enabled? DescribeKey is asked once and judged here many times; pure."""
+"""Is it the key that was given, of the right kind, and enabled?
+DescribeKey is asked once and judged here many times; pure."""
 
 from __future__ import annotations
 

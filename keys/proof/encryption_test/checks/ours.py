@@ -40,9 +40,8 @@ def canary(facts: Facts) -> Finding | None:
         return Finding(Verdict.UNKNOWN, {"why": "no canary role is set up"}, wait=Wait.OURS)
     if outcome.allowed:
         return passed(outcome)
-    if (
-        outcome.allowed is None and outcome.aws_code not in refusals.OUR_CODES
-    ):  # no answer: that says nothing of our side
+    # no answer: that says nothing of our side
+    if outcome.allowed is None and outcome.aws_code not in refusals.OUR_CODES:
         return Finding(Verdict.UNKNOWN, evidence_of(outcome), wait=Wait.AWS)
     # Across accounts a refusal has no tail; our own policies, read back, say whether they are the cause.
     if outcome.allowed is None:

@@ -18,8 +18,14 @@ from keys.proof.encryption_test.checks import external_id, ours
 from keys.proof.encryption_test.facts import Facts
 
 
-@check("role.assumable", title="Your role lets our service role in with your External ID", step=2, needs=ours.NAMES, document=refusals.TRUST,
-       remedy=remedies.REMEDIES["external_id_mismatch"])  # fmt: skip
+@check(
+    "role.assumable",
+    title="Your role lets our service role in with your External ID",
+    step=2,
+    needs=ours.NAMES,
+    document=refusals.TRUST,
+    remedy=remedies.REMEDIES["external_id_mismatch"],
+)
 def assumable(facts: Facts) -> Finding | None:
     """AccessDenied does not say why: role, principal, External ID and conditions read alike across accounts."""
     if facts.trust is None:
@@ -35,11 +41,21 @@ def assumable(facts: Facts) -> Finding | None:
     return refused(facts, answer, diagnosis, words={"action": answer.action}, believed=stands)
 
 
-@check("role.refuses_others", title="Your role refuses everybody else", step=2, needs=("role.assumable",), document=refusals.TRUST,
-       remedy="Name our service role {service_role_arn} alone as the principal of the trust policy of {role_name}: AWS let a role of another "
-       "AWS account become {role_arn}, so anybody who learns your External ID could. Set the trust policy to the document below.")  # fmt: skip
+@check(
+    "role.refuses_others",
+    title="Your role refuses everybody else",
+    step=2,
+    needs=("role.assumable",),
+    document=refusals.TRUST,
+    remedy=(
+        "Name our service role {service_role_arn} alone as the principal of the trust policy of {role_name}: "
+        "AWS let a role of another AWS account become {role_arn}, so anybody who learns your External ID could. "
+        "Set the trust policy to the document below."
+    ),
+)
 def refuses_others(facts: Facts) -> Finding | None:
-    """A role in another account of ours probes the role with the right External ID, and so does another principal of our own account.
+    """A role in another account of ours probes the role with the right External ID,
+    and so does another principal of our own account.
 
     The second one getting in is a warning: the trust policy names our whole account, as the console writes it at first.
     """
@@ -55,15 +71,22 @@ def refuses_others(facts: Facts) -> Finding | None:
         return external_id.insecure(facts.clock, outsider, refusals.EVERYBODY, believed=stands)
     if base is not None and base.allowed:
         words = (
-            f"The trust policy of {facts.subject.role_name} lets other principals of our AWS account in: name {facts.subject.service_role_arn} "
-            f"there instead of the account {facts.subject.service_role_arn.split(':')[4]}."
+            f"The trust policy of {facts.subject.role_name} lets other principals of our AWS account in: "
+            f"name {facts.subject.service_role_arn} there instead of the account "
+            f"{facts.subject.service_role_arn.split(':')[4]}."
         )
         return passed(outsider, warning=words)
     return passed(outsider)
 
 
-@check("account.identity", title="We become your role and nobody else", step=2, needs=("role.assumable",), document="",
-       remedy="Give the ARN of the role itself, as this prints it: " + remedies.SHOW_ROLE + ".")  # fmt: skip
+@check(
+    "account.identity",
+    title="We become your role and nobody else",
+    step=2,
+    needs=("role.assumable",),
+    document="",
+    remedy="Give the ARN of the role itself, as this prints it: " + remedies.SHOW_ROLE + ".",
+)
 def identity(facts: Facts) -> Finding | None:
     """GetCallerIdentity with the role's session names its account and its role."""
     if facts.account is None:

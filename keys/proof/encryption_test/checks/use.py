@@ -1,4 +1,5 @@
-"""Can we do with the key what the guide's five patterns allow, with our encryption context? Tried for real; pure here."""
+"""Can we do with the key what the guide's five patterns allow, with our encryption context?
+Tried for real; pure here."""
 
 from __future__ import annotations
 
@@ -77,10 +78,20 @@ def re_encrypt(facts: Facts) -> Finding | None:
     return _not_tried(facts) if facts.use is None else _judge(facts, facts.use, facts.use.re_encrypt)
 
 
-@check("use.context_is_bound", title="A ciphertext does not open under another encryption context", step=3, needs=("use.decrypt",), document=refusals.KEY,
-       remedy="Contact Kore.ai support: your key {key_arn} opened a ciphertext under an encryption context it was not made with.")  # fmt: skip
+@check(
+    "use.context_is_bound",
+    title="A ciphertext does not open under another encryption context",
+    step=3,
+    needs=("use.decrypt",),
+    document=refusals.KEY,
+    remedy=(
+        "Contact Kore.ai support: your key {key_arn} opened a ciphertext under an encryption context it was "
+        "not made with."
+    ),
+)
 def context_is_bound(facts: Facts) -> Finding | None:
-    """Counts only beside a ciphertext that opened under its own context, and only InvalidCiphertextException means it."""
+    """Counts only beside a ciphertext that opened under its own context,
+    and only InvalidCiphertextException means it."""
     if facts.use is None:
         return _not_tried(facts)
     answer = facts.use.wrong_context

@@ -98,9 +98,8 @@ class Chain:
         ours = self.links[0] if self.links[0].state == State.OURS else None
         broken = [(rank(link.check), link) for link in self.links if link.state == State.BROKEN and link.check]
         first = min(broken, key=lambda pair: pair[0])[1] if broken else None
-        return (
-            first or ours if self.is_over else ours or first
-        )  # while it goes on, nothing is asked of the tenant before our side works
+        # while it goes on, nothing is asked of the tenant before our side works
+        return first or ours if self.is_over else ours or first
 
     @property
     def alt(self) -> str:
@@ -140,7 +139,8 @@ def _link_where(code: str, verdict: str, step: int, causes: Sequence[str]) -> st
 
 
 def mend_order(code: str, step: int, causes: Sequence[str]) -> tuple[bool, int]:
-    """Return the order in which failed checks are mended, everywhere: a role that lets anybody in first, then along the chain."""
+    """Return the order in which failed checks are mended, everywhere:
+    a role that lets anybody in first, then along the chain."""
     lets_anybody_in = code.startswith("external_id.") or code == STRANGERS
     return not lets_anybody_in, list(LINKS).index(_link_where(code, Verdict.FAIL, step, causes))
 

@@ -70,7 +70,8 @@ class Comparison:
 
     @property
     def news(self) -> list[str]:
-        """What the newest run changed, in sentences; a check that was skipped hung on another, so it is no news of its own."""
+        """What the newest run changed, in sentences;
+        a check that was skipped hung on another, so it is no news of its own."""
         return [f"{row.title}: {row.cells[0].change}." for row in self.rows if row.cells[0].is_news]
 
 
@@ -78,7 +79,8 @@ def compare(tests: Sequence[EncryptionTest], *, shown: int) -> Comparison:
     """Compare runs.
 
     Args:
-        tests: newest first, with their checks prefetched; the one after those shown is what the last of them is compared with.
+        tests: newest first, with their checks prefetched;
+            the one after those shown is what the last of them is compared with.
         shown: how many of them are columns.
     """
     checks = [{row.code: row for row in test.checks.all()} for test in tests]

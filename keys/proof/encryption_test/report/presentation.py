@@ -1,4 +1,5 @@
-"""One test as people read it, in the portal and in the back office: headline, chain, waits, what to mend, the rows; pure."""
+"""One test as people read it, in the portal and in the back office:
+headline, chain, waits, what to mend, the rows; pure."""
 
 from __future__ import annotations
 
@@ -110,7 +111,8 @@ class TestReport:
 
     @property
     def due_in(self) -> int:
-        """Seconds until AWS is asked again: counted down by the page, so that a wrong clock of a person's machine does no harm."""
+        """Seconds until AWS is asked again: counted down by the page,
+        so that a wrong clock of a person's machine does no harm."""
         return max(0, round((self.due_at - clock.now()).total_seconds())) if self.due_at else 0
 
 
@@ -146,7 +148,8 @@ def read(test: EncryptionTest, rows: Sequence[CheckResult], registration: KeyReg
 
 
 def _every(rows: Sequence[CheckResult]) -> list[CheckResult]:
-    """Return a row for every check that decides: what was not asked has one too, so that the list is as long as the count says."""
+    """Return a row for every check that decides:
+    what was not asked has one too, so that the list is as long as the count says."""
     found = {row.code: row for row in rows if not row.code.startswith("hygiene.")}
     made = [
         found.get(check.code)
@@ -171,7 +174,10 @@ def _headline(
         return (
             "bad",
             mends[0].headline,
-            f"{more}Make the change in AWS, then test again. You need not share the ARNs again unless one of them changes.",
+            (
+                f"{more}Make the change in AWS, then test again. "
+                "You need not share the ARNs again unless one of them changes."
+            ),
         )
     if test.verdict == Verdict.PASS:
         return "ok", "Every check passed", PASSED.get(registration.status, "Your role and your key work.")
@@ -215,7 +221,10 @@ def _headline(
 PASSED: dict[str, str] = {
     KeyRegistration.Status.ACTIVE: "Your key is in service. You can take it back at any time.",
     KeyRegistration.Status.SUSPENDED: "Your role and your key work. The key stays suspended until it is resumed.",
-    KeyRegistration.Status.RETIRING: "Your role and your key still work. Keep them until your data has moved to the new key and no backup needs the old one.",
+    KeyRegistration.Status.RETIRING: (
+        "Your role and your key still work. Keep them until your data has moved to the new key and no backup needs "
+        "the old one."
+    ),
 }
 LET_US_IN = "let_us_in"
 WAITS: dict[str, str] = {

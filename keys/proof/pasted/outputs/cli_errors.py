@@ -1,4 +1,5 @@
-"""What an error of a command of step 4 means: whether it says something of the set-up, or of the person who ran it; pure."""
+"""What an error of a command of step 4 means:
+whether it says something of the set-up, or of the person who ran it; pure."""
 
 from __future__ import annotations
 
@@ -12,14 +13,31 @@ from keys.proof.pasted.outputs.points import Facts, Point
 Judged = tuple[str, Literal["good", "bad", "unclear"], str, tuple[Point, ...]]
 # Codes and words (small letters) that are about the shell or the person's own credentials.
 OWN = (
-    "expiredtoken", "invalidclienttokenid", "unrecognizedclient", "signaturedoesnotmatch", "authfailure", "unable to locate credentials",
-    "could not be found", "command not found", "not recognized as", "usage: aws", "aws: error", "sso session", "token has expired",
-    "could not connect", "unknown options", "partial credentials", "you must specify a region",
-)  # fmt: skip
+    "expiredtoken",
+    "invalidclienttokenid",
+    "unrecognizedclient",
+    "signaturedoesnotmatch",
+    "authfailure",
+    "unable to locate credentials",
+    "could not be found",
+    "command not found",
+    "not recognized as",
+    "usage: aws",
+    "aws: error",
+    "sso session",
+    "token has expired",
+    "could not connect",
+    "unknown options",
+    "partial credentials",
+    "you must specify a region",
+)
 COMMANDS = {
-    "sts:assumerole": "assume-role", "iam:getrole": "get-role", "iam:simulateprincipalpolicy": "simulate-principal-policy",
-    "kms:getkeypolicy": "get-key-policy", "kms:describekey": "describe-key",
-}  # fmt: skip
+    "sts:assumerole": "assume-role",
+    "iam:getrole": "get-role",
+    "iam:simulateprincipalpolicy": "simulate-principal-policy",
+    "kms:getkeypolicy": "get-key-policy",
+    "kms:describekey": "describe-key",
+}
 MISTYPED = {
     "get-role": "There is no such role in the account that you asked.",
     "simulate-principal-policy": "There is no such role in the account that you asked.",
@@ -41,7 +59,11 @@ def judge(error: AwsError, facts: Facts) -> Judged:
         return (
             command,
             "unclear",
-            "This is about your shell: its credentials, its Region or the command itself. It says nothing about the set-up. Sign in again (aws sts get-caller-identity shows who you are), then run the command as it stands above.",
+            (
+                "This is about your shell: its credentials, its Region or the command itself. "
+                "It says nothing about the set-up. Sign in again (aws sts get-caller-identity shows who you are), "
+                "then run the command as it stands above."
+            ),
             (),
         )
     is_refusal = error.is_refusal or "accessdenied" in codes
@@ -51,7 +73,11 @@ def judge(error: AwsError, facts: Facts) -> Judged:
         return (
             command,
             "unclear",
-            f"You yourself may not run this: {shown(error.action or operation, most=60)} was refused to {shown(error.principal or 'you', most=120)}. It says nothing about the role. Run it as somebody who may, or leave it: our own test needs none of it.",
+            (
+                f"You yourself may not run this: {shown(error.action or operation, most=60)} was refused to "
+                f"{shown(error.principal or 'you', most=120)}. It says nothing about the role. "
+                "Run it as somebody who may, or leave it: our own test needs none of it."
+            ),
             (),
         )
     if codes & {"nosuchentity", "notfound"} and command in MISTYPED:
@@ -65,7 +91,10 @@ def _assume_refused(error: AwsError, facts: Facts) -> Judged:
         return (
             "assume-role",
             "unclear",
-            f"This refuses {shown(resource, most=160)}, which is not your Role ARN {facts.role_arn}. Run the command as it stands above.",
+            (
+                f"This refuses {shown(resource, most=160)}, which is not your Role ARN {facts.role_arn}. "
+                "Run the command as it stands above."
+            ),
             (),
         )
     good = Point(
@@ -74,10 +103,14 @@ def _assume_refused(error: AwsError, facts: Facts) -> Judged:
         "AccessDenied is what a right set-up answers: the trust policy names our role, and you are somebody else.",
     )
     return (
-        "assume-role", "good",
-        "This is the good sign. It does not show that our role gets in: AWS answers the same when the role is missing or its trust policy is wrong, so run get-role too.",
+        "assume-role",
+        "good",
+        (
+            "This is the good sign. It does not show that our role gets in: "
+            "AWS answers the same when the role is missing or its trust policy is wrong, so run get-role too."
+        ),
         (good,),
-    )  # fmt: skip
+    )
 
 
 def _not_found(command: str, facts: Facts) -> Judged:
@@ -85,9 +118,15 @@ def _not_found(command: str, facts: Facts) -> Judged:
     arn, step, what = (facts.role_arn, 2, "Role ARN") if is_role else (facts.key_arn, 1, "CMK ARN")
     where = f" You gave {arn} in step {step}." if arn else ""
     point = Point(
-        "bad", "not_found", MISTYPED[command] + where,
-        f"Check with aws sts get-caller-identity that you are in the right account{'' if is_role else ', and that --region is the key’s'}. If you are, copy the {what} from the AWS console and give it again in step {step}.",
-    )  # fmt: skip
+        "bad",
+        "not_found",
+        MISTYPED[command] + where,
+        (
+            "Check with aws sts get-caller-identity that you are in the right "
+            f"account{'' if is_role else ', and that --region is the key’s'}. "
+            f"If you are, copy the {what} from the AWS console and give it again in step {step}."
+        ),
+    )
     return command, "bad", "One thing to mend.", (point,)
 
 
@@ -99,7 +138,10 @@ def _by_causes(error: AwsError, command: str) -> Judged:
         return (
             command,
             "unclear",
-            "We cannot read this error as one about the set-up. Run the command as it stands above; if it stays, send the whole message to Kore.ai support.",
+            (
+                "We cannot read this error as one about the set-up. Run the command as it stands above; "
+                "if it stays, send the whole message to Kore.ai support."
+            ),
             (),
         )
     points = tuple(

@@ -1,6 +1,7 @@
 """The commands of step 4, filled in, with the output that a right set-up gives; pure.
 
-The guide has two. Its `assume-role` runs as the customer, whom the trust policy does not name: a right set-up refuses it (design.md 3).
+The guide has two. Its `assume-role` runs as the customer, whom the trust policy does not name:
+a right set-up refuses it (design.md 3).
 """
 
 from __future__ import annotations
@@ -10,9 +11,14 @@ from dataclasses import dataclass
 from keys.arns import KeyArn, RoleArn
 
 SIMULATED = (
-    "kms:Encrypt", "kms:Decrypt", "kms:ReEncryptFrom", "kms:ReEncryptTo", "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext",
+    "kms:Encrypt",
+    "kms:Decrypt",
+    "kms:ReEncryptFrom",
+    "kms:ReEncryptTo",
+    "kms:GenerateDataKey",
+    "kms:GenerateDataKeyWithoutPlaintext",
     "kms:DescribeKey",
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +34,8 @@ class Command:
 
 
 def of(*, role_arn: str, key_arn: str) -> list[Command]:
-    """Return the commands for a role and a key, both given; the ARNs were parsed, so nothing in them means anything to a shell."""
+    """Return the commands for a role and a key, both given;
+    the ARNs were parsed, so nothing in them means anything to a shell."""
     role, key = RoleArn.parse(role_arn), KeyArn.parse(key_arn)
     at = f"--key-id {key} --region {key.region}"
     return [
@@ -36,16 +43,23 @@ def of(*, role_arn: str, key_arn: str) -> list[Command]:
             "assume-role",
             "Nobody but us takes the role",
             f"aws sts assume-role --role-arn {role} --role-session-name test-session",
-            "An error occurred (AccessDenied) when calling the AssumeRole operation: … is not authorized to perform: sts:AssumeRole",
-            "You run this as yourself, and the trust policy names only our role. So AccessDenied is the good sign. If you get credentials, "
-            "the trust policy is too wide. This command cannot show that our role gets in: only our own test can.",
+            (
+                "An error occurred (AccessDenied) when calling the AssumeRole operation: "
+                "… is not authorized to perform: sts:AssumeRole"
+            ),
+            "You run this as yourself, and the trust policy names only our role. So AccessDenied is the good sign. "
+            "If you get credentials, the trust policy is too wide. This command cannot show that our role gets in: "
+            "only our own test can.",
             is_guides=True,
         ),
         Command(
             "describe-key",
             "The key can be used",
             f"aws kms describe-key {at} --output json",
-            '"KeyState": "Enabled", "KeyManager": "CUSTOMER", "KeySpec": "SYMMETRIC_DEFAULT", "KeyUsage": "ENCRYPT_DECRYPT"',
+            (
+                '"KeyState": "Enabled", "KeyManager": "CUSTOMER", "KeySpec": "SYMMETRIC_DEFAULT", "KeyUsage": '
+                '"ENCRYPT_DECRYPT"'
+            ),
             "You run this as yourself too. It shows the key, and says nothing about what the role may do.",
             is_guides=True,
         ),
@@ -59,7 +73,10 @@ def of(*, role_arn: str, key_arn: str) -> list[Command]:
         Command(
             "simulate-principal-policy",
             "The role may use the key",
-            f"aws iam simulate-principal-policy --policy-source-arn {role} --action-names {' '.join(SIMULATED)} --resource-arns {key} --output json",
+            (
+                f"aws iam simulate-principal-policy --policy-source-arn {role} --action-names {' '.join(SIMULATED)} "
+                f"--resource-arns {key} --output json"
+            ),
             '"EvalDecision": "allowed" for each of the seven actions',
             "It looks at the policies of the role. The key policy is looked at by the next one.",
         ),

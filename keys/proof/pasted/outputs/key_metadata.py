@@ -1,4 +1,5 @@
-"""What `aws kms describe-key` says of the key; pure. Source: KMS API reference, "KeyMetadata"; KMS guide, "Key states"."""
+"""What `aws kms describe-key` says of the key; pure. Source:
+KMS API reference, "KeyMetadata"; KMS guide, "Key states"."""
 
 from __future__ import annotations
 
@@ -10,16 +11,31 @@ from keys.arns import KeyArn
 from keys.proof.pasted.findings import shown
 from keys.proof.pasted.outputs.points import Facts, Point
 
-NEW_KEY = "Create a customer managed key for encryption (SYMMETRIC_DEFAULT, ENCRYPT_DECRYPT) and give its ARN in step 1: this cannot be changed on a key."
+NEW_KEY = (
+    "Create a customer managed key for encryption (SYMMETRIC_DEFAULT, ENCRYPT_DECRYPT) and give its ARN in step 1: "
+    "this cannot be changed on a key."
+)
 STATES = {
     "Disabled": ("The key is disabled.", "Enable it: aws kms enable-key{at}"),
-    "PendingDeletion": ("The key waits to be deleted{when}.", "Cancel that, then enable the key: aws kms cancel-key-deletion{at} and aws kms enable-key{at}"),
-    "PendingReplicaDeletion": ("The key waits to be deleted, once its replicas are gone.", "Cancel that, then enable the key: aws kms cancel-key-deletion{at} and aws kms enable-key{at}"),
-    "PendingImport": ("The key has no key material: it was never imported, has expired or was deleted.", "Import it (again)."),
-    "Unavailable": ("The custom key store of the key is disconnected.", "Connect it again, then run the command again."),
+    "PendingDeletion": (
+        "The key waits to be deleted{when}.",
+        "Cancel that, then enable the key: aws kms cancel-key-deletion{at} and aws kms enable-key{at}",
+    ),
+    "PendingReplicaDeletion": (
+        "The key waits to be deleted, once its replicas are gone.",
+        "Cancel that, then enable the key: aws kms cancel-key-deletion{at} and aws kms enable-key{at}",
+    ),
+    "PendingImport": (
+        "The key has no key material: it was never imported, has expired or was deleted.",
+        "Import it (again).",
+    ),
+    "Unavailable": (
+        "The custom key store of the key is disconnected.",
+        "Connect it again, then run the command again.",
+    ),
     "Creating": ("AWS is still creating the key.", "Run the command again in a minute."),
     "Updating": ("AWS is updating the key.", "Run the command again in a minute."),
-}  # fmt: skip
+}
 
 
 def points(described: Mapping[str, Any], facts: Facts) -> Iterator[Point]:
@@ -46,9 +62,17 @@ def _arn(arn: object, facts: Facts) -> Iterator[Point]:
     names = {3: "Region", 4: "account", 5: "key id"}
     differs = [names[at] for at in names if len(theirs) == 6 and theirs[at] != given[at]]
     yield Point(
-        "bad", "key_arn", f"This is {quoted}; the CMK ARN that you gave has another {' and another '.join(differs) or 'form'}: {facts.key_arn}.",
-        f"If this is the key you mean, give {quoted} in step 1 and set it in the permissions policy of step 2. If not, run the command for your key.",
-    )  # fmt: skip
+        "bad",
+        "key_arn",
+        (
+            f"This is {quoted}; the CMK ARN that you gave has another {' and another '.join(differs) or 'form'}: "
+            f"{facts.key_arn}."
+        ),
+        (
+            f"If this is the key you mean, give {quoted} in step 1 and set it in the permissions policy of step 2. "
+            "If not, run the command for your key."
+        ),
+    )
 
 
 def _state(described: Mapping[str, Any]) -> Iterator[Point]:
@@ -112,14 +136,20 @@ def _material(described: Mapping[str, Any]) -> Iterator[Point]:
         yield Point(
             "unclear",
             "key_material",
-            f"Its imported key material expires at {shown(ends, most=40)}. From then on nothing that it protects opens.",
+            (
+                f"Its imported key material expires at {shown(ends, most=40)}. "
+                "From then on nothing that it protects opens."
+            ),
             "Import it again before that, or import it without an end.",
         )
     elif described.get("Origin") in ("EXTERNAL_KEY_STORE", "AWS_CLOUDHSM"):
         yield Point(
             "good",
             "key_origin",
-            "Its material lies in your own key store: while the store is disconnected, nothing that the key protects opens.",
+            (
+                "Its material lies in your own key store: while the store is disconnected, "
+                "nothing that the key protects opens."
+            ),
         )
     if described.get("MultiRegion") is True:
         yield Point(

@@ -22,14 +22,27 @@ from keys.proof.pasted.outputs.points import Facts, Point
 Verdict = Literal["good", "bad", "unclear"]
 MAX_TEXT = 65_536
 SUCCESS = re.compile(r"\bAssumedRoleUser\b|\bSessionToken\b|\bASSUMEDROLEUSER\b", re.ASCII)
-ERROR = re.compile(r"An error occurred|\b[A-Za-z]{3,60}(?:Exception|Error|Fault)\b|\bAccessDenied\b|not authorized|NoSuchEntity|aws: (?:error|command)|command not found|[Uu]nable to locate credentials|could not be found", re.ASCII)  # fmt: skip
-NOT_JSON = re.compile(r"\bKeyMetadata\b|KEYMETADATA|\bEvaluationResults\b|EVALUATIONRESULTS|^ROLE\t|AssumeRolePolicyDocument", re.MULTILINE)  # fmt: skip
+ERROR = re.compile(
+    (
+        r"An error occurred|\b[A-Za-z]{3,60}(?:Exception|Error|Fault)\b|\bAccessDenied\b|not authorized|NoSuchEntity"
+        r"|aws: (?:error|command)|command not found|[Uu]nable to locate credentials|could not be found"
+    ),
+    re.ASCII,
+)
+NOT_JSON = re.compile(
+    r"\bKeyMetadata\b|KEYMETADATA|\bEvaluationResults\b|EVALUATIONRESULTS|^ROLE\t|AssumeRolePolicyDocument",
+    re.MULTILINE,
+)
 CREDENTIALS = re.compile(r"(?:AKIA|ASIA)[A-Z0-9]{16}|SecretAccessKey|SessionToken", re.ASCII)
 NAMES = {
-    "assume-role": "aws sts assume-role", "get-role": "aws iam get-role", "describe-key": "aws kms describe-key",
-    "simulate-principal-policy": "aws iam simulate-principal-policy", "get-key-policy": "aws kms get-key-policy",
-    "get-caller-identity": "aws sts get-caller-identity", "": "",
-}  # fmt: skip
+    "assume-role": "aws sts assume-role",
+    "get-role": "aws iam get-role",
+    "describe-key": "aws kms describe-key",
+    "simulate-principal-policy": "aws iam simulate-principal-policy",
+    "get-key-policy": "aws kms get-key-policy",
+    "get-caller-identity": "aws sts get-caller-identity",
+    "": "",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +80,10 @@ def read(text: str, facts: Facts) -> PastedOutput:
         return PastedOutput(
             "unclear",
             "",
-            f"This has {len(text):,} characters; no command of this page prints more than {MAX_TEXT:,}. Paste the output of one.",
+            (
+                f"This has {len(text):,} characters; no command of this page prints more than {MAX_TEXT:,}. "
+                "Paste the output of one."
+            ),
         )
     value = pasted.json_document.parse(text).value
     if isinstance(value, dict):
@@ -82,7 +98,10 @@ def read(text: str, facts: Facts) -> PastedOutput:
         return PastedOutput(
             "unclear",
             "",
-            "This is one of our commands in another output format. Run it again with --output json at its end, and paste that.",
+            (
+                "This is one of our commands in another output format. "
+                "Run it again with --output json at its end, and paste that."
+            ),
         )
     return PastedOutput(
         "unclear",
@@ -97,33 +116,39 @@ def read(text: str, facts: Facts) -> PastedOutput:
 def _with_credentials(text: str, facts: Facts) -> PastedOutput:
     if not SUCCESS.search(text):
         return PastedOutput(
-            "unclear", "",
-            "This holds what looks like a secret. We did not keep it, and do not show it again. It was sent to us, so rotate it now, then paste "
-            "the output without it.",
+            "unclear",
+            "",
+            "This holds what looks like a secret. We did not keep it, and do not show it again. "
+            "It was sent to us, so rotate it now, then paste the output without it.",
             has_secret=True,
-        )  # fmt: skip
+        )
     session = re.search(r"arn:aws[a-z-]{0,10}:sts::([0-9]{12}):assumed-role/([A-Za-z0-9+=,.@_-]{1,64})/", text)
     role_name = facts.role_arn.rpartition("/")[2]
     if session and role_name and (session[2] != role_name or session[1] != facts.role_account):
         return PastedOutput(
-            "unclear", "assume-role",
-            f"You got credentials of the role {session[2]} in account {session[1]}, which is not {facts.role_arn}. Run the command with your Role ARN. "
-            f"{ENDS_BY_ITSELF}",
+            "unclear",
+            "assume-role",
+            f"You got credentials of the role {session[2]} in account {session[1]}, which is not {facts.role_arn}. "
+            f"Run the command with your Role ARN. {ENDS_BY_ITSELF}",
             has_secret=True,
-        )  # fmt: skip
+        )
     point = Point(
-        "bad", "trust_too_wide",
+        "bad",
+        "trust_too_wide",
         "You became the role as yourself, without an External ID: the trust policy lets in more than our one role.",
-        "Set the trust policy to exactly the document of step 2, then run the command again: it has to answer AccessDenied.",
-    )  # fmt: skip
+        (
+            "Set the trust policy to exactly the document of step 2, then run the command again: "
+            "it has to answer AccessDenied."
+        ),
+    )
     return PastedOutput(
         "bad", "assume-role", f"This worked, and it should not have. {ENDS_BY_ITSELF}", (point,), has_secret=True
     )
 
 
 ENDS_BY_ITSELF = (
-    "The credentials in it end by themselves, within the hour unless you asked for longer. We did not keep them and do not show them again; you need "
-    "not do anything about them but close that shell."
+    "The credentials in it end by themselves, within the hour unless you asked for longer. "
+    "We did not keep them and do not show them again; you need not do anything about them but close that shell."
 )
 
 
@@ -183,9 +208,15 @@ def _of_policy(text: str, facts: Facts) -> PastedOutput:
 
 def _judged(command: str, kind: pasted.Kind, text: str, facts: Facts, points: tuple[Point, ...]) -> PastedOutput:
     policy = pasted.lint(
-        kind, text, service_role_arn=facts.service_role_arn, external_id=facts.external_id, role_arn=facts.role_arn,
-        key_arn=facts.key_arn, tenant=facts.tenant, beside=facts.beside,
-    )  # fmt: skip
+        kind,
+        text,
+        service_role_arn=facts.service_role_arn,
+        external_id=facts.external_id,
+        role_arn=facts.role_arn,
+        key_arn=facts.key_arn,
+        tenant=facts.tenant,
+        beside=facts.beside,
+    )
     name = pasted.NAMES[kind]
     if policy.verdict == "ok":
         points = (*points, Point("good", f"{kind}_policy", f"The {name} says what it has to say."))

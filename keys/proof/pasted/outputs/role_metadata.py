@@ -28,10 +28,11 @@ def points(described: Mapping[str, Any], facts: Facts) -> Iterator[Point]:
     boundary = described.get("PermissionsBoundary")
     if isinstance(boundary, dict):
         yield Point(
-            "unclear", "permissions_boundary",
+            "unclear",
+            "permissions_boundary",
             f"A permissions boundary limits the role: {shown(boundary.get('PermissionsBoundaryArn', ''), most=160)}.",
             "Check that it allows the five actions of step 2 on your key; simulate-principal-policy shows it.",
-        )  # fmt: skip
+        )
 
 
 def _arn(arn: object, facts: Facts) -> Iterator[Point]:

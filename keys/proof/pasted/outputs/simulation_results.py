@@ -1,4 +1,5 @@
-"""What `aws iam simulate-principal-policy` says of the role's actions; pure. Source: IAM API reference, "EvaluationResult"."""
+"""What `aws iam simulate-principal-policy` says of the role's actions; pure. Source:
+IAM API reference, "EvaluationResult"."""
 
 from __future__ import annotations
 
@@ -83,7 +84,10 @@ def _of_one(result: Mapping[str, Any], action: str, facts: Facts) -> Iterator[Po
             "bad",
             "missing_action",
             f"{name} is not allowed: no policy of the role says so for your key.",
-            f"Add {PATTERN[action]} to the permissions policy of step 2, and see that the policy is attached to the role and that its Resource is {facts.key_arn or 'your CMK ARN'}.",
+            (
+                f"Add {PATTERN[action]} to the permissions policy of step 2, and see that the policy is attached to "
+                f"the role and that its Resource is {facts.key_arn or 'your CMK ARN'}."
+            ),
         )
 
 
