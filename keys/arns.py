@@ -32,6 +32,9 @@ REGION = re.compile(r"[a-z]{2,5}(?:-[a-z]{2,10}){1,2}-[1-9][0-9]?")
 ACCOUNT = re.compile(r"[0-9]{12}")
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 MULTI_REGION_ID = re.compile(r"mrk-[0-9a-f]{32}")
+# Who acts, as AWS names it in its own answers: a user or a role below its path, a role's session, the account itself
+# (IAM guide, "IAM identifiers").
+PRINCIPAL = re.compile(r"arn:(aws[a-z-]*):(?:iam|sts)::([0-9]{12}):([a-z-]+)(?:/(?:(\S+)/)?([^/\s]+))?")
 ROLE_NAME = re.compile(r"[A-Za-z0-9+=,.@_-]{1,64}")
 # AWS takes more in a path; `*`, `?` and `${` there would widen *our* policy, which names the ARN (design.md 6).
 ROLE_PATH = re.compile(r"/(?:[A-Za-z0-9+=,.@_-]+/)*")
@@ -274,3 +277,24 @@ class KeyArn:
         if rules is not None:
             rules.judge(key)
         return key
+
+
+@dataclass(frozen=True, slots=True)
+class PrincipalArn:
+    """The ARN of who acts, as AWS answers it: never what a person typed, so nothing is explained."""
+
+    partition: str
+    account: str
+    # "user", "role", "assumed-role", "federated-user" or "root"
+    kind: str
+    # without its path, and without the name of a session
+    name: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Read the ARN of a principal; None when it is none."""
+        found = PRINCIPAL.fullmatch(text)
+        if found is None:
+            return None
+        partition, account, kind, before, last = found.groups(default="")
+        return cls(partition, account, kind, before if kind == "assumed-role" else last)

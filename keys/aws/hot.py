@@ -2,10 +2,10 @@
 botocore's own signer and parsers over one pooled client for all tenants.
 
 A boto3 client for each tenant costs about a megabyte, 46 ms and a TLS context, and a call through it
-about twice the CPU of one through this module. So one pool of connections with one TLS context (`keys.aws.wire`;
-through a proxy botocore's own) carries the calls of all tenants, each signed with its tenant's session. Serializer,
-signer, parser and errors are botocore's, so `keys.aws.faults` reads what comes from here by the same table as
-what boto3 raises.
+about twice the CPU of one through this module. So one pool of connections with one TLS context
+(`keys.aws.connections`) carries the calls of all tenants, each signed with its tenant's session. Serializer, signer,
+parser and errors are botocore's, so `keys.aws.faults` reads what comes from here by the same table as what boto3
+raises.
 """
 
 from __future__ import annotations
@@ -13,29 +13,24 @@ from __future__ import annotations
 import logging
 import os
 import random
-import socket
 import time
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 import botocore
 from botocore.auth import SIGNED_HEADERS_BLACKLIST, SigV4Auth
 from botocore.credentials import ReadOnlyCredentials
 from botocore.exceptions import ClientError, ReadTimeoutError
-from botocore.httpsession import URLLib3Session
 from botocore.loaders import Loader
 from botocore.model import ServiceModel
 from botocore.parsers import ResponseParserError, ResponseParserFactory
 from botocore.serialize import create_serializer
-from botocore.utils import get_environ_proxies, parse_timestamp
+from botocore.utils import parse_timestamp
 
 from keys import errors
-from keys.aws import faults, wire
-
-if TYPE_CHECKING:
-    from keys.aws.sessions import Credentials
+from keys.aws import connections, faults
 
 CONNECT_TIMEOUT = 1.0  # seconds: KMS and STS answer in tens of milliseconds, and a thread of ours waits
 READ_TIMEOUT = 3.0  # seconds
@@ -61,11 +56,9 @@ class Client:
 
     __slots__ = ("_credentials", "_endpoint", "_region", "_service")
 
-    def __init__(self, service: str, region: str, endpoint: str, credentials: Credentials) -> None:
+    def __init__(self, service: str, region: str, endpoint: str, credentials: ReadOnlyCredentials) -> None:
         self._service, self._region, self._endpoint = service, region, endpoint
-        self._credentials = ReadOnlyCredentials(
-            credentials.access_key_id, credentials.secret_access_key, credentials.token
-        )
+        self._credentials = credentials
 
     def __repr__(self) -> str:
         return f"<hot {self._service} client for {self._region}>"
@@ -117,7 +110,7 @@ class Client:
 
 
 class Request:
-    """What the signer and both clients read of a request;
+    """What the signer and the pool read of a request;
     `AWSRequest` copies itself at each look and takes more CPU than the signature."""
 
     __slots__ = ("body", "context", "headers", "url")
@@ -155,25 +148,13 @@ def _is_worth_another(error: Exception) -> bool:
 
 
 @cache
-def _pool(endpoint: str) -> wire.Pool | URLLib3Session:
-    """Return the pooled way to an endpoint, with one TLS context for all."""
-    # The local AWS is asked over http: a proxy of the developer's is not on the way to this machine.
-    proxies = {} if endpoint.startswith("http://") else get_environ_proxies(endpoint)
-    if not proxies:
-        return wire.Pool(endpoint, connect_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT, keep=POOL)
-    options: dict[str, Any] = {  # botocore's stubs know less of these than botocore does
-        "verify": os.environ.get("AWS_CA_BUNDLE", True),
-        "proxies": dict(proxies),
-        "timeout": (CONNECT_TIMEOUT, READ_TIMEOUT),
-        "max_pool_connections": POOL,
-        "socket_options": [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1), (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)],
-    }
-    return URLLib3Session(**options)
+def _pool(endpoint: str) -> connections.Pool:
+    return connections.Pool(endpoint, connect_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT, keep=POOL)
 
 
 def _forget_pools() -> None:
     _pool.cache_clear()
-    wire.forget()
+    connections.forget()
 
 
 os.register_at_fork(after_in_child=_forget_pools)  # the connections are the parent's

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from django.conf import settings
 
 from keys import errors
+from keys.arns import PrincipalArn
 from keys.aws import faults, sessions
 
 REGION = "us-east-1"  # where IAM is answered
@@ -167,7 +168,7 @@ def _document(text: Any) -> dict[str, Any]:
 
 def partition() -> str:
     """Return the partition of our own account, from the base principal's ARN."""
-    return base_principal().split(":")[1]
+    return _identity()[0].partition
 
 
 def base_principal() -> str:
@@ -176,13 +177,18 @@ def base_principal() -> str:
     Raises:
         OwnAccessBroken: it is the account's root, which AWS lets assume no role, or another account.
     """
+    principal, arn = _identity()
+    if principal.kind != "assumed-role":
+        return arn
+    return str(_call("GetRole", "get_role", RoleName=principal.name)["Role"]["Arn"])
+
+
+def _identity() -> tuple[PrincipalArn, str]:
     who = sessions.identity(None, REGION)
-    if who.account != settings.AWS_ACCOUNT_ID or who.arn.endswith(":root"):
+    principal = PrincipalArn.parse(who.arn)
+    if principal is None or principal.account != settings.AWS_ACCOUNT_ID or principal.kind == "root":
         raise errors.OwnAccessBroken(retry_after=60, aws_code="wrong base principal", action="sts:GetCallerIdentity")
-    if ":assumed-role/" not in who.arn:
-        return who.arn
-    name = who.arn.split("/")[1]
-    return str(_call("GetRole", "get_role", RoleName=name)["Role"]["Arn"])
+    return principal, who.arn
 
 
 def create_role(name: str, trust: dict[str, Any], *, account: str = "") -> Role:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import threading
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES  # spelled so by botocore
+from botocore.credentials import ReadOnlyCredentials
 from django.conf import settings
 
 from byokportal import clock
@@ -21,8 +23,11 @@ from byokportal.errors import DomainError
 from byokportal.lru import Lru
 from byokportal.singleflight import Singleflight
 from keys import errors
+from keys.arns import KeyArn, PrincipalArn
 from keys.aws import faults, hot
 from keys.policies import documents
+
+log = logging.getLogger(__name__)
 
 SECONDS = 900  # of a session with a tenant: the shortest that STS gives (API reference, AssumeRole)
 EARLY = timedelta(seconds=60)  # a session is renewed that long before its end
@@ -189,10 +194,13 @@ def hot_client(service: str, region: str, credentials: Credentials) -> hot.Clien
         OwnAccessBroken: there is no local AWS.
     """
     if settings.AWS_MODE == "local":
-        return hot.Client(service, region, _local()["endpoint"], credentials)
-    if (service, region) not in _endpoints:
-        _endpoints[service, region] = str(client(service, region, credentials).meta.endpoint_url)
-    return hot.Client(service, region, _endpoints[service, region], credentials)
+        endpoint = str(_local()["endpoint"])
+    else:
+        if (service, region) not in _endpoints:
+            _endpoints[service, region] = str(client(service, region, credentials).meta.endpoint_url)
+        endpoint = _endpoints[service, region]
+    signing = ReadOnlyCredentials(credentials.access_key_id, credentials.secret_access_key, credentials.token)
+    return hot.Client(service, region, endpoint, signing)
 
 
 def _made(service: str, options: dict[str, Any]) -> Any:
@@ -220,7 +228,7 @@ def _administrator(account: str) -> dict[str, str]:
 
 def region_of(arn: str) -> str:
     """Return the Region of a key ARN."""
-    return arn.split(":")[3]
+    return KeyArn.parse(arn).region
 
 
 def identity(credentials: Credentials | None, region: str) -> Identity:
@@ -238,6 +246,7 @@ def service_role(service_role_arn: str, region: str, *, fresh: bool = False) -> 
     Raises:
         OwnAccessBroken: AWS says no to ourselves.
         AwsThrottled, AwsUnreachable: it cannot be told.
+        AwsSurprise: STS gave a session of another role.
     """
 
     def assume() -> Credentials:
@@ -264,7 +273,7 @@ def tenant_role(
 
     Raises:
         RoleNotAssumable: STS answered AccessDenied.
-        OwnAccessBroken, AwsThrottled, AwsUnreachable: as `service_role`.
+        OwnAccessBroken, AwsThrottled, AwsUnreachable, AwsSurprise: as `service_role`.
     """
     region = region_of(key_arns[0])
 
@@ -351,14 +360,30 @@ def _assume(
         if source is not None and isinstance(ours, errors.OwnAccessBroken):
             forget(source)
         raise ours from error
+    request_id = faults.request_id_in(answer)
+    assumed = answer.get("AssumedRoleUser", {})
+    if not _is_session_of(role_arn, str(assumed.get("Arn", ""))):
+        del answer  # a live session stands in it, and a traceback with locals would show it
+        log.error("another_role_answered for %s, request %s", role_arn, request_id)
+        raise errors.AwsSurprise(aws_code="another role", action="sts:AssumeRole", aws_request_id=request_id)
     got = answer["Credentials"]
     return Credentials(
         got["AccessKeyId"],
         got["SecretAccessKey"],
         got["SessionToken"],
         began + timedelta(seconds=SECONDS),
-        answer["AssumedRoleUser"]["AssumedRoleId"].split(":")[0],
-        faults.request_id_in(answer),
+        assumed["AssumedRoleId"].partition(":")[0],
+        request_id,
+    )
+
+
+def _is_session_of(role_arn: str, assumed_arn: str) -> bool:
+    """Tell whether an answer of AssumeRole is about the role that was asked for; a session's ARN has no path."""
+    asked, answering = PrincipalArn.parse(role_arn), PrincipalArn.parse(assumed_arn)
+    return (
+        asked is not None
+        and answering is not None
+        and (answering.account, answering.kind, answering.name) == (asked.account, "assumed-role", asked.name)
     )
 
 

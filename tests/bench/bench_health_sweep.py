@@ -36,10 +36,10 @@ def measure() -> Iterator[Figure]:
         "the same, against a boto3 client per tenant",
         found["sweep"] / found["client_per_tenant"],
         "x",
-        10,
+        6,
         at_least=True,
     )
-    yield Figure("the same in CPU time", found["cpu_client_per_tenant"] / found["cpu"], "x", 10, at_least=True)
+    yield Figure("the same in CPU time", found["cpu_client_per_tenant"] / found["cpu"], "x", 6, at_least=True)
     yield Figure("CPU of one tenant in a sweep", found["cpu"] * 1_000, "ms", 3)
 
 

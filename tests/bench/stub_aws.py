@@ -14,6 +14,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import parse_qs
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -22,7 +23,7 @@ from cryptography.x509.oid import NameOID
 
 ASSUMED = (
     '<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult><AssumedRoleUser>'
-    "<AssumedRoleId>AROASTUBSTUBSTUBSTUB1:s</AssumedRoleId><Arn>arn:aws:sts::111122223333:assumed-role/R/s</Arn>"
+    "<AssumedRoleId>AROASTUBSTUBSTUBSTUB1:s</AssumedRoleId><Arn>arn:aws:sts::{account}:assumed-role/{role}/s</Arn>"
     "</AssumedRoleUser><Credentials><AccessKeyId>ASIASTUBSTUBSTUBSTUB</AccessKeyId>"
     "<SecretAccessKey>{secret}</SecretAccessKey><SessionToken>{token}</SessionToken><Expiration>{until}</Expiration>"
     "</Credentials></AssumeRoleResult><ResponseMetadata><RequestId>r-1</RequestId></ResponseMetadata>"
@@ -35,7 +36,9 @@ def answer(head: bytes, body: bytes) -> tuple[str, str]:
     """Return the content type and the body of the answer to one request."""
     if b"TrentService." not in head:
         until = (datetime.now(UTC) + timedelta(seconds=900)).strftime("%Y-%m-%dT%H:%M:%SZ")
-        return "text/xml", ASSUMED.format(secret="s" * 40, token="t" * 700, until=until)
+        asked = parse_qs(body.decode())["RoleArn"][0].split(":")
+        named = {"account": asked[4], "role": asked[5].rpartition("/")[2]}
+        return "text/xml", ASSUMED.format(secret="s" * 40, token="t" * 700, until=until, **named)
     arn = json.loads(body)["KeyId"]
     if b"TrentService.DescribeKey" in head:
         metadata = {

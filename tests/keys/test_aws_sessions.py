@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import http.client
+import http.server
 import json
-from collections.abc import Callable
+import re
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -198,3 +202,96 @@ def test_another_key_that_answers_is_refused(tenant: Tenant, customer: Customer,
     with pytest.raises(errors.WrongKeyAnswered):
         keys_aws.KmsKey(active.key_arn, Lying(), key.session).generate({"tenant": str(tenant.pk)})
     assert customer.key_arn == active.key_arn
+
+
+class Between:
+    """A server between us and the local AWS that changes what AssumeRole answers: `change` gets the answer."""
+
+    def __init__(self, aws: LocalAws) -> None:
+        self.change: Callable[[bytes], bytes] = lambda body: body
+        between = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:
+                asked = self.rfile.read(int(self.headers["Content-Length"]))
+                way = http.client.HTTPConnection(aws.endpoint.removeprefix("http://"))
+                way.request("POST", self.path, asked, dict(self.headers.items()))  # Host too: it is signed
+                answer = way.getresponse()
+                body = between.change(answer.read()) if b"Action=AssumeRole" in asked else answer.read()
+                way.close()
+                self.send_response(answer.status)
+                self.send_header("Content-Type", answer.headers["Content-Type"])
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_: object) -> None:
+                """Nothing is printed."""
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def between(aws: LocalAws, service_role: ServiceRole, settings: Any, tmp_path: Path) -> Iterator[Between]:
+    made = Between(aws)
+    found = json.loads(settings.LOCALAWS_FILE.read_text())
+    settings.LOCALAWS_FILE = tmp_path / "localaws.json"
+    settings.LOCALAWS_FILE.write_text(json.dumps(found | {"endpoint": f"http://127.0.0.1:{made.server.server_port}"}))
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+    sessions.forget_all()
+
+
+ANOTHER_ROLE: dict[str, Callable[[bytes], bytes]] = {
+    "name": lambda body: re.sub(rb"(:assumed-role/)[^/]+", rb"\1AnotherRole", body),
+    "account": lambda body: re.sub(rb"(<Arn>arn:aws:sts::)\d+", rb"\g<1>999999999999", body),
+    "the role itself": lambda body: body.replace(b":sts::", b":iam::").replace(b":assumed-role/", b":role/"),
+    "no ARN": lambda body: re.sub(rb"<Arn>.*?</Arn>", b"", body),
+    "nobody": lambda body: re.sub(rb"<AssumedRoleUser>.*</AssumedRoleUser>", b"", body, flags=re.DOTALL),
+}
+
+
+@pytest.mark.parametrize("change", ANOTHER_ROLE.values(), ids=ANOTHER_ROLE)
+def test_a_session_of_another_role_than_was_asked_for_is_refused(
+    between: Between, tenant: Tenant, active: KeyRegistration, change: Callable[[bytes], bytes]
+) -> None:
+    """boto3's client becomes our service role, the one of the hot paths the tenant's."""
+
+    def become() -> sessions.Credentials:
+        return sessions.tenant_role(
+            tenant.service_role.arn,
+            active.role_arn,
+            tenant.external_id,
+            [active.key_arn],
+            tenant=str(tenant.pk),
+            purpose="data-keys",
+            keep=True,
+        )
+
+    assert become().access_key_id
+    sessions.forget_role(active.role_arn)
+    between.change = change
+    for source in ("hot", "boto3"):
+        if source == "boto3":
+            sessions.forget_all()
+        with pytest.raises(errors.AwsSurprise) as refused:
+            become()
+        assert refused.value.params["action"] == "sts:AssumeRole"
+    outcome = sessions.probe(tenant.service_role.arn, active.role_arn, None, region=REGION, session="byok-test")
+    assert outcome.allowed is None
+    between.change = lambda body: body
+    assert become().access_key_id
+
+
+def test_a_role_below_a_path_is_the_one_that_answers(aws: LocalAws, customer: Customer) -> None:
+    trust = {"Effect": "Allow", "Principal": {"AWS": iam.base_principal()}, "Action": "sts:AssumeRole"}
+    role = customer.iam.create_role(
+        RoleName="Below",
+        Path="/kore/byok/",
+        AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
+    )["Role"]
+    assert sessions.attempt(None, role["Arn"], None, region=REGION, session="byok-test")[0].allowed

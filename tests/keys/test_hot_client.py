@@ -25,7 +25,7 @@ from byokportal.errors import DomainError
 from byokportal.localaws.testing import LocalAws
 from keys import aws as keys_aws
 from keys import errors
-from keys.aws import faults, hot, sessions, wire
+from keys.aws import connections, faults, hot, sessions
 from keys.models import KeyRegistration
 from tenants.models import Tenant
 
@@ -184,7 +184,7 @@ def test_all_tenants_share_one_pool_and_one_tls_context(way: Any) -> None:
     way().describe()
     way(purpose="probe").describe()
     assert hot._pool.cache_info().currsize == 1
-    assert wire._tls() is wire._tls()  # whatever the endpoint
+    assert connections._tls() is connections._tls()  # whatever the endpoint
 
 
 def test_real_aws_is_called_at_its_regional_endpoints(way: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from keys.arns import KeyArn, RoleArn, Rules
+from keys.arns import KeyArn, PrincipalArn, RoleArn, Rules
 from keys.aws import regions
 from keys.errors import ArnRefused, SecretPasted
 
@@ -179,3 +179,24 @@ def test_a_service_role_in_another_partition_takes_its_own() -> None:
     assert RoleArn.parse("arn:aws-us-gov:iam::111122223333:role/r", rules=gov).name == "r"
     with pytest.raises(ArnRefused):
         RoleArn.parse(ROLE, rules=gov)
+
+
+@pytest.mark.parametrize(
+    ("text", "account", "kind", "name"),
+    [
+        (ROLE, "111122223333", "role", "AIforWorkByokAccessRole"),
+        ("arn:aws:iam::111122223333:role/a/b/R", "111122223333", "role", "R"),
+        ("arn:aws:sts::111122223333:assumed-role/R/byok-test", "111122223333", "assumed-role", "R"),
+        ("arn:aws-cn:iam::111122223333:user/staff/alice", "111122223333", "user", "alice"),
+        ("arn:aws:iam::111122223333:root", "111122223333", "root", ""),
+    ],
+)
+def test_a_principal_as_aws_names_it(text: str, account: str, kind: str, name: str) -> None:
+    principal = PrincipalArn.parse(text)
+    assert principal is not None
+    assert (principal.account, principal.kind, principal.name) == (account, kind, name)
+
+
+@pytest.mark.parametrize("text", ["", "alice", KEY, "arn:aws:iam::1111:user/x", "arn:aws:iam::111122223333:user/x\n"])
+def test_what_is_no_principal(text: str) -> None:
+    assert PrincipalArn.parse(text) is None
