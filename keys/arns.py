@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import NoReturn, Self
+from typing import NamedTuple, NoReturn, Self
 
 from byokportal import secret_texts
 from keys.errors import ArnRefused, SecretPasted
 
 MAX_LENGTH = 2048  # characters; what AWS takes for an ARN
 PARTITION = re.compile(r"aws(?:-[a-z]{1,8}){0,2}")
+BEGINNING = re.compile(rf"arn:({PARTITION.pattern}):")
 # Which Regions belong to a partition that is not `aws`, by how their names begin (IAM guide, "Amazon Resource
 # Names", Partition).
 BEGINNINGS = {
@@ -43,6 +44,33 @@ SECRETS = (
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY"), "a private key"),
     (re.compile(r"(?<![A-Za-z0-9/+=])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])"), "what looks like an AWS secret access key"),
 )
+
+
+class Parts(NamedTuple):
+    """The six fields of an ARN as they stand, none of them checked."""
+
+    prefix: str
+    partition: str
+    service: str
+    region: str
+    account: str
+    resource: str
+
+
+def parts(text: str) -> Parts | None:
+    """Split an ARN that stands in a policy or in AWS's answer, where any field may hold a wildcard or nothing.
+
+    Returns:
+        None where the text does not have the six fields of an ARN.
+    """
+    found = text.split(":", 5)
+    return Parts(*found) if len(found) == 6 else None
+
+
+def partition_of(text: str) -> str:
+    """Return the partition of a text that begins as an ARN does, also where the rest is missing; "" of any other."""
+    found = BEGINNING.match(text)
+    return found[1] if found else ""
 
 
 def _clean(text: str, *, field: str) -> str:
@@ -133,15 +161,15 @@ class Rules:
             )
 
 
-def _parts(text: str, *, field: str, service: str, example: str) -> tuple[str, str, str, str]:
+def _checked(text: str, *, field: str, service: str, example: str) -> tuple[str, str, str, str]:
     """Split and check what both kinds share; return partition, Region, account and resource."""
-    parts = text.split(":", 5)
-    if len(parts) != 6 or parts[0] != "arn":
+    found = parts(text)
+    if found is None or found.prefix != "arn":
         _refuse(field, f"This is not an ARN. It has to look like {example}.")
-    _, partition, found, region, account, resource = parts
+    _, partition, named, region, account, resource = found
     if not PARTITION.fullmatch(partition):
         _refuse(field, f"AWS has no partition of that name. It has to look like {example}.")
-    if found != service:
+    if named != service:
         _refuse(field, f"This ARN names something else than is needed here. It has to look like {example}.")
     if not ACCOUNT.fullmatch(account):
         _refuse(field, "The account id in the ARN has to be 12 digits.")
@@ -180,7 +208,7 @@ class RoleArn:
         field = "role_arn"
         example = "arn:aws:iam::111122223333:role/AIforWorkByokAccessRole"
         text = _clean(text, field=field)
-        partition, region, account, resource = _parts(
+        partition, region, account, resource = _checked(
             text.replace(":sts::", ":iam::", 1) if ":assumed-role/" in text else text,
             field=field,
             service="iam",
@@ -238,7 +266,7 @@ class KeyArn:
         field = "key_arn"
         example = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
         text = _clean(text, field=field)
-        partition, region, account, resource = _parts(text, field=field, service="kms", example=example)
+        partition, region, account, resource = _checked(text, field=field, service="kms", example=example)
         belongs = [name for name, beginning in BEGINNINGS.items() if region.startswith(beginning)] or ["aws"]
         if not REGION.fullmatch(region) or (partition not in belongs and partition in {"aws", *BEGINNINGS}):
             _refuse(

@@ -21,6 +21,7 @@ from django.db.models import Count, Max, Min, Q
 from byokportal import clock
 from byokportal.errors import DomainError
 from keys import aws, horizon, lifecycle
+from keys.arns import KeyArn
 from keys.aws.kms import KmsKey
 from keys.errors import RegistrationBusy
 from keys.models import BranchKey, KeyRegistration, RoleConfiguration, put_off_if_it_breaks
@@ -290,7 +291,11 @@ def _wrapped_anew(row: BranchKey, present: KeyRegistration | None) -> bytes:
 
 
 def _one_session_reaches(old: KeyRegistration, present: KeyRegistration) -> bool:
-    return old.role_arn == present.role_arn and old.key_arn.split(":")[3] == present.key_arn.split(":")[3]
+    return old.role_arn == present.role_arn and _region(old) == _region(present)
+
+
+def _region(registration: KeyRegistration) -> str:
+    return KeyArn.parse(registration.key_arn).region
 
 
 def _give_back(row: BranchKey, claim: datetime, **facts: object) -> None:

@@ -11,7 +11,7 @@ from django.conf import settings
 
 from byokportal import clock
 from byokportal.errors import DomainError, Kind
-from keys import errors, lifecycle
+from keys import arns, errors, lifecycle
 from keys.aws import iam, sessions
 from keys.configuration import isolating, lease, packing
 from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration, ServiceRolePolicy, put_off_if_it_breaks
@@ -72,7 +72,7 @@ def _write(configuration: RoleConfiguration, held: lease.Lease) -> iam.Written |
         DomainError: what IAM answered.
     """
     role, arn = configuration.service_role, configuration.role_arn
-    partition = role.arn.split(":")[1]
+    partition = arns.partition_of(role.arn)
     rows = {row.slot: row for row in ServiceRolePolicy.objects.filter(service_role=role)}
     slots = {slot: row.role_arns for slot, row in rows.items()}
     if configuration.action == Action.REMOVE and (packing.slot_of(arn, slots) is None or _still_named(configuration)):
@@ -102,7 +102,7 @@ def _write(configuration: RoleConfiguration, held: lease.Lease) -> iam.Written |
         taken_out = isolating.to_blame(
             standing & wanted,
             arn if configuration.action == Action.ADD else None,
-            lambda arns: iam.takes(policy_arn, packing.text(_document(set(arns), partition)), before=held.hold),
+            lambda some: iam.takes(policy_arn, packing.text(_document(set(some), partition)), before=held.hold),
         )
         wanted -= taken_out
         document = _document(wanted, partition)
@@ -169,9 +169,9 @@ def _standing(
         .values_list("role_arn", flat=True)
         .distinct()
     )
-    for arns in (known, *(known ^ {arn} for arn in begun)):
-        if found == packing.digest(_document(arns, partition)):
-            return arns
+    for some in (known, *(known ^ {arn} for arn in begun)):
+        if found == packing.digest(_document(some, partition)):
+            return some
     raise _drift(row, there.policy_arn, "another document")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 
 from byokportal.errors import InvalidInput
+from keys import arns
 from keys.aws import iam
 from keys.policies import documents
 from tenants import audit, services
@@ -42,7 +43,7 @@ def open_service_role(name: str | None = None, *, with_canary_tenant: bool = Fal
         words = "IAM has a role of this name that does not trust our base principal alone. Choose another name."
         raise InvalidInput(errors={"name": [words]})
     external_id = new_external_id()
-    partition = role.arn.split(":")[1]
+    partition = arns.partition_of(role.arn)
     canary_arn = f"arn:{partition}:iam::{settings.CANARY_ACCOUNT_ID}:role/byok-canary-{name}"
     iam.put_inline_policy(name, INLINE, _probes_permission(canary_arn))
     if settings.AWS_MODE == "local":

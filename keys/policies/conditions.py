@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
 
+from keys import arns
+
 Context = Mapping[str, str | Sequence[str]]
 VARIABLE = re.compile(r"\$\{([^}]*)\}")
 SHORT = 256  # characters of a pattern that is remembered: longer than any action and most ARNs
@@ -247,11 +249,11 @@ def _arn_like(value: str, wanted: str, context: Context, variables: bool) -> boo
     """Compare ARNs part by part: a wildcard does not reach over the first five colons."""
     # A variable may hold colons (`${kms:EncryptionContext:x}`): they do not part the ARN.
     hidden = VARIABLE.sub(lambda match: match[0].replace(":", "\0"), wanted)
-    left, right = value.split(":", 5), hidden.split(":", 5)
-    if not len(left) == len(right) == 6:
+    left, right = arns.parts(value), arns.parts(hidden)
+    if left is None or right is None:
         return False
-    parts = [_like(part, each.replace("\0", ":"), context, variables) for part, each in zip(left, right, strict=True)]
-    return None if None in parts else all(parts)
+    alike = [_like(part, each.replace("\0", ":"), context, variables) for part, each in zip(left, right, strict=True)]
+    return None if None in alike else all(alike)
 
 
 def _ip(value: str, wanted: str) -> bool:

@@ -12,6 +12,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
+from keys import arns
 from keys.policies import conditions
 
 Policy = Mapping[str, Any]
@@ -260,8 +261,8 @@ def listed(value: object) -> list[str]:
 
 
 def account_of(arn: str) -> str:
-    parts = arn.split(":", 5)
-    return parts[4] if len(parts) == 6 else ""
+    found = arns.parts(arn)
+    return found.account if found else ""
 
 
 def _action_matches(statement: Mapping[str, Any], action: str) -> bool:

@@ -11,7 +11,8 @@ from keys.policies import conditions, evaluator
 from keys.policies.evaluator import Policy, Principal, Request
 
 ARN = re.compile(
-    r"arn:[a-z-]{1,20}:(?P<service>iam|sts)::(?P<account>[0-9]{12}):(?P<rest>[\x21-\x7e]{1,1900})", re.ASCII
+    r"arn:(?P<partition>[a-z-]{1,20}):(?P<service>iam|sts)::(?P<account>[0-9]{12}):(?P<rest>[\x21-\x7e]{1,1900})",
+    re.ASCII,
 )
 ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
 PROVIDERS = {"accounts.google.com", "graph.facebook.com", "www.amazon.com", "cognito-identity.amazonaws.com"}
@@ -104,7 +105,7 @@ def principal_of(given: object) -> Principal:
     kind, _, rest = match["rest"].partition("/")
     if match["service"] == "sts" and kind == "assumed-role" and "/" in rest:
         name = rest.partition("/")[0]
-        role_arn = f"{given.split(':sts:')[0]}:iam::{match['account']}:role/{name}"
+        role_arn = f"arn:{match['partition']}:iam::{match['account']}:role/{name}"
         return Principal(given, match["account"], role_arn=role_arn, any_path=True)
     if match["service"] == "iam" and ((kind in {"user", "role"} and rest) or match["rest"] == "root"):
         return Principal(given, match["account"], role_arn=given if kind == "role" else "")

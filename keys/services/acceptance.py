@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.conf import settings
 
+from keys import arns
 from keys.arns import Rules
 from keys.aws import regions
 from tenants.models import Tenant
@@ -12,7 +13,7 @@ from tenants.models import Tenant
 def rules_of(tenant: Tenant) -> Rules:
     """Return what is taken from this tenant, wherever it gives an ARN; `Rules.judge` says what is refused."""
     role = tenant.service_role
-    partition = role.arn.split(":")[1]
+    partition = arns.partition_of(role.arn)
     closed = dict.fromkeys([settings.AWS_ACCOUNT_ID, role.account_id], "Kore.ai's own account")
     if settings.PLATFORM_KEY_ARN:
         closed[_account(settings.PLATFORM_KEY_ARN)] = "Kore.ai's own account"
@@ -23,4 +24,5 @@ def rules_of(tenant: Tenant) -> Rules:
 
 
 def _account(arn: str) -> str:
-    return arn.split(":")[4] if arn.count(":") > 4 else ""
+    found = arns.parts(arn)
+    return found.account if found else ""

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from byokportal.errors import NotFound
 from keys import services
+from keys.arns import KeyArn
 from keys.models import RevocationDrill
 from tenants import access, portal
 
@@ -45,7 +46,7 @@ def _drill_page(request: HttpRequest, tenant: UUID, drill: UUID, template: str) 
         raise NotFound
     context = {
         "drill": found,
-        "region": found.registration.key_arn.split(":")[3],
+        "region": KeyArn.parse(found.registration.key_arn).region,
         "key_arn": found.registration.key_arn,
         "latency": member.tenant.revocation_latency,
         "probe_seconds": settings.DRILL_PROBE_SECONDS,

@@ -225,19 +225,17 @@ def _of_sts(error: AwsError, action: str) -> tuple[str, ...]:
     if not denial.layer and not denial.is_explicit and error.resource:
         if error.resource.startswith("arn:") and not _names_a_role(error.resource):
             return ("role_arn_is_not_a_role",)
-        if _partition(error.principal) and _partition(error.resource) not in {"", _partition(error.principal)}:
+        ours = arns.partition_of(error.principal)
+        if ours and arns.partition_of(error.resource) not in {"", ours}:
             return ("wrong_partition",)
     return (ASSUME_EXPLICIT if denial.is_explicit else ASSUME_NO_ALLOW)[denial.layer]
 
 
 def _names_a_role(arn: str) -> bool:
-    parts = arn.split(":", 5)
-    return len(parts) < 6 or (parts[2] == "iam" and (parts[5].startswith("role/") or not parts[5].strip("*<.")))
-
-
-def _partition(arn: str) -> str:
-    partition = arn.split(":", 2)[1] if arn.count(":") > 1 else ""
-    return partition if arn.startswith("arn:") and arns.PARTITION.fullmatch(partition) else ""
+    found = arns.parts(arn)
+    return found is None or (
+        found.service == "iam" and (found.resource.startswith("role/") or not found.resource.strip("*<."))
+    )
 
 
 def _of_denial(error: AwsError, text: str) -> tuple[str, ...]:
@@ -286,11 +284,12 @@ def _of_parameters(error: AwsError, text: str) -> tuple[str, ...]:
 
 def _of_role_arn(words: str) -> tuple[str, ...]:
     arn = next((word for word in words.split(" ") if word.startswith("arn:")), "")
-    if not _partition(arn) or not arn.split(":", 5)[5:]:
+    partition = arns.partition_of(arn)
+    if not partition or arns.parts(arn) is None:
         return ("role_arn_malformed",)
     if not _names_a_role(arn):
         return ("role_arn_malformed", "role_arn_is_not_a_role")
-    return ("role_arn_malformed", "wrong_partition") if _partition(arn) != "aws" else ("role_arn_malformed",)
+    return ("role_arn_malformed", "wrong_partition") if partition != "aws" else ("role_arn_malformed",)
 
 
 def _of_silence(text: str) -> tuple[str, ...]:

@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from keys import arns
+from keys.arns import KeyArn
 from keys.policies import conditions, documents, evaluator
 from keys.policies.evaluator import Request
 from keys.proof.pasted import denials, placeholders, trial_requests
@@ -176,17 +178,17 @@ def wrong_resource(use: Use, statement: Mapping[str, Any], where: Path, values: 
 
 
 def _difference(name: str, key_arn: str) -> str:
-    parts, right = name.split(":", 5), key_arn.split(":", 5)
-    if len(parts) != 6 or parts[2] != "kms":
+    named, right = arns.parts(name), KeyArn.parse(key_arn)
+    if named is None or named.service != "kms":
         return "it names no KMS key"
-    for at, what in ((1, "partition"), (3, "Region"), (4, "account")):
-        if parts[at] != right[at]:
-            return (
-                f"its {what} is {shown(parts[at], most=30) if parts[at] else 'missing'}, and your key's is {right[at]}"
-            )
-    return (
-        f"its key id is {shown(parts[5].removeprefix('key/'), most=50)}, and yours is {right[5].removeprefix('key/')}"
-    )
+    for what, theirs, yours in (
+        ("partition", named.partition, right.partition),
+        ("Region", named.region, right.region),
+        ("account", named.account, right.account),
+    ):
+        if theirs != yours:
+            return f"its {what} is {shown(theirs, most=30) if theirs else 'missing'}, and your key's is {yours}"
+    return f"its key id is {shown(named.resource.removeprefix('key/'), most=50)}, and yours is {right.key_id}"
 
 
 def wrong_principal(statement: Mapping[str, Any], where: Path, role_arn: str, values: Values) -> Iterator[Note]:

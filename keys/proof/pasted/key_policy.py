@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from keys import arns
 from keys.arns import RoleArn
 from keys.errors import ArnRefused
 from keys.policies import documents
@@ -168,7 +169,7 @@ def _resources(policy: Policy, use: grants.Use) -> Iterator[Note]:
 def root_statement(values: Values) -> dict[str, Any]:
     """Return the statement that KMS's console gives every key: the account's own IAM policies may decide."""
     account = key_policy_width.own_account(values, key_policy_width.NO_ACCOUNT)
-    partition = (values.key_arn or values.role_arn or "arn:aws").split(":")[1]
+    partition = arns.partition_of(values.key_arn or values.role_arn) or "aws"
     return {
         "Sid": "Enable IAM User Permissions",
         "Effect": "Allow",

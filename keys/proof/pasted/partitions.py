@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from keys import arns
 from keys.arns import KeyArn
 from keys.errors import ArnRefused
 from keys.policies import evaluator
@@ -16,10 +17,11 @@ MOST = 10  # notes of a policy
 def notes(policy: Policy, values: Values) -> Iterator[Note]:
     """Yield what names another partition than our service role's, and keys that are refused
     when their ARN is given (step 1)."""
-    ours = values.service_role_arn.split(":")[1]
+    ours = arns.partition_of(values.service_role_arn)
     seen = set[str]()
     for path, name in _named(policy):
-        partition = name.split(":")[1] if name.startswith("arn:") and name.count(":") >= 5 else ours
+        found = arns.parts(name)
+        partition = found.partition if found and found.prefix == "arn" else ours
         if name in seen or len(seen) >= MOST:
             continue
         if partition not in {ours, "*", ""} and not any(sign in partition for sign in "*?$<"):

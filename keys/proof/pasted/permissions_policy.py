@@ -142,7 +142,7 @@ def _wide(use: grants.Use, values: Values) -> Iterator[Note]:
         break
     if use.refused:
         return
-    region = use.key_arn.split(":")[3]
+    region = KeyArn.parse(use.key_arn).region
     other = f"arn:aws:kms:{region}:{account}:key/00000000-0000-0000-0000-000000000000"
     for path, statement in trial_requests.allowing(
         "permissions", use.policy, Request("kms:Decrypt", other, who, key.context, account)

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
+from keys import arns
 from keys.policies import conditions, documents, evaluator
 from keys.policies.evaluator import Decision, Principal, Request, Verdict
 from keys.proof.pasted.findings import Kind, Path, Policy, Values
@@ -179,14 +180,14 @@ def use(
     Args:
         seen: values of context keys that only the customer's account knows.
     """
-    parts = key_arn.split(":")
+    key = arns.parts(key_arn)
     context: dict[str, str | Sequence[str]] = {
         **_call(who.role_arn or who.arn, who.account),
         "kms:CallerAccount": who.account,
         "kms:KeySpec": "SYMMETRIC_DEFAULT",
         "kms:KeyUsage": "ENCRYPT_DECRYPT",
-        "aws:RequestedRegion": parts[3] if len(parts) == 6 else "",
-        "aws:ResourceAccount": evaluator.account_of(key_arn),
+        "aws:RequestedRegion": key.region if key else "",
+        "aws:ResourceAccount": key.account if key else "",
         **(seen or {}),
     }
     if action != "kms:DescribeKey":  # it takes no encryption context, so a condition on one refuses it

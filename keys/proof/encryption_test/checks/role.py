@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from keys import arns
 from keys.proof.encryption_test import inferred, refusals, remedies
 from keys.proof.encryption_test.base import (
     Finding,
@@ -96,7 +97,9 @@ def identity(facts: Facts) -> Finding | None:
     if not answer.ok:
         return cannot_tell(answer) or skipped("AWS did not say whom we became.")
     evidence = {"account": facts.account.account, "arn": facts.account.arn}
-    named = facts.account.arn.split(":")[-1].split("/")  # assumed-role/NAME/SESSION: without the path of the role
+    became = arns.parts(facts.account.arn)
+    # assumed-role/NAME/SESSION: without the path of the role
+    named = became.resource.split("/") if became else []
     if facts.account.account != facts.subject.role_account or named[1:2] != [facts.subject.role_name]:
         return Finding(Verdict.FAIL, {**evidence_of(answer), **evidence}, ("role_not_found",), step=2)
     return passed(answer, **evidence)
