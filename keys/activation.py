@@ -11,8 +11,8 @@ from django.db import IntegrityError, transaction
 
 from byokportal import clock
 from keys import branchkeys, errors, lifecycle
-from keys.arns import RoleArn
-from keys.models import EncryptionTest, KeyRegistration
+from keys.arns import KeyArn, RoleArn
+from keys.models import EncryptionTest, KeyHealth, KeyRegistration
 from tenants import audit, onboarding, transactions
 from tenants.audit import SYSTEM
 from tenants.models import OnboardingStep
@@ -42,12 +42,14 @@ def activate(registration: KeyRegistration, test: EncryptionTest) -> None:
                 actor=SYSTEM,
                 role_claim=claim,
                 activated_at=now,
+            )
+            KeyHealth.objects.create(
+                tenant=registration.tenant,
+                registration=registration,
+                region=KeyArn.parse(registration.key_arn).region,
                 last_probe_at=now,
                 # Spread: registrations that were activated together are not probed together for ever.
                 next_probe_at=now + timedelta(seconds=settings.PROBE_SECONDS * random.uniform(0.8, 1.0)),  # noqa: S311
-                probe_claimed_at=None,
-                good_probes=0,
-                denied_probes=0,
             )
     except IntegrityError as error:
         if KeyRegistration.objects.filter(role_claim=claim).exclude(pk=registration.pk).exists():

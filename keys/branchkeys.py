@@ -24,7 +24,7 @@ from keys import aws, horizon, lifecycle
 from keys.arns import KeyArn
 from keys.aws.kms import KmsKey
 from keys.errors import RegistrationBusy
-from keys.models import BranchKey, KeyRegistration, RoleConfiguration, put_off_if_it_breaks
+from keys.models import BranchKey, KeyHealth, KeyRegistration, RoleConfiguration, put_off_if_it_breaks
 from tenants import audit, transactions
 from tenants.audit import Actor
 from tenants.models import Tenant
@@ -366,9 +366,8 @@ def _retire(registration: KeyRegistration, *, actor: Actor, reason: str) -> uuid
         actor=actor,
         reason=reason,
         role_claim=None,
-        next_probe_at=None,
-        probe_claimed_at=None,
     )
+    KeyHealth.objects.filter(registration=registration).update(next_probe_at=None, probe_claimed_at=None)
     horizon.forget(registration)
     # An older one of the same role had handed the claim on (`activation.activate`);
     # it needs the role longer than this one did.

@@ -12,7 +12,7 @@ from django.db import transaction
 from byokportal import clock
 from keys import branchkeys, health, horizon, usage
 from keys.configuration import apply
-from keys.models import WAKE_AGAIN, BranchKey, EncryptionTest, KeyRegistration, RoleConfiguration, not_woken_lately
+from keys.models import WAKE_AGAIN, BranchKey, EncryptionTest, KeyHealth, RoleConfiguration, not_woken_lately
 from keys.proof.encryption_test import runner
 from tenants.models import ServiceRole
 
@@ -63,11 +63,11 @@ def probe(*, registration_id: str) -> None:
 def ring_probes() -> None:
     """Ring for the probes that somebody waits for: they do not wait for a sweep."""
     now = clock.now()
-    due = KeyRegistration.objects.awaited().due_for_probe(now).filter(not_woken_lately(now, "next_probe_at"))
-    pks = list(due.order_by("next_probe_at").values_list("pk", flat=True)[:CHUNK])
-    KeyRegistration.objects.filter(pk__in=pks).update(woken_at=now)
-    for pk in pks:
-        _wake(probe, registration_id=str(pk))
+    due = KeyHealth.objects.awaited().due_for_probe(now).filter(not_woken_lately(now, "next_probe_at"))
+    rows = list(due.order_by("next_probe_at").values_list("pk", "registration")[:CHUNK])
+    KeyHealth.objects.filter(pk__in=[pk for pk, _ in rows]).update(woken_at=now)
+    for _, registration in rows:
+        _wake(probe, registration_id=str(registration))
 
 
 @shared_task(soft_time_limit=25, time_limit=30)

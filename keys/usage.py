@@ -23,8 +23,7 @@ from django.db import connection
 from django.db.models import Count, Field, Max, Q, Subquery, Sum
 from django.db.models.functions import TruncHour
 
-from keys.models import KeyUse, KeyUseCursor, KeyUseHour, KeyUseTotal
-from keys.models.usage import DEFAULT_SCOPE
+from keys.models import DEFAULT_SCOPE, KeyUse, KeyUseCursor, KeyUseHour, KeyUseTotal
 from tenants import transactions
 from tenants.models import Tenant
 

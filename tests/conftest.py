@@ -27,7 +27,7 @@ from keys import branchkeys, datakeys, health, services
 from keys.aws import sessions
 from keys.configuration import apply, opening
 from keys.datakeys import admission, ledger
-from keys.models import BranchKey, EncryptionTest, KeyRegistration, RoleConfiguration, ServingProcess
+from keys.models import BranchKey, EncryptionTest, KeyHealth, KeyRegistration, RoleConfiguration, ServingProcess
 from keys.proof.encryption_test import runner
 from support import follow
 from tenants import attempts, audit, fresh, roles, tokens
@@ -294,12 +294,27 @@ def work() -> Callable[[], None]:
     return until_quiet
 
 
+def health_of(registration: KeyRegistration) -> KeyHealth:
+    """Return what the probes of a registration's key have found, as it stands in the database, with this registration."""
+    row = KeyHealth.objects.get(registration=registration)
+    row.registration = registration
+    return row
+
+
+def with_health(registration: KeyRegistration, **facts: Any) -> KeyRegistration:
+    """Give a registration that a test put in service itself the row that activation makes."""
+    KeyHealth.objects.create(
+        tenant_id=registration.tenant_id, registration=registration, region="eu-central-1", **facts
+    )
+    return registration
+
+
 @pytest.fixture
 def probe_now() -> Callable[[KeyRegistration], KeyRegistration]:
     """Return a function that probes a registration now, whenever it would be due, and reloads it."""
 
     def probe(registration: KeyRegistration) -> KeyRegistration:
-        KeyRegistration.objects.filter(pk=registration.pk).update(next_probe_at=timezone.now())
+        KeyHealth.objects.filter(registration=registration).update(next_probe_at=timezone.now())
         health.probe(str(registration.pk))
         registration.refresh_from_db()
         return registration

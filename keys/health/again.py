@@ -14,7 +14,7 @@ from django.conf import settings
 
 from byokportal import clock
 from keys.health import timing
-from keys.models import CLAIM_LASTS, KeyRegistration
+from keys.models import CLAIM_LASTS, KeyHealth, KeyRegistration
 from tenants import transactions
 
 Status = KeyRegistration.Status
@@ -40,19 +40,20 @@ class WayBack:
     expected_at: datetime | None
 
 
-def way_back(registration: KeyRegistration) -> WayBack | None:
+def way_back(health: KeyHealth) -> WayBack | None:
     """Return how far a stopped key is on its way back; None: it serves, or no good answer brings it back."""
+    registration = health.registration
     is_resumed = registration.status == Status.UNREACHABLE and registration.reason == RESUMED
     if not is_resumed and not (registration.status == Status.SUSPENDED and registration.suspended_by == AWS):
         return None
     now = clock.now()
-    needed = pace().needed(now, registration.denied_since)
-    began = registration.good_since
+    needed = pace().needed(now, health.denied_since)
+    began = health.good_since
     if began is None and is_resumed:
-        began = max(now, registration.next_probe_at or now)
+        began = max(now, health.next_probe_at or now)
     expected = None if began is None else max(began + needed, now)
-    good_answers = registration.good_probes if registration.good_since else 0
-    return WayBack(good_answers, registration.good_since, math.ceil(needed.total_seconds()), expected)
+    good_answers = health.good_probes if health.good_since else 0
+    return WayBack(good_answers, health.good_since, math.ceil(needed.total_seconds()), expected)
 
 
 @transactions.atomic
@@ -68,7 +69,13 @@ def ask(registration: KeyRegistration, *, is_a_person: bool = False) -> bool:
     Returns:
         Whether to wake a worker: a probe may go out now, and nobody has asked for it a moment ago.
     """
-    row = KeyRegistration.objects.probed().filter(pk=registration.pk).select_for_update(no_key=True).first()
+    row = (
+        KeyHealth.objects.filter(registration=registration)
+        .probed()
+        .select_related("registration")
+        .select_for_update(no_key=True, of=("self",))
+        .first()
+    )
     if row is None:
         return False
     now = clock.now()
@@ -82,9 +89,9 @@ def ask(registration: KeyRegistration, *, is_a_person: bool = False) -> bool:
         "probe_claimed_at": claim,
         "next_probe_at": due if row.next_probe_at is None else min(row.next_probe_at, due),
     }
-    if is_a_person and row.status in {Status.UNREACHABLE, Status.SUSPENDED}:
+    if is_a_person and row.registration.status in {Status.UNREACHABLE, Status.SUSPENDED}:
         facts["dense_until"] = max(now + timing.ASK_ON, row.dense_until or now)
-    KeyRegistration.objects.filter(pk=row.pk).update(**facts)
+    KeyHealth.objects.filter(pk=row.pk).update(**facts)
     return due <= now
 
 

@@ -21,7 +21,7 @@ from keys.aws import faults, sessions
 from keys.configuration import read_back
 from keys.errors import RegistrationBusy
 from keys.health import asking, questions
-from keys.models import Incident, KeyRegistration, ServiceRolePolicy
+from keys.models import Incident, KeyHealth, KeyRegistration, ServiceRolePolicy
 from keys.proof.diagnosis import error_grammar
 from tenants import audit, transactions
 from tenants.models import ServiceRole
@@ -48,14 +48,14 @@ def of(
     service_role: ServiceRole,
     error: DomainError,
     *,
-    refused: Sequence[KeyRegistration],
+    refused: Sequence[KeyHealth],
     is_anybody_let_in: bool = False,
 ) -> DomainError | None:
     """Judge a refusal; call it after the refusal and outside a transaction: it asks AWS.
 
     Args:
         error: what AWS answered.
-        refused: the registrations that it refused just now, all named by the same policy of this service role.
+        refused: the keys that it refused just now, all named by the same policy of this service role.
         is_anybody_let_in: another registration that this policy names got in just now.
 
     Returns:
@@ -71,30 +71,34 @@ def of(
     return _ours(why)
 
 
-def shut_out(blamed: Sequence[KeyRegistration]) -> dict[uuid.UUID, DomainError]:
+def shut_out(blamed: Sequence[KeyHealth]) -> dict[int, DomainError]:
     """Look for those whose role refused us, whom `of` blames, and whom our own policy has lost:
     IAM is read, so it is for the worker.
 
     Returns:
-        registration → the error that says that it is ours, or that it cannot be told yet;
+        health row → the error that says that it is ours, or that it cannot be told yet;
         the refusal of all others is the tenant's.
     """
-    by_role: dict[ServiceRole, list[KeyRegistration]] = defaultdict(list)
-    for registration in blamed:
-        by_role[registration.tenant.service_role].append(registration)
-    lost = read_back.lost({service_role: [one.role_arn for one in ones] for service_role, ones in by_role.items()})
+    by_role: dict[ServiceRole, list[KeyHealth]] = defaultdict(list)
+    for health in blamed:
+        by_role[health.registration.tenant.service_role].append(health)
+    lost = read_back.lost(
+        {service_role: [one.registration.role_arn for one in ones] for service_role, ones in by_role.items()}
+    )
     # IAM needs minutes until each STS knows what we have just mended: the first refusal after it proves nothing yet.
     looked = looked_at(by_role)
-    verdicts: dict[uuid.UUID, DomainError] = {
+    verdicts: dict[int, DomainError] = {
         one.pk: errors.KeyUnreachable(retry_after=30)
         for one in blamed
-        if one.reason == HELD and not is_settled(one, looked)
+        if one.registration.reason == HELD and not is_settled(one, looked)
     }
     for service_role, ones in by_role.items():
-        ours = [one for one in ones if one.role_arn in lost]
+        ours = [one for one in ones if one.registration.role_arn in lost]
         if ours:
-            _open(service_role, lost[ours[0].role_arn], ours, takes_back=False)  # it shows whom it concerns
-        verdicts |= {one.pk: _ours(lost[one.role_arn]) for one in ours}
+            _open(
+                service_role, lost[ours[0].registration.role_arn], ours, takes_back=False
+            )  # it shows whom it concerns
+        verdicts |= {one.pk: _ours(lost[one.registration.role_arn]) for one in ours}
     return verdicts
 
 
@@ -123,18 +127,18 @@ def _looked_at(service_role: ServiceRole) -> datetime:
     return looked_at([service_role]).get(service_role.pk, NEVER)
 
 
-def is_settled(registration: KeyRegistration, looked: Mapping[int, datetime]) -> bool:
-    """Tell whether AWS refuses this registration since before a person looked.
+def is_settled(health: KeyHealth, looked: Mapping[int, datetime]) -> bool:
+    """Tell whether AWS refuses this key since before a person looked.
 
     Args:
         looked: what `looked_at` returns.
     """
-    since = registration.refused_since
-    return since is not None and since <= looked.get(registration.tenant.service_role_id, NEVER)
+    since = health.refused_since
+    return since is not None and since <= looked.get(health.registration.tenant.service_role_id, NEVER)
 
 
 def _why_ours(
-    service_role: ServiceRole, error: DomainError, refused: Sequence[KeyRegistration], is_anybody_let_in: bool
+    service_role: ServiceRole, error: DomainError, refused: Sequence[KeyHealth], is_anybody_let_in: bool
 ) -> tuple[str, bool]:
     """Return why it is ours ("": it is the tenant's), and whether that shows our side broken rather than silent."""
     layer = error_grammar.denial_of(faults.words_of(error)).layer
@@ -145,19 +149,19 @@ def _why_ours(
             service_role.arn,
             service_role.canary_role_arn,
             service_role.canary_external_id,
-            region=sessions.region_of(refused[0].key_arn),  # the STS that refused
+            region=sessions.region_of(refused[0].registration.key_arn),  # the STS that refused
             session=sessions.session_name("canary", "ours"),
         )
         if outcome.allowed is not True:
             sessions.forget_role(service_role.arn)
             return f"the canary got {outcome.aws_code}", outcome.allowed is False
-        if refused[0].role_arn not in policies([service_role]):
+        if refused[0].registration.role_arn not in policies([service_role]):
             return "no policy of ours names the role", True
     looked = looked_at([service_role])
     if all(is_settled(one, looked) for one in refused):
         return "", False
     since = _window_began(service_role)
-    began = {one.pk for one in refused if one.refused_since is None or one.refused_since > since}
+    began = {one.registration_id for one in refused if one.refused_since is None or one.refused_since > since}
     count = len(_refused_lately(service_role) | began)
     if count >= _many(service_role):
         return f"{count} organisations refused at once", True
@@ -175,12 +179,12 @@ def _a_window_ago() -> datetime:
 def _refused_lately(service_role: ServiceRole) -> set[uuid.UUID]:
     """Return whom AWS began to refuse within the window:
     a refusal that has stood for long is no sign of anything new."""
-    rows = KeyRegistration.objects.filter(
+    rows = KeyHealth.objects.filter(
         tenant__service_role=service_role,
         refused_code__in=DOUBTFUL_CODES,
         refused_since__gt=_window_began(service_role),
     )
-    return set(rows.values_list("pk", flat=True))
+    return set(rows.values_list("registration", flat=True))
 
 
 def _many(service_role: ServiceRole) -> int:
@@ -188,20 +192,21 @@ def _many(service_role: ServiceRole) -> int:
     return max(int(settings.MANY_DENIALS), math.ceil(float(settings.MANY_DENIALS_SHARE) * tenants))
 
 
-def _witnesses(service_role: ServiceRole, refused: Sequence[KeyRegistration]) -> tuple[str, bool]:
+def _witnesses(service_role: ServiceRole, refused: Sequence[KeyHealth]) -> tuple[str, bool]:
     """Ask tenants that stand beside the refused ones in our policy: if AWS refuses those too, it is our policy."""
     others = (
-        KeyRegistration.objects.filter(
-            tenant__service_role=service_role, status__in=[Status.ACTIVE, Status.UNREACHABLE]
+        KeyHealth.objects.filter(
+            tenant__service_role=service_role, registration__status__in=[Status.ACTIVE, Status.UNREACHABLE]
         )
-        .exclude(pk__in=[registration.pk for registration in refused])
-        .select_related("tenant__service_role")
+        .exclude(pk__in=[health.pk for health in refused])
+        .select_related("registration__tenant__service_role")
         .order_by("-last_probe_at")
     )
     policy_of = policies([service_role])
-    ours = policy_of.get(refused[0].role_arn)
+    ours = policy_of.get(refused[0].registration.role_arn)
     if ours is not None:
-        others = others.filter(role_arn__in=[role_arn for role_arn, policy in policy_of.items() if policy == ours])
+        beside = [role_arn for role_arn, policy in policy_of.items() if policy == ours]
+        others = others.filter(registration__role_arn__in=beside)
     answers = [asking.ask(question).error for question in questions.of(list(others[:WITNESSES]))]
     no = sum(isinstance(error, DOUBTFUL) for error in answers)
     if not answers and len(refused) > WITNESSES:  # they are all there are: several at once bear witness for each other
@@ -218,7 +223,7 @@ def note_if_many(service_role: ServiceRole) -> None:
     """Open an incident when our own side fails for many tenants of a service role, however each of them heard of it."""
     since = _looked_at(service_role)
     # One that was not asked again since a person looked is no new sign.
-    count = held(service_role).filter(Q(last_probe_at__gt=since) | Q(moved_at__gt=since)).count()
+    count = held(service_role).filter(Q(health__last_probe_at__gt=since) | Q(moved_at__gt=since)).count()
     if count >= _many(service_role):
         _open(service_role, f"our own side does not work for {count} organisations", ())
 
@@ -229,7 +234,7 @@ def held(service_role: ServiceRole) -> QuerySet[KeyRegistration]:
 
 
 @transactions.atomic
-def _open(service_role: ServiceRole, why: str, refused: Sequence[KeyRegistration], *, takes_back: bool = True) -> None:
+def _open(service_role: ServiceRole, why: str, refused: Sequence[KeyHealth], *, takes_back: bool = True) -> None:
     """Open the incident of a service role, or note that it goes on.
 
     Args:
@@ -238,7 +243,7 @@ def _open(service_role: ServiceRole, why: str, refused: Sequence[KeyRegistration
     blamed = _blamed(service_role) if takes_back else []
     transactions.hold(*(registration.tenant_id for registration in blamed))
     now, why = clock.now(), why[:200]
-    count = len(_refused_lately(service_role) | {registration.pk for registration in refused})
+    count = len(_refused_lately(service_role) | {health.registration_id for health in refused})
     running = Incident.objects.filter(service_role=service_role, closed_at=None)
     if running.update(seen_at=now):
         running.filter(refused__lt=count).update(refused=count)
@@ -265,14 +270,14 @@ def _open(service_role: ServiceRole, why: str, refused: Sequence[KeyRegistration
 
 def _blamed(service_role: ServiceRole) -> list[KeyRegistration]:
     """Return whom we suspended within the window for what may have been ours."""
-    blamed = KeyRegistration.objects.filter(
+    blamed = KeyHealth.objects.filter(
         tenant__service_role=service_role,
-        status=Status.SUSPENDED,
-        suspended_by=KeyRegistration.SuspendedBy.AWS,
-        reason__in=DOUBTFUL_CODES,
-        moved_at__gt=_a_window_ago(),
+        registration__status=Status.SUSPENDED,
+        registration__suspended_by=KeyRegistration.SuspendedBy.AWS,
+        registration__reason__in=DOUBTFUL_CODES,
+        registration__moved_at__gt=_a_window_ago(),
     ).exclude(refused_since__lte=_looked_at(service_role))
-    return list(blamed.select_related("tenant"))
+    return [health.registration for health in blamed.select_related("registration__tenant")]
 
 
 def _take_back(blamed: Sequence[KeyRegistration]) -> None:

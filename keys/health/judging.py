@@ -16,7 +16,7 @@ from keys.health import again, blame, kept, notes, timing
 from keys.health.again import RESUMED
 from keys.health.asking import Answer
 from keys.health.questions import INSECURE
-from keys.models import KeyRegistration
+from keys.models import KeyHealth, KeyRegistration
 from tenants import audit, onboarding, transactions
 from tenants.models import OnboardingStep
 
@@ -40,7 +40,7 @@ STEP_OF: dict[type[DomainError], int] = {
 }
 
 
-def judge(registration: KeyRegistration, answer: Answer, *, claim: datetime, ours: DomainError | None) -> None:
+def judge(health: KeyHealth, answer: Answer, *, claim: datetime, ours: DomainError | None) -> None:
     """Use what a probe learnt, as long as its claim holds and nobody moved the registration meanwhile.
 
     Args:
@@ -48,52 +48,53 @@ def judge(registration: KeyRegistration, answer: Answer, *, claim: datetime, our
     """
     # A role that refuses everybody proves nothing about its External ID.
     if answer.is_narrow is False or (answer.is_narrow and answer.facts is not None):
-        _note_trust(registration, answer, claim)
+        _note_trust(health, answer, claim)
     error = answer.error
     if error is None:
-        good(registration, answer, claim=claim)
+        good(health, answer, claim=claim)
     elif error.kind is not Kind.KEY_REFUSED:
-        unreachable(registration, error, answer, claim=claim)
+        _unreachable(health, error, answer, claim=claim)
     elif ours is not None:
-        unreachable(registration, ours, answer, claim=claim, refusal=error)
+        _unreachable(health, ours, answer, claim=claim, refusal=error)
     else:
-        _refused(registration, error, answer, claim=claim)
+        _refused(health, error, answer, claim=claim)
 
 
 @transactions.atomic
-def good(registration: KeyRegistration, answer: Answer | None = None, *, claim: datetime | None = None) -> None:
+def good(health: KeyHealth, answer: Answer | None = None, *, claim: datetime | None = None) -> None:
     """Note a good probe; enough of them in a row end what AWS, a silence or a Resume began.
 
     Args:
         claim: of the probe that asked; what was learnt under a lost claim is not used.
     """
-    if not _lock(registration, claim):
+    if not _lock(health, claim):
         return
+    registration = health.registration
     # what was asked is what DescribeKey says, and no answer undoes a pressed button
     if registration.is_stopped_by_a_person:
-        _note(registration, pause_when_well(registration), answer)
+        _note(health, pause_when_well(health), answer)
         return
     at = answer.at if answer else clock.now()
-    if registration.refused_since is not None and registration.refused_since > at:  # a request heard a no since then
-        KeyRegistration.objects.filter(pk=registration.pk).update(probe_claimed_at=None)
+    if health.refused_since is not None and health.refused_since > at:  # a request heard a no since then
+        _set(health, probe_claimed_at=None)
         return
-    way = _way_back(registration, answer, at)
+    way = _way_back(health, answer, at)
     proves_nothing = way is None and registration.status == Status.SUSPENDED
     if way is not None and not way.is_back:
-        pause, good_since = way.ask_in.total_seconds(), registration.good_since or at
+        pause, good_since = way.ask_in.total_seconds(), health.good_since or at
     else:
-        pause, good_since = _pause(registration) if proves_nothing else pause_when_well(registration), None
+        pause, good_since = _pause(health) if proves_nothing else pause_when_well(health), None
     _note(
-        registration,
+        health,
         pause,
         answer,
         is_exact=good_since is not None,
-        good_probes=0 if proves_nothing else registration.good_probes + 1,
+        good_probes=0 if proves_nothing else health.good_probes + 1,
         good_since=good_since,
         denied_probes=0,
         refused_since=None,
         refused_code="",
-        allowed_since=at if registration.refused_since else registration.allowed_since,
+        allowed_since=at if health.refused_since else health.allowed_since,
     )
     if way is None or not way.is_back:
         return
@@ -105,8 +106,9 @@ def good(registration: KeyRegistration, answer: Answer | None = None, *, claim: 
     _steps_recover(registration)
 
 
-def _way_back(registration: KeyRegistration, answer: Answer | None, at: datetime) -> timing.Step | None:
+def _way_back(health: KeyHealth, answer: Answer | None, at: datetime) -> timing.Step | None:
     """Return how far a good answer brings a stopped key back; None: it decides nothing."""
+    registration = health.registration
     if registration.status == Status.UNREACHABLE and registration.reason != RESUMED:
         return timing.Step(is_back=True)  # it was only not heard
     if registration.status not in {Status.UNREACHABLE, Status.SUSPENDED}:
@@ -114,7 +116,7 @@ def _way_back(registration: KeyRegistration, answer: Answer | None, at: datetime
     if registration.reason == INSECURE and (answer is None or answer.is_narrow is not True):
         return None  # only a probe that saw the trust policy refuse strangers says anything about it
     return timing.after_good_answer(
-        at, good_since=registration.good_since, denied_since=registration.denied_since, pace=again.pace()
+        at, good_since=health.good_since, denied_since=health.denied_since, pace=again.pace()
     )
 
 
@@ -127,60 +129,64 @@ def denied(registration: KeyRegistration, error: DomainError) -> DomainError:
     Returns:
         What the caller is told: the refusal, or that our own side does not work.
     """
-    is_fresh = registration.refused_since is None
-    told = _denied(registration, error)
+    health = KeyHealth.objects.known(registration)
+    is_fresh = health.refused_since is None
+    told = _denied(health, error)
     if is_fresh:  # what else there is to know, as the date of a deletion, only a probe hears
         again.ask(registration)
     return told
 
 
-def _denied(registration: KeyRegistration, error: DomainError) -> DomainError:
-    ours = None
+def _denied(health: KeyHealth, error: DomainError) -> DomainError:
+    registration, ours = health.registration, None
     if registration.status in {Status.ACTIVE, Status.UNREACHABLE}:
-        ours = blame.of(registration.tenant.service_role, error, refused=[registration])
-        if ours is None and isinstance(error, errors.RoleNotAssumable) and not _was_unprobed(registration):
-            return _leave_to_probe(registration, error)
+        ours = blame.of(registration.tenant.service_role, error, refused=[health])
+        if ours is None and isinstance(error, errors.RoleNotAssumable) and not _was_unprobed(health):
+            return _leave_to_probe(health, error)
     if ours is not None:
-        unreachable(registration, ours, refusal=error)
+        _unreachable(health, ours, refusal=error)
         return ours
-    _refused(registration, error)
+    _refused(health, error)
     return error
 
 
-def _was_unprobed(registration: KeyRegistration) -> bool:
+def _was_unprobed(health: KeyHealth) -> bool:
     """Tell whether a key that serves has been refused for so long that a probe would have said whose doing it is."""
-    since = registration.refused_since
+    since = health.refused_since
     return (
-        registration.status == Status.ACTIVE and since is not None and since < clock.now() - timedelta(seconds=UNPROBED)
+        health.registration.status == Status.ACTIVE
+        and since is not None
+        and since < clock.now() - timedelta(seconds=UNPROBED)
     )
 
 
 @transactions.atomic
-def _leave_to_probe(registration: KeyRegistration, refusal: DomainError) -> DomainError:
+def _leave_to_probe(health: KeyHealth, refusal: DomainError) -> DomainError:
     """Let a probe say whose doing a refusal is, at once:
     it reads our policy in IAM back, which the processes of the web may not."""
-    if _lock(registration, None):
-        _note_refusal(registration, refusal, None, registration.last_probe_at)
+    if _lock(health, None):
+        _note_refusal(health, refusal, None, health.last_probe_at)
     return errors.KeyUnreachable(retry_after=5)
 
 
 @transactions.atomic
 def _refused(
-    registration: KeyRegistration, error: DomainError, answer: Answer | None = None, *, claim: datetime | None = None
+    health: KeyHealth, error: DomainError, answer: Answer | None = None, *, claim: datetime | None = None
 ) -> None:
     """AWS said no and it is the tenant's doing: stop."""
-    if not _lock(registration, claim):
+    if not _lock(health, claim):
         return
-    is_news, deletion_at = registration.refused_code != error.code, notes.deletion_date(registration)
-    _note_refusal(registration, error, answer, registration.last_probe_at)
+    registration = health.registration
+    is_news, deletion_at = health.refused_code != error.code, notes.deletion_date(health)
+    _note_refusal(health, error, answer, health.last_probe_at)
     if claim is not None:
-        _note(registration, _pause(registration), answer, denied_probes=registration.denied_probes + 1)
+        _note(health, _pause(health), answer, denied_probes=health.denied_probes + 1)
     was_stopped = registration.status == Status.SUSPENDED
     if registration.status == Status.RETIRING and is_news:
-        kept.warn(registration, error)
+        kept.warn(health, error)
     if registration.status in {Status.ACTIVE, Status.UNREACHABLE}:
-        _suspend(registration, error.code, is_probed=claim is not None)
-        _fall_back(registration, error)
+        _suspend(health, error.code, is_probed=claim is not None)
+        _fall_back(health, error)
     elif (
         registration.status == Status.SUSPENDED
         and registration.suspended_by == AWS
@@ -188,32 +194,33 @@ def _refused(
     ):
         _say(registration, error.code)  # AWS's last word is what people see
     if was_stopped:
-        _warn_of_deletion(registration, known=deletion_at)
+        _warn_of_deletion(health, known=deletion_at)
 
 
-def _warn_of_deletion(registration: KeyRegistration, *, known: datetime | None) -> None:
+def _warn_of_deletion(health: KeyHealth, *, known: datetime | None) -> None:
     """Warn the owners once that AWS is about to delete a key that was stopped before:
     no mail about a stop will tell them."""
-    at = notes.deletion_date(registration)
+    at = notes.deletion_date(health)
     if at is not None and at != known:
         audit.record(
             "keys.key.deletion_scheduled",
-            tenant=registration.tenant,
+            tenant=health.registration.tenant,
             actor=audit.SYSTEM,
-            target=registration,
-            key_arn=registration.key_arn,
+            target=health.registration,
+            key_arn=health.registration.key_arn,
             at=horizon.said(at),
         )
 
 
-def _suspend(registration: KeyRegistration, reason: str, *, is_probed: bool) -> None:
-    facts: dict[str, object] = {"suspended_by": AWS, "good_probes": 0, "good_since": None}
-    if not is_probed:  # a probe has set the time of the next one already
-        facts |= {"next_probe_at": next_at(_pause(registration))}
+def _suspend(health: KeyHealth, reason: str, *, is_probed: bool) -> None:
+    registration, pause = health.registration, _pause(health)
     try:
-        lifecycle.move(registration, Status.SUSPENDED, actor=audit.SYSTEM, reason=reason, **facts)
+        lifecycle.move(registration, Status.SUSPENDED, actor=audit.SYSTEM, reason=reason, suspended_by=AWS)
     except RegistrationBusy:
         return
+    # A probe has set the time of the next one already.
+    facts = {} if is_probed else {"next_probe_at": next_at(pause)}
+    _set(health, good_probes=0, good_since=None, **facts)
     audit.record(
         "keys.key.suspended",
         tenant=registration.tenant,
@@ -224,18 +231,23 @@ def _suspend(registration: KeyRegistration, reason: str, *, is_probed: bool) -> 
     )
 
 
-def _fall_back(registration: KeyRegistration, error: DomainError) -> None:
+def _fall_back(health: KeyHealth, error: DomainError) -> None:
     evidence: dict[str, object] = {"code": error.code}
     evidence |= {name: error.params[name] for name in ("aws_code", "action", "aws_request_id") if name in error.params}
     number = STEP_OF.get(type(error), 1)
     onboarding.advance(
-        registration.tenant, number, Step.FAILED, actor=audit.SYSTEM, reason=error.code, evidence=evidence
+        health.registration.tenant, number, Step.FAILED, actor=audit.SYSTEM, reason=error.code, evidence=evidence
     )
 
 
+def unreachable(registration: KeyRegistration, error: DomainError) -> None:
+    """Note that a request for a data key could not tell whether we may use the key; see `_unreachable`."""
+    _unreachable(KeyHealth.objects.known(registration), error)
+
+
 @transactions.atomic
-def unreachable(
-    registration: KeyRegistration,
+def _unreachable(
+    health: KeyHealth,
     error: DomainError,
     answer: Answer | None = None,
     *,
@@ -252,26 +264,28 @@ def unreachable(
         claim: as in `good`.
         refusal: AWS's own words, where it refused us and that is our doing.
     """
-    if not _lock(registration, claim):
+    if not _lock(health, claim):
         return
+    registration = health.registration
     if refusal is not None:
-        _note_refusal(registration, refusal, answer, registration.last_probe_at)
-    is_first = _is_first_silence(registration, error, refusal)
+        _note_refusal(health, refusal, answer, health.last_probe_at)
+    is_first = _is_first_silence(health, error, refusal)
     if claim is not None:
-        pause = min(SECOND_LOOK, _pause(registration)) if is_first else _pause(registration)
-        _note(registration, pause, answer, good_probes=0, good_since=None, denied_probes=registration.denied_probes + 1)
+        pause = min(SECOND_LOOK, _pause(health)) if is_first else _pause(health)
+        _note(health, pause, answer, good_probes=0, good_since=None, denied_probes=health.denied_probes + 1)
         if is_first:
             return
     if registration.status == Status.UNREACHABLE and registration.reason != error.code and refusal is not None:
         _say(registration, error.code)
     if registration.status != Status.ACTIVE:
         return
-    facts = {} if claim else {"good_probes": 0, "good_since": None, "next_probe_at": next_at(_pause(registration))}
+    pause = _pause(health)
     try:
-        lifecycle.move(registration, Status.UNREACHABLE, actor=audit.SYSTEM, reason=error.code, **facts)
+        lifecycle.move(registration, Status.UNREACHABLE, actor=audit.SYSTEM, reason=error.code)
     except RegistrationBusy:
         return
     if claim is None:  # a request met it: a probe says soon whether it lasts
+        _set(health, good_probes=0, good_since=None, next_probe_at=next_at(pause))
         again.ask(registration)
     turn = error.turn if error.turn in {Turn.KORE, Turn.NOBODY} else Turn.KORE
     audit.record(
@@ -284,28 +298,28 @@ def unreachable(
     )
 
 
-def _is_first_silence(registration: KeyRegistration, error: DomainError, refusal: DomainError | None) -> bool:
+def _is_first_silence(health: KeyHealth, error: DomainError, refusal: DomainError | None) -> bool:
     """Tell whether a key that served has merely not been heard once;
     our own broken side and unknown words count at once."""
     silent = isinstance(error, errors.AwsThrottled | errors.AwsUnreachable)
-    return silent and refusal is None and registration.status == Status.ACTIVE and registration.denied_probes == 0
+    return silent and refusal is None and health.registration.status == Status.ACTIVE and health.denied_probes == 0
 
 
 @transactions.atomic
-def _note_trust(registration: KeyRegistration, answer: Answer, claim: datetime) -> None:
+def _note_trust(health: KeyHealth, answer: Answer, claim: datetime) -> None:
     """Keep what a look at the trust policy found;
     a serving role that lets anybody in twice is suspended (design.md 3)."""
-    if not _lock(registration, claim):
+    if not _lock(health, claim):
         return
-    now = answer.at
+    registration, now = health.registration, answer.at
     if answer.is_narrow:
-        KeyRegistration.objects.filter(pk=registration.pk).update(insecure_since=None, trust_looked_at=now)
-    elif registration.insecure_since is None:
-        KeyRegistration.objects.filter(pk=registration.pk).update(insecure_since=now, denied_since=now)
+        _set(health, insecure_since=None, trust_looked_at=now)
+    elif health.insecure_since is None:
+        _set(health, insecure_since=now, denied_since=now)
         audit.record("keys.key.trust_too_wide", tenant=registration.tenant, actor=audit.SYSTEM, target=registration)
-    elif now >= registration.insecure_since + timedelta(seconds=settings.EXTERNAL_ID_PROBE_GAP):
+    elif now >= health.insecure_since + timedelta(seconds=settings.EXTERNAL_ID_PROBE_GAP):
         if registration.status in {Status.ACTIVE, Status.UNREACHABLE}:
-            _suspend(registration, INSECURE, is_probed=True)
+            _suspend(health, INSECURE, is_probed=True)
             onboarding.advance(
                 registration.tenant, 2, Step.FAILED, actor=audit.SYSTEM, reason=INSECURE, evidence={"code": INSECURE}
             )
@@ -331,29 +345,38 @@ def _steps_recover(registration: KeyRegistration) -> None:
 # --- the row ----------------------------------------------------------------------------------------------------
 
 
-def _lock(registration: KeyRegistration, claim: datetime | None) -> bool:
-    """Lock the row and load it anew; False when the probe's claim on it is gone,
+def _lock(health: KeyHealth, claim: datetime | None) -> bool:
+    """Lock the registration, then its health, and load both anew; False when the probe's claim on it is gone,
     or it moved since the probe was asked."""
-    row = KeyRegistration.objects.select_for_update(no_key=True).filter(pk=registration.pk)
+    registration, known = health.registration, health.registration.moved_at
+    rows = KeyHealth.objects.select_for_update(no_key=True)
     if claim is not None:
-        row = row.filter(probe_claimed_at=claim)
-    if row.first() is None:
+        rows = rows.filter(probe_claimed_at=claim)
+    try:
+        registration.refresh_from_db(from_queryset=KeyRegistration.objects.select_for_update(no_key=True))
+        health.refresh_from_db(from_queryset=rows)
+    except (KeyRegistration.DoesNotExist, KeyHealth.DoesNotExist):
         return False
-    believed = registration.moved_at
-    registration.refresh_from_db()
-    if claim is not None and registration.moved_at != believed:
-        KeyRegistration.objects.filter(pk=registration.pk).update(probe_claimed_at=None)
+    finally:
+        health.registration = registration
+    if claim is not None and registration.moved_at != known:
+        _set(health, probe_claimed_at=None)
         return False
     return True
 
 
-def _note(
-    registration: KeyRegistration, pause: float, answer: Answer | None, *, is_exact: bool = False, **facts: object
-) -> None:
+def _set(health: KeyHealth, **facts: object) -> None:
+    """Write these columns, and no others, into a row that the caller has locked."""
+    KeyHealth.objects.filter(pk=health.pk).update(**facts)
+    for name, value in facts.items():
+        setattr(health, name, value)
+
+
+def _note(health: KeyHealth, pause: float, answer: Answer | None, *, is_exact: bool = False, **facts: object) -> None:
     """Give the claim back, count, and say when the next probe is:
     soon, where somebody asked for one while this one was under way."""
-    claim, asked = registration.probe_claimed_at, registration.probe_asked_at
-    is_awaited = registration.is_probe_awaited and asked is not None and claim is not None and asked > claim
+    claim, asked = health.probe_claimed_at, health.probe_asked_at
+    is_awaited = health.is_probe_awaited and asked is not None and claim is not None and asked > claim
     soon = clock.now() + min(timing.APART, timedelta(seconds=pause))
     facts |= {
         "probe_claimed_at": None,
@@ -365,9 +388,7 @@ def _note(
         facts["is_probe_awaited"] = False
     if answer is not None and answer.facts is not None:
         facts["key_facts"] = facts_of(answer)
-    KeyRegistration.objects.filter(pk=registration.pk).update(**facts)
-    for name, value in facts.items():
-        setattr(registration, name, value)
+    _set(health, **facts)
 
 
 def facts_of(answer: Answer) -> dict[str, str]:
@@ -387,49 +408,47 @@ def _say(registration: KeyRegistration, reason: str) -> None:
     lifecycle.changed(registration.tenant_id)
 
 
-def _note_refusal(
-    registration: KeyRegistration, error: DomainError, answer: Answer | None, last_asked: datetime | None
-) -> None:
+def _note_refusal(health: KeyHealth, error: DomainError, answer: Answer | None, last_asked: datetime | None) -> None:
     """Keep since when AWS refuses us; the time is the one of its answer, not of this transaction.
 
     Args:
         last_asked: when the probe before this answer was answered.
     """
     facts: dict[str, object] = {"refused_code": error.code, "allowed_since": None, "good_probes": 0, "good_since": None}
-    is_first = registration.refused_since is None
-    if not isinstance(error, STATES) and (is_first or registration.refused_code in STATE_CODES):
+    is_first = health.refused_since is None
+    if not isinstance(error, STATES) and (is_first or health.refused_code in STATE_CODES):
         facts["denied_since"] = answer.at if answer else clock.now()
     if is_first:
         facts |= {"refused_since": answer.at if answer else clock.now(), "allowed_until": last_asked}
-    KeyRegistration.objects.filter(pk=registration.pk).update(**facts)
-    for name, value in facts.items():
-        setattr(registration, name, value)
+    _set(health, **facts)
 
 
-def pause_when_well(registration: KeyRegistration) -> float:
+def pause_when_well(health: KeyHealth) -> float:
     """Return the seconds until a key that answers is asked again."""
+    registration = health.registration
     if registration.needed_until is not None:  # only backups need that one
         pause = DAY
     else:
         pause = HOUR if registration.is_stopped_by_a_person else settings.PROBE_SECONDS
-    if registration.insecure_since is not None:  # the second look comes a gap later
+    if health.insecure_since is not None:  # the second look comes a gap later
         pause = min(pause, settings.EXTERNAL_ID_PROBE_GAP)
-    return float(_dense(registration, pause))
+    return float(_dense(health, pause))
 
 
-def _pause(registration: KeyRegistration) -> float:
+def _pause(health: KeyHealth) -> float:
     """Return the seconds until a key that did not answer is asked again: longer each time."""
+    registration = health.registration
     if registration.needed_until is not None:
         return HOUR
     # whatever AWS says, it stays stopped: only the date of a deletion is looked for
     if registration.is_stopped_by_a_person:
-        return float(_dense(registration, HOUR))
+        return float(_dense(health, HOUR))
     pauses = settings.DENIED_PROBE_SECONDS
-    return float(_dense(registration, pauses[min(registration.denied_probes, len(pauses) - 1)]))
+    return float(_dense(health, pauses[min(health.denied_probes, len(pauses) - 1)]))
 
 
-def _dense(registration: KeyRegistration, pause: float) -> float:
-    is_dense = registration.dense_until is not None and registration.dense_until > clock.now()
+def _dense(health: KeyHealth, pause: float) -> float:
+    is_dense = health.dense_until is not None and health.dense_until > clock.now()
     return min(pause, settings.DRILL_PROBE_SECONDS) if is_dense else pause
 
 

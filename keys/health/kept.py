@@ -10,26 +10,27 @@ from keys.arns import KeyArn
 from keys.health import blame
 from keys.health import notes as all_notes
 from keys.health.notes import Note
-from keys.models import KeyRegistration
+from keys.models import KeyHealth, KeyRegistration
 from tenants import audit
 from tenants.models import Tenant
 
 
 def notes(tenant: Tenant) -> list[Note]:
     """Return what is to be known of the keys that a tenant had before, the most urgent first."""
-    olds = list(KeyRegistration.objects.of(tenant).filter(status=KeyRegistration.Status.RETIRING).order_by("moved_at"))
+    retiring = KeyHealth.objects.of(tenant).filter(registration__status=KeyRegistration.Status.RETIRING)
+    olds = list(retiring.select_related("registration").order_by("registration__moved_at"))
     if not olds:
         return []
     found: list[Note] = []
     kept = {one.registration_id: one for one in horizon.kept(tenant)}
-    for old in olds:
-        at = all_notes.deletion_date(old)
+    for health in olds:
+        old, at = health.registration, all_notes.deletion_date(health)
         one = kept.get(old.pk)
         if one is None:  # branch keys still open with it, or its time is over
             if at is not None and old.branch_keys.exists():
                 found.append(all_notes.deletion(old, at))
             continue
-        why = at_risk(old, one.until)
+        why = at_risk(health, one.until)
         if why and at is not None:
             text = f"{why} {one.loses} Cancel the deletion and enable the key:"
             found.append(Note("old_key_pending_deletion", text, is_urgent=True, command=_cancel(old), at=at))
@@ -42,27 +43,28 @@ def notes(tenant: Tenant) -> list[Note]:
     return sorted(found, key=lambda note: not note.is_urgent)
 
 
-def at_risk(old: KeyRegistration, until: datetime) -> str:
+def at_risk(health: KeyHealth, until: datetime) -> str:
     """Return why a backup could not be opened by an old key now, or will not be before its time;
     "" when nothing is wrong."""
-    at = all_notes.deletion_date(old)
+    old, at = health.registration, all_notes.deletion_date(health)
     if at is not None:
         return "" if at >= until else f"On {horizon.said(at)}, AWS deletes the old key {old.key_arn}."
-    error = errors.REFUSALS.get(old.refused_code)
-    if old.refused_since is None or error is None:
+    error = errors.REFUSALS.get(health.refused_code)
+    if health.refused_since is None or error is None:
         return ""
     return f"The old key {old.key_arn} does not answer us: {error.title[0].lower()}{error.title[1:]}."
 
 
-def warn(old: KeyRegistration, error: DomainError) -> None:
+def warn(health: KeyHealth, error: DomainError) -> None:
     """Warn the owners once of what AWS says of an old key; call it in the transaction that notes the refusal.
 
     A refusal that our own policies can cause as well is shown on the pages and mailed to nobody.
     """
+    old = health.registration
     until = old.needed_until
     if until is None or horizon.is_over(old) or isinstance(error, blame.DOUBTFUL):
         return
-    why = at_risk(old, until)
+    why = at_risk(health, until)
     if why:
         audit.record(
             "keys.kept_key.at_risk",

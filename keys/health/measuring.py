@@ -13,7 +13,7 @@ import structlog
 
 from byokportal import clock
 from keys.health import stops
-from keys.models import KeyRegistration, RegistrationMove, RevocationDrill
+from keys.models import KeyHealth, KeyRegistration, RegistrationMove, RevocationDrill
 from tenants import audit, transactions
 from tenants.audit import Actor
 
@@ -44,16 +44,16 @@ def _follow(found: RevocationDrill) -> None:
     drill = RevocationDrill.objects.select_for_update(no_key=True).filter(pk=found.pk, finished_at=None).first()
     if drill is None:
         return
-    registration = KeyRegistration.objects.get(pk=drill.registration_id)
+    health = KeyHealth.objects.select_related("registration").get(registration=drill.registration_id)
     before = None
     while drill.finished_at is None and before != drill.status:
         before = drill.status
-        _look(drill, registration)
+        _look(drill, health)
     drill.save()
 
 
-def _look(drill: RevocationDrill, registration: KeyRegistration) -> None:
-    now = clock.now()
+def _look(drill: RevocationDrill, health: KeyHealth) -> None:
+    registration, now = health.registration, clock.now()
     by_a_person = registration.suspended_by not in {"", AWS}
     if by_a_person or registration.status not in KeyRegistration.SERVING:
         where = f"suspended by {registration.get_suspended_by_display()}" if by_a_person else "out of service"
@@ -62,29 +62,30 @@ def _look(drill: RevocationDrill, registration: KeyRegistration) -> None:
         end(drill, Status.EXPIRED, "the time was over")
     elif drill.status == Status.WAITING_FOR_REFUSAL:
         if registration.status == Registration.SUSPENDED:
-            _stopped_by_aws(drill, registration)
+            _stopped_by_aws(drill, health)
     elif drill.status == Status.STOPPING:
         _count_processes(drill)
     elif drill.status == Status.WAITING_FOR_KEY:
-        drill.answered_at = registration.allowed_since
+        drill.answered_at = health.allowed_since
         if drill.answered_at is not None:
             drill.status = Status.RECOVERING
     elif registration.status == Registration.ACTIVE:
         drill.served_at = registration.moved_at
         _done(drill, now)
-    elif registration.allowed_since is None:  # refused once more before it was back
+    elif health.allowed_since is None:  # refused once more before it was back
         drill.status, drill.answered_at = Status.WAITING_FOR_KEY, None
 
 
-def _stopped_by_aws(drill: RevocationDrill, registration: KeyRegistration) -> None:
+def _stopped_by_aws(drill: RevocationDrill, health: KeyHealth) -> None:
+    registration = health.registration
     move = RegistrationMove.objects.filter(
         registration=registration, new_status=Registration.SUSPENDED, at__gte=drill.started_at
     ).first()
     if move is None:
         return
     drill.status = Status.STOPPING
-    drill.refused_at = registration.refused_since or move.at
-    drill.allowed_at = registration.allowed_until
+    drill.refused_at = health.refused_since or move.at
+    drill.allowed_at = health.allowed_until
     drill.refused_code = registration.reason
     drill.generation = move.generation
     drill.suspended_at = move.at
@@ -124,4 +125,4 @@ def end(drill: RevocationDrill, status: str, reason: str, *, actor: Actor = audi
 
 
 def _sparse(drill: RevocationDrill) -> None:
-    KeyRegistration.objects.filter(pk=drill.registration_id).update(dense_until=None)
+    KeyHealth.objects.filter(registration=drill.registration_id).update(dense_until=None)

@@ -9,7 +9,7 @@ from datetime import datetime
 from keys import usage
 from keys.arns import KeyArn
 from keys.health.questions import INSECURE
-from keys.models import BranchKey, KeyRegistration
+from keys.models import BranchKey, KeyHealth, KeyRegistration
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,22 +29,22 @@ class Note:
     at: datetime | None = None
 
 
-def deletion_date(registration: KeyRegistration) -> datetime | None:
+def deletion_date(health: KeyHealth) -> datetime | None:
     """Return when AWS deletes the key, None when it is not about to."""
-    text = registration.key_facts.get("deletion_at")
+    text = health.key_facts.get("deletion_at")
     return datetime.fromisoformat(text) if text else None
 
 
-def of(registration: KeyRegistration) -> list[Note]:
+def of(health: KeyHealth) -> list[Note]:
     """Return what is to be known, the most urgent first."""
-    found = []
-    at = deletion_date(registration)
+    registration, found = health.registration, []
+    at = deletion_date(health)
     if at is not None:
         found.append(deletion(registration, at))
-    if registration.key_facts.get("state") == "PendingImport":
+    if health.key_facts.get("state") == "PendingImport":
         found.append(Note("kms_key_pending_import", _IMPORT, is_urgent=True))
-    if registration.reason == INSECURE or registration.insecure_since is not None:
-        found.append(Note(INSECURE, _INSECURE, is_urgent=True, at=registration.insecure_since))
+    if registration.reason == INSECURE or health.insecure_since is not None:
+        found.append(Note(INSECURE, _INSECURE, is_urgent=True, at=health.insecure_since))
     if registration.reason == "kms_wrong_key":
         found.append(
             Note("kms_wrong_key", f"Another key than {registration.key_arn} answers. Check the CMK ARN (step 1).")

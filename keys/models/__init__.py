@@ -2,6 +2,7 @@
 
 from keys.models.configuration import RoleConfiguration, ServiceRolePolicy
 from keys.models.custody import BranchKey, BranchKeyWrapping, CacheDrop, DatabaseAdmission, KeyUse, ServingProcess
+from keys.models.health import KeyHealth, KeyHealthQuerySet
 from keys.models.jobs import (
     CLAIM_LASTS,
     WAKE_AGAIN,
@@ -14,10 +15,12 @@ from keys.models.jobs import (
 from keys.models.loss import Incident, RevocationDrill
 from keys.models.proof import CheckResult, EncryptionTest
 from keys.models.registration import KeyRegistration, KeyRegistrationQuerySet, RegistrationMove
+from keys.models.scopes import DEFAULT_SCOPE
 from keys.models.usage import KeyUseCursor, KeyUseHour, KeyUseTotal
 
 __all__ = [
     "CLAIM_LASTS",
+    "DEFAULT_SCOPE",
     "WAKE_AGAIN",
     "BranchKey",
     "BranchKeyWrapping",
@@ -28,6 +31,8 @@ __all__ = [
     "Incident",
     "Job",
     "JobQuerySet",
+    "KeyHealth",
+    "KeyHealthQuerySet",
     "KeyRegistration",
     "KeyRegistrationQuerySet",
     "KeyUse",

@@ -11,7 +11,6 @@ from django.db import models
 from django.db.models import Q
 
 from byokportal import clock, visibility
-from keys.models.jobs import CLAIM_LASTS
 from keys.policies.documents import Beside
 from tenants.models import Tenant
 
@@ -42,20 +41,7 @@ class KeyRegistrationQuerySet(models.QuerySet["KeyRegistration"]):
 
     def probed(self) -> Self:
         """What health looks at: everything that serves or still opens old data."""
-        return self.filter(status__in=[*KeyRegistration.SERVING, KeyRegistration.Status.RETIRING])
-
-    def due_for_probe(self, now: datetime) -> Self:
-        """Registrations whose probe is due and held by no living worker."""
-        return (
-            self.probed()
-            .filter(next_probe_at__lte=now)
-            .filter(Q(probe_claimed_at=None) | Q(probe_claimed_at__lt=now - CLAIM_LASTS))
-        )
-
-    def awaited(self) -> Self:
-        """Registrations whose next probe somebody waits for:
-        asked for by hand or by a refused request, or on the way back."""
-        return self.exclude(is_probe_awaited=False, good_since=None)
+        return self.filter(status__in=KeyRegistration.PROBED)
 
 
 class KeyRegistration(models.Model):
@@ -79,6 +65,7 @@ class KeyRegistration(models.Model):
         KORE = "kore", "Kore.ai"
 
     SERVING = ("active", "unreachable", "suspended")
+    PROBED = (*SERVING, "retiring")
     IN_PREPARATION = ("draft", "submitted", "configuring", "testing", "rejected")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -97,31 +84,6 @@ class KeyRegistration(models.Model):
     activated_at = models.DateTimeField(null=True)
     last_moved_at = models.DateTimeField(null=True)  # when the last branch key moved away from it; null: none ever did
     created_at = models.DateTimeField(default=clock.now, editable=False)
-    # health
-    next_probe_at = models.DateTimeField(null=True)
-    probe_claimed_at = models.DateTimeField(null=True)
-    last_probe_at = models.DateTimeField(null=True)
-    # Somebody asked for a probe: a person, or a request that AWS refused.
-    # It is awaited until one that began later is answered.
-    probe_asked_at = models.DateTimeField(null=True)
-    is_probe_awaited = models.BooleanField(default=False)
-    woken_at = models.DateTimeField(null=True)  # when a worker was last sent a message about an awaited probe
-    probe_failures = models.PositiveIntegerField(default=0)  # probes in a row that ended in an error nobody expects
-    good_probes = models.PositiveIntegerField(default=0)  # in a row
-    good_since = models.DateTimeField(null=True)  # the first of them, while the key is on its way back to service
-    denied_probes = models.PositiveIntegerField(default=0)  # in a row
-    refused_since = models.DateTimeField(null=True)  # AWS's first refusal in a row; null: its last answer was none
-    refused_code = models.CharField(max_length=64, blank=True)  # of its last refusal, whoever is to blame for it
-    # the first of the last refusals that a policy decided; stays when it is over
-    denied_since = models.DateTimeField(null=True)
-    allowed_until = models.DateTimeField(null=True)  # its last yes to a probe before that refusal
-    allowed_since = models.DateTimeField(null=True)  # its first yes to a probe after a refusal; null while it refuses
-    # what DescribeKey said last that people have to know: `keys.health.notes`
-    key_facts = models.JSONField(default=dict)
-    # when the External ID was last seen to be required, and exactly ours
-    trust_looked_at = models.DateTimeField(null=True)
-    insecure_since = models.DateTimeField(null=True)  # the role let us in without it: the first of two looks
-    dense_until = models.DateTimeField(null=True)  # a drill is on: asked every few seconds
     # The tenant's own Suspend, also while Kore.ai's stands above it: only the tenant's Resume takes it back.
     tenant_suspended_at = models.DateTimeField(null=True)
     warnings = models.JSONField(default=list)
@@ -154,7 +116,6 @@ class KeyRegistration(models.Model):
             ),
         ]
         indexes: ClassVar = [
-            models.Index(fields=["next_probe_at"], name="keys_registration_next_probe"),
             models.Index(fields=["tenant", "status"], name="keys_registration_by_status"),
         ]
 

@@ -7,9 +7,8 @@ from typing import ClassVar
 from django.db import models
 
 from keys.models.custody import KeyUse
+from keys.models.scopes import DEFAULT_SCOPE
 from tenants.models import Tenant
-
-DEFAULT_SCOPE = "default"  # the data scope of everything so far
 
 
 class KeyUseHour(models.Model):

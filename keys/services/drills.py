@@ -9,7 +9,7 @@ from django.conf import settings
 from byokportal import clock
 from keys import errors, tasks
 from keys.health import measuring
-from keys.models import KeyRegistration, RevocationDrill
+from keys.models import KeyHealth, KeyRegistration, RevocationDrill
 from tenants import audit, roles, transactions
 from tenants.audit import Actor
 from tenants.models import Tenant
@@ -46,7 +46,7 @@ def start_drill(tenant: Tenant, *, actor: Actor) -> RevocationDrill:
         until=until,
     )
     # From now on it is asked every few seconds, on the way that every probe goes.
-    KeyRegistration.objects.filter(pk=registration.pk).update(dense_until=until, next_probe_at=now)
+    KeyHealth.objects.filter(registration=registration).update(dense_until=until, next_probe_at=now)
     audit.record("keys.drill.started", tenant=tenant, actor=actor, target=drill, seconds=drill.bound_seconds)
     tasks.ring(tasks.probe, registration_id=str(registration.pk))
     return drill

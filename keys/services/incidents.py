@@ -5,7 +5,7 @@ from __future__ import annotations
 from byokportal import clock
 from keys import errors, tasks
 from keys.health import blame
-from keys.models import Incident, KeyRegistration
+from keys.models import Incident, KeyHealth
 from tenants import audit, roles, transactions
 from tenants.audit import Actor
 from tenants.services import reason_of
@@ -27,7 +27,7 @@ def close_incident(incident: Incident, *, reason: str, actor: Actor) -> None:
     if not mine.update(closed_at=now, closed_by=actor.label[:200], closing_reason=reason):
         raise errors.IncidentOver
     held = blame.held(incident.service_role).select_for_update(no_key=True, of=("self",)).order_by("pk")
-    KeyRegistration.objects.filter(pk__in=list(held.values_list("pk", flat=True))).update(next_probe_at=now)
+    KeyHealth.objects.filter(registration__in=list(held.values_list("pk", flat=True))).update(next_probe_at=now)
     audit.record(
         "keys.incident.closed_by_hand",
         tenant=None,

@@ -11,7 +11,7 @@ from byokportal import clock
 from byokportal.errors import InvalidInput, Turn
 from keys import branchkeys, errors, health, lifecycle, tasks
 from keys.health import again, kept, notes, stops
-from keys.models import BranchKey, KeyRegistration, RoleConfiguration
+from keys.models import BranchKey, KeyHealth, KeyRegistration, RoleConfiguration
 from keys.services.registration import give_up_preparation, shown_registration
 from tenants import audit, onboarding, roles, transactions
 from tenants.audit import Actor
@@ -91,8 +91,9 @@ def key_state(tenant: Tenant) -> KeyState:
         return KeyState(
             "none", "No key yet", None, "", Turn.TENANT.value, "", None, protected_by, tenant.key_generation, "", ""
         )
+    known = KeyHealth.objects.known(registration)
     # no answer brings it back
-    is_left_alone = registration.is_stopped_by_a_person and not registration.is_probe_awaited
+    is_left_alone = registration.is_stopped_by_a_person and not known.is_probe_awaited
     return KeyState(
         status=registration.status,
         label=registration.get_status_display(),
@@ -100,17 +101,17 @@ def key_state(tenant: Tenant) -> KeyState:
         reason=registration.reason,
         whose_turn=_whose_turn(registration),
         suspended_by=registration.suspended_by,
-        next_probe_at=None if is_left_alone else registration.next_probe_at,
+        next_probe_at=None if is_left_alone else known.next_probe_at,
         protected_by=protected_by,
         generation=tenant.key_generation,
         key_arn=registration.key_arn,
         role_arn=registration.role_arn,
-        refused_since=registration.refused_since,
-        refused_code=registration.refused_code,
-        deletion_date=notes.deletion_date(registration) if serving else None,
-        warnings=(*(notes.of(registration) if serving else ()), *kept.notes(tenant)),
-        way_back=again.way_back(registration),
-        is_asked=registration.is_probe_awaited,
+        refused_since=known.refused_since,
+        refused_code=known.refused_code,
+        deletion_date=notes.deletion_date(known) if serving else None,
+        warnings=(*(notes.of(known) if serving else ()), *kept.notes(tenant)),
+        way_back=again.way_back(known),
+        is_asked=known.is_probe_awaited,
     )
 
 
@@ -195,11 +196,9 @@ def resume(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
             actor=actor,
             reason="resumed",
             tenant_suspended_at=None,
-            good_probes=0,
-            good_since=None,
-            denied_probes=0,
-            next_probe_at=clock.now(),
-            probe_claimed_at=None,
+        )
+        KeyHealth.objects.filter(registration=registration).update(
+            good_probes=0, good_since=None, denied_probes=0, next_probe_at=clock.now(), probe_claimed_at=None
         )
         tasks.ring(tasks.probe, registration_id=str(registration.pk))
     audit.record("keys.key.resumed", tenant=tenant, actor=actor, target=registration, reason=reason)

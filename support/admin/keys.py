@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 from django.contrib import admin
+from django.contrib.admin.utils import display_for_field
+from django.db.models import Field, prefetch_related_objects
 from django.http import HttpRequest
 
+from byokportal import words
 from keys import services as key_services
-from keys.models import EncryptionTest, Incident, KeyRegistration, RevocationDrill, RoleConfiguration
+from keys.models import EncryptionTest, Incident, KeyHealth, KeyRegistration, RevocationDrill, RoleConfiguration
 from support import services
 from support.admin import standing, timeline
-from support.admin.base import Answer, Operation, ReadOnlyAdmin
+from support.admin.base import CODES, Answer, Operation, ReadOnlyAdmin
 from support.admin.tenants import OPERATIONS
 from support.forms import ClosingForm
 from tenants.audit import Actor
@@ -31,6 +35,39 @@ TENANTS_OPERATIONS = tuple(_of_tenant(operation) for operation in OPERATIONS)
 APPROVE = tuple(operation for operation in TENANTS_OPERATIONS if operation.name == "approve")
 RUNS_SIDE_BY_SIDE = 4  # the test of the page and those before it
 RUN_TEST = tuple(operation for operation in TENANTS_OPERATIONS if operation.name == "run-test")
+
+
+# What the page of a registration shows of its health.
+HEALTH = (
+    "last_probe_at",
+    "next_probe_at",
+    "probe_asked_at",
+    "good_probes",
+    "good_since",
+    "denied_probes",
+    "refused_since",
+    "refused_code",
+    "denied_since",
+    "key_facts",
+    "trust_looked_at",
+    "insecure_since",
+)
+
+
+def _of_health(name: str) -> Callable[[KeyRegistration], str]:
+    """Return a column of a registration's health as the page of the registration shows it."""
+    field = cast("Field[Any, Any]", KeyHealth._meta.get_field(name))
+
+    @admin.display(description=field.verbose_name)
+    def shown(registration: KeyRegistration) -> str:
+        prefetch_related_objects([registration], "health")
+        health = next(iter(registration.health.all()), None)
+        value = getattr(health, name, None)
+        if name in CODES:
+            return words.said(value) if value else ""
+        return str(display_for_field(value, field, "-"))
+
+    return shown
 
 
 @admin.register(KeyRegistration)
@@ -52,18 +89,7 @@ class KeyRegistrationAdmin(ReadOnlyAdmin):
         "submitted_at",
         "activated_at",
         "last_moved_at",
-        "last_probe_at",
-        "next_probe_at",
-        "probe_asked_at",
-        "good_probes",
-        "good_since",
-        "denied_probes",
-        "refused_since",
-        "refused_code",
-        "denied_since",
-        "key_facts",
-        "trust_looked_at",
-        "insecure_since",
+        *(_of_health(name) for name in HEALTH),  # type: ignore[arg-type]  # Django takes callables too
         "tenant_suspended_at",
     )
     operations: ClassVar[tuple[Operation, ...]] = TENANTS_OPERATIONS

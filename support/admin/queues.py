@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import reduce
 from typing import Any
 
 from django.db.models import Model, QuerySet
@@ -12,7 +13,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 
 from byokportal import clock, words
-from keys.models import BranchKey, EncryptionTest, Incident, KeyRegistration, RoleConfiguration
+from keys.models import BranchKey, EncryptionTest, Incident, KeyHealth, KeyRegistration, RoleConfiguration
 from support.admin import standing
 from support.models import Notice, Ticket
 from tenants import roles
@@ -130,7 +131,7 @@ PUT_OFF: list[tuple[str, Callable[[], QuerySet[Any]], str, str]] = [
     ("A configuration broke", lambda: RoleConfiguration.objects.failing(), "failures", "created_at"),
     ("A test broke", lambda: EncryptionTest.objects.failing(), "failures", "created_at"),
     ("A branch key could not be attended to", lambda: BranchKey.objects.failing(), "failures", "created_at"),
-    ("A probe broke", lambda: KeyRegistration.objects.filter(probe_failures__gt=0), "probe_failures", "moved_at"),
+    ("A probe broke", lambda: KeyHealth.objects.broken(), "probe_failures", "registration__moved_at"),
 ]
 
 
@@ -143,9 +144,9 @@ def _put_off() -> Queue | None:
         if there:
             for row in found().select_related("tenant").order_by(since)[:SHOWN]:
                 said = f"{what} ({getattr(row, times)} times)"
-                about = row.registration if isinstance(row, BranchKey) and row.registration else row
+                about = row.registration if isinstance(row, BranchKey | KeyHealth) and row.registration else row
                 url = _change(row.tenant) if isinstance(about, BranchKey) else _change(about)
-                rows.append(Row(str(row.tenant or "Kore.ai"), url, said, getattr(row, since)))
+                rows.append(Row(str(row.tenant or "Kore.ai"), url, said, reduce(getattr, since.split("__"), row)))
     if not count:
         return None
     title = f"Put off after an error of ours ({count}): tell the engineers on call"

@@ -43,6 +43,9 @@ for target in sys.argv[1:]:
     call_command("migrate", *target.split(":"), verbosity=0)
 """
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+KEY = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+ROLE = "arn:aws:iam::111122223333:role/r"
+FACTS = {"state": "Disabled", "origin": "AWS_KMS"}
 
 
 def migrate(url: str, var: Path, *targets: str) -> None:
@@ -148,6 +151,12 @@ def write_old_rows(of: Rows) -> dict[str, Any]:
     event = of("tenants.AuditEvent").create(
         tenant=acme, name="tenants.tenant.created", actor="system", payload="{}", at=LONG_AGO
     )
+    serving = {"key_arn": KEY, "role_arn": ROLE, "status": "suspended", "suspended_by": "aws", "activated_at": LONG_AGO}
+    probed = {"good_probes": 2, "refused_since": LONG_AGO, "refused_code": "kms_key_disabled", "key_facts": FACTS}
+    served = of("keys.KeyRegistration").create(
+        tenant=acme, role_claim="1/r", next_probe_at=LONG_AGO, **serving, **probed
+    )
+    of("keys.KeyRegistration").create(tenant=other)  # a draft
     use = of("keys.KeyUse").create(tenant=acme, operation="generate", count=1, caller="c", context_digest="d")
     return {
         "acme": acme,
@@ -160,6 +169,7 @@ def write_old_rows(of: Rows) -> dict[str, Any]:
         "tokens": tokens,
         "event": event,
         "use": use,
+        "served": served,
         "twin": twin_token,
     }
 
@@ -241,6 +251,13 @@ def test_an_old_database_is_brought_up_to_date(old: tuple[str, BaseDatabaseWrapp
     assert {token("of a service").secret_id, token("of a service, endless").secret_id} == {secret.pk}
     assert token("of a service, endless").expires_at <= datetime.now(UTC) + timedelta(minutes=10)
 
+    # what probes had found stands in a row of its own, of what ever served
+    health = of("keys.KeyHealth").get()
+    assert (health.registration_id, health.tenant_id) == (was["served"].pk, was["acme"].pk)
+    assert (health.data_scope, health.region, health.next_probe_at) == ("default", "eu-central-1", LONG_AGO)
+    assert (health.good_probes, health.refused_since, health.refused_code) == (2, LONG_AGO, "kms_key_disabled")
+    assert health.key_facts == FACTS
+
     # the groups of staff: an older version left a support engineer with a lead's permission
     assert {
         group.name: {f"{one.content_type.app_label}.{one.codename}" for one in group.permissions.all()}
@@ -260,3 +277,27 @@ def test_an_old_database_is_brought_up_to_date(old: tuple[str, BaseDatabaseWrapp
             cursor.execute(statement, [value])
     assert of("tenants.Tenant").get(pk=was["acme"].pk).external_id == was["acme"].external_id
     assert isinstance(was["acme"].pk, uuid.UUID)
+
+
+def test_what_probes_found_goes_back_to_the_registration_and_forward_again(
+    old: tuple[str, BaseDatabaseWrapper], tmp_path: Path
+) -> None:
+    url, there = old
+    migrate(url, tmp_path, "")
+    of = Rows(there, before=False)
+    role = of("tenants.ServiceRole").create(name="r", arn="arn:aws:iam::999900001111:role/r", unique_id="AROA1")
+    acme = of("tenants.Tenant").create(name="Acme", service_role=role)
+    facts = {"status": "active", "key_arn": KEY, "role_arn": ROLE, "role_claim": "1/r", "activated_at": LONG_AGO}
+    registration = of("keys.KeyRegistration").create(tenant=acme, **facts)
+    found = {"next_probe_at": LONG_AGO, "good_probes": 7, "key_facts": FACTS, "is_probe_awaited": True}
+    of("keys.KeyHealth").create(tenant=acme, registration=registration, region="eu-central-1", **found)
+    there.close()
+    migrate(url, tmp_path, "keys:0022_what_a_process_has_seen")
+    state = MigrationExecutor(there).loader.project_state([("keys", "0022_what_a_process_has_seen")])
+    before = state.apps.get_model("keys.KeyRegistration").objects.using(ALIAS).get()
+    assert {name: getattr(before, name) for name in found} == found
+    there.close()
+    migrate(url, tmp_path, "")
+    after = Rows(there, before=False)("keys.KeyHealth").get()
+    assert {name: getattr(after, name) for name in found} == found
+    assert (after.registration_id, after.region) == (registration.pk, "eu-central-1")

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 import yaml
 from celery import current_app
+from conftest import with_health
 from django.conf import settings
 from django.utils import timezone
 
 from keys import tasks
-from keys.models import BranchKey, EncryptionTest, KeyRegistration, RoleConfiguration
+from keys.models import BranchKey, EncryptionTest, KeyHealth, KeyRegistration, RoleConfiguration
 from support import tasks as support_tasks  # noqa: F401  a worker knows them all
 from tenants import tasks as tenant_tasks  # noqa: F401
 from tenants.models import Tenant
@@ -88,9 +89,8 @@ def due(tenant: Tenant) -> KeyRegistration:
     """One row of each kind that is due."""
     now = timezone.now()
     facts = {"tenant": tenant, "key_arn": "k", "role_arn": "r"}
-    registration = KeyRegistration.objects.create(
-        **facts, status="active", activated_at=now, role_claim="1/r", next_probe_at=now, is_probe_awaited=True
-    )
+    registration = KeyRegistration.objects.create(**facts, status="active", activated_at=now, role_claim="1/r")
+    with_health(registration, next_probe_at=now, is_probe_awaited=True)
     EncryptionTest.objects.create(tenant=tenant, registration=registration, requested_by="tests")
     RoleConfiguration.objects.create(
         tenant=tenant,
@@ -122,7 +122,7 @@ def test_a_message_that_nobody_took_is_sent_again_and_what_is_due_anew_at_once(
     wake_all(1)
     sent.clear()
     long_ago = timezone.now() - timedelta(minutes=1)
-    for model in (EncryptionTest, RoleConfiguration, BranchKey, KeyRegistration):
+    for model in (EncryptionTest, RoleConfiguration, BranchKey, KeyHealth):
         model.objects.update(woken_at=long_ago)
     wake_all(1)
     assert len(sent) == 4, "its message has ended"

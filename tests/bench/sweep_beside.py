@@ -9,13 +9,13 @@ from datetime import timedelta
 
 from byokportal.celery import NICE, stay_on_one_core
 from tests.bench import sweep_run  # it sets Django up
-from tests.bench.sweep_run import KeyRegistration, health, timezone
+from tests.bench.sweep_run import KeyHealth, health, timezone
 
 if __name__ == "__main__":
     os.nice(NICE)  # as a worker does
     stay_on_one_core()
     # the stub does not answer for the others
-    KeyRegistration.objects.update(next_probe_at=timezone.now() + timedelta(days=1))
+    KeyHealth.objects.update(next_probe_at=timezone.now() + timedelta(days=1))
     sweep_run.prepare(int(sys.argv[1]))
     health.sweep(64)
     print("ready", flush=True)

@@ -27,7 +27,7 @@ from django.utils import timezone  # noqa: E402
 from byokportal.celery import stay_on_one_core  # noqa: E402
 from keys import health  # noqa: E402
 from keys.aws import sessions  # noqa: E402
-from keys.models import BranchKey, KeyRegistration  # noqa: E402
+from keys.models import BranchKey, KeyHealth, KeyRegistration  # noqa: E402
 from tenants.models import ServiceRole, Tenant  # noqa: E402
 
 REGION = "eu-central-1"
@@ -50,12 +50,23 @@ def prepare(count: int) -> ServiceRole:
                 status="active",
                 activated_at=now,
                 role_claim=f"claim-{number}",
-                trust_looked_at=now,
                 key_arn=f"arn:aws:kms:{REGION}:111122223333:key/{uuid.uuid4()}",
                 role_arn=f"arn:aws:iam::111122223333:role/r{number}",
-                key_facts={"state": "Enabled", "origin": "AWS_KMS"},
             )
             for number, tenant in enumerate(tenants)
+        ],
+        batch_size=1_000,
+    )
+    KeyHealth.objects.bulk_create(
+        [
+            KeyHealth(
+                tenant_id=one.tenant_id,
+                registration=one,
+                region=REGION,
+                trust_looked_at=now,
+                key_facts={"state": "Enabled", "origin": "AWS_KMS"},
+            )
+            for one in registrations
         ],
         batch_size=1_000,
     )
@@ -80,7 +91,7 @@ def prepare(count: int) -> ServiceRole:
 
 
 def due() -> None:
-    KeyRegistration.objects.filter(tenant__service_role__unique_id="AROASWEEP").update(
+    KeyHealth.objects.filter(tenant__service_role__unique_id="AROASWEEP").update(
         next_probe_at=timezone.now() - timedelta(seconds=1), probe_claimed_at=None
     )
 
@@ -94,8 +105,8 @@ def sweep(count: int) -> float:
         assert asked, "nothing is due any more"
         done += asked
     took = time.perf_counter() - began
-    silent = KeyRegistration.objects.exclude(good_probes__gte=1, probe_claimed_at=None, status="active")
-    assert not silent.exists(), set(silent.values_list("status", "reason"))
+    silent = KeyHealth.objects.exclude(good_probes__gte=1, probe_claimed_at=None, registration__status="active")
+    assert not silent.exists(), set(silent.values_list("registration__status", "registration__reason"))
     return count / took
 
 
@@ -120,7 +131,8 @@ def client_per_tenant(count: int) -> float:
     ids = list(KeyRegistration.objects.values_list("pk", flat=True)[:count])
 
     def one(pk: uuid.UUID) -> None:
-        row = KeyRegistration.objects.select_related("tenant").get(pk=pk)
+        found = KeyHealth.objects.select_related("registration__tenant").get(registration=pk)
+        row = found.registration
         branch_key = row.branch_keys.order_by("-created_at").first()
         assert branch_key is not None
         got = sts.assume_role(
@@ -140,12 +152,9 @@ def client_per_tenant(count: int) -> float:
             CiphertextBlob=bytes(branch_key.wrapped),
             EncryptionContext={"tenant": str(row.tenant_id)},
         )
-        row.good_probes, row.last_probe_at, row.next_probe_at = (
-            row.good_probes + 1,
-            timezone.now(),
-            timezone.now() + timedelta(seconds=300),
-        )
-        row.save()
+        found.good_probes += 1
+        found.last_probe_at, found.next_probe_at = timezone.now(), timezone.now() + timedelta(seconds=300)
+        found.save()
 
     def last() -> None:
         connection.close()

@@ -21,7 +21,7 @@ from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from axe_playwright_python.sync_playwright import Axe
 from browser.test_portal_in_chromium import PASSWORD, chromium, page, pytestmark, said, serious
-from conftest import Customer, acting, acting_staff, invited, passkey_of
+from conftest import Customer, acting, acting_staff, invited, passkey_of, with_health
 from django.contrib.admin import site
 from django.contrib.auth.models import Group, User
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
@@ -269,6 +269,7 @@ def full(tenant: Tenant, alice: Member, sam: User, active: KeyRegistration, sett
         role_arn="arn:aws:iam::111122223333:role/" + "Long" * 16,
         key_arn="arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
     )
+    with_health(old)
     drill = RevocationDrill.objects.create(
         tenant=tenant,
         registration=active,

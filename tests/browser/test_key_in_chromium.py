@@ -18,7 +18,7 @@ from django.utils import timezone
 from playwright.sync_api import Page
 
 from keys import health
-from keys.models import CacheDrop, KeyRegistration, ServingProcess
+from keys.models import CacheDrop, KeyHealth, KeyRegistration, ServingProcess
 from tenants.models import Tenant
 
 
@@ -116,7 +116,7 @@ def test_a_mended_key_comes_back_before_the_eyes_of_who_asked(
     page.wait_for_selector("text=answered well 1 time in a row")  # nobody reloads
     fits_and_is_accessible(page)
     shot(page, "key-on-its-way-back")
-    KeyRegistration.objects.update(good_since=timezone.now() - timedelta(seconds=3))
+    KeyHealth.objects.update(good_since=timezone.now() - timedelta(seconds=3))
     probe_now(active)
     page.wait_for_selector(".big-state:has-text('Active')")
     assert said == []
@@ -139,12 +139,8 @@ def test_the_key_page_in_trouble(
         probe_now(active)
         page.wait_for_selector("text=cancel-key-deletion", timeout=10_000)  # the page looks every five seconds
     elif operation == "ours":
-        KeyRegistration.objects.update(
-            status="unreachable",
-            reason="own_access_broken",
-            refused_since=timezone.now(),
-            refused_code="role_not_assumable",
-        )
+        KeyRegistration.objects.update(status="unreachable", reason="own_access_broken")
+        KeyHealth.objects.update(refused_since=timezone.now(), refused_code="role_not_assumable")
         page.wait_for_selector("text=You need not change anything", timeout=10_000)
     else:
         page.fill("#suspend-reason", "drill")

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from conftest import Customer, acting, acting_staff
+from conftest import Customer, acting, acting_staff, health_of
 from django.contrib.auth.models import User
 from django.db.models import F
 from django.test import Client
@@ -18,7 +18,7 @@ from byokportal import clock
 from byokportal.errors import NotAllowed
 from byokportal.localaws.testing import LocalAws
 from keys import datakeys, errors, health, services
-from keys.models import EncryptionTest, KeyRegistration
+from keys.models import EncryptionTest, KeyHealth, KeyRegistration
 from support import follow
 from support.models import Notice
 from tenants.errors import ReasonMissing
@@ -47,13 +47,13 @@ def press(tenant: Tenant, alice: Member, api_of: Callable[..., Client]) -> Calla
 def later(registration: KeyRegistration, seconds: float) -> None:
     """Let time pass: all that the row remembers is that much longer ago."""
     shifts = {name: F(name) - timedelta(seconds=seconds) for name in TIMES}
-    KeyRegistration.objects.filter(pk=registration.pk).update(**shifts)
+    KeyHealth.objects.filter(registration=registration).update(**shifts)
 
 
 def due_in(registration: KeyRegistration) -> float:
     registration.refresh_from_db()
-    assert registration.next_probe_at is not None
-    return (registration.next_probe_at - clock.now()).total_seconds()
+    assert health_of(registration).next_probe_at is not None
+    return (health_of(registration).next_probe_at - clock.now()).total_seconds()
 
 
 def worker(registration: KeyRegistration) -> KeyRegistration:
@@ -107,11 +107,11 @@ def test_a_key_that_was_disabled_is_back_after_two_good_answers_two_seconds_apar
     assert state.way_back is not None and state.way_back.good_answers == 1 and not state.is_asked
     assert state.way_back.expected_at is not None and state.way_back.expected_at <= clock.now() + timedelta(seconds=2)
     later(active, 1)
-    KeyRegistration.objects.update(next_probe_at=clock.now())
+    KeyHealth.objects.update(next_probe_at=clock.now())
     assert worker(active).status == Status.SUSPENDED  # too early to count
     later(active, 1.5)
     assert worker(active).status == Status.ACTIVE
-    assert (active.good_since, services.key_state(tenant).way_back) == (None, None)
+    assert (health_of(active).good_since, services.key_state(tenant).way_back) == (None, None)
 
 
 def test_after_a_policy_refused_good_answers_have_to_span_fifteen_seconds(
@@ -119,7 +119,7 @@ def test_after_a_policy_refused_good_answers_have_to_span_fifteen_seconds(
 ) -> None:
     lock_out(customer)
     probe_now(active)
-    assert active.denied_since == active.refused_since
+    assert health_of(active).denied_since == health_of(active).refused_since
     let_in(customer)
     press()
     assert worker(active).status == Status.SUSPENDED
@@ -151,7 +151,7 @@ def test_stale_good_answers_after_a_revocation_do_not_bring_it_back(
         lock_out(customer)
         later(active, 5)
         press()
-        assert worker(active).good_since is None
+        assert health_of(worker(active)).good_since is None
     assert active.status == Status.SUSPENDED
 
 
@@ -162,10 +162,10 @@ def test_a_refusal_that_a_request_meets_between_begins_the_count_again(
     probe_now(active)
     let_in(customer)
     probe_now(active)
-    assert active.good_since is not None
+    assert health_of(active).good_since is not None
     health.denied(active, errors.KeyAccessDenied(aws_code="AccessDeniedException", action="kms:Decrypt"))
     active.refresh_from_db()
-    assert (active.good_since, active.good_probes) == (None, 0)
+    assert (health_of(active).good_since, health_of(active).good_probes) == (None, 0)
     later(active, 20)
     assert probe_now(active).status == Status.SUSPENDED
 
@@ -185,11 +185,13 @@ def test_a_policy_that_refused_after_the_key_was_disabled_is_counted_from_its_ow
 ) -> None:
     customer.kms.disable_key(KeyId=customer.key_arn)
     probe_now(active)
-    assert active.denied_since is None
+    assert health_of(active).denied_since is None
     later(active, 301)
     lock_out(customer)
     probe_now(active)
-    assert active.denied_since is not None and active.denied_since > clock.now() - timedelta(seconds=60)
+    assert health_of(active).denied_since is not None and health_of(active).denied_since > clock.now() - timedelta(
+        seconds=60
+    )
 
 
 # --- what is seen at once -------------------------------------------------------------------------------------------
@@ -287,7 +289,7 @@ def test_who_presses_often_asks_once_and_none_is_lost(
     press()  # a moment after the last answer
     assert 0 < due_in(active) <= 2
     later(active, 2.5)
-    assert worker(active).is_probe_awaited is False
+    assert health_of(worker(active)).is_probe_awaited is False
     assert due_in(active) > 200
 
 
@@ -309,25 +311,25 @@ def test_a_press_while_a_probe_is_under_way_is_answered_by_the_next_one(
         return real(question)
 
     if not is_as_it_was:
-        KeyRegistration.objects.update(key_facts={})
+        KeyHealth.objects.update(key_facts={})
     monkeypatch.setattr(asking, "ask", pressed_meanwhile)
     probe_now(active)
-    assert active.is_probe_awaited is True
+    assert health_of(active).is_probe_awaited is True
     assert 0 < due_in(active) <= 2
     monkeypatch.setattr(asking, "ask", real)
     later(active, 2.5)
-    assert worker(active).is_probe_awaited is False
+    assert health_of(worker(active)).is_probe_awaited is False
 
 
 def test_a_press_does_not_wait_for_a_sweep_that_holds_the_row(
     active: KeyRegistration, probe_now: Probe, press: Callable[[], Any]
 ) -> None:
-    before = probe_now(active).last_probe_at
+    before = health_of(probe_now(active)).last_probe_at
     claimed = clock.now() - timedelta(seconds=10)
-    KeyRegistration.objects.update(probe_claimed_at=claimed, next_probe_at=clock.now() + timedelta(seconds=50))
-    assert worker(active).last_probe_at == before  # the sweep has it
+    KeyHealth.objects.update(probe_claimed_at=claimed, next_probe_at=clock.now() + timedelta(seconds=50))
+    assert health_of(worker(active)).last_probe_at == before  # the sweep has it
     press()
-    after = worker(active).last_probe_at
+    after = health_of(worker(active)).last_probe_at
     assert before is not None and after is not None and after > before
 
 
@@ -340,7 +342,7 @@ def test_after_a_press_a_stopped_key_is_asked_every_few_seconds_for_a_minute(
     worker(active)
     assert active.status == Status.SUSPENDED
     assert due_in(active) < 5
-    KeyRegistration.objects.update(dense_until=clock.now())
+    KeyHealth.objects.update(dense_until=clock.now())
     assert due_in(probe_now(active)) > 50
 
 
@@ -362,12 +364,12 @@ def test_a_fresh_refusal_asks_for_one_probe_and_a_refusal_from_memory_for_none(
     customer.kms.schedule_key_deletion(KeyId=customer.key_arn, PendingWindowInDays=9)
     assert api.post(url, {}, content_type=JSON).status_code == 423
     assert due_in(active) <= 0
-    asked = active.probe_asked_at
+    asked = health_of(active).probe_asked_at
     assert asked is not None
     for _ in range(3):
         assert api.post(url, {}, content_type=JSON).status_code == 423
     active.refresh_from_db()
-    assert active.probe_asked_at == asked
+    assert health_of(active).probe_asked_at == asked
     worker(active)
     assert services.key_state(tenant).deletion_date is not None
     assert api.post(url, {}, content_type=JSON).status_code == 423
@@ -382,7 +384,7 @@ def test_requests_that_are_refused_at_the_same_time_share_a_probe(active: KeyReg
         health.denied(registration, errors.KeyDisabled(aws_code="DisabledException", action="kms:Decrypt"))
     assert due_in(active) <= 0
     worker(active)
-    assert active.is_probe_awaited is False
+    assert health_of(active).is_probe_awaited is False
 
 
 def test_what_nobody_knows_is_asked_again_at_once(active: KeyRegistration, probe_now: Probe) -> None:
@@ -406,10 +408,10 @@ def test_a_yes_that_is_older_than_a_refusal_does_not_undo_it(
         health.denied(row, errors.RoleNotAssumable(aws_code="AccessDenied", action="sts:AssumeRole"))
         return answer
 
-    KeyRegistration.objects.update(key_facts={})
+    KeyHealth.objects.update(key_facts={})
     monkeypatch.setattr(asking, "ask", refused_meanwhile)
     probe_now(active)
-    assert active.refused_since is not None
+    assert health_of(active).refused_since is not None
     assert due_in(active) <= 2
 
 
@@ -424,7 +426,7 @@ def test_a_test_of_a_suspended_key_asks_too(
     customer.kms.enable_key(KeyId=customer.key_arn)
     services.start_test(tenant, actor=acting(alice))
     assert due_in(active) <= 0
-    assert worker(active).good_since is not None
+    assert health_of(worker(active)).good_since is not None
     assert EncryptionTest.objects.of(tenant).open().exists()
 
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from conftest import CUSTOMER, REGION, Customer, acting
+from conftest import CUSTOMER, REGION, Customer, acting, health_of
 from django.core import mail
 from django.db import DatabaseError, connection, transaction
 from django.test import Client
@@ -274,8 +274,8 @@ def _mails(tenant: Tenant, outbox: list[Any]) -> list[Any]:
 
 def test_it_is_probed_daily(replaced: KeyRegistration, probe_now: Callable[[KeyRegistration], KeyRegistration]) -> None:
     probed = probe_now(replaced)
-    assert probed.next_probe_at is not None
-    assert timedelta(hours=20) < probed.next_probe_at - clock.now() < timedelta(hours=27)
+    assert health_of(probed).next_probe_at is not None
+    assert timedelta(hours=20) < health_of(probed).next_probe_at - clock.now() < timedelta(hours=27)
 
 
 def test_a_deletion_inside_the_horizon_is_a_warning(

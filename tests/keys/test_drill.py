@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import time_machine
-from conftest import Customer, acting, heartbeat
+from conftest import Customer, acting, health_of, heartbeat
 from django.test import Client
 from django.utils import timezone
 
@@ -18,7 +18,7 @@ from byokportal.errors import NotAllowed
 from keys import datakeys, errors, health, services
 from keys.datakeys import admission, snapshots
 from keys.health import measuring, stops
-from keys.models import CacheDrop, KeyRegistration, RevocationDrill, ServingProcess
+from keys.models import CacheDrop, KeyHealth, KeyRegistration, RevocationDrill, ServingProcess
 from tenants.models import AuditEvent, Member, ServiceAccount, Tenant
 
 Status = RevocationDrill.Status
@@ -54,7 +54,7 @@ def test_a_drill_measures_the_stop_in_every_process_and_the_way_back(
 ) -> None:
     assert (drill.status, drill.bound_seconds) == (Status.WAITING_FOR_REFUSAL, tenant.revocation_latency)
     assert look(drill).status == Status.WAITING_FOR_REFUSAL
-    last_yes = probe_now(active).last_probe_at
+    last_yes = health_of(probe_now(active)).last_probe_at
     customer.kms.disable_key(KeyId=customer.key_arn)
     ServingProcess.objects.update(seen_at=clock.now())  # they live, and have not heard of it
     probe_now(active)
@@ -76,13 +76,13 @@ def test_a_drill_measures_the_stop_in_every_process_and_the_way_back(
     assert (drill.dropped, drill.is_within_bound) == (3, True)
 
     customer.kms.enable_key(KeyId=customer.key_arn)
-    first_yes = probe_now(active).last_probe_at
+    first_yes = health_of(probe_now(active)).last_probe_at
     assert look(drill).status == Status.RECOVERING
     assert drill.answered_at == first_yes
     probe_now(active)
     assert look(drill).status == Status.DONE
     assert drill.served_at == KeyRegistration.objects.get(pk=active.pk).moved_at
-    assert KeyRegistration.objects.get(pk=active.pk).dense_until is None
+    assert health_of(active).dense_until is None
     assert list(
         AuditEvent.objects.filter(name__startswith="keys.drill.").order_by("id").values_list("name", flat=True)
     ) == ["keys.drill.started", "keys.drill.finished"]
@@ -123,15 +123,15 @@ def test_while_it_is_on_the_key_is_asked_every_few_seconds(
     def pause() -> float:
         before = timezone.now()
         probe_now(active)
-        assert active.next_probe_at is not None
-        return (active.next_probe_at - before).total_seconds()
+        assert health_of(active).next_probe_at is not None
+        return (health_of(active).next_probe_at - before).total_seconds()
 
     assert pause() < 8
     customer.kms.disable_key(KeyId=customer.key_arn)
     assert [pause() < 8 for _ in range(3)] == [True, True, True]
     customer.kms.enable_key(KeyId=customer.key_arn)
     assert pause() < 8  # the second good answer is not waited for longer than the first
-    KeyRegistration.objects.update(dense_until=timezone.now())
+    KeyHealth.objects.update(dense_until=timezone.now())
     assert pause() > 200
 
 
@@ -143,7 +143,7 @@ def test_a_look_that_comes_late_finds_the_same_times(
     probe_now(active)
     customer.kms.enable_key(KeyId=customer.key_arn)
     probe_now(active)
-    first_yes = active.last_probe_at
+    first_yes = health_of(active).last_probe_at
     assert look(drill).status == Status.RECOVERING  # no process lives here: there is nothing to wait for
     assert drill.answered_at == first_yes
     probe_now(active)
@@ -189,7 +189,7 @@ def test_a_drill_in_which_no_process_held_a_key_has_no_result_and_says_so(
     assert "nothing held" in portal.get(f"/tenants/{tenant.pk}/key/drills/").content.decode()
     assert not AuditEvent.objects.filter(name="keys.drill.finished").exists()
     assert AuditEvent.objects.filter(name="keys.drill.without_result").count() == 1
-    assert KeyRegistration.objects.get(pk=active.pk).dense_until is None
+    assert health_of(active).dense_until is None
     services.set_latency(tenant, seconds=0, actor=acting(alice))
     assert "each use asks AWS" in portal.get(url).content.decode()
 
@@ -221,7 +221,7 @@ def test_it_ends_by_itself_and_when_somebody_presses_suspend(
 ) -> None:
     RevocationDrill.objects.update(until=timezone.now() - timedelta(seconds=1))
     assert look(drill).status == Status.EXPIRED
-    assert KeyRegistration.objects.get(pk=active.pk).dense_until is None
+    assert health_of(active).dense_until is None
     second = services.start_drill(tenant, actor=acting(alice))
     assert second.pk != drill.pk
     services.suspend(tenant, reason="really", actor=acting(alice))

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import time_machine
-from conftest import CUSTOMER, OTHER_CUSTOMER, REGION, Customer, acting
+from conftest import CUSTOMER, OTHER_CUSTOMER, REGION, Customer, acting, health_of
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -144,7 +144,7 @@ def test_a_right_set_up_becomes_active_at_the_first_look(
     assert (registration.status, registration.reason) == (Status.ACTIVE, "")
     assert registration.role_claim == f"{CUSTOMER}/aiforworkbyokaccessrole"
     assert registration.activated_at is not None
-    assert registration.next_probe_at is not None
+    assert health_of(registration).next_probe_at is not None
     test = newest(registration)
     assert (test.status, test.verdict, test.due_at, test.claimed_at) == ("finished", "pass", None, None)
     assert verdicts(test) == {check.code: "pass" for check in CHECKS}

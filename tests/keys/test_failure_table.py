@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from botocore.config import Config
-from conftest import Customer, acting, acting_staff
+from conftest import Customer, acting, acting_staff, health_of
 from django.contrib.auth.models import User
 from django.test import Client
 
@@ -332,7 +332,7 @@ def test_the_row(
         assert registration.status != "active", number
         probe_now(registration)
     assert registration.status == "active"
-    assert (registration.reason, registration.suspended_by, registration.refused_since) == ("", "", None)
+    assert (registration.reason, registration.suspended_by, health_of(registration).refused_since) == ("", "", None)
     assert not OnboardingStep.objects.filter(tenant=tenant, status=OnboardingStep.Status.FAILED).exists()
     assert len(datakeys.generate(tenant, [{}], caller="tests", request_id="r")) == 1
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from conftest import Customer, acting
+from conftest import Customer, acting, health_of
 from django.utils import timezone
 
 from byokportal.localaws import kms as local_kms
@@ -17,7 +17,7 @@ from byokportal.localaws.errors import AwsError
 from byokportal.localaws.testing import LocalAws
 from keys import datakeys, errors, health, services
 from keys.health import judging, questions
-from keys.models import KeyRegistration, RegistrationMove
+from keys.models import KeyHealth, KeyRegistration, RegistrationMove
 from tenants import onboarding
 from tenants.models import AuditEvent, Member, OnboardingStep, Tenant
 
@@ -81,8 +81,12 @@ def test_a_good_probe_asks_the_role_the_key_and_a_real_unwrap(
     asked = [operation for service, operation, _ in aws.calls if (service, operation) != ("sts", "GetCallerIdentity")]
     assert asked[-3:] == ["AssumeRole", "DescribeKey", "Decrypt"]
     assert "iam" not in {service for service, _, _ in aws.calls}  # key traffic never touches IAM
-    assert (active.good_probes, active.denied_probes, active.probe_claimed_at) == (1, 0, None)
-    assert active.last_probe_at is not None
+    assert (health_of(active).good_probes, health_of(active).denied_probes, health_of(active).probe_claimed_at) == (
+        1,
+        0,
+        None,
+    )
+    assert health_of(active).last_probe_at is not None
 
 
 def test_every_probe_asks_sts_anew(active: KeyRegistration, probe_now: Probe, aws: LocalAws) -> None:
@@ -98,15 +102,15 @@ def test_the_next_probe_is_jittered_around_its_time(active: KeyRegistration, pro
     for _ in range(5):
         before = timezone.now()
         probe_now(active)
-        assert active.next_probe_at is not None
-        pause = (active.next_probe_at - before).total_seconds()
+        assert health_of(active).next_probe_at is not None
+        pause = (health_of(active).next_probe_at - before).total_seconds()
         assert 270 <= pause <= 335
         times.add(round(pause, 3))
     assert len(times) > 1
 
 
 def test_a_probe_that_is_not_due_or_is_held_asks_nothing(active: KeyRegistration, aws: LocalAws) -> None:
-    rows = KeyRegistration.objects.filter(pk=active.pk)
+    rows = KeyHealth.objects.filter(registration=active)
     aws.calls.clear()
     rows.update(next_probe_at=timezone.now() + timedelta(seconds=60))
     health.probe(str(active.pk))
@@ -202,13 +206,13 @@ def test_a_refused_key_is_asked_again_later_and_later(
     for pause in (60, 120, 300, 300):
         before = timezone.now()
         probe_now(active)
-        assert active.next_probe_at is not None
-        assert pause * 0.9 <= (active.next_probe_at - before).total_seconds() <= pause * 1.1 + 5
+        assert health_of(active).next_probe_at is not None
+        assert pause * 0.9 <= (health_of(active).next_probe_at - before).total_seconds() <= pause * 1.1 + 5
     customer.kms.enable_key(KeyId=customer.key_arn)
     before = timezone.now()
     probe_now(active)
-    assert active.next_probe_at is not None
-    assert (active.next_probe_at - before).total_seconds() < 75  # the second good probe follows soon
+    assert health_of(active).next_probe_at is not None
+    assert (health_of(active).next_probe_at - before).total_seconds() < 75  # the second good probe follows soon
 
 
 def test_the_last_word_of_aws_is_the_reason_that_is_shown(
@@ -231,12 +235,12 @@ def test_a_refusal_met_by_a_request_suspends_too_and_does_not_put_off_the_probe(
     customer.kms.disable_key(KeyId=customer.key_arn)
     datakeys.open_wrapped(tenant, [(made.wrapped_key, {})], caller="tests", request_id="r")
     assert state(active) == (Status.SUSPENDED, "aws", "kms_key_disabled")
-    assert active.next_probe_at is not None
-    assert active.next_probe_at < timezone.now() + timedelta(seconds=70)
-    due = active.next_probe_at
+    assert health_of(active).next_probe_at is not None
+    assert health_of(active).next_probe_at < timezone.now() + timedelta(seconds=70)
+    due = health_of(active).next_probe_at
     health.denied(active, errors.KeyDisabled())  # a request that was under way
     active.refresh_from_db()
-    assert active.next_probe_at == due
+    assert health_of(active).next_probe_at == due
 
 
 # --- we cannot tell ----------------------------------------------------------------------------------------------
@@ -266,8 +270,8 @@ def test_a_silence_suspends_nothing_and_one_good_probe_ends_it(
     probe_now(active)
     if reason in {"aws_throttled", "aws_unreachable"}:  # once is no news; it is looked at again within seconds
         assert state(active) == (Status.ACTIVE, "", "")
-        assert active.next_probe_at is not None
-        assert active.next_probe_at < timezone.now() + timedelta(seconds=6)
+        assert health_of(active).next_probe_at is not None
+        assert health_of(active).next_probe_at < timezone.now() + timedelta(seconds=6)
         probe_now(active)
     assert state(active) == (Status.UNREACHABLE, "", reason)
     assert OnboardingStep.Status.FAILED not in steps(tenant).values()
@@ -340,7 +344,7 @@ def test_a_hundred_good_probes_do_not_undo_a_pressed_button(
     for _ in range(3):
         probe_now(active)
     for _ in range(100):
-        judging.good(active)
+        judging.good(health_of(active))
     assert state(active) == (Status.SUSPENDED, "tenant", "incident 7")
 
 
@@ -354,7 +358,7 @@ def test_a_button_pressed_while_a_probe_is_under_way_stays_pressed(
     stale = KeyRegistration.objects.get(pk=active.pk)  # what the probe's worker loaded before the button was pressed
     assert stale.suspended_by == "aws"
     services.suspend(tenant, reason="incident 8", actor=acting(alice))
-    judging.good(stale)
+    judging.good(health_of(stale))
     assert state(active) == (Status.SUSPENDED, "tenant", "incident 8")
     health.denied(stale, errors.KeyDisabled())
     judging.unreachable(stale, errors.AwsUnreachable(aws_code="x", action="x"))
@@ -365,12 +369,12 @@ def test_after_resume_what_an_older_probe_learnt_does_not_count(
     tenant: Tenant, alice: Member, active: KeyRegistration, probe_now: Probe
 ) -> None:
     claim = timezone.now()
-    KeyRegistration.objects.filter(pk=active.pk).update(probe_claimed_at=claim)  # a probe is under way
+    KeyHealth.objects.filter(registration=active).update(probe_claimed_at=claim)  # a probe is under way
     services.suspend(tenant, reason="incident 9", actor=acting(alice))
     services.resume(tenant, reason="over", actor=acting(alice))
-    judging.good(active, claim=claim)
+    judging.good(health_of(active), claim=claim)
     active.refresh_from_db()
-    assert (active.status, active.good_probes) == (Status.UNREACHABLE, 0)
+    assert (active.status, health_of(active).good_probes) == (Status.UNREACHABLE, 0)
     assert probe_now(active).status == Status.UNREACHABLE
     assert probe_now(active).status == Status.ACTIVE
 
@@ -409,11 +413,13 @@ def test_a_trust_policy_that_became_too_wide_is_seen_twice_then_suspends_and_end
     settings.EXTERNAL_ID_PROBE_GAP = 60
     customer.set_trust(anybody)
     assert probe_now(active).status == Status.ACTIVE  # once is no proof
-    assert active.insecure_since is not None
-    assert active.next_probe_at is not None and active.next_probe_at < timezone.now() + timedelta(seconds=70)
+    assert health_of(active).insecure_since is not None
+    assert health_of(active).next_probe_at is not None and health_of(active).next_probe_at < timezone.now() + timedelta(
+        seconds=70
+    )
     assert probe_now(active).status == Status.ACTIVE  # the second look comes a gap later
     assert events("keys.key.trust_too_wide") == 1
-    KeyRegistration.objects.update(insecure_since=timezone.now() - timedelta(seconds=61))
+    KeyHealth.objects.update(insecure_since=timezone.now() - timedelta(seconds=61))
     probe_now(active)
     assert state(active) == (Status.SUSPENDED, "aws", questions.INSECURE)
     assert steps(tenant)[2] == OnboardingStep.Status.FAILED
@@ -428,7 +434,7 @@ def test_a_trust_policy_that_became_too_wide_is_seen_twice_then_suspends_and_end
     customer.set_trust(trust)
     assert probe_now(active).status == Status.SUSPENDED
     assert probe_now(active).status == Status.ACTIVE
-    assert active.insecure_since is None
+    assert health_of(active).insecure_since is None
     assert steps(tenant)[2] == OnboardingStep.Status.DONE
 
 
@@ -444,7 +450,7 @@ def test_the_trust_policy_is_looked_at_now_and_then_only(
     aws.calls.clear()
     probe_now(active)
     assert [operation for _, operation, _ in aws.calls].count("AssumeRole") >= 3
-    assert active.trust_looked_at is not None
+    assert health_of(active).trust_looked_at is not None
     aws.calls.clear()
     probe_now(active)
     assert [operation for _, operation, _ in aws.calls].count("AssumeRole") == 1
@@ -455,11 +461,11 @@ def test_a_role_that_refuses_everybody_says_nothing_about_its_external_id(
 ) -> None:
     settings.TRUST_PROBE_SECONDS = 0
     insecure_since = timezone.now()
-    KeyRegistration.objects.update(insecure_since=insecure_since)
+    KeyHealth.objects.update(insecure_since=insecure_since)
     customer.set_trust(NOBODY)
     probe_now(active)
-    assert active.insecure_since == insecure_since
-    assert active.trust_looked_at is None
+    assert health_of(active).insecure_since == insecure_since
+    assert health_of(active).trust_looked_at is None
 
 
 def test_a_retiring_key_is_probed_and_moved_by_no_answer(
@@ -468,7 +474,7 @@ def test_a_retiring_key_is_probed_and_moved_by_no_answer(
     KeyRegistration.objects.filter(pk=active.pk).update(status=Status.RETIRING)
     customer.kms.disable_key(KeyId=customer.key_arn)
     probe_now(active)
-    assert (active.status, active.denied_probes) == (Status.RETIRING, 1)
+    assert (active.status, health_of(active).denied_probes) == (Status.RETIRING, 1)
 
 
 def test_a_deleted_role_recreated_by_the_tenant_serves_again(

@@ -9,14 +9,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from conftest import Customer, acting
+from conftest import Customer, acting, health_of
 from django.db import connections
 from django.utils import timezone
 
 from byokportal import clock
 from keys import health, services
 from keys.health import asking, judging, sweeping
-from keys.models import CacheDrop, KeyRegistration, RegistrationMove, RevocationDrill, ServingProcess
+from keys.models import CacheDrop, KeyHealth, KeyRegistration, RegistrationMove, RevocationDrill, ServingProcess
 from tenants import audit
 from tenants.models import AuditEvent, Member, Tenant
 
@@ -43,14 +43,12 @@ def killed(patch: Callable[[pytest.MonkeyPatch], None], work: Callable[[], Any])
 
 
 def due() -> None:
-    KeyRegistration.objects.update(next_probe_at=timezone.now())
+    KeyHealth.objects.update(next_probe_at=timezone.now())
 
 
 def stale() -> None:
     """Let the time pass after which a claim is taken for lost."""
-    KeyRegistration.objects.exclude(probe_claimed_at=None).update(
-        probe_claimed_at=timezone.now() - timedelta(seconds=91)
-    )
+    KeyHealth.objects.exclude(probe_claimed_at=None).update(probe_claimed_at=timezone.now() - timedelta(seconds=91))
 
 
 @pytest.mark.parametrize(
@@ -71,13 +69,13 @@ def test_a_sweep_that_is_killed_is_done_by_another_worker(
     due()
     killed(patch, health.sweep)
     active.refresh_from_db()
-    assert (active.status, active.denied_probes) == (Status.ACTIVE, 0)  # half a judgement is none
+    assert (active.status, health_of(active).denied_probes) == (Status.ACTIVE, 0)  # half a judgement is none
     assert health.sweep() == 0  # the claim of the dead stands for a while
     stale()
     assert health.sweep() == 1
     active.refresh_from_db()
-    assert (active.status, active.reason, active.denied_probes) == (Status.SUSPENDED, "kms_key_disabled", 1)
-    assert active.probe_claimed_at is None
+    assert (active.status, active.reason, health_of(active).denied_probes) == (Status.SUSPENDED, "kms_key_disabled", 1)
+    assert health_of(active).probe_claimed_at is None
     assert RegistrationMove.objects.filter(registration=active, new_status=Status.SUSPENDED).count() == 1
     assert AuditEvent.objects.filter(name="keys.key.suspended").count() == 1
     tenant.refresh_from_db()

@@ -24,7 +24,7 @@ from keys import datakeys, errors, health, services
 from keys.aws import sessions
 from keys.datakeys import Engine
 from keys.datakeys.cache import Unwrapped
-from keys.models import KeyRegistration
+from keys.models import KeyHealth, KeyRegistration
 from tenants.models import Member
 
 Status = KeyRegistration.Status
@@ -175,7 +175,7 @@ class World:
 
     def probe(self, life: Life, *_: Any) -> None:
         registration = KeyRegistration.objects.of(life.tenant).serving().get()
-        KeyRegistration.objects.filter(pk=registration.pk).update(next_probe_at=timezone.now())
+        KeyHealth.objects.filter(registration=registration).update(next_probe_at=timezone.now())
         health.probe(registration.pk)
 
     def second(self, *_: Any) -> None:

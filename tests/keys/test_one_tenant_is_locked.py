@@ -11,22 +11,25 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from conftest import OTHER_CUSTOMER, Customer, acting
+from conftest import OTHER_CUSTOMER, Customer, acting, with_health
 from django.db import OperationalError, connection, connections, transaction
 from django.test import Client
 from silence import in_a_thread_of_its_own
 
+from byokportal import clock
 from byokportal.errors import DatabaseUnavailable
 from byokportal.localaws.testing import LocalAws
-from keys import datakeys, services
+from keys import datakeys, health, services
 from keys.datakeys import ledger
 from keys.datakeys.ledger import links, recording
-from keys.models import CacheDrop, KeyRegistration, KeyUse
+from keys.health import asking
+from keys.models import CacheDrop, KeyHealth, KeyRegistration, KeyUse
 from tenants.models import Member, ServiceAccount, ServiceRole, Tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MODES = ["FOR UPDATE", "FOR NO KEY UPDATE"]  # a deletion or somebody's psql; what our own operations take
 OTHERS = 19
+KEY = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 ROOT = Path(__file__).parents[2]
 
 
@@ -114,6 +117,22 @@ def test_what_a_process_dropped_is_written_down_while_another_tenant_is_locked(o
 def test_a_wait_for_a_lock_ends(organisations: list[Tenant]) -> None:
     with held(organisations[0], "FOR UPDATE"), pytest.raises(OperationalError, match="lock timeout"):
         Tenant.objects.filter(pk=organisations[0].pk).update(name="other")
+
+
+def test_a_sweep_probes_a_key_whose_registration_somebody_holds(organisations: list[Tenant]) -> None:
+    if connection.vendor != "postgresql":
+        pytest.skip("SQLite locks no rows")
+    now = clock.now()
+    for number, tenant in enumerate(organisations):
+        facts = {"status": "active", "key_arn": KEY, "role_arn": "r", "activated_at": now, "role_claim": str(number)}
+        one = KeyRegistration.objects.create(tenant=tenant, **facts)
+        with_health(one, next_probe_at=now, trust_looked_at=now)
+
+    with transaction.atomic(), pytest.MonkeyPatch.context() as patch, ThreadPoolExecutor(1) as pool:
+        patch.setattr(asking, "ask", lambda question: asking.Answer(clock.now()))
+        KeyRegistration.objects.select_for_update(no_key=True).get(tenant=organisations[0])
+        assert pool.submit(in_a_thread_of_its_own, health.sweep).result(20) == len(organisations)
+    assert set(KeyHealth.objects.values_list("good_probes", "probe_claimed_at")) == {(1, None)}
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from conftest import Customer, acting, owner_of
+from conftest import Customer, acting, health_of, owner_of
 from django.test import Client
 from django.utils import timezone
 
@@ -19,7 +19,7 @@ from byokportal.localaws.testing import LocalAws
 from keys import datakeys, errors, health, services
 from keys.configuration import packing
 from keys.health import blame, judging
-from keys.models import Incident, KeyRegistration, RegistrationMove, ServiceRolePolicy
+from keys.models import Incident, KeyHealth, KeyRegistration, RegistrationMove, ServiceRolePolicy
 from support import follow
 from support.models import Notice
 from tenants import audit
@@ -80,7 +80,7 @@ def policy(aws: LocalAws, service_role: ServiceRole, neighbour: KeyRegistration)
 
 
 def everybody_due() -> None:
-    KeyRegistration.objects.probed().update(next_probe_at=timezone.now(), probe_claimed_at=None)
+    KeyHealth.objects.probed().update(next_probe_at=timezone.now(), probe_claimed_at=None)
 
 
 def nobody_was_blamed(*, incidents: int = 1) -> None:
@@ -135,7 +135,7 @@ def test_one_that_our_policy_lost_is_not_blamed_its_neighbour_goes_on_and_it_com
     assert (incident.refused, incident.closed_at) == (1, None)
     assert active.role_arn in incident.why and neighbour.role_arn not in incident.why
 
-    KeyRegistration.objects.filter(pk=active.pk).update(refused_since=timezone.now() - timedelta(hours=1))
+    KeyHealth.objects.filter(registration=active).update(refused_since=timezone.now() - timedelta(hours=1))
     for _ in range(2):  # it lasts
         assert probe_now(active).status == Status.UNREACHABLE
     assert health.close_incidents() == 0
@@ -192,7 +192,7 @@ def test_a_request_that_hears_it_first_leaves_the_judgement_to_a_probe(
     url = f"/api/v1/tenants/{tenant.pk}/data-keys"
     policy.write(policy.name(neighbour.role_arn))
     datakeys.start_anew()
-    KeyRegistration.objects.update(next_probe_at=timezone.now() + timedelta(minutes=5))
+    KeyHealth.objects.update(next_probe_at=timezone.now() + timedelta(minutes=5))
     before = services.key_state(tenant)
     answer = api_of(service).post(url, {}, content_type="application/json")
     assert (answer.status_code, answer.json()["code"], answer["Retry-After"]) == (503, "key_unreachable", "5")
@@ -200,14 +200,14 @@ def test_a_request_that_hears_it_first_leaves_the_judgement_to_a_probe(
     assert health.sweep() == 1  # the probe is due at once
     active.refresh_from_db()
     assert (active.status, active.reason) == (Status.UNREACHABLE, blame.HELD)
-    due = active.next_probe_at
-    KeyRegistration.objects.filter(pk=active.pk).update(refused_since=timezone.now() - timedelta(hours=1))
+    due = health_of(active).next_probe_at
+    KeyHealth.objects.filter(registration=active).update(refused_since=timezone.now() - timedelta(hours=1))
     for _ in range(2):  # no request overrules the probe, or makes it come more often
         assert isinstance(
             health.denied(active, errors.RoleNotAssumable(aws_code="AccessDenied")), errors.KeyUnreachable
         )
     active.refresh_from_db()
-    assert (active.status, active.next_probe_at) == (Status.UNREACHABLE, due)
+    assert (active.status, health_of(active).next_probe_at) == (Status.UNREACHABLE, due)
     nobody_was_blamed()
 
 
@@ -216,7 +216,7 @@ def test_a_tenant_that_says_no_is_suspended_by_the_probe_that_follows_a_request_
 ) -> None:
     customer.set_trust(NOBODY)
     datakeys.start_anew()
-    KeyRegistration.objects.update(next_probe_at=timezone.now() + timedelta(minutes=5))
+    KeyHealth.objects.update(next_probe_at=timezone.now() + timedelta(minutes=5))
     with pytest.raises(errors.KeyUnreachable):
         datakeys.generate(tenant, [{}], caller="tests", request_id="r")
     assert health.sweep() == 1
@@ -233,7 +233,7 @@ def test_without_a_worker_a_request_believes_it_after_a_minute(
     customer.set_trust(NOBODY)
     refusal = errors.RoleNotAssumable(aws_code="AccessDenied")
     assert isinstance(health.denied(active, refusal), errors.KeyUnreachable)
-    KeyRegistration.objects.filter(pk=active.pk).update(
+    KeyHealth.objects.filter(registration=active).update(
         refused_since=timezone.now() - timedelta(seconds=judging.UNPROBED + 1)
     )
     active.refresh_from_db()

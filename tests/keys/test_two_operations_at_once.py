@@ -22,7 +22,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from conftest import acting, acting_staff
+from conftest import acting, acting_staff, health_of, with_health
 from django.contrib.auth.models import User
 from django.db import Error, IntegrityError, OperationalError, connection, connections, transaction
 
@@ -88,6 +88,7 @@ class World:
             activated_at=now,
             role_claim=f"111122223333/{self.name}",
         )
+        with_health(self.serving)
         self.prepared = KeyRegistration.objects.create(
             tenant=self.tenant,
             key_arn=KEY.format(uuid.uuid4()),
@@ -141,7 +142,7 @@ class World:
     def kept(self) -> KeyRegistration:
         """Return one that only backups need any more."""
         now, name = clock.now(), secrets.token_hex(6)
-        return KeyRegistration.objects.create(
+        kept = KeyRegistration.objects.create(
             tenant=self.tenant,
             key_arn=KEY.format(uuid.uuid4()),
             role_arn=ROLE.format(name),
@@ -150,6 +151,7 @@ class World:
             role_claim=f"111122223333/{name}",
             last_moved_at=now + timedelta(days=1),
         )
+        return with_health(kept)
 
     def anew(self, row: Any) -> Any:
         """Return the row as another request loads it."""
@@ -369,11 +371,11 @@ SILENT = errors.AwsUnreachable(aws_code="timeout", action="kms:Decrypt", aws_req
 # What workers and requests for data keys do of themselves with the same rows.
 MACHINES: dict[str, Line] = {
     "a good probe": Line(
-        lambda w: judging.good(w.anew(w.serving)), {"serving_status": "suspended", "suspended_by": "aws"}
+        lambda w: judging.good(health_of(w.anew(w.serving))), {"serving_status": "suspended", "suspended_by": "aws"}
     ),
-    "a refusal": Line(lambda w: judging._refused(w.anew(w.serving), REFUSED)),
+    "a refusal": Line(lambda w: judging._refused(health_of(w.anew(w.serving)), REFUSED)),
     "a silence": Line(lambda w: judging.unreachable(w.anew(w.serving), SILENT)),
-    "a refusal left to a probe": Line(lambda w: judging._leave_to_probe(w.anew(w.serving), REFUSED)),
+    "a refusal left to a probe": Line(lambda w: judging._leave_to_probe(health_of(w.anew(w.serving)), REFUSED)),
     "a registration retires": Line(lambda w: branchkeys.retire(w.retiring())),
     "a branch key is made": Line(lambda w: _made(w)),
     "a branch key moves": Line(
@@ -403,7 +405,8 @@ MACHINES: dict[str, Line] = {
     "a drill is followed": Line(lambda w: measuring.follow_all(), {"drill": True}),
     "our policy takes somebody out": Line(lambda w: apply._say_who_was_taken_out(w.role, {w.prepared.role_arn})),
     "an incident opens": Line(
-        lambda w: blame._open(w.role, "tests", [w.serving]), {"serving_status": "suspended", "suspended_by": "aws"}
+        lambda w: blame._open(w.role, "tests", [health_of(w.serving)]),
+        {"serving_status": "suspended", "suspended_by": "aws"},
     ),
 }
 ALL = OPERATIONS | MACHINES

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from conftest import health_of
 from django.db import connection, transaction
 from django.db.models import Sum
 
@@ -86,8 +87,9 @@ def test_a_page_adds_up_a_bounded_tail_and_says_that_there_is_more(
     for _ in range(8):
         use(tenant, count=2)
     assert usage.generated(tenant) == usage.Uses(before + 10, False)
-    active.key_facts = {"deletion_at": "2026-12-01T10:00:00+00:00"}
-    said = notes.of(active)[0].text
+    health = health_of(active)
+    health.key_facts = {"deletion_at": "2026-12-01T10:00:00+00:00"}
+    said = notes.of(health)[0].text
     assert "for ever" in said
     usage.roll_up()
     assert usage.generated(tenant) == usage.Uses(before + 16, True)

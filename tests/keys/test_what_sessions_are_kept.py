@@ -9,12 +9,12 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from conftest import Customer, acting
+from conftest import Customer, acting, with_health
 from django.utils import timezone
 
 from keys import branchkeys, datakeys, health, services
 from keys.aws import sessions
-from keys.models import BranchKey, KeyRegistration
+from keys.models import BranchKey, KeyHealth, KeyRegistration
 from tenants import audit
 from tenants import services as tenant_services
 from tenants.models import Member, Tenant
@@ -49,11 +49,11 @@ def many(tenant: Tenant, customer: Customer, active: KeyRegistration) -> list[Ke
                 status="active",
                 activated_at=now,
                 role_claim=f"c{number}",
-                next_probe_at=now,
             )
         )
+        with_health(made[-1], next_probe_at=now)
     _let_our_role_in(customer, made)
-    KeyRegistration.objects.update(next_probe_at=now)
+    KeyHealth.objects.update(next_probe_at=now)
     return made
 
 
@@ -81,7 +81,7 @@ def left_behind() -> Counter[str]:
 def test_a_sweep_of_many_tenants_leaves_no_session_behind(many: list[KeyRegistration], settings: object) -> None:
     sessions.forget_all()
     assert health.sweep() == MANY
-    assert KeyRegistration.objects.filter(good_probes=1).count() == MANY
+    assert KeyHealth.objects.filter(good_probes=1).count() == MANY
     assert left_behind() == {"ours": 1}
 
 
@@ -89,7 +89,7 @@ def test_a_sweep_that_looks_at_trust_policies_leaves_no_session_behind(
     many: list[KeyRegistration], settings: pytest.FixtureRequest
 ) -> None:
     settings.TRUST_PROBE_SECONDS = 0  # type: ignore[attr-defined]
-    KeyRegistration.objects.update(trust_looked_at=timezone.now() - timedelta(hours=2))
+    KeyHealth.objects.update(trust_looked_at=timezone.now() - timedelta(hours=2))
     sessions.forget_all()
     assert health.sweep() == MANY
     assert left_behind() == {"ours": 1}

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from conftest import CUSTOMER, REGION, Customer, acting_staff
+from conftest import CUSTOMER, REGION, Customer, acting_staff, with_health
 from django.contrib.auth.models import Group, User
 from django.utils import timezone
 
@@ -21,7 +21,7 @@ from byokportal.localaws.testing import LocalAws
 from keys import errors, health
 from keys import services as key_services
 from keys.health import blame
-from keys.models import Incident, KeyRegistration, RegistrationMove, ServiceRolePolicy
+from keys.models import Incident, KeyHealth, KeyRegistration, RegistrationMove, ServiceRolePolicy
 from keys.policies import documents
 from support import follow
 from support.models import Notice
@@ -35,7 +35,7 @@ FORTY, SOME = 40, 9
 
 
 def everybody_due() -> None:
-    KeyRegistration.objects.probed().update(next_probe_at=timezone.now(), probe_claimed_at=None)
+    KeyHealth.objects.probed().update(next_probe_at=timezone.now(), probe_claimed_at=None)
 
 
 def statuses() -> dict[str, int]:
@@ -72,9 +72,9 @@ def in_service(service_role: ServiceRole, aws: LocalAws, count: int) -> list[Key
                 status=Status.ACTIVE,
                 activated_at=timezone.now(),
                 role_claim=f"{CUSTOMER}/{number}",
-                next_probe_at=timezone.now(),
             )
         )
+        with_health(made[-1], next_probe_at=timezone.now())
     policy = our_policy([registration.role_arn for registration in made])
     arn = aws.client(service_role.account_id, "iam", "us-east-1").create_policy(
         PolicyName="byok-tenants", PolicyDocument=policy
@@ -154,7 +154,7 @@ def test_our_policy_lost_forty_tenants_one_incident_nobody_blamed_and_all_come_b
     assert Notice.objects.get(template="incident-opened").tenant is None
 
     # It lasts: longer than the window, and still nobody is blamed.
-    KeyRegistration.objects.update(refused_since=timezone.now() - timedelta(hours=1))
+    KeyHealth.objects.update(refused_since=timezone.now() - timedelta(hours=1))
     for _ in range(2):
         everybody_due()
         health.sweep()
@@ -184,7 +184,7 @@ def test_asked_one_by_one_the_first_refusal_is_not_blamed_on_its_tenant_either(
 ) -> None:
     mute(lambda role_arn: "AIforWork" in role_arn)  # the canary passes, AWS names no policy
     for registration in customers[:5]:
-        KeyRegistration.objects.filter(pk=registration.pk).update(next_probe_at=timezone.now())
+        KeyHealth.objects.filter(registration=registration).update(next_probe_at=timezone.now())
         health.probe(registration.pk)
     assert statuses() == {"unreachable": 5, "active": SOME - 5}
     assert Incident.objects.get().why == "3 of 3 other organisations are refused too"
@@ -204,7 +204,7 @@ def test_one_tenant_among_forty_that_says_no_is_believed_at_once(
     customers: list[KeyRegistration], mute: Callable[..., None]
 ) -> None:
     mute(lambda role_arn: role_arn.endswith("AIforWork-7"))
-    KeyRegistration.objects.filter(pk=customers[7].pk).update(next_probe_at=timezone.now())
+    KeyHealth.objects.filter(registration=customers[7]).update(next_probe_at=timezone.now())
     health.probe(customers[7].pk)
     customers[7].refresh_from_db()
     assert (customers[7].status, customers[7].reason) == (Status.SUSPENDED, "role_not_assumable")
@@ -220,19 +220,20 @@ def test_many_within_minutes_stop_all_moves_and_take_back_the_first_ones(
     settings.MANY_DENIALS, settings.MANY_DENIALS_SHARE = 5, 0.0
     refused = {registration.role_arn for registration in customers[:6]}
     mute(lambda role_arn: role_arn in refused)
-    KeyRegistration.objects.exclude(role_arn__in=refused).update(last_probe_at=timezone.now())  # the first to be asked
+    # the first to be asked
+    KeyHealth.objects.exclude(registration__role_arn__in=refused).update(last_probe_at=timezone.now())
     for registration in customers[:4]:
-        KeyRegistration.objects.filter(pk=registration.pk).update(next_probe_at=timezone.now())
+        KeyHealth.objects.filter(registration=registration).update(next_probe_at=timezone.now())
         health.probe(registration.pk)
     assert statuses() == {"suspended": 4, "active": SOME - 4}  # their neighbours get in: it looks like theirs
-    KeyRegistration.objects.filter(pk=customers[4].pk).update(next_probe_at=timezone.now())
+    KeyHealth.objects.filter(registration=customers[4]).update(next_probe_at=timezone.now())
     health.probe(customers[4].pk)
     assert statuses() == {"unreachable": 5, "active": SOME - 5}
     assert Incident.objects.get().refused == 5
     # It was theirs after all: a window later nothing new has happened, the incident ends and each is believed.
     earlier = timezone.now() - timedelta(seconds=settings.MANY_DENIALS_SECONDS + 1)
     Incident.objects.update(seen_at=earlier)
-    KeyRegistration.objects.exclude(refused_since=None).update(refused_since=earlier)
+    KeyHealth.objects.exclude(refused_since=None).update(refused_since=earlier)
     assert health.close_incidents() == 1
     everybody_due()
     health.sweep()
@@ -268,7 +269,7 @@ def test_an_incident_closed_by_hand_believes_who_was_refused_until_then(
     everybody_due()
     health.sweep()
     health.close_incidents()
-    KeyRegistration.objects.update(next_probe_at=timezone.now() + timedelta(minutes=5))
+    KeyHealth.objects.update(next_probe_at=timezone.now() + timedelta(minutes=5))
     assert statuses().get("unreachable") == how_many
     close()
     for registration in customers:  # they are due at once, and the first that is asked alone is believed too
@@ -395,7 +396,7 @@ def test_kms_refusals_of_many_at_once_are_held_too(customers: list[KeyRegistrati
     everybody_due()
     health.sweep()
     assert statuses() == {"unreachable": SOME}
-    assert set(KeyRegistration.objects.values_list("refused_code", flat=True)) == {"kms_access_denied"}
+    assert set(KeyHealth.objects.values_list("refused_code", flat=True)) == {"kms_access_denied"}
     assert Incident.objects.count() == 1
 
 
@@ -406,7 +407,7 @@ def test_our_session_policy_is_ours(
     other = f"arn:aws:kms:{REGION}:{CUSTOMER}:key/{uuid.uuid4()}"
     right = documents.session_policy
     monkeypatch.setattr(documents, "session_policy", lambda key_arns: right([other]))
-    KeyRegistration.objects.filter(pk=customers[0].pk).update(next_probe_at=timezone.now())
+    KeyHealth.objects.filter(registration=customers[0]).update(next_probe_at=timezone.now())
     health.probe(customers[0].pk)
     assert statuses() == {"unreachable": 1, "active": SOME - 1}
     assert "session" in Incident.objects.get().why

@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 
 from keys import datakeys, services
-from keys.models import CacheDrop, KeyRegistration, ServingProcess
+from keys.models import CacheDrop, KeyHealth, KeyRegistration, ServingProcess
 from tenants.models import Member, Tenant
 
 Probe = Callable[[KeyRegistration], KeyRegistration]
@@ -46,7 +46,7 @@ def test_a_deletion_is_counted_down_with_what_would_be_lost_and_the_command_that
     assert f"aws kms cancel-key-deletion --region eu-central-1 --key-id {customer.key_arn}" in shown
     assert "Time left: 1\xa0week, 1\xa0day." in shown
     soon = timezone.now() + timedelta(hours=5, minutes=1)
-    KeyRegistration.objects.update(key_facts={"state": "PendingDeletion", "deletion_at": soon.isoformat()})
+    KeyHealth.objects.update(key_facts={"state": "PendingDeletion", "deletion_at": soon.isoformat()})
     assert "Time left: 5\xa0hours" in live()
     probe_now(active)
     body = api_of(alice).get(f"/api/v1/tenants/{tenant.pk}/key").json()
@@ -65,7 +65,7 @@ def test_a_deletion_is_counted_down_with_what_would_be_lost_and_the_command_that
 def test_a_trust_policy_seen_too_wide_once_is_a_warning_already(
     tenant: Tenant, active: KeyRegistration, live: Callable[[], str]
 ) -> None:
-    KeyRegistration.objects.update(insecure_since=datetime(2026, 1, 31, tzinfo=UTC))
+    KeyHealth.objects.update(insecure_since=datetime(2026, 1, 31, tzinfo=UTC))
     assert "without the right External ID" in live()
     assert services.key_state(tenant).warnings[0].code == "insecure_trust"
 
@@ -80,7 +80,7 @@ def test_a_test_that_passes_ends_the_warning_for_customer_and_support_alike(
     browser_of: Callable[..., Client],
 ) -> None:
     support, desk = browser_of(sam), f"/admin/keys/keyregistration/{active.pk}/change/"
-    KeyRegistration.objects.update(insecure_since=datetime(2021, 1, 31, tzinfo=UTC))
+    KeyHealth.objects.update(insecure_since=datetime(2021, 1, 31, tzinfo=UTC))
     assert "without the right External ID" in live()
     assert "2021" in support.get(desk).content.decode()
     services.start_test(tenant, actor=acting(alice))
@@ -91,12 +91,8 @@ def test_a_test_that_passes_ends_the_warning_for_customer_and_support_alike(
 
 
 def test_our_own_trouble_is_said_to_be_ours(tenant: Tenant, active: KeyRegistration, live: Callable[[], str]) -> None:
-    KeyRegistration.objects.update(
-        status="unreachable",
-        reason="own_access_broken",
-        refused_since=timezone.now(),
-        refused_code="role_not_assumable",
-    )
+    KeyRegistration.objects.update(status="unreachable", reason="own_access_broken")
+    KeyHealth.objects.update(refused_since=timezone.now(), refused_code="role_not_assumable")
     shown = live()
     assert "Something on Kore.ai" in shown and "You need not change anything" in shown
     assert "AWS refuses us since" in shown and "AWS did not let us assume your role" in shown

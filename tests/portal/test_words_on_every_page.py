@@ -18,7 +18,7 @@ from django.utils import timezone
 from byokportal import words
 from byokportal.errors import DomainError
 from keys import services
-from keys.models import EncryptionTest, KeyRegistration, RevocationDrill
+from keys.models import EncryptionTest, KeyHealth, KeyRegistration, RevocationDrill
 from keys.proof.diagnosis.causes import CAUSES
 from keys.proof.encryption_test import CHECKS, remedies
 from support import notices
@@ -199,9 +199,9 @@ def test_a_key_that_cannot_be_told(active: KeyRegistration, read: Callable[[], N
     KeyRegistration.objects.filter(pk=active.pk).update(
         status="unreachable",
         reason=reason,
-        refused_since=timezone.now(),
-        refused_code="kms_access_denied",
-        next_probe_at=timezone.now(),
+    )
+    KeyHealth.objects.update(
+        refused_since=timezone.now(), refused_code="kms_access_denied", next_probe_at=timezone.now()
     )
     read()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from conftest import heartbeat
@@ -18,6 +18,7 @@ from keys.models import (
     CheckResult,
     EncryptionTest,
     Incident,
+    KeyHealth,
     KeyRegistration,
     RoleConfiguration,
     ServingProcess,
@@ -490,3 +491,14 @@ def test_what_is_not_there_is_a_404(desk: Client, tenant: Tenant) -> None:
         _of("tenants/tenant", "x"),
     ):
         assert desk.get(path).status_code == 404, path
+
+
+def test_the_page_of_a_registration_shows_what_its_probes_found(
+    active: KeyRegistration, sam: User, browser_of: Callable[[User], Client]
+) -> None:
+    KeyHealth.objects.update(
+        refused_code="kms_key_disabled", last_probe_at=datetime(2026, 1, 31, 10, tzinfo=UTC), key_facts={"state": "odd"}
+    )
+    shown = browser_of(sam).get(f"/admin/keys/keyregistration/{active.pk}/change/").content.decode()
+    assert "The key is disabled" in shown and "2026-01-31 10:00:00 UTC" in shown
+    assert "{&quot;state&quot;: &quot;odd&quot;}" in shown

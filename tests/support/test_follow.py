@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
+from conftest import health_of, with_health
 from django.contrib.auth.models import User
 from django.db import OperationalError
 from django.test import Client
@@ -15,7 +16,15 @@ from django.utils import timezone
 from keys import branchkeys, health
 from keys.configuration import apply
 from keys.health import asking, judging
-from keys.models import BranchKey, CheckResult, EncryptionTest, KeyRegistration, RoleConfiguration, pause_after
+from keys.models import (
+    BranchKey,
+    CheckResult,
+    EncryptionTest,
+    KeyHealth,
+    KeyRegistration,
+    RoleConfiguration,
+    pause_after,
+)
 from keys.proof.encryption_test import runner
 from support import follow
 from support.models import Notice, Ticket
@@ -298,7 +307,7 @@ def test_a_test_a_configuration_a_branch_key_and_a_probe_that_break_are_put_off_
     branch_key = BranchKey.objects.create(
         tenant=tenant, registration=active, key_arn=active.key_arn, wrapped=b"x", due_at=now, is_current=False
     )
-    KeyRegistration.objects.filter(pk=active.pk).update(next_probe_at=now)
+    KeyHealth.objects.filter(registration=active).update(next_probe_at=now)
     for module, name in ((runner, "_look"), (apply, "_apply"), (branchkeys, "_attend"), (asking, "ask")):
         monkeypatch.setattr(module, name, broken)
     runner.run(str(test.pk))
@@ -310,15 +319,17 @@ def test_a_test_a_configuration_a_branch_key_and_a_probe_that_break_are_put_off_
         assert (row.failures, row.claimed_at) == (1, None)
         assert row.due_at is not None and row.due_at > timezone.now() + timedelta(seconds=50)
     active.refresh_from_db()
-    assert (active.probe_failures, active.probe_claimed_at) == (1, None)
-    assert active.next_probe_at is not None and active.next_probe_at > timezone.now() + timedelta(seconds=50)
+    assert (health_of(active).probe_failures, health_of(active).probe_claimed_at) == (1, None)
+    assert health_of(active).next_probe_at is not None and health_of(active).next_probe_at > timezone.now() + timedelta(
+        seconds=50
+    )
     assert health.sweep() == 0
     assert "Put off after an error of ours (4)" in browser_of(sam).get("/admin/").content.decode()
     monkeypatch.undo()
-    KeyRegistration.objects.filter(pk=active.pk).update(next_probe_at=timezone.now())
+    KeyHealth.objects.filter(registration=active).update(next_probe_at=timezone.now())
     health.sweep()
     active.refresh_from_db()
-    assert active.probe_failures == 0, "a good probe ends the count"
+    assert health_of(active).probe_failures == 0, "a good probe ends the count"
 
 
 def test_what_keeps_failing_waits_an_hour_at_most() -> None:
@@ -338,19 +349,20 @@ def test_one_registration_that_cannot_be_judged_costs_no_other_its_probe(
         activated_at=timezone.now(),
         role_claim="x/y",
     )
+    with_health(other)
     # each is judged by itself
-    KeyRegistration.objects.update(next_probe_at=timezone.now(), refused_since=timezone.now())
+    KeyHealth.objects.update(next_probe_at=timezone.now(), refused_since=timezone.now())
     judge = judging.judge
 
-    def broken(registration: KeyRegistration, *args: object, **kwargs: object) -> None:
-        if registration.pk == other.pk:
+    def broken(row: KeyHealth, *args: object, **kwargs: object) -> None:
+        if row.registration_id == other.pk:
             raise RuntimeError("a bug")
-        judge(registration, *args, **kwargs)  # type: ignore[arg-type]
+        judge(row, *args, **kwargs)  # type: ignore[arg-type]
 
     monkeypatch.setattr(judging, "judge", broken)
     health.sweep()
     other.refresh_from_db()
     active.refresh_from_db()
-    assert (other.probe_failures, other.probe_claimed_at) == (1, None)
-    assert (active.probe_failures, active.probe_claimed_at) == (0, None)
-    assert active.next_probe_at is not None and active.next_probe_at > timezone.now()
+    assert (health_of(other).probe_failures, health_of(other).probe_claimed_at) == (1, None)
+    assert (health_of(active).probe_failures, health_of(active).probe_claimed_at) == (0, None)
+    assert health_of(active).next_probe_at is not None and health_of(active).next_probe_at > timezone.now()

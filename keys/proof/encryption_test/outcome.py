@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from keys import activation, errors, lifecycle
-from keys.models import EncryptionTest, KeyRegistration
+from keys.models import EncryptionTest, KeyHealth, KeyRegistration
 from keys.proof.encryption_test.base import Check, Finding, Verdict
 from keys.proof.encryption_test.checks.external_id import INSECURE
 from keys.proof.encryption_test.report import chain
@@ -77,6 +77,7 @@ def passed(test: EncryptionTest, registration: KeyRegistration) -> None:
     if registration.status == Status.TESTING:
         activation.activate(registration, test)
         return
+    health = KeyHealth.objects.filter(registration=registration)
     if registration.status == Status.SUSPENDED and (registration.suspended_by, registration.reason) == (
         "aws",
         INSECURE,
@@ -86,13 +87,11 @@ def passed(test: EncryptionTest, registration: KeyRegistration) -> None:
             Status.ACTIVE,
             actor=SYSTEM,
             reason="the trust policy was corrected",
-            good_probes=0,
-            denied_probes=0,
         )
+        health.update(good_probes=0, denied_probes=0)
         audit.record("keys.key.recovered", tenant=registration.tenant, actor=SYSTEM, target=registration)
     # Every check passed, those of the trust policy among them: what a probe saw before is over.
-    KeyRegistration.objects.filter(pk=registration.pk).update(insecure_since=None)
-    registration.insecure_since = None
+    health.update(insecure_since=None)
     if registration.status in KeyRegistration.SERVING:
         for number in (1, 2, 3):
             onboarding.advance_if(registration.tenant, number, {Step.FAILED}, Step.DONE, actor=SYSTEM)
