@@ -5,34 +5,32 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from moto.kms.models import Key
 
 from byokportal.localaws import ciphertexts, denials
 from byokportal.localaws.errors import AwsError
-
-if TYPE_CHECKING:
-    from byokportal.localaws.kms import Call
+from byokportal.localaws.kms_call import Call
 
 PLAINTEXT, CIPHERTEXT = 4_096, 6_144  # bytes
 DATA_KEY = {"AES_256": 32, "AES_128": 16}  # bytes
 ALGORITHM = "SYMMETRIC_DEFAULT"
 
 
-def check_kind(operation: str, key: Key, given: dict[str, Any]) -> None:
+def check_kind(call: Call, key: Key) -> None:
     """Refuse a key that is not of the kind for the operation.
 
     Raises:
         AwsError: InvalidKeyUsageException.
     """
     if key.key_usage != "ENCRYPT_DECRYPT":
-        words = f"{key.arn} key usage is {key.key_usage} which is not valid for {operation}."
+        words = f"{key.arn} key usage is {key.key_usage} which is not valid for {call.operation}."
         raise AwsError("InvalidKeyUsageException", words)
-    if key.key_spec != ALGORITHM and operation.startswith("GenerateDataKey"):
-        words = f"{key.arn} key spec is {key.key_spec} which is not valid for {operation}."
+    if key.key_spec != ALGORITHM and call.operation.startswith("GenerateDataKey"):
+        words = f"{key.arn} key spec is {key.key_spec} which is not valid for {call.operation}."
         raise AwsError("InvalidKeyUsageException", words)
-    algorithm = given.get("EncryptionAlgorithm", ALGORITHM)
+    algorithm = call.given.get("EncryptionAlgorithm", ALGORITHM)
     if (key.key_spec == ALGORITHM) != (algorithm == ALGORITHM):
         words = f"Algorithm {algorithm} is incompatible with key spec {key.key_spec}."
         raise AwsError("InvalidKeyUsageException", words)
@@ -44,6 +42,7 @@ def encrypt(call: Call) -> dict[str, Any]:
     context = ciphertexts.context_of(call.given, "EncryptionContext")
     plaintext = ciphertexts.bytes_of(call.given, "Plaintext", PLAINTEXT)
     key = call.begin(call.given.get("KeyId"), context=context)
+    check_kind(call, key)
     call.end()
     return {
         "CiphertextBlob": _b64(ciphertexts.seal(key, plaintext, context)),
@@ -64,6 +63,7 @@ def generate_data_key(call: Call) -> dict[str, Any]:
         )
         raise AwsError("ValidationException", f"1 validation error detected: {words}")
     key = call.begin(call.given.get("KeyId"), context=context)
+    check_kind(call, key)
     plaintext = secrets.token_bytes(size)
     call.end()
     return {
@@ -91,6 +91,7 @@ def re_encrypt(call: Call) -> dict[str, Any]:
     new = ciphertexts.context_of(call.given, "DestinationEncryptionContext")
     source, plaintext = _opened(call, call.given.get("SourceKeyId"), old, "ReEncryptFrom")
     destination = call.begin(call.given.get("DestinationKeyId"), "ReEncryptTo", context=new)
+    check_kind(call, destination)
     call.end()
     return {
         "CiphertextBlob": _b64(ciphertexts.seal(destination, plaintext, new)),
@@ -110,6 +111,7 @@ def _opened(call: Call, wanted: str | None, context: dict[str, str], action: str
     key = call.key(wanted if wanted is not None else _here(call, str(made_by), action))
     call.authorise(action, key, context=context, by_ciphertext=wanted is None)
     call.usable(key)
+    check_kind(call, key)
     if made_by is None:
         raise AwsError("InvalidCiphertextException", "")
     if not ciphertexts.is_of(key, made_by):

@@ -146,13 +146,13 @@ MUTATIONS = [
     Mutation("ten policies are attached", GATE + "iam.py", "ATTACHED = 10", "ATTACHED = 100"),
     Mutation(
         "a key's policies are asked",
-        GATE + "kms.py",
+        GATE + "kms_call.py",
         '        if not decision.allowed:\n            raise denials.kms(self.caller, f"kms:{action}"',
         '        if False:\n            raise denials.kms(self.caller, f"kms:{action}"',
     ),
     Mutation(
         "nobody administers another account's key",
-        GATE + "kms.py",
+        GATE + "kms_call.py",
         "if key.account_id != self.caller.account and self.operation not in ACROSS_ACCOUNTS:",
         "if False:",
     ),
@@ -164,10 +164,10 @@ MUTATIONS = [
         "if False:",
     ),
     Mutation("imported keys do not rotate", GATE + "keystates.py", 'and origin != "AWS_KMS":', "and False:"),
-    Mutation("a key has its Region", GATE + "kms.py", "if parts[3] != self.region:", "if False:"),
+    Mutation("a key has its Region", GATE + "kms_call.py", "if parts[3] != self.region:", "if False:"),
     Mutation(
         "an alias is not taken everywhere",
-        GATE + "kms.py",
+        GATE + "kms_call.py",
         'if plain.startswith("alias/") and self.operation not in TAKES_ALIAS:',
         "if False:",
     ),
@@ -192,7 +192,7 @@ MUTATIONS = [
         'call.given.get("SourceKeyId"), old, "ReEncryptFrom")',
         'call.given.get("SourceKeyId"), old, "ReEncryptTo")',
     ),
-    Mutation("a dry run does nothing", GATE + "kms.py", 'if self.given.get("DryRun"):', "if False:"),
+    Mutation("a dry run does nothing", GATE + "kms_call.py", 'if self.given.get("DryRun"):', "if False:"),
     Mutation(
         "a symmetric key is no key pair",
         GATE + "kms.py",
