@@ -11,7 +11,7 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
@@ -63,7 +63,7 @@ def kms_key(
     *,
     purpose: str,
     keep: bool = False,
-    also: str = "",
+    also: KeyArn | None = None,
 ) -> KmsKey:
     """Return the key behind a registration, or the platform's own where there is none.
 
@@ -71,18 +71,10 @@ def kms_key(
         keep: the session is used again in this process (`keys.aws.open_key`).
         also: another key of the same Region that the session has to reach too (kms:ReEncrypt).
     """
+    key = KeyArn.parse(key_arn)
     if registration is None:
-        return aws.platform_key(key_arn)
-    return aws.open_key(
-        tenant.service_role.arn,
-        registration.role_arn,
-        key_arn,
-        tenant.external_id,
-        tenant=str(tenant.pk),
-        purpose=purpose,
-        keep=keep,
-        also=also,
-    )
+        return aws.platform_key(key)
+    return aws.open_key(replace(registration.access(tenant), key=key), purpose=purpose, keep=keep, also=also)
 
 
 # --- making -----------------------------------------------------------------------------------------------------
@@ -283,7 +275,7 @@ def _wrapped_anew(row: BranchKey, present: KeyRegistration | None) -> bytes:
     """Return the branch key wrapped by the present key: by one kms:ReEncrypt where one session reaches both keys."""
     context, tenant, old = context_of(row.tenant_id, row.pk), row.tenant, row.registration
     if present is not None and old is not None and _one_session_reaches(old, present):
-        key = kms_key(tenant, present, row.key_arn, purpose="re-encrypt", also=present.key_arn)
+        key = kms_key(tenant, present, row.key_arn, purpose="re-encrypt", also=KeyArn.parse(present.key_arn))
         return key.re_encrypt(bytes(row.wrapped), context, context, destination_arn=present.key_arn).ciphertext
     opened = kms_key(tenant, old, row.key_arn, purpose="re-encrypt").decrypt(bytes(row.wrapped), context)
     destination = present.key_arn if present else settings.PLATFORM_KEY_ARN

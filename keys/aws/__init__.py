@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
+from keys.access import Access
+from keys.arns import KeyArn
 from keys.aws import sessions
 from keys.aws.kms import KmsKey
 
 
 def open_key(
-    service_role_arn: str,
-    role_arn: str,
-    key_arn: str,
-    external_id: str,
+    access: Access,
     *,
-    tenant: str,
     purpose: str,
     keep: bool = False,
     hot: bool = False,
-    also: str = "",
+    also: KeyArn | None = None,
 ) -> KmsKey:
     """Return the tenant's key, reached through our service role and the tenant's role.
 
@@ -32,32 +30,24 @@ def open_key(
         OwnAccessBroken: our own side does not work.
         AwsThrottled, AwsUnreachable, AwsSurprise: it cannot be told.
     """
-    credentials = sessions.tenant_role(
-        service_role_arn,
-        role_arn,
-        external_id,
-        [key_arn, also] if also else [key_arn],
-        tenant=tenant,
-        purpose=purpose,
-        keep=keep,
-    )
+    _, key = access.both()
+    credentials = sessions.tenant_role(access, also=also, purpose=purpose, keep=keep)
     client = sessions.hot_client if hot else sessions.client
-    return KmsKey(key_arn, client("kms", sessions.region_of(key_arn), credentials), credentials)
+    return KmsKey(str(key), client("kms", key.region, credentials), credentials)
 
 
-def key_from_outside(service_role_arn: str, key_arn: str) -> KmsKey:
+def key_from_outside(access: Access) -> KmsKey:
     """Return a tenant's key as our service role itself reaches it, which is not at all:
     only its key policy could let it."""
-    region = sessions.region_of(key_arn)
-    credentials = sessions.service_role(service_role_arn, region)
-    return KmsKey(key_arn, sessions.client("kms", region, credentials), credentials)
+    _, key = access.both()
+    return key_in_session(key, sessions.service_role(str(access.service_role), key.region))
 
 
-def key_in_session(key_arn: str, credentials: sessions.Credentials) -> KmsKey:
+def key_in_session(key: KeyArn, credentials: sessions.Credentials) -> KmsKey:
     """Return a key through a session that the caller opened."""
-    return KmsKey(key_arn, sessions.client("kms", sessions.region_of(key_arn), credentials), credentials)
+    return KmsKey(str(key), sessions.client("kms", key.region, credentials), credentials)
 
 
-def platform_key(key_arn: str) -> KmsKey:
+def platform_key(key: KeyArn) -> KmsKey:
     """Return our own CMK, for tenants without BYOK; the base principal uses it directly."""
-    return KmsKey(key_arn, sessions.client("kms", sessions.region_of(key_arn)), None)
+    return KmsKey(str(key), sessions.client("kms", key.region), None)

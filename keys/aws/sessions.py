@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,7 +23,8 @@ from byokportal.errors import DomainError
 from byokportal.lru import Lru
 from byokportal.singleflight import Singleflight
 from keys import errors
-from keys.arns import KeyArn, PrincipalArn
+from keys.access import Access
+from keys.arns import KeyArn, PrincipalArn, RoleArn
 from keys.aws import faults, hot
 from keys.policies import documents
 
@@ -226,11 +227,6 @@ def _administrator(account: str) -> dict[str, str]:
     return {"aws_access_key_id": keys["access_key_id"], "aws_secret_access_key": keys["secret_access_key"]}
 
 
-def region_of(arn: str) -> str:
-    """Return the Region of a key ARN."""
-    return KeyArn.parse(arn).region
-
-
 def identity(credentials: Credentials | None, region: str) -> Identity:
     """Ask who we are; needs no permission, so a failure is about credentials, clock or network."""
     try:
@@ -255,19 +251,11 @@ def service_role(service_role_arn: str, region: str, *, fresh: bool = False) -> 
     return _cached(("service", service_role_arn, region), assume, fresh=fresh)
 
 
-def tenant_role(
-    service_role_arn: str,
-    role_arn: str,
-    external_id: str,
-    key_arns: Sequence[str],
-    *,
-    tenant: str,
-    purpose: str,
-    keep: bool = False,
-) -> Credentials:
-    """Become a tenant's role, narrowed to exactly these keys and the guide's five patterns (design.md 8).
+def tenant_role(access: Access, *, purpose: str, also: KeyArn | None = None, keep: bool = False) -> Credentials:
+    """Become a tenant's role, narrowed to exactly its key and the guide's five patterns (design.md 8).
 
     Args:
+        also: a second key that the session may use.
         keep: take the session that is kept, or keep the new one: only for what is asked again soon, for a kept
             session is a live credential of a customer in our memory. All others ask STS and leave nothing behind.
 
@@ -275,22 +263,22 @@ def tenant_role(
         RoleNotAssumable: STS answered AccessDenied.
         OwnAccessBroken, AwsThrottled, AwsUnreachable, AwsSurprise: as `service_role`.
     """
-    region = region_of(key_arns[0])
+    role, key = access.both()
+    region, key_arns = key.region, [str(each) for each in (key, also) if each]
 
     def assume() -> Credentials:
         return _assume(
-            service_role(service_role_arn, region),
+            service_role(str(access.service_role), region),
             region,
-            role_arn,
-            external_id=external_id,
-            session_name=session_name(purpose, tenant),
+            str(role),
+            external_id=access.external_id,
+            session_name=session_name(purpose, access.tenant),
             policy=json.dumps(documents.session_policy(key_arns), separators=(",", ":")),
             denied=errors.RoleNotAssumable,
         )
 
-    return (
-        _cached(("tenant", service_role_arn, role_arn, external_id, purpose, *key_arns), assume) if keep else assume()
-    )
+    name = ("tenant", str(access.service_role), str(role), access.external_id, purpose, *key_arns)
+    return _cached(name, assume) if keep else assume()
 
 
 def session_name(purpose: str, tenant: str) -> str:
@@ -298,18 +286,20 @@ def session_name(purpose: str, tenant: str) -> str:
     return f"byok-{purpose}-{tenant}"[:64]
 
 
-def probe(service_role_arn: str, role_arn: str, external_id: str | None, *, region: str, session: str) -> AssumeOutcome:
-    """Try to become a role, with this External ID or (None) with the parameter left out, and keep nothing of it."""
+def probe(access: Access, external_id: str | None, *, region: str, session: str) -> AssumeOutcome:
+    """Try to become the role of an access, with this External ID or (None) with the parameter left out,
+    and keep nothing of it."""
+    assert access.role is not None
     at = clock.recent()
     try:
-        source = service_role(service_role_arn, region)
+        source = service_role(str(access.service_role), region)
     except DomainError as error:
         return _could_not(error, at)
-    return attempt(source, role_arn, external_id, region=region, session=session)[0]
+    return attempt(source, access.role, external_id, region=region, session=session)[0]
 
 
 def attempt(
-    source: Credentials | None, role_arn: str, external_id: str | None, *, region: str, session: str
+    source: Credentials | None, role: RoleArn, external_id: str | None, *, region: str, session: str
 ) -> tuple[AssumeOutcome, Credentials | None]:
     """Try to become a role and say what STS said; the session, when there is one, is the caller's and in no cache.
 
@@ -320,7 +310,7 @@ def attempt(
     at = clock.recent()
     try:
         made = _assume(
-            source, region, role_arn, external_id=external_id, session_name=session, denied=errors.RoleNotAssumable
+            source, region, str(role), external_id=external_id, session_name=session, denied=errors.RoleNotAssumable
         )
     except errors.RoleNotAssumable as error:
         return AssumeOutcome(False, str(error.params["aws_code"]), str(error.params["aws_request_id"]), at), None

@@ -25,6 +25,8 @@ from django.db import connection
 from byokportal import clock, database, deadline
 from byokportal.errors import DomainError, Kind
 from keys import aws, branchkeys, errors, health
+from keys.access import Access
+from keys.arns import KeyArn
 from keys.aws.kms import KmsKey
 from keys.datakeys import envelope, ledger
 from keys.datakeys.bulkhead import Bulkhead
@@ -341,17 +343,15 @@ class Engine:
 
     def _kms_key(self, snapshot: Snapshot, row: WrappedBranchKey) -> KmsKey:
         if row.registration is None:
-            return aws.platform_key(row.key_arn)
-        return aws.open_key(
-            snapshot.service_role_arn,
-            row.role_arn,
-            row.key_arn,
-            snapshot.external_id,
+            return aws.platform_key(KeyArn.parse(row.key_arn))
+        access = Access.of_texts(
             tenant=str(snapshot.tenant),
-            purpose="data-keys",
-            keep=True,
-            hot=True,
+            service_role_arn=snapshot.service_role_arn,
+            external_id=snapshot.external_id,
+            role_arn=row.role_arn,
+            key_arn=row.key_arn,
         )
+        return aws.open_key(access, purpose="data-keys", keep=True, hot=True)
 
     def _refresh(self, snapshot: Snapshot, key_id: uuid.UUID) -> None:
         """Fetch a new copy in the background while the old one serves; a failure leaves the old one to its own end."""

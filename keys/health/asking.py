@@ -11,6 +11,7 @@ from datetime import datetime
 from byokportal import clock
 from byokportal.errors import DomainError
 from keys import aws, errors
+from keys.access import Access
 from keys.aws import sessions
 from keys.aws.kms import KeyFacts
 
@@ -30,10 +31,8 @@ class Question:
 
     registration_id: uuid.UUID
     tenant_id: uuid.UUID
-    service_role_arn: str
-    role_arn: str
-    key_arn: str
-    external_id: str
+    # None: the row holds no ARN that can be read, so asking fails and this probe alone is put off
+    access: Access | None
     branch_key: tuple[uuid.UUID, bytes] | None = field(repr=False)  # its id and its wrapped form
     looks_at_trust: bool = False
     only_describes: bool = False  # a button is pressed: nothing uses the key, not even a probe
@@ -58,18 +57,12 @@ class Answer:
 
 def ask(question: Question) -> Answer:
     """Ask AWS now. The trust policy comes first: a refusal there counts only beside a right call a moment later."""
-    is_narrow = _is_narrow(question) if question.looks_at_trust else None
+    access = question.access
+    assert access is not None
+    is_narrow = _is_narrow(access) if question.looks_at_trust else None
     facts: KeyFacts | None = None
     try:
-        key = aws.open_key(
-            question.service_role_arn,
-            question.role_arn,
-            question.key_arn,
-            question.external_id,
-            tenant=str(question.tenant_id),
-            purpose=PURPOSE,
-            hot=True,
-        )
+        key = aws.open_key(access, purpose=PURPOSE, hot=True)
         facts = key.describe()
         if facts.state in REFUSED_STATES:
             raise REFUSED_STATES[facts.state](
@@ -87,17 +80,14 @@ def ask(question: Question) -> Answer:
     return Answer(clock.now(), None, facts, is_narrow)
 
 
-def _is_narrow(question: Question) -> bool | None:
+def _is_narrow(access: Access) -> bool | None:
     """Try the role without and with a wrong External ID (IAM guide, "The confused deputy problem"):
     both have to be refused."""
+    _, key = access.both()
     wrong = "byok-" + secrets.token_urlsafe(32)  # nobody's: a new one each time, of the form of a real one
     for external_id in (None, wrong):
         outcome = sessions.probe(
-            question.service_role_arn,
-            question.role_arn,
-            external_id,
-            region=sessions.region_of(question.key_arn),
-            session=sessions.session_name(PURPOSE, str(question.tenant_id)),
+            access, external_id, region=key.region, session=sessions.session_name(PURPOSE, access.tenant)
         )
         if outcome.allowed is not False:
             return None if outcome.allowed is None else False

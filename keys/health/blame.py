@@ -17,6 +17,8 @@ from django.db.models import Max, Q, QuerySet
 from byokportal import clock
 from byokportal.errors import DomainError
 from keys import errors, lifecycle
+from keys.access import Access
+from keys.arns import KeyArn
 from keys.aws import faults, sessions
 from keys.configuration import read_back
 from keys.errors import RegistrationBusy
@@ -145,12 +147,18 @@ def _why_ours(
     if layer in OUR_LAYERS.get(type(error), ()):
         return f"AWS names our own {layer} policy", True
     if isinstance(error, errors.RoleNotAssumable):
+        canary = Access.of_texts(
+            tenant="ours",
+            service_role_arn=service_role.arn,
+            external_id=service_role.canary_external_id,
+            role_arn=service_role.canary_role_arn,
+        )
         outcome = sessions.probe(
-            service_role.arn,
-            service_role.canary_role_arn,
-            service_role.canary_external_id,
-            region=sessions.region_of(refused[0].registration.key_arn),  # the STS that refused
-            session=sessions.session_name("canary", "ours"),
+            canary,
+            canary.external_id,
+            # the STS that refused
+            region=KeyArn.parse(refused[0].registration.key_arn).region,
+            session=sessions.session_name("canary", canary.tenant),
         )
         if outcome.allowed is not True:
             sessions.forget_role(service_role.arn)

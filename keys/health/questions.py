@@ -8,8 +8,10 @@ from datetime import timedelta
 from django.conf import settings
 
 from byokportal import clock
+from keys.access import Access
+from keys.errors import ArnRefused
 from keys.health.asking import Question
-from keys.models import BranchKey, KeyHealth
+from keys.models import BranchKey, KeyHealth, KeyRegistration
 
 INSECURE = "insecure_trust"  # the reason of a registration whose role lets anybody in
 
@@ -30,10 +32,7 @@ def of(rows: Sequence[KeyHealth], *, with_trust: bool = False) -> list[Question]
         Question(
             registration_id=registration.pk,
             tenant_id=registration.tenant_id,
-            service_role_arn=registration.tenant.service_role.arn,
-            role_arn=registration.role_arn,
-            key_arn=registration.key_arn,
-            external_id=registration.tenant.external_id,
+            access=_access(registration),
             branch_key=newest.get(registration.pk),
             looks_at_trust=with_trust and not registration.is_stopped_by_a_person and _looks_at_trust(row),
             only_describes=registration.is_stopped_by_a_person,
@@ -41,6 +40,13 @@ def of(rows: Sequence[KeyHealth], *, with_trust: bool = False) -> list[Question]
         for row in rows
         for registration in [row.registration]
     ]
+
+
+def _access(registration: KeyRegistration) -> Access | None:
+    try:
+        return registration.access(registration.tenant)
+    except ArnRefused:
+        return None
 
 
 def _looks_at_trust(health: KeyHealth) -> bool:

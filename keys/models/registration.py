@@ -11,6 +11,7 @@ from django.db import models
 from django.db.models import Q
 
 from byokportal import clock, visibility
+from keys.access import Access
 from keys.policies.documents import Beside
 from tenants.models import Tenant
 
@@ -121,6 +122,23 @@ class KeyRegistration(models.Model):
 
     def __str__(self) -> str:
         return f"{self.tenant_id}: {self.get_status_display()}"
+
+    def access(self, tenant: Tenant) -> Access:
+        """Return how our service role reaches the key.
+
+        Args:
+            tenant: its own, which the caller has loaded.
+
+        Raises:
+            ArnRefused: the row holds what is no ARN.
+        """
+        return Access.of_texts(
+            tenant=str(tenant.pk),
+            service_role_arn=tenant.service_role.arn,
+            external_id=tenant.external_id,
+            role_arn=self.role_arn,
+            key_arn=self.key_arn,
+        )
 
     @property
     def is_stopped_by_a_person(self) -> bool:

@@ -158,11 +158,7 @@ def test_a_branch_key_that_is_wrapped_anew_is_in_no_log(
 ) -> None:
     """Where no one session reaches both keys a branch key is opened and encrypted again, by boto3."""
     key = aws_of_ours.open_key(
-        tenant.service_role.arn,
-        active.role_arn,
-        active.key_arn,
-        tenant.external_id,
-        tenant=str(tenant.pk),
+        active.access(tenant),
         purpose="re-encrypt",
     )
     secret = bytes(range(200, 232))

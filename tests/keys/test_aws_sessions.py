@@ -19,6 +19,8 @@ from conftest import REGION, Customer, acting
 from byokportal.localaws.testing import LocalAws
 from keys import aws as keys_aws
 from keys import errors, services
+from keys.access import Access
+from keys.arns import RoleArn
 from keys.aws import iam, sessions
 from keys.models import KeyRegistration
 from tenants.models import Member, ServiceRole, Tenant
@@ -125,10 +127,15 @@ def test_a_session_name_fits(tenant: Tenant) -> None:
 
 
 def test_the_canary_tells_a_refusal_from_not_knowing(service_role: ServiceRole, aws: LocalAws) -> None:
+    canary = Access.of_texts(
+        tenant="ours",
+        service_role_arn=service_role.arn,
+        external_id=service_role.canary_external_id,
+        role_arn=service_role.canary_role_arn,
+    )
+
     def ask(external_id: str | None) -> sessions.AssumeOutcome:
-        return sessions.probe(
-            service_role.arn, service_role.canary_role_arn, external_id, region=REGION, session="byok-canary"
-        )
+        return sessions.probe(canary, external_id, region=REGION, session="byok-canary")
 
     right, without, wrong = ask(service_role.canary_external_id), ask(None), ask("byok-another")
     assert [right.allowed, without.allowed, wrong.allowed] == [True, False, False]
@@ -140,14 +147,11 @@ def test_the_canary_tells_a_refusal_from_not_knowing(service_role: ServiceRole, 
 def test_a_tenants_session_reaches_its_key_and_nothing_else(
     tenant: Tenant, alice: Member, customer: Customer, active: KeyRegistration
 ) -> None:
-    role = tenant.service_role
     other = customer.kms.create_key()["KeyMetadata"]["Arn"]
     services_statement = json.loads(services.document(tenant, "key-policy-statement"))
     second = replace(customer, key_arn=other)
     second.add_key_statement(services_statement)
-    key = keys_aws.open_key(
-        role.arn, active.role_arn, active.key_arn, tenant.external_id, tenant=str(tenant.pk), purpose="data-keys"
-    )
+    key = keys_aws.open_key(active.access(tenant), purpose="data-keys")
     assert key.session_expires_at is not None
     assert key.session_expires_at <= datetime.now(UTC) + timedelta(seconds=sessions.SECONDS)
     key.generate({"tenant": str(tenant.pk)})
@@ -161,11 +165,7 @@ def test_a_session_that_aws_does_not_know_any_more_is_asked_for_anew(
 ) -> None:
     def opened() -> Any:
         return keys_aws.open_key(
-            tenant.service_role.arn,
-            active.role_arn,
-            active.key_arn,
-            tenant.external_id,
-            tenant=str(tenant.pk),
+            active.access(tenant),
             purpose="x",
             keep=True,
         )
@@ -183,11 +183,7 @@ def test_a_session_that_aws_does_not_know_any_more_is_asked_for_anew(
 def test_another_key_that_answers_is_refused(tenant: Tenant, customer: Customer, active: KeyRegistration) -> None:
     """A key at an alias or a replica answers with its own ARN: not the one that was asked for."""
     key = keys_aws.open_key(
-        tenant.service_role.arn,
-        active.role_arn,
-        active.key_arn,
-        tenant.external_id,
-        tenant=str(tenant.pk),
+        active.access(tenant),
         purpose="data-keys",
     )
 
@@ -263,11 +259,7 @@ def test_a_session_of_another_role_than_was_asked_for_is_refused(
 
     def become() -> sessions.Credentials:
         return sessions.tenant_role(
-            tenant.service_role.arn,
-            active.role_arn,
-            tenant.external_id,
-            [active.key_arn],
-            tenant=str(tenant.pk),
+            active.access(tenant),
             purpose="data-keys",
             keep=True,
         )
@@ -281,7 +273,7 @@ def test_a_session_of_another_role_than_was_asked_for_is_refused(
         with pytest.raises(errors.AwsSurprise) as refused:
             become()
         assert refused.value.params["action"] == "sts:AssumeRole"
-    outcome = sessions.probe(tenant.service_role.arn, active.role_arn, None, region=REGION, session="byok-test")
+    outcome = sessions.probe(active.access(tenant), None, region=REGION, session="byok-test")
     assert outcome.allowed is None
     between.change = lambda body: body
     assert become().access_key_id
@@ -294,4 +286,4 @@ def test_a_role_below_a_path_is_the_one_that_answers(aws: LocalAws, customer: Cu
         Path="/kore/byok/",
         AssumeRolePolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [trust]}),
     )["Role"]
-    assert sessions.attempt(None, role["Arn"], None, region=REGION, session="byok-test")[0].allowed
+    assert sessions.attempt(None, RoleArn.parse(role["Arn"]), None, region=REGION, session="byok-test")[0].allowed

@@ -105,11 +105,7 @@ def test_the_last_branch_key_that_moves_begins_it(replaced: KeyRegistration, ten
     replaced.refresh_from_db()
     assert replaced.status == Status.RETIRING and horizon.kept(tenant) == []  # it is still needed for more than backups
     key = keys_aws.open_key(
-        tenant.service_role.arn,
-        replaced.role_arn,
-        replaced.key_arn,
-        tenant.external_id,
-        tenant=str(tenant.pk),
+        replaced.access(tenant),
         purpose="test",
     )
     wrapped = key.generate_wrapped(branchkeys.context_of(tenant.pk, late.pk)).ciphertext

@@ -22,6 +22,7 @@ from byokportal.localaws import iam as local_iam
 from byokportal.localaws.errors import AwsError
 from byokportal.localaws.testing import LocalAws
 from keys import errors, services
+from keys.access import Access
 from keys.aws import iam, sessions
 from keys.configuration import apply, lease, opening, packing
 from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration, ServiceRolePolicy
@@ -185,7 +186,8 @@ def test_the_service_role_cannot_assume_a_role_of_our_own_account(
         }
     )
     own = our_iam.create_role(RoleName="deployment", AssumeRolePolicyDocument=trusting)["Role"]["Arn"]
-    outcome = sessions.probe(service_role.arn, own, None, region="eu-central-1", session="byok-test")
+    access = Access.of_texts(tenant="ours", service_role_arn=service_role.arn, external_id="", role_arn=own)
+    outcome = sessions.probe(access, None, region="eu-central-1", session="byok-test")
     assert outcome.allowed is False
 
 
@@ -543,8 +545,14 @@ def test_opening_that_was_killed_is_finished_by_the_next_attempt(aws: LocalAws) 
     with killed_at('insert into "tenants_servicerole"'):
         opening.open_service_role()
     role = opening.open_service_role()
+    canary = Access.of_texts(
+        tenant="ours",
+        service_role_arn=role.arn,
+        external_id=role.canary_external_id,
+        role_arn=role.canary_role_arn,
+    )
     for external_id, allowed in ((role.canary_external_id, True), ("byok-another", False), (None, False)):
-        outcome = sessions.probe(role.arn, role.canary_role_arn, external_id, region="eu-central-1", session="x-canary")
+        outcome = sessions.probe(canary, external_id, region="eu-central-1", session="x-canary")
         assert outcome.allowed is allowed
 
 

@@ -38,11 +38,7 @@ def way(tenant: Tenant, active: KeyRegistration) -> Any:
 
     def opened(*, hot: bool = True, purpose: str = "data-keys") -> keys_aws.KmsKey:
         return keys_aws.open_key(
-            tenant.service_role.arn,
-            active.role_arn,
-            active.key_arn,
-            tenant.external_id,
-            tenant=str(tenant.pk),
+            active.access(tenant),
             purpose=purpose,
             keep=purpose == "data-keys",
             hot=hot,

@@ -12,6 +12,8 @@ import pytest
 
 from byokportal.errors import DomainError
 from keys import errors
+from keys.access import Access
+from keys.arns import KeyArn
 from keys.aws.kms import KeyFacts
 from keys.aws.sessions import AssumeOutcome
 from keys.policies import documents
@@ -23,7 +25,10 @@ NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 ROLE = "arn:aws:iam::111122223333:role/AIforWorkByokAccessRole"
 KEY = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 SERVICE = "arn:aws:iam::999900001111:role/byok-service-1"
-SUBJECT = Subject("tenant-1", ROLE, KEY, SERVICE, "AROASERVICE", "byok-the-right-one")
+ACCESS = Access.of_texts(
+    tenant="tenant-1", service_role_arn=SERVICE, external_id="byok-the-right-one", role_arn=ROLE, key_arn=KEY
+)
+SUBJECT = Subject(ACCESS, "AROASERVICE")
 # nothing propagates any more, one look at the External ID is enough
 OVER = Clock(NOW, grace_until=NOW, gap=timedelta(0))
 WITHIN = replace(OVER, grace_until=NOW + timedelta(seconds=200))
@@ -34,6 +39,10 @@ HIDDEN = (
     "on this resource because the resource does not exist in this Region, no resource-based policies allow access, "
     "or a resource-based policy explicitly denies access"
 )
+
+
+def _of_key(arn: str) -> Subject:
+    return replace(SUBJECT, access=replace(ACCESS, key=KeyArn.parse(arn)))
 
 
 def ok(action: str) -> Answer:
@@ -255,7 +264,7 @@ FAILS = {
     "no replica here": (
         [
             described(said(errors.KeyNotFound, "kms:DescribeKey", "NotFoundException")),
-            lambda f: replace(f, subject=replace(SUBJECT, key_arn=KEY.rpartition("/")[0] + "/mrk-" + 32 * "0")),
+            lambda f: replace(f, subject=_of_key(KEY.rpartition("/")[0] + "/mrk-" + 32 * "0")),
         ],
         "key.exists",
         1,
@@ -736,7 +745,7 @@ def test_warnings_never_decide_a_run() -> None:
 
     def elsewhere(facts: Facts) -> Facts:
         found = replace(GOOD_KEY, arn=other, account="444455556666", origin="EXTERNAL")
-        return replace(facts, subject=replace(SUBJECT, key_arn=other), key=Key(ok("kms:DescribeKey"), found))
+        return replace(facts, subject=_of_key(other), key=Key(ok("kms:DescribeKey"), found))
 
     wide = [lambda f: replace(f, key=replace(f.key, direct=ok("kms:DescribeKey")), hygiene=Hygiene(may_grant=True))]
     findings = judge(elsewhere, trust(base=attempt(True)), *wide)

@@ -8,6 +8,8 @@ from datetime import datetime, timedelta
 
 from byokportal.errors import DomainError
 from keys import errors
+from keys.access import Access
+from keys.arns import KeyArn, RoleArn
 from keys.aws.kms import KeyFacts
 from keys.aws.sessions import AssumeOutcome
 from keys.policies.documents import ALONE, Beside
@@ -18,40 +20,28 @@ from keys.proof.encryption_test.refusals import Denial
 class Subject:
     """Whose role and key are tested: the values that remedies and documents are filled in with."""
 
-    tenant: str
-    role_arn: str
-    key_arn: str
-    service_role_arn: str
+    access: Access
     service_role_unique_id: str
-    external_id: str
     has_worked: bool = False  # this role and key passed a test before
     beside: Beside = ALONE
 
     @property
-    def role_name(self) -> str:
-        return self.role_arn.rpartition("/")[2]
+    def role(self) -> RoleArn:
+        return self.access.both()[0]
 
     @property
-    def role_account(self) -> str:
-        return self.role_arn.split(":")[4]
-
-    @property
-    def key_account(self) -> str:
-        return self.key_arn.split(":")[4]
-
-    @property
-    def region(self) -> str:
-        return self.key_arn.split(":")[3]
+    def key(self) -> KeyArn:
+        return self.access.both()[1]
 
     @property
     def roles(self) -> str:
         """Whom the statement in the key policy names, in words."""
-        return " and ".join((self.role_arn, *self.beside.roles))
+        return " and ".join((str(self.role), *self.beside.roles))
 
     @property
     def keys(self) -> str:
         """What the role's permissions policy names, in words."""
-        return " and ".join((*self.beside.keys, self.key_arn))
+        return " and ".join((*self.beside.keys, str(self.key)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +113,7 @@ class Ours:
 
     def is_expected(self, subject: Subject) -> bool:
         """Whether it is the role that tenants were shown: trust policies store the unique id, not the name."""
-        return (self.arn, self.unique_id) == (subject.service_role_arn, subject.service_role_unique_id)
+        return (self.arn, self.unique_id) == (str(subject.access.service_role), subject.service_role_unique_id)
 
     def works(self, subject: Subject) -> bool:
         return bool(

@@ -12,6 +12,7 @@ from typing import Any
 from byokportal import clock
 from byokportal.errors import DomainError
 from keys import aws
+from keys.arns import RoleArn
 from keys.aws import faults, iam, sessions
 from keys.aws.kms import Context, KmsKey
 from keys.configuration import opening, packing
@@ -47,7 +48,7 @@ def gather(facts: Facts, service_role: ServiceRole) -> Iterator[Facts]:
     yield facts
     if not account.answer.ok or time.monotonic() > until:
         return
-    key = aws.key_in_session(subject.key_arn, session)
+    key = aws.key_in_session(subject.key, session)
     found = _key(key, subject)
     facts = replace(facts, key=found)
     yield facts
@@ -79,10 +80,10 @@ def _ours(subject: Subject, service_role: ServiceRole) -> tuple[Ours, sessions.C
     """Look at our own side; the canary's session comes with it,
     for it is the outsider that probes the tenant's role."""
 
+    ours, region = subject.access.service_role, subject.key.region
+
     def identify() -> sessions.Identity:
-        return sessions.identity(
-            sessions.service_role(subject.service_role_arn, subject.region, fresh=True), subject.region
-        )
+        return sessions.identity(sessions.service_role(str(ours), region, fresh=True), region)
 
     answer, who = _ask("sts:GetCallerIdentity", identify)
     if who is None:
@@ -90,19 +91,16 @@ def _ours(subject: Subject, service_role: ServiceRole) -> tuple[Ours, sessions.C
     canary, session = None, None
     if service_role.canary_role_arn:
         canary, session = sessions.attempt(
-            sessions.service_role(subject.service_role_arn, subject.region),
-            service_role.canary_role_arn,
+            sessions.service_role(str(ours), region),
+            RoleArn.parse(service_role.canary_role_arn),
             service_role.canary_external_id,
-            region=subject.region,
+            region=region,
             session=sessions.session_name("canary", "ours"),
         )
     policy, names_role, has_drifted, may_ask = _policy(subject, service_role)
     # An assumed role's ARN leaves out the role's path: the rest is compared with the ARN that tenants were shown.
-    named = (
-        who.arn.split("/")[1:2] == [subject.service_role_arn.rpartition("/")[2]]
-        and who.account == service_role.account_id
-    )
-    arn = subject.service_role_arn if named else who.arn
+    named = who.arn.split("/")[1:2] == [ours.name] and who.account == ours.account
+    arn = str(ours) if named else who.arn
     return Ours(answer, arn, who.user_id.split(":")[0], canary, policy, names_role, has_drifted, may_ask), session
 
 
@@ -117,11 +115,11 @@ def _policy(subject: Subject, service_role: ServiceRole) -> tuple[Answer, bool, 
         return answer, False, False, True
     may_ask = opening.INLINE in inline
     rows = ServiceRolePolicy.objects.filter(service_role=service_role).exclude(policy_arn="")
-    row = next((row for row in rows if subject.role_arn in row.role_arns), None)
+    row = next((row for row in rows if str(subject.role) in row.role_arns), None)
     if row is None or row.policy_arn not in attached:
         return answer, False, False, may_ask
     answer, written = _ask("iam:GetPolicyVersion", lambda: iam.read_policy(row.policy_arn))
-    if written is None or not _names(written.document, subject.role_arn):
+    if written is None or not _names(written.document, str(subject.role)):
         return answer, False, False, may_ask
 
     def is_ours(rows: Iterable[ServiceRolePolicy]) -> bool:
@@ -158,18 +156,16 @@ def _trust(
     Args:
         is_final: a refusal would be believed now, so it is worth looking for an External ID mistaken for the tenant's.
     """
-    session = sessions.session_name(PURPOSE, subject.tenant)
+    session = sessions.session_name(PURPOSE, subject.access.tenant)
     wrong = "byok-" + secrets.token_urlsafe(32)  # nobody's: a new one each time, of the form of a real one
 
     def probe(external_id: str | None) -> sessions.AssumeOutcome:
-        return sessions.probe(
-            subject.service_role_arn, subject.role_arn, external_id, region=subject.region, session=session
-        )
+        return sessions.probe(subject.access, external_id, region=subject.key.region, session=session)
 
     def other(source: sessions.Credentials | None) -> sessions.AssumeOutcome:
-        return sessions.attempt(source, subject.role_arn, subject.external_id, region=subject.region, session=session)[
-            0
-        ]
+        return sessions.attempt(
+            source, subject.role, subject.access.external_id, region=subject.key.region, session=session
+        )[0]
 
     without, mistaken = probe(None), probe(wrong)
     right, opened = _ask("sts:AssumeRole", lambda: _open(subject))
@@ -184,23 +180,16 @@ def _trust(
 
 def _near(subject: Subject) -> tuple[str, ...]:
     """Return what tenants mistake for their External ID: their id with us, and ways to copy the right one wrong."""
-    external_id = subject.external_id
-    return subject.tenant, external_id.removeprefix("byok-"), external_id.lower(), external_id.upper()
+    external_id = subject.access.external_id
+    return subject.access.tenant, external_id.removeprefix("byok-"), external_id.lower(), external_id.upper()
 
 
 def _open(subject: Subject) -> sessions.Credentials:
-    return sessions.tenant_role(
-        subject.service_role_arn,
-        subject.role_arn,
-        subject.external_id,
-        [subject.key_arn],
-        tenant=subject.tenant,
-        purpose=PURPOSE,
-    )
+    return sessions.tenant_role(subject.access, purpose=PURPOSE)
 
 
 def _account(subject: Subject, session: sessions.Credentials) -> Account:
-    answer, who = _ask("sts:GetCallerIdentity", lambda: sessions.identity(session, subject.region))
+    answer, who = _ask("sts:GetCallerIdentity", lambda: sessions.identity(session, subject.key.region))
     return Account(answer, who.arn, who.account) if who else Account(answer)
 
 
@@ -209,14 +198,12 @@ def _account(subject: Subject, session: sessions.Credentials) -> Account:
 
 def _key(key: KmsKey, subject: Subject) -> Key:
     answer, found = _ask("kms:DescribeKey", key.describe)
-    outside, _ = _ask(
-        "kms:DescribeKey", lambda: aws.key_from_outside(subject.service_role_arn, subject.key_arn).describe()
-    )
+    outside, _ = _ask("kms:DescribeKey", lambda: aws.key_from_outside(subject.access).describe())
     return Key(answer, found, outside)
 
 
 def _use(key: KmsKey, subject: Subject, described: Key) -> Use:
-    context: Context = {"tenant": subject.tenant, "purpose": PURPOSE}
+    context: Context = {"tenant": subject.access.tenant, "purpose": PURPOSE}
     # A pair more, not another value: a key policy with a condition on our pairs still lets the call come as far
     # as the ciphertext.
     other: Context = {**context, "other": secrets.token_hex(8)}
@@ -245,10 +232,12 @@ def _use(key: KmsKey, subject: Subject, described: Key) -> Use:
 
 def _hygiene(subject: Subject) -> Hygiene:
     """Ask what the guide does not need, in a session without our session policy, which would answer no to all of it."""
-    source = sessions.service_role(subject.service_role_arn, subject.region)
-    session = sessions.session_name(PURPOSE, subject.tenant)
-    _, found = sessions.attempt(source, subject.role_arn, subject.external_id, region=subject.region, session=session)
+    source = sessions.service_role(str(subject.access.service_role), subject.key.region)
+    session = sessions.session_name(PURPOSE, subject.access.tenant)
+    _, found = sessions.attempt(
+        source, subject.role, subject.access.external_id, region=subject.key.region, session=session
+    )
     if found is None:
         return Hygiene()
-    key = aws.key_in_session(subject.key_arn, found)
-    return Hygiene(key.may_grant(subject.role_arn), key.rotation_is_on())
+    key = aws.key_in_session(subject.key, found)
+    return Hygiene(key.may_grant(str(subject.role)), key.rotation_is_on())

@@ -22,7 +22,7 @@ def trust(
     Args:
         condition: {} means that there is none.
     """
-    policy = documents.trust_policy(subject.service_role_arn, external_id or subject.external_id)
+    policy = documents.trust_policy(str(subject.access.service_role), external_id or subject.access.external_id)
     statement = policy["Statement"][0]
     if principal is not None:
         statement["Principal"] = principal
@@ -38,18 +38,18 @@ def wide_trust(subject: Subject, *, without: bool, wrong: bool) -> str:
         return trust(subject, condition={})
     if wrong:
         return trust(subject, condition={"StringLike": {"sts:ExternalId": "*"}})
-    return trust(subject, condition={"StringEqualsIfExists": {"sts:ExternalId": subject.external_id}})
+    return trust(subject, condition={"StringEqualsIfExists": {"sts:ExternalId": subject.access.external_id}})
 
 
 def permissions(subject: Subject, missing: Iterable[str]) -> str:
     """Return the guide's permissions policy without some of its patterns."""
-    policy = documents.permissions_policy(subject.key_arn, subject.beside.keys)
+    policy = documents.permissions_policy(str(subject.key), subject.beside.keys)
     return _without(policy, policy["Statement"][0], missing)
 
 
 def key_statement(subject: Subject, missing: Iterable[str]) -> str:
     """Return the guide's key policy statement without some of its patterns."""
-    statement = documents.key_policy_statement(subject.role_arn, subject.beside.roles)
+    statement = documents.key_policy_statement(str(subject.role), subject.beside.roles)
     return _without(statement, statement, missing)
 
 

@@ -127,16 +127,16 @@ def of(cause: str) -> str:
 def render(template: str, subject: Subject, words: Mapping[str, str]) -> str:
     """Fill a template with the tenant's own values."""
     values = {
-        "role_name": subject.role_name,
-        "role_arn": subject.role_arn,
-        "role_account": subject.role_account,
-        "key_arn": subject.key_arn,
-        "key_account": subject.key_account,
-        "region": subject.region,
+        "role_name": subject.role.name,
+        "role_arn": subject.role,
+        "role_account": subject.role.account,
+        "key_arn": subject.key,
+        "key_account": subject.key.account,
+        "region": subject.key.region,
         "roles": subject.roles,
         "keys": subject.keys,
-        "service_role_arn": subject.service_role_arn,
-        "external_id": subject.external_id,
+        "service_role_arn": subject.access.service_role,
+        "external_id": subject.access.external_id,
     }
     return template.format_map({**values, **words})
 
@@ -157,10 +157,10 @@ def corrected(document: str, subject: Subject) -> str:
         return ""
     return documents.of(
         document,
-        service_role_arn=subject.service_role_arn,
-        external_id=subject.external_id,
-        key_arn=subject.key_arn,
-        role_arn=subject.role_arn,
+        service_role_arn=str(subject.access.service_role),
+        external_id=subject.access.external_id,
+        key_arn=str(subject.key),
+        role_arn=str(subject.role),
         beside=subject.beside,
     )
 

@@ -66,14 +66,9 @@ def _look(test: EncryptionTest, claimed_at: datetime) -> None:
 
 
 def _subject(test: EncryptionTest) -> Subject:
-    role = test.tenant.service_role
     return Subject(
-        str(test.tenant_id),
-        test.registration.role_arn,
-        test.registration.key_arn,
-        role.arn,
-        role.unique_id,
-        test.tenant.external_id,
+        test.registration.access(test.tenant),
+        test.tenant.service_role.unique_id,
         has_worked=test.registration.activated_at is not None,
         beside=KeyRegistration.objects.beside(test.registration),
     )

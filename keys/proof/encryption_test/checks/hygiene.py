@@ -16,7 +16,7 @@ def rotation(facts: Facts) -> Finding | None:
         return skipped("DescribeKey was refused; use.describe says why.")
     origin, rotates = facts.key.facts.origin, facts.hygiene.rotates if facts.hygiene else None
     evidence: dict[str, object] = {**evidence_of(facts.key.answer), "origin": origin}
-    about = f"--region {facts.subject.region} --key-id {facts.subject.key_arn}"
+    about = f"--region {facts.subject.key.region} --key-id {facts.subject.key}"
     if origin != "AWS_KMS":
         evidence["warning"] = (
             f"The key material comes from {origin}, so AWS does not rotate it by itself. Plan its rotation."
@@ -39,10 +39,10 @@ def accounts(facts: Facts) -> Finding | None:
     if facts.account is None:
         return None
     subject = facts.subject
-    evidence: dict[str, object] = {"role_account": subject.role_account, "key_account": subject.key_account}
-    if subject.role_account != subject.key_account:
+    evidence: dict[str, object] = {"role_account": subject.role.account, "key_account": subject.key.account}
+    if subject.role.account != subject.key.account:
         evidence["warning"] = (
-            f"The role is in the account {subject.role_account}, the key in {subject.key_account}: "
+            f"The role is in the account {subject.role.account}, the key in {subject.key.account}: "
             "both the permissions policy and the key policy have to allow every action."
         )
     return Finding(Verdict.PASS, evidence)
@@ -66,7 +66,7 @@ def permissions(facts: Facts) -> Finding | None:
     evidence: dict[str, object] = {"action": "kms:CreateGrant"}
     if facts.hygiene.may_grant:
         evidence["warning"] = (
-            f"The role {facts.subject.role_name} may hand the key on (kms:CreateGrant), which we never need. "
+            f"The role {facts.subject.role.name} may hand the key on (kms:CreateGrant), which we never need. "
             "The permissions policy of step 2 is enough."
         )
     elif facts.hygiene.may_grant is None:
@@ -89,8 +89,8 @@ def key_policy(facts: Facts) -> Finding | None:
     direct = facts.key.direct
     if direct.ok:
         words = (
-            f"The key policy of {facts.subject.key_arn} answers our service role directly. "
-            f"Let it name {facts.subject.role_arn} instead of our account, our service role or everybody."
+            f"The key policy of {facts.subject.key} answers our service role directly. "
+            f"Let it name {facts.subject.role} instead of our account, our service role or everybody."
         )
         return passed(direct, warning=words)
     if direct.is_denied and direct.denial.layer != "identity":

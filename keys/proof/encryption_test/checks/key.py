@@ -45,7 +45,7 @@ def exists(facts: Facts) -> Finding | None:
         # The ARN was sent to another Region than its own: certain.
         if answer.error.params.get("aws_code") == "InvalidArnException":
             return failed(answer, Diagnosis(("key_wrong_region",), 1, refusals.KEY))
-        is_multi_region = ":key/mrk-" in facts.subject.key_arn
+        is_multi_region = facts.subject.key.is_multi_region
         diagnosis = refusals.REPLICA_MISSING if is_multi_region else refusals.CERTAIN[errors.KeyNotFound]
         return refused(facts, answer, diagnosis)  # a key made just now is not found everywhere yet
     if isinstance(answer.error, errors.WrongKeyAnswered):
@@ -114,7 +114,7 @@ def region_and_account(facts: Facts) -> Finding | None:
         return _not_described(facts)
     found = facts.key.facts
     evidence = {"arn": found.arn, "account": found.account}
-    if found.arn == facts.subject.key_arn and found.account == facts.subject.key_account:
+    if found.arn == str(facts.subject.key) and found.account == facts.subject.key.account:
         return passed(facts.key.answer, **evidence)
     diagnosis = Diagnosis(("key_arn_changed",), 1, refusals.KEY)
     return failed(facts.key.answer, diagnosis, reason="kms_wrong_key", more=evidence)

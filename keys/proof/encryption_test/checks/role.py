@@ -72,9 +72,9 @@ def refuses_others(facts: Facts) -> Finding | None:
         return external_id.insecure(facts.clock, outsider, refusals.EVERYBODY, believed=stands)
     if base is not None and base.allowed:
         words = (
-            f"The trust policy of {facts.subject.role_name} lets other principals of our AWS account in: "
-            f"name {facts.subject.service_role_arn} there instead of the account "
-            f"{facts.subject.service_role_arn.split(':')[4]}."
+            f"The trust policy of {facts.subject.role.name} lets other principals of our AWS account in: "
+            f"name {facts.subject.access.service_role} there instead of the account "
+            f"{facts.subject.access.service_role.account}."
         )
         return passed(outsider, warning=words)
     return passed(outsider)
@@ -100,6 +100,6 @@ def identity(facts: Facts) -> Finding | None:
     became = arns.parts(facts.account.arn)
     # assumed-role/NAME/SESSION: without the path of the role
     named = became.resource.split("/") if became else []
-    if facts.account.account != facts.subject.role_account or named[1:2] != [facts.subject.role_name]:
+    if facts.account.account != facts.subject.role.account or named[1:2] != [facts.subject.role.name]:
         return Finding(Verdict.FAIL, {**evidence_of(answer), **evidence}, ("role_not_found",), step=2)
     return passed(answer, **evidence)
