@@ -24,7 +24,14 @@ from keys import aws, horizon, lifecycle
 from keys.arns import KeyArn
 from keys.aws.kms import KmsKey
 from keys.errors import RegistrationBusy
-from keys.models import BranchKey, KeyHealth, KeyRegistration, RoleConfiguration, put_off_if_it_breaks
+from keys.models import (
+    DEFAULT_SCOPE,
+    BranchKey,
+    KeyHealth,
+    KeyRegistration,
+    RoleConfiguration,
+    put_off_if_it_breaks,
+)
 from tenants import audit, transactions
 from tenants.audit import Actor
 from tenants.models import Tenant
@@ -98,10 +105,12 @@ def make(tenant: Tenant, registration: KeyRegistration | None, *, instead_of: Br
     key = kms_key(tenant, registration, key_arn, purpose="data-keys", keep=instead_of is None)
     wrapped = key.generate_wrapped(context_of(tenant.pk, key_id)).ciphertext
     made = BranchKey(id=key_id, tenant=tenant, registration=registration, key_arn=key_arn, wrapped=wrapped)
+    made.data_scope = instead_of.data_scope if instead_of else DEFAULT_SCOPE
     try:
         _put_in_place(tenant, made, instead_of=instead_of)
-    except IntegrityError:  # another maker was first: there is one current branch key a tenant
-        winner: BranchKey = BranchKey.objects.of(tenant).select_related("registration").get(is_current=True)
+    except IntegrityError:  # another maker was first: there is one current branch key for each data scope
+        current = BranchKey.objects.of(tenant).filter(data_scope=made.data_scope, is_current=True)
+        winner: BranchKey = current.select_related("registration").get()
         return winner
     return made
 
@@ -109,7 +118,7 @@ def make(tenant: Tenant, registration: KeyRegistration | None, *, instead_of: Br
 @transactions.atomic
 def _put_in_place(tenant: Tenant, made: BranchKey, *, instead_of: BranchKey | None) -> None:
     _require_serving(made.registration)
-    current = BranchKey.objects.of(tenant).filter(is_current=True)
+    current = BranchKey.objects.of(tenant).filter(data_scope=made.data_scope, is_current=True)
     (current.filter(pk=instead_of.pk) if instead_of else current.exclude(registration=made.registration)).update(
         is_current=False, due_at=None if instead_of else clock.now()
     )

@@ -23,7 +23,7 @@ from django.db import connection
 from django.db.models import Count, Field, Max, Q, Subquery, Sum
 from django.db.models.functions import TruncHour
 
-from keys.models import DEFAULT_SCOPE, KeyUse, KeyUseCursor, KeyUseHour, KeyUseTotal
+from keys.models import KeyUse, KeyUseCursor, KeyUseHour, KeyUseTotal
 from tenants import transactions
 from tenants.models import Tenant
 
@@ -59,10 +59,11 @@ def roll_up() -> int:
 
 
 def generated(tenant: Tenant) -> Uses:
-    """Return how many data keys were made for a tenant; reads two rows, and the tail."""
-    total = KeyUseTotal.objects.filter(tenant=tenant, operation=KeyUse.Operation.GENERATE, scope=DEFAULT_SCOPE)
+    """Return how many data keys were made for a tenant; reads a row for each data scope, one more, and the tail."""
+    total = KeyUseTotal.objects.filter(tenant=tenant, operation=KeyUse.Operation.GENERATE).order_by()
+    all_scopes = total.values("tenant").annotate(sum=Sum("keys")).values("sum")
     # Total and cursor come in one statement, so they belong together whatever is added up meanwhile.
-    known = KeyUseCursor.objects.annotate(keys=Subquery(total.order_by().values("keys")[:1])).filter(pk=1).first()
+    known = KeyUseCursor.objects.annotate(keys=Subquery(all_scopes)).filter(pk=1).first()
     tail = KeyUse.objects.filter(tenant=tenant, pk__gt=known.through if known else 0).order_by("pk")[:TAIL]
     recent = tail.aggregate(keys=Sum("count", filter=Q(operation=KeyUse.Operation.GENERATE)), rows=Count("pk"))
     return Uses((known.keys or 0 if known else 0) + (recent["keys"] or 0), recent["rows"] < TAIL)
@@ -101,20 +102,20 @@ def _add(settled: int) -> tuple[int, bool]:
     groups = (
         KeyUse.objects.filter(pk__gt=through, pk__lte=last)
         .annotate(hour=TruncHour("at", tzinfo=UTC))
-        .values_list("tenant_id", "hour", "caller", "operation")
+        .values_list("tenant_id", "hour", "caller", "operation", "data_scope")
         .annotate(requests=Count("pk"), keys=Sum("count"))
-        .order_by("tenant_id", "hour", "caller", "operation")
+        .order_by("tenant_id", "hour", "caller", "operation", "data_scope")
     )
-    hours = [(*group[:4], DEFAULT_SCOPE, *group[4:]) for group in groups]
+    hours = list(groups)
     requests: Counter[tuple[Any, ...]] = Counter()
     keys: Counter[tuple[Any, ...]] = Counter()
     for tenant, _, _, operation, scope, more_requests, more_keys in hours:
         requests[tenant, operation, scope] += more_requests
         keys[tenant, operation, scope] += more_keys
-    _upsert(KeyUseHour, ["tenant", "hour", "service", "operation", "scope"], hours)
+    _upsert(KeyUseHour, ["tenant", "hour", "service", "operation", "data_scope"], hours)
     _upsert(
         KeyUseTotal,
-        ["tenant", "operation", "scope"],
+        ["tenant", "operation", "data_scope"],
         [(*name, requests[name], keys[name]) for name in sorted(keys, key=str)],
     )
     KeyUseCursor.objects.filter(pk=1).update(through=last)

@@ -11,6 +11,7 @@ from django.db.models import Q
 from byokportal import clock
 from keys.models.jobs import JobQuerySet
 from keys.models.registration import KeyRegistration
+from keys.models.scopes import DEFAULT_SCOPE
 from tenants.models import Tenant
 
 
@@ -26,6 +27,7 @@ class BranchKey(models.Model):
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="branch_keys")
     # null: platform key
     registration = models.ForeignKey(KeyRegistration, null=True, on_delete=models.PROTECT, related_name="branch_keys")
+    data_scope = models.CharField(max_length=64, default=DEFAULT_SCOPE, db_default=DEFAULT_SCOPE)
     key_arn = models.CharField(max_length=2048)  # the CMK that wraps it
     wrapped = models.BinaryField()
     is_current = models.BooleanField(default=True)  # wraps new data keys
@@ -43,7 +45,9 @@ class BranchKey(models.Model):
         ordering: ClassVar = ["-created_at"]
         constraints: ClassVar = [
             models.UniqueConstraint(
-                fields=["tenant"], condition=Q(is_current=True), name="keys_one_current_branch_key_per_tenant"
+                fields=["tenant", "data_scope"],
+                condition=Q(is_current=True),
+                name="keys_one_current_branch_key_per_tenant_scope",
             ),
         ]
         indexes: ClassVar = [models.Index(fields=["due_at"], name="keys_branch_key_due")]
@@ -92,6 +96,8 @@ class KeyUse(models.Model):
     caller = models.CharField(max_length=200)
     context_digest = models.CharField(max_length=64)  # SHA-256, hex, over the contexts of the request
     request_id = models.CharField(max_length=64, blank=True)
+    # The database fills it in too: the ledger inserts rows past the ORM.
+    data_scope = models.CharField(max_length=64, default=DEFAULT_SCOPE, db_default=DEFAULT_SCOPE)
     at = models.DateTimeField(default=clock.now)
 
     class Meta:

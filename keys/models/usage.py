@@ -20,7 +20,7 @@ class KeyUseHour(models.Model):
     hour = models.DateTimeField()  # its beginning
     service = models.CharField(max_length=200)  # `KeyUse.caller`
     operation = models.CharField(max_length=8, choices=KeyUse.Operation)
-    scope = models.CharField(max_length=64, default=DEFAULT_SCOPE)
+    data_scope = models.CharField(max_length=64, default=DEFAULT_SCOPE)
     requests = models.PositiveBigIntegerField()
     keys = models.PositiveBigIntegerField()  # data keys in those requests
 
@@ -28,7 +28,7 @@ class KeyUseHour(models.Model):
         ordering: ClassVar = ["tenant", "hour"]
         constraints: ClassVar = [
             models.UniqueConstraint(
-                fields=["tenant", "hour", "service", "operation", "scope"], name="keys_each_hour_of_use_once"
+                fields=["tenant", "hour", "service", "operation", "data_scope"], name="keys_each_hour_of_use_once"
             ),
         ]
 
@@ -41,14 +41,14 @@ class KeyUseTotal(models.Model):
 
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="key_use_totals", db_constraint=False)
     operation = models.CharField(max_length=8, choices=KeyUse.Operation)
-    scope = models.CharField(max_length=64, default=DEFAULT_SCOPE)
+    data_scope = models.CharField(max_length=64, default=DEFAULT_SCOPE)
     requests = models.PositiveBigIntegerField()
     keys = models.PositiveBigIntegerField()
 
     class Meta:
         ordering: ClassVar = ["tenant", "operation"]
         constraints: ClassVar = [
-            models.UniqueConstraint(fields=["tenant", "operation", "scope"], name="keys_each_total_of_use_once"),
+            models.UniqueConstraint(fields=["tenant", "operation", "data_scope"], name="keys_each_total_of_use_once"),
         ]
 
     def __str__(self) -> str:

@@ -301,3 +301,4 @@ def test_what_probes_found_goes_back_to_the_registration_and_forward_again(
     after = Rows(there, before=False)("keys.KeyHealth").get()
     assert {name: getattr(after, name) for name in found} == found
     assert (after.registration_id, after.region) == (registration.pk, "eu-central-1")
+    assert shape(there) == shape(connection)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from conftest import CUSTOMER, REGION, Customer, acting
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from byokportal.errors import NotAllowed
@@ -272,6 +273,22 @@ def test_and_by_hand(tenant: Tenant, active: KeyRegistration, alice: Member, bob
     work()
     assert BranchKey.objects.of(tenant).count() == 2
     assert BranchKey.objects.of(tenant).filter(is_current=True).count() == 1
+
+
+def test_each_data_scope_has_one_current_branch_key_and_a_rotation_stays_in_its_own(
+    tenant: Tenant, active: KeyRegistration, work: Work
+) -> None:
+    generate(tenant)
+    first = BranchKey.objects.of(tenant).get()
+    facts = {"tenant": tenant, "registration": active, "key_arn": active.key_arn, "wrapped": first.wrapped}
+    mail = BranchKey.objects.create(**facts, data_scope="mail", due_at=timezone.now())
+    with pytest.raises(IntegrityError), transaction.atomic():
+        BranchKey.objects.create(**facts, data_scope="mail")
+    work()
+    current = BranchKey.objects.of(tenant).filter(is_current=True)
+    assert dict(current.values_list("data_scope", "pk")).keys() == {"default", "mail"}
+    assert current.get(data_scope="default") == first
+    assert current.get(data_scope="mail") != mail
 
 
 def test_a_rotation_that_aws_refuses_comes_again_and_the_old_one_goes_on(

@@ -22,17 +22,23 @@ NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 
 
 def use(
-    tenant: Tenant, *, count: int = 1, operation: str = "generate", caller: str = "service:search", at: datetime = NOON
+    tenant: Tenant,
+    *,
+    count: int = 1,
+    operation: str = "generate",
+    caller: str = "service:search",
+    at: datetime = NOON,
+    **facts: str,
 ) -> KeyUse:
     return KeyUse.objects.create(
-        tenant=tenant, operation=operation, count=count, caller=caller, context_digest="0" * 64, at=at
+        tenant=tenant, operation=operation, count=count, caller=caller, context_digest="0" * 64, at=at, **facts
     )
 
 
 def hours() -> list[tuple[object, ...]]:
     return list(
         KeyUseHour.objects.order_by("hour", "service", "operation").values_list(
-            "hour", "service", "operation", "scope", "requests", "keys"
+            "hour", "service", "operation", "data_scope", "requests", "keys"
         )
     )
 
@@ -93,6 +99,16 @@ def test_a_page_adds_up_a_bounded_tail_and_says_that_there_is_more(
     assert "for ever" in said
     usage.roll_up()
     assert usage.generated(tenant) == usage.Uses(before + 16, True)
+
+
+def test_each_data_scope_is_added_up_by_itself(tenant: Tenant) -> None:
+    use(tenant, count=3)
+    for _ in range(2):
+        use(tenant, count=4, data_scope="mail")
+    usage.roll_up()
+    assert {row[3:] for row in hours()} == {("default", 1, 3), ("mail", 2, 8)}
+    assert set(KeyUseTotal.objects.values_list("data_scope", "keys")) == {("default", 3), ("mail", 8)}
+    assert usage.generated(tenant) == usage.Uses(11, True)
 
 
 def test_a_run_that_dies_in_the_middle_adds_nothing(tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
