@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from keys.arns import RoleArn
+from keys.access import Access
+from keys.arns import KeyArn, RoleArn
 
 Document = dict[str, Any]
 ACTIONS = ("kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey")
@@ -37,22 +38,30 @@ ALONE = Beside()
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What the documents that hold several policies are filled in with;
-    the role that they make is the one that was given."""
+    """What the documents that hold several policies are filled in with.
 
-    service_role_arn: str
-    external_id: str
-    key_arn: str
-    role: RoleArn
+    Args:
+        access: with key and role; the role that they make is the one that was given.
+    """
+
+    access: Access
     beside: Beside
 
     @property
+    def role(self) -> RoleArn:
+        return self.access.both()[0]
+
+    @property
+    def key(self) -> KeyArn:
+        return self.access.both()[1]
+
+    @property
     def trust(self) -> Document:
-        return trust_policy(self.service_role_arn, self.external_id)
+        return trust_policy(str(self.access.service_role), self.access.external_id)
 
     @property
     def permissions(self) -> Document:
-        return permissions_policy(self.key_arn, self.beside.keys)
+        return permissions_policy(str(self.key), self.beside.keys)
 
     @property
     def policy_name(self) -> str:
@@ -207,14 +216,13 @@ def _comment(text: str) -> str:
 
 def cli(values: Values) -> str:
     """Return steps 2 and 3 as a shell script for the AWS CLI."""
-    role, key_arn = values.role, values.key_arn
+    role, key = values.role, values.key
     at_path = "" if role.path == "/" else f" --path {role.path}"
-    _, partition, _, region, key_account, _ = key_arn.split(":", 5)
     statement = key_policy_statement(str(role), values.beside.roles)
     where = (
         ""
-        if role.account == key_account
-        else f"\n# The key is in account {key_account}: run what follows with credentials of that account."
+        if role.account == key.account
+        else f"\n# The key is in account {key.account}: run what follows with credentials of that account."
     )
     return f"""#!/usr/bin/env bash
 set -euo pipefail
@@ -228,14 +236,14 @@ cat > permissions-policy.json <<'JSON'
 JSON
 aws iam create-role --role-name {role.name}{at_path} --assume-role-policy-document file://trust-policy.json
 aws iam create-policy --policy-name {values.policy_name} --policy-document file://permissions-policy.json
-aws iam attach-role-policy --role-name {role.name} --policy-arn arn:{partition}:iam::{role.account}:policy/{values.policy_name}
+aws iam attach-role-policy --role-name {role.name} --policy-arn arn:{key.partition}:iam::{role.account}:policy/{values.policy_name}
 aws iam get-role --role-name {role.name} --query Role.Arn --output text
 
 # Step 3: your key policy with one more statement; what it says already stays.{where}
 cat > key-policy-statement.json <<'JSON'
 {render(statement)}
 JSON
-aws kms get-key-policy --region {region} --key-id {key_arn} --policy-name default --query Policy --output text > key-policy.json
+aws kms get-key-policy --region {key.region} --key-id {key} --policy-name default --query Policy --output text > key-policy.json
 python3 - <<'PYTHON'
 import json
 policy, statement = json.load(open("key-policy.json")), json.load(open("key-policy-statement.json"))
@@ -245,7 +253,7 @@ json.dump(policy, open("key-policy.json", "w"), indent=2)
 PYTHON
 # AWS needs some seconds to see a new role everywhere: until then it calls the principal invalid.
 for attempt in 1 2 3 4 5 6; do
-  aws kms put-key-policy --region {region} --key-id {key_arn} --policy-name default --policy file://key-policy.json && break
+  aws kms put-key-policy --region {key.region} --key-id {key} --policy-name default --policy file://key-policy.json && break
   [ "$attempt" -lt 6 ] && sleep 10
 done
 """
@@ -263,24 +271,15 @@ NAMES: dict[str, tuple[str, ...]] = {
 }
 
 
-def of(
-    name: str,
-    *,
-    service_role_arn: str,
-    external_id: str,
-    key_arn: str = "",
-    role_arn: str = "",
-    beside: Beside = ALONE,
-) -> str:
+def of(name: str, access: Access, *, beside: Beside = ALONE) -> str:
     """Return the raw text of one document of `NAMES`; the ARNs it needs must be there."""
     match name:
         case "trust-policy":
-            return render(trust_policy(service_role_arn, external_id))
+            return render(trust_policy(str(access.service_role), access.external_id))
         case "permissions-policy":
-            return render(permissions_policy(key_arn, beside.keys))
+            return render(permissions_policy(str(access.key), beside.keys))
         case "key-policy-statement":
-            return render(key_policy_statement(role_arn, beside.roles))
-    _, partition, _, _, account, _ = key_arn.split(":", 5)
-    role = RoleArn.parse(role_arn) if role_arn else RoleArn(partition, account, "/", ROLE_NAME)
-    values = Values(service_role_arn, external_id, key_arn, role, beside)
-    return SCRIPTS[name](values)
+            return render(key_policy_statement(str(access.role), beside.roles))
+    assert access.key is not None
+    role = access.role or RoleArn(access.key.partition, access.key.account, "/", ROLE_NAME)
+    return SCRIPTS[name](Values(replace(access, role=role), beside))

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
-from typing import TypedDict, get_args
+from typing import get_args
 
 from django.db.models import QuerySet
 
 from byokportal import clock
 from byokportal.errors import InvalidInput
 from keys import errors, health, lifecycle, tasks
+from keys.access import Access
 from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
 from keys.policies import documents
 from keys.proof import pasted
 from keys.proof.encryption_test import remedies
 from keys.proof.encryption_test.report import comparison, presentation, remedy_order
+from keys.proof.pasted.findings import Values
 from keys.proof.pasted.outputs import recognition
-from keys.proof.pasted.outputs.points import Facts
 from keys.services import acceptance
 from keys.services.registration import shown_registration
 from tenants import audit, onboarding, roles, transactions
@@ -119,17 +121,21 @@ def document(tenant: Tenant, name: str) -> str:
     if name not in documents.NAMES:
         raise errors.DocumentUnknown(names=", ".join(documents.NAMES))
     registration = shown_registration(tenant)
-    arns = (
-        {"key_arn": registration.key_arn, "role_arn": registration.role_arn}
-        if registration
-        else {"key_arn": "", "role_arn": ""}
-    )
+    access = _access(tenant, registration)
+    arns = {"key_arn": access.key, "role_arn": access.role}
     missing = [arn for arn in documents.NAMES[name] if not arns[arn]]
     if missing:
         raise errors.ArnsMissing(names=" and ".join(missing), missing=missing)
     beside = _beside(registration) if documents.NAMES[name] else documents.ALONE
-    return documents.of(
-        name, service_role_arn=tenant.service_role.arn, external_id=tenant.external_id, beside=beside, **arns
+    return documents.of(name, access, beside=beside)
+
+
+def _access(tenant: Tenant, registration: KeyRegistration | None) -> Access:
+    """Return how our service role reaches the key, as far as the tenant has given its ARNs."""
+    if registration is not None:
+        return registration.access(tenant)
+    return Access.of_texts(
+        tenant=str(tenant.pk), service_role_arn=tenant.service_role.arn, external_id=tenant.external_id
     )
 
 
@@ -139,12 +145,12 @@ def _beside(registration: KeyRegistration | None) -> documents.Beside:
 
 def check_policy(tenant: Tenant, *, kind: str, text: str) -> pasted.PastedPolicy:
     """Read a policy that the tenant pasted, before any AWS call; nothing of it is kept."""
-    return pasted.lint(_kind(kind), text, **_own_values(tenant), rules=acceptance.rules_of(tenant))
+    return pasted.lint(_kind(kind), text, replace(_own_values(tenant), rules=acceptance.rules_of(tenant)))
 
 
 def granted_by_policy(tenant: Tenant, *, kind: str, text: str) -> list[str]:
     """Return what a policy that the tenant pasted gives us by itself: `sts:AssumeRole`, or patterns of the guide."""
-    return pasted.granted(_kind(kind), text, **_own_values(tenant), rules=acceptance.rules_of(tenant))
+    return pasted.granted(_kind(kind), text, replace(_own_values(tenant), rules=acceptance.rules_of(tenant)))
 
 
 def _kind(name: str) -> pasted.Kind:
@@ -153,29 +159,12 @@ def _kind(name: str) -> pasted.Kind:
     return name  # type: ignore[return-value]
 
 
-class _OwnValues(TypedDict):
-    """What a reading of the tenant's policies compares with."""
-
-    service_role_arn: str
-    external_id: str
-    role_arn: str
-    key_arn: str
-    tenant: str
-    beside: documents.Beside
-
-
-def _own_values(tenant: Tenant) -> _OwnValues:
+def _own_values(tenant: Tenant) -> Values:
+    """Return what the tenant's texts are compared with."""
     registration = shown_registration(tenant)
-    return {
-        "service_role_arn": tenant.service_role.arn,
-        "external_id": tenant.external_id,
-        "role_arn": registration.role_arn if registration else "",
-        "key_arn": registration.key_arn if registration else "",
-        "tenant": str(tenant.pk),
-        "beside": _beside(registration),
-    }
+    return Values(_access(tenant, registration), _beside(registration))
 
 
 def read_output(tenant: Tenant, *, text: str) -> recognition.PastedOutput:
     """Read what a command of step 4 printed; nothing of it is kept."""
-    return recognition.read(text, Facts(**_own_values(tenant)))
+    return recognition.read(text, _own_values(tenant))

@@ -81,5 +81,5 @@ def _policy(statements: list[Any]) -> str:
 def _spent(kind: Any, text: str) -> float:
     """Return the milliseconds of this process's own time: other work on the machine does not count."""
     began = time.process_time()
-    pasted.lint(kind, text, **VALUES)
+    pasted.lint(kind, text, VALUES)
     return (time.process_time() - began) * 1000

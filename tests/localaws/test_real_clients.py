@@ -16,6 +16,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from byokportal.localaws.testing import LocalAws
+from keys.access import Access
 from keys.policies import documents
 from tests.localaws.conformance.world import allow, policy, trusting
 
@@ -165,7 +166,7 @@ def test_our_script_for_the_aws_cli_does_steps_two_and_three(aws: LocalAws, tmp_
         "Condition": {"StringLike": {"aws:PrincipalArn": f"arn:aws:iam::{CUSTOMER}:user/*"}},
     }
     key = kms.create_key(Policy=policy(users))["KeyMetadata"]["Arn"]
-    values = {"service_role_arn": our_role(aws), "external_id": EXTERNAL_ID, "key_arn": key}
+    values = {"tenant": "", "service_role_arn": our_role(aws), "external_id": EXTERNAL_ID, "key_arn": key}
     first, second = f"arn:aws:iam::{CUSTOMER}:role/{documents.ROLE_NAME}", f"arn:aws:iam::{CUSTOMER}:role/kore/Second"
 
     def run(script: str) -> None:
@@ -181,9 +182,9 @@ def test_our_script_for_the_aws_cli_does_steps_two_and_three(aws: LocalAws, tmp_
         )
         assert done.returncode == 0, done.stderr
 
-    run(documents.of("cli", **values))
+    run(documents.of("cli", Access.of_texts(**values)))
     prove(aws, first, key)
-    run(documents.of("cli", **values, role_arn=second, beside=documents.Beside(roles=(first,))))
+    run(documents.of("cli", Access.of_texts(**values, role_arn=second), beside=documents.Beside(roles=(first,))))
     prove(aws, first, key)
     prove(aws, second, key)
 
@@ -245,7 +246,10 @@ def test_the_cloudformation_template_makes_what_the_guide_asks_for(aws: LocalAws
     service_role, kms = our_role(aws), aws.client(CUSTOMER, "kms", REGION)
     key = kms.create_key()["KeyMetadata"]["Arn"]
     template = json.loads(
-        documents.of("cloudformation", service_role_arn=service_role, external_id=EXTERNAL_ID, key_arn=key)
+        documents.of(
+            "cloudformation",
+            Access.of_texts(tenant="", service_role_arn=service_role, external_id=EXTERNAL_ID, key_arn=key),
+        )
     )
     role = deploy(aws, template, CUSTOMER)["RoleArn"]
     held = json.loads(kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"])
@@ -255,22 +259,24 @@ def test_the_cloudformation_template_makes_what_the_guide_asks_for(aws: LocalAws
 
 
 VALUES = {
+    "tenant": "",
     "service_role_arn": f"arn:aws:iam::{OURS}:role/byok-service-1",
     "external_id": EXTERNAL_ID,
     "key_arn": f"arn:aws:kms:{REGION}:{CUSTOMER}:key/1234abcd-12ab-34cd-56ef-1234567890ab",
 }
 
 
+FIRST = {"access": Access.of_texts(**VALUES)}
 REPLACING = {
-    "role_arn": f"arn:aws:iam::{CUSTOMER}:role/kore/Second",
+    "access": Access.of_texts(**VALUES, role_arn=f"arn:aws:iam::{CUSTOMER}:role/kore/Second"),
     "beside": documents.Beside(roles=(f"arn:aws:iam::{CUSTOMER}:role/First",)),
 }
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [{}, REPLACING], ids=["the first role", "another role"])
+@pytest.mark.parametrize("more", [FIRST, REPLACING], ids=["the first role", "another role"])
 def test_cfn_lint_has_nothing_to_say(tmp_path: Path, more: dict[str, Any]) -> None:
-    (tmp_path / "template.json").write_text(documents.of("cloudformation", **VALUES, **more))
+    (tmp_path / "template.json").write_text(documents.of("cloudformation", **more))
     done = subprocess.run(
         [str(BIN / "cfn-lint"), "--regions", "us-east-1", "--", "template.json"],
         cwd=tmp_path,
@@ -286,9 +292,9 @@ def test_cfn_lint_has_nothing_to_say(tmp_path: Path, more: dict[str, Any]) -> No
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("terraform") is None, reason="terraform is not installed")
-@pytest.mark.parametrize("more", [{}, REPLACING], ids=["the first role", "another role"])
+@pytest.mark.parametrize("more", [FIRST, REPLACING], ids=["the first role", "another role"])
 def test_terraform_reads_the_policies_to_the_letter(tmp_path: Path, more: dict[str, Any]) -> None:
-    text = documents.of("terraform", **VALUES, **more)
+    text = documents.of("terraform", **more)
     (tmp_path / "byok.tf").write_text(text)
     environment_ = {
         "PATH": os.environ["PATH"],

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
+from keys.access import Access
 from keys.policies import documents
 from keys.proof import pasted
+from keys.proof.pasted.findings import Values
 
 SERVICE = "arn:aws:iam::999900001111:role/byok-service-1"
 EXTERNAL_ID = "byok-Mine_0123456789-abcdefghijklmnopqrstuvwxyz"
@@ -23,14 +26,15 @@ ROOT = {
     "Action": "kms:*",
     "Resource": "*",
 }
-VALUES = {"service_role_arn": SERVICE, "external_id": EXTERNAL_ID, "role_arn": ROLE, "key_arn": KEY, "tenant": "t-1"}
+TEXTS = {"service_role_arn": SERVICE, "external_id": EXTERNAL_ID, "role_arn": ROLE, "key_arn": KEY, "tenant": "t-1"}
+VALUES = Values(Access.of_texts(**TEXTS))
 LEFT_OUT: Any = object()
 ALL = list(documents.ACTIONS)
 
 
 def read(kind: Any, policy: Any, **values: str) -> pasted.PastedPolicy:
     text = policy if isinstance(policy, str) else json.dumps(policy, indent=2)
-    return pasted.lint(kind, text, **{**VALUES, **values})
+    return pasted.lint(kind, text, Values(Access.of_texts(**{**TEXTS, **values})))
 
 
 def _changed(policy: dict[str, Any], at: int, changes: dict[str, Any]) -> dict[str, Any]:
@@ -832,15 +836,18 @@ def test_arns_that_are_not_given_yet_are_taken_from_the_policy_or_asked_for() ->
 
 
 def test_an_external_id_of_another_shape_and_another_partition() -> None:
-    values = {
-        "service_role_arn": SERVICE.replace(":aws:", ":aws-us-gov:"),
-        "external_id": "abc",
-        "role_arn": ROLE.replace(":aws:", ":aws-us-gov:"),
-        "key_arn": KEY.replace(":aws:", ":aws-us-gov:").replace("eu-central-1", "us-gov-west-1"),
-    }
+    values = Values(
+        Access.of_texts(
+            tenant="",
+            service_role_arn=SERVICE.replace(":aws:", ":aws-us-gov:"),
+            external_id="abc",
+            role_arn=ROLE.replace(":aws:", ":aws-us-gov:"),
+            key_arn=KEY.replace(":aws:", ":aws-us-gov:").replace("eu-central-1", "us-gov-west-1"),
+        )
+    )
     for kind in ("trust", "permissions", "key"):
-        corrected = pasted.lint(kind, "{}", **values).corrected  # type: ignore[arg-type]
-        assert pasted.lint(kind, corrected, **values).verdict == "ok"  # type: ignore[arg-type]
+        corrected = pasted.lint(kind, "{}", values).corrected  # type: ignore[arg-type]
+        assert pasted.lint(kind, corrected, values).verdict == "ok"  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -856,7 +863,7 @@ def test_an_external_id_of_another_shape_and_another_partition() -> None:
 )
 def test_what_it_grants_us(kind: Any, policy: Any, expected: list[str]) -> None:
     text = policy if isinstance(policy, str) else json.dumps(policy)
-    assert pasted.granted(kind, text, **VALUES) == expected
+    assert pasted.granted(kind, text, VALUES) == expected
 
 
 # --- while one registration replaces another ---------------------------------------------------------------------
@@ -927,7 +934,7 @@ OF_THE_OLD = {**documents.key_policy_statement(OTHER_ROLE), "Sid": "Old"}
 def test_while_one_role_replaces_another_the_key_policy_has_to_name_both(
     policy: Any, codes: set[str], corrected: Any
 ) -> None:
-    reading = pasted.lint("key", json.dumps(policy), **VALUES, beside=NEXT_ROLE)
+    reading = pasted.lint("key", json.dumps(policy), replace(VALUES, beside=NEXT_ROLE))
     assert {each.code for each in reading.findings} == codes
     assert reading.verdict == ("incomplete" if codes else "ok")
     assert json.loads(reading.corrected) == corrected
@@ -938,9 +945,11 @@ def test_while_one_role_replaces_another_the_key_policy_has_to_name_both(
 
 
 def test_what_cannot_be_kept_is_replaced_by_a_document_that_names_both() -> None:
-    assert json.loads(pasted.lint("key", "nothing of it", **VALUES, beside=NEXT_ROLE).corrected) == key(Principal=BOTH)
+    assert json.loads(pasted.lint("key", "nothing of it", replace(VALUES, beside=NEXT_ROLE)).corrected) == key(
+        Principal=BOTH
+    )
     next_key = documents.Beside(keys=(OTHER_KEY,))
-    reading = pasted.lint("permissions", json.dumps(permissions(Resource=OTHER_KEY)), **VALUES, beside=next_key)
+    reading = pasted.lint("permissions", json.dumps(permissions(Resource=OTHER_KEY)), replace(VALUES, beside=next_key))
     assert json.loads(reading.corrected) == permissions(Resource=[OTHER_KEY, KEY])
     assert [each.fix for each in reading.findings] == [f'Write "Resource": ["{OTHER_KEY}", "{KEY}"].']
 
@@ -948,5 +957,5 @@ def test_what_cannot_be_kept_is_replaced_by_a_document_that_names_both() -> None
 def test_the_role_that_is_replaced_is_nobody_who_could_change_the_key_policy() -> None:
     policy = {**key(), "Statement": [{**key()["Statement"][1], "Principal": BOTH, "Action": "kms:*"}]}
     assert "lock_out" in {
-        each.code for each in pasted.lint("key", json.dumps(policy), **VALUES, beside=NEXT_ROLE).findings
+        each.code for each in pasted.lint("key", json.dumps(policy), replace(VALUES, beside=NEXT_ROLE)).findings
     }

@@ -157,16 +157,16 @@ def documents(number: int, seed: int) -> list[tuple[Any, str]]:
 
 
 def check(kind: Any, text: str) -> None:
-    reading = pasted.lint(kind, text, **VALUES)
+    reading = pasted.lint(kind, text, VALUES)
     lines = len(pasted.json_document.split_lines(text))
     assert all(1 <= finding.line <= lines and finding.text and finding.fix for finding in reading.findings)
     assert all((finding.text + finding.fix).isprintable() for finding in reading.findings)
     assert reading.corrected.isascii() or reading.verdict != "unreadable"
-    again = pasted.lint(kind, reading.corrected, **VALUES)
+    again = pasted.lint(kind, reading.corrected, VALUES)
     assert again.verdict == "ok", (kind, text, again.findings)
     # What is called right lets us in, by the evaluator alone.
     if reading.verdict == "ok":
-        assert pasted.granted(kind, text, **VALUES), (kind, text)
+        assert pasted.granted(kind, text, VALUES), (kind, text)
         if kind == "trust":
             policy = pasted.unwrapping.read(text).policy
             for given in (None, "", "byok-another", EXTERNAL_ID + "x", EXTERNAL_ID.upper()):

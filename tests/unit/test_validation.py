@@ -11,10 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.test_linter import EXTERNAL_ID, KEY, OTHER_KEY, ROLE, SERVICE, key, permissions, trust
 
+from keys.access import Access
+from keys.proof.pasted.findings import Values
 from keys.proof.pasted.outputs import commands, recognition
-from keys.proof.pasted.outputs.points import Facts
 
-FACTS = Facts(SERVICE, EXTERNAL_ID, ROLE, KEY, "t-1")
+VALUES = Values(
+    Access.of_texts(tenant="t-1", service_role_arn=SERVICE, external_id=EXTERNAL_ID, role_arn=ROLE, key_arn=KEY)
+)
 NAME = ROLE.rpartition("/")[2]
 SECRET = "wJalrXUtnFEMI/K7MDENG/" + "bPxRfiCYEXAMPLEKEY"
 SESSION = {
@@ -237,7 +240,7 @@ OUTPUTS = [
 
 @pytest.mark.parametrize(("output", "command", "verdict", "codes"), OUTPUTS)
 def test_an_output_is_recognised_and_read(output: str, command: str, verdict: str, codes: list[str]) -> None:
-    found = recognition.read(output, FACTS)
+    found = recognition.read(output, VALUES)
     assert (found.command, found.verdict) == (command, verdict), found
     assert [point.code for point in found.points if point.verdict != "good"] == codes
     assert found.text.endswith(".")
@@ -252,21 +255,21 @@ def test_credentials_are_never_said_again() -> None:
         json.dumps(SESSION).replace(NAME, "Another"),
         f"aws_secret SecretAccessKey {SECRET}",
     ):
-        found = recognition.read(output, FACTS)
+        found = recognition.read(output, VALUES)
         assert found.has_secret
         for secret in (SECRET, SESSION["Credentials"]["SessionToken"], SESSION["Credentials"]["AccessKeyId"]):
             assert secret not in repr(found)
-    assert not recognition.read(role(), FACTS).has_secret  # an External ID is none
+    assert not recognition.read(role(), VALUES).has_secret  # an External ID is none
 
 
 def test_the_date_of_deletion_and_the_mends_are_in_their_own_values() -> None:
-    (state,) = [point for point in recognition.read(OUTPUTS[31][0], FACTS).points if point.code == "key_state"]
+    (state,) = [point for point in recognition.read(OUTPUTS[31][0], VALUES).points if point.code == "key_state"]
     assert "2026-12-01" in state.text
     assert f"aws kms cancel-key-deletion --key-id {KEY}" in state.fix
 
 
 def test_outputs_are_read_before_the_arns_are_given() -> None:
-    bare = Facts(SERVICE, EXTERNAL_ID)
+    bare = Values(Access.of_texts(tenant="", service_role_arn=SERVICE, external_id=EXTERNAL_ID))
     for output, command, *_ in OUTPUTS:
         assert recognition.read(output, bare).command in {command, "assume-role"}
 
@@ -327,6 +330,6 @@ MEMBERS = [
     )
 )
 def test_no_output_breaks_the_reader(output: str) -> None:
-    found = recognition.read(output, FACTS)
+    found = recognition.read(output, VALUES)
     assert found.verdict in {"good", "bad", "unclear"}
     assert found.text

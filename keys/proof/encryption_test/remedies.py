@@ -155,14 +155,7 @@ def corrected(document: str, subject: Subject) -> str:
         document = refusals.PERMISSIONS
     if document not in documents.NAMES:
         return ""
-    return documents.of(
-        document,
-        service_role_arn=str(subject.access.service_role),
-        external_id=subject.access.external_id,
-        key_arn=str(subject.key),
-        role_arn=str(subject.role),
-        beside=subject.beside,
-    )
+    return documents.of(document, subject.access, beside=subject.beside)
 
 
 # Document → the command, run in the customer's account, whose output tells apart what AWS's answers to us do not.

@@ -13,9 +13,7 @@ from itertools import islice
 from types import ModuleType
 from typing import Literal
 
-from keys.arns import Rules
 from keys.policies import documents
-from keys.policies.documents import ALONE, Beside
 from keys.proof.pasted import (
     grants,
     json_document,
@@ -57,29 +55,13 @@ class PastedPolicy:
     before: str = ""
 
 
-def lint(
-    kind: Kind,
-    text: str,
-    *,
-    service_role_arn: str,
-    external_id: str,
-    role_arn: str = "",
-    key_arn: str = "",
-    tenant: str = "",
-    beside: Beside = ALONE,
-    rules: Rules | None = None,
-) -> PastedPolicy:
+def lint(kind: Kind, text: str, values: Values) -> PastedPolicy:
     """Read a policy.
 
     Args:
         kind: which document of the guide it is meant to be.
         text: as pasted; at most 65,536 characters are read.
-        role_arn, key_arn: the tenant's own, as far as they are given.
-        tenant: its id, which stands in the encryption context of our calls.
-        beside: what it has to name too while one registration replaces another.
-        rules: which ARNs are taken from this tenant.
     """
-    values = Values(service_role_arn, external_id, role_arn, key_arn, tenant, beside, rules)
     document = unwrapping.read(text)
     notes = list(_notes(kind, document, values))
     findings = _findings(document, notes)
@@ -96,26 +78,14 @@ def lint(
     return PastedPolicy(verdict, findings, corrected, before)
 
 
-def granted(
-    kind: Kind,
-    text: str,
-    *,
-    service_role_arn: str,
-    external_id: str,
-    role_arn: str = "",
-    key_arn: str = "",
-    tenant: str = "",
-    beside: Beside = ALONE,
-    rules: Rules | None = None,
-) -> list[str]:
+def granted(kind: Kind, text: str, values: Values) -> list[str]:
     """Return what a policy gives us by itself: `sts:AssumeRole`, or patterns of the guide;
     the arguments are those of `lint`."""
-    values = Values(service_role_arn, external_id, role_arn, key_arn, tenant, beside, rules)
     policy = unwrapping.read(text).policy
     if policy is None or len(policy["Statement"]) > MOST_STATEMENTS or _other_kind(kind, policy) is not None:
         return []
     if kind == "trust":
-        request = trial_requests.assume(values, trial_requests.ours(values), values.external_id)
+        request = trial_requests.assume(values, trial_requests.ours(values), values.access.external_id)
         return ["sts:AssumeRole"] if trial_requests.decide("trust", policy, request).allowed else []
     use = permissions_policy.use_of(policy, values) if kind == "permissions" else key_policy.use_of(policy, values)
     return grants.granted(use) if use is not None else []

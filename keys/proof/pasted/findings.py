@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from keys.access import Access
 from keys.arns import Rules
 from keys.policies.documents import ALONE, Beside
 
@@ -64,15 +65,17 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """The tenant's own values; an ARN that it has not given yet is empty."""
+    """What a pasted text is compared with.
 
-    service_role_arn: str
-    external_id: str
-    role_arn: str = ""
-    key_arn: str = ""
-    tenant: str = ""  # its id: it stands in the encryption context of our calls
+    Args:
+        access: the tenant's own, as far as its ARNs are given.
+        beside: what the policies have to name too while one registration replaces another.
+        rules: which ARNs are taken from this tenant; None reads their form alone.
+    """
+
+    access: Access
     beside: Beside = ALONE
-    rules: Rules | None = None  # which ARNs are taken from this tenant; None reads their form alone
+    rules: Rules | None = None
 
 
 def shown(value: object, *, most: int = 80) -> str:

@@ -217,7 +217,7 @@ def wrong_principal(statement: Mapping[str, Any], where: Path, role_arn: str, va
         quoted = shown(name, most=120)
         if placeholders.is_in(name):
             continue
-        if name == values.service_role_arn:
+        if name == str(values.access.service_role):
             text = f"{quoted} is our service role. We come to your key as your own role {role_arn}."
         elif name in values.beside.roles:
             text = f"{quoted} is the role that is being replaced, and the new one is missing."
@@ -237,7 +237,7 @@ def wrong_principal(statement: Mapping[str, Any], where: Path, role_arn: str, va
             )
         else:
             text = f"{quoted} is not your role."
-        code = "names_our_role" if name == values.service_role_arn else "principal_mismatch"
+        code = "names_our_role" if name == str(values.access.service_role) else "principal_mismatch"
         yield Note(code, "error", (*where, "AWS"), text, fix)
 
 

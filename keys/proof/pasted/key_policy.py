@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from keys import arns
 from keys.arns import RoleArn
 from keys.errors import ArnRefused
 from keys.policies import documents
@@ -21,10 +20,10 @@ SID = "AllowYourAppAccess"
 def notes(policy: Policy, values: Values) -> Iterator[Note]:
     """Yield what is missing, what is too wide, and what would lock the customer out."""
     in_force = effective(policy)
-    role_arn = values.role_arn or _named_role(in_force, values)
+    role = values.access.role or _named_role(in_force, values)
     yield from key_policy_width.open_to_strangers(in_force, values)
     yield from key_policy_width.lock_out(in_force, values)
-    if not role_arn:
+    if role is None:
         yield Note(
             "arn_missing",
             "error",
@@ -33,7 +32,8 @@ def notes(policy: Policy, values: Values) -> Iterator[Note]:
             "Give the Role ARN in step 2, then paste this again.",
         )
         return
-    if not values.role_arn:
+    role_arn = str(role)
+    if values.access.role is None:
         yield Note(
             "arn_missing",
             "info",
@@ -69,8 +69,8 @@ def use_of(policy: Policy, values: Values) -> grants.Use | None:
     """Ask for the guide's actions for the tenant's role, or for the one that the policy names;
     None when there is neither."""
     in_force = effective(policy)
-    role_arn = values.role_arn or _named_role(in_force, values)
-    return _use(in_force, values, role_arn) if role_arn else None
+    role = values.access.role or _named_role(in_force, values)
+    return _use(in_force, values, str(role)) if role else None
 
 
 def _use(policy: Policy, values: Values, role_arn: str) -> grants.Use:
@@ -101,21 +101,21 @@ def _left_out(policy: Policy, values: Values, use: grants.Use) -> Iterator[Note]
         )
 
 
-def _named_role(policy: Policy, values: Values) -> str:
+def _named_role(policy: Policy, values: Values) -> RoleArn | None:
     """Return the role that gets all of the guide's actions, where the tenant has given none."""
     tried = 0
     for _, statement in trial_requests.statements(policy):
         for name in trial_requests.principals(statement):
-            if ":role/" not in name or name == values.service_role_arn or tried >= 10:
+            if ":role/" not in name or name == str(values.access.service_role) or tried >= 10:
                 continue
             tried += 1
             try:
-                role = str(RoleArn.parse(name, rules=values.rules))
+                role = RoleArn.parse(name, rules=values.rules)
             except ArnRefused:
                 continue
-            if not _use(policy, values, role).refused:
+            if not _use(policy, values, str(role)).refused:
                 return role
-    return ""
+    return None
 
 
 def _meant(policy: Policy, use: grants.Use) -> tuple[Path, dict[str, Any]] | None:
@@ -169,7 +169,8 @@ def _resources(policy: Policy, use: grants.Use) -> Iterator[Note]:
 def root_statement(values: Values) -> dict[str, Any]:
     """Return the statement that KMS's console gives every key: the account's own IAM policies may decide."""
     account = key_policy_width.own_account(values, key_policy_width.NO_ACCOUNT)
-    partition = arns.partition_of(values.key_arn or values.role_arn) or "aws"
+    given = values.access.key or values.access.role
+    partition = given.partition if given else "aws"
     return {
         "Sid": "Enable IAM User Permissions",
         "Effect": "Allow",
@@ -181,21 +182,25 @@ def root_statement(values: Values) -> dict[str, Any]:
 
 def wanted(values: Values, policy: Policy | None = None) -> Policy:
     """Return the default key policy of AWS with our statement."""
-    role_arn = values.role_arn or (_named_role(effective(policy), values) if policy else "") or NO_ROLE
-    known = replace(values, role_arn=role_arn) if role_arn != NO_ROLE else values
+    role = values.access.role or (_named_role(effective(policy), values) if policy else None)
+    statement = documents.key_policy_statement(str(role or NO_ROLE), values.beside.roles)
     return {
         "Version": policy_grammar.VERSION,
-        "Statement": [root_statement(known), documents.key_policy_statement(role_arn, values.beside.roles)],
+        "Statement": [root_statement(_with_role(values, role)), statement],
     }
+
+
+def _with_role(values: Values, role: RoleArn | None) -> Values:
+    return replace(values, access=replace(values.access, role=role))
 
 
 def mended(policy: Policy, values: Values) -> Policy:
     """Return their key policy with our statement in its place; nothing of theirs is lost."""
     in_force = effective(policy)
-    role_arn = values.role_arn or _named_role(in_force, values)
-    roles = (role_arn, *values.beside.roles) if role_arn else ()
-    guide = documents.key_policy_statement(role_arn or NO_ROLE, values.beside.roles)
-    known = replace(values, role_arn=role_arn)
+    role = values.access.role or _named_role(in_force, values)
+    roles = (str(role), *values.beside.roles) if role else ()
+    guide = documents.key_policy_statement(str(role or NO_ROLE), values.beside.roles)
+    known = _with_role(values, role)
     uses = [_use(in_force, values, each) for each in roles]
     meant = _meant(policy, uses[0]) if uses else None
     denies = {path for use in uses for path, _, _ in trial_requests.denying("key", in_force, use.denied)}
@@ -204,10 +209,10 @@ def mended(policy: Policy, values: Values) -> Policy:
     kept: list[Any] = []
     placed = has_grant
     for path, statement in trial_requests.statements(policy):
-        if path in denies and role_arn:
+        if path in denies and role:
             kept.append(rebuilding.sparing(statement, *roles))
         elif meant is not None and path == meant[0] and (not has_grant or _is_for_us_alone(statement, roles)):
-            rest = _for_others(statement, role_arn, known)
+            rest = _for_others(statement, str(role), known)
             kept += [rest] if rest else []
             kept.append(_with_sid(guide, statement) if not rest else guide)
             placed = True
@@ -224,7 +229,7 @@ def mended(policy: Policy, values: Values) -> Policy:
     )
     built = rebuilding.rebuilt(policy, kept, version=version)
     # what let us in may have been open to all
-    if not placed or not role_arn or any(_use(effective(built), values, each).refused for each in roles):
+    if not placed or role is None or any(_use(effective(built), values, each).refused for each in roles):
         built = rebuilding.rebuilt(policy, [*kept, guide], version=version)
     if not key_policy_width.has_administrator(effective(built), known):
         spared = [
@@ -257,7 +262,7 @@ def _for_others(statement: dict[str, Any], role_arn: str, values: Values) -> dic
         names = [
             name
             for name in trial_requests.principals(statement, kind)
-            if name not in {role_arn, *values.beside.roles, values.service_role_arn, "*"}
+            if name not in {role_arn, *values.beside.roles, str(values.access.service_role), "*"}
             and not placeholders.is_in(name)
         ]
         if names:

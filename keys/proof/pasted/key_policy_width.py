@@ -92,7 +92,8 @@ def _open(path: Path, statement: dict[str, Any], action: str, service: str, valu
 
 def own_account(values: Values, otherwise: str) -> str:
     """Return the account of the key, or of the role where no key is given."""
-    return evaluator.account_of(values.key_arn or values.role_arn) or otherwise
+    given = values.access.key or values.access.role
+    return given.account if given else otherwise
 
 
 def lock_out(policy: Policy, values: Values) -> Iterator[Note]:
@@ -127,9 +128,10 @@ def has_administrator(policy: Policy, values: Values) -> bool:
         if each.get("Effect") == "Allow"
         for name in (trial_requests.principals(each) or ["*"])
     )
+    ours = {str(role) for role in (values.access.role, values.access.service_role, *values.beside.roles) if role}
     for name in list(names)[:20]:
         who = _who(name, values)
-        if who is None or name in {values.role_arn, values.service_role_arn, *values.beside.roles}:
+        if who is None or name in ours:
             continue
         request = Request(
             "kms:PutKeyPolicy",
@@ -174,5 +176,8 @@ def wider(use: grants.Use) -> Iterator[Note]:
 
 def own_key(values: Values, role_arn: str = "") -> str:
     """Return the tenant's key, or one of the role's account that stands for it while none is given."""
-    account = evaluator.account_of(values.role_arn or role_arn) or trial_requests.NOWHERE
-    return values.key_arn or f"arn:aws:kms:us-east-1:{account}:key/00000000-0000-0000-0000-000000000000"
+    if values.access.key is not None:
+        return str(values.access.key)
+    role = values.access.role
+    account = role.account if role else evaluator.account_of(role_arn) or trial_requests.NOWHERE
+    return f"arn:aws:kms:us-east-1:{account}:key/00000000-0000-0000-0000-000000000000"

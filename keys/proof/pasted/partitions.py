@@ -17,7 +17,7 @@ MOST = 10  # notes of a policy
 def notes(policy: Policy, values: Values) -> Iterator[Note]:
     """Yield what names another partition than our service role's, and keys that are refused
     when their ARN is given (step 1)."""
-    ours = arns.partition_of(values.service_role_arn)
+    ours = values.access.service_role.partition
     seen = set[str]()
     for path, name in _named(policy):
         found = arns.parts(name)

@@ -38,7 +38,7 @@ def notes(policy: Policy, values: Values) -> Iterator[Note]:
             "Give the CMK ARN in step 1, then paste this again.",
         )
         return
-    if not values.key_arn:
+    if values.access.key is None:
         yield Note(
             "arn_missing",
             "info",
@@ -74,25 +74,25 @@ def _left_out(use: grants.Use, values: Values) -> Iterator[Note]:
 def use_of(policy: Policy, values: Values) -> grants.Use | None:
     """Ask for the guide's actions on the tenant's key, or on the one that the policy names;
     None when there is neither."""
-    key_arn = values.key_arn or _named_key(policy, values)
-    if not key_arn:
+    key = values.access.key or _named_key(policy, values)
+    if key is None:
         return None
-    role_arn = values.role_arn or f"arn:aws:iam::{evaluator.account_of(key_arn)}:role/yours"
-    return grants.of("permissions", policy, values, key_arn=key_arn, role_arn=role_arn)
+    role = values.access.role or f"arn:aws:iam::{key.account}:role/yours"
+    return grants.of("permissions", policy, values, key_arn=str(key), role_arn=str(role))
 
 
-def _named_key(policy: Policy, values: Values) -> str:
-    """Return the one key that the policy names, where the tenant has given none; "" when there is none or several."""
-    named = set[str]()
+def _named_key(policy: Policy, values: Values) -> KeyArn | None:
+    """Return the one key that the policy names, where the tenant has given none; None when there is none or several."""
+    named = set[KeyArn]()
     for _, statement in trial_requests.statements(policy):
         for name in evaluator.listed(statement.get("Resource")):
             if ":kms:" not in name:
                 continue
             try:
-                named.add(str(KeyArn.parse(name, rules=values.rules)))
+                named.add(KeyArn.parse(name, rules=values.rules))
             except ArnRefused:
                 continue
-    return named.pop() if len(named) == 1 else ""
+    return named.pop() if len(named) == 1 else None
 
 
 def _meant(use: grants.Use) -> tuple[Path, dict[str, Any]] | None:
@@ -180,9 +180,8 @@ def _wider(path: Path, statement: dict[str, Any], text: str, element: str) -> No
 
 def wanted(values: Values, policy: Policy | None = None) -> Policy:
     """Return the guide's document, for the key that the policy names while the tenant has given none."""
-    return documents.permissions_policy(
-        values.key_arn or (_named_key(policy, values) if policy else "") or NO_KEY, values.beside.keys
-    )
+    key = values.access.key or (_named_key(policy, values) if policy else None)
+    return documents.permissions_policy(str(key or NO_KEY), values.beside.keys)
 
 
 def mended(policy: Policy, values: Values) -> Policy:

@@ -32,11 +32,11 @@ def notes(statement: dict[str, Any], path: Path, values: Values) -> Iterator[Not
 
 def _meant(path: Path, values: Values) -> str:
     if "sts:ExternalId" in path or "Condition" in path:
-        return f"your External ID {values.external_id}"
+        return f"your External ID {values.access.external_id}"
     if "Principal" in path:
         return "the ARN that the document below has there"
-    if "Resource" in path and values.key_arn:
-        return f"your CMK ARN {values.key_arn}"
+    if "Resource" in path and values.access.key:
+        return f"your CMK ARN {values.access.key}"
     return "your own value"
 
 

@@ -322,7 +322,7 @@ def _resources(kind: Kind, statement: dict[str, Any], path: Path, values: Values
         return
     if not name:
         what = "KMS saves the statement, and it has no effect" if kind == "key" else "AWS refuses it"
-        wanted = '"*"' if kind == "key" else f'"{values.key_arn or "<your-cmk-arn>"}"'
+        wanted = '"*"' if kind == "key" else f'"{values.access.key or "<your-cmk-arn>"}"'
         yield _refused(
             "resource_missing", path, f"The statement has no Resource: {what}.", f'Add "Resource": {wanted}.'
         )

@@ -150,15 +150,14 @@ def _today() -> str:
 
 def ours(values: Values) -> Principal:
     """Return our service role's session, as STS sees it."""
-    account, name = evaluator.account_of(values.service_role_arn), values.service_role_arn.rsplit("/", 1)[-1]
-    return Principal(
-        f"arn:aws:sts::{account}:assumed-role/{name}/byok-service", account, "AROAOURS", values.service_role_arn
-    )
+    role = values.access.service_role
+    session = f"arn:aws:sts::{role.account}:assumed-role/{role.name}/byok-service"
+    return Principal(session, role.account, "AROAOURS", str(role))
 
 
 def assume(values: Values, who: Principal, external_id: str | None, *, action: str = "sts:AssumeRole") -> Request:
     """Return the call that takes the tenant's role."""
-    role = values.role_arn or f"arn:aws:iam::{NOWHERE}:role/yours"
+    role = str(values.access.role or f"arn:aws:iam::{NOWHERE}:role/yours")
     context = {**_call(who.role_arn or who.arn, who.account), "sts:RoleSessionName": "byok-service"}
     context |= {"aws:ResourceAccount": evaluator.account_of(role)}
     if external_id is not None:
@@ -192,8 +191,8 @@ def use(
     }
     if action != "kms:DescribeKey":  # it takes no encryption context, so a condition on one refuses it
         context |= {"kms:EncryptionAlgorithm": "SYMMETRIC_DEFAULT", "kms:EncryptionContextKeys": ["purpose", "tenant"]}
-        if values.tenant:
-            context |= {"kms:EncryptionContext:tenant": values.tenant}
+        if values.access.tenant:
+            context |= {"kms:EncryptionContext:tenant": values.access.tenant}
     # As if the key stood in the role's account:
     # across accounts an identity policy has to allow too, and that is another document.
     return Request(action, key_arn, who, context, who.account)

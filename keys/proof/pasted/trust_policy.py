@@ -18,7 +18,7 @@ def notes(policy: Policy, values: Values) -> Iterator[Note]:
     found = list(trust_policy_width.notes(policy, values))
     yield from found
     yield from trust_policy_width.set_operators(_ours(policy, values), values, {note.path for note in found})
-    right = trial_requests.assume(values, trial_requests.ours(values), values.external_id)
+    right = trial_requests.assume(values, trial_requests.ours(values), values.access.external_id)
     decision = trial_requests.decide("trust", policy, right)
     if trial_requests.is_denied(decision):
         yield from denials.denied(
@@ -43,7 +43,7 @@ def _ours(policy: Policy, values: Values) -> list[tuple[Path, dict[str, Any]]]:
     ]
     if named:
         return named
-    with_id = [(path, each) for path, each in allows if _asks_for(each, values.external_id)]
+    with_id = [(path, each) for path, each in allows if _asks_for(each, values.access.external_id)]
     return with_id or (allows if len(allows) == 1 else [])
 
 
@@ -52,11 +52,11 @@ def _asks_for(statement: Mapping[str, Any], external_id: str) -> bool:
 
 
 def _is_near(name: str, values: Values) -> bool:
-    account, role = evaluator.account_of(values.service_role_arn), values.service_role_arn.rsplit("/", 1)[-1]
+    ours = values.access.service_role
     return (
-        name in {"*", account}
-        or evaluator.account_of(name) == account
-        or name.rsplit("/", 1)[-1].lower() == role.lower()
+        name in {"*", ours.account}
+        or evaluator.account_of(name) == ours.account
+        or name.rsplit("/", 1)[-1].lower() == ours.name.lower()
         or bool(UNIQUE_ID.fullmatch(name))
         or placeholders.is_in(name)
     )
@@ -70,7 +70,7 @@ def _missing(policy: Policy, request: evaluator.Request, values: Values) -> Iter
             "missing_trust",
             "error",
             ("Statement",),
-            f"No statement names our role {values.service_role_arn}, so AWS refuses us.",
+            f"No statement names our role {values.access.service_role}, so AWS refuses us.",
             "Add the statement of the document below.",
         )
         return
@@ -103,8 +103,8 @@ def _missing(policy: Policy, request: evaluator.Request, values: Values) -> Iter
 
 
 def _wrong_principal(statement: Mapping[str, Any], where: Path, values: Values) -> Iterator[Note]:
-    fix = f'Set "Principal": {{"AWS": "{values.service_role_arn}"}}.'
-    account = evaluator.account_of(values.service_role_arn)
+    fix = f'Set "Principal": {{"AWS": "{values.access.service_role}"}}.'
+    account = values.access.service_role.account
     names = trial_requests.principals(statement)
     if not names:
         other = next(
@@ -123,18 +123,15 @@ def _wrong_principal(statement: Mapping[str, Any], where: Path, values: Values) 
         if UNIQUE_ID.fullmatch(name):
             continue  # `_odd` says what that is
         quoted = shown(name, most=120)
-        if name.lower() == values.service_role_arn.lower():
+        if name.lower() == str(values.access.service_role).lower():
             text = f"{quoted} differs from our role in capital and small letters, which AWS tells apart."
         elif ":assumed-role/" in name:
             text = f"{quoted} is one session of a role; ours has another name each time. Name the role itself."
-        elif (
-            evaluator.account_of(name) == account
-            and name.rsplit("/", 1)[-1] == values.service_role_arn.rsplit("/", 1)[-1]
-        ):
+        elif evaluator.account_of(name) == account and name.rsplit("/", 1)[-1] == values.access.service_role.name:
             text = f"{quoted} has another path than our role, or is no role."
         elif evaluator.account_of(name) == account:
             text = f"{quoted} is another principal of our account than our role."
-        elif name.rsplit("/", 1)[-1] == values.service_role_arn.rsplit("/", 1)[-1]:
+        elif name.rsplit("/", 1)[-1] == values.access.service_role.name:
             text = f"{quoted} has the name of our role and stands in another account than ours, {account}."
         else:
             text = f"{quoted} is not our role."
@@ -175,26 +172,26 @@ def _wrong_condition(
                 "Take the Null condition out.",
             )
             continue
-        if given.strip() == values.external_id:
+        if given.strip() == values.access.external_id:
             text = "Your External ID stands here with a blank before or after it."
-        elif given.lower() == values.external_id.lower():
+        elif given.lower() == values.access.external_id.lower():
             text = (
                 f"{shown(given, most=60)} differs from your External ID in capital and small letters, "
                 "which AWS tells apart."
             )
-        elif values.external_id in given or (given and given in values.external_id and len(given) > 8):
+        elif values.access.external_id in given or (given and given in values.access.external_id and len(given) > 8):
             text = f"{shown(given, most=60)} is your External ID with something added or cut off."
         else:
             text = f"{shown(given, most=60)} is not your External ID."
-        yield Note("external_id_mismatch", "error", at, text, f"Write {values.external_id}, exactly.")
+        yield Note("external_id_mismatch", "error", at, text, f"Write {values.access.external_id}, exactly.")
 
 
 # --- odd --------------------------------------------------------------------------------------------------------
 
 
 def _odd(policy: Policy, values: Values) -> Iterator[Note]:
-    account = evaluator.account_of(values.service_role_arn)
-    fix = f'Set "Principal": {{"AWS": "{values.service_role_arn}"}}.'
+    account = values.access.service_role.account
+    fix = f'Set "Principal": {{"AWS": "{values.access.service_role}"}}.'
     others: list[tuple[Path, str]] = []
     for path, statement in trial_requests.statements(policy):
         if statement.get("Effect") != "Allow":
@@ -223,7 +220,9 @@ def _odd(policy: Policy, values: Values) -> Iterator[Note]:
                         ),
                         fix,
                     )
-                elif name not in {"*", values.service_role_arn} and not (kind == "AWS" and _is_near(name, values)):
+                elif name not in {"*", str(values.access.service_role)} and not (
+                    kind == "AWS" and _is_near(name, values)
+                ):
                     others.append((where, name))
         for at, action in enumerate(evaluator.listed(statement.get("Action"))):
             if action == "*" or (action.lower().startswith("sts:") and "*" in action):
@@ -258,20 +257,20 @@ def _odd(policy: Policy, values: Values) -> Iterator[Note]:
 
 def wanted(values: Values, policy: Policy | None = None) -> Policy:
     """Return the guide's document."""
-    return documents.trust_policy(values.service_role_arn, values.external_id)
+    return documents.trust_policy(str(values.access.service_role), values.access.external_id)
 
 
 def mended(policy: Policy, values: Values) -> Policy:
     """Return their policy with our statement as the guide has it, and their statements for others as they are."""
     (guide,) = wanted(values)["Statement"]
-    probe = trial_requests.assume(values, trial_requests.ours(values), values.external_id)
+    probe = trial_requests.assume(values, trial_requests.ours(values), values.access.external_id)
     denies = {path for path, _, _ in trial_requests.denying("trust", policy, [probe])}
     kept: list[Any] = []
     placed = False
     meant = {path for path, _ in _ours(policy, values)}
     for path, statement in trial_requests.statements(policy):
         if path in denies:
-            kept.append(rebuilding.sparing(statement, values.service_role_arn))
+            kept.append(rebuilding.sparing(statement, str(values.access.service_role)))
         elif path in meant and statement.get("Effect") != "Deny":
             if not placed:
                 kept.append(guide if _is_guides(statement, guide) else rebuilding.with_sid(guide, statement))

@@ -20,7 +20,7 @@ FEDERATED = ("sts:AssumeRoleWithWebIdentity", "sts:AssumeRoleWithSAML")
 
 def _battery(policy: Policy, values: Values) -> Iterator[tuple[str, str | None]]:
     """Yield the External IDs with which our role must not get in, with the code of what it means if it does."""
-    mine = values.external_id
+    mine = values.access.external_id
     yield "too_wide_no_external_id", None
     yield "too_wide_any_external_id", NOBODYS
     yield "too_wide_any_external_id", "3f9c"
@@ -37,7 +37,9 @@ def _battery(policy: Policy, values: Values) -> Iterator[tuple[str, str | None]]
 
 def notes(policy: Policy, values: Values) -> Iterator[Note]:
     who, said = trial_requests.ours(values), set[Path]()
-    right = trial_requests.decide("trust", policy, trial_requests.assume(values, who, values.external_id)).allowed
+    right = trial_requests.decide(
+        "trust", policy, trial_requests.assume(values, who, values.access.external_id)
+    ).allowed
     named = set(trial_requests.named_ids(policy))
     for code, external_id in _battery(policy, values):
         if external_id in named and not right:
@@ -55,7 +57,7 @@ def _strangers(policy: Policy, values: Values) -> Iterator[Note]:
     said: set[Path] = set()
     for action in ("sts:AssumeRole", *FEDERATED):
         for stranger in (trial_requests.STRANGER, trial_requests.STRANGER_ROLE):
-            for given in (values.external_id, None):
+            for given in (values.access.external_id, None):
                 request = trial_requests.assume(values, stranger, given, action=action)
                 if not trial_requests.decide("trust", policy, request).allowed:
                     continue
@@ -73,14 +75,14 @@ def _strangers(policy: Policy, values: Values) -> Iterator[Note]:
                         "error",
                         (*path, name),
                         f"{means}: any AWS account {how} gets into your role.",
-                        f'Set "Principal": {{"AWS": "{values.service_role_arn}"}}.',
+                        f'Set "Principal": {{"AWS": "{values.access.service_role}"}}.',
                     )
 
 
 def _too_wide(code: str, path: Path, statement: Mapping[str, Any], given: str | None, values: Values) -> Note:
     """Say which words let another External ID in."""
     mend = (
-        f'Write "Condition": {{"StringEquals": {{"sts:ExternalId": "{values.external_id}"}}}}, '
+        f'Write "Condition": {{"StringEquals": {{"sts:ExternalId": "{values.access.external_id}"}}}}, '
         "and no other condition on sts:ExternalId."
     )
     how = (
@@ -132,7 +134,7 @@ def _too_wide(code: str, path: Path, statement: Mapping[str, Any], given: str | 
             mend,
         )
     if len(texts) > 1:
-        other = next((at for at, each in enumerate(texts) if each != values.external_id), 0)
+        other = next((at for at, each in enumerate(texts) if each != values.access.external_id), 0)
         return Note(
             "too_wide_other_external_id",
             "error",
@@ -171,9 +173,9 @@ def set_operators(
                         f"{shown(operator, most=40)} is made for keys with several values; "
                         "sts:ExternalId has one, and AWS warns that it may let more in than meant."
                     ),
-                    f'Write "StringEquals": {{"sts:ExternalId": "{values.external_id}"}}.',
+                    f'Write "StringEquals": {{"sts:ExternalId": "{values.access.external_id}"}}.',
                 )
-            elif operator.lower() not in {"stringequals", "null"} and values.external_id in texts:
+            elif operator.lower() not in {"stringequals", "null"} and values.access.external_id in texts:
                 yield Note(
                     "external_id_operator",
                     "warning",

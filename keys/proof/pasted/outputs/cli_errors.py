@@ -7,8 +7,8 @@ from typing import Literal
 
 from keys.proof.diagnosis import advice, causes, parsing
 from keys.proof.diagnosis.error_grammar import AwsError
-from keys.proof.pasted.findings import shown
-from keys.proof.pasted.outputs.points import Facts, Point
+from keys.proof.pasted.findings import Values, shown
+from keys.proof.pasted.outputs.points import Point
 
 Judged = tuple[str, Literal["good", "bad", "unclear"], str, tuple[Point, ...]]
 # Codes and words (small letters) that are about the shell or the person's own credentials.
@@ -47,7 +47,7 @@ MISTYPED = {
 MOST_CAUSES = 5
 
 
-def judge(error: AwsError, facts: Facts) -> Judged:
+def judge(error: AwsError, values: Values) -> Judged:
     """Say what an error means, as (command, verdict, words, points)."""
     words = error.words.lower()
     operation = error.operation.lower() or next(
@@ -68,7 +68,7 @@ def judge(error: AwsError, facts: Facts) -> Judged:
         )
     is_refusal = error.is_refusal or "accessdenied" in codes
     if command == "assume-role" and is_refusal:
-        return _assume_refused(error, facts)
+        return _assume_refused(error, values)
     if is_refusal and command:
         return (
             command,
@@ -81,18 +81,19 @@ def judge(error: AwsError, facts: Facts) -> Judged:
             (),
         )
     if codes & {"nosuchentity", "notfound"} and command in MISTYPED:
-        return _not_found(command, facts)
+        return _not_found(command, values)
     return _by_causes(error, command)
 
 
-def _assume_refused(error: AwsError, facts: Facts) -> Judged:
+def _assume_refused(error: AwsError, values: Values) -> Judged:
     resource = error.resource.strip("\"'")
-    if resource and facts.role_arn and resource != facts.role_arn:
+    role = values.access.role
+    if resource and role and resource != str(role):
         return (
             "assume-role",
             "unclear",
             (
-                f"This refuses {shown(resource, most=160)}, which is not your Role ARN {facts.role_arn}. "
+                f"This refuses {shown(resource, most=160)}, which is not your Role ARN {role}. "
                 "Run the command as it stands above."
             ),
             (),
@@ -113,9 +114,9 @@ def _assume_refused(error: AwsError, facts: Facts) -> Judged:
     )
 
 
-def _not_found(command: str, facts: Facts) -> Judged:
+def _not_found(command: str, values: Values) -> Judged:
     is_role = command in {"get-role", "simulate-principal-policy"}
-    arn, step, what = (facts.role_arn, 2, "Role ARN") if is_role else (facts.key_arn, 1, "CMK ARN")
+    arn, step, what = (values.access.role, 2, "Role ARN") if is_role else (values.access.key, 1, "CMK ARN")
     where = f" You gave {arn} in step {step}." if arn else ""
     point = Point(
         "bad",

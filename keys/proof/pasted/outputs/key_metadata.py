@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from byokportal.errors import DomainError
+from keys import arns
 from keys.arns import KeyArn
-from keys.proof.pasted.findings import shown
-from keys.proof.pasted.outputs.points import Facts, Point
+from keys.proof.pasted.findings import Values, shown
+from keys.proof.pasted.outputs.points import Point
 
 NEW_KEY = (
     "Create a customer managed key for encryption (SYMMETRIC_DEFAULT, ENCRYPT_DECRYPT) and give its ARN in step 1: "
@@ -38,36 +39,42 @@ STATES = {
 }
 
 
-def points(described: Mapping[str, Any], facts: Facts) -> Iterator[Point]:
+def points(described: Mapping[str, Any], values: Values) -> Iterator[Point]:
     """Yield what the description of a key shows."""
-    yield from _arn(described.get("Arn"), facts)
+    yield from _arn(described.get("Arn"), values)
     yield from _state(described)
     yield from _kind(described)
     yield from _material(described)
 
 
-def _arn(arn: object, facts: Facts) -> Iterator[Point]:
+def _arn(arn: object, values: Values) -> Iterator[Point]:
     if not isinstance(arn, str):
         return
     quoted = shown(arn, most=160)
-    if not facts.key_arn:
+    key = values.access.key
+    if key is None:
         yield Point(
             "unclear", "key_arn", f"The key is {quoted}; you have not given a CMK ARN yet.", f"Give {quoted} in step 1."
         )
         return
-    if arn == facts.key_arn:
+    if arn == str(key):
         yield Point("good", "key_arn", "The ARN is the CMK ARN that you gave, Region included.")
         return
-    theirs, given = arn.split(":", 5), facts.key_arn.split(":", 5)
-    names = {3: "Region", 4: "account", 5: "key id"}
-    differs = [names[at] for at in names if len(theirs) == 6 and theirs[at] != given[at]]
+    theirs = arns.parts(arn)
+    pairs = (
+        (
+            ("Region", theirs.region, key.region),
+            ("account", theirs.account, key.account),
+            ("key id", theirs.resource, f"key/{key.key_id}"),
+        )
+        if theirs
+        else ()
+    )
+    differs = [what for what, their, given in pairs if their != given]
     yield Point(
         "bad",
         "key_arn",
-        (
-            f"This is {quoted}; the CMK ARN that you gave has another {' and another '.join(differs) or 'form'}: "
-            f"{facts.key_arn}."
-        ),
+        (f"This is {quoted}; the CMK ARN that you gave has another {' and another '.join(differs) or 'form'}: {key}."),
         (
             f"If this is the key you mean, give {quoted} in step 1 and set it in the permissions policy of step 2. "
             "If not, run the command for your key."

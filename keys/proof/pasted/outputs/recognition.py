@@ -15,9 +15,9 @@ from byokportal import secret_texts
 from keys.arns import SECRETS
 from keys.proof import pasted
 from keys.proof.diagnosis import error_grammar
-from keys.proof.pasted.findings import shown
+from keys.proof.pasted.findings import Values, shown
 from keys.proof.pasted.outputs import cli_errors, key_metadata, role_metadata, simulation_results
-from keys.proof.pasted.outputs.points import Facts, Point
+from keys.proof.pasted.outputs.points import Point
 
 Verdict = Literal["good", "bad", "unclear"]
 MAX_TEXT = 65_536
@@ -65,7 +65,7 @@ class PastedOutput:
     has_secret: bool = False
 
 
-def read(text: str, facts: Facts) -> PastedOutput:
+def read(text: str, values: Values) -> PastedOutput:
     """Read what a person pasted from the shell."""
     # The other kinds of secret look like what stands in policies: External IDs, key ids.
     if (
@@ -73,7 +73,7 @@ def read(text: str, facts: Facts) -> PastedOutput:
         or any(pattern.search(text) for pattern, _ in SECRETS[:2])
         or secret_texts.found_in(text)
     ):
-        return _with_credentials(text, facts)
+        return _with_credentials(text, values)
     if not text.strip():
         return PastedOutput("unclear", "", "There is nothing here. Paste what the command printed.")
     if len(text) > MAX_TEXT:
@@ -87,13 +87,13 @@ def read(text: str, facts: Facts) -> PastedOutput:
         )
     value = pasted.json_document.parse(text).value
     if isinstance(value, dict):
-        found = _of_object(value, text, facts)
+        found = _of_object(value, text, values)
         if found is not None:
             return found
     elif isinstance(value, str | list) and _holds_a_policy(text):
-        return _of_policy(text, facts)
+        return _of_policy(text, values)
     if ERROR.search(text):
-        return _of_error(text, facts)
+        return _of_error(text, values)
     if NOT_JSON.search(text):
         return PastedOutput(
             "unclear",
@@ -113,7 +113,7 @@ def read(text: str, facts: Facts) -> PastedOutput:
 # --- credentials ---------------------------------------------------------------------------------------------
 
 
-def _with_credentials(text: str, facts: Facts) -> PastedOutput:
+def _with_credentials(text: str, values: Values) -> PastedOutput:
     if not SUCCESS.search(text):
         return PastedOutput(
             "unclear",
@@ -123,12 +123,12 @@ def _with_credentials(text: str, facts: Facts) -> PastedOutput:
             has_secret=True,
         )
     session = re.search(r"arn:aws[a-z-]{0,10}:sts::([0-9]{12}):assumed-role/([A-Za-z0-9+=,.@_-]{1,64})/", text)
-    role_name = facts.role_arn.rpartition("/")[2]
-    if session and role_name and (session[2] != role_name or session[1] != facts.role_account):
+    role = values.access.role
+    if session and role and (session[2], session[1]) != (role.name, role.account):
         return PastedOutput(
             "unclear",
             "assume-role",
-            f"You got credentials of the role {session[2]} in account {session[1]}, which is not {facts.role_arn}. "
+            f"You got credentials of the role {session[2]} in account {session[1]}, which is not {role}. "
             f"Run the command with your Role ARN. {ENDS_BY_ITSELF}",
             has_secret=True,
         )
@@ -155,24 +155,24 @@ ENDS_BY_ITSELF = (
 # --- errors ----------------------------------------------------------------------------------------------------
 
 
-def _of_error(text: str, facts: Facts) -> PastedOutput:
+def _of_error(text: str, values: Values) -> PastedOutput:
     error = error_grammar.parse(text[:8_000])
-    command, verdict, words, points = cli_errors.judge(error, facts)
+    command, verdict, words, points = cli_errors.judge(error, values)
     return PastedOutput(verdict, command, words, points)
 
 
 # --- answers ---------------------------------------------------------------------------------------------------
 
 
-def _of_object(value: Mapping[str, Any], text: str, facts: Facts) -> PastedOutput | None:
+def _of_object(value: Mapping[str, Any], text: str, values: Values) -> PastedOutput | None:
     if isinstance(value.get("KeyMetadata"), dict):
-        return _told("describe-key", key_metadata.points(value["KeyMetadata"], facts))
+        return _told("describe-key", key_metadata.points(value["KeyMetadata"], values))
     if isinstance(value.get("EvaluationResults"), list):
-        return _told("simulate-principal-policy", simulation_results.points(value["EvaluationResults"], facts))
+        return _told("simulate-principal-policy", simulation_results.points(value["EvaluationResults"], values))
     if isinstance(value.get("Role"), dict):
-        return _of_role(value["Role"], text, facts)
+        return _of_role(value["Role"], text, values)
     if "Error" in value or "__type" in value:
-        return _of_error(json.dumps(value), facts)
+        return _of_error(json.dumps(value), values)
     if "Account" in value and "UserId" in value:
         return PastedOutput(
             "unclear",
@@ -180,43 +180,34 @@ def _of_object(value: Mapping[str, Any], text: str, facts: Facts) -> PastedOutpu
             f"This says who you are, {shown(value.get('Arn', ''), most=120)}. It says nothing about the set-up.",
         )
     if _holds_a_policy(text):
-        return _of_policy(text, facts)
+        return _of_policy(text, values)
     return None
 
 
-def _of_role(described: Mapping[str, Any], text: str, facts: Facts) -> PastedOutput:
-    points = tuple(role_metadata.points(described, facts))
+def _of_role(described: Mapping[str, Any], text: str, values: Values) -> PastedOutput:
+    points = tuple(role_metadata.points(described, values))
     if "AssumeRolePolicyDocument" not in described:
         return _told("get-role", iter(points))
-    return _judged("get-role", "trust", text, facts, points)
+    return _judged("get-role", "trust", text, values, points)
 
 
 def _holds_a_policy(text: str) -> bool:
     return pasted.unwrapping.read(text).policy is not None
 
 
-def _of_policy(text: str, facts: Facts) -> PastedOutput:
+def _of_policy(text: str, values: Values) -> PastedOutput:
     """Read a policy that stands alone: of the role when it speaks of STS, else of the key when it names somebody."""
     policy = pasted.unwrapping.read(text).policy or {"Statement": []}
     statements = json.dumps(policy["Statement"])
     if "sts:" in statements.lower() and "kms:" not in statements.lower():
-        return _judged("get-role", "trust", text, facts, ())
+        return _judged("get-role", "trust", text, values, ())
     if '"Principal"' in statements or '"NotPrincipal"' in statements:
-        return _judged("get-key-policy", "key", text, facts, ())
-    return _judged("", "permissions", text, facts, ())
+        return _judged("get-key-policy", "key", text, values, ())
+    return _judged("", "permissions", text, values, ())
 
 
-def _judged(command: str, kind: pasted.Kind, text: str, facts: Facts, points: tuple[Point, ...]) -> PastedOutput:
-    policy = pasted.lint(
-        kind,
-        text,
-        service_role_arn=facts.service_role_arn,
-        external_id=facts.external_id,
-        role_arn=facts.role_arn,
-        key_arn=facts.key_arn,
-        tenant=facts.tenant,
-        beside=facts.beside,
-    )
+def _judged(command: str, kind: pasted.Kind, text: str, values: Values, points: tuple[Point, ...]) -> PastedOutput:
+    policy = pasted.lint(kind, text, values)
     name = pasted.NAMES[kind]
     if policy.verdict == "ok":
         points = (*points, Point("good", f"{kind}_policy", f"The {name} says what it has to say."))

@@ -7,15 +7,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from keys.proof.pasted import trial_requests
-from keys.proof.pasted.findings import shown
+from keys.proof.pasted.findings import Values, shown
 from keys.proof.pasted.outputs.commands import SIMULATED
-from keys.proof.pasted.outputs.points import Facts, Point
+from keys.proof.pasted.outputs.points import Point
 
 PATTERN = {action.lower(): pattern for pattern, action in trial_requests.guide_actions()}
 MOST = 40  # results that are looked at; the command asks for seven
 
 
-def points(results: list[Any], facts: Facts) -> Iterator[Point]:
+def points(results: list[Any], values: Values) -> Iterator[Point]:
     """Yield what the simulation of each of the guide's actions came to, and which were not asked for."""
     asked: set[str] = set()
     for result in results[:MOST]:
@@ -23,7 +23,7 @@ def points(results: list[Any], facts: Facts) -> Iterator[Point]:
             continue
         action = str(result.get("EvalActionName", "")).lower()
         asked.add(action)
-        yield from _of_one(result, action, facts)
+        yield from _of_one(result, action, values)
     missing = [each for each in SIMULATED if each.lower() not in asked]
     if missing:
         yield Point(
@@ -34,20 +34,21 @@ def points(results: list[Any], facts: Facts) -> Iterator[Point]:
         )
 
 
-def _of_one(result: Mapping[str, Any], action: str, facts: Facts) -> Iterator[Point]:
+def _of_one(result: Mapping[str, Any], action: str, values: Values) -> Iterator[Point]:
     if action not in PATTERN:
         return
     name, decision = shown(result["EvalActionName"], most=60), result.get("EvalDecision")
     resource = result.get("EvalResourceName")
-    if isinstance(resource, str) and facts.key_arn and resource not in (facts.key_arn, "*"):
+    key = values.access.key
+    if isinstance(resource, str) and key and resource not in (str(key), "*"):
         yield Point(
             "unclear",
             "other_key",
-            f"{name} was asked about {shown(resource, most=160)}, another key than {facts.key_arn}.",
+            f"{name} was asked about {shown(resource, most=160)}, another key than {key}.",
             "Run the command as it stands above.",
         )
         return
-    if resource == "*" and facts.key_arn and decision != "allowed":
+    if resource == "*" and key and decision != "allowed":
         yield Point(
             "unclear",
             "no_key",
@@ -86,7 +87,7 @@ def _of_one(result: Mapping[str, Any], action: str, facts: Facts) -> Iterator[Po
             f"{name} is not allowed: no policy of the role says so for your key.",
             (
                 f"Add {PATTERN[action]} to the permissions policy of step 2, and see that the policy is attached to "
-                f"the role and that its Resource is {facts.key_arn or 'your CMK ARN'}."
+                f"the role and that its Resource is {values.access.key or 'your CMK ARN'}."
             ),
         )
 
