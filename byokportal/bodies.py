@@ -85,14 +85,19 @@ class StrictJSONParser(BaseParser):
 
 
 def read(request: HttpRequest) -> dict[str, Any]:
-    """Return the JSON object that a request carries.
+    """Return the JSON object that a request carries; see `read_json`."""
+    return read_json(request.META.get("CONTENT_TYPE", ""), request.body)
+
+
+def read_json(content_type: str, body: bytes) -> dict[str, Any]:
+    """Return the JSON object of a body.
 
     Raises:
         MediaTypeNotTaken, MalformedBody: with what is wrong.
     """
-    if not JSON_TYPE.fullmatch(request.META.get("CONTENT_TYPE", "").strip()):
+    if not JSON_TYPE.fullmatch(content_type.strip()):
         raise MediaTypeNotTaken(wanted="application/json in UTF-8")
-    return read_object(request.body)
+    return read_object(body)
 
 
 def read_object(body: bytes) -> dict[str, Any]:

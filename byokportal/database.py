@@ -15,7 +15,7 @@ from byokportal import deadline
 from byokportal.errors import DatabaseUnavailable
 
 # that a page or a request to the API waits for the database in all;
-# requests for data keys have less (keys.datakeys.http.fast_path)
+# requests for data keys have less (keys.datakeys.http.operations)
 SECONDS = 10.0
 
 # SQLSTATEs outside OperationalError that say "not this database, not now" (PostgreSQL, appendix A).

@@ -31,6 +31,11 @@ SECRETS = re.compile(
 )
 
 
+def request_id(given: str) -> str:
+    """Return the id of a request: the caller's if it has our form, else a new one."""
+    return given if REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
+
+
 class RequestIdMiddleware:
     """Gives each request an id: the caller's `X-Request-ID` if it has our form, else a new one; it is echoed."""
 
@@ -38,13 +43,12 @@ class RequestIdMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        given = request.META.get("HTTP_X_REQUEST_ID", "")
-        request_id = given if REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
-        request.request_id = request_id  # type: ignore[attr-defined]
-        request.META["HTTP_X_REQUEST_ID"] = request_id  # django-structlog takes it from here
-        structlog.contextvars.bind_contextvars(request_id=request_id)
+        mine = request_id(request.META.get("HTTP_X_REQUEST_ID", ""))
+        request.request_id = mine  # type: ignore[attr-defined]
+        request.META["HTTP_X_REQUEST_ID"] = mine  # django-structlog takes it from here
+        structlog.contextvars.bind_contextvars(request_id=mine)
         response = self.get_response(request)
-        response.headers["X-Request-ID"] = request_id
+        response.headers["X-Request-ID"] = mine
         return response
 
 

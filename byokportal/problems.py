@@ -83,11 +83,36 @@ def request_id_of(request: Any) -> str:
     return str(getattr(request, "request_id", ""))
 
 
+def json_text(error: DomainError, request_id: str) -> str:
+    """Return the body of a problem."""
+    return json.dumps(problem(error, request_id))
+
+
+def bug(request_id: str) -> bytes:
+    """Return the body of a 500: a bug, of which it says nothing."""
+    body = {
+        "type": "about:blank",
+        "title": "Something of ours broke",
+        "status": 500,
+        "code": "bug",
+        "params": {},
+        "retryable": False,
+        "retry_after": None,
+        "detail": "This is our mistake and it is recorded. Contact support with the request id.",
+        "whose_turn": "kore",
+        "since": None,
+        "request_id": request_id,
+    }
+    return json.dumps(body).encode()
+
+
 def json_response(error: DomainError, request: HttpRequest) -> HttpResponse:
     """Return a problem outside DRF."""
-    body = problem(error, request_id_of(request))
     return HttpResponse(
-        json.dumps(body), status=body["status"], content_type="application/problem+json", headers=headers_of(error)
+        json_text(error, request_id_of(request)),
+        status=STATUS[error.kind],
+        content_type="application/problem+json",
+        headers=headers_of(error),
     )
 
 
@@ -233,18 +258,5 @@ def server_error(request: HttpRequest) -> HttpResponse:
     if error is not None:
         return _without_database(error, request)
     if request.path.startswith("/api/"):
-        body = {
-            "type": "about:blank",
-            "title": "Something of ours broke",
-            "status": 500,
-            "code": "bug",
-            "params": {},
-            "retryable": False,
-            "retry_after": None,
-            "detail": "This is our mistake and it is recorded. Contact support with the request id.",
-            "whose_turn": "kore",
-            "since": None,
-            "request_id": request_id_of(request),
-        }
-        return HttpResponse(json.dumps(body), status=500, content_type="application/problem+json")
+        return HttpResponse(bug(request_id_of(request)), status=500, content_type="application/problem+json")
     return render(request, "500.html", status=500)

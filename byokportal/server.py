@@ -45,9 +45,10 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--workers", type=int, default=1, help="processes; one for each core")
+    parser.add_argument("--application", default="byokportal.asgi:application", help="another one, for a benchmark")
     given = parser.parse_args()
     uvicorn.run(
-        "byokportal.asgi:application",
+        given.application,
         host=given.host,
         port=given.port,
         workers=given.workers,

@@ -89,7 +89,6 @@ MIDDLEWARE = [
     "byokportal.addresses.ClientAddressMiddleware",
     # a load balancer asks by address: no Host of ours, no session, no redirect to https
     "byokportal.health.HealthMiddleware",
-    "keys.datakeys.http.fast_path.FastPath",  # requests for data keys pass over all the others
     "byokportal.database.DeadlineMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 import uuid
+from functools import partial
 from typing import TYPE_CHECKING
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
@@ -64,18 +64,23 @@ def tenants_of(account: ServiceAccount) -> QuerySet[Tenant]:
     return Tenant.objects.filter(Q(Exists(has_all)) | Q(Exists(named)))
 
 
-def tenant_served_by(caller: Caller, tenant_id: str) -> Tenant:
+def tenant_served_by(caller: Caller, tenant_id: str, *, may_wait: bool = True) -> Tenant | None:
     """Return the tenant that a caller may act for, as `tenant_for` does; a yes is remembered for 5 seconds.
 
-    For the requests for data keys, which may not wait for the database. A service that loses a tenant
-    loses it within that time; what stops a tenant's key is not read from this row.
+    For the requests for data keys. A service that loses a tenant loses it within that time; what stops a tenant's key
+    is not read from this row.
+
+    Args:
+        may_wait: it may be looked up in the database.
+
+    Returns:
+        The tenant; None when it has to be looked up and the request must not wait.
     """
-    asked_at, key = time.monotonic(), (caller.token.pk, _uuid(tenant_id))  # one tenant can be spelt in many ways
-    tenant = _served.get(key)
-    if tenant is None:
-        tenant = tenant_for(caller, tenant_id)
-        _served.put(key, tenant, asked_at=asked_at)
-    return tenant
+    # One tenant can be spelt in many ways.
+    wanted = _uuid(tenant_id)
+    key, ask = (caller.token.pk, wanted), partial(tenant_for, caller, wanted)
+    tenant = _served.get(key, ask)
+    return _served.look_up(key, ask) if tenant is None and may_wait else tenant
 
 
 def require_member(caller: Caller) -> None:

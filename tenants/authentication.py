@@ -6,6 +6,7 @@ import re
 import time
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 
 from django.db.models import Q
 from django.http import HttpRequest
@@ -73,30 +74,48 @@ class BearerAuthentication(BaseAuthentication):
 
 
 def caller_of(request: HttpRequest) -> Caller:
-    """Return who calls; a yes is remembered for 5 seconds, a no for 3.
+    """Return who calls; see `authenticated`."""
+    caller = authenticated(request.META.get("HTTP_AUTHORIZATION", ""))
+    assert caller is not None
+    return caller
+
+
+def authenticated(authorization: str, *, may_wait: bool = True) -> Caller | None:
+    """Return who sends such a header; a yes is remembered for 5 seconds, a no for 3.
 
     A revoked token ends in every process within that time, and one that expires ends at once.
+
+    Args:
+        may_wait: it may be looked up in the database.
+
+    Returns:
+        The caller; None when it has to be looked up and the request must not wait.
 
     Raises:
         NotAuthenticated: there is no token, or none that is valid.
     """
-    match = BEARER.fullmatch(request.META.get("HTTP_AUTHORIZATION", ""))
+    match = BEARER.fullmatch(authorization)
     if match is None:
         raise NotAuthenticated
-    key, asked_at = tokens.digest(match[1]), time.monotonic()
-    caller = _known.get(key)
-    if caller is None or tokens.has_expired(caller.token):
-        if (_unknown.get(key) or 0.0) > asked_at:
-            raise NotAuthenticated
-        token = tokens.verify(match[1])
-        if token is None:
-            _unknown.put(key, asked_at + REFUSED)
-            raise NotAuthenticated
-        if token.service_account is None:
-            _note_use(token)
-        caller = Caller.by(token)
-        _known.put(key, caller, asked_at=asked_at)
-    return caller
+    key = tokens.digest(match[1])
+    ask = partial(_verified, match[1], key)
+    caller = _known.get(key, ask)
+    if caller is not None and not tokens.has_expired(caller.token):
+        return caller
+    if (_unknown.get(key) or 0.0) > time.monotonic():
+        raise NotAuthenticated
+    return _known.look_up(key, ask) if may_wait else None
+
+
+def _verified(raw: str, key: str) -> Caller:
+    asked_at = time.monotonic()
+    token = tokens.verify(raw)
+    if token is None:
+        _unknown.put(key, asked_at + REFUSED)
+        raise NotAuthenticated
+    if token.service_account is None:
+        _note_use(token)
+    return Caller.by(token)
 
 
 def _note_use(token: AccessToken) -> None:

@@ -1,55 +1,104 @@
 """What a process remembers for a few seconds, because looking it up costs more than all the rest of a request.
 
-Shortly before an answer is forgotten one request is sent to look it up again while the others still use it. Otherwise
-all the requests of a busy caller would go to the database at the same moment, every five seconds.
+An answer that is in use is looked up again in the background, once, before it ends. Otherwise all requests of a busy
+caller would miss it at the same moment, every five seconds, and wait for the database together.
 """
 
 from __future__ import annotations
 
+import math
+import os
 import time
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import structlog
+from django.conf import settings
+from django.db import connection
+
+from byokportal.errors import DomainError
 from byokportal.lru import Lru
+from byokportal.singleflight import Singleflight
+
+log = structlog.get_logger(__name__)
 
 Value = TypeVar("Value")
-SECONDS = 5.0  # what was taken back is seen in every process within this time
-AGAIN = 3.0  # seconds after which one request looks it up again
-AT_MOST = 10_000  # entries
+# What was taken back is seen in every process within so many seconds.
+SECONDS = 5.0
+# Seconds after which it is looked up again.
+AGAIN = 3.0
+# Entries.
+AT_MOST = 10_000
 
 
 @dataclass(slots=True)
 class _Entry(Generic[Value]):
-    until: float  # monotonic, as is `due`
+    # Both monotonic.
+    until: float
     due: float
     value: Value
 
 
 class Memory(Generic[Value]):
-    """Answers that were yes, each for 5 seconds from when it was looked up."""
+    """Answers that were yes, each for 5 seconds from before it was looked up."""
 
     def __init__(self) -> None:
         self._found: Lru[Hashable, _Entry[Value]] = Lru(AT_MOST)
+        self._asking: Singleflight[Value] = Singleflight()
 
-    def get(self, key: Hashable) -> Value | None:
-        """Return what is remembered; None when that is nothing, and once when it is due to be looked up again."""
+    def get(self, key: Hashable, ask: Callable[[], Value]) -> Value | None:
+        """Return what is remembered, and have it looked up again when that is due; None when nothing is.
+
+        Args:
+            ask: looks it up; a DomainError is a no, and ends what is remembered.
+        """
         entry, now = self._found.get(key), time.monotonic()
         if entry is None or entry.until <= now:
             return None
         if entry.due <= now:
-            entry.due = entry.until
-            return None
+            entry.due = math.inf
+            if not settings.DATA_KEY_THREADS:
+                return None
+            _renewals.submit(self._renew, key, ask)
         return entry.value
 
-    def put(self, key: Hashable, value: Value, *, asked_at: float) -> None:
-        """Remember an answer.
+    def look_up(self, key: Hashable, ask: Callable[[], Value]) -> Value:
+        """Look it up, or wait for whoever does so now, and remember the answer.
 
-        Args:
-            asked_at: `time.monotonic()` before it was looked up.
+        Raises:
+            DomainError: the answer is no; that is not remembered.
         """
-        self._found.put(key, _Entry(asked_at + SECONDS, asked_at + AGAIN, value))
+        return self._asking.do(key, lambda: self._asked(key, ask))
 
     def clear(self) -> None:
         """Forget everything."""
         self._found.clear()
+
+    def _asked(self, key: Hashable, ask: Callable[[], Value]) -> Value:
+        began = time.monotonic()
+        value = ask()
+        self._found.put(key, _Entry(began + SECONDS, began + AGAIN, value))
+        return value
+
+    def _renew(self, key: Hashable, ask: Callable[[], Value]) -> None:
+        try:
+            self.look_up(key, ask)
+        except DomainError:
+            self._found.pop(key)
+        except Exception as error:
+            # It runs to its end, and the next request looks it up itself.
+            log.warning("not_looked_up_again", exc_info=error)
+        finally:
+            connection.close()
+
+
+def _start_anew() -> None:
+    """Give a forked process threads of its own."""
+    global _renewals
+    _renewals = ThreadPoolExecutor(2, thread_name_prefix="renew")
+
+
+_renewals = ThreadPoolExecutor(2, thread_name_prefix="renew")
+os.register_at_fork(after_in_child=_start_anew)

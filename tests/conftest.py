@@ -26,7 +26,7 @@ from byokportal.localaws.testing import LocalAws
 from keys import branchkeys, datakeys, health, services
 from keys.aws import sessions
 from keys.configuration import apply, opening
-from keys.datakeys import admission, ledger
+from keys.datakeys import admission
 from keys.models import BranchKey, EncryptionTest, KeyHealth, KeyRegistration, RoleConfiguration, ServingProcess
 from keys.proof.encryption_test import runner
 from support import follow
@@ -338,16 +338,6 @@ def active(tenant: Tenant, alice: Member, customer: Customer, work: Callable[[],
     registration = KeyRegistration.objects.get(tenant=tenant)
     assert registration.status == KeyRegistration.Status.ACTIVE, registration.reason
     return registration
-
-
-# --- the writer of uses of keys -----------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _the_ledger_ends_before_its_database(django_db_setup: None) -> Iterator[None]:
-    """Tests that commit start the writer; PostgreSQL drops no database that it is still connected to."""
-    yield
-    ledger.stop()
 
 
 # --- append-only tables in tests that commit ----------------------------------------------------------------

@@ -13,8 +13,6 @@ from typing import Any
 import pytest
 from django.db import connection, connections, transaction
 
-from keys.datakeys import ledger
-
 
 def in_a_thread_of_its_own(do: Callable[[], Any]) -> Any:
     """Do it with another connection than the test's."""
@@ -106,7 +104,6 @@ def wire_to_the_database() -> Iterator[Wire]:
         yield wire
     finally:
         wire.silent.clear()
-        ledger.stop()
         mine.update(straight)
         connections.close_all()
         wire.close()

@@ -1,14 +1,15 @@
-"""Give out, open and rewrap data keys: the one way in, and the engine of this process behind it."""
+"""Make, open and rewrap data keys: the one way in for Python, and the engine of this process behind it."""
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from byokportal.errors import DomainError
-from keys import errors
-from keys.datakeys.engine import Context, Engine, NewDataKey, OpenedDataKey
+from keys.datakeys import envelope, ledger
+from keys.datakeys.engine import Engine, NewDataKey, OpenedDataKey
+from keys.models import KeyUse
 from tenants.models import Tenant
 
 __all__ = [
@@ -19,11 +20,11 @@ __all__ = [
     "generate",
     "here",
     "open_wrapped",
-    "require_unstopped",
     "rewrap",
     "start_anew",
 ]
 
+Context = Mapping[str, str]
 _engine: Engine | None = None
 _starting = threading.Lock()
 
@@ -47,42 +48,64 @@ def start_anew() -> None:
 os.register_at_fork(after_in_child=start_anew)
 
 
-def generate(tenant: Tenant, contexts: Sequence[Context], *, caller: str, request_id: str) -> list[NewDataKey]:
-    """Make a data key for each context.
+def generate(
+    tenant: Tenant, contexts: Sequence[Context], *, caller: str, request_id: str, engine: Engine | None = None
+) -> list[NewDataKey]:
+    """Make a data key for each context; its row is committed before this returns.
 
     Args:
         tenant: its id is all that is looked at.
+        engine: of another process, in tests; None: of this one.
 
     Raises:
         KeyNotActive, KeySuspended, KeyUnreachable: the registration does not serve new keys now.
-        DatabaseUnavailable: the row could not be committed, or it is not known where the tenant stands.
+        ContextInvalid: one of the contexts cannot be used.
+        DatabaseUnavailable: the row could not be committed, or it is not known whether the tenant's key serves.
         DomainError: of kind KEY_REFUSED or UNAVAILABLE, what AWS answered.
     """
-    return here().generate(tenant, contexts, caller=caller, request_id=request_id)
+    engine = engine or here()
+    encode = envelope.encoder(str(tenant.pk))
+    batch = engine.generate(tenant.pk, [encode(context) for context in contexts])
+    assert batch is not None
+    made = [key for key in batch.items if isinstance(key, NewDataKey)]
+    ledger.record(ledger.use(tenant.pk, KeyUse.Operation.GENERATE, contexts, caller=caller, request_id=request_id))
+    engine.require_unstopped(tenant.pk, batch)
+    return made
 
 
 def open_wrapped(
-    tenant: Tenant, items: Sequence[tuple[bytes, Context]], *, caller: str, request_id: str
+    tenant: Tenant,
+    items: Sequence[tuple[bytes, Context]],
+    *,
+    caller: str,
+    request_id: str,
+    engine: Engine | None = None,
 ) -> list[OpenedDataKey | DomainError]:
     """Open wrapped data keys; each item's own failure stands in its place."""
-    return here().open_wrapped(tenant, items, caller=caller, request_id=request_id)
+    engine = engine or here()
+    batch = engine.open_wrapped(tenant.pk, envelope.sealed_each(str(tenant.pk), items))
+    assert batch is not None
+    contexts = [context for (_, context), one in zip(items, batch.items, strict=True) if isinstance(one, OpenedDataKey)]
+    if contexts:
+        ledger.record(ledger.use(tenant.pk, KeyUse.Operation.DECRYPT, contexts, caller=caller, request_id=request_id))
+        engine.require_unstopped(tenant.pk, batch)
+    return list(batch.items)
 
 
 def rewrap(
-    tenant: Tenant, items: Sequence[tuple[bytes, Context]], *, caller: str, request_id: str
+    tenant: Tenant,
+    items: Sequence[tuple[bytes, Context]],
+    *,
+    caller: str,
+    request_id: str,
+    engine: Engine | None = None,
 ) -> list[bytes | DomainError]:
-    """Move wrapped data keys to the current branch key without showing them;
-    each item's own failure stands in its place."""
-    return here().rewrap(tenant, items, caller=caller, request_id=request_id)
-
-
-def require_unstopped(tenant: Tenant, keys: Sequence[NewDataKey]) -> None:
-    """Raise when the tenant's key was stopped or dropped since these keys were made:
-    between making and answering was a wait.
-
-    Raises:
-        DomainError: what `generate` raises now, or KeyUnreachable after a drop: ask again.
-    """
-    for generation in {key.generation for key in keys}:
-        if not here().is_still(tenant.pk, generation, new=True):
-            raise errors.KeyUnreachable(retry_after=1)
+    """Move wrapped data keys to the current branch key without showing them; each item's own failure stands in its place."""
+    engine = engine or here()
+    batch = engine.rewrap(tenant.pk, envelope.sealed_each(str(tenant.pk), items))
+    assert batch is not None
+    contexts = [context for (_, context), one in zip(items, batch.items, strict=True) if isinstance(one, bytes)]
+    if contexts:
+        ledger.record(ledger.use(tenant.pk, KeyUse.Operation.REWRAP, contexts, caller=caller, request_id=request_id))
+        engine.require_unstopped(tenant.pk, batch)
+    return list(batch.items)

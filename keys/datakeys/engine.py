@@ -1,5 +1,4 @@
-"""Give out and open data keys: where the tenant stands, its branch key out of memory or through AWS,
-the row, then the answer.
+"""Make, open and rewrap data keys: what is known of the tenant, its branch key out of memory or through AWS, the key.
 
 What makes it fast is that a request reads no row and asks no AWS: `keys.datakeys.snapshots` knows the tenant,
 `keys.datakeys.cache` holds its branch key. What makes it safe is that both end by themselves,
@@ -16,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
-from typing import TypeVar
+from typing import Any, Generic, TypeVar
 
 import structlog
 from django.conf import settings
@@ -28,15 +27,15 @@ from keys import aws, branchkeys, errors, health
 from keys.access import Access
 from keys.arns import KeyArn
 from keys.aws.kms import KmsKey
-from keys.datakeys import envelope, ledger
+from keys.datakeys import envelope
 from keys.datakeys.bulkhead import Bulkhead
 from keys.datakeys.cache import BranchKeys, Unwrapped
+from keys.datakeys.envelope import Sealed
 from keys.datakeys.snapshots import WAIT, Snapshot, Snapshots, WrappedBranchKey, why_not
-from keys.models import BranchKey, KeyRegistration, KeyUse
+from keys.models import BranchKey, KeyRegistration
 from tenants.models import Tenant
 
 log = structlog.get_logger(__name__)
-Context = dict[str, str]
 Job = Callable[[], None]
 Told = TypeVar("Told")
 
@@ -52,7 +51,6 @@ class NewDataKey:
     plaintext: bytes = field(repr=False)
     wrapped_key: bytes
     cache_until: datetime
-    generation: int = 0  # of the tenant when it was made
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +61,29 @@ class OpenedDataKey:
     cache_until: datetime
 
 
+Key = TypeVar("Key", NewDataKey, OpenedDataKey, bytes)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch(Generic[Key]):
+    """What was made of the items of one request, each in its place; the error of a failed one.
+
+    Attributes:
+        generation: of the tenant when it was made; None when nothing was, and nothing can have been stopped.
+        is_new: the keys may only leave while the tenant may make new ones.
+    """
+
+    items: Sequence[Key | DomainError]
+    generation: int | None
+    is_new: bool
+
+
 class Engine:
-    """The data keys of one process: what it knows of tenants, the branch keys that it holds, and its way to AWS."""
+    """The data keys of one process: what it knows of tenants, the branch keys that it holds, and its way to AWS.
+
+    With `may_wait=False` nothing is waited for, neither the database nor AWS: what is not in memory makes the answer
+    None, with nothing taken, and the caller comes again in a thread where it may wait.
+    """
 
     def __init__(
         self,
@@ -86,103 +105,135 @@ class Engine:
             self.snapshots.watch()
 
     def generate(
-        self, tenant: Tenant, contexts: Sequence[Context], *, caller: str, request_id: str
-    ) -> list[NewDataKey]:
-        encoded = list(map(envelope.encoder(str(tenant.pk)), contexts))
-        with self._take_current(tenant, uses=len(contexts)) as branch:
-            made = [envelope.generate(branch.secret, branch.id, context) for context in encoded]
-        ledger.record(tenant, KeyUse.Operation.GENERATE, contexts, caller=caller, request_id=request_id)
-        return [NewDataKey(key.plaintext, key.wrapped, branch.until, branch.generation) for key in made]
-
-    def open_wrapped(
-        self, tenant: Tenant, items: Sequence[tuple[bytes, Context]], *, caller: str, request_id: str
-    ) -> list[OpenedDataKey | DomainError]:
-        results = self._open_each(tenant, items)
-        contexts = [
-            context for (_, context), result in zip(items, results, strict=True) if isinstance(result, OpenedDataKey)
-        ]
-        if contexts:
-            ledger.record(tenant, KeyUse.Operation.DECRYPT, contexts, caller=caller, request_id=request_id)
-        return results
-
-    def rewrap(
-        self, tenant: Tenant, items: Sequence[tuple[bytes, Context]], *, caller: str, request_id: str
-    ) -> list[bytes | DomainError]:
-        results = self._rewrap_each(tenant, items)
-        contexts = [context for (_, context), result in zip(items, results, strict=True) if isinstance(result, bytes)]
-        if contexts:
-            ledger.record(tenant, KeyUse.Operation.REWRAP, contexts, caller=caller, request_id=request_id)
-        return results
-
-    def _rewrap_each(self, tenant: Tenant, items: Sequence[tuple[bytes, Context]]) -> list[bytes | DomainError]:
-        encode = envelope.encoder(str(tenant.pk))
-        for _ in range(ATTEMPTS):
-            with self._take_current(tenant, uses=len(items)) as current:
-                opened_each = self._open_each(tenant, items)
-                if not self.is_still(tenant.pk, current.generation, new=True):  # opening may have taken long
-                    continue
-                results: list[bytes | DomainError] = []
-                for opened, (blob, context) in zip(opened_each, items, strict=True):
-                    if isinstance(opened, DomainError):
-                        results.append(opened)
-                    elif envelope.branch_key_id(blob) == current.id:
-                        results.append(blob)
-                    else:
-                        results.append(envelope.wrap(current.secret, current.id, encode(context), opened.plaintext))
-                return results
-        raise errors.KeyUnreachable(retry_after=1)
-
-    def is_still(self, tenant: uuid.UUID, generation: int, *, new: bool) -> bool:
-        """Tell whether nothing was stopped or dropped since a branch key was loaded;
-        asked after every load, before it is used.
+        self, tenant: uuid.UUID, contexts: Sequence[bytes | DomainError], *, may_wait: bool = True
+    ) -> Batch[NewDataKey] | None:
+        """Make a data key for each context.
 
         Args:
-            generation: of the tenant when the load began.
+            contexts: what `envelope.encode_context` returned or raised.
+        """
+        good = sum(isinstance(context, bytes) for context in contexts)
+        if not good:
+            return Batch([context for context in contexts if isinstance(context, DomainError)], None, True)
+        current = self._take_current(tenant, uses=good, may_wait=may_wait)
+        if current is None:
+            return None
+        with current:
+            return Batch([_made(current, context) for context in contexts], current.generation, True)
+
+    def open_wrapped(
+        self, tenant: uuid.UUID, items: Sequence[Sealed | DomainError], *, may_wait: bool = True
+    ) -> Batch[OpenedDataKey] | None:
+        """Open each wrapped data key with its branch key; each of those is taken once."""
+        for _ in range(ATTEMPTS):
+            snapshot = self._snapshot(tenant, new=False, may_wait=may_wait)
+            if snapshot is None:
+                return None
+            taken: dict[uuid.UUID, Unwrapped | DomainError] = {}
+            try:
+                wanted = Counter(item.branch_key for item in items if isinstance(item, Sealed))
+                if not self._take_each(snapshot, wanted, taken, may_wait=may_wait):
+                    return None
+                loaded = {branch.generation for branch in taken.values() if isinstance(branch, Unwrapped)}
+                if may_wait and not all(self._is_still(tenant, generation, new=False) for generation in loaded):
+                    continue
+                generation = max(loaded, default=snapshot.generation)
+                return Batch([_opened(taken, item) for item in items], generation, False)
+            finally:
+                for branch in taken.values():
+                    if isinstance(branch, Unwrapped):
+                        branch.release()
+        raise errors.KeyUnreachable(retry_after=1)
+
+    def rewrap(
+        self, tenant: uuid.UUID, items: Sequence[Sealed | DomainError], *, may_wait: bool = True
+    ) -> Batch[bytes] | None:
+        """Move each wrapped data key to the current branch key without showing it."""
+        for _ in range(ATTEMPTS):
+            current = self._take_current(tenant, uses=len(items), may_wait=may_wait)
+            if current is None:
+                return None
+            with current:
+                opened = self.open_wrapped(tenant, items, may_wait=may_wait)
+                if opened is None:
+                    return None
+                # Opening may have taken long.
+                if may_wait and not self._is_still(tenant, current.generation, new=True):
+                    continue
+                moved = [_moved(current, one, item) for one, item in zip(opened.items, items, strict=True)]
+                return Batch(moved, current.generation, True)
+        raise errors.KeyUnreachable(retry_after=1)
+
+    def require_unstopped(self, tenant: uuid.UUID, batch: Batch[Any], *, may_wait: bool = True) -> bool:
+        """Raise when the tenant's key was stopped or dropped since: between making and answering was a wait.
+
+        Returns:
+            Whether it could be told; False only when the request must not wait.
 
         Raises:
-            KeyNotActive, KeySuspended, KeyUnreachable: nothing is given out any more;
-            a refusal of AWS's that some process met.
-            DatabaseUnavailable: it is not known.
+            DomainError: as `_snapshot` does, or KeyUnreachable after a drop: ask again.
         """
-        return self._snapshot(tenant, new=new).generation == generation
+        if batch.generation is None:
+            return True
+        snapshot = self._snapshot(tenant, new=batch.is_new, may_wait=may_wait)
+        if snapshot is None:
+            return False
+        if snapshot.generation != batch.generation:
+            raise errors.KeyUnreachable(retry_after=1)
+        return True
 
     # --- which branch key --------------------------------------------------------------------------------------
 
-    def _snapshot(self, tenant: uuid.UUID, *, new: bool) -> Snapshot:
-        """Return where the tenant stands.
+    def _snapshot(self, tenant: uuid.UUID, *, new: bool, may_wait: bool) -> Snapshot | None:
+        """Return what is known of a tenant whose key may be used; None when it is not known and must not be waited for.
 
         Raises:
-            KeyNotActive, KeySuspended, KeyUnreachable: nothing serves, or nothing that may wrap new keys;
-            a refusal of AWS's.
+            KeyNotActive, KeySuspended, KeyUnreachable: nothing serves, or nothing that may wrap new keys; a refusal of
+                AWS's that some process met.
             DatabaseUnavailable: it is not known.
         """
-        snapshot = self.snapshots.of(tenant)
-        if why_not(snapshot, new=new) is not None:
-            snapshot = self.snapshots.of(tenant, fresh=True)  # what just ended must not be refused for another second
-            error = why_not(snapshot, new=new)
+        look = self.snapshots.of if may_wait else self.snapshots.known
+        found = look(tenant)
+        if found is None and not may_wait:
+            return None
+        if why_not(found, new=new) is not None:
+            # What just ended must not be refused for another second.
+            found = look(tenant, fresh=True)
+            if found is None and not may_wait:
+                return None
+            error = why_not(found, new=new)
             if error is not None:
                 raise error
-        assert snapshot is not None
-        return snapshot
+        return found
 
-    def _take_current(self, tenant: Tenant, *, uses: int) -> Unwrapped:
-        """Return the branch key that wraps new data keys, counted in;
-        the first request after an activation makes it."""
+    def _is_still(self, tenant: uuid.UUID, generation: int, *, new: bool) -> bool:
+        """Tell whether nothing was stopped or dropped since a branch key was loaded; asked before it is used."""
+        snapshot = self._snapshot(tenant, new=new, may_wait=True)
+        return snapshot is not None and snapshot.generation == generation
+
+    def _take_current(self, tenant: uuid.UUID, *, uses: int, may_wait: bool) -> Unwrapped | None:
+        """Return the branch key that wraps new data keys, counted in; the first request after an activation makes it."""
         for _ in range(ATTEMPTS):
-            snapshot = self._snapshot(tenant.pk, new=True)
+            snapshot = self._snapshot(tenant, new=True, may_wait=may_wait)
+            if snapshot is None:
+                return None
             if snapshot.current is None:
-                self._make(tenant.pk, snapshot)
+                if not may_wait:
+                    return None
+                self._make(tenant, snapshot)
                 continue
+            if not may_wait:
+                return self._find(snapshot, snapshot.current.id, uses=uses)
             taken = self._take(snapshot, snapshot.current, uses=uses)
-            if taken is not None and self._may_be_used(taken, new=True):
+            if taken is not None and self._may_be_used(taken):
                 return taken
         raise errors.KeyUnreachable(retry_after=1)
 
-    def _may_be_used(self, taken: Unwrapped, *, new: bool) -> bool:
-        """Tell whether a branch key that was taken may be used; it is given back when it may not."""
+    def _may_be_used(self, taken: Unwrapped) -> bool:
+        """Tell whether a branch key that was taken may wrap new keys; it is given back when it may not."""
         is_still = False
         try:
-            is_still = self.is_still(taken.tenant, taken.generation, new=new)
+            is_still = self._is_still(taken.tenant, taken.generation, new=True)
         finally:
             if not is_still:
                 taken.release()
@@ -195,7 +246,8 @@ class Engine:
             registration = KeyRegistration.objects.get(pk=snapshot.registration) if snapshot.registration else None
             try:
                 branchkeys.make(Tenant.objects.select_related("service_role").get(pk=tenant), registration)
-            except errors.RegistrationBusy:  # it stopped serving at this moment: the next look says what it is now
+            except errors.RegistrationBusy:
+                # It stopped serving at this moment: the next look says what it is now.
                 return
             except DomainError as error:
                 raise self._judged(tenant, snapshot.registration, error) from error
@@ -204,63 +256,35 @@ class Engine:
 
         self.bulkhead.call(tenant, (tenant, "make"), make)
 
-    def _open_each(self, tenant: Tenant, items: Sequence[tuple[bytes, Context]]) -> list[OpenedDataKey | DomainError]:
-        """Open each blob with its branch key; each of those is taken once."""
-        for _ in range(ATTEMPTS):
-            results = self._open_each_once(tenant, items)
-            if results is not None:
-                return results
-        raise errors.KeyUnreachable(retry_after=1)
-
-    def _open_each_once(
-        self, tenant: Tenant, items: Sequence[tuple[bytes, Context]]
-    ) -> list[OpenedDataKey | DomainError] | None:
-        """Open each blob; None when the branch keys were told to go while one of them was loaded."""
-        named = [_branch_key_id(blob) for blob, _ in items]
-        snapshot = self._snapshot(tenant.pk, new=False)
-        encode = envelope.encoder(str(tenant.pk))
-        taken: dict[uuid.UUID, Unwrapped | DomainError] = {}
-        results: list[OpenedDataKey | DomainError] = []
-        try:
-            self._take_each(snapshot, Counter(key_id for key_id in named if key_id), taken)
-            loaded = {branch.generation for branch in taken.values() if isinstance(branch, Unwrapped)}
-            if not all(self.is_still(tenant.pk, generation, new=False) for generation in loaded):
-                return None
-            for (blob, context), key_id in zip(items, named, strict=True):
-                branch = taken[key_id] if key_id else errors.BlobUnreadable()
-                try:
-                    if isinstance(branch, DomainError):
-                        raise branch.again()
-                    results.append(OpenedDataKey(envelope.unwrap(branch.secret, encode(context), blob), branch.until))
-                except DomainError as error:
-                    results.append(error)
-        finally:
-            for branch in taken.values():
-                if isinstance(branch, Unwrapped):
-                    branch.release()
-        return results
-
     def _take_each(
-        self, snapshot: Snapshot, wanted: Mapping[uuid.UUID, int], taken: dict[uuid.UUID, Unwrapped | DomainError]
-    ) -> None:
+        self,
+        snapshot: Snapshot,
+        wanted: Mapping[uuid.UUID, int],
+        taken: dict[uuid.UUID, Unwrapped | DomainError],
+        *,
+        may_wait: bool,
+    ) -> bool:
         """Take the branch keys that blobs name, counted in, or why one cannot be had.
 
         Args:
             wanted: id → how many data keys are to be opened with it.
             taken: where they go; the caller releases what is there, also when this ends in an error.
+
+        Returns:
+            Whether each one is there; False only when the request must not wait.
         """
         for key_id, uses in wanted.items():
             found = self._find(snapshot, key_id, uses=uses)
             if found is not None:
                 taken[key_id] = found
         missing = wanted.keys() - taken.keys()
+        if missing and not may_wait:
+            return False
         rows = self._rows(snapshot, missing) if missing else {}
         for key_id in missing:
-            taken[key_id] = (
-                self._take_old(snapshot, rows[key_id], uses=wanted[key_id])
-                if key_id in rows
-                else errors.BlobUnreadable()
-            )
+            row = rows.get(key_id)
+            taken[key_id] = self._take_old(snapshot, row, uses=wanted[key_id]) if row else errors.BlobUnreadable()
+        return True
 
     def _take_old(self, snapshot: Snapshot, row: WrappedBranchKey, *, uses: int) -> Unwrapped | DomainError:
         """Return one branch key that is not in memory, counted in, or why it cannot be had."""
@@ -269,7 +293,9 @@ class Engine:
                 taken = self._take(snapshot, row, uses=uses)
                 if taken is not None:
                     return taken
-                snapshot = self._snapshot(snapshot.tenant, new=False)
+                again = self._snapshot(snapshot.tenant, new=False, may_wait=True)
+                if again is not None:
+                    snapshot = again
         except DomainError as error:
             return error
         return errors.KeyUnreachable(retry_after=1)
@@ -421,8 +447,30 @@ def _at_once(job: Job) -> None:
     job()
 
 
-def _branch_key_id(blob: bytes) -> uuid.UUID | None:
+def _made(branch: Unwrapped, context: bytes | DomainError) -> NewDataKey | DomainError:
+    if isinstance(context, DomainError):
+        return context
+    made = envelope.generate(branch.secret, branch.id, context)
+    return NewDataKey(made.plaintext, made.wrapped, branch.until)
+
+
+def _opened(
+    taken: Mapping[uuid.UUID, Unwrapped | DomainError], item: Sealed | DomainError
+) -> OpenedDataKey | DomainError:
+    if isinstance(item, DomainError):
+        return item
+    branch = taken[item.branch_key]
+    if isinstance(branch, DomainError):
+        return branch.again()
     try:
-        return envelope.branch_key_id(blob)
-    except errors.BlobUnreadable:
-        return None
+        return OpenedDataKey(envelope.unwrap(branch.secret, item.context, item.blob), branch.until)
+    except DomainError as error:
+        return error
+
+
+def _moved(branch: Unwrapped, opened: OpenedDataKey | DomainError, item: Sealed | DomainError) -> bytes | DomainError:
+    if isinstance(opened, DomainError) or isinstance(item, DomainError):
+        return opened if isinstance(opened, DomainError) else errors.BlobUnreadable()
+    if item.branch_key == branch.id:
+        return item.blob
+    return envelope.wrap(branch.secret, branch.id, item.context, opened.plaintext)

@@ -16,16 +16,20 @@ import hmac
 import secrets
 import struct
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import NamedTuple, NoReturn, TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from byokportal.errors import DomainError
 from keys.errors import BlobUnreadable, ContextInvalid
+
+Given = TypeVar("Given")
+Made = TypeVar("Made")
 
 VERSION = 1
 KEY_BYTES = 32
@@ -121,6 +125,26 @@ def encoder(tenant: str) -> Callable[[Mapping[str, str]], bytes]:
     return encode
 
 
+class Sealed(NamedTuple):
+    """A wrapped data key that is to be opened: the branch key that it names, its bytes, its context encoded."""
+
+    branch_key: uuid.UUID
+    blob: bytes
+    context: bytes
+
+
+def sealed(blob: bytes, context: bytes) -> Sealed:
+    """Return a wrapped data key ready to be opened.
+
+    Args:
+        context: what `encode_context` returned.
+
+    Raises:
+        BlobUnreadable: it is no blob of ours.
+    """
+    return Sealed(branch_key_id(blob), blob, context)
+
+
 def branch_key_id(blob: bytes) -> uuid.UUID:
     """Return the id of the branch key that a blob names.
 
@@ -129,6 +153,25 @@ def branch_key_id(blob: bytes) -> uuid.UUID:
     """
     _check_form(blob)
     return uuid.UUID(bytes=blob[1:17])
+
+
+def encode_each(tenant: str, contexts: Iterable[Mapping[str, str]]) -> list[bytes | DomainError]:
+    """Return the encoding of each context, or why it cannot be used."""
+    encode = encoder(tenant)
+    return [_or_error(encode, context) for context in contexts]
+
+
+def sealed_each(tenant: str, items: Iterable[tuple[bytes, Mapping[str, str]]]) -> list[Sealed | DomainError]:
+    """Return each wrapped data key with its context ready to be opened, or why it cannot be."""
+    encode = encoder(tenant)
+    return [_or_error(lambda one: sealed(one[0], encode(one[1])), item) for item in items]
+
+
+def _or_error(make: Callable[[Given], Made], given: Given) -> Made | DomainError:
+    try:
+        return make(given)
+    except DomainError as error:
+        return error
 
 
 def _check_form(blob: bytes) -> None:

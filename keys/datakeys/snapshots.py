@@ -147,8 +147,30 @@ class Snapshots:
         self._watch: threading.Thread | None = None
         self._ended = threading.Event()
 
+    def known(self, tenant: uuid.UUID, *, fresh: bool = False) -> Snapshot | None:
+        """Return what is known of a tenant's key without asking the database; None when it has to be asked.
+
+        Args:
+            fresh: what was read a moment ago counts, nothing older.
+
+        Raises:
+            DatabaseNotAdmitted: it is not the database that may give out keys.
+        """
+        lasts = 2 * settings.SNAPSHOT_SECONDS if self._watch is None else TOO_OLD
+        if self._monotonic() - self._looked_at > lasts:
+            return None
+        return self._copy(tenant, fresh=fresh)
+
+    def _copy(self, tenant: uuid.UUID, *, fresh: bool) -> Snapshot | None:
+        if self._watched.why:
+            raise errors.DatabaseNotAdmitted(retry_after=30)
+        copy = self._copies.get(tenant)
+        if copy is None or self._monotonic() - copy.read_at > (A_MOMENT if fresh else COPY_LASTS):
+            return None
+        return copy
+
     def of(self, tenant: uuid.UUID, *, fresh: bool = False) -> Snapshot | None:
-        """Return where a tenant's key stands; None when there is no such tenant.
+        """Return what is known of a tenant's key, asking the database where it has to be; None: there is no such tenant.
 
         Args:
             fresh: read it now, unless that was done a moment ago.
@@ -159,11 +181,10 @@ class Snapshots:
         """
         if self._monotonic() - self._looked_at > 2 * settings.SNAPSHOT_SECONDS:
             self._catch_up()
-        if self._watched.why:
-            raise errors.DatabaseNotAdmitted(retry_after=30)
-        copy = self._copies.get(tenant)
-        if copy is None or self._monotonic() - copy.read_at > (A_MOMENT if fresh else COPY_LASTS):
-            copy = self._reads.do(tenant, lambda: self._read(tenant))  # a thousand first requests: one query
+        copy = self._copy(tenant, fresh=fresh)
+        if copy is None:
+            # A thousand first requests: one query.
+            copy = self._reads.do(tenant, lambda: self._read(tenant))
             if self._watched.why:
                 raise errors.DatabaseNotAdmitted(retry_after=30)
         return copy

@@ -18,7 +18,6 @@ from byokportal import clock
 from byokportal.errors import RateLimited
 from keys.datakeys import snapshots
 from keys.datakeys.cache import BranchKeys
-from keys.datakeys.http import priority
 from keys.models import CacheDrop, KeyRegistration, ServingProcess
 from tenants import limits
 from tenants.models import ServiceAccount, Tenant
@@ -140,33 +139,3 @@ def test_a_used_up_share_is_a_429_that_says_when_to_come_again(
     problem = refused.json()
     assert (refused.status_code, refused["Retry-After"], problem["code"]) == (429, "1", "rate_limited")
     assert (problem["retryable"], problem["retry_after"], problem["whose_turn"]) == (True, 1, "caller")
-
-
-def test_bulk_takes_an_eighth_of_the_threads_and_three_times_as_many_wait() -> None:
-    lane, leave, inside = priority.Lane(8), threading.Event(), threading.Semaphore(0)
-    outcomes: list[str] = []
-
-    def work() -> None:
-        try:
-            with lane.bulk():
-                inside.release()
-                leave.wait(5)
-            outcomes.append("done")
-        except RateLimited:
-            outcomes.append("refused")
-
-    workers = [threading.Thread(target=work) for _ in range(8)]
-    for worker in workers:
-        worker.start()
-    assert inside.acquire(timeout=5)
-    assert not inside.acquire(timeout=0.1)  # the second waits
-    leave.set()
-    for worker in workers:
-        worker.join()
-    assert outcomes.count("done") == 4
-    assert outcomes.count("refused") == 4
-
-
-def test_few_items_go_past_the_bulk_lane() -> None:
-    with priority.lane(priority.FEW) as nothing:
-        assert nothing is None

@@ -22,7 +22,7 @@ from django.utils import timezone
 from byokportal.errors import NotFound
 from keys import lifecycle, services
 from keys.datakeys import snapshots
-from keys.datakeys.http import fast_path
+from keys.datakeys.http import operations
 from keys.datakeys.ledger import links, recording
 from keys.models import BranchKey, KeyRegistration, KeyUse
 from support.models import Ticket
@@ -51,7 +51,7 @@ def at_once(number: int, do: Callable[[], Any]) -> list[Any]:
 def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fifty threads at once on a busy machine may keep the database from answering in half a second:
     here that is not the question."""
-    for module, name in ((fast_path, "DATABASE"), (recording, "WAIT"), (links, "COMMIT"), (snapshots, "WAIT")):
+    for module, name in ((operations, "DATABASE"), (recording, "WAIT"), (links, "COMMIT"), (snapshots, "WAIT")):
         monkeypatch.setattr(module, name, 30.0)
 
 

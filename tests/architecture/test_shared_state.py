@@ -11,14 +11,10 @@ ROOT = Path(__file__).resolve().parents[2]
 # Caches that are not `Lru` and take arguments, each with what bounds it. None is keyed by what a stranger sends.
 OTHER_CACHES = {
     "byokportal/clock.py:_http_date": "this second and the one before",
-    "keys/datakeys/http/drf.py:_instant": "1,000 instants of ours",
-    "keys/datakeys/http/fast_path.py:_route": (
-        "the URL map's three routes: an address without a view raises, and is not kept"
-    ),
+    "keys/datakeys/http/operations.py:_instant": "1,000 instants of ours",
     "keys/aws/hot.py:_pool": "one for each Region of AWS",
     "keys/aws/hot.py:_protocol": "STS and KMS",
     "keys/aws/regions.py:_known": "our own partition",
-    "keys/datakeys/ledger/links.py:_statement": "one for each number of rows up to 64",
     "keys/policies/conditions.py:_short": "4,096 patterns of at most 256 characters",
 }
 SHARED = {"dict", "set", "OrderedDict", "deque", "defaultdict", "WeakKeyDictionary", "WeakSet", "Counter", "list"}

@@ -19,7 +19,6 @@ PLAIN = {
     "keys/health/blame.py": "a savepoint for the one open incident",
     "keys/health/sweeping.py": "takes only rows that nobody holds",
     "keys/datakeys/ledger/links.py": "one INSERT",
-    "keys/datakeys/ledger/recording.py": "the same",
     "keys/datakeys/snapshots.py": "what one process says of itself; the next look comes again",
 }
 

@@ -90,21 +90,23 @@ def failures(
         return call
 
     def opened(blob: bytes) -> None:
-        for result in engine.open_wrapped(tenant, [(blob, {"object": "1"})], caller="tests", request_id="r"):
+        for result in datakeys.open_wrapped(
+            tenant, [(blob, {"object": "1"})], caller="tests", request_id="r", engine=engine
+        ):
             if isinstance(result, DomainError):
                 raise result
 
-    yield without_a_row(lambda: engine.generate(tenant, [{}], caller="tests", request_id="r"))
-    yield without_a_row(lambda: engine.open_wrapped(tenant, [item], caller="tests", request_id="r"))
-    yield without_a_row(lambda: engine.rewrap(tenant, [item], caller="tests", request_id="r"))
+    yield without_a_row(lambda: datakeys.generate(tenant, [{}], caller="tests", request_id="r", engine=engine))
+    yield without_a_row(lambda: datakeys.open_wrapped(tenant, [item], caller="tests", request_id="r", engine=engine))
+    yield without_a_row(lambda: datakeys.rewrap(tenant, [item], caller="tests", request_id="r", engine=engine))
     for place in (20, 60, 100):
         yield lambda place=place: opened(
             made.wrapped_key[:place] + bytes([made.wrapped_key[place] ^ 1]) + made.wrapped_key[place + 1 :]
         )  # type: ignore[misc]
-    yield lambda: engine.generate(tenant, [{"": "x"}], caller="tests", request_id="r")
+    yield lambda: datakeys.generate(tenant, [{"": "x"}], caller="tests", request_id="r", engine=engine)
     customer.kms.disable_key(KeyId=customer.key_arn)
     engine.keys.drop(tenant.pk)
-    yield lambda: engine.generate(tenant, [{}], caller="tests", request_id="r")
+    yield lambda: datakeys.generate(tenant, [{}], caller="tests", request_id="r", engine=engine)
 
 
 def test_a_key_is_in_no_log_no_row_no_message_no_cache_and_no_traceback(
@@ -118,15 +120,15 @@ def test_a_key_is_in_no_log_no_row_no_message_no_cache_and_no_traceback(
     before_task_publish.connect(note)
     sessions.forget_all()
     engine = Engine()
-    (made,) = engine.generate(tenant, [{"object": "1"}], caller="tests", request_id="r")
+    (made,) = datakeys.generate(tenant, [{"object": "1"}], caller="tests", request_id="r", engine=engine)
     (copy,) = engine.keys._kept.values()
     branch_key, session = (
         bytes(copy.secret.reveal()),
         next(session for name, session in sessions._cache.items() if name[0] == "tenant"),
     )
-    engine.open_wrapped(tenant, [(made.wrapped_key, {"object": "1"})], caller="tests", request_id="r")
+    datakeys.open_wrapped(tenant, [(made.wrapped_key, {"object": "1"})], caller="tests", request_id="r", engine=engine)
     lifecycle.changed(tenant.pk, drop=True)
-    engine.rewrap(tenant, [(made.wrapped_key, {"object": "1"})], caller="tests", request_id="r")
+    datakeys.rewrap(tenant, [(made.wrapped_key, {"object": "1"})], caller="tests", request_id="r", engine=engine)
     shown = [repr(thing) for thing in (made, copy, engine.keys, engine.snapshots.of(tenant.pk), session)]
     tracebacks = []
     for fail in failures(engine, tenant, made, customer):

@@ -91,7 +91,7 @@ class World:
 
     def generate(self, life: Life, process: Engine, _: int) -> None:
         try:
-            made = process.generate(life.tenant, [{"object": "1"}], caller="tests", request_id="r")
+            made = datakeys.generate(life.tenant, [{"object": "1"}], caller="tests", request_id="r", engine=process)
         except DomainError as error:
             self.refused(life, process, error)
         else:
@@ -104,8 +104,8 @@ class World:
             return
         made = life.blobs[which % len(life.blobs)]
         try:
-            (opened,) = process.open_wrapped(
-                life.tenant, [(made.wrapped_key, {"object": "1"})], caller="t", request_id="r"
+            (opened,) = datakeys.open_wrapped(
+                life.tenant, [(made.wrapped_key, {"object": "1"})], caller="t", request_id="r", engine=process
             )
         except DomainError as error:
             opened = error  # type: ignore[assignment]
@@ -122,8 +122,8 @@ class World:
             return
         made = life.blobs[which % len(life.blobs)]
         try:
-            (opened,) = process.open_wrapped(
-                other.tenant, [(made.wrapped_key, {"object": "1"})], caller="t", request_id="r"
+            (opened,) = datakeys.open_wrapped(
+                other.tenant, [(made.wrapped_key, {"object": "1"})], caller="t", request_id="r", engine=process
             )
         except DomainError:
             return

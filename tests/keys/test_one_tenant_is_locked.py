@@ -4,12 +4,14 @@ requests of all other tenants are answered (PostgreSQL)."""
 from __future__ import annotations
 
 import ast
+import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import loop
 import pytest
 from conftest import OTHER_CUSTOMER, Customer, acting, with_health
 from django.db import OperationalError, connection, connections, transaction
@@ -64,21 +66,29 @@ def _a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def organisations(transactional_db: None) -> Iterator[list[Tenant]]:
+def organisations(transactional_db: None) -> list[Tenant]:
     role = ServiceRole.objects.create(name="r", arn="arn:aws:iam::999900001111:role/r", unique_id="AROA1")
-    yield [Tenant.objects.create(name=f"t-{number}", service_role=role) for number in range(OTHERS + 1)]
-    ledger.stop()
+    return [Tenant.objects.create(name=f"t-{number}", service_role=role) for number in range(OTHERS + 1)]
 
 
-def use(tenant: Tenant, request_id: str) -> bool:
-    try:
-        ledger.record(tenant, KeyUse.Operation.GENERATE, [{}], caller="tests", request_id=request_id)
-    except DatabaseUnavailable:
-        return False
-    return True
+@pytest.fixture
+def use() -> Iterator[Callable[[Tenant, str], bool]]:
+    with loop.running() as its_own:
+
+        def commit(tenant: Tenant, request_id: str) -> bool:
+            row = ledger.use(tenant.pk, KeyUse.Operation.GENERATE, [{}], caller="tests", request_id=request_id)
+            try:
+                asyncio.run_coroutine_threadsafe(ledger.commit(row, recording.WAIT), its_own).result()
+            except DatabaseUnavailable:
+                return False
+            return True
+
+        yield commit
 
 
-def test_a_row_of_a_locked_tenant_holds_up_no_other_in_the_ledger(organisations: list[Tenant]) -> None:
+def test_a_row_of_a_locked_tenant_holds_up_no_other_in_the_ledger(
+    use: Callable[[Tenant, str], bool], organisations: list[Tenant]
+) -> None:
     locked, *others = organisations
     with held(locked, "FOR UPDATE"), ThreadPoolExecutor(32) as pool:
         of_locked = [pool.submit(use, locked, "locked") for _ in range(8)]
@@ -90,7 +100,9 @@ def test_a_row_of_a_locked_tenant_holds_up_no_other_in_the_ledger(organisations:
     assert KeyUse.objects.filter(tenant=locked).count() == 1
 
 
-def test_a_row_is_written_as_soon_as_its_tenant_is_free_again(organisations: list[Tenant]) -> None:
+def test_a_row_is_written_as_soon_as_its_tenant_is_free_again(
+    use: Callable[[Tenant, str], bool], organisations: list[Tenant]
+) -> None:
     locked = organisations[0]
     with ThreadPoolExecutor(1) as pool:
         with held(locked, "FOR UPDATE"):

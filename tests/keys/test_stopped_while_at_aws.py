@@ -54,17 +54,17 @@ def one(engine: Engine, tenant: Tenant, made: NewDataKey, how: str) -> str:
     try:
         match how:
             case "generate":
-                engine.generate(tenant, [{"object": "1"}], **facts)
+                datakeys.generate(tenant, [{"object": "1"}], **facts, engine=engine)
             case "generate a batch":
-                engine.generate(tenant, [{"object": "1"}] * 3, **facts)
+                datakeys.generate(tenant, [{"object": "1"}] * 3, **facts, engine=engine)
             case "decrypt":
-                (result,) = engine.open_wrapped(tenant, [item], **facts)
+                (result,) = datakeys.open_wrapped(tenant, [item], **facts, engine=engine)
                 return result.code if isinstance(result, DomainError) else "given out"
             case "decrypt a batch":
-                results = engine.open_wrapped(tenant, [item, (b"no blob", {}), item], **facts)
+                results = datakeys.open_wrapped(tenant, [item, (b"no blob", {}), item], **facts, engine=engine)
                 return "given out" if isinstance(results[0], datakeys.OpenedDataKey) else results[0].code
             case "rewrap":
-                (moved,) = engine.rewrap(tenant, [item], **facts)
+                (moved,) = datakeys.rewrap(tenant, [item], **facts, engine=engine)
                 return moved.code if isinstance(moved, DomainError) else "given out"
     except DomainError as error:
         return error.code
@@ -85,7 +85,7 @@ def test_suspend(
     while_at_aws: Callable[[Meanwhile], None],
 ) -> None:
     services.set_latency(tenant, seconds=latency, actor=acting(alice))
-    (made,) = process().generate(tenant, [{"object": "1"}], caller="tests", request_id="r")
+    (made,) = datakeys.generate(tenant, [{"object": "1"}], caller="tests", request_id="r", engine=process())
     engine, uses = process(), KeyUse.objects.count()
     while_at_aws(lambda: services.suspend(tenant, reason="x", actor=acting(alice)))
     assert one(engine, tenant, made, how) == "suspended"
@@ -104,7 +104,7 @@ def test_drop(
     while_at_aws: Callable[[Meanwhile], None],
 ) -> None:
     services.set_latency(tenant, seconds=latency, actor=acting(alice))
-    (made,) = process().generate(tenant, [{"object": "1"}], caller="tests", request_id="r")
+    (made,) = datakeys.generate(tenant, [{"object": "1"}], caller="tests", request_id="r", engine=process())
     dropped: list[int] = []
 
     def drop() -> None:
@@ -128,7 +128,7 @@ def test_a_denial_that_another_process_met(
     while_at_aws: Callable[[Meanwhile], None],
 ) -> None:
     services.set_latency(tenant, seconds=latency, actor=acting(alice))
-    (made,) = process().generate(tenant, [{"object": "1"}], caller="tests", request_id="r")
+    (made,) = datakeys.generate(tenant, [{"object": "1"}], caller="tests", request_id="r", engine=process())
 
     def denied() -> None:
         customer.kms.disable_key(KeyId=customer.key_arn)
@@ -149,7 +149,7 @@ def test_a_drop_in_this_process_alone(
 ) -> None:
     """Where nobody could tell whose doing a refusal is, this process drops its copies and no generation grows."""
     services.set_latency(tenant, seconds=0, actor=acting(alice))
-    (made,) = process().generate(tenant, [{"object": "1"}], caller="tests", request_id="r")
+    (made,) = datakeys.generate(tenant, [{"object": "1"}], caller="tests", request_id="r", engine=process())
     engine, dropped = process(), []
 
     def drop() -> None:
@@ -171,9 +171,9 @@ def test_the_second_of_two_branch_keys_takes_long(
     """The first is at hand already when the stop comes, and opens nothing either."""
     services.set_latency(tenant, seconds=0, actor=acting(alice))
     engine, facts = process(), {"caller": "tests", "request_id": "r"}
-    (old,) = engine.generate(tenant, [{}], **facts)
+    (old,) = datakeys.generate(tenant, [{}], **facts, engine=engine)
     branchkeys.make(tenant, active, instead_of=BranchKey.objects.get(tenant=tenant, is_current=True))
-    (new,) = engine.generate(tenant, [{}], **facts)
+    (new,) = datakeys.generate(tenant, [{}], **facts, engine=engine)
     calls: list[int] = []
 
     def at_the_second() -> None:
@@ -182,7 +182,7 @@ def test_the_second_of_two_branch_keys_takes_long(
 
     while_at_aws(at_the_second)
     with pytest.raises(DomainError) as told:
-        engine.open_wrapped(tenant, [(old.wrapped_key, {}), (new.wrapped_key, {})], **facts)
+        datakeys.open_wrapped(tenant, [(old.wrapped_key, {}), (new.wrapped_key, {})], **facts, engine=engine)
     assert (told.value.code, len(calls)) == ("suspended", 1)
 
 
@@ -190,7 +190,7 @@ def test_a_new_copy_in_the_background_is_dropped_with_the_others(
     tenant: Tenant, alice: Member, active: KeyRegistration, while_at_aws: Callable[[Meanwhile], None]
 ) -> None:
     engine = process()
-    engine.generate(tenant, [{}], caller="tests", request_id="r")
+    datakeys.generate(tenant, [{}], caller="tests", request_id="r", engine=engine)
     snapshot = engine.snapshots.of(tenant.pk)
     assert snapshot is not None
     assert snapshot.current is not None
@@ -207,7 +207,7 @@ def test_the_platforms_key(
     ours = aws.client(settings.AWS_ACCOUNT_ID, "kms", "eu-central-1")
     settings.PLATFORM_KEY_ARN = ours.create_key()["KeyMetadata"]["Arn"]
     services.set_latency(tenant, seconds=latency, actor=acting(alice))
-    (made,) = process().generate(tenant, [{"object": "1"}], caller="tests", request_id="r")
+    (made,) = datakeys.generate(tenant, [{"object": "1"}], caller="tests", request_id="r", engine=process())
     dropped: list[int] = []
 
     def drop() -> None:
@@ -262,7 +262,7 @@ def test_suspend_on_a_machine_whose_clock_is_wrong(
     settings.CLOCK = "database"
     clock.forget()
     engine = Engine()
-    (made,) = engine.generate(tenant, [{"object": "1"}], caller="tests", request_id="r")
+    (made,) = datakeys.generate(tenant, [{"object": "1"}], caller="tests", request_id="r", engine=engine)
     with time_machine.travel(datetime.now(UTC) + timedelta(seconds=wrong_by)):
         services.suspend(tenant, reason="x", actor=acting(alice))
     assert one(engine, tenant, made, "decrypt") == "suspended"

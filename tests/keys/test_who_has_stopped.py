@@ -77,7 +77,7 @@ def test_a_process_that_began_before_the_commit_counts_and_one_that_began_after_
 def test_a_process_writes_what_it_has_read(tenant: Tenant, alice: Member, active: KeyRegistration) -> None:
     datakeys.start_anew()
     engine = Engine()
-    engine.generate(tenant, [{"object": "1"}], caller="tests", request_id="r")
+    datakeys.generate(tenant, [{"object": "1"}], caller="tests", request_id="r", engine=engine)
     services.drop_caches(tenant, reason="x", actor=acting(alice))
     engine.snapshots.look()  # it held a key, so it writes
     row = ServingProcess.objects.get(pk=engine.snapshots.process)

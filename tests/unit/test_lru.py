@@ -62,7 +62,7 @@ class Cache:
 
 def _callers() -> Cache:
     memory: Memory[int] = Memory()
-    return Cache(memory._found, lambda n: memory.put(n, n, asked_at=time.monotonic()), memory.get)
+    return Cache(memory._found, lambda n: memory.look_up(n, lambda: n), lambda n: memory.get(n, lambda: n))
 
 
 def _shares() -> Cache:

@@ -9,12 +9,13 @@ What a caller is told is always safe: an answer means a committed row. A failure
 answer (the commit came through, the news of it did not), never an answer without a row. A statement is never sent twice
 unless the database has refused the first, so no row is doubled.
 
-`recording` is what the rest of the code calls, `writer` gathers rows and commits them,
-`links` are the ways to the two databases.
+`recording` is what the rest of the code calls, `writer` gathers rows and commits them, `links` are the ways to the two
+databases. What runs in a thread and cannot be on the loop commits its row by itself.
 """
 
 from __future__ import annotations
 
-from keys.datakeys.ledger.recording import committed, record, stop
+from keys.datakeys.ledger.links import Use
+from keys.datakeys.ledger.recording import close, commit, record, use
 
-__all__ = ["committed", "record", "stop"]
+__all__ = ["Use", "close", "commit", "record", "use"]
