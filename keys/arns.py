@@ -178,7 +178,7 @@ def _checked(text: str, *, field: str, service: str, example: str) -> tuple[str,
 
 @dataclass(frozen=True, slots=True)
 class RoleArn:
-    """The ARN of an IAM role of the tenant."""
+    """The ARN of an IAM role, the tenant's or ours."""
 
     partition: str
     account: str

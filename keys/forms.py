@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any, ClassVar
 
 from django import forms
@@ -29,29 +28,29 @@ class _CarefulForm(forms.Form):
                 self.data[key] = ""  # type: ignore[index]
 
 
-class _ArnForm(_CarefulForm):
-    """Base of the two: read the form of the ARN;
-    what is taken of this tenant, the service says (`keys.services.acceptance`)."""
+class ArnField(forms.Field):
+    """An ARN, read by its own parser, whose refusals the form shows; what is taken of this tenant,
+    the service says (`keys.services.acceptance`)."""
 
-    def _parse(self, field: str, parse: Callable[..., Any]) -> str:
+    def __init__(self, kind: type[KeyArn | RoleArn], *, label: str) -> None:
+        # the parser itself says that an ARN is missing
+        super().__init__(label=label, required=False)
+        self.kind = kind
+
+    def to_python(self, value: Any) -> KeyArn | RoleArn:
         try:
-            return str(parse(self.cleaned_data[field]))
+            return self.kind.parse(str(value or ""))
         except ArnRefused as error:
-            raise forms.ValidationError(error.errors[field]) from None  # the cause would carry the pasted text
+            # the cause would carry the pasted text
+            raise forms.ValidationError([why for found in error.errors.values() for why in found]) from None
 
 
-class KeyArnForm(_ArnForm):
-    key_arn = forms.CharField(label="CMK ARN", required=False, strip=False)
-
-    def clean_key_arn(self) -> str:
-        return self._parse("key_arn", KeyArn.parse)
+class KeyArnForm(_CarefulForm):
+    key_arn = ArnField(KeyArn, label="CMK ARN")
 
 
-class RoleArnForm(_ArnForm):
-    role_arn = forms.CharField(label="Role ARN", required=False, strip=False)
-
-    def clean_role_arn(self) -> str:
-        return self._parse("role_arn", RoleArn.parse)
+class RoleArnForm(_CarefulForm):
+    role_arn = ArnField(RoleArn, label="Role ARN")
 
 
 class ValidationForm(forms.Form):

@@ -24,6 +24,7 @@ from fido2.webauthn import Aaguid, AttestationObject, AttestedCredentialData, Au
 from byokportal import clock, schema
 from byokportal.localaws.testing import LocalAws
 from keys import branchkeys, datakeys, health, services
+from keys.arns import KeyArn, RoleArn
 from keys.aws import sessions
 from keys.configuration import apply, opening
 from keys.datakeys import admission
@@ -104,11 +105,11 @@ class Customer:
 
     def follow_the_guide(self, tenant: Tenant, actor: Actor, *, trust: str = "") -> None:
         """Steps 1 to 3 with the documents as we render them; the ARNs are saved as drafts."""
-        services.save_draft(tenant, key_arn=self.create_key(), actor=actor)
+        save_draft(tenant, key_arn=self.create_key(), actor=actor)
         self.create_role(
             trust or services.document(tenant, "trust-policy"), services.document(tenant, "permissions-policy")
         )
-        services.save_draft(tenant, role_arn=self.role_arn, actor=actor)
+        save_draft(tenant, role_arn=self.role_arn, actor=actor)
         self.add_key_statement(json.loads(services.document(tenant, "key-policy-statement")))
 
 
@@ -191,6 +192,13 @@ def service(tenant: Tenant) -> ServiceAccount:
 def acting(member: Member) -> Actor:
     """Return the member as the actor of an operation."""
     return Actor.of_member(member, via="portal", signed_in_at=clock.now())
+
+
+def save_draft(tenant: Tenant, *, key_arn: str = "", role_arn: str = "", actor: Actor) -> KeyRegistration:
+    """Save what a person typed, as a form or the API does; "" is an ARN that is not given."""
+    given: dict[str, Any] = {"key_arn": KeyArn.parse(key_arn)} if key_arn else {}
+    given |= {"role_arn": RoleArn.parse(role_arn)} if role_arn else {}
+    return services.save_draft(tenant, **given, actor=actor)
 
 
 def acting_staff(user: User) -> Actor:

@@ -5,13 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 from rest_framework import serializers
+from rest_framework.fields import empty
 
 from byokportal.shapes import Shape, Text
+from keys.arns import KeyArn, RoleArn
+
+
+class ArnField(Text):
+    """An ARN, read by its own parser; what it refuses is a problem of its own (`arn_refused`), not `invalid_input`."""
+
+    def __init__(self, kind: type[KeyArn | RoleArn]) -> None:
+        super().__init__(required=False, max_length=4096, trim_whitespace=False)
+        self.kind = kind
+
+    def run_validation(self, data: Any = empty) -> Any:
+        return self.kind.parse(super().run_validation(data))
 
 
 class RegistrationIn(Shape):
-    key_arn = Text(required=False, max_length=4096, trim_whitespace=False)
-    role_arn = Text(required=False, max_length=4096, trim_whitespace=False)
+    key_arn = ArnField(KeyArn)
+    role_arn = ArnField(RoleArn)
 
 
 class RegistrationOut(serializers.Serializer[Any]):

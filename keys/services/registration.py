@@ -25,13 +25,13 @@ Configuration = RoleConfiguration
 
 @transactions.atomic
 def save_draft(
-    tenant: Tenant, *, key_arn: str | None = None, role_arn: str | None = None, actor: Actor
+    tenant: Tenant, *, key_arn: KeyArn | None = None, role_arn: RoleArn | None = None, actor: Actor
 ) -> KeyRegistration:
     """Keep the ARNs that the tenant gives, each checked at once; a rejected registration becomes a draft again.
 
     Args:
-        key_arn: CMK ARN as typed; None leaves it as it is.
-        role_arn: Role ARN as typed; None leaves it as it is.
+        key_arn: None leaves it as it is.
+        role_arn: None leaves it as it is.
 
     Raises:
         ArnRefused: with the reason under its field; nothing is saved then.
@@ -41,9 +41,11 @@ def save_draft(
     roles.require(actor, "keys.register", tenant)
     given, rules = dict[str, str](), acceptance.rules_of(tenant)
     if key_arn is not None:
-        given["key_arn"] = str(KeyArn.parse(key_arn, rules=rules))
+        rules.judge(key_arn)
+        given["key_arn"] = str(key_arn)
     if role_arn is not None:
-        given["role_arn"] = str(RoleArn.parse(role_arn, rules=rules))
+        rules.judge(role_arn)
+        given["role_arn"] = str(role_arn)
     _require_replace_beside_a_serving_key(tenant, actor)
     registration = KeyRegistration.objects.of(tenant).in_preparation().first()
     if registration is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from django import forms
@@ -95,7 +96,7 @@ def _arns(registration: KeyRegistration | None) -> dict[str, str]:
     }
 
 
-def _save(request: HttpRequest, member: Member, number: int, data: dict[str, str]) -> None:
+def _save(request: HttpRequest, member: Member, number: int, data: dict[str, Any]) -> None:
     """Do the operation of one step's form."""
     tenant, actor = member.tenant, portal.actor(request, member)
     match number:

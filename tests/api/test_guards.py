@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import CUSTOMER, REGION, acting, acting_staff
+from conftest import CUSTOMER, REGION, acting, acting_staff, save_draft
 from django.contrib.auth.models import User
 from django.core import mail
 from django.http import HttpResponse
@@ -81,7 +81,7 @@ def test_each_call_of_ours_names_the_key_and_the_tenant(
 
 
 def test_an_auditor_withdraws_nothing(tenant: Tenant, alice: Member, bob: Member) -> None:
-    services.save_draft(
+    save_draft(
         tenant, key_arn=f"arn:aws:kms:{REGION}:{CUSTOMER}:key/1234abcd-12ab-34cd-56ef-1234567890ab", actor=acting(alice)
     )
     with pytest.raises(NotAllowed):

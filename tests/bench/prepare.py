@@ -15,6 +15,7 @@ def main() -> None:
     from django.utils import timezone
 
     from keys import services
+    from keys.arns import KeyArn, RoleArn
     from keys.configuration import apply
     from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
     from keys.proof.encryption_test import runner
@@ -31,9 +32,9 @@ def main() -> None:
     command("open_service_role")
     tenant_id = command("create_tenant", "--name", "Acme", "--owner", "alice@acme.example")["tenant"]
     tenant = Tenant.objects.get(pk=tenant_id)
-    for step, name in ((1, "key_arn"), (2, "role_arn")):
+    for step, name, kind in ((1, "key_arn", KeyArn), (2, "role_arn", RoleArn)):
         made = command("customer", "--tenant", tenant_id, "--step", str(step))
-        services.save_draft(tenant, **{name: made[name]}, actor=audit.COMMAND)  # type: ignore[arg-type]
+        services.save_draft(tenant, **{name: kind.parse(made[name])}, actor=audit.COMMAND)
     command("customer", "--tenant", tenant_id, "--step", "3")
     services.submit_registration(tenant, actor=audit.COMMAND)
     for _ in range(60):

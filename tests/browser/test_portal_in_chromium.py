@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from conftest import Customer, acting
+from conftest import Customer, acting, save_draft
 from django.contrib.auth.models import User
 from django.utils import timezone
 from playwright.sync_api import Browser, Page, sync_playwright
@@ -170,7 +170,7 @@ def test_the_output_of_a_command_is_read_in_place(
 def test_the_pages_are_accessible_and_fit_a_phone(
     page: Page, tenant: Tenant, alice: Member, said: list[str], scheme: Any
 ) -> None:
-    services.save_draft(
+    save_draft(
         tenant,
         key_arn="arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
         role_arn="arn:aws:iam::111122223333:role/" + "Long" * 16,

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from conftest import CUSTOMER, REGION, Customer, acting, health_of
+from conftest import CUSTOMER, REGION, Customer, acting, health_of, save_draft
 from django.core import mail
 from django.db import DatabaseError, connection, transaction
 from django.test import Client
@@ -50,13 +50,13 @@ def replaced(
     """The registration that another key and another role have replaced, with its one branch key moved."""
     generate(tenant)
     new_key = aws.client(CUSTOMER, "kms", REGION).create_key()["KeyMetadata"]["Arn"]
-    services.save_draft(tenant, key_arn=new_key, actor=acting(alice))
+    save_draft(tenant, key_arn=new_key, actor=acting(alice))
     second = Customer(aws, role_name="SecondRole", key_arn=new_key)
     role_arn = second.create_role(
         services.document(tenant, "trust-policy"), documents.render(documents.permissions_policy(new_key))
     )
     second.add_key_statement(documents.key_policy_statement(role_arn))
-    services.save_draft(tenant, role_arn=role_arn, actor=acting(alice))
+    save_draft(tenant, role_arn=role_arn, actor=acting(alice))
     services.submit_registration(tenant, actor=acting(alice))
     work()
     active.refresh_from_db()
@@ -78,7 +78,7 @@ def test_it_stays_until_no_backup_names_it(
     (kept,) = horizon.kept(tenant)
     assert (kept.key_arn, kept.role_arn, kept.count) == (replaced.key_arn, replaced.role_arn, 1)
     assert timedelta(days=34) < kept.until - clock.now() <= timedelta(days=35)
-    services.save_draft(mallory.tenant, key_arn=replaced.key_arn, role_arn=replaced.role_arn, actor=acting(mallory))
+    save_draft(mallory.tenant, key_arn=replaced.key_arn, role_arn=replaced.role_arn, actor=acting(mallory))
     with pytest.raises(errors.RoleArnTaken):  # its claim is held
         services.submit_registration(mallory.tenant, actor=acting(mallory))
     days_pass(replaced, 34.9)
@@ -159,7 +159,7 @@ def test_leaving_and_coming_back_keep_wrappings_too(
     assert active.status == Status.RETIRING and active.role_arn in named()
     assert [row.key_arn for row in BranchKeyWrapping.objects.all()] == [customer.key_arn]
     # … and back, with the same role, whose claim the retiring one holds.
-    services.save_draft(tenant, key_arn=customer.key_arn, role_arn=customer.role_arn, actor=acting(alice))
+    save_draft(tenant, key_arn=customer.key_arn, role_arn=customer.role_arn, actor=acting(alice))
     services.submit_registration(tenant, actor=acting(alice))
     work()
     again = KeyRegistration.objects.of(tenant).serving().get()

@@ -11,7 +11,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from conftest import OTHER_CUSTOMER, Customer, acting, acting_staff, owner_of
+from conftest import OTHER_CUSTOMER, Customer, acting, acting_staff, owner_of, save_draft
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connection
@@ -52,7 +52,7 @@ def share(service_role: ServiceRole) -> Callable[..., RoleConfiguration]:
         shared += 1
         tenant = tenant_services.create_tenant(f"T{shared}", owner_email=f"t{shared}@x.example", actor=audit.COMMAND)
         owner = acting(owner_of(tenant))
-        services.save_draft(tenant, key_arn=KEY, role_arn=role_arn or f"{ROLE}{shared}", actor=owner)
+        save_draft(tenant, key_arn=KEY, role_arn=role_arn or f"{ROLE}{shared}", actor=owner)
         services.submit_registration(tenant, actor=owner)
         return RoleConfiguration.objects.get(tenant=tenant)
 

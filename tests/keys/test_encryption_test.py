@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import time_machine
-from conftest import CUSTOMER, OTHER_CUSTOMER, REGION, Customer, acting, health_of
+from conftest import CUSTOMER, OTHER_CUSTOMER, REGION, Customer, acting, health_of, save_draft
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -305,11 +305,11 @@ def test_an_action_missing_in_the_permissions_policy_is_named(
 ) -> None:
     """Role and key in two accounts, as in a bank: both sides have to allow."""
     central = Customer(aws, account=OTHER_CUSTOMER)
-    services.save_draft(tenant, key_arn=central.create_key(), actor=acting(alice))
+    save_draft(tenant, key_arn=central.create_key(), actor=acting(alice))
     permissions = json.loads(services.document(tenant, "permissions-policy"))
     permissions["Statement"][0]["Action"].remove(action)
     customer.create_role(services.document(tenant, "trust-policy"), json.dumps(permissions))
-    services.save_draft(tenant, role_arn=customer.role_arn, actor=acting(alice))
+    save_draft(tenant, role_arn=customer.role_arn, actor=acting(alice))
     central.add_key_statement(json.loads(services.document(tenant, "key-policy-statement")))
 
     registration = share(tenant, alice, work)
@@ -368,9 +368,9 @@ def test_a_key_in_another_account_without_our_statement_may_as_well_not_exist(
     tenant: Tenant, alice: Member, customer: Customer, work: Work, aws: LocalAws
 ) -> None:
     central = Customer(aws, account=OTHER_CUSTOMER)
-    services.save_draft(tenant, key_arn=central.create_key(), actor=acting(alice))
+    save_draft(tenant, key_arn=central.create_key(), actor=acting(alice))
     customer.create_role(services.document(tenant, "trust-policy"), services.document(tenant, "permissions-policy"))
-    services.save_draft(tenant, role_arn=customer.role_arn, actor=acting(alice))
+    save_draft(tenant, role_arn=customer.role_arn, actor=acting(alice))
     registration = share(tenant, alice, work)
     failed = first_failure(registration)
     assert (failed.code, failed.step) == ("use.describe", 3)
@@ -426,11 +426,9 @@ def test_a_key_that_is_not_enabled_is_step_1_at_once(
 
 
 def test_an_asymmetric_key_is_step_1(tenant: Tenant, alice: Member, customer: Customer, work: Work) -> None:
-    services.save_draft(
-        tenant, key_arn=customer.create_key(KeySpec="RSA_2048", KeyUsage="ENCRYPT_DECRYPT"), actor=acting(alice)
-    )
+    save_draft(tenant, key_arn=customer.create_key(KeySpec="RSA_2048", KeyUsage="ENCRYPT_DECRYPT"), actor=acting(alice))
     customer.create_role(services.document(tenant, "trust-policy"), services.document(tenant, "permissions-policy"))
-    services.save_draft(tenant, role_arn=customer.role_arn, actor=acting(alice))
+    save_draft(tenant, role_arn=customer.role_arn, actor=acting(alice))
     customer.add_key_statement(json.loads(services.document(tenant, "key-policy-statement")))
     registration = share(tenant, alice, work)
     assert (registration.status, registration.reason) == (Status.REJECTED, "key.symmetric")
@@ -440,7 +438,7 @@ def test_an_asymmetric_key_is_step_1(tenant: Tenant, alice: Member, customer: Cu
 def test_a_key_that_does_not_exist_is_step_1(tenant: Tenant, alice: Member, customer: Customer, work: Work) -> None:
     customer.follow_the_guide(tenant, acting(alice))
     missing = f"arn:aws:kms:{REGION}:{CUSTOMER}:key/00000000-0000-4000-8000-000000000000"
-    services.save_draft(tenant, key_arn=missing, actor=acting(alice))
+    save_draft(tenant, key_arn=missing, actor=acting(alice))
     registration = share(tenant, alice, work)
     assert registration.status == Status.REJECTED
     assert first_failure(registration).step == 1
@@ -641,7 +639,7 @@ def test_a_role_that_another_tenant_serves_with_is_refused_neutrally(
 ) -> None:
     both = {"StringEquals": {"sts:ExternalId": [tenant.external_id, mallory.tenant.external_id]}}
     customer.follow_the_guide(tenant, acting(alice), trust=trust_with(tenant, Condition=both))
-    services.save_draft(mallory.tenant, key_arn=customer.key_arn, role_arn=customer.role_arn, actor=acting(mallory))
+    save_draft(mallory.tenant, key_arn=customer.key_arn, role_arn=customer.role_arn, actor=acting(mallory))
     registrations = [services.submit_registration(who.tenant, actor=acting(who)) for who in (alice, mallory)]
     work()
     for registration in registrations:
@@ -659,7 +657,7 @@ def test_a_role_that_another_tenant_serves_with_is_refused_neutrally(
 def test_a_new_key_for_the_same_role_retires_the_old_one(
     tenant: Tenant, alice: Member, active: KeyRegistration, customer: Customer, work: Work
 ) -> None:
-    services.save_draft(tenant, key_arn=customer.create_key(), actor=acting(alice))
+    save_draft(tenant, key_arn=customer.create_key(), actor=acting(alice))
     customer.add_key_statement(json.loads(services.document(tenant, "key-policy-statement")))
     set_permissions(customer, services.document(tenant, "permissions-policy"))
     replacement = share(tenant, alice, work)
@@ -672,7 +670,7 @@ def test_a_replacement_waits_while_a_person_has_suspended_the_key(
     tenant: Tenant, alice: Member, active: KeyRegistration, customer: Customer, work: Work
 ) -> None:
     services.suspend(tenant, reason="incident 12", actor=acting(alice))
-    services.save_draft(tenant, key_arn=customer.create_key(), actor=acting(alice))
+    save_draft(tenant, key_arn=customer.create_key(), actor=acting(alice))
     customer.add_key_statement(json.loads(services.document(tenant, "key-policy-statement")))
     set_permissions(customer, services.document(tenant, "permissions-policy"))
     replacement = share(tenant, alice, work)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from conftest import Customer, acting, owner_of
+from conftest import Customer, acting, owner_of, save_draft
 from django.test import Client
 from django.utils import timezone
 
@@ -40,7 +40,7 @@ def share(service_role: ServiceRole) -> Share:
             "T", owner_email=f"t{Tenant.objects.count()}@x.example", actor=audit.COMMAND
         )
         owner = acting(owner_of(tenant))
-        services.save_draft(tenant, key_arn=KEY, role_arn=role_arn, actor=owner)
+        save_draft(tenant, key_arn=KEY, role_arn=role_arn, actor=owner)
         services.submit_registration(tenant, actor=owner)
         return again(RoleConfiguration.objects.get(tenant=tenant))
 
@@ -122,7 +122,7 @@ def test_the_tenant_whose_role_iam_does_not_take_is_rejected_and_the_others_go_o
     for number in (2, 5):
         page = browser_of(owner).get(f"/tenants/{refused.tenant_id}/steps/{number}/").content.decode()
         assert "another name or path" in page
-    services.save_draft(refused.tenant, role_arn=ROLE + "-mended", actor=acting(owner))
+    save_draft(refused.tenant, role_arn=ROLE + "-mended", actor=acting(owner))
     services.submit_registration(refused.tenant, actor=acting(owner))
     mended = again(RoleConfiguration.objects.filter(tenant=refused.tenant, action="add").latest("created_at"))
     assert mended.status == Status.PROPAGATING
@@ -204,7 +204,7 @@ def test_a_replacement_that_iam_does_not_take_leaves_the_key_that_serves(
     work: Callable[[], None],
 ) -> None:
     iam_refuses("poison")
-    services.save_draft(tenant, role_arn=ROLE + "-poison", actor=acting(alice))
+    save_draft(tenant, role_arn=ROLE + "-poison", actor=acting(alice))
     services.submit_registration(tenant, actor=acting(alice))
     work()
     assert KeyRegistration.objects.of(tenant).in_preparation().get().reason == "role_refused_by_iam"

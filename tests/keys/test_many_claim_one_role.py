@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from conftest import Customer, acting, owner_of
+from conftest import Customer, acting, owner_of, save_draft
 
 from keys import errors, services
 from keys.models import KeyRegistration
@@ -27,7 +27,7 @@ def test_of_fifty_registrations_of_one_role_one_becomes_active(
         owners.insert(number // 2, owner_of(other))
     for owner in owners:
         if owner != alice:
-            services.save_draft(owner.tenant, key_arn=customer.key_arn, role_arn=customer.role_arn, actor=acting(owner))
+            save_draft(owner.tenant, key_arn=customer.key_arn, role_arn=customer.role_arn, actor=acting(owner))
     for owner in owners:
         try:
             services.submit_registration(owner.tenant, actor=acting(owner))

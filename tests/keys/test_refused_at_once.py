@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import acting
+from conftest import acting, save_draft
 from django.db import DatabaseError, transaction
 from django.test import Client
 
@@ -76,7 +76,7 @@ def test_by_the_api_and_in_the_portal_and_nothing_is_kept(
 def test_what_was_saved_before_is_judged_again_when_it_is_shared(
     tenant: Tenant, alice: Member, browser_of: Sign, api_of: Sign, field: str, arn: str, why: str
 ) -> None:
-    services.save_draft(tenant, key_arn=KEY, role_arn=ROLE, actor=acting(alice))
+    save_draft(tenant, key_arn=KEY, role_arn=ROLE, actor=acting(alice))
     KeyRegistration.objects.update(**{field: arn})  # by a version that took it
     answer = api_of(alice).post(
         f"/api/v1/tenants/{tenant.pk}/registration/submit", "{}", content_type="application/json"
@@ -102,7 +102,7 @@ def test_nor_does_a_replacement_inherit_one(tenant: Tenant, active: KeyRegistrat
     arn = next(iter(ROLES if field == "role_arn" else KEYS))
     KeyRegistration.objects.update(**{field: arn})
     other = {"key_arn": KEY} if field == "role_arn" else {"role_arn": ROLE + "2"}
-    services.save_draft(tenant, **other, actor=acting(alice))  # type: ignore[arg-type]
+    save_draft(tenant, **other, actor=acting(alice))  # type: ignore[arg-type]
     with pytest.raises(errors.ArnRefused) as refused:
         services.submit_registration(tenant, actor=acting(alice))
     assert field in refused.value.errors
@@ -114,11 +114,11 @@ def test_a_canary_tenant_alone_has_its_role_in_the_canary_account_and_nobody_joi
     opening.open_service_role(service_role.name, with_canary_tenant=True)
     opening.open_service_role(service_role.name, with_canary_tenant=True)
     ours = Tenant.objects.get(is_canary=True)
-    services.save_draft(
+    save_draft(
         ours, role_arn=f"arn:aws:iam::{CANARY}:role/x", key_arn=KEY.replace("111122223333", CANARY), actor=audit.COMMAND
     )
     with pytest.raises(errors.ArnRefused):
-        services.save_draft(ours, role_arn=f"arn:aws:iam::{OURS}:role/x", actor=audit.COMMAND)
+        save_draft(ours, role_arn=f"arn:aws:iam::{OURS}:role/x", actor=audit.COMMAND)
     with pytest.raises(NotFound):
         tenant_services.invite(ours, email="x@acme.example", role="owner", actor=audit.COMMAND)
     assert not ours.members.exists() and not ours.invitations.exists()
@@ -129,11 +129,11 @@ def test_a_canary_tenant_alone_has_its_role_in_the_canary_account_and_nobody_joi
 
 def test_a_region_that_we_add_is_taken(tenant: Tenant, alice: Member, settings: Any) -> None:
     settings.EXTRA_REGIONS = ["eu-central-7"]
-    services.save_draft(tenant, key_arn=KEY.replace("eu-central-1", "eu-central-7"), actor=acting(alice))
+    save_draft(tenant, key_arn=KEY.replace("eu-central-1", "eu-central-7"), actor=acting(alice))
 
 
 def test_roles_below_service_role_are_the_customers_own(tenant: Tenant, alice: Member) -> None:
-    services.save_draft(tenant, role_arn=ROLE.replace("role/", "role/service-role/"), actor=acting(alice))
+    save_draft(tenant, role_arn=ROLE.replace("role/", "role/service-role/"), actor=acting(alice))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 
 import pytest
-from conftest import OTHER_CUSTOMER, Customer, acting
+from conftest import OTHER_CUSTOMER, Customer, acting, save_draft
 from django.db import DatabaseError, connection, transaction
 
 from byokportal.errors import NotAllowed, NotFound
@@ -21,36 +21,36 @@ ROLE = "arn:aws:iam::111122223333:role/AIforWorkByokAccessRole"
 
 
 def test_a_draft_keeps_what_was_given_and_grows(tenant: Tenant, alice: Member) -> None:
-    services.save_draft(tenant, key_arn=KEY, actor=acting(alice))
-    registration = services.save_draft(tenant, role_arn=ROLE, actor=acting(alice))
+    save_draft(tenant, key_arn=KEY, actor=acting(alice))
+    registration = save_draft(tenant, role_arn=ROLE, actor=acting(alice))
     assert (registration.key_arn, registration.role_arn, registration.status) == (KEY, ROLE, Status.DRAFT)
     assert KeyRegistration.objects.count() == 1
 
 
 def test_a_refused_arn_saves_nothing(tenant: Tenant, alice: Member) -> None:
     with pytest.raises(errors.ArnRefused):
-        services.save_draft(tenant, key_arn=KEY, role_arn=ROLE + "*", actor=acting(alice))
+        save_draft(tenant, key_arn=KEY, role_arn=ROLE + "*", actor=acting(alice))
     assert not KeyRegistration.objects.exists()
 
 
 def test_an_auditor_and_a_stranger_cannot_register(tenant: Tenant, bob: Member, mallory: Member) -> None:
     with pytest.raises(NotAllowed):
-        services.save_draft(tenant, key_arn=KEY, actor=acting(bob))
+        save_draft(tenant, key_arn=KEY, actor=acting(bob))
     with pytest.raises(NotFound):
-        services.save_draft(tenant, key_arn=KEY, actor=acting(mallory))
+        save_draft(tenant, key_arn=KEY, actor=acting(mallory))
 
 
 def test_sharing_needs_both_arns(tenant: Tenant, alice: Member) -> None:
     with pytest.raises(errors.NoRegistration):
         services.submit_registration(tenant, actor=acting(alice))
-    services.save_draft(tenant, key_arn=KEY, actor=acting(alice))
+    save_draft(tenant, key_arn=KEY, actor=acting(alice))
     with pytest.raises(errors.ArnsMissing) as refused:
         services.submit_registration(tenant, actor=acting(alice))
     assert refused.value.params["missing"] == ["role_arn"]
 
 
 def test_sharing_twice_is_one_registration(tenant: Tenant, alice: Member) -> None:
-    services.save_draft(tenant, key_arn=KEY, role_arn=ROLE, actor=acting(alice))
+    save_draft(tenant, key_arn=KEY, role_arn=ROLE, actor=acting(alice))
     services.submit_registration(tenant, actor=acting(alice))
     with pytest.raises(errors.RegistrationBusy):
         services.submit_registration(tenant, actor=acting(alice))
@@ -58,10 +58,10 @@ def test_sharing_twice_is_one_registration(tenant: Tenant, alice: Member) -> Non
 
 
 def test_a_shared_registration_cannot_be_changed_under_our_hands(tenant: Tenant, alice: Member) -> None:
-    services.save_draft(tenant, key_arn=KEY, role_arn=ROLE, actor=acting(alice))
+    save_draft(tenant, key_arn=KEY, role_arn=ROLE, actor=acting(alice))
     services.submit_registration(tenant, actor=acting(alice))
     with pytest.raises(errors.RegistrationBusy):
-        services.save_draft(tenant, role_arn=ROLE + "2", actor=acting(alice))
+        save_draft(tenant, role_arn=ROLE + "2", actor=acting(alice))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_role_that_serves_another_tenant_is_refused_neutrally(
     active: KeyRegistration, mallory: Member, spelling: str
 ) -> None:
     other = mallory.tenant
-    services.save_draft(other, key_arn=KEY, role_arn=spelling, actor=acting(mallory))
+    save_draft(other, key_arn=KEY, role_arn=spelling, actor=acting(mallory))
     with pytest.raises(errors.RoleArnTaken) as refused:
         services.submit_registration(other, actor=acting(mallory))
     assert "Acme" not in str(refused.value)
@@ -82,7 +82,7 @@ def test_drafts_reserve_nothing(
     tenant: Tenant, alice: Member, mallory: Member, customer: Customer, work: Callable[[], None]
 ) -> None:
     customer.follow_the_guide(tenant, acting(alice))
-    services.save_draft(mallory.tenant, key_arn=customer.key_arn, role_arn=customer.role_arn, actor=acting(mallory))
+    save_draft(mallory.tenant, key_arn=customer.key_arn, role_arn=customer.role_arn, actor=acting(mallory))
     services.submit_registration(mallory.tenant, actor=acting(mallory))
     services.submit_registration(tenant, actor=acting(alice))
     work()
@@ -112,7 +112,7 @@ def test_a_role_named_no_more_leaves_our_policy(
     old = customer.role_arn
     customer.role_name = "AnotherRole"
     customer.create_role(services.document(tenant, "trust-policy"), services.document(tenant, "permissions-policy"))
-    services.save_draft(tenant, role_arn=customer.role_arn, actor=acting(alice))
+    save_draft(tenant, role_arn=customer.role_arn, actor=acting(alice))
     customer.add_key_statement(json.loads(services.document(tenant, "key-policy-statement")))
     services.submit_registration(tenant, actor=acting(alice))
     work()

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from conftest import CUSTOMER, REGION, Customer, acting
+from conftest import CUSTOMER, REGION, Customer, acting, save_draft
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
@@ -49,7 +49,7 @@ class Replacement:
 
     def key(self, region: str = REGION) -> str:
         arn: str = self.aws.client(CUSTOMER, "kms", region).create_key()["KeyMetadata"]["Arn"]
-        services.save_draft(self.tenant, key_arn=arn, actor=self.actor)
+        save_draft(self.tenant, key_arn=arn, actor=self.actor)
         return arn
 
     def let_in(self, key_arn: str, role_arn: str) -> None:
@@ -85,7 +85,7 @@ class Replacement:
         role_arn = other.create_role(
             services.document(self.tenant, "trust-policy"), documents.render(documents.permissions_policy(new_key))
         )
-        services.save_draft(self.tenant, role_arn=role_arn, actor=self.actor)
+        save_draft(self.tenant, role_arn=role_arn, actor=self.actor)
         self.let_in(new_key, role_arn)
         return self.share()
 
@@ -403,7 +403,7 @@ def test_the_api_shows_what_is_left_and_does_the_operations(
     left = api.post(f"{base}/key/leave", **body)
     assert (left.status_code, left.json()["protected_by"]) == (202, "platform")
     assert api.get(f"{base}/key/branch-keys").json()["remaining"][0]["count"] == 2
-    services.save_draft(tenant, key_arn=active.key_arn, actor=acting(alice))
+    save_draft(tenant, key_arn=active.key_arn, actor=acting(alice))
     assert api.post(f"{base}/registration/withdraw", **body).status_code == 204
     missing = api.post(f"{base}/registration/withdraw", **body)
     assert (missing.status_code, missing.json()["code"]) == (409, "no_registration")

@@ -22,7 +22,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from conftest import acting, acting_staff, health_of, with_health
+from conftest import acting, acting_staff, health_of, save_draft, with_health
 from django.contrib.auth.models import User
 from django.db import Error, IntegrityError, OperationalError, connection, connections, transaction
 
@@ -310,7 +310,7 @@ OPERATIONS: dict[str, Line] = {
     "tenants.switch_on": Line(lambda w: tenant_services.switch_on(w.anew(w.bob.user), reason="r", actor=COMMAND)),
     "keys.ask_again": Line(lambda w: key_services.ask_again(w.my_tenant, actor=w.actor)),
     "keys.save_draft": Line(
-        lambda w: key_services.save_draft(w.my_tenant, role_arn=ROLE.format(f"{w.name}3"), actor=w.actor),
+        lambda w: save_draft(w.my_tenant, role_arn=ROLE.format(f"{w.name}3"), actor=w.actor),
         {"prepared_status": "rejected"},
     ),
     "keys.submit_registration": Line(

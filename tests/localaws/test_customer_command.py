@@ -8,7 +8,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from conftest import acting
+from conftest import acting, save_draft
 from django.core.management import CommandError, call_command
 
 from byokportal.localaws.mistakes import MISTAKES
@@ -38,9 +38,9 @@ def test_a_mistake_is_made_and_the_step_done_right_mends_it(
     tenant: Tenant, alice: Member, aws: LocalAws, work: Callable[[], None]
 ) -> None:
     elsewhere = "444455556666"
-    services.save_draft(tenant, key_arn=customer(tenant, step=1, account=elsewhere)["key_arn"], actor=acting(alice))
+    save_draft(tenant, key_arn=customer(tenant, step=1, account=elsewhere)["key_arn"], actor=acting(alice))
     made = customer(tenant, step=2, broken="permissions-without-Decrypt")
-    services.save_draft(tenant, role_arn=made["role_arn"], actor=acting(alice))
+    save_draft(tenant, role_arn=made["role_arn"], actor=acting(alice))
     assert customer(tenant, step=3)["key_arn"].split(":")[4] == elsewhere
     services.submit_registration(tenant, actor=acting(alice))
     work()
@@ -69,7 +69,7 @@ def test_while_another_key_or_role_is_in_preparation_the_engineer_pastes_what_th
         return document["Statement"][0]["Resource"]
 
     new_key = customer(tenant, step=1)["key_arn"]
-    services.save_draft(tenant, key_arn=new_key, actor=acting(alice))
+    save_draft(tenant, key_arn=new_key, actor=acting(alice))
     customer(tenant, step=2, broken="permissions-other-region")
     assert resource() == new_key.replace("eu-central-1", "eu-west-1")
     assert customer(tenant, step=2)["role_arn"] == active.role_arn
@@ -78,7 +78,7 @@ def test_while_another_key_or_role_is_in_preparation_the_engineer_pastes_what_th
     services.withdraw(tenant, reason="not now", actor=acting(alice))
 
     second = iam.create_role(RoleName="Second", AssumeRolePolicyDocument=services.document(tenant, "trust-policy"))
-    services.save_draft(tenant, role_arn=second["Role"]["Arn"], actor=acting(alice))
+    save_draft(tenant, role_arn=second["Role"]["Arn"], actor=acting(alice))
     customer(tenant, step=3)
     policy = kms.get_key_policy(KeyId=active.key_arn, PolicyName="default")["Policy"]
     assert named(policy, "AllowYourAppAccess", "Principal") == {"AWS": [second["Role"]["Arn"], active.role_arn]}

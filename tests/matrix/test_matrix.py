@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 
 import pytest
-from conftest import CUSTOMER, OTHER_CUSTOMER, acting
+from conftest import CUSTOMER, OTHER_CUSTOMER, acting, save_draft
 from django.utils import timezone
 from matrix.misconfigurations import ROWS, Row, Scene
 
@@ -59,7 +59,7 @@ def follow_the_guide(scene: Scene, row: Row, alice: Member) -> None:
 
 def step_1(scene: Scene, alice: Member, broken: str = "") -> None:
     scene.key_arn = scene.keeper.create_key(broken=broken)
-    services.save_draft(scene.tenant, key_arn=scene.key_arn, actor=acting(alice))
+    save_draft(scene.tenant, key_arn=scene.key_arn, actor=acting(alice))
 
 
 def step_2(scene: Scene, alice: Member, broken: str = "") -> None:
@@ -69,7 +69,7 @@ def step_2(scene: Scene, alice: Member, broken: str = "") -> None:
         external_id=scene.tenant.external_id,
         broken=broken,
     )
-    services.save_draft(scene.tenant, role_arn=scene.role_arn, actor=acting(alice))
+    save_draft(scene.tenant, role_arn=scene.role_arn, actor=acting(alice))
 
 
 def step_3(scene: Scene, broken: str = "") -> None:

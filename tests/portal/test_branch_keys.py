@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import REGION, Customer, acting
+from conftest import REGION, Customer, acting, save_draft
 from django.test import Client
 
 from byokportal.localaws.testing import LocalAws
@@ -165,7 +165,7 @@ def test_the_six_steps_say_what_a_replacement_still_needs(
 def test_a_replacement_in_preparation_is_shown_and_withdrawn(
     url: str, tenant: Tenant, active: KeyRegistration, alice: Member, browser_of: Browser
 ) -> None:
-    services.save_draft(tenant, key_arn=active.key_arn, actor=acting(alice))
+    save_draft(tenant, key_arn=active.key_arn, actor=acting(alice))
     browser = browser_of(alice)
     assert "In preparation" in browser.get(url).content.decode()
     assert "is withdrawn" in operation(browser, tenant, "withdraw", reason="not now")

@@ -101,7 +101,7 @@ def _ours(subject: Subject, service_role: ServiceRole) -> tuple[Ours, sessions.C
     # An assumed role's ARN leaves out the role's path: the rest is compared with the ARN that tenants were shown.
     named = who.arn.split("/")[1:2] == [ours.name] and who.account == ours.account
     arn = str(ours) if named else who.arn
-    return Ours(answer, arn, who.user_id.split(":")[0], canary, policy, names_role, has_drifted, may_ask), session
+    return Ours(answer, arn, who.user_id.partition(":")[0], canary, policy, names_role, has_drifted, may_ask), session
 
 
 def _policy(subject: Subject, service_role: ServiceRole) -> tuple[Answer, bool, bool, bool]:
