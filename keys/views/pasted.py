@@ -11,6 +11,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
 
 from keys import services
+from keys.arns import KeyArn, RoleArn
 from keys.forms import OutputForm, PolicyForm
 from keys.models import KeyRegistration
 from keys.policies import difference, documents
@@ -101,7 +102,7 @@ def commands_of(registration: KeyRegistration | None) -> list[commands.Command]:
     """Return the commands of step 4, as soon as both ARNs are given."""
     if registration is None or not registration.role_arn or not registration.key_arn:
         return []
-    return commands.of(role_arn=registration.role_arn, key_arn=registration.key_arn)
+    return commands.of(RoleArn.parse(registration.role_arn), KeyArn.parse(registration.key_arn))
 
 
 @login_required

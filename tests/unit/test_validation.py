@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from unit.test_linter import EXTERNAL_ID, KEY, OTHER_KEY, ROLE, SERVICE, key, permissions, trust
 
 from keys.access import Access
+from keys.arns import KeyArn, RoleArn
 from keys.proof.pasted.findings import Values
 from keys.proof.pasted.outputs import commands, recognition
 
@@ -276,14 +277,14 @@ def test_outputs_are_read_before_the_arns_are_given() -> None:
 
 def test_the_commands_are_filled_in_and_shell_safe() -> None:
     given_path = ROLE.replace("role/", "role/app+x,y/")
-    for command in commands.of(role_arn=given_path, key_arn=KEY):
+    for command in commands.of(RoleArn.parse(given_path), KeyArn.parse(KEY)):
         words = shlex.split(command.text)
         assert words[0] == "aws"
         assert not set(command.text) & set("<>$`;|&*?\n\\")
-    texts = {command.name: command.text for command in commands.of(role_arn=given_path, key_arn=KEY)}
+    texts = {command.name: command.text for command in commands.of(RoleArn.parse(given_path), KeyArn.parse(KEY))}
     assert texts["get-role"].split()[4] == NAME
     assert "--region eu-central-1" in texts["describe-key"]
-    assert [command.name for command in commands.of(role_arn=ROLE, key_arn=KEY) if command.is_guides] == [
+    assert [command.name for command in commands.of(RoleArn.parse(ROLE), KeyArn.parse(KEY)) if command.is_guides] == [
         "assume-role",
         "describe-key",
     ]

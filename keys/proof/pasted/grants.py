@@ -23,25 +23,25 @@ class Use:
 
     kind: Kind
     policy: Policy
-    key_arn: str
+    key: KeyArn
     role_arn: str
     requests: tuple[tuple[str, Request], ...]  # pattern of the guide → a call of ours
     refused: tuple[tuple[str, Request], ...]
     denied: tuple[Request, ...]  # those of the refused that a Deny hits
 
 
-def of(kind: Kind, policy: Policy, values: Values, *, key_arn: str, role_arn: str) -> Use:
+def of(kind: Kind, policy: Policy, values: Values, *, key: KeyArn, role_arn: str) -> Use:
     """Ask for each of the guide's actions."""
     seen = trial_requests.unseen(policy)
     who = trial_requests.tenant_role(role_arn)
     requests = tuple(
-        (pattern, trial_requests.use(action, key_arn, who, values, seen))
+        (pattern, trial_requests.use(action, key, who, values, seen))
         for pattern, action in trial_requests.guide_actions()
     )
     decided = [(each, trial_requests.decide(kind, policy, each[1])) for each in requests]
     refused = tuple(each for each, decision in decided if not decision.allowed)
     denied = tuple(request for (_, request), decision in decided if trial_requests.is_denied(decision))
-    return Use(kind, policy, key_arn, role_arn, requests, refused, denied)
+    return Use(kind, policy, key, role_arn, requests, refused, denied)
 
 
 def granted(use: Use) -> list[str]:
@@ -112,7 +112,7 @@ def _no_statement(use: Use, patterns: list[str]) -> Note:
     if use.kind == "key":
         text = f"No statement names your role {use.role_arn}, so KMS leaves the decision to others or refuses it."
     else:
-        text = f"No statement is about your key: it allows none of {', '.join(patterns)} on {use.key_arn}."
+        text = f"No statement is about your key: it allows none of {', '.join(patterns)} on {use.key}."
     return Note("missing_statement", "error", ("Statement",), text, "Add the statement of the document below.")
 
 
@@ -138,7 +138,7 @@ def wrong_resource(use: Use, statement: Mapping[str, Any], where: Path, values: 
             'Write "Resource": "*".',
         )
         return
-    (guide,) = documents.permissions_policy(use.key_arn, values.beside.keys)["Statement"]
+    (guide,) = documents.permissions_policy(str(use.key), values.beside.keys)["Statement"]
     fix = f'Write "Resource": {json.dumps(guide["Resource"])}.'
     if where[-1] == "NotResource":
         yield Note(
@@ -170,25 +170,25 @@ def wrong_resource(use: Use, statement: Mapping[str, Any], where: Path, values: 
                 "wrong_resource",
                 "error",
                 path,
-                f"{shown(name, most=120)} is not your key: {_difference(name, use.key_arn)}.",
+                f"{shown(name, most=120)} is not your key: {_difference(name, use.key)}.",
                 fix,
             )
         else:
             yield Note("wrong_resource", "error", path, f"{shown(name, most=120)} is no ARN of a key.", fix)
 
 
-def _difference(name: str, key_arn: str) -> str:
-    named, right = arns.parts(name), KeyArn.parse(key_arn)
+def _difference(name: str, key: KeyArn) -> str:
+    named = arns.parts(name)
     if named is None or named.service != "kms":
         return "it names no KMS key"
     for what, theirs, yours in (
-        ("partition", named.partition, right.partition),
-        ("Region", named.region, right.region),
-        ("account", named.account, right.account),
+        ("partition", named.partition, key.partition),
+        ("Region", named.region, key.region),
+        ("account", named.account, key.account),
     ):
         if theirs != yours:
             return f"its {what} is {shown(theirs, most=30) if theirs else 'missing'}, and your key's is {yours}"
-    return f"its key id is {shown(named.resource.removeprefix('key/'), most=50)}, and yours is {right.key_id}"
+    return f"its key id is {shown(named.resource.removeprefix('key/'), most=50)}, and yours is {key.key_id}"
 
 
 def wrong_principal(statement: Mapping[str, Any], where: Path, role_arn: str, values: Values) -> Iterator[Note]:

@@ -74,7 +74,7 @@ def use_of(policy: Policy, values: Values) -> grants.Use | None:
 
 
 def _use(policy: Policy, values: Values, role_arn: str) -> grants.Use:
-    return grants.of("key", policy, values, key_arn=key_policy_width.own_key(values, role_arn), role_arn=role_arn)
+    return grants.of("key", policy, values, key=key_policy_width.own_key(values, role_arn), role_arn=role_arn)
 
 
 def _left_out(policy: Policy, values: Values, use: grants.Use) -> Iterator[Note]:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from keys.arns import KeyArn
 from keys.policies import conditions, evaluator
 from keys.policies.evaluator import Principal, Request
 from keys.proof.pasted import grants, trial_requests
@@ -135,7 +136,7 @@ def has_administrator(policy: Policy, values: Values) -> bool:
             continue
         request = Request(
             "kms:PutKeyPolicy",
-            own_key(values),
+            str(own_key(values)),
             who,
             {**trial_requests.use("kms:PutKeyPolicy", own_key(values), who, values).context},
             who.account,
@@ -174,10 +175,10 @@ def wider(use: grants.Use) -> Iterator[Note]:
                 return
 
 
-def own_key(values: Values, role_arn: str = "") -> str:
+def own_key(values: Values, role_arn: str = "") -> KeyArn:
     """Return the tenant's key, or one of the role's account that stands for it while none is given."""
     if values.access.key is not None:
-        return str(values.access.key)
+        return values.access.key
     role = values.access.role
     account = role.account if role else evaluator.account_of(role_arn) or trial_requests.NOWHERE
-    return f"arn:aws:kms:us-east-1:{account}:key/00000000-0000-0000-0000-000000000000"
+    return KeyArn("aws", "us-east-1", account, trial_requests.NO_KEY_ID)

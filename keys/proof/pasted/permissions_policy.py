@@ -43,7 +43,7 @@ def notes(policy: Policy, values: Values) -> Iterator[Note]:
             "arn_missing",
             "info",
             (),
-            f"You have not given your CMK ARN yet. We read this for the key that it names, {use.key_arn}.",
+            f"You have not given your CMK ARN yet. We read this for the key that it names, {use.key}.",
             "Give the CMK ARN in step 1.",
         )
     yield from grants.missing(use, _meant(use), values)
@@ -78,7 +78,7 @@ def use_of(policy: Policy, values: Values) -> grants.Use | None:
     if key is None:
         return None
     role = values.access.role or f"arn:aws:iam::{key.account}:role/yours"
-    return grants.of("permissions", policy, values, key_arn=str(key), role_arn=str(role))
+    return grants.of("permissions", policy, values, key=key, role_arn=str(role))
 
 
 def _named_key(policy: Policy, values: Values) -> KeyArn | None:
@@ -142,8 +142,7 @@ def _wide(use: grants.Use, values: Values) -> Iterator[Note]:
         break
     if use.refused:
         return
-    region = KeyArn.parse(use.key_arn).region
-    other = f"arn:aws:kms:{region}:{account}:key/00000000-0000-0000-0000-000000000000"
+    other = str(KeyArn("aws", use.key.region, account, trial_requests.NO_KEY_ID))
     for path, statement in trial_requests.allowing(
         "permissions", use.policy, Request("kms:Decrypt", other, who, key.context, account)
     ):
@@ -155,7 +154,7 @@ def _wide(use: grants.Use, values: Values) -> Iterator[Note]:
             if (
                 statement.get("Effect") == "Allow"
                 and ":key/" in name
-                and name not in {use.key_arn, *values.beside.keys}
+                and name not in {str(use.key), *values.beside.keys}
             ):
                 where = (*path, "Resource", at) if isinstance(value, list) else (*path, "Resource")
                 yield Note(

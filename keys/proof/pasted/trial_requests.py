@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any
 
-from keys import arns
+from keys.arns import KeyArn
 from keys.policies import conditions, documents, evaluator
 from keys.policies.evaluator import Decision, Principal, Request, Verdict
 from keys.proof.pasted.findings import Kind, Path, Policy, Values
 
 NOWHERE = "000000000000"
+NO_KEY_ID = "00000000-0000-0000-0000-000000000000"
 EVERYTHING: Policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 ALLOW_ALL: dict[str, Any] = {"Effect": "Allow", "Principal": "*", "Action": "*", "Resource": "*"}
 STRANGER = Principal("arn:aws:iam::000000000009:user/stranger", "000000000009", "AIDASTRANGER")
@@ -172,21 +173,20 @@ def tenant_role(role_arn: str) -> Principal:
 
 
 def use(
-    action: str, key_arn: str, who: Principal, values: Values, seen: Mapping[str, Sequence[str]] | None = None
+    action: str, key: KeyArn, who: Principal, values: Values, seen: Mapping[str, Sequence[str]] | None = None
 ) -> Request:
     """Return a call of KMS on the key.
 
     Args:
         seen: values of context keys that only the customer's account knows.
     """
-    key = arns.parts(key_arn)
     context: dict[str, str | Sequence[str]] = {
         **_call(who.role_arn or who.arn, who.account),
         "kms:CallerAccount": who.account,
         "kms:KeySpec": "SYMMETRIC_DEFAULT",
         "kms:KeyUsage": "ENCRYPT_DECRYPT",
-        "aws:RequestedRegion": key.region if key else "",
-        "aws:ResourceAccount": key.account if key else "",
+        "aws:RequestedRegion": key.region,
+        "aws:ResourceAccount": key.account,
         **(seen or {}),
     }
     if action != "kms:DescribeKey":  # it takes no encryption context, so a condition on one refuses it
@@ -195,7 +195,7 @@ def use(
             context |= {"kms:EncryptionContext:tenant": values.access.tenant}
     # As if the key stood in the role's account:
     # across accounts an identity policy has to allow too, and that is another document.
-    return Request(action, key_arn, who, context, who.account)
+    return Request(action, str(key), who, context, who.account)
 
 
 @lru_cache(maxsize=1)

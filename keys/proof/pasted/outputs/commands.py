@@ -33,10 +33,8 @@ class Command:
     is_guides: bool = False
 
 
-def of(*, role_arn: str, key_arn: str) -> list[Command]:
-    """Return the commands for a role and a key, both given;
-    the ARNs were parsed, so nothing in them means anything to a shell."""
-    role, key = RoleArn.parse(role_arn), KeyArn.parse(key_arn)
+def of(role: RoleArn, key: KeyArn) -> list[Command]:
+    """Return the commands for a role and a key: nothing in an ARN that was parsed means anything to a shell."""
     at = f"--key-id {key} --region {key.region}"
     return [
         Command(
