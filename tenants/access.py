@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import uuid
 from functools import partial
 from typing import TYPE_CHECKING
@@ -9,7 +11,7 @@ from typing import TYPE_CHECKING
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from byokportal.errors import NotAllowed, NotFound
-from tenants import roles
+from tenants import authentication, roles, tokens
 from tenants.authentication import Caller
 from tenants.memory import Memory
 from tenants.models import Member, ServiceAccount, Tenant
@@ -17,7 +19,8 @@ from tenants.models import Member, ServiceAccount, Tenant
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
-_served: Memory[Tenant] = Memory()
+CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
+_served: Memory[tuple[Caller, Tenant]] = Memory()
 
 
 def member_for(user: AbstractBaseUser | AnonymousUser, tenant_id: uuid.UUID | str) -> Member:
@@ -64,23 +67,38 @@ def tenants_of(account: ServiceAccount) -> QuerySet[Tenant]:
     return Tenant.objects.filter(Q(Exists(has_all)) | Q(Exists(named)))
 
 
-def tenant_served_by(caller: Caller, tenant_id: str, *, may_wait: bool = True) -> Tenant | None:
-    """Return the tenant that a caller may act for, as `tenant_for` does; a yes is remembered for 5 seconds.
+def served(authorization: str, tenant_id: str, *, may_wait: bool = True) -> tuple[Caller, Tenant] | None:
+    """Return who sends such a header and the tenant that they may act for, as `authenticated` and `tenant_for` do.
 
-    For the requests for data keys. A service that loses a tenant loses it within that time; what stops a tenant's key
-    is not read from this row.
+    For the requests for data keys: a yes is remembered for 5 seconds. A token that is revoked, and a service that loses
+    a tenant, end within that time; a token that expires ends at once. What stops a tenant's key is not read from here.
 
     Args:
         may_wait: it may be looked up in the database.
 
     Returns:
-        The tenant; None when it has to be looked up and the request must not wait.
+        Caller and tenant; None when they have to be looked up and the request must not wait.
+
+    Raises:
+        NotAuthenticated: there is no token, or none that is valid.
+        NotFound: there is no such tenant, or it is not the caller's.
     """
-    # One tenant can be spelt in many ways.
-    wanted = _uuid(tenant_id)
-    key, ask = (caller.token.pk, wanted), partial(tenant_for, caller, wanted)
-    tenant = _served.get(key, ask)
-    return _served.look_up(key, ask) if tenant is None and may_wait else tenant
+    # One tenant can be spelt in many ways, and must not fill the memory with them. The token itself is not kept.
+    wanted = tenant_id if CANONICAL.fullmatch(tenant_id) else str(_uuid(tenant_id))
+    key = (hashlib.sha256(authorization.encode("latin-1", "replace")).digest(), wanted)
+    ask = partial(_looked_up, authorization, wanted)
+    found = _served.get(key, ask)
+    if found is not None and not tokens.has_expired(found[0].token):
+        return found
+    if not may_wait:
+        authentication.refuse_unseen(authorization)
+        return None
+    return _served.look_up(key, ask)
+
+
+def _looked_up(authorization: str, tenant_id: str) -> tuple[Caller, Tenant]:
+    caller = authentication.verified(authorization)
+    return caller, tenant_for(caller, tenant_id)
 
 
 def require_member(caller: Caller) -> None:

@@ -74,48 +74,58 @@ class BearerAuthentication(BaseAuthentication):
 
 
 def caller_of(request: HttpRequest) -> Caller:
-    """Return who calls; see `authenticated`."""
-    caller = authenticated(request.META.get("HTTP_AUTHORIZATION", ""))
-    assert caller is not None
-    return caller
+    """Return who calls; see `caller`."""
+    return caller(request.META.get("HTTP_AUTHORIZATION", ""))
 
 
-def authenticated(authorization: str, *, may_wait: bool = True) -> Caller | None:
+def caller(authorization: str) -> Caller:
     """Return who sends such a header; a yes is remembered for 5 seconds, a no for 3.
 
     A revoked token ends in every process within that time, and one that expires ends at once.
 
-    Args:
-        may_wait: it may be looked up in the database.
-
-    Returns:
-        The caller; None when it has to be looked up and the request must not wait.
-
     Raises:
         NotAuthenticated: there is no token, or none that is valid.
     """
-    match = BEARER.fullmatch(authorization)
-    if match is None:
-        raise NotAuthenticated
-    key = tokens.digest(match[1])
-    ask = partial(_verified, match[1], key)
-    caller = _known.get(key, ask)
-    if caller is not None and not tokens.has_expired(caller.token):
-        return caller
-    if (_unknown.get(key) or 0.0) > time.monotonic():
-        raise NotAuthenticated
-    return _known.look_up(key, ask) if may_wait else None
+    key, ask = _digest(authorization), partial(verified, authorization)
+    found = _known.get(key, ask)
+    if found is not None and not tokens.has_expired(found.token):
+        return found
+    refuse_unseen(authorization)
+    return _known.look_up(key, ask)
 
 
-def _verified(raw: str, key: str) -> Caller:
-    asked_at = time.monotonic()
-    token = tokens.verify(raw)
+def refuse_unseen(authorization: str) -> None:
+    """Raise when such a header holds no token, or one that was refused a moment ago.
+
+    Raises:
+        NotAuthenticated: it does.
+    """
+    if (_unknown.get(_digest(authorization)) or 0.0) > time.monotonic():
+        raise NotAuthenticated
+
+
+def verified(authorization: str) -> Caller:
+    """Return who sends such a header, as the database says now.
+
+    Raises:
+        NotAuthenticated: there is no token, or none that is valid; that is remembered.
+    """
+    refuse_unseen(authorization)
+    asked_at, match = time.monotonic(), BEARER.fullmatch(authorization)
+    token = tokens.verify(match[1]) if match else None
     if token is None:
-        _unknown.put(key, asked_at + REFUSED)
+        _unknown.put(_digest(authorization), asked_at + REFUSED)
         raise NotAuthenticated
     if token.service_account is None:
         _note_use(token)
     return Caller.by(token)
+
+
+def _digest(authorization: str) -> str:
+    match = BEARER.fullmatch(authorization)
+    if match is None:
+        raise NotAuthenticated
+    return tokens.digest(match[1])
 
 
 def _note_use(token: AccessToken) -> None:

@@ -245,7 +245,7 @@ def test_the_automation_of_an_invited_owner_presses_the_tenants_own_button(
 
 def asked_for() -> set[str]:
     """Return the operations that our code asks the table for:
-    by a call, or by the attribute of a view that makes the call."""
+    by a call, or by what names the operation where one call is made for many."""
     found = set()
     for app in ("tenants", "keys", "support", "byokportal"):
         for path in Path(settings.BASE_DIR, app).rglob("*.py"):
@@ -253,6 +253,9 @@ def asked_for() -> set[str]:
                 if isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant):
                     if node.value.value and [getattr(one, "id", "") for one in node.targets] == ["operation"]:
                         found.add(node.value.value)
+                elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Operation":
+                    names = [one.value for one in node.keywords if one.arg == "name"]
+                    found |= {one.value for one in names if isinstance(one, ast.Constant)}
                 elif (
                     isinstance(node, ast.Call)
                     and isinstance(node.func, ast.Attribute)

@@ -121,14 +121,15 @@ def admit(call: Call, *, may_wait: bool = True) -> Admitted | None:
     """
     if call.operation is None:
         raise NotFound
-    caller = authentication.authenticated(call.authorization, may_wait=may_wait)
-    if caller is None:
-        return None
     if call.method != "POST":
+        if not may_wait:
+            return None
+        authentication.caller(call.authorization)
         raise MethodNotAllowed(method=call.method)
-    tenant = access.tenant_served_by(caller, call.tenant_id, may_wait=may_wait)
-    if tenant is None:
+    found = access.served(call.authorization, call.tenant_id, may_wait=may_wait)
+    if found is None:
         return None
+    caller, tenant = found
     access.require_scope(caller, call.operation.name)
     body = bodies.read_json(call.content_type, call.body)
     asked = call.operation.read(body)
