@@ -11,14 +11,14 @@ from __future__ import annotations
 import random
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import IntegrityError
+from django.db import IntegrityError, transaction
 from django.db.models import Count, Max, Min, Q
 
-from byokportal import clock
+from byokportal import clock, database
 from byokportal.errors import DomainError
 from keys import aws, horizon, lifecycle
 from keys.arns import KeyArn
@@ -27,6 +27,7 @@ from keys.errors import RegistrationBusy
 from keys.models import (
     DEFAULT_SCOPE,
     BranchKey,
+    BranchKeyLoad,
     KeyHealth,
     KeyRegistration,
     RoleConfiguration,
@@ -82,6 +83,49 @@ def kms_key(
     if registration is None:
         return aws.platform_key(key)
     return aws.open_key(replace(registration.access(tenant), key=key), purpose=purpose, keep=keep, also=also)
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """A branch key that the KMS has just unwrapped, and the id of the row that says so."""
+
+    id: uuid.UUID
+    plaintext: bytes = field(repr=False)
+
+
+def unwrap(
+    key: KmsKey,
+    wrapped: bytes,
+    *,
+    tenant: uuid.UUID,
+    branch_key: uuid.UUID,
+    data_scope: str = DEFAULT_SCOPE,
+    process: uuid.UUID | None = None,
+) -> Load:
+    """Let the KMS unwrap a branch key, and commit the row of that before anybody has the plaintext.
+
+    Call it outside a transaction: a row that can be rolled back is none.
+
+    Args:
+        key: the CMK that the branch key is wrapped by.
+        process: that keeps the branch key; None: a worker, which drops it at once.
+
+    Raises:
+        DatabaseUnavailable: the row could not be written.
+        DomainError: what AWS answered; that leaves no row.
+    """
+    opened = key.decrypt(wrapped, context_of(tenant, branch_key))
+    with database.needed(), transaction.atomic(durable=True):
+        load = BranchKeyLoad.objects.create(
+            tenant_id=tenant,
+            branch_key_id=branch_key,
+            data_scope=data_scope,
+            process=process,
+            region=KeyArn.parse(key.arn).region,
+            session_name=opened.session_name,
+            aws_request_id=opened.request_id[:128],
+        )
+    return Load(load.pk, opened.plaintext)
 
 
 # --- making -----------------------------------------------------------------------------------------------------
@@ -286,7 +330,8 @@ def _wrapped_anew(row: BranchKey, present: KeyRegistration | None) -> bytes:
     if present is not None and old is not None and _one_session_reaches(old, present):
         key = kms_key(tenant, present, row.key_arn, purpose="re-encrypt", also=KeyArn.parse(present.key_arn))
         return key.re_encrypt(bytes(row.wrapped), context, context, destination_arn=present.key_arn).ciphertext
-    opened = kms_key(tenant, old, row.key_arn, purpose="re-encrypt").decrypt(bytes(row.wrapped), context)
+    key = kms_key(tenant, old, row.key_arn, purpose="re-encrypt")
+    opened = unwrap(key, bytes(row.wrapped), tenant=tenant.pk, branch_key=row.pk, data_scope=row.data_scope)
     destination = present.key_arn if present else settings.PLATFORM_KEY_ARN
     return kms_key(tenant, present, destination, purpose="re-encrypt").encrypt(opened.plaintext, context).ciphertext
 

@@ -357,6 +357,7 @@ TRIGGERS = [
         "tenants.migrations.0002_append_only_log",
         "keys.migrations.0002_append_only_key_use",
         "keys.migrations.0021_wrappings_are_insert_only",
+        "keys.migrations.0026_branch_key_loads",
     )
 ]
 

@@ -44,6 +44,7 @@ class Opened:
     plaintext: bytes = field(repr=False)
     request_id: str
     ciphertext: bytes = b""
+    session_name: str = ""  # of the role session that called; "": the base principal itself
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +83,7 @@ class KmsKey:
             "kms:GenerateDataKey",
             lambda: self.client.generate_data_key(KeyId=self.arn, KeySpec="AES_256", EncryptionContext=dict(context)),
         )
-        return Opened(answer["Plaintext"], faults.request_id_in(answer), answer["CiphertextBlob"])
+        return self._opened(answer)
 
     def generate_wrapped(self, context: Context) -> Wrapped:
         answer = self._call(
@@ -105,7 +106,7 @@ class KmsKey:
             "kms:Decrypt",
             lambda: self.client.decrypt(KeyId=self.arn, CiphertextBlob=ciphertext, EncryptionContext=dict(context)),
         )
-        return Opened(answer["Plaintext"], faults.request_id_in(answer))
+        return self._opened(answer)
 
     def re_encrypt(
         self, ciphertext: bytes, context: Context, new_context: Context, *, destination_arn: str = ""
@@ -144,6 +145,14 @@ class KmsKey:
             return bool(self.client.get_key_rotation_status(KeyId=self.arn)["KeyRotationEnabled"])
         except faults.RAISED:
             return None
+
+    def _opened(self, answer: Any) -> Opened:
+        return Opened(
+            answer["Plaintext"],
+            faults.request_id_in(answer),
+            answer.get("CiphertextBlob", b""),
+            self.session.session_name if self.session else "",
+        )
 
     def _call(self, action: str, call: Callable[[], Any], *, answers: str = "") -> Any:
         try:

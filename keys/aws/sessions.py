@@ -48,6 +48,7 @@ class Credentials:
     """Temporary credentials of a role, until when they last, and who they are.
 
     Args:
+        session_name: what the tenant's CloudTrail calls the session.
         expires_at: on our own clock, counted from before AWS was asked:
             AWS's instant would be compared with another machine's clock.
     """
@@ -58,6 +59,7 @@ class Credentials:
     expires_at: datetime
     role_unique_id: str
     request_id: str = ""
+    session_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -364,6 +366,7 @@ def _assume(
         began + timedelta(seconds=SECONDS),
         assumed["AssumedRoleId"].partition(":")[0],
         request_id,
+        session_name,
     )
 
 

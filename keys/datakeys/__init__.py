@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from byokportal.errors import DomainError
 from keys.datakeys import envelope, ledger
-from keys.datakeys.engine import Engine, NewDataKey, OpenedDataKey
+from keys.datakeys.engine import Batch, Engine, NewDataKey, OpenedDataKey
 from keys.models import KeyUse
 from tenants.models import Tenant
 
@@ -68,7 +69,7 @@ def generate(
     batch = engine.generate(tenant.pk, [encode(context) for context in contexts])
     assert batch is not None
     made = [key for key in batch.items if isinstance(key, NewDataKey)]
-    ledger.record(ledger.use(tenant.pk, KeyUse.Operation.GENERATE, contexts, caller=caller, request_id=request_id))
+    _record(tenant, KeyUse.Operation.GENERATE, contexts, batch, caller=caller, request_id=request_id)
     engine.require_unstopped(tenant.pk, batch)
     return made
 
@@ -87,7 +88,7 @@ def open_wrapped(
     assert batch is not None
     contexts = [context for (_, context), one in zip(items, batch.items, strict=True) if isinstance(one, OpenedDataKey)]
     if contexts:
-        ledger.record(ledger.use(tenant.pk, KeyUse.Operation.DECRYPT, contexts, caller=caller, request_id=request_id))
+        _record(tenant, KeyUse.Operation.DECRYPT, contexts, batch, caller=caller, request_id=request_id)
         engine.require_unstopped(tenant.pk, batch)
     return list(batch.items)
 
@@ -106,6 +107,18 @@ def rewrap(
     assert batch is not None
     contexts = [context for (_, context), one in zip(items, batch.items, strict=True) if isinstance(one, bytes)]
     if contexts:
-        ledger.record(ledger.use(tenant.pk, KeyUse.Operation.REWRAP, contexts, caller=caller, request_id=request_id))
+        _record(tenant, KeyUse.Operation.REWRAP, contexts, batch, caller=caller, request_id=request_id)
         engine.require_unstopped(tenant.pk, batch)
     return list(batch.items)
+
+
+def _record(
+    tenant: Tenant,
+    operation: KeyUse.Operation,
+    contexts: Sequence[Context],
+    batch: Batch[Any],
+    *,
+    caller: str,
+    request_id: str,
+) -> None:
+    ledger.record(ledger.use(tenant.pk, operation, contexts, caller=caller, request_id=request_id, load=batch.load))

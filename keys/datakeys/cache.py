@@ -50,6 +50,7 @@ class Unwrapped:
         "_users",
         "generation",
         "id",
+        "load",
         "secret",
         "tenant",
         "until",
@@ -66,14 +67,17 @@ class Unwrapped:
         ends: float,
         deadline: float,
         refresh_at: float,
+        load: uuid.UUID | None = None,
     ) -> None:
         """See `BranchKeys.put`.
 
         Args:
+            load: the `BranchKeyLoad` that says how the key came here.
             ends: on the database's clock, seconds since the epoch.
             deadline: the same instant on the monotonic clock; so is `refresh_at`.
         """
         self.id, self.tenant, self.generation, self.secret = key_id, tenant, generation, secret
+        self.load = load
         self.until = datetime.fromtimestamp(ends, UTC)
         self._ends = self.until.timestamp()  # to the microsecond what the caller is told
         self._deadline, self._refresh_at = deadline, refresh_at
@@ -196,6 +200,7 @@ class BranchKeys:
         lasts: float,
         session_ends: float | None,
         uses: int = 0,
+        load: uuid.UUID | None = None,
     ) -> Unwrapped | None:
         """Keep a branch key that was just unwrapped, in place of the copy that was there.
 
@@ -204,6 +209,7 @@ class BranchKeys:
             lasts: the tenant's revocation latency, seconds; 0 keeps nothing.
             session_ends: on the clock of `now`; None for our own CMK, which needs no session.
             uses: of the caller, who is counted in at once when it is not 0.
+            load: see `Unwrapped`.
 
         Returns:
             The copy; it is already dropped, but usable by the caller who was counted in, when it ends at once. None
@@ -220,6 +226,7 @@ class BranchKeys:
             ends=wall + life,
             deadline=monotonic + life,
             refresh_at=monotonic + life * random.uniform(*REFRESH),  # noqa: S311
+            load=load,
         )
         if uses:
             made.take(uses)

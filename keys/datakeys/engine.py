@@ -71,11 +71,13 @@ class Batch(Generic[Key]):
     Attributes:
         generation: of the tenant when it was made; None when nothing was, and nothing can have been stopped.
         is_new: the keys may only leave while the tenant may make new ones.
+        load: the `BranchKeyLoad` of the branch key that was used, of the first one where there were several.
     """
 
     items: Sequence[Key | DomainError]
     generation: int | None
     is_new: bool
+    load: uuid.UUID | None = None
 
 
 class Engine:
@@ -119,7 +121,7 @@ class Engine:
         if current is None:
             return None
         with current:
-            return Batch([_made(current, context) for context in contexts], current.generation, True)
+            return Batch([_made(current, context) for context in contexts], current.generation, True, current.load)
 
     def open_wrapped(
         self, tenant: uuid.UUID, items: Sequence[Sealed | DomainError], *, may_wait: bool = True
@@ -138,7 +140,8 @@ class Engine:
                 if may_wait and not all(self._is_still(tenant, generation, new=False) for generation in loaded):
                     continue
                 generation = max(loaded, default=snapshot.generation)
-                return Batch([_opened(taken, item) for item in items], generation, False)
+                opened = [_opened(taken, item) for item in items]
+                return Batch(opened, generation, False, _first_load(taken, items, opened))
             finally:
                 for branch in taken.values():
                     if isinstance(branch, Unwrapped):
@@ -161,7 +164,7 @@ class Engine:
                 if may_wait and not self._is_still(tenant, current.generation, new=True):
                     continue
                 moved = [_moved(current, one, item) for one, item in zip(opened.items, items, strict=True)]
-                return Batch(moved, current.generation, True)
+                return Batch(moved, current.generation, True, opened.load)
         raise errors.KeyUnreachable(retry_after=1)
 
     def require_unstopped(self, tenant: uuid.UUID, batch: Batch[Any], *, may_wait: bool = True) -> bool:
@@ -353,18 +356,22 @@ class Engine:
         began = self.keys.start()
         try:
             key = self._kms_key(snapshot, row)
-            opened = key.decrypt(row.wrapped, branchkeys.context_of(snapshot.tenant, row.id))
+            with deadline.at_most(WAIT):
+                load = branchkeys.unwrap(
+                    key, row.wrapped, tenant=snapshot.tenant, branch_key=row.id, process=self.snapshots.process
+                )
         except DomainError as error:
             raise self._judged(snapshot.tenant, row.registration, error) from error
         return self.keys.put(
             row.id,
             snapshot.tenant,
             snapshot.generation,
-            envelope.Secret(opened.plaintext),
+            envelope.Secret(load.plaintext),
             began=began,
             lasts=snapshot.latency,
             uses=uses,
             session_ends=key.session_expires_at.timestamp() if key.session_expires_at else None,
+            load=load.id,
         )
 
     def _kms_key(self, snapshot: Snapshot, row: WrappedBranchKey) -> KmsKey:
@@ -466,6 +473,18 @@ def _opened(
         return OpenedDataKey(envelope.unwrap(branch.secret, item.context, item.blob), branch.until)
     except DomainError as error:
         return error
+
+
+def _first_load(
+    taken: Mapping[uuid.UUID, Unwrapped | DomainError],
+    items: Sequence[Sealed | DomainError],
+    opened: Sequence[OpenedDataKey | DomainError],
+) -> uuid.UUID | None:
+    for item, one in zip(items, opened, strict=True):
+        if isinstance(item, Sealed) and isinstance(one, OpenedDataKey):
+            branch = taken[item.branch_key]
+            return branch.load if isinstance(branch, Unwrapped) else None
+    return None
 
 
 def _moved(branch: Unwrapped, opened: OpenedDataKey | DomainError, item: Sealed | DomainError) -> bytes | DomainError:

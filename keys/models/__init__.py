@@ -1,7 +1,15 @@
 """Rows of the keys app, one module for each noun: facts, constraints and the words to read them by."""
 
 from keys.models.configuration import RoleConfiguration, ServiceRolePolicy
-from keys.models.custody import BranchKey, BranchKeyWrapping, CacheDrop, DatabaseAdmission, KeyUse, ServingProcess
+from keys.models.custody import (
+    BranchKey,
+    BranchKeyLoad,
+    BranchKeyWrapping,
+    CacheDrop,
+    DatabaseAdmission,
+    KeyUse,
+    ServingProcess,
+)
 from keys.models.health import KeyHealth, KeyHealthQuerySet
 from keys.models.jobs import (
     CLAIM_LASTS,
@@ -23,6 +31,7 @@ __all__ = [
     "DEFAULT_SCOPE",
     "WAKE_AGAIN",
     "BranchKey",
+    "BranchKeyLoad",
     "BranchKeyWrapping",
     "CacheDrop",
     "CheckResult",

@@ -80,6 +80,34 @@ class BranchKeyWrapping(models.Model):
         return f"{self.branch_key_id} under {self.key_arn}"
 
 
+class BranchKeyLoad(models.Model):
+    """One unwrap of a branch key by the KMS, written before the plaintext is used. Append-only by a database trigger.
+
+    By session name and request id the tenant finds it in their CloudTrail. A probe's unwrap is none: what it opens is
+    thrown away.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    # The index below begins with the tenant; nobody looks loads up by branch key.
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="branch_key_loads", db_index=False)
+    branch_key = models.ForeignKey(BranchKey, on_delete=models.PROTECT, related_name="loads", db_index=False)
+    data_scope = models.CharField(max_length=64, default=DEFAULT_SCOPE)
+    # of the `ServingProcess`, which is removed before this row is; null: a worker, which keeps no branch key
+    process = models.UUIDField(null=True)
+    region = models.CharField(max_length=64)
+    # the role session that called KMS; "": the platform's own key, which needs none
+    session_name = models.CharField(max_length=64, blank=True)
+    aws_request_id = models.CharField(max_length=128)
+    at = models.DateTimeField(default=clock.recent)
+
+    class Meta:
+        ordering: ClassVar = ["at"]
+        indexes: ClassVar = [models.Index(fields=["tenant", "at"], name="keys_load_by_tenant")]
+
+    def __str__(self) -> str:
+        return f"{self.branch_key_id} at {self.at}"
+
+
 class KeyUse(models.Model):
     """The row that is committed before a plaintext data key leaves: one a request.
     Append-only by a database trigger."""
@@ -98,6 +126,9 @@ class KeyUse(models.Model):
     request_id = models.CharField(max_length=64, blank=True)
     # The database fills it in too: the ledger inserts rows past the ORM.
     data_scope = models.CharField(max_length=64, default=DEFAULT_SCOPE, db_default=DEFAULT_SCOPE)
+    # The `BranchKeyLoad` of the branch key that was used, of the first one where a request used several; null: a row
+    # from before loads were written. No foreign key: the check would cost each row a look-up.
+    load = models.UUIDField(null=True)
     at = models.DateTimeField(default=clock.now)
 
     class Meta:

@@ -274,7 +274,9 @@ def test_who_watches_a_process_needs_no_name_of_ours(host: str, settings: Any) -
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("table", ["keys_databaseadmission", "tenants_tenant", "keys_branchkey", "keys_keyuse"])
+@pytest.mark.parametrize(
+    "table", ["keys_databaseadmission", "tenants_tenant", "keys_branchkey", "keys_branchkeyload", "keys_keyuse"]
+)
 @pytest.mark.parametrize("operation", ["", "/decrypt"])
 def test_a_bug_where_keys_are_given_out_stays_a_500_and_gives_out_none(
     table: str, operation: str, active: KeyRegistration, service: ServiceAccount, api_of: Callable[..., Client]

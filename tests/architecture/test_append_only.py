@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from keys.models import KeyUse
+from keys.models import BranchKey, BranchKeyLoad, KeyUse
 from tenants import audit
 from tenants.models import AuditEvent, ServiceRole, Tenant
 
@@ -21,7 +21,14 @@ def rows(db: None) -> dict[str, int | str]:
     event = audit.record("tenants.tenant.viewed", tenant=tenant, actor=audit.SYSTEM)
     use = KeyUse.objects.create(tenant=tenant, operation="generate", count=1, caller="c", context_digest="d")
     pk = tenant.pk.hex if connection.vendor == "sqlite" else str(tenant.pk)
-    return {"tenants_auditevent": event.pk, "keys_keyuse": use.pk, "tenants_tenant": pk}
+    branch_key = BranchKey.objects.create(tenant=tenant, key_arn="k", wrapped=b"w")
+    load = BranchKeyLoad.objects.create(tenant=tenant, branch_key=branch_key, region="r", aws_request_id="x").pk
+    return {
+        "tenants_auditevent": event.pk,
+        "keys_keyuse": use.pk,
+        "keys_branchkeyload": load.hex if connection.vendor == "sqlite" else str(load),
+        "tenants_tenant": pk,
+    }
 
 
 def columns(table: str) -> list[str]:
@@ -48,7 +55,7 @@ def other(column: str) -> str:
     )
 
 
-@pytest.mark.parametrize("table", ["tenants_auditevent", "keys_keyuse"])
+@pytest.mark.parametrize("table", ["tenants_auditevent", "keys_keyuse", "keys_branchkeyload"])
 def test_exactly_the_bookkeeping_changes(table: str, rows: dict[str, int]) -> None:
     changing = {
         column
@@ -64,12 +71,12 @@ def test_a_tenant_keeps_its_fixed_facts(rows: dict[str, int]) -> None:
         assert is_refused(f"UPDATE tenants_tenant SET {column} = {other(column)} WHERE id = %s", rows["tenants_tenant"])
 
 
-@pytest.mark.parametrize("table", ["tenants_auditevent", "keys_keyuse"])
+@pytest.mark.parametrize("table", ["tenants_auditevent", "keys_keyuse", "keys_branchkeyload"])
 def test_nothing_is_removed(table: str, rows: dict[str, int]) -> None:
     assert is_refused(f"DELETE FROM {table} WHERE id = %s", rows[table])
 
 
-@pytest.mark.parametrize("table", ["tenants_auditevent", "keys_keyuse", "tenants_tenant"])
+@pytest.mark.parametrize("table", ["tenants_auditevent", "keys_keyuse", "keys_branchkeyload", "tenants_tenant"])
 @pytest.mark.parametrize("recursive", ["ON", "OFF"])
 def test_nothing_is_replaced(table: str, recursive: str, rows: dict[str, int]) -> None:
     """SQLite's REPLACE removes the old row; without `recursive_triggers`, which somebody else's connection has not,

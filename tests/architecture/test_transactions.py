@@ -15,6 +15,7 @@ PLAIN = {
     "tenants/management/commands/create_tenant.py": "several operations or none; nobody knows the tenant yet",
     "support/management/commands/demonstration_data.py": "the same",
     "keys/datakeys/admission.py": "one row of ours about the database itself",
+    "keys/branchkeys.py": "one INSERT",
     "keys/activation.py": "a savepoint for a unique claim",
     "keys/health/blame.py": "a savepoint for the one open incident",
     "keys/health/sweeping.py": "takes only rows that nobody holds",

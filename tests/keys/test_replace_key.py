@@ -16,7 +16,16 @@ from django.utils import timezone
 from byokportal.errors import NotAllowed
 from byokportal.localaws.testing import LocalAws
 from keys import branchkeys, datakeys, errors, lifecycle, services
-from keys.models import BranchKey, CheckResult, KeyRegistration, RegistrationMove, RoleConfiguration, ServiceRolePolicy
+from keys.aws import sessions
+from keys.models import (
+    BranchKey,
+    BranchKeyLoad,
+    CheckResult,
+    KeyRegistration,
+    RegistrationMove,
+    RoleConfiguration,
+    ServiceRolePolicy,
+)
 from keys.policies import documents
 from tenants import audit, onboarding
 from tenants.models import AuditEvent, Member, OnboardingStep, Tenant
@@ -152,10 +161,14 @@ def test_another_role_takes_over_by_opening_and_wrapping(
     replace: Replacement, tenant: Tenant, active: KeyRegistration, work: Work, region: str
 ) -> None:
     before = generate(tenant)
+    known = set(BranchKeyLoad.objects.values_list("pk", flat=True))
     now_serving = replace.with_another_role(region=region)
     active.refresh_from_db()
     assert active.status == Status.RETIRED
     assert BranchKey.objects.of(tenant).get().key_arn == now_serving.key_arn
+    (load,) = BranchKeyLoad.objects.exclude(pk__in=known)
+    assert (load.branch_key, load.process, load.region) == (BranchKey.objects.get(), None, REGION)
+    assert load.session_name == sessions.session_name("re-encrypt", str(tenant.pk))
     assert opens(tenant, before)
     work()  # the role that is needed no more leaves our policy
     named = {arn for policy in ServiceRolePolicy.objects.all() for arn in policy.role_arns}

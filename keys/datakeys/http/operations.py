@@ -156,7 +156,8 @@ def _with_row(admitted: Admitted, batch: Batch[Any], use: KeyUse.Operation) -> P
     if not done:
         return Prepared(batch, None)
     who, request_id = admitted.caller.actor.label, admitted.call.request_id
-    return Prepared(batch, ledger.use(admitted.tenant.pk, use, done, caller=who, request_id=request_id))
+    row = ledger.use(admitted.tenant.pk, use, done, caller=who, request_id=request_id, load=batch.load)
+    return Prepared(batch, row)
 
 
 def finish(admitted: Admitted, prepared: Prepared, *, may_wait: bool = True) -> Answer | None:
@@ -253,7 +254,7 @@ def _generated_before(admitted: Admitted, kept: dict[str, Any]) -> Prepared:
         else NewDataKey(one.plaintext, item.blob, one.cache_until)
         for one, item in zip(opened.items, sealed, strict=True)
     ]
-    return _with_row(admitted, Batch(keys, opened.generation, opened.is_new), KeyUse.Operation.DECRYPT)
+    return _with_row(admitted, Batch(keys, opened.generation, opened.is_new, opened.load), KeyUse.Operation.DECRYPT)
 
 
 def _opened_before(admitted: Admitted, kept: dict[str, Any]) -> Prepared:
@@ -270,7 +271,7 @@ def _moved_before(admitted: Admitted, kept: dict[str, Any]) -> Prepared:
     answered = [
         one if isinstance(one, DomainError) else blob or one for blob, one in zip(before, moved.items, strict=True)
     ]
-    return _with_row(admitted, Batch(answered, moved.generation, moved.is_new), admitted.operation.use)
+    return _with_row(admitted, Batch(answered, moved.generation, moved.is_new, moved.load), admitted.operation.use)
 
 
 # --- what the answers say -------------------------------------------------------------------------------------------

@@ -22,8 +22,8 @@ AT_ONCE = {
     "postgresql": 2,
     "sqlite": 1,
 }
-INTO = "INSERT INTO keys_keyuse (tenant_id, operation, count, caller, context_digest, request_id, at) VALUES "
-ROW = "(%s, %s, %s, %s, %s, %s, %s)"
+INTO = "INSERT INTO keys_keyuse (tenant_id, operation, count, caller, context_digest, request_id, at, load) VALUES "
+ROW = "(%s, %s, %s, %s, %s, %s, %s, %s)"
 
 
 class Use(NamedTuple):
@@ -36,6 +36,7 @@ class Use(NamedTuple):
     context_digest: str
     request_id: str
     at: datetime
+    load: uuid.UUID | None = None
 
 
 class Refused(Exception):
@@ -88,8 +89,11 @@ def brief_waits() -> Iterator[None]:
 
 
 def _adapted(use: Use) -> tuple[Any, ...]:
-    tenant = use.tenant if connection.features.has_native_uuid_field else use.tenant.hex
-    return (tenant, *use[1:6], connection.ops.adapt_datetimefield_value(use.at))
+    tenant, load = use.tenant, use.load
+    at = connection.ops.adapt_datetimefield_value(use.at)
+    if connection.features.has_native_uuid_field:
+        return (tenant, *use[1:6], at, load)
+    return (tenant.hex, *use[1:6], at, load.hex if load else None)
 
 
 class Sqlite:
@@ -202,10 +206,11 @@ TAKEN = {
 # The check of the foreign key waits while somebody holds a tenant's row for an update of its key or for a deletion, and
 # with it would everybody whose row is in the same INSERT. So the rows of tenants that cannot be locked now are left out.
 STATEMENT = """
-WITH uses (tenant_id, operation, count, caller, context_digest, request_id, at) AS (
-         SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])),
+WITH uses (tenant_id, operation, count, caller, context_digest, request_id, at, load) AS (
+         SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[], $7::timestamptz[],
+                              $8::uuid[])),
      free AS (SELECT id FROM tenants_tenant WHERE id IN (SELECT tenant_id FROM uses) FOR KEY SHARE SKIP LOCKED),
-     written AS (INSERT INTO keys_keyuse (tenant_id, operation, count, caller, context_digest, request_id, at)
+     written AS (INSERT INTO keys_keyuse (tenant_id, operation, count, caller, context_digest, request_id, at, load)
                  SELECT uses.* FROM uses JOIN free ON free.id = uses.tenant_id)
 SELECT id FROM free
 """

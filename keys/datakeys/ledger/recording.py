@@ -23,11 +23,21 @@ WAIT = 0.42
 
 
 def use(
-    tenant: uuid.UUID, operation: str, contexts: Sequence[Mapping[str, str]], *, caller: str, request_id: str
+    tenant: uuid.UUID,
+    operation: str,
+    contexts: Sequence[Mapping[str, str]],
+    *,
+    caller: str,
+    request_id: str,
+    load: uuid.UUID | None = None,
 ) -> Use:
-    """Return the row of one request that made, opened or moved a data key for each context."""
+    """Return the row of one request that made, opened or moved a data key for each context.
+
+    Args:
+        load: see `keys.models.KeyUse`.
+    """
     digest = hashlib.sha256(audit.canonical(list(contexts)).encode()).hexdigest()
-    return Use(tenant, operation, len(contexts), caller[:200], digest, request_id[:64], clock.recent())
+    return Use(tenant, operation, len(contexts), caller[:200], digest, request_id[:64], clock.recent(), load)
 
 
 @async_unsafe
