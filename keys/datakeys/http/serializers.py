@@ -24,32 +24,18 @@ class OpenItem(Shape):
     context = ContextField(required=False)  # type: ignore[assignment]
 
 
-class _OneOrItems(Shape):
+class GenerateIn(GenerateItem):
     """Either the members of one item, or `items`."""
 
-    def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, dict) and "items" in data:
-            if len(data) > 1:
-                raise serializers.ValidationError({"items": ["Give items, or one item, not both."]})
-            if not isinstance(data["items"], list) or not 1 <= len(data["items"]) <= MAX_ITEMS:
-                raise serializers.ValidationError({"items": [f"Give 1 to {MAX_ITEMS} items."]})
-        return super().to_internal_value(data)
-
-
-class GenerateIn(_OneOrItems):
-    context = ContextField(required=False)  # type: ignore[assignment]
     items = GenerateItem(many=True, required=False)
 
 
-class OpenIn(_OneOrItems):
+class OpenIn(Shape):
+    """Either the members of one item, or `items`."""
+
     wrapped_key = Blob(max_length=MAX_BLOB, required=False)
     context = ContextField(required=False)  # type: ignore[assignment]
     items = OpenItem(many=True, required=False)
-
-    def validate(self, attrs: Any) -> Any:
-        if "items" not in attrs and "wrapped_key" not in attrs:
-            raise serializers.ValidationError({"wrapped_key": ["This field is required."]})
-        return attrs
 
 
 class GenerateItemOut(serializers.Serializer[Any]):
