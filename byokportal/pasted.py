@@ -44,7 +44,8 @@ class SecretTextsMiddleware:
         except SecretPasted as error:
             if request.htmx:  # type: ignore[attr-defined]
                 messages.error(request, f"{error.title}. {error}")
-                answer: HttpResponse = HttpResponseClientRedirect(request.htmx.current_url_abs_path or "/")  # type: ignore[attr-defined]
+                there = request.htmx.current_url_abs_path or "/"  # type: ignore[attr-defined]
+                answer: HttpResponse = HttpResponseClientRedirect(there)
                 return answer
             return problems.on_a_page(request, error)
         return None

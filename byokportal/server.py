@@ -1,10 +1,10 @@
 """Run the web server: `python -m byokportal.server`, uvicorn with our settings.
 
-How long a request may be, how long it may take to come and how long its answer may wait for its reader is for the proxy in front
-(docs/adr/0011, docs/examples/nginx.conf); the embedded run has none and listens on loopback. Here stays what some proxies hand on and uvicorn takes for
-headers: trailers, and names with `_`, which WSGI reads like their twins with `-`. With either a caller could say what only the proxy may say
-(`X-Forwarded-For`). uvicorn believes `X-Forwarded-*` from loopback unless told otherwise; whether there is a proxy is for Django to know
-(`BEHIND_PROXY`).
+How long a request may be, how long it may take to come and how long its answer may wait for its reader is for the proxy
+in front (docs/adr/0011, docs/examples/nginx.conf); the embedded run has none and listens on loopback. Here stays what
+some proxies hand on and uvicorn takes for headers: trailers, and names with `_`, which WSGI reads like their twins with
+`-`. With either a caller could say what only the proxy may say (`X-Forwarded-For`). uvicorn believes `X-Forwarded-*`
+from loopback unless told otherwise; whether there is a proxy is for Django to know (`BEHIND_PROXY`).
 """
 
 from __future__ import annotations

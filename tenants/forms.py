@@ -86,4 +86,5 @@ class TokenForm(forms.Form):
     def __init__(self, *args: Any, is_owner: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if not is_owner:
-            self.fields["permissions"].choices = [one for one in MAY.items() if one[0] != roles.PEOPLE]  # type: ignore[attr-defined]
+            others = [one for one in MAY.items() if one[0] != roles.PEOPLE]
+            self.fields["permissions"].choices = others  # type: ignore[attr-defined]

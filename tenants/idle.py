@@ -39,7 +39,8 @@ class IdleMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         response = self._answer(request)
-        if request.htmx and response.status_code == 302 and response["Location"].startswith(_sign_in()):  # type: ignore[attr-defined]
+        is_part = bool(request.htmx)  # type: ignore[attr-defined]
+        if is_part and response.status_code == 302 and response["Location"].startswith(_sign_in()):
             # else htmx puts the sign-in into a corner of the page
             answer: HttpResponse = HttpResponseClientRedirect(_sign_in(request))
             return answer

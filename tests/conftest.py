@@ -303,7 +303,7 @@ def work() -> Callable[[], None]:
 
 
 def health_of(registration: KeyRegistration) -> KeyHealth:
-    """Return what the probes of a registration's key have found, as it stands in the database, with this registration."""
+    """Return what the probes of a registration's key have found, as the database has it, with this registration."""
     row = KeyHealth.objects.get(registration=registration)
     row.registration = registration
     return row

@@ -163,12 +163,9 @@ class Faults:
         if not self._rules:  # without rules a call costs nothing
             return []
         with self._lock:
-            found = [
-                rule
-                for rule in self._rules
-                # chance, no secret
-                if wanted(rule.fault) and rule.meets(call) and (rule.share == 1 or random.random() < rule.share)  # noqa: S311
-            ]
+            of_call = [rule for rule in self._rules if wanted(rule.fault) and rule.meets(call)]
+            # Chance, no secret.
+            found = [rule for rule in of_call if rule.share == 1 or random.random() < rule.share]  # noqa: S311
             for rule in found:
                 if rule.times:
                     at = self._rules.index(rule)

@@ -27,7 +27,9 @@ class Answer:
 KmsResponse._validate_cmk_id = lambda self, key_id: None
 # A symmetric key has no private half. moto makes it one, an RSA key that takes 50 ms and that nobody may ask for.
 _private_key_of = kms_models.generate_private_key
-kms_models.generate_private_key = lambda spec: _private_key_of(spec) if spec.startswith(("RSA_", "ECC_")) else None  # type: ignore[assignment]
+kms_models.generate_private_key = lambda spec: (  # type: ignore[assignment]
+    _private_key_of(spec) if spec.startswith(("RSA_", "ECC_")) else None
+)
 
 
 def json_answer(value: Any) -> Answer:

@@ -101,7 +101,7 @@ def rewrap(
     request_id: str,
     engine: Engine | None = None,
 ) -> list[bytes | DomainError]:
-    """Move wrapped data keys to the current branch key without showing them; each item's own failure stands in its place."""
+    """Move wrapped data keys to the current branch key; each item's own failure stands in its place."""
     engine = engine or here()
     batch = engine.rewrap(tenant.pk, envelope.sealed_each(str(tenant.pk), items))
     assert batch is not None

@@ -35,16 +35,19 @@ INCARNATION = {
     # the name of the WAL file does not.
     "postgresql": """(SELECT system_identifier::text FROM pg_control_system())
         || '/' || CASE WHEN pg_is_in_recovery() THEN 'standby' ELSE left(pg_walfile_name(pg_current_wal_lsn()), 8) END
-        || '/' || (SELECT oid::text FROM pg_database WHERE datname = current_database()) || '/' || 'tenants_tenant'::regclass::oid::text""",
+        || '/' || (SELECT oid::text FROM pg_database WHERE datname = current_database())
+        || '/' || 'tenants_tenant'::regclass::oid::text""",
     "sqlite": "(SELECT 'sqlite/' || application_id FROM pragma_application_id)",
 }
 CLOCK = {
     "postgresql": "extract(epoch FROM clock_timestamp())::float8",
     "sqlite": "(julianday('now') - 2440587.5) * 86400.0",
 }
-QUESTION = """SELECT {clock}, {incarnation}, {snapshot}, coalesce((SELECT max(key_generation) FROM tenants_tenant), 0), a.id, a.incarnation, a.is_by_person
+QUESTION = """SELECT {clock}, {incarnation}, {snapshot}, coalesce((SELECT max(key_generation) FROM tenants_tenant), 0),
+    a.id, a.incarnation, a.is_by_person
     FROM (SELECT 1) AS one LEFT JOIN
-    (SELECT id, incarnation, is_by_person FROM keys_databaseadmission ORDER BY admitted_at DESC LIMIT 1) AS a ON 1 = 1"""
+    (SELECT id, incarnation, is_by_person FROM keys_databaseadmission
+     ORDER BY admitted_at DESC LIMIT 1) AS a ON 1 = 1"""
 
 ANOTHER = "it is another database than the one that was admitted"
 EARLIER = "it is an earlier state of the database: a generation is lower than one that was seen"

@@ -215,7 +215,7 @@ class Engine:
         return snapshot is not None and snapshot.generation == generation
 
     def _take_current(self, tenant: uuid.UUID, *, uses: int, may_wait: bool) -> Unwrapped | None:
-        """Return the branch key that wraps new data keys, counted in; the first request after an activation makes it."""
+        """Return the branch key that wraps new data keys, counted in; the first request makes it."""
         for _ in range(ATTEMPTS):
             snapshot = self._snapshot(tenant, new=True, may_wait=may_wait)
             if snapshot is None:

@@ -170,7 +170,7 @@ class Snapshots:
         return copy
 
     def of(self, tenant: uuid.UUID, *, fresh: bool = False) -> Snapshot | None:
-        """Return what is known of a tenant's key, asking the database where it has to be; None: there is no such tenant.
+        """Return what is known of a tenant's key, asking the database where needed; None: there is no such tenant.
 
         Args:
             fresh: read it now, unless that was done a moment ago.

@@ -227,7 +227,8 @@ def cli(values: Values) -> str:
     return f"""#!/usr/bin/env bash
 set -euo pipefail
 
-# Step 2: the role, its trust policy and its permissions policy. Run this in your account {role.account}.{_comment(values.keeps)}
+# Step 2: the role, its trust policy and its permissions policy. Run this in your account \
+{role.account}.{_comment(values.keeps)}
 cat > trust-policy.json <<'JSON'
 {render(values.trust)}
 JSON
@@ -236,14 +237,16 @@ cat > permissions-policy.json <<'JSON'
 JSON
 aws iam create-role --role-name {role.name}{at_path} --assume-role-policy-document file://trust-policy.json
 aws iam create-policy --policy-name {values.policy_name} --policy-document file://permissions-policy.json
-aws iam attach-role-policy --role-name {role.name} --policy-arn arn:{key.partition}:iam::{role.account}:policy/{values.policy_name}
+aws iam attach-role-policy --role-name {role.name} \
+--policy-arn arn:{key.partition}:iam::{role.account}:policy/{values.policy_name}
 aws iam get-role --role-name {role.name} --query Role.Arn --output text
 
 # Step 3: your key policy with one more statement; what it says already stays.{where}
 cat > key-policy-statement.json <<'JSON'
 {render(statement)}
 JSON
-aws kms get-key-policy --region {key.region} --key-id {key} --policy-name default --query Policy --output text > key-policy.json
+aws kms get-key-policy --region {key.region} --key-id {key} --policy-name default \
+--query Policy --output text > key-policy.json
 python3 - <<'PYTHON'
 import json
 policy, statement = json.load(open("key-policy.json")), json.load(open("key-policy-statement.json"))
@@ -253,7 +256,8 @@ json.dump(policy, open("key-policy.json", "w"), indent=2)
 PYTHON
 # AWS needs some seconds to see a new role everywhere: until then it calls the principal invalid.
 for attempt in 1 2 3 4 5 6; do
-  aws kms put-key-policy --region {key.region} --key-id {key} --policy-name default --policy file://key-policy.json && break
+  aws kms put-key-policy --region {key.region} --key-id {key} --policy-name default \
+--policy file://key-policy.json && break
   [ "$attempt" -lt 6 ] && sleep 10
 done
 """

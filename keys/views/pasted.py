@@ -116,7 +116,8 @@ def check_policy(request: HttpRequest, tenant: UUID) -> HttpResponse:
         with portal.refusals_on(form):
             kind, text = form.cleaned_data["kind"], form.cleaned_data["policy"]
             reading = _shown(member.tenant, kind, text, services.check_policy(member.tenant, kind=kind, text=text))
-    template = "portal/parts/policy_reading.html" if request.htmx else "portal/policy.html"  # type: ignore[attr-defined]
+    is_part = bool(request.htmx)  # type: ignore[attr-defined]
+    template = "portal/parts/policy_reading.html" if is_part else "portal/policy.html"
     return _never_kept(render(request, template, portal.page(member, form=form, reading=reading)))
 
 
@@ -134,7 +135,8 @@ def check_output(request: HttpRequest, tenant: UUID) -> HttpResponse:
             policy = _shown(member.tenant, reading.policy_kind, text, reading.policy)
         if reading.has_secret:
             form.forget()
-    template = "portal/parts/output_reading.html" if request.htmx else "portal/output.html"  # type: ignore[attr-defined]
+    is_part = bool(request.htmx)  # type: ignore[attr-defined]
+    template = "portal/parts/output_reading.html" if is_part else "portal/output.html"
     return _never_kept(render(request, template, portal.page(member, form=form, output=reading, reading=policy)))
 
 

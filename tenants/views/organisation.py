@@ -20,7 +20,8 @@ LARGEST_ID = 2**63 - 1  # of a BigAutoField
 @require_GET
 def home(request: HttpRequest) -> HttpResponse:
     """Lead people to their organisation; staff without one to the back office."""
-    members = list(Member.objects.filter(user=request.user).select_related("tenant").order_by("tenant__name"))  # type: ignore[misc]
+    mine = Member.objects.filter(user=request.user)  # type: ignore[misc]
+    members = list(mine.select_related("tenant").order_by("tenant__name"))
     if len(members) == 1:
         return redirect("portal:tracker", members[0].tenant_id)
     if not members and request.user.is_staff:
@@ -40,7 +41,8 @@ def tracker(request: HttpRequest, tenant: UUID) -> HttpResponse:
     start = {"service_role_arn": role.arn, "aws_account_id": role.account_id, "external_id": member.tenant.external_id}
     context = portal.page(member, steps=steps, start=start, running=running, done=done)
     # While something runs, htmx asks for the list of steps alone; without it people reload.
-    return render(request, "portal/parts/tracker_steps.html" if request.htmx else "portal/tracker.html", context)  # type: ignore[attr-defined]
+    is_part = bool(request.htmx)  # type: ignore[attr-defined]
+    return render(request, "portal/parts/tracker_steps.html" if is_part else "portal/tracker.html", context)
 
 
 @login_required

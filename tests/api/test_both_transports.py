@@ -1,5 +1,5 @@
-"""The two transports of data keys are one function: every case of the contract goes through both, and what comes back is
-the same, byte for byte. Randomness, clock and request id are injected."""
+"""The two transports of data keys are one function: every case of the contract goes through both, and what comes back
+is the same, byte for byte. Randomness, clock and request id are injected."""
 
 from __future__ import annotations
 

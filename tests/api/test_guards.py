@@ -39,7 +39,7 @@ def test_a_suspended_tenant_does_not_fall_back_to_the_platform_key(
     aws: LocalAws,
     settings: object,
 ) -> None:
-    key = aws.client(settings.AWS_ACCOUNT_ID, "kms", REGION).create_key()["KeyMetadata"]["Arn"]  # type: ignore[attr-defined]
+    key = aws.client(settings.AWS_ACCOUNT_ID, "kms", REGION).create_key()["KeyMetadata"]["Arn"]
     settings.PLATFORM_KEY_ARN = key  # type: ignore[attr-defined]
     api = api_of(service)
     made = post(api, tenant, "data-keys", {})

@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[2]
 ALLOWED = {
     "keys/arns.py": "the parser",
     "keys/services/key_states.py": "a cursor over transactions",
-    "tenants/models/service_roles.py": "the ARN of a role of ours; `tenants` is below `keys` and cannot import its parser",
+    "tenants/models/service_roles.py": "a role of ours; `tenants` is below `keys` and cannot import its parser",
     "tenants/views/tokens.py": "a sentence on the page",
 }
 

@@ -104,7 +104,7 @@ def calls() -> Iterator[tuple[str, str, str]]:
                 one for one in admin.site._registry if f"/{one._meta.app_label}/{one._meta.model_name}/" in route
             )
             of = admin.site._registry[model]
-            operations = of.operations if "<path:object_id>" in route else of.list_operations  # type: ignore[attr-defined]
+            operations = of.operations if "<path:object_id>" in route else of.list_operations
             routes = [route.replace("<slug:operation_name>", operation.name) for operation in operations]
         for one in routes:
             for method in methods:

@@ -34,7 +34,8 @@ READ = """async ([png, size]) => {
   const paper = new OffscreenCanvas(picture.width, picture.height).getContext("2d");
   paper.drawImage(picture, 0, 0);
   const step = picture.width / size;
-  const dark = (x, y) => paper.getImageData(Math.floor((x + 0.5) * step), Math.floor((y + 0.5) * step), 1, 1).data[0] < 128;
+  const at = (n) => Math.floor((n + 0.5) * step);
+            const dark = (x, y) => paper.getImageData(at(x), at(y), 1, 1).data[0] < 128;
   return Array.from({length: size}, (_, y) => Array.from({length: size}, (_, x) => dark(x, y)));
 }"""
 

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.skipif(NGINX is None, reason="no nginx on this machine:
 
 LARGE = 50_000_000
 HEAD = b"POST /x HTTP/1.1\r\nHost: byok.example.com\r\n"
-# What came to the web server: the headers and the body of each request, and the sizes of the answers that it was rid of.
+# What came to the web server: headers and body of each request, and the sizes of the answers that it was rid of.
 requests: list[tuple[dict[str, str], bytes]] = []
 answered: list[int] = []
 

@@ -123,7 +123,7 @@ def test_with_support_approval_nothing_starts_before_a_person_approves(
     assert registration.status == Status.SUBMITTED
     assert statuses(tenant)[5] == "waiting_for_kore"
 
-    services.approve_configuration(registration.configurations.get(), reason="ticket read", actor=acting_staff(sam))  # type: ignore[arg-type]
+    services.approve_configuration(registration.configurations.get(), reason="ticket read", actor=acting_staff(sam))
     work()
     registration.refresh_from_db()
     assert registration.status == Status.ACTIVE

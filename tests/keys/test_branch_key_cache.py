@@ -75,7 +75,7 @@ def test_one_kms_call_a_lifetime_whatever_the_load(engine: Engine, tenant: Tenan
         generate(engine, tenant, count=100)
         assert opened(engine, tenant, made) == "opened"
     assert asked(aws) == before
-    assert (before["Decrypt"], engine.keys.take(made_by(made), tenant.pk, 0).uses) == (before["Decrypt"], 2022)  # type: ignore[union-attr]
+    assert (before["Decrypt"], engine.keys.take(made_by(made), tenant.pk, 0).uses) == (before["Decrypt"], 2022)
 
 
 def made_by(made: datakeys.NewDataKey) -> Any:

@@ -22,12 +22,13 @@ from tenants.models import Member, ServiceRole, Tenant
 KEY = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 ROLE = "arn:aws:iam::111122223333:role/AIforWorkByokAccessRole"
 OURS, CANARY = "999900001111", "999900002222"
+RESERVED = "arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com"
 # What is given → words of the reason.
 ROLES = {
     ROLE.replace("arn:aws:", "arn:aws-us-gov:"): "partition aws-us-gov",
     ROLE.replace("arn:aws:", "arn:aws-cn:"): "partition aws-cn",
     ROLE.replace("arn:aws:", "arn:aws-iso:"): "partition aws-iso",
-    "arn:aws:iam::111122223333:role/aws-reserved/sso.amazonaws.com/AWSReservedSSO_Admin_0123456789abcdef": "aws-reserved",
+    f"{RESERVED}/AWSReservedSSO_Admin_0123456789abcdef": "aws-reserved",
     "arn:aws:iam::111122223333:role/aws-service-role/es.amazonaws.com/AWSServiceRoleForES": "service-linked",
     f"arn:aws:iam::{OURS}:role/byok-service-1": "Kore.ai's own account",
     f"arn:aws:iam::{CANARY}:role/byok-canary-byok-service-1": "an account of Kore.ai's",

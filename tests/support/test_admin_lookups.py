@@ -37,7 +37,7 @@ def paths(model: type[Model], depth: int) -> Iterator[str]:
     for field in model._meta.get_fields():
         yield field.name
         if field.is_relation and field.related_model is not None and depth > 1:
-            yield from (f"{field.name}__{inner}" for inner in paths(field.related_model, depth - 1))  # type: ignore[arg-type]
+            yield from (f"{field.name}__{inner}" for inner in paths(field.related_model, depth - 1))
 
 
 def named(options: Any) -> set[str]:

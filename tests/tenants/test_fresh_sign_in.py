@@ -50,7 +50,7 @@ def page(request: HttpRequest) -> HttpResponse:
 @pytest.fixture
 def routes(settings: object) -> None:
     more = types.ModuleType("routes")
-    more.urlpatterns = [path("page", page), path("operation", operation), *urls.urlpatterns]  # type: ignore[attr-defined]
+    more.urlpatterns = [path("page", page), path("operation", operation), *urls.urlpatterns]
     more.handler404, more.handler500 = urls.handler404, urls.handler500  # type: ignore[attr-defined]
     settings.ROOT_URLCONF = more  # type: ignore[attr-defined]
 

@@ -860,8 +860,8 @@ def test_after_a_change_looks_come_at_5_15_30_60_and_never_after_the_windows_end
 def test_the_second_look_comes_a_gap_after_the_first_and_a_back_off_is_bounded() -> None:
     waiting = replace(OVER, gap=timedelta(seconds=60), refused_at=NOW - timedelta(seconds=10))
     facts = {"changed_at": NOW, "window": timedelta(0)}
-    assert schedule.next_look(NOW, waiting, {Wait.SECOND_LOOK}, attempts=1, **facts) == NOW + timedelta(seconds=50)  # type: ignore[arg-type]
+    assert schedule.next_look(NOW, waiting, {Wait.SECOND_LOOK}, attempts=1, **facts) == NOW + timedelta(seconds=50)
     assert schedule.next_look(NOW, waiting, {Wait.SECOND_LOOK, Wait.AWS}, attempts=1, **facts) == NOW + timedelta(
         seconds=2
     )  # type: ignore[arg-type]
-    assert schedule.next_look(NOW, waiting, {Wait.OURS}, attempts=10_000, **facts) == NOW + timedelta(seconds=60)  # type: ignore[arg-type]
+    assert schedule.next_look(NOW, waiting, {Wait.OURS}, attempts=10_000, **facts) == NOW + timedelta(seconds=60)

@@ -47,8 +47,36 @@ PIECES = [
     "AKIA",
     "arn:aws:iam::",
 ]
-NAMES = "Allow Deny Action Principal Resource Condition StringEquals AWS Statement Version Effect sts:ExternalId kms: arn:aws".split()  # noqa: SIM905
-INSTEAD = "Allow Deny NotAction NotPrincipal Principal NotResource * X StringLike Null kms:ViaService ForAllValues:StringEquals".split()  # noqa: SIM905
+NAMES = [
+    "Allow",
+    "Deny",
+    "Action",
+    "Principal",
+    "Resource",
+    "Condition",
+    "StringEquals",
+    "AWS",
+    "Statement",
+    "Version",
+    "Effect",
+    "sts:ExternalId",
+    "kms:",
+    "arn:aws",
+]
+INSTEAD = [
+    "Allow",
+    "Deny",
+    "NotAction",
+    "NotPrincipal",
+    "Principal",
+    "NotResource",
+    "*",
+    "X",
+    "StringLike",
+    "Null",
+    "kms:ViaService",
+    "ForAllValues:StringEquals",
+]
 VALUES_OF_ANY_KIND: list[Any] = [
     None,
     True,

@@ -95,7 +95,7 @@ def _standings() -> Cache:
     snapshots._looked_at = snapshots._monotonic() + 3600  # nothing is looked up
 
     def put(number: int) -> None:
-        snapshots._copies.put(uuid.UUID(int=number), SimpleNamespace(read_at=snapshots._monotonic()))  # type: ignore[arg-type]
+        snapshots._copies.put(uuid.UUID(int=number), SimpleNamespace(read_at=snapshots._monotonic()))
 
     return Cache(snapshots._copies, put, lambda n: snapshots.of(uuid.UUID(int=n)), lambda n: uuid.UUID(int=n))
 

@@ -1,9 +1,9 @@
 """What a request for data keys takes and answers, whatever transport it came by: admit, prepare, finish.
 
 `admit` finds out who asks, for which tenant and for what, and takes the share. `prepare` acquires the branch keys and
-makes the keys. The transport commits the row that `prepare` returns. `finish` looks at the tenant's generation again and
-returns the answer. Each takes `may_wait`: without it nothing is waited for, and where something is not in memory the
-answer is None, with nothing taken; the transport then calls it once more where it may wait.
+makes the keys. The transport commits the row that `prepare` returns. `finish` looks at the tenant's generation again
+and returns the answer. Each takes `may_wait`: without it nothing is waited for, and where something is not in memory
+the answer is None, with nothing taken; the transport then calls it once more where it may wait.
 """
 
 from __future__ import annotations

@@ -204,7 +204,7 @@ TAKEN = {
     "tcp_user_timeout",
 }
 # The check of the foreign key waits while somebody holds a tenant's row for an update of its key or for a deletion, and
-# with it would everybody whose row is in the same INSERT. So the rows of tenants that cannot be locked now are left out.
+# with it would everybody whose row is in the same INSERT. So the rows of tenants that cannot be locked are left out.
 STATEMENT = """
 WITH uses (tenant_id, operation, count, caller, context_digest, request_id, at, load) AS (
          SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[], $4::text[], $5::text[], $6::text[], $7::timestamptz[],

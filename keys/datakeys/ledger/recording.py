@@ -1,4 +1,4 @@
-"""Record a use of a tenant's key: on the server's event loop, where many share a commit, or from a thread of its own."""
+"""Record a use of a tenant's key: on the server's event loop, where many share a commit, or from a thread."""
 
 from __future__ import annotations
 

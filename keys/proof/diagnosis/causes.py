@@ -264,7 +264,9 @@ OURS = _of(
         "Kore.ai asks STS in another Region (us-east-1 is always on); "
         "if it is your account that AWS names, turn STS on for the Region in IAM, Account settings."
     ),
-    sts_optin_region_token="Kore.ai asks for tokens that opt-in Regions accept (a regional STS endpoint, or version 2 tokens).",  # noqa: S106
+    sts_optin_region_token=(  # noqa: S106
+        "Kore.ai asks for tokens that opt-in Regions accept (a regional STS endpoint, or version 2 tokens)."
+    ),
     sts_throttled="Kore.ai asks STS less often and tries again.",
     kms_throttled=(
         "Kore.ai asks AWS KMS less often and tries again; the quota is that of your account, "

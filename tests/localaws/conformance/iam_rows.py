@@ -188,7 +188,7 @@ def eleven_policies_on_a_role(w: World) -> None:
 def _versions(w: World, count: int) -> None:
     iam, arn = w.client(w.theirs, "iam"), w.managed(w.theirs, allow("kms:Decrypt"))
     for number in range(2, count + 1):
-        w._undo.append(lambda number=number: iam.delete_policy_version(PolicyArn=arn, VersionId=f"v{number}"))  # type: ignore[misc]
+        w._undo.append(lambda number=number: iam.delete_policy_version(PolicyArn=arn, VersionId=f"v{number}"))
         iam.create_policy_version(PolicyArn=arn, PolicyDocument=policy(allow("kms:Encrypt")))
 
 
