@@ -220,6 +220,19 @@ CELERY_BEAT_SCHEDULE = {
 for _entry in CELERY_BEAT_SCHEDULE.values():
     _entry["options"] = {"expires": max(60.0, float(_entry["schedule"]))}
 
+CELERY_BEAT_SCHEDULER = "byokportal.beat:Scheduler"
+# What beat asks the database first; it sends the task only where something is due.
+BEAT_LOOKS = {
+    "keys.tasks.ring_configurations": "keys.due.configurations",
+    "keys.tasks.ring_tests": "keys.due.tests",
+    "keys.tasks.ring_branch_keys": "keys.due.branch_keys",
+    "keys.tasks.ring_probes": "keys.due.awaited_probes",
+    "keys.tasks.sweep": "keys.due.probes",
+    "keys.tasks.roll_up_uses": "keys.due.uses",
+    "support.tasks.follow_log": "support.due.events",
+    "support.tasks.send_notices": "support.due.notices",
+}
+
 # --- AWS --------------------------------------------------------------------------------------------------
 
 if AWS_MODE == "local":

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db.models import Count, Exists, OuterRef, Q
+from django.db.models.functions import Now
 
 from byokportal import clock
 from keys.models import BranchKey, BranchKeyWrapping, KeyRegistration
@@ -93,9 +94,13 @@ def is_over(registration: KeyRegistration) -> bool:
     return registration.last_moved_at is None or registration.last_moved_at <= clock.now() - _retention()
 
 
-def over() -> Q:
-    """Return the condition for registrations of which `is_over` is true."""
-    return Q(last_moved_at=None) | Q(last_moved_at__lte=clock.now() - _retention())
+def over(now: datetime | Now | None = None) -> Q:
+    """Return the condition for registrations of which `is_over` is true.
+
+    Args:
+        now: None reads the clock; `Now()` leaves the time to the database.
+    """
+    return Q(last_moved_at=None) | Q(last_moved_at__lte=(now or clock.now()) - _retention())
 
 
 def kept(tenant: Tenant) -> list[Kept]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,26 @@ import yaml
 from celery import current_app
 from conftest import with_health
 from django.conf import settings
+from django.db import OperationalError, connection
 from django.utils import timezone
 
-from keys import tasks
-from keys.models import BranchKey, EncryptionTest, KeyHealth, KeyRegistration, RoleConfiguration
+from byokportal import beat
+from keys import tasks, usage
+from keys.models import (
+    BranchKey,
+    EncryptionTest,
+    Incident,
+    KeyHealth,
+    KeyRegistration,
+    KeyUse,
+    RevocationDrill,
+    RoleConfiguration,
+)
 from support import tasks as support_tasks  # noqa: F401  a worker knows them all
+from support.models import Notice
+from tenants import audit
 from tenants import tasks as tenant_tasks  # noqa: F401
-from tenants.models import Tenant
+from tenants.models import AuditEvent, Tenant
 
 ROOT = Path(__file__).parents[2]
 WAITED_FOR = {"run_test", "probe", "configure_service_role", "ring_tests", "ring_probes", "ring_configurations"}
@@ -136,3 +150,119 @@ def test_a_message_that_nobody_took_is_sent_again_and_what_is_due_anew_at_once(
 def test_what_an_operation_sends_expires_too(sent: list[Any]) -> None:
     tasks.ring(tasks.run_test, test_id="x")
     assert sent == [("run_test", {"test_id": "x"}, 30.0)]
+
+
+# --- beat looks before it sends ------------------------------------------------------------------------------
+
+
+# `backend_cleanup` is Celery's own.
+UNASKED = {"close_filled_roles", "clear_wrappings", "complete_recoveries", "clear_expired", "backend_cleanup"}
+
+
+@pytest.fixture
+def look(sent: list[Any], tmp_path: Path) -> Iterator[Callable[[], set[str]]]:
+    """Return a function that lets the time of each task come once, and says which were sent."""
+    beat._statements.cache_clear()
+    scheduler = beat.Scheduler(app=current_app, schedule_filename=str(tmp_path / "schedule"))
+
+    def once() -> set[str]:
+        sent.clear()
+        for entry in list(scheduler.schedule.values()):
+            scheduler.apply_entry(entry)
+        return {name for name, _, _ in sent}
+
+    yield once
+    scheduler.close()
+    beat._statements.cache_clear()
+
+
+@pytest.fixture
+def quiet(tenant: Tenant) -> KeyRegistration:
+    """A registration in service, with nothing due."""
+    AuditEvent.objects.update(followed_at=timezone.now())
+    Notice.objects.all().delete()
+    facts = {"tenant": tenant, "key_arn": "k", "role_arn": "r", "role_claim": "1/r"}
+    registration = KeyRegistration.objects.create(**facts, status="active", activated_at=timezone.now())
+    return with_health(registration, next_probe_at=timezone.now() + timedelta(hours=1))
+
+
+def test_while_nothing_is_due_beat_sends_nothing(quiet: KeyRegistration, look: Callable[[], set[str]]) -> None:
+    assert look() == UNASKED
+
+
+@pytest.mark.parametrize(
+    ("name", "becomes_due"),
+    [
+        ("ring_tests", lambda r: EncryptionTest.objects.create(tenant=r.tenant, registration=r, requested_by="tests")),
+        (
+            "ring_configurations",
+            lambda r: RoleConfiguration.objects.create(
+                tenant=r.tenant, registration=r, service_role=r.tenant.service_role, action="add", role_arn="r"
+            ),
+        ),
+        (
+            "ring_branch_keys",
+            lambda r: BranchKey.objects.create(
+                tenant=r.tenant, registration=r, key_arn="k", wrapped=b"x", due_at=timezone.now()
+            ),
+        ),
+        ("ring_branch_keys", lambda r: KeyRegistration.objects.filter(pk=r.pk).update(status="retiring")),
+        (
+            "ring_probes",
+            lambda r: KeyHealth.objects.update(next_probe_at=timezone.now(), is_probe_awaited=True),
+        ),
+        ("sweep", lambda r: KeyHealth.objects.update(next_probe_at=timezone.now())),
+        ("sweep", lambda r: Incident.objects.create(service_role=r.tenant.service_role, why="tests")),
+        (
+            "sweep",
+            lambda r: RevocationDrill.objects.create(
+                tenant=r.tenant, registration=r, started_by="tests", bound_seconds=1, until=timezone.now()
+            ),
+        ),
+        (
+            "roll_up_uses",
+            lambda r: KeyUse.objects.create(tenant=r.tenant, operation="generate", count=1, caller="tests"),
+        ),
+        ("follow_log", lambda r: audit.record("keys.drill.started", tenant=r.tenant, actor=audit.SYSTEM, seconds=1)),
+        (
+            "send_notices",
+            lambda r: Notice.objects.create(tenant=r.tenant, template="x", recipient="a@b.example", context={}),
+        ),
+    ],
+)
+def test_what_is_due_beat_sends(
+    quiet: KeyRegistration, look: Callable[[], set[str]], name: str, becomes_due: Callable[[KeyRegistration], Any]
+) -> None:
+    becomes_due(quiet)
+    assert name in look()
+
+
+def test_uses_that_are_added_up_are_not_due(quiet: KeyRegistration, look: Callable[[], set[str]]) -> None:
+    KeyUse.objects.create(tenant=quiet.tenant, operation="generate", count=1, caller="tests")
+    usage.roll_up()
+    assert look() == UNASKED
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_database_that_gives_no_answer_keeps_nothing_from_being_sent(
+    quiet: KeyRegistration, look: Callable[[], set[str]]
+) -> None:
+    def fail(*_: Any) -> None:
+        raise OperationalError("gone")
+
+    with connection.execute_wrapper(fail):
+        assert look() == UNASKED | {name.rpartition(".")[2] for name in settings.BEAT_LOOKS}
+    assert look() == UNASKED
+
+
+def test_beat_sleeps_until_a_task_is_due(look: Callable[[], set[str]], tmp_path: Path) -> None:
+    """Celery's own wakes 10 ms before that, and ticks hundreds of times until it comes."""
+    scheduler = beat.Scheduler(app=current_app, schedule_filename=str(tmp_path / "other"), lazy=True)
+    scheduler.setup_schedule()
+    assert [scheduler.adjust(seconds) for seconds in (0.005, 2.0)] == [0.005, 2.0]
+
+
+def test_every_look_is_for_a_task_of_the_schedule() -> None:
+    scheduled = {entry["task"] for entry in settings.CELERY_BEAT_SCHEDULE.values()}
+    assert set(settings.BEAT_LOOKS) <= scheduled
+    assert {name.rpartition(".")[2] for name in scheduled - set(settings.BEAT_LOOKS)} < UNASKED

@@ -10,6 +10,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 # Caches that are not `Lru` and take arguments, each with what bounds it. None is keyed by what a stranger sends.
 OTHER_CACHES = {
+    "byokportal/beat.py:_statements": "the looks of the settings",
     "byokportal/clock.py:_http_date": "this second and the one before",
     "keys/datakeys/http/operations.py:_instant": "1,000 instants of ours",
     "keys/aws/hot.py:_pool": "one for each Region of AWS",
