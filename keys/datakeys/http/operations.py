@@ -76,7 +76,7 @@ class Call:
     method: str
     path: str
     tenant_id: str
-    authorization: str
+    authorization: str = field(repr=False)
     content_type: str
     idempotency_key: str | None
     request_id: str
