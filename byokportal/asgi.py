@@ -16,6 +16,7 @@ from django.conf import settings
 
 from byokportal.wsgi import application as wsgi  # isort: skip  # first: it sets Django up
 from byokportal.dispatch import Dispatcher
+from keys.datakeys import ledger
 from keys.datakeys.http.event_loop import DataKeys
 
 # How long a busy thread keeps the interpreter while the loop wants it: the default, 5 ms,
@@ -29,6 +30,8 @@ application = Dispatcher(
     others=WSGIMiddleware(wsgi, workers=max(4, settings.WEB_THREADS // 2)),  # type: ignore[arg-type]
 )
 
+# A web process that could commit no row must not start.
+ledger.require_settings()
 # What is loaded now lives as long as the process: the garbage collector need not walk through it again and again.
 gc.collect()
 gc.freeze()

@@ -15,7 +15,7 @@ databases. What runs in a thread and cannot be on the loop commits its row by it
 
 from __future__ import annotations
 
-from keys.datakeys.ledger.links import Use
+from keys.datakeys.ledger.links import Use, require_settings
 from keys.datakeys.ledger.recording import close, commit, record, use
 
-__all__ = ["Use", "close", "commit", "record", "use"]
+__all__ = ["Use", "close", "commit", "record", "require_settings", "use"]

@@ -65,6 +65,16 @@ def opener() -> Callable[[], Link]:
     return Asyncpg if connection.vendor == "postgresql" else Sqlite
 
 
+def require_settings() -> None:
+    """Raise when the settings of the database have an option that a link to it cannot have; asked once, at the start.
+
+    Raises:
+        ImproperlyConfigured: which one.
+    """
+    if connection.vendor == "postgresql":
+        _parameters()
+
+
 def insert(uses: Sequence[Use]) -> None:
     """Write the rows over this thread's own connection, all or none."""
     with transaction.atomic(durable=True), connection.cursor() as cursor:
