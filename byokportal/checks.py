@@ -232,9 +232,9 @@ def servers_are_who_they_say(app_configs: Any, **_: Any) -> list[CheckMessage]:
     return found
 
 
-def _error(says: str, hint: str, number: str) -> CheckMessage:
-    return Error(says, hint=hint, id=f"byok.{number}")
+def _error(message: str, hint: str, number: str) -> CheckMessage:
+    return Error(message, hint=hint, id=f"byok.{number}")
 
 
-def _warning(says: str, hint: str, number: str) -> CheckMessage:
-    return Warning(says, hint=hint, id=f"byok.{number}")
+def _warning(message: str, hint: str, number: str) -> CheckMessage:
+    return Warning(message, hint=hint, id=f"byok.{number}")

@@ -101,8 +101,8 @@ def is_conflict(exception: BaseException | None) -> bool:
 def why(exception: BaseException) -> str:
     """Return what the database said, in one line: for the log, never for a caller."""
     state = getattr(exception.__cause__, "sqlstate", None) or getattr(exception.__cause__, "sqlite_errorname", None)
-    said = (str(exception).strip() or type(exception).__name__).splitlines()[0][:300]
-    return f"{state}: {said}" if state else said
+    message = (str(exception).strip() or type(exception).__name__).splitlines()[0][:300]
+    return f"{state}: {message}" if state else message
 
 
 class DeadlineMiddleware:

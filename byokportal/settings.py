@@ -176,7 +176,7 @@ CACHES = {
     }
 }
 
-# --- Celery: the row is the job, a message is only the doorbell ----------------------------------------
+# --- Celery: the row in the database is the job; a message only wakes a worker ------------------------
 
 CELERY_BROKER_URL = _redis.broker
 CELERY_BROKER_USE_SSL = _redis.tls or None
@@ -193,7 +193,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "max_retries": 0,  # kombu would look for a dead broker for six seconds, whoever waits
 }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_TASK_PUBLISH_RETRY = False  # beat rings again; an operation must not hang on a dead broker
+CELERY_TASK_PUBLISH_RETRY = False  # beat sends it again; an operation must not hang on a dead broker
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
@@ -202,11 +202,11 @@ CELERY_TIMEZONE = "UTC"
 CELERY_TASK_DEFAULT_QUEUE = "checks"
 RING_SECONDS = env.float("RING_SECONDS", default=2.0)  # beat's safety net: how often due rows are looked for
 CELERY_BEAT_SCHEDULE = {
-    "ring-due-configurations": {"task": "keys.tasks.ring_configurations", "schedule": RING_SECONDS},
-    "ring-due-tests": {"task": "keys.tasks.ring_tests", "schedule": RING_SECONDS},
+    "enqueue-due-configurations": {"task": "keys.tasks.enqueue_due_configurations", "schedule": RING_SECONDS},
+    "enqueue-due-tests": {"task": "keys.tasks.enqueue_due_tests", "schedule": RING_SECONDS},
     "close-filled-roles": {"task": "keys.tasks.close_filled_roles", "schedule": 60.0},
-    "ring-due-branch-keys": {"task": "keys.tasks.ring_branch_keys", "schedule": RING_SECONDS},
-    "ring-awaited-probes": {"task": "keys.tasks.ring_probes", "schedule": RING_SECONDS},
+    "enqueue-due-branch-keys": {"task": "keys.tasks.enqueue_due_branch_keys", "schedule": RING_SECONDS},
+    "enqueue-awaited-probes": {"task": "keys.tasks.enqueue_due_probes", "schedule": RING_SECONDS},
     "clear-wrappings": {"task": "keys.tasks.clear_wrappings", "schedule": 3600.0},
     "sweep-due-probes": {"task": "keys.tasks.sweep", "schedule": RING_SECONDS},
     "roll-up-uses": {"task": "keys.tasks.roll_up_uses", "schedule": 5.0},
@@ -466,7 +466,7 @@ LOGGING = {
         "boto3": {"level": "WARNING"},
         "urllib3": {"level": "WARNING"},
         "celery": {"level": "INFO"},
-        # A line for each ring of the doorbell, several a second, would drown what people and on-call have to see.
+        # A line for each message that beat sends, several a second, would drown what people and on-call have to see.
         "celery.beat": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},

@@ -18,8 +18,8 @@ class StillUnderWay(Exception):
     """The call that was waited for takes longer than the caller can wait; it goes on."""
 
 
-class Flight(Generic[Result]):
-    """A call under way."""
+class Call(Generic[Result]):
+    """A call under way, and its outcome."""
 
     __slots__ = ("_done", "error", "result")
 
@@ -49,7 +49,7 @@ class Singleflight(Generic[Result]):
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._under_way: dict[Hashable, Flight[Result]] = {}
+        self._under_way: dict[Hashable, Call[Result]] = {}
 
     @async_unsafe
     def do(self, name: Hashable, call: Callable[[], Result]) -> Result:
@@ -59,31 +59,31 @@ class Singleflight(Generic[Result]):
         Each gets an error of its own, because a raised exception collects the tracebacks of all who raise it.
         """
         with self._lock:
-            flight = self._under_way.get(name)
-            leads = flight is None
-            if flight is None:
-                flight = self._under_way[name] = Flight()
+            under_way = self._under_way.get(name)
+            leads = under_way is None
+            if under_way is None:
+                under_way = self._under_way[name] = Call()
         if not leads:
-            return flight.outcome(None)
+            return under_way.outcome(None)
         try:
-            flight.result = call()
-            return flight.result
+            under_way.result = call()
+            return under_way.result
         except BaseException as error:
-            flight.error = error
+            under_way.error = error
             raise
         finally:
             with self._lock:
                 del self._under_way[name]
-            flight.end()
+            under_way.end()
 
-    def join(self, name: Hashable, at_most: float) -> Flight[Result] | None:
+    def join(self, name: Hashable, at_most: float) -> Call[Result] | None:
         """Wait for the call of that name, if one is under way; None when there is none to wait for.
 
         Raises:
             StillUnderWay: it took longer than `at_most` seconds.
         """
         with self._lock:
-            flight = self._under_way.get(name)
-        if flight is not None:
-            flight.outcome(at_most)
-        return flight
+            under_way = self._under_way.get(name)
+        if under_way is not None:
+            under_way.outcome(at_most)
+        return under_way

@@ -54,7 +54,7 @@ def of(code: str) -> str:
     return WORDS.get(code) or _titles().get(code) or _spelt(code)
 
 
-def said(value: object) -> str:
+def label(value: object) -> str:
     """Return a value as people read it: codes in words, instants in UTC with the zone named,
     everything else as it stands."""
     text = str(value)

@@ -1,7 +1,7 @@
 """A tenant's branch keys: make one, rotate it, move it to the key that protects the tenant now,
 retire what nothing needs any more.
 
-The row is the job. `due_at` says when a branch key has to be attended to: the current one when it is to be
+The row in the database is the job. `due_at` says when a branch key has to be attended to: the current one when it is to be
 rotated, any other one at once when the key that wraps it no longer is the tenant's. A worker that is killed leaves a
 claim that goes stale; doing it again is harmless, because a move is one UPDATE that names the ciphertext it replaces.
 """
@@ -238,7 +238,7 @@ def attend(branch_key_id: str) -> uuid.UUID | None:
     """Do what a branch key is due for: move it to the tenant's present key, or put a fresh one in its place.
 
     Returns:
-        The id of the `RoleConfiguration` to ring for, when a registration was retired by it.
+        The id of the `RoleConfiguration` to enqueue, when a registration was retired by it.
     """
     claim = clock.now()
     if not BranchKey.objects.claim(branch_key_id, claim):
@@ -319,7 +319,7 @@ def _say_until_when(registration: KeyRegistration) -> None:
         target=old,
         key_arn=old.key_arn,
         role_arn=old.role_arn,
-        until=horizon.said(old.needed_until),
+        until=horizon.written(old.needed_until),
         days=horizon.days(),
     )
 

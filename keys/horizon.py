@@ -42,7 +42,7 @@ class Kept:
     def why(self) -> str:
         """Return why it is needed, as a sentence."""
         return (
-            f"Every branch key has moved, but a backup of our database from before {said(self.since)} opens only "
+            f"Every branch key has moved, but a backup of our database from before {written(self.since)} opens only "
             f"with this key, through this role. Backups are kept for {days()}."
         )
 
@@ -51,8 +51,8 @@ class Kept:
         """Return what is lost if we have to restore such a backup without the key."""
         keys = "1 branch key" if self.count == 1 else f"{self.count:,} branch keys"
         return (
-            f"A backup of our database from before {said(self.since)} holds {keys} that only this key opens. "
-            f"If we have to restore one before {said(self.until)}, everything that was encrypted under "
+            f"A backup of our database from before {written(self.since)} holds {keys} that only this key opens. "
+            f"If we have to restore one before {written(self.until)}, everything that was encrypted under "
             f"{'it' if self.count == 1 else 'them'} stays closed for ever: "
             "no copy of the key, no other role and nobody at Kore.ai can open it. What you use now is not touched."
         )
@@ -64,7 +64,7 @@ def days() -> str:
     return f"{number:g} day{'' if number == 1 else 's'}"
 
 
-def said(at: datetime) -> str:
+def written(at: datetime) -> str:
     """Return a time as a sentence says it."""
     return f"{at.day} {at:%B %Y}, {at:%H:%M} UTC"
 

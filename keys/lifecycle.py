@@ -34,7 +34,7 @@ STOPPING = frozenset({S.SUSPENDED, S.RETIRED})  # caches everywhere must go: the
 
 @transactions.atomic
 def move(registration: KeyRegistration, to: str, *, actor: Actor, reason: str = "", **facts: Any) -> None:
-    """Move the registration; the UPDATE names the status we believe in, so two movers cannot both win.
+    """Move the registration; the UPDATE names the status that we expect, so two movers cannot both win.
 
     Args:
         reason: an error or check code, or the words a person gave.

@@ -1,4 +1,4 @@
-"""Entry points for the worker: load by id, one engine call; beat rings for what is due."""
+"""Entry points for the worker: load by id, one engine call; beat sends messages for what is due."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from keys.proof.encryption_test import runner
 from tenants.models import ServiceRole
 
 log = structlog.get_logger(__name__)
-CHUNK = 200  # rows a ring; the rest is due at the next one
+CHUNK = 200  # rows a run; the rest is due at the next one
 
 
-def ring(task: Any, **ids: str) -> None:
-    """Ring for a row as soon as it is committed. A broker that does not answer undoes no operation:
+def enqueue(task: Any, **ids: str) -> None:
+    """Send the message for a row as soon as it is committed. A broker that does not answer undoes no operation:
     beat looks every few seconds.
 
     A function is what Django calls and not a partial, because it says by `__qualname__` what failed,
@@ -60,8 +60,8 @@ def probe(*, registration_id: str) -> None:
 
 
 @shared_task(soft_time_limit=25, time_limit=30)
-def ring_probes() -> None:
-    """Ring for the probes that somebody waits for: they do not wait for a sweep."""
+def enqueue_due_probes() -> None:
+    """Send the messages for the probes that somebody waits for: they do not wait for a sweep."""
     now = clock.now()
     due = KeyHealth.objects.awaited().due_for_probe(now).filter(not_woken_lately(now, "next_probe_at"))
     rows = list(due.order_by("next_probe_at").values_list("pk", "registration")[:CHUNK])
@@ -71,13 +71,13 @@ def ring_probes() -> None:
 
 
 @shared_task(soft_time_limit=25, time_limit=30)
-def ring_configurations() -> None:
+def enqueue_due_configurations() -> None:
     for pk in RoleConfiguration.objects.wake(clock.now(), CHUNK):
         _wake(configure_service_role, configuration_id=str(pk))
 
 
 @shared_task(soft_time_limit=25, time_limit=30)
-def ring_tests() -> None:
+def enqueue_due_tests() -> None:
     for pk in EncryptionTest.objects.wake(clock.now(), CHUNK):
         _wake(run_test, test_id=str(pk))
 
@@ -99,21 +99,21 @@ def roll_up_uses() -> None:
 
 @shared_task(queue="bulk", soft_time_limit=45, time_limit=60)
 def attend_branch_key(*, branch_key_id: str) -> None:
-    _ring_removal(branchkeys.attend(branch_key_id))
+    _enqueue_removal(branchkeys.attend(branch_key_id))
 
 
-def _ring_removal(configuration_id: uuid.UUID | None) -> None:
+def _enqueue_removal(configuration_id: uuid.UUID | None) -> None:
     if configuration_id is not None:
         _wake(configure_service_role, configuration_id=str(configuration_id))
 
 
 @shared_task(soft_time_limit=25, time_limit=30)
-def ring_branch_keys() -> None:
+def enqueue_due_branch_keys() -> None:
     for pk in BranchKey.objects.wake(clock.now(), CHUNK):
         _wake(attend_branch_key, branch_key_id=str(pk))
     for registration in branchkeys.unneeded():
         try:
-            _ring_removal(branchkeys.retire(registration))
+            _enqueue_removal(branchkeys.retire(registration))
         except Exception:  # one that cannot be retired must not keep the others
             log.exception("registration_not_retired", registration=str(registration.pk))
 

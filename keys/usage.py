@@ -30,7 +30,7 @@ from tenants.models import Tenant
 BATCH = 5_000  # rows in one transaction
 TAIL = 5_000  # rows that a page adds up itself
 SECONDS = 15.0  # of one run; what is left is for the next, also when all rows of before are added up for the first time
-PATIENCE = 0.5  # seconds to wait for those who insert at the moment; a commit of ours takes less
+WAIT_AT_MOST = 0.5  # seconds to wait for those who insert at the moment; a commit of ours takes less
 LOCKS = """
     SELECT DISTINCT virtualtransaction FROM pg_locks
     WHERE relation = %s::regclass AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
@@ -73,7 +73,7 @@ def _settled() -> int | None:
     """Return an id up to which no row can come any more; None when somebody inserts for longer than we wait."""
     if connection.vendor != "postgresql":
         return KeyUse.objects.aggregate(last=Max("pk"))["last"] or 0
-    table, until = KeyUse._meta.db_table, time.monotonic() + PATIENCE
+    table, until = KeyUse._meta.db_table, time.monotonic() + WAIT_AT_MOST
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_get_serial_sequence(%s, 'id')", [table])
         (sequence,) = cursor.fetchone()

@@ -206,7 +206,7 @@ def _rejected(event: AuditEvent, tenant: Tenant) -> None:
     registration = _registration(event, tenant)
     if registration is None:
         return
-    text = _what_to_mend(event, registration)
+    text = _remedies_text(event, registration)
     ticket = _ticket(tenant, registration)
     if ticket is None:
         _open(tenant, registration, status=Status.WAITING_FOR_TENANT, text=text)
@@ -215,23 +215,23 @@ def _rejected(event: AuditEvent, tenant: Tenant) -> None:
     _tell_owners(event, tenant, "registration-rejected", {"text": text})
 
 
-def _what_to_mend(event: AuditEvent, registration: KeyRegistration) -> str:
+def _remedies_text(event: AuditEvent, registration: KeyRegistration) -> str:
     """Return the message to the tenant: every check that failed, with its step and its remedy."""
     test = registration.tests.exclude(finished_at=None).order_by("-finished_at").first()
     remedies = [
         f"Step {step}, {onboarding.BY_NUMBER[step].name}: {remedy}"
-        for step, remedy in (key_services.what_to_mend(test) if test else ())
+        for step, remedy in (key_services.remedies_of(test) if test else ())
     ]
     if remedies and test:
         page = settings.BASE_URL + reverse("portal:test", args=[registration.tenant_id, test.pk])
         remedies.append(f"The page of the test has each document as it has to read, and what changes in it: {page}")
     if not remedies:
         data = audit.data_of(event)
-        remedies = [f"Step {data.get('step')}: {words.said(data.get('why') or data.get('reason'))}"]
-    mend = (
+        remedies = [f"Step {data.get('step')}: {words.label(data.get('why') or data.get('reason'))}"]
+    closing = (
         "Mend this, then test again from the setup page. You need not share the ARNs again unless one of them changes."
     )
-    return "\n\n".join(["The encryption test found something to change.", *remedies, mend])
+    return "\n\n".join(["The encryption test found something to change.", *remedies, closing])
 
 
 def _ours(event: AuditEvent, tenant: Tenant) -> None:

@@ -54,10 +54,12 @@ def ticket(request: HttpRequest, tenant: UUID, ticket: UUID) -> HttpResponse:
         with portal.refusals_on(form):
             services.answer_ticket(found, text=form.cleaned_data["text"], actor=portal.actor(request, member))
             return redirect("portal:ticket", member.tenant.pk, found.pk)
-    said = [
+    messages_shown = [
         {"author": _author(message), "text": message.text, "at": message.at}
         for message in found.messages.filter(is_internal=False)
     ]
     return render(
-        request, "portal/support/ticket.html", portal.page(member, ticket=found, ticket_messages=said, form=form)
+        request,
+        "portal/support/ticket.html",
+        portal.page(member, ticket=found, ticket_messages=messages_shown, form=form),
     )

@@ -259,7 +259,7 @@ def sentence(event: AuditEvent) -> str:
 
     Rows are never deleted, so the log may hold an event that an earlier version recorded and `EVENTS` no longer has.
     """
-    data = {name: _said(event.name, name, value) for name, value in data_of(event).items()}
+    data = {name: _shown(event.name, name, value) for name, value in data_of(event).items()}
     if event.name in EVENTS:
         return EVENTS[event.name].format(**data)
     facts = ", ".join(f"{name.replace('_', ' ')}: {value}" for name, value in data.items())
@@ -267,7 +267,7 @@ def sentence(event: AuditEvent) -> str:
     return f"Recorded by an earlier version: {name} ({facts or 'no details'})."
 
 
-def _said(event: str, name: str, value: object) -> str:
+def _shown(event: str, name: str, value: object) -> str:
     if name in STATUS_FIELDS and event in STATUSES:
         return STATUSES[event].get(str(value), str(value))
     if name == "suspended_by":
@@ -275,5 +275,5 @@ def _said(event: str, name: str, value: object) -> str:
     if name == "invited_by":
         return words.person(str(value))
     if isinstance(value, list):
-        return ", ".join(words.said(one) for one in value)
-    return words.said(value)
+        return ", ".join(words.label(one) for one in value)
+    return words.label(value)

@@ -5,6 +5,6 @@ from django import template
 from byokportal import words
 
 register = template.Library()
-register.filter("said", words.said)
+register.filter("label", words.label)
 register.filter("person", words.person)
 register.filter("for_staff", words.for_staff)

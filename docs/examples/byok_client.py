@@ -63,14 +63,14 @@ class Client:
 
     Args:
         url: where the service is; https, except on this machine.
-        patience: seconds within which a call is repeated before its last problem is raised.
+        timeout: seconds within which a call is repeated before its last problem is raised.
     """
 
-    def __init__(self, url: str, client_id: str, client_secret: str, *, patience: float = 30.0) -> None:
+    def __init__(self, url: str, client_id: str, client_secret: str, *, timeout: float = 30.0) -> None:
         parts = urlsplit(url)
         if parts.scheme != "https" and parts.hostname not in {"localhost", "127.0.0.1", "::1"}:
             raise ValueError("secrets and keys travel over https only")
-        self._parts, self._patience = parts, patience
+        self._parts, self._timeout = parts, timeout
         self._credentials = {"client_id": client_id, "client_secret": client_secret}
         self._lock = threading.Lock()
         self._token, self._renew_at = "", 0.0
@@ -140,7 +140,7 @@ class Client:
     # --- HTTP ----------------------------------------------------------------------------------------
 
     def _call(self, method: str, path: str, body: Any = None, *, once: bool = False) -> tuple[Any, datetime]:
-        """Call until it works, cannot work, or patience ends; a 423 purges the tenant's keys.
+        """Call until it works, cannot work, or `timeout` is over; a 423 purges the tenant's keys.
 
         Args:
             once: repeats have one effect. To open a key twice has none, so that goes without,
@@ -148,7 +148,7 @@ class Client:
         """
         headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": str(uuid.uuid4())} if once else {})
         content = json.dumps(body).encode() if body is not None else None
-        end, pause, renewed = time.monotonic() + self._patience, 0.1, False
+        end, pause, renewed = time.monotonic() + self._timeout, 0.1, False
         while True:
             try:
                 headers["Authorization"] = f"Bearer {self._bearer()}"

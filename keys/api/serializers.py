@@ -57,7 +57,7 @@ class CheckOut(serializers.Serializer[Any]):
     remedy = serializers.CharField()
     document = serializers.CharField()
     corrected = serializers.CharField()
-    believed = serializers.CharField()
+    believed = serializers.CharField(source="inferred")
     decide = serializers.CharField()
 
 

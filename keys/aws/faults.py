@@ -175,7 +175,7 @@ def refuse_pages(status: int, body: bytes, operation: OperationModel) -> None:
         raise ResponseParserError(f"{operation.name} got no answer that can be read")
 
 
-def words_of(error: DomainError) -> str:
+def aws_message_of(error: DomainError) -> str:
     """Return the sentence that AWS gave with a refusal, for reading causes out of it;
     it is stored and shown nowhere."""
     answer = error.__cause__

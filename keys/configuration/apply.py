@@ -28,7 +28,7 @@ def apply(configuration_id: str) -> uuid.UUID | None:
     """Do what the row asks for, if it is due and nobody else has it; safe to repeat after a kill at any point.
 
     Returns:
-        The id of the test to ring for, when one follows.
+        The id of the test to enqueue, when one follows.
     """
     claimed_at = clock.now()
     if not RoleConfiguration.objects.filter(status=Status.QUEUED).claim(configuration_id, claimed_at):
@@ -85,22 +85,22 @@ def _write(configuration: RoleConfiguration, held: lease.Lease) -> iam.Written |
     policy_arn = row.policy_arn or iam.arn_of(name, partition=partition)
 
     there = iam.read_policy(policy_arn, before=held.hold)
-    standing = _standing(row, there, configuration, partition)
+    present = _present(row, there, configuration, partition)
     if row.policy_arn and policy_arn not in iam.attached(role.name, before=held.hold):
         raise _drift(row, policy_arn, "not attached")
-    wanted = standing | {arn} if configuration.action == Action.ADD else standing - {arn}
+    wanted = present | {arn} if configuration.action == Action.ADD else present - {arn}
     document = _document(wanted, partition)
     taken_out = set[str]()
     try:
         if there is None:
             iam.create_policy(name, packing.text(document), before=held.hold)
-        elif standing != wanted:
+        elif present != wanted:
             iam.write_version(policy_arn, packing.text(document), before=held.hold)
     except errors.PolicyRefused:
         if there is None:
             iam.create_policy(name, packing.text(_document(set(), partition)), before=held.hold)
         taken_out = isolating.to_blame(
-            standing & wanted,
+            present & wanted,
             arn if configuration.action == Action.ADD else None,
             lambda some: iam.takes(policy_arn, packing.text(_document(set(some), partition)), before=held.hold),
         )
@@ -118,7 +118,7 @@ def _write(configuration: RoleConfiguration, held: lease.Lease) -> iam.Written |
         "role_arns": sorted(wanted),
         "written_hash": packing.digest(document),
     }
-    if standing != wanted:
+    if present != wanted:
         facts["written_at"] = clock.now()
     held.hold()
     ServiceRolePolicy.objects.filter(pk=row.pk).update(**facts)
@@ -144,7 +144,7 @@ def _say_who_was_taken_out(service_role: ServiceRole, role_arns: set[str]) -> No
         _reject(configuration, errors.RoleRefusedByIam())
 
 
-def _standing(
+def _present(
     row: ServiceRolePolicy, there: iam.Written | None, configuration: RoleConfiguration, partition: str
 ) -> set[str]:
     """Return the role ARNs that stand in our policy in IAM, if it is what we wrote.
@@ -280,7 +280,7 @@ def _postpone_or_fail(configuration: RoleConfiguration, claimed_at: datetime, er
 
 
 def _reject(configuration: RoleConfiguration, error: DomainError) -> None:
-    """Say to the tenant that its role cannot be named in a policy: only another role mends that (step 2)."""
+    """Say to the tenant that its role cannot be named in a policy: only another role is a remedy (step 2)."""
     registration, tenant = configuration.registration, configuration.tenant
     try:
         lifecycle.move(registration, KeyRegistration.Status.REJECTED, actor=audit.SYSTEM, reason=error.code)

@@ -10,11 +10,11 @@ from keys import errors
 Takes = Callable[[Sequence[str]], bool]
 
 
-def to_blame(standing: set[str], added: str | None, takes: Takes) -> set[str]:
+def to_blame(present: set[str], added: str | None, takes: Takes) -> set[str]:
     """Return the role ARNs that IAM does not take, of a document that it refused.
 
     Args:
-        standing: what the document names since before.
+        present: what the document names since before.
         added: the role that was to be named now; None where one was to be taken out.
         takes: asks IAM whether it would take a document that names these roles.
 
@@ -26,7 +26,7 @@ def to_blame(standing: set[str], added: str | None, takes: Takes) -> set[str]:
         raise errors.PolicyRefused(aws_code="any document", action="iam:CreatePolicyVersion")
     if added is not None and not takes([added]):
         raise errors.RoleRefusedByIam
-    found = _search(sorted(standing), takes)
+    found = _search(sorted(present), takes)
     if not found:
         raise errors.PolicyRefused(aws_code="the document as a whole", action="iam:CreatePolicyVersion")
     return found

@@ -84,9 +84,9 @@ def slot_for(role_arn: str, policies: dict[int, list[str]], *, our_account: str)
     Raises:
         ServiceRoleFull: none of the ten has room.
     """
-    standing = slot_of(role_arn, policies)
-    if standing is not None:
-        return standing
+    slot = slot_of(role_arn, policies)
+    if slot is not None:
+        return slot
     for slot in range(SLOTS):
         if size([*policies.get(slot, []), role_arn], our_account=our_account) <= FULL:
             return slot

@@ -3,7 +3,7 @@
 A tenant whose KMS hangs keeps every thread that asks it until the time-out. So a tenant has a tenth of the
 threads as its seats. Whoever finds them taken waits only as long as the oldest of those calls is young: a thousand
 first requests at once are served by one call that answers in a tenth of a second, but a call that has been silent for
-`PATIENCE` is hanging, and then all beyond the seats are told at once to come back later. After `FAILURES` calls in a
+`WAIT_AT_MOST` is hanging, and then all beyond the seats are told at once to come back later. After `FAILURES` calls in a
 row without an answer the circuit opens: for `PAUSE` seconds nobody waits at all, then one call tries, and
 nobody waits for it.
 
@@ -27,7 +27,7 @@ from keys import errors
 
 Result = TypeVar("Result")
 
-PATIENCE = 0.5  # seconds; STS and KMS together answer in a fifth of that
+WAIT_AT_MOST = 0.5  # seconds; STS and KMS together answer in a fifth of that
 FAILURES = 3  # calls in a row
 SILENT = 1.0  # seconds; a call that failed after that counts for all three
 PAUSE = 5.0  # seconds
@@ -92,7 +92,7 @@ class Bulkhead:
         Raises:
             AwsUnreachable: it took longer than one may wait without a seat.
         """
-        left = self._patience(compartment)
+        left = self._wait_left(compartment)
         try:
             if left > 0 and name is not None and self._singleflight.join(name, left):
                 return True
@@ -136,11 +136,11 @@ class Bulkhead:
             if not compartment.inside and not compartment.failures:
                 del self._of[tenant]
 
-    def _patience(self, compartment: _Compartment) -> float:
+    def _wait_left(self, compartment: _Compartment) -> float:
         """Return how long somebody without a seat may wait: until the oldest call has been silent for too long."""
         with self._lock:
             oldest = min(compartment.taken.values(), default=self._monotonic())
-        return PATIENCE - (self._monotonic() - oldest)
+        return WAIT_AT_MOST - (self._monotonic() - oldest)
 
     def _judged(self, compartment: _Compartment, ask: Callable[[], Result]) -> Result:
         began = self._monotonic()

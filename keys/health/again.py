@@ -1,4 +1,4 @@
-"""Somebody wants to know now what AWS says: a person who mended something, or a request that was just refused.
+"""Somebody wants to know now what AWS says: a person who corrected something, or a request that was just refused.
 
 The wish is a time on the row, so it outlives whatever happens to a worker:
 a probe that began before it does not answer it.
@@ -31,7 +31,7 @@ class WayBack:
         good_since: the first of them.
         needed: seconds that they have to span; two at least are needed.
         expected_at: when it serves if every answer from now on is good; None while AWS refuses:
-            that is the tenant's to mend.
+            that is the tenant's to correct.
     """
 
     good_answers: int
@@ -62,7 +62,7 @@ def ask(registration: KeyRegistration, *, is_a_person: bool = False) -> bool:
     those who want one at the same time share it.
 
     Args:
-        is_a_person: whoever mended something waits for the answer. A probe that is under way since before then
+        is_a_person: whoever corrected something waits for the answer. A probe that is under way since before then
             is not waited for (its claim is taken away, so it writes nothing), and a key that is stopped is asked every
             few seconds for a minute.
 

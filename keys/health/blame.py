@@ -87,7 +87,7 @@ def shut_out(blamed: Sequence[KeyHealth]) -> dict[int, DomainError]:
     lost = read_back.lost(
         {service_role: [one.registration.role_arn for one in ones] for service_role, ones in by_role.items()}
     )
-    # IAM needs minutes until each STS knows what we have just mended: the first refusal after it proves nothing yet.
+    # IAM needs minutes until each STS knows what we have just corrected: the first refusal after it proves nothing yet.
     looked = looked_at(by_role)
     verdicts: dict[int, DomainError] = {
         one.pk: errors.KeyUnreachable(retry_after=30)
@@ -143,7 +143,7 @@ def _why_ours(
     service_role: ServiceRole, error: DomainError, refused: Sequence[KeyHealth], is_anybody_let_in: bool
 ) -> tuple[str, bool]:
     """Return why it is ours ("": it is the tenant's), and whether that shows our side broken rather than silent."""
-    layer = error_grammar.denial_of(faults.words_of(error)).layer
+    layer = error_grammar.denial_of(faults.aws_message_of(error)).layer
     if layer in OUR_LAYERS.get(type(error), ()):
         return f"AWS names our own {layer} policy", True
     if isinstance(error, errors.RoleNotAssumable):

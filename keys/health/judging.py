@@ -25,7 +25,7 @@ Step = OnboardingStep.Status
 AWS = KeyRegistration.SuspendedBy.AWS
 
 SECOND_LOOK = 5.0  # seconds after the first silence of a key that served: a lost packet is no news yet
-UNPROBED = 60.0  # seconds that a request's refusal waits for a probe: without a worker it is believed then
+UNPROBED = 60.0  # seconds that a request's refusal waits for a probe: without a worker it is taken as final then
 HOUR, DAY = 3_600.0, 86_400.0  # between questions about a key that only backups need, or that a button stops
 
 # What DescribeKey says of the key itself.
@@ -208,7 +208,7 @@ def _warn_of_deletion(health: KeyHealth, *, known: datetime | None) -> None:
             actor=audit.SYSTEM,
             target=health.registration,
             key_arn=health.registration.key_arn,
-            at=horizon.said(at),
+            at=horizon.written(at),
         )
 
 

@@ -36,9 +36,7 @@ def notes(tenant: Tenant) -> list[Note]:
             found.append(Note("old_key_pending_deletion", text, is_urgent=True, command=_cancel(old), at=at))
         elif why:
             found.append(Note("old_key_refused", f"{why} {one.loses}", is_urgent=True, at=one.until))
-        keep = (
-            f"Keep the old key {one.key_arn} and the role {one.role_arn} as they are until {horizon.said(one.until)}."
-        )
+        keep = f"Keep the old key {one.key_arn} and the role {one.role_arn} as they are until {horizon.written(one.until)}."
         found.append(Note("old_key_needed", f"{keep} {one.why}", at=one.until))
     return sorted(found, key=lambda note: not note.is_urgent)
 
@@ -48,7 +46,7 @@ def at_risk(health: KeyHealth, until: datetime) -> str:
     "" when nothing is wrong."""
     old, at = health.registration, all_notes.deletion_date(health)
     if at is not None:
-        return "" if at >= until else f"On {horizon.said(at)}, AWS deletes the old key {old.key_arn}."
+        return "" if at >= until else f"On {horizon.written(at)}, AWS deletes the old key {old.key_arn}."
     error = errors.REFUSALS.get(health.refused_code)
     if health.refused_since is None or error is None:
         return ""
@@ -72,7 +70,7 @@ def warn(health: KeyHealth, error: DomainError) -> None:
             actor=audit.SYSTEM,
             target=old,
             key_arn=old.key_arn,
-            until=horizon.said(until),
+            until=horizon.written(until),
             why=why,
         )
 

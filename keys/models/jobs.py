@@ -37,7 +37,7 @@ def not_woken_lately(now: datetime, due: str) -> Q:
 
 class JobQuerySet(models.QuerySet[Any]):
     def due(self, now: datetime) -> Self:
-        """Rows to ring for: their time has come and no living worker holds them."""
+        """Rows to enqueue: their time has come and no living worker holds them."""
         return self.filter(due_at__lte=now).filter(Q(claimed_at=None) | Q(claimed_at__lt=now - CLAIM_LASTS))
 
     def wake(self, now: datetime, at_most: int) -> list[Any]:

@@ -69,7 +69,7 @@ class EncryptionTest(Job):
 
 
 class CheckResult(models.Model):
-    """The verdict of one check in one test, with its evidence and, when it failed, what mends it."""
+    """The verdict of one check in one test, with its evidence and, when it failed, its remedy."""
 
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="check_results")
     test = models.ForeignKey(EncryptionTest, on_delete=models.PROTECT, related_name="checks")
@@ -84,7 +84,7 @@ class CheckResult(models.Model):
     document = models.CharField(max_length=40, blank=True)  # which document to change
     corrected = models.TextField(blank=True)  # that document in full, as it has to read
     # what stands there now, in full, as far as AWS's answers tell; "" when they do not
-    believed = models.TextField(blank=True)
+    inferred = models.TextField(blank=True, db_column="believed")
     # the one command whose output tells the causes apart; "" when only one is left
     decide = models.TextField(blank=True)
     at = models.DateTimeField(default=clock.now)

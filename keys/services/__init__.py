@@ -25,8 +25,8 @@ from keys.services.proof import (
     granted_by_policy,
     read_output,
     read_test,
+    remedies_of,
     start_test,
-    what_to_mend,
 )
 from keys.services.registration import (
     approve_configuration,
@@ -56,6 +56,7 @@ __all__ = [
     "read_key_states",
     "read_output",
     "read_test",
+    "remedies_of",
     "resume",
     "rotate_branch_key",
     "save_draft",
@@ -65,6 +66,5 @@ __all__ = [
     "start_test",
     "submit_registration",
     "suspend",
-    "what_to_mend",
     "withdraw",
 ]

@@ -48,7 +48,7 @@ def start_drill(tenant: Tenant, *, actor: Actor) -> RevocationDrill:
     # From now on it is asked every few seconds, on the way that every probe goes.
     KeyHealth.objects.filter(registration=registration).update(dense_until=until, next_probe_at=now)
     audit.record("keys.drill.started", tenant=tenant, actor=actor, target=drill, seconds=drill.bound_seconds)
-    tasks.ring(tasks.probe, registration_id=str(registration.pk))
+    tasks.enqueue(tasks.probe, registration_id=str(registration.pk))
     return drill
 
 

@@ -36,9 +36,9 @@ def end_horizon(registration: KeyRegistration, *, accepts_loss: bool, reason: st
         actor=actor,
         target=registration,
         key_arn=kept.key_arn,
-        since=horizon.said(kept.since),
+        since=horizon.written(kept.since),
         count=kept.count,
         reason=reason,
     )
     if removal_id is not None:
-        tasks.ring(tasks.configure_service_role, configuration_id=str(removal_id))
+        tasks.enqueue(tasks.configure_service_role, configuration_id=str(removal_id))

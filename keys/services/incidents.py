@@ -36,4 +36,4 @@ def close_incident(incident: Incident, *, reason: str, actor: Actor) -> None:
         service_role_arn=incident.service_role.arn,
         reason=reason,
     )
-    tasks.ring(tasks.sweep)
+    tasks.enqueue(tasks.sweep)

@@ -200,7 +200,7 @@ def resume(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
         KeyHealth.objects.filter(registration=registration).update(
             good_probes=0, good_since=None, denied_probes=0, next_probe_at=clock.now(), probe_claimed_at=None
         )
-        tasks.ring(tasks.probe, registration_id=str(registration.pk))
+        tasks.enqueue(tasks.probe, registration_id=str(registration.pk))
     audit.record("keys.key.resumed", tenant=tenant, actor=actor, target=registration, reason=reason)
     return key_state(tenant)
 
@@ -225,7 +225,7 @@ def ask_again(tenant: Tenant, *, reason: str = "", actor: Actor) -> KeyState:
         raise errors.KeyNotActive
     wake = [registration for registration in registrations if health.ask_again(registration, is_a_person=True)]
     for registration in wake:
-        tasks.ring(tasks.probe, registration_id=str(registration.pk))
+        tasks.enqueue(tasks.probe, registration_id=str(registration.pk))
     if wake:  # who presses twice asked once
         audit.record("keys.key.asked_again", tenant=tenant, actor=actor, target=wake[0], reason=reason)
     return key_state(tenant)
@@ -283,7 +283,7 @@ def rotate_branch_key(tenant: Tenant, *, reason: str, actor: Actor) -> None:
         raise errors.KeyNotActive
     BranchKey.objects.filter(pk=current.pk, is_current=True).update(due_at=clock.now(), attempts=0)
     audit.record("keys.branch_key.rotation_requested", tenant=tenant, actor=actor, target=current, reason=reason)
-    tasks.ring(tasks.attend_branch_key, branch_key_id=str(current.pk))
+    tasks.enqueue(tasks.attend_branch_key, branch_key_id=str(current.pk))
 
 
 @transactions.atomic
@@ -309,7 +309,7 @@ def leave(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
     give_up_preparation(tenant, reason=f"left: {reason}"[:200], actor=actor)
     branchkeys.begin_moving(tenant)
     onboarding.restart(tenant, actor=actor, reason="left")
-    tasks.ring(tasks.ring_branch_keys)
+    tasks.enqueue(tasks.enqueue_due_branch_keys)
     return key_state(tenant)
 
 

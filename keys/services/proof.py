@@ -31,13 +31,13 @@ Step = OnboardingStep.Status
 Configuration = RoleConfiguration
 
 
-def what_to_mend(test: EncryptionTest) -> list[tuple[int, str]]:
-    """Return step and change, in the order to mend, in words for a mail or a ticket:
+def remedies_of(test: EncryptionTest) -> list[tuple[int, str]]:
+    """Return step and change, in the order of the remedies, in words for a mail or a ticket:
     without documents, without the External ID."""
     return [
-        (mend.step, remedies.away_from_the_page(remedy, test.tenant.external_id))
-        for mend in remedy_order.in_order(test.checks.all())
-        for remedy in mend.remedies or (f"{mend.headline}.",)
+        (remedy.step, remedies.away_from_the_page(change, test.tenant.external_id))
+        for remedy in remedy_order.in_order(test.checks.all())
+        for change in remedy.changes or (f"{remedy.headline}.",)
     ]
 
 
@@ -73,16 +73,16 @@ def start_test(tenant: Tenant, *, actor: Actor, reason: str = "", keep_until: da
         registration.status in {Status.SUSPENDED, Status.UNREACHABLE} and not registration.is_stopped_by_a_person
     )
     if is_stopped and health.ask_again(registration, is_a_person=True):
-        tasks.ring(tasks.probe, registration_id=str(registration.pk))
+        tasks.enqueue(tasks.probe, registration_id=str(registration.pk))
     running: EncryptionTest | None = EncryptionTest.objects.filter(registration=registration).open().first()
     if running is not None:
         EncryptionTest.objects.filter(pk=running.pk).update(keep_until=keep_until, due_at=now)
-        tasks.ring(tasks.run_test, test_id=str(running.pk))
+        tasks.enqueue(tasks.run_test, test_id=str(running.pk))
         return running
     if registration.status == Status.REJECTED:
         if registration.replaces_id is not None and actor.is_tenants:
             roles.require(actor, "keys.replace", tenant)
-        # Somebody mended something just now: IAM needs time again before a refusal means anything.
+        # Somebody corrected something just now: IAM needs time again before a refusal means anything.
         lifecycle.move(registration, Status.TESTING, actor=actor, reason="tested again", changed_at=now)
         if registration.replaces_id is None:
             onboarding.advance(tenant, 5, Step.IN_PROGRESS, actor=actor)
@@ -90,7 +90,7 @@ def start_test(tenant: Tenant, *, actor: Actor, reason: str = "", keep_until: da
         tenant=tenant, registration=registration, requested_by=actor.label[:200], due_at=now, keep_until=keep_until
     )
     audit.record("keys.test.requested", tenant=tenant, actor=actor, target=test, reason=reason)
-    tasks.ring(tasks.run_test, test_id=str(test.pk))
+    tasks.enqueue(tasks.run_test, test_id=str(test.pk))
     return test
 
 

@@ -78,7 +78,7 @@ def _request_removal(registration: KeyRegistration) -> None:
     """Ask for the removal from our policy of the role that this registration named until now."""
     removal_id = branchkeys.request_removal(registration)
     if removal_id is not None:
-        tasks.ring(tasks.configure_service_role, configuration_id=str(removal_id))
+        tasks.enqueue(tasks.configure_service_role, configuration_id=str(removal_id))
 
 
 def _advance_draft(tenant: Tenant, registration: KeyRegistration, given: dict[str, str], *, actor: Actor) -> None:
@@ -163,7 +163,7 @@ def submit_registration(tenant: Tenant, *, actor: Actor) -> KeyRegistration:
 
 def _start_configuration(registration: KeyRegistration, configuration: RoleConfiguration, *, actor: Actor) -> None:
     lifecycle.move(registration, Status.CONFIGURING, actor=actor)
-    tasks.ring(tasks.configure_service_role, configuration_id=str(configuration.pk))
+    tasks.enqueue(tasks.configure_service_role, configuration_id=str(configuration.pk))
 
 
 @transactions.atomic

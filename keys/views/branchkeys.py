@@ -64,7 +64,13 @@ def preparing(request: HttpRequest, tenant: UUID) -> HttpResponse:
 
 
 def _operation(
-    request: HttpRequest, tenant: UUID, form: forms.Form, operation: Callable[..., object], *, said: str, pressed: str
+    request: HttpRequest,
+    tenant: UUID,
+    form: forms.Form,
+    operation: Callable[..., object],
+    *,
+    message: str,
+    pressed: str,
 ) -> HttpResponse:
     """Do one operation of this page; each takes a reason."""
     shown = {"leave_form" if pressed == "leave" else "reason_form": form}
@@ -75,7 +81,7 @@ def _operation(
         lambda member: operation(
             member.tenant, reason=form.cleaned_data["reason"], actor=portal.actor(request, member)
         ),
-        said=said,
+        message=message,
         then="portal:branch-keys",
         page=lambda request, member: _page(request, member, pressed=pressed, **shown),
     )
@@ -85,9 +91,9 @@ def _operation(
 @require_POST
 def rotate(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Ask for a fresh branch key ahead of its schedule."""
-    said = "A fresh branch key is on its way. What the old one wrapped goes on opening."
+    message = "A fresh branch key is on its way. What the old one wrapped goes on opening."
     return _operation(
-        request, tenant, ReasonForm(request.POST), services.rotate_branch_key, said=said, pressed="rotate"
+        request, tenant, ReasonForm(request.POST), services.rotate_branch_key, message=message, pressed="rotate"
     )
 
 
@@ -95,19 +101,19 @@ def rotate(request: HttpRequest, tenant: UUID) -> HttpResponse:
 @require_POST
 def withdraw(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Give up what is in preparation."""
-    said = "The registration in preparation is withdrawn. A key that serves goes on serving."
-    return _operation(request, tenant, ReasonForm(request.POST), services.withdraw, said=said, pressed="withdraw")
+    message = "The registration in preparation is withdrawn. A key that serves goes on serving."
+    return _operation(request, tenant, ReasonForm(request.POST), services.withdraw, message=message, pressed="withdraw")
 
 
 @login_required
 @require_POST
 def leave(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Give up BYOK."""
-    said = (
+    message = (
         "The platform's key takes over. Keep your role and your key until nothing below names them any more, "
         "backups included."
     )
-    return _operation(request, tenant, LeaveForm(request.POST), services.leave, said=said, pressed="leave")
+    return _operation(request, tenant, LeaveForm(request.POST), services.leave, message=message, pressed="leave")
 
 
 def _end_page(
@@ -137,7 +143,7 @@ def end_horizon(request: HttpRequest, tenant: UUID, registration: UUID) -> HttpR
         lambda _: services.end_horizon(
             found, accepts_loss=form.cleaned_data["sure"], reason=form.cleaned_data["reason"], actor=actor
         ),
-        said=(
+        message=(
             "The old key and its role are given up. Make a fresh branch key now, if whoever has the key may have "
             "a backup too."
         ),

@@ -55,7 +55,7 @@ def key_live(request: HttpRequest, tenant: UUID) -> HttpResponse:
 
 
 def _operation(
-    request: HttpRequest, tenant: UUID, operation: Callable[..., object], *, said: str, pressed: str
+    request: HttpRequest, tenant: UUID, operation: Callable[..., object], *, message: str, pressed: str
 ) -> HttpResponse:
     """Do one of the operations that take nothing but a reason."""
     form = ReasonForm(request.POST)
@@ -66,7 +66,7 @@ def _operation(
         lambda member: operation(
             member.tenant, reason=form.cleaned_data["reason"], actor=portal.actor(request, member)
         ),
-        said=said,
+        message=message,
         then="portal:key",
         page=lambda request, member: _key_page(request, member, reason_form=form, pressed=pressed),
     )
@@ -76,16 +76,16 @@ def _operation(
 @require_POST
 def suspend(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """The kill switch."""
-    said = "The key is suspended. Within 5 seconds nothing that it protects opens; Resume brings it back."
-    return _operation(request, tenant, services.suspend, said=said, pressed="suspend")
+    message = "The key is suspended. Within 5 seconds nothing that it protects opens; Resume brings it back."
+    return _operation(request, tenant, services.suspend, message=message, pressed="suspend")
 
 
 @login_required
 @require_POST
 def resume(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Undo the organisation's own suspension."""
-    said = "We ask your key now. Its answers are below; two good ones bring it back within seconds."
-    return _operation(request, tenant, services.resume, said=said, pressed="resume")
+    message = "We ask your key now. Its answers are below; two good ones bring it back within seconds."
+    return _operation(request, tenant, services.resume, message=message, pressed="resume")
 
 
 @login_required
@@ -98,7 +98,7 @@ def ask_again(request: HttpRequest, tenant: UUID) -> HttpResponse:
         tenant,
         form,
         lambda member: services.ask_again(member.tenant, actor=portal.actor(request, member)),
-        said="We ask AWS about your key now. What it says is below.",
+        message="We ask AWS about your key now. What it says is below.",
         then="portal:key",
         page=lambda request, member: _key_page(request, member, ask_form=form),
     )
@@ -108,8 +108,8 @@ def ask_again(request: HttpRequest, tenant: UUID) -> HttpResponse:
 @require_POST
 def drop_caches(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Make every process of ours forget its unwrapped keys now."""
-    said = "Every unwrapped copy is dropped within 5 seconds. The next use asks your key again."
-    return _operation(request, tenant, services.drop_caches, said=said, pressed="drop-caches")
+    message = "Every unwrapped copy is dropped within 5 seconds. The next use asks your key again."
+    return _operation(request, tenant, services.drop_caches, message=message, pressed="drop-caches")
 
 
 @login_required
@@ -124,7 +124,7 @@ def set_latency(request: HttpRequest, tenant: UUID) -> HttpResponse:
         lambda member: services.set_latency(
             member.tenant, seconds=form.cleaned_data["seconds"], actor=portal.actor(request, member)
         ),
-        said="When you take the key back in AWS, it stops within {seconds} seconds.",
+        message="When you take the key back in AWS, it stops within {seconds} seconds.",
         then="portal:key",
         page=lambda request, member: _key_page(request, member, latency_form=form),
     )

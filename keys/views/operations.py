@@ -20,14 +20,14 @@ def do(
     form: forms.Form,
     operation: Callable[[Member], object],
     *,
-    said: str,
+    message: str,
     then: str,
     page: Callable[[HttpRequest, Member], HttpResponse],
 ) -> HttpResponse:
     """Do the operation as the person who asks, if the form and the service let it.
 
     Args:
-        said: what the next page says; braces are filled from the form.
+        message: what the next page says; braces are filled from the form.
         then: name of that page.
         page: shows this page again, with the form that was refused.
     """
@@ -35,6 +35,6 @@ def do(
     if form.is_valid():
         with portal.refusals_on(form):
             operation(member)
-            messages.success(request, said.format_map(form.cleaned_data))
+            messages.success(request, message.format_map(form.cleaned_data))
             return redirect(then, member.tenant.pk)
     return page(request, member)

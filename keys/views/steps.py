@@ -40,7 +40,7 @@ DOCUMENTS = {
 }
 PASTED = {2: ("trust", "permissions"), 3: ("key",)}
 AFTER = {1: 2, 2: 3, 4: 5}  # where the page leads once its form is saved; step 6 leads back to the tracker
-SAID = {
+SAVED = {
     1: "The CMK ARN is saved. Next: the IAM role.",
     2: "The Role ARN is saved. Next: the key policy.",
     4: "Noted.",
@@ -122,7 +122,7 @@ def step(request: HttpRequest, tenant: UUID, number: int) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         with portal.refusals_on(form):
             _save(request, member, number, form.cleaned_data)
-            messages.success(request, SAID[number])
+            messages.success(request, SAVED[number])
             # The tracker is about the key that serves: how a replacement goes is seen on the page of its test.
             after = 5 if number == 6 and _preparing(progress.registration) else AFTER.get(number)
             return (
@@ -152,7 +152,7 @@ def page_of(member: Member, number: int, form: forms.Form, progress: Progress) -
         output_form=OutputForm(),
         registration=progress.registration,
         progress=progress,
-        mends=[mend for mend in progress.reading.mends if mend.step == number] if progress.reading else [],
+        remedies=[remedy for remedy in progress.reading.remedies if remedy.step == number] if progress.reading else [],
         reading=progress.reading,
         not_begun=chain.of(()),
         role_refusal=_role_refusal(progress.registration) if number in {2, 5} else "",

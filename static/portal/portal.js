@@ -37,7 +37,7 @@ const localTimes = () => {
 };
 localTimes();
 
-// A form that was refused: go to the first field to mend, which may be far down the page.
+// A form that was refused: go to the first field to correct, which may be far down the page.
 const refused = document.querySelector("main [aria-invalid=true]");
 if (refused) refused.focus();
 else document.querySelector("main .errors")?.scrollIntoView({ block: "center" });

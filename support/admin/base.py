@@ -65,7 +65,7 @@ class Operation:
 
     name: str
     label: str
-    says: str
+    explanation: str
     row: str
     do: OneOperation
     form: type[forms.Form] = ReasonForm
@@ -115,7 +115,7 @@ class CodesForStaff(AllValuesFieldListFilter):
 
     def choices(self, changelist: Any) -> Iterator[Any]:
         for choice in super().choices(changelist):
-            yield {**choice, "display": words.said(choice["display"])}
+            yield {**choice, "display": words.label(choice["display"])}
 
 
 class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
@@ -150,7 +150,7 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
         """Return a column as staff read it: codes, statuses and actors in words;
         the row and its filters keep the codes."""
         is_text = isinstance(self.opts.get_field(name), CharField) if self._column(name, "attname") else False
-        speaks = words.person if name in ACTORS else words.said if name in CODES else None
+        speaks = words.person if name in ACTORS else words.label if name in CODES else None
         if not is_text or (speaks is None and not self._column(name, "choices")):
             return name
 

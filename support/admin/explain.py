@@ -40,11 +40,11 @@ LAYERS = {
 
 @dataclass(frozen=True, slots=True)
 class Possible:
-    """A cause still possible, with where and how it is mended."""
+    """A cause still possible, with its remedy and where that lies."""
 
     label: str
     where: str
-    mend: str
+    remedy: str
 
 
 @never_cache
@@ -71,10 +71,10 @@ def _explained(found: ParsedError) -> dict[str, Any]:
     error = found.error
     assuming = parsing.is_assuming(error)
     possible = [
-        Possible(label, advice.where(label, causes.step_of(label, assuming=assuming)), advice.mend_of(label, error))
+        Possible(label, advice.where(label, causes.step_of(label, assuming=assuming)), advice.remedy_of(label, error))
         for label in found.causes
     ]
-    said = {
+    fields = {
         "Code": ", ".join(parsing.known_codes(error)),
         "Operation": error.operation,
         "Who": error.principal,
@@ -84,7 +84,7 @@ def _explained(found: ParsedError) -> dict[str, Any]:
     }
     return {
         "found": found,
-        "said": {name: value for name, value in said.items() if value},
+        "fields": {name: value for name, value in fields.items() if value},
         "possible": possible,
         "turn": TURNS[advice.turn_of(found.steps)] if found.causes else "",
     }

@@ -15,7 +15,7 @@ from byokportal import words
 from keys import services as key_services
 from keys.models import EncryptionTest, Incident, KeyHealth, KeyRegistration, RevocationDrill, RoleConfiguration
 from support import services
-from support.admin import standing, timeline
+from support.admin import progress, timeline
 from support.admin.base import CODES, Answer, Operation, ReadOnlyAdmin
 from support.admin.tenants import OPERATIONS
 from support.forms import ClosingForm
@@ -64,7 +64,7 @@ def _of_health(name: str) -> Callable[[KeyRegistration], str]:
         health = next(iter(registration.health.all()), None)
         value = getattr(health, name, None)
         if name in CODES:
-            return words.said(value) if value else ""
+            return words.label(value) if value else ""
         return str(display_for_field(value, field, "-"))
 
     return shown
@@ -98,7 +98,7 @@ class KeyRegistrationAdmin(ReadOnlyAdmin):
         services.record_view(obj.tenant, actor=Actor.staff(request.user))
         tests = list(obj.tests.select_related("registration").prefetch_related("checks")[:20])
         return {
-            "standing": standing.of(obj.tenant),
+            "progress": progress.of(obj.tenant),
             "timeline": timeline.of(obj.tenant),
             "tests": tests,
             "newest": key_services.read_test(tests[0]) if tests else None,

@@ -14,7 +14,7 @@ from django.urls import reverse
 
 from byokportal import clock, words
 from keys.models import BranchKey, EncryptionTest, Incident, KeyHealth, KeyRegistration, RoleConfiguration
-from support.admin import standing
+from support.admin import progress
 from support.models import Notice, Ticket
 from tenants import roles
 from tenants.models import AuditEvent, OnboardingStep, Tenant
@@ -87,7 +87,7 @@ def _tickets() -> Queue:
 def _why(registration: KeyRegistration) -> str:
     by = f"by {registration.get_suspended_by_display()}" if registration.suspended_by else ""
     return f"{registration.get_status_display()} {by}".strip() + (
-        f": {words.said(registration.reason)}" if registration.reason else ""
+        f": {words.label(registration.reason)}" if registration.reason else ""
     )
 
 
@@ -114,7 +114,7 @@ def _stuck() -> Queue:
     configurations, more = _some(either.select_related("tenant").order_by("created_at"))
     listed = [Row(str(row.tenant), _change(row), f"Test: {row.get_status_display()}", row.created_at) for row in tests]
     for row in configurations:
-        why = f"Configuration: {row.get_status_display()} {words.said(row.reason)}"
+        why = f"Configuration: {row.get_status_display()} {words.label(row.reason)}"
         listed.append(Row(str(row.tenant), _change(row), why, row.created_at))
     return Queue(
         "Work that got stuck or waits for an approval",
@@ -143,10 +143,10 @@ def _put_off() -> Queue | None:
         count += there
         if there:
             for row in found().select_related("tenant").order_by(since)[:SHOWN]:
-                said = f"{what} ({getattr(row, times)} times)"
+                sentence = f"{what} ({getattr(row, times)} times)"
                 about = row.registration if isinstance(row, BranchKey | KeyHealth) and row.registration else row
                 url = _change(row.tenant) if isinstance(about, BranchKey) else _change(about)
-                rows.append(Row(str(row.tenant or "Kore.ai"), url, said, reduce(getattr, since.split("__"), row)))
+                rows.append(Row(str(row.tenant or "Kore.ai"), url, sentence, reduce(getattr, since.split("__"), row)))
     if not count:
         return None
     title = f"Put off after an error of ours ({count}): tell the engineers on call"
@@ -154,19 +154,19 @@ def _put_off() -> Queue | None:
 
 
 def _set_ups() -> Queue:
-    unfinished = OnboardingStep.objects.filter(number__in=standing.JOURNEY).exclude(status__in=standing.OVER)
+    unfinished = OnboardingStep.objects.filter(number__in=progress.JOURNEY).exclude(status__in=progress.OVER)
     tenants, more = _some(
         Tenant.objects.filter(pk__in=unfinished.values("tenant")).prefetch_related("steps").order_by("created_at")
     )
     rows = []
     for tenant in tenants:
-        step = standing.waits_at(tenant)
+        step = progress.waits_at(tenant)
         if step is not None:
             rows.append(
                 Row(
                     str(tenant),
                     _change(tenant),
-                    f"Step {step.number}, {step.name}: {standing.label(step.status, step.label)}",
+                    f"Step {step.number}, {step.name}: {progress.label(step.status, step.label)}",
                     step.since,
                 )
             )

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from keys import services as key_services
 from keys.models import BranchKey, KeyRegistration, RoleConfiguration
 from support import services
-from support.admin import standing, timeline
+from support.admin import progress, timeline
 from support.admin.base import Answer, Operation, ReadOnlyAdmin
 from support.forms import FirstOwnerForm, NewOwnerForm, NewTenantForm
 from tenants import services as tenant_services
@@ -202,7 +202,7 @@ class WaitsAt(admin.SimpleListFilter):
         if number is None or number not in {str(known) for known in range(1, 7)}:
             return queryset
         begun = OnboardingStep.objects.filter(number=int(number)).exclude(
-            status__in=[*standing.OVER, OnboardingStep.Status.NOT_STARTED]
+            status__in=[*progress.OVER, OnboardingStep.Status.NOT_STARTED]
         )
         return queryset.filter(pk__in=begun.values("tenant"))
 
@@ -307,22 +307,22 @@ class TenantAdmin(ReadOnlyAdmin):
 
     @admin.display(description="waits at")
     def waits_at(self, tenant: Tenant) -> str:
-        step = standing.waits_at(tenant)
+        step = progress.waits_at(tenant)
         return f"{step.number}. {step.name}" if step else "all done"
 
     @admin.display
     def status(self, tenant: Tenant) -> str:
-        step = standing.waits_at(tenant)
-        return standing.label(step.status, step.label) if step else ""
+        step = progress.waits_at(tenant)
+        return progress.label(step.status, step.label) if step else ""
 
     @admin.display
     def since(self, tenant: Tenant) -> Any:
-        step = standing.waits_at(tenant)
+        step = progress.waits_at(tenant)
         return step.since if step else None
 
     @admin.display(description="whose turn")
     def whose_turn(self, tenant: Tenant) -> str:
-        step = standing.waits_at(tenant)
+        step = progress.waits_at(tenant)
         return {"kore": "ours", "tenant": "the tenant's"}.get(step.whose_turn, "nobody's") if step else ""
 
     @admin.display
@@ -333,7 +333,7 @@ class TenantAdmin(ReadOnlyAdmin):
         services.record_view(obj, actor=Actor.staff(request.user))
         registrations = KeyRegistration.objects.of(obj)[:REGISTRATIONS]
         return {
-            "standing": standing.of(obj),
+            "progress": progress.of(obj),
             "timeline": timeline.of(obj),
             "registrations": registrations,
             "drop": key_services.last_drop(obj),

@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from support import services
-from support.admin import standing
+from support.admin import progress
 from support.admin.base import Answer, Operation, ReadOnlyAdmin
 from support.forms import ReplyForm
 from support.models import Notice, Ticket
@@ -68,7 +68,7 @@ class TicketAdmin(ReadOnlyAdmin):
 
     @admin.display(description="status", ordering="status")
     def stands(self, ticket: Ticket) -> str:
-        return standing.label(ticket.status, ticket.get_status_display())
+        return progress.label(ticket.status, ticket.get_status_display())
 
     def about(self, request: HttpRequest, obj: Ticket) -> dict[str, Any]:
         return {"ticket_messages": obj.messages.all()}

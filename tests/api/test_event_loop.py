@@ -93,7 +93,7 @@ def test_what_may_take_long_is_answered_in_a_thread(warm: Server, path: str) -> 
 def test_bulk_has_its_turn_on_the_loop_and_those_behind_it_are_told_to_come_again(
     warm: Server, path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(warm.data_keys, "_turns", priority.Turns(waiting=2))
+    monkeypatch.setattr(warm.data_keys, "_bulk_queue", priority.BulkQueue(waiting=2))
     blob = warm.post(path).json()["wrapped_key"]
 
     async def all_at_once() -> list[Answer]:
@@ -111,10 +111,10 @@ def test_bulk_has_its_turn_on_the_loop_and_those_behind_it_are_told_to_come_agai
 
 
 def test_bulk_lets_those_who_are_ready_go_first_round_after_round() -> None:
-    turns, order = priority.Turns(waiting=1), []
+    queue, order = priority.BulkQueue(waiting=1), []
 
     async def bulk() -> None:
-        async with turns.turn():
+        async with queue.head():
             order.append("bulk")
 
     async def single() -> None:

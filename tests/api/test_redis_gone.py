@@ -1,5 +1,5 @@
 """Redis is gone: data keys go on, a stop still stops, an Idempotency-Key still counts,
-and what an operation rings for waits for beat."""
+and what an operation enqueues waits for beat."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def redis_is_gone(active: KeyRegistration, settings: Any, monkeypatch: pytest.Mo
     with pytest.raises(RedisError):
         caches["default"].get("x")
     with pytest.raises(OperationalError):
-        tasks.ring_tests.delay()
+        tasks.enqueue_due_tests.delay()
     yield
     app.amqp._producer_pool = app._pool = None
     limits.forget_all()

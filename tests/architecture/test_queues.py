@@ -37,7 +37,14 @@ from tenants import tasks as tenant_tasks  # noqa: F401
 from tenants.models import AuditEvent, Tenant
 
 ROOT = Path(__file__).parents[2]
-WAITED_FOR = {"run_test", "probe", "configure_service_role", "ring_tests", "ring_probes", "ring_configurations"}
+WAITED_FOR = {
+    "run_test",
+    "probe",
+    "configure_service_role",
+    "enqueue_due_tests",
+    "enqueue_due_probes",
+    "enqueue_due_configurations",
+}
 SLOW = {
     "sweep",
     "send_notices",
@@ -120,7 +127,12 @@ def due(tenant: Tenant) -> KeyRegistration:
 
 def wake_all(times: int) -> None:
     for _ in range(times):
-        for task in (tasks.ring_tests, tasks.ring_configurations, tasks.ring_branch_keys, tasks.ring_probes):
+        for task in (
+            tasks.enqueue_due_tests,
+            tasks.enqueue_due_configurations,
+            tasks.enqueue_due_branch_keys,
+            tasks.enqueue_due_probes,
+        ):
             task()
 
 
@@ -148,7 +160,7 @@ def test_a_message_that_nobody_took_is_sent_again_and_what_is_due_anew_at_once(
 
 @pytest.mark.django_db(transaction=True)
 def test_what_an_operation_sends_expires_too(sent: list[Any]) -> None:
-    tasks.ring(tasks.run_test, test_id="x")
+    tasks.enqueue(tasks.run_test, test_id="x")
     assert sent == [("run_test", {"test_id": "x"}, 30.0)]
 
 

@@ -304,7 +304,7 @@ def full(tenant: Tenant, alice: Member, sam: User, active: KeyRegistration, sett
         evidence={"action": "sts:AssumeRole"},
         document="trust-policy",
         remedy="Set the External ID. " * 9,
-        believed='{\n "a": 1\n}',
+        inferred='{\n "a": 1\n}',
         corrected='{\n "b": 2\n}',
         decide="aws iam get-role --role-name " + "Long" * 16,
     )

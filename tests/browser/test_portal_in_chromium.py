@@ -219,7 +219,7 @@ def test_the_checks_turn_the_link_breaks_and_the_corrected_document_mends_it(
     assert "setting up our side" in page.inner_text("#outcome")
     work()
     page.wait_for_selector(".link.broken", timeout=10_000)
-    page.wait_for_selector("#standing .waiting_for_tenant")  # the step's own status came along
+    page.wait_for_selector("#step-state .waiting_for_tenant")  # the step's own status came along
     assert loads == []
     assert page.locator(".link.broken").count() == 1
     assert "Broken here" in page.inner_text(".link.broken")
@@ -228,7 +228,7 @@ def test_the_checks_turn_the_link_breaks_and_the_corrected_document_mends_it(
         "#said", timeout=2_000
     ) + page.inner_text("#outcome")
 
-    customer.set_trust(page.inner_text(".mend .copy pre >> nth=0"))  # the person pastes what the page gives
+    customer.set_trust(page.inner_text(".remedy .copy pre >> nth=0"))  # the person pastes what the page gives
     page.click("text=I changed it: test again")
     page.wait_for_url("**/tests/*/")
     loads.clear()
@@ -305,7 +305,7 @@ def test_it_is_accessible_and_fits_a_phone_for_tenants_and_for_support(
         "verdict": "fail",
         "document": "trust-policy",
         "remedy": "Set the External ID. " * 9,
-        "believed": '{\n "a": 1\n}',
+        "inferred": '{\n "a": 1\n}',
         "corrected": '{\n "b": 2\n}',
         "decide": "aws iam get-role --role-name " + "Long" * 16,
     }

@@ -48,7 +48,7 @@ def client(live_server: LiveServer, active: KeyRegistration, credentials: tuple[
     authentication.forget_all()
     access.forget_all()
     limits.forget_all()
-    return byok_client.Client(live_server.url, *credentials, patience=5)
+    return byok_client.Client(live_server.url, *credentials, timeout=5)
 
 
 @pytest.mark.parametrize("size", [0, 1, 65_536, 65_537, 200_000])

@@ -235,7 +235,7 @@ def test_page_api_and_mail_say_until_when_both_are_needed_and_why(
     replaced: KeyRegistration, tenant: Tenant, alice: Member, bob: Member, browser_of: Sign, api_of: Sign, work: Work
 ) -> None:
     assert replaced.needed_until is not None
-    until = horizon.said(replaced.needed_until)
+    until = horizon.written(replaced.needed_until)
     for path in ("key/branch-keys/", "key/"):
         page = browser_of(bob).get(f"/tenants/{tenant.pk}/{path}").content.decode()
         assert until in page and replaced.key_arn in page and replaced.role_arn in page, path

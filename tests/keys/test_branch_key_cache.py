@@ -372,7 +372,7 @@ def test_concurrent_first_requests_ask_once(
     tenant: Tenant, active: KeyRegistration, aws: LocalAws, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # This machine is slower than AWS, and a hundred threads write into one file of SQLite's.
-    monkeypatch.setattr(bulkhead, "PATIENCE", 30)
+    monkeypatch.setattr(bulkhead, "WAIT_AT_MOST", 30)
     monkeypatch.setattr(recording, "WAIT", 30.0)
     monkeypatch.setattr(links, "COMMIT", 30.0)
     settings.SNAPSHOT_SECONDS = 60

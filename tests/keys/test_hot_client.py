@@ -261,4 +261,4 @@ def test_what_aws_said_is_translated_by_the_one_table(way: Any, customer: Custom
     customer.kms.schedule_key_deletion(KeyId=customer.key_arn, PendingWindowInDays=7)
     with pytest.raises(errors.KeyPendingDeletion) as refused:
         key.decrypt(wrapped, CONTEXT)
-    assert "pending deletion" in faults.words_of(refused.value)
+    assert "pending deletion" in faults.aws_message_of(refused.value)

@@ -167,7 +167,7 @@ def test_a_row_that_is_committed_after_a_later_one_is_not_missed(
 ) -> None:
     if connection.vendor != "postgresql":
         pytest.skip("SQLite has one writer at a time")
-    monkeypatch.setattr(usage, "PATIENCE", 0.05)
+    monkeypatch.setattr(usage, "WAIT_AT_MOST", 0.05)
     is_open, may_end = threading.Event(), threading.Event()
 
     def slow() -> None:

@@ -232,10 +232,10 @@ def _assert_complete(check: CheckResult, tenant: Tenant) -> None:
     assert check.remedy.endswith(".") and "{" not in check.remedy
     assert bool(check.decide) == (len(check.causes) > 1)
     assert bool(check.corrected) == (check.document not in {"key", "service-control-policy", "resource-control-policy"})
-    if check.believed:
-        assert check.believed != check.corrected
-        json.loads(check.believed)
-    for text in (check.remedy, check.corrected, check.believed, check.decide):
+    if check.inferred:
+        assert check.inferred != check.corrected
+        json.loads(check.inferred)
+    for text in (check.remedy, check.corrected, check.inferred, check.decide):
         assert "<" not in text  # no placeholder of the guide's
 
 

@@ -181,7 +181,7 @@ def test_a_failing_test_shows_document_difference_causes_command_and_the_button(
         "document": "trust-policy",
         "remedy": "Set the External ID.",
         "causes": ["external_id_mismatch", "role_not_found"],
-        "believed": '{\n  "old": 1\n}',
+        "inferred": '{\n  "old": 1\n}',
         "corrected": '{\n  "new": 1\n}',
         "decide": "aws iam get-role --role-name AIforWorkByokAccessRole",
     }

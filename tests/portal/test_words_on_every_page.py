@@ -223,9 +223,9 @@ def test_every_code_of_ours_has_words() -> None:
 
 def test_words_of_people_stay_as_they_are() -> None:
     for text in ("left", "we rotate", "a-b", "Why? kms_access_denied was said", "1.2", ""):
-        assert words.said(text) == text
-    assert words.said("kms_access_denied") == "AWS refused access to the key"
-    assert words.said("2026-03-04T14:03:20.5+00:00") == "2026-03-04 14:03:20 UTC"
+        assert words.label(text) == text
+    assert words.label("kms_access_denied") == "AWS refused access to the key"
+    assert words.label("2026-03-04T14:03:20.5+00:00") == "2026-03-04 14:03:20 UTC"
     assert [
         words.person(one)
         for one in ("system", "member:a@b.example", "kore:command line", "kore:s@kore.example", "service:x (1)")

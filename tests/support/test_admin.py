@@ -158,7 +158,7 @@ def test_support_sees_the_chain_the_evidence_and_the_causes_that_the_tenant_sees
     assert "hx-get" in page
     assert "Your role: waiting." in desk.get(_of("keys/keyregistration", serving.pk)).content.decode()
     CheckResult.objects.update(
-        verdict="fail", remedy="Compare the Role ARN.", believed="a", corrected="b", document="trust-policy"
+        verdict="fail", remedy="Compare the Role ARN.", inferred="a", corrected="b", document="trust-policy"
     )
     EncryptionTest.objects.update(status="finished", verdict="fail", finished_at=timezone.now())
     over = desk.get(_of("keys/encryptiontest", test.pk)).content.decode()

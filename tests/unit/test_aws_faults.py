@@ -165,7 +165,7 @@ def test_the_sentence_of_aws_is_in_no_param_but_can_be_read_from_the_cause() -> 
     with pytest.raises(DomainError) as raised:
         raise faults.translate(said, "kms:Encrypt") from said
     assert "not authorized" not in str(raised.value) + repr(raised.value.params)
-    assert "not authorized" in faults.words_of(raised.value)
+    assert "not authorized" in faults.aws_message_of(raised.value)
 
 
 def test_what_may_be_tried_again_says_when() -> None:

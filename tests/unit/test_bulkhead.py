@@ -55,7 +55,7 @@ def until(condition: Callable[[], bool]) -> None:
 
 
 def test_a_hanging_tenant_holds_a_tenth_and_the_others_nothing_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulkhead, "PATIENCE", 0.2)
+    monkeypatch.setattr(bulkhead, "WAIT_AT_MOST", 0.2)
     walls, aws = Bulkhead(40), Aws()
     told: Counter[str] = Counter()
     inside = threading.Semaphore(0)
@@ -86,7 +86,7 @@ def test_a_hanging_tenant_holds_a_tenth_and_the_others_nothing_of_it(monkeypatch
 
 
 def test_a_thousand_who_want_the_same_wait_for_one_call(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bulkhead, "PATIENCE", 10)
+    monkeypatch.setattr(bulkhead, "WAIT_AT_MOST", 10)
     walls, aws = Bulkhead(40), Aws()
     with ThreadPoolExecutor(200) as pool:
         asked = [pool.submit(outcome, lambda: walls.call(SICK, "same", aws)) for _ in range(200)]

@@ -510,9 +510,9 @@ def test_what_is_believed_to_stand_there_is_the_corrected_document_but_for_the_m
     found = judge(*changes)[code]
     check = next(check for check in CHECKS if check.code == code)
     corrected = remedies.corrected(found.document or check.document, SUBJECT)
-    assert there in found.believed and not_there not in found.believed
-    assert found.believed != corrected
-    json.loads(found.believed)
+    assert there in found.inferred and not_there not in found.inferred
+    assert found.inferred != corrected
+    json.loads(found.inferred)
 
 
 @pytest.mark.parametrize(
@@ -530,7 +530,7 @@ def test_while_one_replaces_the_other_what_mends_it_names_both(
     found = judge(use(re_encrypt=denied("kms:ReEncrypt", answer)), lambda facts: replace(facts, subject=subject))[
         "use.re_encrypt"
     ]
-    for text in (found.believed, remedies.corrected(found.document, subject)):
+    for text in (found.inferred, remedies.corrected(found.document, subject)):
         document = json.loads(text)
         statement = document["Statement"][0] if "Statement" in document else document
         assert {name: statement[name] for name in named} == named
@@ -538,9 +538,9 @@ def test_while_one_replaces_the_other_what_mends_it_names_both(
 
 def test_what_the_answers_do_not_tell_is_not_believed() -> None:
     refusal = said(errors.RoleNotAssumable, "sts:AssumeRole", "AccessDenied")
-    assert judge(trust(right=refusal))["role.assumable"].believed == ""
-    assert judge(trust(right=refusal, without=attempt(True)))["external_id.required"].believed == ""
-    assert judge(all_refused(RESOURCE, describe=False))["use.encrypt"].believed == ""
+    assert judge(trust(right=refusal))["role.assumable"].inferred == ""
+    assert judge(trust(right=refusal, without=attempt(True)))["external_id.required"].inferred == ""
+    assert judge(all_refused(RESOURCE, describe=False))["use.encrypt"].inferred == ""
 
 
 CERTAIN = [

@@ -173,7 +173,7 @@ def test_the_rows_make_the_chain(found: list[CheckResult], states: list[str], de
     broken = made.broken
     assert (broken.check.code if broken and broken.check else None) == decides
     for link in made.links:  # the words say what the picture shows
-        assert f"{link.title}: {link.label.lower()}. {link.says}" in made.alt
+        assert f"{link.title}: {link.label.lower()}. {link.sentence}" in made.alt
 
 
 def test_when_the_test_is_over_nothing_waits() -> None:
@@ -214,15 +214,15 @@ def test_a_waiting_link_says_until_when() -> None:
 def test_one_entry_for_each_document_in_the_order_to_mend(
     found: list[CheckResult], order: list[tuple[int, str, int]]
 ) -> None:
-    assert [(mend.step, mend.document, len(mend.remedies)) for mend in remedy_order.in_order(found)] == order
+    assert [(remedy.step, remedy.document, len(remedy.changes)) for remedy in remedy_order.in_order(found)] == order
 
 
 def test_the_difference_shows_when_it_is_known_what_stands_there() -> None:
-    known = {**REFUSAL, "believed": "{\n old\n}", "corrected": "{\n new\n}"}
-    (mend,) = remedy_order.in_order(behind("role.assumable", known))
-    assert mend.difference == [("same", "{"), ("removed", " old"), ("added", " new"), ("same", "}")]
-    (mend,) = remedy_order.in_order(behind("role.assumable", {**REFUSAL, "corrected": "{}"}))
-    assert mend.difference == []
+    known = {**REFUSAL, "inferred": "{\n old\n}", "corrected": "{\n new\n}"}
+    (remedy,) = remedy_order.in_order(behind("role.assumable", known))
+    assert remedy.difference == [("same", "{"), ("removed", " old"), ("added", " new"), ("same", "}")]
+    (remedy,) = remedy_order.in_order(behind("role.assumable", {**REFUSAL, "corrected": "{}"}))
+    assert remedy.difference == []
 
 
 def read(
@@ -269,13 +269,15 @@ def read(
 def test_the_headline_says_what_is_so_and_whose_turn_it_is(made: Any, tone: str, words: str) -> None:
     found = made()
     assert found.tone == tone
-    assert words in f"{found.headline} {found.says}"
+    assert words in f"{found.headline} {found.explanation}"
 
 
 def test_our_own_fault_asks_nothing_of_the_tenant() -> None:
     found = read(behind("ours.canary", OUR_FAULT))
-    said = " ".join([found.headline, found.says, found.chain.alt, *(wait.says for wait in found.waits)]).lower()
-    assert found.mends == ()
+    said = " ".join(
+        [found.headline, found.explanation, found.chain.alt, *(wait.sentence for wait in found.waits)]
+    ).lower()
+    assert found.remedies == ()
     assert [wait.kind for wait in found.waits] == ["ours"]
     assert "broken" not in said
     assert "needs a change" not in said
@@ -334,7 +336,7 @@ def test_chain_headline_first_remedy_and_counts_agree(changed: dict[str, Any], w
     assert len(over.lines) == over.total == presentation.TOTAL
     assert sum(line.state == "pass" for line in over.lines) == over.passed
     if failed:
-        first = over.mends[0]
+        first = over.remedies[0]
         assert f"(step {first.step})" in over.headline
         assert over.chain.broken is not None
         assert over.chain.broken.check is first.first
@@ -345,4 +347,4 @@ def test_chain_headline_first_remedy_and_counts_agree(changed: dict[str, Any], w
     for made in (over.chain, read(found, "waiting_for_kore" if waits_for_kore else "running").chain):
         for link in made.links:
             if link.state == "not_asked":
-                assert "passed" not in link.says
+                assert "passed" not in link.sentence

@@ -90,12 +90,12 @@ async def answering(database: Database, *waiting: asyncio.Task[None]) -> list[ob
     return list(await asyncio.gather(*waiting, return_exceptions=True))
 
 
-@pytest.mark.parametrize("at_once", [1, 2])
-def test_a_row_that_comes_while_the_last_commit_ends_is_committed_too(at_once: int) -> None:
+@pytest.mark.parametrize("concurrency", [1, 2])
+def test_a_row_that_comes_while_the_last_commit_ends_is_committed_too(concurrency: int) -> None:
     async def scenario() -> list[object]:
         database = Database()
-        writer = Writer(database.link, at_once=at_once)
-        for number in range(at_once):
+        writer = Writer(database.link, concurrency=concurrency)
+        for number in range(concurrency):
             # the writer holds what it waits for
             asyncio.create_task(writer.commit(use(f"early-{number}"), 5))  # noqa: RUF006
             await asyncio.sleep(0.01)
@@ -109,7 +109,7 @@ def test_a_row_that_comes_while_the_last_commit_ends_is_committed_too(at_once: i
 def test_rows_that_come_meanwhile_go_together() -> None:
     async def scenario() -> Database:
         database = Database()
-        writer = Writer(database.link, at_once=1)
+        writer = Writer(database.link, concurrency=1)
         first = asyncio.create_task(writer.commit(use("first"), 5))
         await asyncio.sleep(0.01)
         others = [asyncio.create_task(writer.commit(use(f"r-{number}"), 5)) for number in range(5)]
@@ -122,7 +122,7 @@ def test_rows_that_come_meanwhile_go_together() -> None:
 def test_a_refused_row_and_a_broken_link_fail_nobody_else() -> None:
     async def scenario() -> tuple[list[object], Database]:
         database = Database()
-        writer = Writer(database.link, at_once=1)
+        writer = Writer(database.link, concurrency=1)
         names = ["a", "refused", "b", "broken", "c"]
         tasks = [asyncio.create_task(writer.commit(use(name), 5)) for name in names]
         return await answering(database, *tasks), database
@@ -135,7 +135,7 @@ def test_a_refused_row_and_a_broken_link_fail_nobody_else() -> None:
 def test_a_row_that_nobody_waits_for_any_more_is_not_sent() -> None:
     async def scenario() -> Database:
         database = Database()
-        writer = Writer(database.link, at_once=1)
+        writer = Writer(database.link, concurrency=1)
         first = asyncio.create_task(writer.commit(use("first"), 5))
         await asyncio.sleep(0.01)
         late = asyncio.create_task(writer.commit(use("late"), 0.02))
@@ -150,7 +150,7 @@ def test_a_row_that_nobody_waits_for_any_more_is_not_sent() -> None:
 def test_only_a_database_that_cannot_be_used_is_a_503(name: str) -> None:
     async def scenario() -> list[object]:
         database = Database()
-        writer = Writer(database.link, at_once=1)
+        writer = Writer(database.link, concurrency=1)
         return await answering(database, asyncio.create_task(writer.commit(use(name), 5)))
 
     (outcome,) = asyncio.run(scenario())

@@ -47,7 +47,7 @@ class DataKeys:
 
     def __init__(self, threads: Executor) -> None:
         self._threads = threads
-        self._turns = priority.Turns(max(3, settings.WEB_THREADS // 4))
+        self._bulk_queue = priority.BulkQueue(max(3, settings.WEB_THREADS // 4))
 
     @staticmethod
     def takes(path: str) -> bool:
@@ -83,7 +83,7 @@ class DataKeys:
         if admitted is None:
             admitted = await self._in_a_thread(call, operations.admit, call)
         if admitted.is_bulk:
-            async with self._turns.turn():
+            async with self._bulk_queue.head():
                 prepared = operations.prepare(admitted, may_wait=False)
         else:
             prepared = operations.prepare(admitted, may_wait=False)

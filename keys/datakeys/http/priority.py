@@ -1,6 +1,6 @@
-"""Interactive calls before bulk: on the event loop, a bulk call waits for its turn behind those who wait for one key.
+"""Interactive calls before bulk: on the event loop, a bulk call waits behind those who wait for one key.
 
-One bulk call after another gets a turn, and before each turn everybody who is ready goes first, a few times over. So
+Bulk calls run one after another, and before each of them everybody who is ready goes first, a few times over. So
 bulk holds up a single key by one bulk call at most, and seldom. A quarter as many as there are threads may wait; what
 comes on top is told to come again (429).
 """
@@ -24,11 +24,11 @@ def is_bulk(items: int, *, of_bulk: bool = False) -> bool:
     return of_bulk or items > FEW
 
 
-class Turns:
-    """The turns of bulk calls on one event loop.
+class BulkQueue:
+    """The bulk calls that wait on one event loop, one of which runs at a time.
 
     Args:
-        waiting: how many may wait for theirs.
+        waiting: how many may wait.
     """
 
     def __init__(self, waiting: int) -> None:
@@ -37,8 +37,8 @@ class Turns:
         self._lock = asyncio.Lock()
 
     @contextlib.asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        """Wait for a turn, which lasts as long as the block; nothing may be awaited in it.
+    async def head(self) -> AsyncIterator[None]:
+        """Wait for the head of the queue, and keep it as long as the block; nothing may be awaited in it.
 
         Raises:
             RateLimited: too many wait.

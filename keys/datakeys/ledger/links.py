@@ -18,7 +18,7 @@ from django.db import DataError, IntegrityError, connection, transaction
 
 COMMIT = 0.4  # seconds that one commit may take, and connecting
 # commits under way: rows are gathered while the one before waits for the disk; SQLite has one writer
-AT_ONCE = {
+CONCURRENCY = {
     "postgresql": 2,
     "sqlite": 1,
 }

@@ -62,7 +62,7 @@ async def commit(row: Use, seconds: float = WAIT) -> None:
     loop = asyncio.get_running_loop()
     writer = _writers.get(loop)
     if writer is None:
-        writer = _writers[loop] = Writer(links.opener(), at_once=links.AT_ONCE[connection.vendor])
+        writer = _writers[loop] = Writer(links.opener(), concurrency=links.CONCURRENCY[connection.vendor])
     await writer.commit(row, seconds)
 
 

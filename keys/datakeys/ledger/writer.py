@@ -39,14 +39,14 @@ class _Row:
 class Writer:
     """Commits rows over a few links; everything in it runs on one event loop."""
 
-    def __init__(self, opener: Callable[[], Link], *, at_once: int) -> None:
+    def __init__(self, opener: Callable[[], Link], *, concurrency: int) -> None:
         """
         Args:
             opener: makes a link; it connects when it is first used.
-            at_once: commits under way at the same time, each over a link of its own.
+            concurrency: commits under way at the same time, each over a link of its own.
         """
         self._loop = asyncio.get_running_loop()
-        self._opener, self._room = opener, at_once  # room: commits that may begin now
+        self._opener, self._room = opener, concurrency  # room: commits that may begin now
         self._waiting: deque[_Row] = deque()
         self._links: list[Link] = []  # those that nobody uses now
         self._at_work: set[asyncio.Task[None]] = set()
@@ -61,7 +61,7 @@ class Writer:
         """
         row = _Row(use, self._loop.create_future())
         self._waiting.append(row)
-        self._ring()
+        self._begin_commits()
         timer = self._loop.call_later(seconds, row.expire)
         try:
             failure = await row.outcome
@@ -81,7 +81,7 @@ class Writer:
         while self._links:
             await self._links.pop().close()
 
-    def _ring(self) -> None:
+    def _begin_commits(self) -> None:
         """Begin a commit once everything that is ready now has had its turn: rows of the same moment go together."""
         if not self._is_rung and self._room:
             self._is_rung = True
@@ -91,7 +91,7 @@ class Writer:
         self._is_rung = False
         if self._waiting and self._room:
             self._room -= 1
-            # Its context is nobody's: the request that happened to ring is not what its log lines are about.
+            # Its context is nobody's: the request that happened to begin it is not what its log lines are about.
             task = self._loop.create_task(self._work(), context=contextvars.Context())
             self._at_work.add(task)
             task.add_done_callback(self._at_work.discard)
@@ -103,7 +103,7 @@ class Writer:
                 if not await self._write(link, rows):
                     await link.close()
                     link = self._opener()
-        finally:  # in the same step in which nothing was left to take: a row that comes later rings again
+        finally:  # in the same step in which nothing was left to take: a row that comes later begins a commit again
             self._links.append(link)
             self._room += 1
 
@@ -141,7 +141,7 @@ class Writer:
     def _come_again(self, row: _Row) -> None:
         if not row.outcome.done():
             self._waiting.append(row)
-            self._ring()
+            self._begin_commits()
 
     async def _write_each(self, link: Link, rows: Sequence[_Row]) -> bool:
         """Commit the rows one by one; what is left when the link breaks waits for the next link."""

@@ -142,7 +142,7 @@ def turn_of(steps: Sequence[int]) -> str:
 
 
 def where(label: str, step: int) -> str:
-    """Return where a cause is mended: "Step 2, trust policy"."""
+    """Return where the remedy of a cause lies: "Step 2, trust policy"."""
     document = causes.CAUSES[label].document
     if step == causes.NOWHERE:
         return "Mends itself"
@@ -151,13 +151,13 @@ def where(label: str, step: int) -> str:
     return f"Step {step}, {document}" if document else f"Step {step}"
 
 
-def mend_of(label: str, error: AwsError) -> str:
+def remedy_of(label: str, error: AwsError) -> str:
     """Return what mends a cause, with the action that was refused where the words name it."""
-    return causes.CAUSES[label].mend.format(action=error.action or "the action that AWS names")
+    return causes.CAUSES[label].remedy.format(action=error.action or "the action that AWS names")
 
 
 def text_of(error: AwsError, found: Sequence[str], steps: Sequence[int], probe: Probe | None) -> str:
-    """Return what to do, in plain words: the likeliest mend with its step, how many causes read alike,
+    """Return what to do, in plain words: the likeliest remedy with its step, how many causes read alike,
     and what decides."""
     if not found:
         return (
@@ -166,19 +166,19 @@ def text_of(error: AwsError, found: Sequence[str], steps: Sequence[int], probe: 
         )
     first = found[0]
     if first == "dry_run_ok":
-        return mend_of(first, error)
+        return remedy_of(first, error)
     ours = "This is on Kore.ai's side (step 5), you need do nothing: "
     step = steps[0] if steps else causes.NOWHERE
-    said = [(ours if set(steps) == {OURS} else f"{where(first, step)}: ") + mend_of(first, error)]
+    sentences = [(ours if set(steps) == {OURS} else f"{where(first, step)}: ") + remedy_of(first, error)]
     others = [label for label in found if label not in {first, "propagation_delay"}]
     if others:
         also = f", some of them in step {' and '.join(map(str, steps[1:]))}" if steps[1:] else ""
-        said.append(f"AWS says the same for {len(others) + 1} causes{also}.")
+        sentences.append(f"AWS says the same for {len(others) + 1} causes{also}.")
     if probe:
-        said.append(_told_apart(probe))
+        sentences.append(_told_apart(probe))
     if "propagation_delay" in found and first != "propagation_delay":
-        said.append("If you changed something in the last five minutes, wait and test again first.")
-    return " ".join(said)
+        sentences.append("If you changed something in the last five minutes, wait and test again first.")
+    return " ".join(sentences)
 
 
 def _told_apart(probe: Probe) -> str:
@@ -195,7 +195,7 @@ def answer_of(error: AwsError, found: Sequence[str], steps: Sequence[int], probe
         return f"{refused}\n\nThis is on our side, and you need do nothing. We mend it and tell you when it works."
     theirs = [label for label in found if causes.CAUSES[label].step not in {OURS, causes.NOWHERE}]
     if turn_of(steps) == "nobody":
-        return f"{refused}\n\n{mend_of(found[0], error)}"
+        return f"{refused}\n\n{remedy_of(found[0], error)}"
     lines = [refused, ""]
     if OURS in steps:
         lines += ["We are checking our own side. Meanwhile please look at yours:", ""]
@@ -203,7 +203,7 @@ def answer_of(error: AwsError, found: Sequence[str], steps: Sequence[int], probe
         lines += ["AWS says the same for each of these, the likeliest first:", ""]
     assuming = error.operation.lower().startswith("sts:")
     for label in theirs:
-        lines.append(f"- {where(label, causes.step_of(label, assuming=assuming))}: {mend_of(label, error)}")
+        lines.append(f"- {where(label, causes.step_of(label, assuming=assuming))}: {remedy_of(label, error)}")
     if probe and probe.who == YOU:
         lines += [
             "",

@@ -15,16 +15,16 @@ NOWHERE = 0  # the step of a cause that mends itself
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One cause: the step of the guide, the mend in a sentence (`{action}` stands for what was refused),
+    """One cause: the step of the guide, the remedy in a sentence (`{action}` stands for what was refused),
     and the document to change."""
 
     step: int
-    mend: str
+    remedy: str
     document: str = ""
 
 
-def _of(step: int, document: str = "", **mends: str) -> dict[str, Cause]:
-    return {label: Cause(step, mend, document) for label, mend in mends.items()}
+def _of(step: int, document: str = "", **remedies: str) -> dict[str, Cause]:
+    return {label: Cause(step, remedy, document) for label, remedy in remedies.items()}
 
 
 KEY = _of(
@@ -290,7 +290,7 @@ CAUSES: dict[str, Cause] = KEY | ROLE | KEY_DOCUMENT | OURS | ITSELF
 
 
 def steps(labels: tuple[str, ...], *, assuming: bool = False) -> tuple[int, ...]:
-    """Return the steps in which the causes are mended, in the order of the causes.
+    """Return the steps in which the remedies of the causes lie, in the order of the causes.
 
     Args:
         assuming: the role was to be assumed;

@@ -290,8 +290,8 @@ def _unwrap(message: str) -> str:
         return message
     found = {str(key).lower(): value for key, value in given.items() if isinstance(value, str)}
     code = next((found[key] for key in ("__type", "code", "errorcode", "errortype") if key in found), "")
-    said = next((found[key] for key in ("message", "errormessage") if key in found), "")
-    return f"{code.rpartition('#')[2]}: {said}" if code else message
+    message_found = next((found[key] for key in ("message", "errormessage") if key in found), "")
+    return f"{code.rpartition('#')[2]}: {message_found}" if code else message
 
 
 def _codes(code: str, words: str) -> tuple[str, ...]:

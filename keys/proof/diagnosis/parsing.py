@@ -1,4 +1,4 @@
-"""An AWS error → the causes consistent with it, the steps that mend them, what decides between them,
+"""An AWS error → the causes consistent with it, the steps of their remedies, what decides between them,
 and what to do; pure.
 
 Derived from the policy that decided, the action and the code (aws-error-causes.md, sections 1 to 3); only what no
@@ -132,7 +132,7 @@ class ParsedError:
     Args:
         error: what AWS said, taken apart.
         causes: labels of `causes.CAUSES`, likeliest first; empty when the words say nothing that we know.
-        steps: the steps of the guide in which the mends lie, in the order of the causes.
+        steps: the steps of the guide in which the remedies lie, in the order of the causes.
         probe: what tells the causes apart; None when there is nothing to tell apart.
         text: what to do, in plain words.
         answer: the same for the customer, ready to be sent.
@@ -152,8 +152,8 @@ def read(message: str, *, operation: str = "", code: str = "") -> ParsedError:
     found = causes_of(error)
     probe = advice.probe_of(error, found)
     steps = causes.steps(found, assuming=is_assuming(error))
-    said = advice.text_of(error, found, steps, probe), advice.answer_of(error, found, steps, probe)
-    return ParsedError(error, found, steps, probe, *said)
+    texts = advice.text_of(error, found, steps, probe), advice.answer_of(error, found, steps, probe)
+    return ParsedError(error, found, steps, probe, *texts)
 
 
 def known_codes(error: AwsError) -> tuple[str, ...]:

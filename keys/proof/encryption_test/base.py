@@ -35,10 +35,10 @@ class Finding:
 
     Args:
         reason: on fail, the word that the registration is rejected with; "" means the check's code.
-        step, document: where the mend lies, when it is not the check's own.
+        step, document: where the remedy lies, when it is not the check's own.
         remedy: a template of `remedies`; "" means the check's own.
         words: more values for that template.
-        believed: what stands in the document now, in full, as far as the answers tell.
+        inferred: what stands in the document now, in full, as far as the answers tell.
         may_pass: a refusal: propagation of a change would look the same for a while.
     """
 
@@ -51,7 +51,7 @@ class Finding:
     document: str | None = None
     remedy: str = ""
     words: Mapping[str, str] = field(default_factory=dict)
-    believed: str = ""
+    inferred: str = ""
     may_pass: bool = False
 
 
@@ -153,7 +153,7 @@ def refused(
     diagnosis: Diagnosis,
     *,
     words: Mapping[str, str] | None = None,
-    believed: str = "",
+    inferred: str = "",
 ) -> Finding:
     """Return the finding for a refusal: unknown while IAM may still be propagating a change, then fail.
 
@@ -161,11 +161,11 @@ def refused(
 
     Args:
         words: values for the remedy of the likeliest cause, beside the tenant's own.
-        believed: see `Finding`.
+        inferred: see `Finding`.
     """
     if diagnosis.step == OURS:
         return Finding(Verdict.UNKNOWN, evidence_of(answer), diagnosis.causes, wait=Wait.OURS, step=OURS)
-    found = replace(failed(answer, diagnosis, words=words), believed=believed, may_pass=True)
+    found = replace(failed(answer, diagnosis, words=words), inferred=inferred, may_pass=True)
     return propagating(found, facts.clock.grace_until, {}) if facts.clock.is_propagating else found
 
 

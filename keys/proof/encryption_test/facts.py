@@ -73,7 +73,7 @@ class Clock:
         return self.now < self.grace_until
 
     def final_at(self, code: str) -> datetime:
-        """Return the moment from which a refusal of this check is believed."""
+        """Return the moment from which a refusal of this check is final."""
         turned = self.turned.get(code)
         return max(self.grace_until, turned + self.window) if turned else self.grace_until
 

@@ -67,7 +67,7 @@ def _ask(action: str, call: Callable[[], Any]) -> tuple[Answer, Any]:
     try:
         value = call()
     except DomainError as error:
-        request_id, words = str(error.params.get("aws_request_id", "")), faults.words_of(error)
+        request_id, words = str(error.params.get("aws_request_id", "")), faults.aws_message_of(error)
         action = str(error.params.get("action") or action)
         return Answer(action, at, request_id, error, refusals.read(words), bool(refusals.LATE.search(words))), None
     return Answer(action, at, str(getattr(value, "request_id", ""))), value
@@ -151,10 +151,10 @@ def _names(document: dict[str, Any], role_arn: str) -> bool:
 def _trust(
     subject: Subject, canary: sessions.Credentials | None, *, is_final: bool
 ) -> tuple[Trust, sessions.Credentials | None]:
-    """Knock at the tenant's role; the session that the right External ID opens comes with it, for the rest of the look.
+    """Try to assume the tenant's role; the session that the right External ID opens comes with it, for the rest of the look.
 
     Args:
-        is_final: a refusal would be believed now, so it is worth looking for an External ID mistaken for the tenant's.
+        is_final: a refusal would be final now, so it is worth looking for an External ID mistaken for the tenant's.
     """
     session = sessions.session_name(PURPOSE, subject.access.tenant)
     wrong = "byok-" + secrets.token_urlsafe(32)  # nobody's: a new one each time, of the form of a real one

@@ -21,7 +21,7 @@ TAKEN = "account.identity"  # the check that says whose role it is
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The first thing to mend."""
+    """The first thing to correct."""
 
     check: str
     step: int
@@ -37,7 +37,7 @@ def overall(findings: Mapping[str, Finding], checks: tuple[Check, ...]) -> Verdi
 
 
 def failures(findings: Mapping[str, Finding], checks: tuple[Check, ...]) -> list[Failure]:
-    """Return what failed, in the order to mend it, which is the one that the page of the test shows."""
+    """Return what failed, in the order of the remedies, which is the one that the page of the test shows."""
     failed = [
         (
             findings[each.code],
@@ -46,7 +46,7 @@ def failures(findings: Mapping[str, Finding], checks: tuple[Check, ...]) -> list
         for each in checks
         if findings[each.code].verdict == Verdict.FAIL and not each.is_warning
     ]
-    failed.sort(key=lambda pair: chain.mend_order(pair[1].check, pair[1].step, pair[0].causes))
+    failed.sort(key=lambda pair: chain.rank_of(pair[1].check, pair[1].step, pair[0].causes))
     return [failure for _, failure in failed]
 
 

@@ -1,5 +1,5 @@
 """What a refusal of the test means, narrowed by what else it saw:
-the set of causes still possible, and the step that mends; pure.
+the set of causes still possible, and the step of the remedy; pure.
 
 The words are read by `keys.proof.diagnosis`. The labels are a fixed vocabulary that portal, API and support share; a
 diagnosis names a set of them, likeliest first, and never guesses one.
@@ -28,7 +28,7 @@ read = error_grammar.denial_of
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """The causes still possible, likeliest first, the step that mends the first, and the document to change there."""
+    """The causes still possible, likeliest first, the step of the first one's remedy, and the document to change there."""
 
     causes: tuple[str, ...]
     step: int

@@ -1,4 +1,4 @@
-"""What mends it, in the tenant's own values: the change in words for each cause, the corrected document,
+"""The remedies, in the tenant's own values: the change in words for each cause, the corrected document,
 the command that decides; pure."""
 
 from __future__ import annotations

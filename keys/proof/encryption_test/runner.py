@@ -159,7 +159,7 @@ def _store(test: EncryptionTest, claimed_at: datetime, subject: Subject, finding
             "remedy",
             "document",
             "corrected",
-            "believed",
+            "inferred",
             "decide",
             "at",
         ],
@@ -184,7 +184,7 @@ def _row(test: EncryptionTest, position: int, subject: Subject, found: Finding) 
         row.document = check.document if found.document is None else found.document
         row.remedy = remedies.render(found.remedy or check.remedy, subject, found.words)
         row.corrected = remedies.corrected(row.document, subject)
-        row.believed = found.believed
+        row.inferred = found.inferred
         row.decide = remedies.decides(row.document, found.causes, subject)
     return row
 

@@ -207,22 +207,22 @@ def _listed(value: object) -> list[object]:
 
 
 def _corrected(kind: Kind, document: Document, values: Values) -> str:
-    """Return the first document that reads as right: theirs mended;
+    """Return the first document that reads as right: theirs corrected;
     without the statements that cannot be; the guide's own."""
     policy = document.policy
     assert policy is not None
     judge = JUDGES[kind]
     last = judge.wanted(values, policy)
     if _length(kind, document) <= RAISED[kind]:
-        mended = judge.mended(policy, values)
-        text = writing.render(mended, document)
+        corrected = judge.corrected(policy, values)
+        text = writing.render(corrected, document)
         faults = _errors(kind, text, values)
         if not faults:
             return text
         # Their statements that AWS would refuse, or that are too wide, cannot be kept.
         bad = {path[:2] for path in faults}
-        kept = [each for at, each in enumerate(mended["Statement"]) if ("Statement", at) not in bad]
-        text = writing.render({**mended, "Statement": kept}, document)
+        kept = [each for at, each in enumerate(corrected["Statement"]) if ("Statement", at) not in bad]
+        text = writing.render({**corrected, "Statement": kept}, document)
         if kept and not _errors(kind, text, values):
             return text
     return documents.render(last)

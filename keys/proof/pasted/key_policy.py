@@ -163,7 +163,7 @@ def _resources(policy: Policy, use: grants.Use) -> Iterator[Note]:
             )
 
 
-# --- mended ---------------------------------------------------------------------------------------------------
+# --- corrected ---------------------------------------------------------------------------------------------------
 
 
 def root_statement(values: Values) -> dict[str, Any]:
@@ -194,7 +194,7 @@ def _with_role(values: Values, role: RoleArn | None) -> Values:
     return replace(values, access=replace(values.access, role=role))
 
 
-def mended(policy: Policy, values: Values) -> Policy:
+def corrected(policy: Policy, values: Values) -> Policy:
     """Return their key policy with our statement in its place; nothing of theirs is lost."""
     in_force = effective(policy)
     role = values.access.role or _named_role(in_force, values)

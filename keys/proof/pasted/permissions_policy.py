@@ -183,7 +183,7 @@ def wanted(values: Values, policy: Policy | None = None) -> Policy:
     return documents.permissions_policy(str(key or NO_KEY), values.beside.keys)
 
 
-def mended(policy: Policy, values: Values) -> Policy:
+def corrected(policy: Policy, values: Values) -> Policy:
     """Return their policy with our statement as the guide has it;
     a Deny that hits us is for this role alone, so it goes."""
     (guide,) = wanted(values, policy)["Statement"]

@@ -252,7 +252,7 @@ def _odd(policy: Policy, values: Values) -> Iterator[Note]:
         )
 
 
-# --- mended -----------------------------------------------------------------------------------------------------
+# --- corrected -----------------------------------------------------------------------------------------------------
 
 
 def wanted(values: Values, policy: Policy | None = None) -> Policy:
@@ -260,7 +260,7 @@ def wanted(values: Values, policy: Policy | None = None) -> Policy:
     return documents.trust_policy(str(values.access.service_role), values.access.external_id)
 
 
-def mended(policy: Policy, values: Values) -> Policy:
+def corrected(policy: Policy, values: Values) -> Policy:
     """Return their policy with our statement as the guide has it, and their statements for others as they are."""
     (guide,) = wanted(values)["Statement"]
     probe = trial_requests.assume(values, trial_requests.ours(values), values.access.external_id)

@@ -36,7 +36,7 @@ def _battery(policy: Policy, values: Values) -> Iterator[tuple[str, str | None]]
 
 
 def notes(policy: Policy, values: Values) -> Iterator[Note]:
-    who, said = trial_requests.ours(values), set[Path]()
+    who, reported = trial_requests.ours(values), set[Path]()
     right = trial_requests.decide(
         "trust", policy, trial_requests.assume(values, who, values.access.external_id)
     ).allowed
@@ -47,22 +47,22 @@ def notes(policy: Policy, values: Values) -> Iterator[Note]:
         request = trial_requests.assume(values, who, external_id)
         if not trial_requests.decide("trust", policy, request).allowed:
             continue
-        for path, statement in trial_requests.allowing("trust", policy, request, but=said):
-            said.add(path)
+        for path, statement in trial_requests.allowing("trust", policy, request, but=reported):
+            reported.add(path)
             yield _too_wide(code, path, statement, external_id, values)
     yield from _strangers(policy, values)
 
 
 def _strangers(policy: Policy, values: Values) -> Iterator[Note]:
-    said: set[Path] = set()
+    reported: set[Path] = set()
     for action in ("sts:AssumeRole", *FEDERATED):
         for stranger in (trial_requests.STRANGER, trial_requests.STRANGER_ROLE):
             for given in (values.access.external_id, None):
                 request = trial_requests.assume(values, stranger, given, action=action)
                 if not trial_requests.decide("trust", policy, request).allowed:
                     continue
-                for path, statement in trial_requests.allowing("trust", policy, request, but=said):
-                    said.add(path)
+                for path, statement in trial_requests.allowing("trust", policy, request, but=reported):
+                    reported.add(path)
                     name = "NotPrincipal" if "NotPrincipal" in statement else "Principal"
                     means = (
                         "NotPrincipal means everybody but those named"
@@ -81,7 +81,7 @@ def _strangers(policy: Policy, values: Values) -> Iterator[Note]:
 
 def _too_wide(code: str, path: Path, statement: Mapping[str, Any], given: str | None, values: Values) -> Note:
     """Say which words let another External ID in."""
-    mend = (
+    remedy = (
         f'Write "Condition": {{"StringEquals": {{"sts:ExternalId": "{values.access.external_id}"}}}}, '
         "and no other condition on sts:ExternalId."
     )
@@ -94,7 +94,7 @@ def _too_wide(code: str, path: Path, statement: Mapping[str, Any], given: str | 
     found = trial_requests.external_id_conditions(statement)
     if not found:
         where = (*path, "Condition") if "Condition" in statement else path
-        return Note("too_wide_no_external_id", "error", where, f"This statement asks for no External ID. {so}", mend)
+        return Note("too_wide_no_external_id", "error", where, f"This statement asks for no External ID. {so}", remedy)
     operator, key, texts = next(
         ((op, key, texts) for op, key, texts in found if given is None or _lets(op, key, texts, given)), found[0]
     )
@@ -103,19 +103,19 @@ def _too_wide(code: str, path: Path, statement: Mapping[str, Any], given: str | 
     quoted = shown(operator, most=40)
     if name.startswith("forallvalues:"):
         return Note(
-            "too_wide_for_all_values", "error", where, f"{quoted} holds also when no External ID is sent. {so}", mend
+            "too_wide_for_all_values", "error", where, f"{quoted} holds also when no External ID is sent. {so}", remedy
         )
     if name.endswith("ifexists"):
         return Note(
-            "too_wide_if_exists", "error", where, f"{quoted} holds also when no External ID is sent. {so}", mend
+            "too_wide_if_exists", "error", where, f"{quoted} holds also when no External ID is sent. {so}", remedy
         )
     if name == "null":
         return Note(
-            "too_wide_null", "error", where, f"Null asks only whether an External ID is sent, not which. {so}", mend
+            "too_wide_null", "error", where, f"Null asks only whether an External ID is sent, not which. {so}", remedy
         )
     if "not" in name:
         return Note(
-            "too_wide_negated", "error", where, f"{quoted} lets every External ID in but those named. {so}", mend
+            "too_wide_negated", "error", where, f"{quoted} lets every External ID in but those named. {so}", remedy
         )
     if "ignorecase" in name:
         return Note(
@@ -123,7 +123,7 @@ def _too_wide(code: str, path: Path, statement: Mapping[str, Any], given: str | 
             "error",
             where,
             f"{quoted} does not tell capital from small letters, and External IDs differ in them. {so}",
-            mend,
+            remedy,
         )
     if "like" in name and any("*" in each or "?" in each for each in texts):
         return Note(
@@ -131,7 +131,7 @@ def _too_wide(code: str, path: Path, statement: Mapping[str, Any], given: str | 
             "error",
             where,
             f"The wildcard in {shown(texts[0], most=60)} lets other External IDs in. {so}",
-            mend,
+            remedy,
         )
     if len(texts) > 1:
         other = next((at for at, each in enumerate(texts) if each != values.access.external_id), 0)
@@ -140,9 +140,9 @@ def _too_wide(code: str, path: Path, statement: Mapping[str, Any], given: str | 
             "error",
             (*where, other),
             f"{shown(texts[other], most=60)} is not your External ID, and it opens the role too. {so}",
-            f"Take it out: {mend}",
+            f"Take it out: {remedy}",
         )
-    return Note(code, "error", where, so, mend)
+    return Note(code, "error", where, so, remedy)
 
 
 def _lets(operator: str, key: str, texts: list[str], given: str) -> bool:
@@ -150,18 +150,18 @@ def _lets(operator: str, key: str, texts: list[str], given: str) -> bool:
 
 
 def set_operators(
-    statements: Iterable[tuple[Path, Mapping[str, Any]]], values: Values, said: set[Path]
+    statements: Iterable[tuple[Path, Mapping[str, Any]]], values: Values, reported: set[Path]
 ) -> Iterator[Note]:
     """Name what lets nobody else in today and is still no condition to build on.
 
     Args:
         statements: those meant for us.
-        said: where something too wide is named already.
+        reported: where something too wide is named already.
     """
     for path, statement in statements:
         for operator, key, texts in trial_requests.external_id_conditions(statement):
             where = (*path, "Condition", operator, key)
-            if any(at[: len(where)] == where for at in said) or not conditions.readable({operator: {}}):
+            if any(at[: len(where)] == where for at in reported) or not conditions.readable({operator: {}}):
                 continue
             if operator.lower().startswith(("foranyvalue:", "forallvalues:")):
                 code = "too_wide_for_any_value" if operator.lower().startswith("forany") else "too_wide_for_all_values"

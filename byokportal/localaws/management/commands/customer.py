@@ -56,7 +56,7 @@ class Command(BaseCommand):
             raise CommandError("This plays on the local AWS only; AWS_MODE is not local.")
         step, broken = options["step"], options["broken"]
         if broken == LIST:
-            self.stdout.write(json.dumps({name: _said(mistake) for name, mistake in MISTAKES.items()}, indent=2))
+            self.stdout.write(json.dumps({name: _described(mistake) for name, mistake in MISTAKES.items()}, indent=2))
             return
         if not options["tenant"] or step is None:
             raise CommandError("--tenant and --step are needed.")
@@ -102,7 +102,7 @@ class Command(BaseCommand):
         return {"key_arn": key_arn}
 
 
-def _said(mistake: Mistake) -> str:
+def _described(mistake: Mistake) -> str:
     note = " (seen only where --account gives step 1 another account than step 2)" if mistake.across else ""
     return f"step {mistake.step}: {mistake.words}{note}"
 

@@ -54,7 +54,7 @@ def _judge(facts: Facts, trust: Trust, outcome: AssumeOutcome, cause: str) -> Fi
             facts.subject, without=bool(trust.without.allowed), wrong=bool(trust.wrong.allowed)
         )
         is_told = trust.right.ok and None not in (trust.without.allowed, trust.wrong.allowed)
-        return insecure(clock, outcome, cause, believed=stands if is_told else "")
+        return insecure(clock, outcome, cause, inferred=stands if is_told else "")
     if outcome.allowed is None:  # a time-out or throttling is never read as a refusal
         return Finding(Verdict.UNKNOWN, evidence_of(outcome), wait=Wait.AWS)
     if not trust.right.ok:  # a role that refuses everybody proves nothing about its External ID
@@ -72,7 +72,7 @@ def _judge(facts: Facts, trust: Trust, outcome: AssumeOutcome, cause: str) -> Fi
     )
 
 
-def insecure(clock: Clock, outcome: AssumeOutcome, cause: str, *, believed: str = "") -> Finding:
+def insecure(clock: Clock, outcome: AssumeOutcome, cause: str, *, inferred: str = "") -> Finding:
     """Return the finding for a role that lets somebody in who must not be:
     at once, or seen twice where a key in service would stop."""
     evidence = {**evidence_of(outcome), "allowed": True}
@@ -80,4 +80,4 @@ def insecure(clock: Clock, outcome: AssumeOutcome, cause: str, *, believed: str 
         seen = clock.insecure_at or clock.now
         evidence |= {"insecure_at": seen.isoformat(), "final_at": (seen + clock.gap).isoformat(timespec="seconds")}
         return Finding(Verdict.UNKNOWN, evidence, (cause,), wait=Wait.SECOND_LOOK)
-    return Finding(Verdict.FAIL, evidence, (cause,), reason=INSECURE, believed=believed)
+    return Finding(Verdict.FAIL, evidence, (cause,), reason=INSECURE, inferred=inferred)

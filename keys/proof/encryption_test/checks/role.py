@@ -39,7 +39,7 @@ def assumable(facts: Facts) -> Finding | None:
     base_is_let_in = trust.base is not None and trust.base.allowed is True
     diagnosis = refusals.of_assume(answer.denial, base_is_let_in=base_is_let_in, near_is_let_in=bool(trust.near))
     stands = inferred.trust(facts.subject, external_id=trust.near) if trust.near and not base_is_let_in else ""
-    return refused(facts, answer, diagnosis, words={"action": answer.action}, believed=stands)
+    return refused(facts, answer, diagnosis, words={"action": answer.action}, inferred=stands)
 
 
 @check(
@@ -69,7 +69,7 @@ def refuses_others(facts: Facts) -> Finding | None:
         return Finding(Verdict.UNKNOWN, evidence_of(outsider), wait=Wait.AWS)
     if outsider.allowed:
         stands = inferred.trust(facts.subject, principal="*")
-        return external_id.insecure(facts.clock, outsider, refusals.EVERYBODY, believed=stands)
+        return external_id.insecure(facts.clock, outsider, refusals.EVERYBODY, inferred=stands)
     if base is not None and base.allowed:
         words = (
             f"The trust policy of {facts.subject.role.name} lets other principals of our AWS account in: "

@@ -148,7 +148,7 @@ def _refused(facts: Facts, use: Use, answer: Answer) -> Finding:
     )
     diagnosis = refusals.of_kms(answer.denial, beside)
     words = {"action": answer.action, "pattern": PATTERNS[answer.action]}
-    return refused(facts, answer, diagnosis, words=words, believed=_believed(facts, asked, diagnosis))
+    return refused(facts, answer, diagnosis, words=words, inferred=_inferred(facts, asked, diagnosis))
 
 
 def _tells(answer: Answer | None) -> bool | None:
@@ -156,7 +156,7 @@ def _tells(answer: Answer | None) -> bool | None:
     return None if answer is None or not (answer.ok or answer.is_denied) else answer.ok
 
 
-def _believed(facts: Facts, asked: tuple[Answer, ...], diagnosis: refusals.Diagnosis) -> str:
+def _inferred(facts: Facts, asked: tuple[Answer, ...], diagnosis: refusals.Diagnosis) -> str:
     """Return the document without the patterns that were refused in the same words, when nothing else is possible."""
     stands = {
         "role_permissions_policy_missing_action": inferred.permissions,

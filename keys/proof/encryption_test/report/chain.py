@@ -19,7 +19,7 @@ class State(StrEnum):
     WORKS = "works"
     BROKEN = "broken"
     WAITING = "waiting"
-    OURS = "ours"  # broken on Kore.ai's side: nobody else can mend it
+    OURS = "ours"  # broken on Kore.ai's side: nobody else can correct it
     NOT_ASKED = "not_asked"
     BEGUN = "begun"  # some of its checks passed, the others were not asked
     UNSETTLED = "unsettled"  # the test ended, for another reason, before this was certain
@@ -53,7 +53,7 @@ WORKS = {
     "role": "It lets us in, and we become it and nobody else.",
     "key": "It does everything the guide asks for.",
 }
-OURS_SAYS = "Kore.ai mends this. You need not change anything."
+OURS_SENTENCE = "Kore.ai mends this. You need not change anything."
 NOT_ASKED = {
     "ours": "We ask it first.",
     "external_id": "We see it once your role lets us in.",
@@ -68,7 +68,7 @@ class Link:
     """One link of the chain.
 
     Attributes:
-        says: one sentence: what the state rests on.
+        sentence: one sentence: what the state rests on.
         check: the row that decides; None while nothing was asked.
         until: when a refusal counts as final, or the second look comes; None when there is no such time.
     """
@@ -76,7 +76,7 @@ class Link:
     name: str
     title: str
     state: State
-    says: str
+    sentence: str
     check: CheckResult | None = None
     until: datetime | None = None
 
@@ -94,7 +94,7 @@ class Chain:
 
     @property
     def broken(self) -> Link | None:
-        """The link to mend first: what comes after it hangs on it. `remedy_order` begins with the same row."""
+        """The link to correct first: what comes after it hangs on it. `remedy_order` begins with the same row."""
         ours = self.links[0] if self.links[0].state == State.OURS else None
         broken = [(rank(link.check), link) for link in self.links if link.state == State.BROKEN and link.check]
         first = min(broken, key=lambda pair: pair[0])[1] if broken else None
@@ -104,7 +104,7 @@ class Chain:
     @property
     def alt(self) -> str:
         """The same in words, for people who do not see the picture."""
-        return " ".join(f"{link.title}: {link.label.lower()}. {link.says}" for link in self.links)
+        return " ".join(f"{link.title}: {link.label.lower()}. {link.sentence}" for link in self.links)
 
 
 def of(rows: Iterable[CheckResult], *, is_over: bool = False, waits_for_kore: bool = False) -> Chain:
@@ -120,12 +120,12 @@ def of(rows: Iterable[CheckResult], *, is_over: bool = False, waits_for_kore: bo
             found[link_of(row)].append(row)
     first, *rest = (_link(name, found[name], is_over=is_over) for name in LINKS)
     if waits_for_kore and first.state != State.OURS:
-        first = Link(first.name, first.title, State.OURS, OURS_SAYS, first.check)
+        first = Link(first.name, first.title, State.OURS, OURS_SENTENCE, first.check)
     return Chain((first, *rest), is_over)
 
 
 def link_of(row: CheckResult) -> str:
-    """Return the link that a row speaks of: a refusal belongs where its mend lies, not where it was met."""
+    """Return the link that a row speaks of: a refusal belongs where its remedy lies, not where it was met."""
     return "ours" if wait_of(row) is Wait.OURS else _link_where(row.code, row.verdict, row.step, row.causes)
 
 
@@ -138,16 +138,16 @@ def _link_where(code: str, verdict: str, step: int, causes: Sequence[str]) -> st
     return BY_PREFIX.get(prefix) or BY_STEP.get(step, "key")
 
 
-def mend_order(code: str, step: int, causes: Sequence[str]) -> tuple[bool, int]:
-    """Return the order in which failed checks are mended, everywhere:
+def rank_of(code: str, step: int, causes: Sequence[str]) -> tuple[bool, int]:
+    """Return the order of the remedies of failed checks, everywhere:
     a role that lets anybody in first, then along the chain."""
     lets_anybody_in = code.startswith("external_id.") or code == STRANGERS
     return not lets_anybody_in, list(LINKS).index(_link_where(code, Verdict.FAIL, step, causes))
 
 
 def rank(row: CheckResult) -> tuple[bool, int, int]:
-    """Return the place of a failed row in the order to mend."""
-    return (*mend_order(row.code, row.step, row.causes), row.position)
+    """Return the place of a failed row in the order of the remedies."""
+    return (*rank_of(row.code, row.step, row.causes), row.position)
 
 
 def wait_of(row: CheckResult) -> Wait:
@@ -190,15 +190,15 @@ def _link(name: str, rows: Sequence[CheckResult], *, is_over: bool) -> Link:
     waits = {wait_of(row): row for row in reversed(rows)}  # the first row of each kind
     failed = sorted((row for row in rows if row.verdict == Verdict.FAIL), key=rank)
     if Wait.OURS in waits:
-        return Link(name, title, State.OURS, OURS_SAYS, waits[Wait.OURS])
+        return Link(name, title, State.OURS, OURS_SENTENCE, waits[Wait.OURS])
     if failed:
         return Link(name, title, State.BROKEN, _broken(name, failed), failed[0])
-    for wait, says in WAITS.items():
+    for wait, sentence in WAITS.items():
         if wait in waits and is_over:
             return Link(name, title, State.UNSETTLED, UNSETTLED, waits[wait])
         if wait in waits:
-            says = LET_US_IN if let_us_in(waits[wait]) else says
-            return Link(name, title, State.WAITING, says, waits[wait], until(waits[wait]))
+            sentence = LET_US_IN if let_us_in(waits[wait]) else sentence
+            return Link(name, title, State.WAITING, sentence, waits[wait], until(waits[wait]))
     passed = {row.code for row in rows if row.verdict == Verdict.PASS}
     expected = {code for code in EXPECTED if BY_PREFIX[code.partition(".")[0]] == name}
     if passed >= expected:

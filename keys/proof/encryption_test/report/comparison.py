@@ -54,7 +54,7 @@ class Run:
     """One test in the list.
 
     Attributes:
-        first_failing: the row to mend first; None when nothing failed.
+        first_failing: the row to correct first; None when nothing failed.
     """
 
     test: EncryptionTest
@@ -100,8 +100,8 @@ def compare(tests: Sequence[EncryptionTest], *, shown: int) -> Comparison:
 
 
 def _run(test: EncryptionTest) -> Run:
-    mends = remedy_order.in_order(test.checks.all())
-    return Run(test, mends[0].first if mends else None)
+    remedies = remedy_order.in_order(test.checks.all())
+    return Run(test, remedies[0].first if remedies else None)
 
 
 def _cell(runs: Sequence[Mapping[str, CheckResult]], index: int, code: str) -> Cell:

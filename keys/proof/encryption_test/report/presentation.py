@@ -1,5 +1,5 @@
 """One test as people read it, in the portal and in the back office:
-headline, chain, waits, what to mend, the rows; pure."""
+headline, chain, waits, remedies, the rows; pure."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keys.proof.encryption_test import CHECKS
 from keys.proof.encryption_test.base import Verdict, Wait
 from keys.proof.encryption_test.report import chain, remedy_order
 from keys.proof.encryption_test.report.chain import Chain, State
-from keys.proof.encryption_test.report.remedy_order import Mend
+from keys.proof.encryption_test.report.remedy_order import Remedy
 
 Status = EncryptionTest.Status
 TITLES = {check.code: check.title for check in CHECKS}
@@ -73,7 +73,7 @@ class Waiting:
     """
 
     kind: str
-    says: str
+    sentence: str
     until: datetime | None = None
 
 
@@ -90,10 +90,10 @@ class TestReport:
     test: EncryptionTest
     tone: str
     headline: str
-    says: str
+    explanation: str
     chain: Chain
     waits: tuple[Waiting, ...]
-    mends: tuple[Mend, ...]
+    remedies: tuple[Remedy, ...]
     lines: tuple[Line, ...]
     worth_knowing: tuple[Line, ...]
     passed: int
@@ -124,21 +124,21 @@ def read(test: EncryptionTest, rows: Sequence[CheckResult], registration: KeyReg
         registration: what it tests, for what follows from the verdict.
     """
     links = chain.of(rows, is_over=test.finished_at is not None, waits_for_kore=test.status == Status.WAITING_FOR_KORE)
-    mends = tuple(remedy_order.in_order(rows)) if test.finished_at else ()
+    remedies = tuple(remedy_order.in_order(rows)) if test.finished_at else ()
     waits = () if test.finished_at else tuple(_waits(rows))
     is_over = test.finished_at is not None
     lines = tuple(_line(row, is_over=is_over) for row in _every(rows))
     hygiene = tuple(_line(row, is_over=is_over) for row in rows if row.code.startswith("hygiene."))
     passed = sum(line.row.verdict == Verdict.PASS for line in lines)
-    tone, headline, says = _headline(test, registration, waits, mends, passed)
+    tone, headline, explanation = _headline(test, registration, waits, remedies, passed)
     return TestReport(
         test,
         tone,
         headline,
-        says,
+        explanation,
         links,
         waits,
-        mends,
+        remedies,
         lines,
         hygiene,
         passed,
@@ -161,7 +161,11 @@ def _every(rows: Sequence[CheckResult]) -> list[CheckResult]:
 
 
 def _headline(
-    test: EncryptionTest, registration: KeyRegistration, waits: Sequence[Waiting], mends: Sequence[Mend], passed: int
+    test: EncryptionTest,
+    registration: KeyRegistration,
+    waits: Sequence[Waiting],
+    remedies: Sequence[Remedy],
+    passed: int,
 ) -> tuple[str, str, str]:
     if test.status == Status.CANCELLED:
         return (
@@ -169,11 +173,11 @@ def _headline(
             "This test was called off",
             "The ARNs changed, or the key was retired meanwhile. Start a new test.",
         )
-    if mends:
-        more = f"There are {len(mends)} things to mend, in this order. " if len(mends) > 1 else ""
+    if remedies:
+        more = f"There are {len(remedies)} things to mend, in this order. " if len(remedies) > 1 else ""
         return (
             "bad",
-            mends[0].headline,
+            remedies[0].headline,
             (
                 f"{more}Make the change in AWS, then test again. "
                 "You need not share the ARNs again unless one of them changes."
@@ -189,8 +193,8 @@ def _headline(
             "Our engineers know of it. The test goes on by itself as soon as our side works again.",
         )
     if test.status != Status.WAITING:
-        said = f"{passed} of {TOTAL} checks passed so far." if passed else "The first answers come in a few seconds."
-        return "wait", "We are asking AWS", said
+        so_far = f"{passed} of {TOTAL} checks passed so far." if passed else "The first answers come in a few seconds."
+        return "wait", "We are asking AWS", so_far
     if Wait.PROPAGATION in kinds:
         return (
             "wait",
@@ -242,15 +246,15 @@ def _waits(rows: Sequence[CheckResult]) -> list[Waiting]:
         if not row.code.startswith("hygiene."):
             found.setdefault(LET_US_IN if chain.let_us_in(row) else chain.wait_of(row), []).append(row)
     return [
-        Waiting(wait, says, max((at for row in found[wait] if (at := chain.until(row))), default=None))
-        for wait, says in WAITS.items()
+        Waiting(wait, sentence, max((at for row in found[wait] if (at := chain.until(row))), default=None))
+        for wait, sentence in WAITS.items()
         if wait in found
     ]
 
 
 def _line(row: CheckResult, *, is_over: bool) -> Line:
     evidence = [
-        (EVIDENCE.get(name) or words.of(name), words.said(value))
+        (EVIDENCE.get(name) or words.of(name), words.label(value))
         for name, value in row.evidence.items()
         if name not in SHOWN_APART
     ]

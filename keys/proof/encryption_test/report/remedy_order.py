@@ -1,4 +1,4 @@
-"""What failed → what to mend, in the order to mend it, one entry for each document; pure."""
+"""What failed → the remedies, in the order to apply them, one for each document; pure."""
 
 from __future__ import annotations
 
@@ -26,35 +26,35 @@ WITHOUT_DOCUMENT = {1: "Your key", 2: "Your role", 3: "The key policy of your ke
 
 
 @dataclass(frozen=True, slots=True)
-class Mend:
+class Remedy:
     """One document of one step, and every check that failed for it.
 
     Attributes:
         headline: which document of which step.
-        remedies: the changes in words; several when one document lacks several things.
+        changes: the changes in words; several when one document lacks several things.
         causes: labels still possible, likeliest first.
     """
 
     step: int
     document: str
     headline: str
-    remedies: tuple[str, ...]
+    changes: tuple[str, ...]
     causes: tuple[str, ...]
     checks: tuple[CheckResult, ...]
 
     @property
     def first(self) -> CheckResult:
-        """The row whose corrected document and command are shown: the document mends all of them."""
+        """The row whose corrected document and command are shown: the document is the remedy of all of them."""
         return self.checks[0]
 
     @property
     def likeliest(self) -> tuple[str, ...]:
-        """The label that each remedy is for."""
+        """The label that each change is for."""
         return tuple(dict.fromkeys(row.causes[0] for row in self.checks if row.causes))
 
     @property
     def others(self) -> list[tuple[str, str]]:
-        """The causes that fit as well: each label and what mends it then."""
+        """The causes that fit as well: each label and its remedy."""
         action = str(self.first.evidence.get("action") or "the action")
         left = [label for label in self.causes if label not in self.likeliest]
         return [(label, _words(label).replace("{action}", action)) for label in left]
@@ -72,27 +72,27 @@ class Mend:
     @property
     def difference(self) -> list[difference.Line]:
         """The lines that change; empty when AWS's answers do not tell what stands there."""
-        return difference.lines(self.first.believed, self.first.corrected) if self.first.believed else []
+        return difference.lines(self.first.inferred, self.first.corrected) if self.first.inferred else []
 
 
-def in_order(rows: Iterable[CheckResult]) -> list[Mend]:
-    """Return what to mend, in the order of `chain.rank`."""
+def in_order(rows: Iterable[CheckResult]) -> list[Remedy]:
+    """Return the remedies, in the order of `chain.rank`."""
     decide = (row for row in rows if not row.code.startswith("hygiene."))
     failed = sorted((row for row in decide if row.verdict == Verdict.FAIL), key=chain.rank)
     groups: dict[tuple[int, str], list[CheckResult]] = {}
     for row in failed:
         groups.setdefault((row.step, row.document), []).append(row)
-    return [_mend(step, document, group) for (step, document), group in groups.items()]
+    return [_remedy(step, document, group) for (step, document), group in groups.items()]
 
 
 def _words(label: str) -> str:
     cause = vocabulary.CAUSES.get(label)
-    return cause.mend if cause else words.of(label)
+    return cause.remedy if cause else words.of(label)
 
 
-def _mend(step: int, document: str, rows: Sequence[CheckResult]) -> Mend:
+def _remedy(step: int, document: str, rows: Sequence[CheckResult]) -> Remedy:
     what = DOCUMENTS.get(document) or WITHOUT_DOCUMENT.get(step, "Something")
-    return Mend(
+    return Remedy(
         step,
         document,
         f"{what} needs a change (step {step})",

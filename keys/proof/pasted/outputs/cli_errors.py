@@ -146,7 +146,7 @@ def _by_causes(error: AwsError, command: str) -> Judged:
             (),
         )
     points = tuple(
-        Point("bad" if len(found) == 1 else "unclear", label, advice.mend_of(label, error)) for label in found
+        Point("bad" if len(found) == 1 else "unclear", label, advice.remedy_of(label, error)) for label in found
     )
     words = "One thing to mend." if len(found) == 1 else "AWS says the same for each of these, the likeliest first."
     return command, "bad" if len(found) == 1 else "unclear", words, points

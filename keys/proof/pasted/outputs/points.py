@@ -8,7 +8,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One thing: good, bad or unclear, in a sentence, and how to mend it."""
+    """One thing: good, bad or unclear, in a sentence, and how to correct it."""
 
     verdict: Literal["good", "bad", "unclear"]
     code: str

@@ -59,14 +59,14 @@ def _of_one(result: Mapping[str, Any], action: str, values: Values) -> Iterator[
     if decision == "allowed":
         yield Point("good", "simulated", f"{name} is allowed.")
         return
-    if _says_no(result, "PermissionsBoundaryDecisionDetail", "AllowedByPermissionsBoundary"):
+    if _denies(result, "PermissionsBoundaryDecisionDetail", "AllowedByPermissionsBoundary"):
         yield Point(
             "bad",
             "permissions_boundary",
             f"{name} is refused by the permissions boundary of the role.",
             f"Let the boundary allow {name} on your key.",
         )
-    elif _says_no(result, "OrganizationsDecisionDetail", "AllowedByOrganizations"):
+    elif _denies(result, "OrganizationsDecisionDetail", "AllowedByOrganizations"):
         yield Point(
             "bad",
             "organization",
@@ -92,7 +92,7 @@ def _of_one(result: Mapping[str, Any], action: str, values: Values) -> Iterator[
         )
 
 
-def _says_no(result: Mapping[str, Any], detail: str, name: str) -> bool:
+def _denies(result: Mapping[str, Any], detail: str, name: str) -> bool:
     found = result.get(detail)
     return isinstance(found, Mapping) and found.get(name) is False
 

@@ -1,4 +1,4 @@
-"""Where a tenant stands: the step that it waits at (lists), and the six steps with their reasons (its page)."""
+"""How far a tenant has come: the step that it waits at (lists), and the six steps with their reasons (its page)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LABELS = {"waiting_for_tenant": "Waiting for the tenant"}
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class StepProgress:
     """One step of one tenant, with the words that staff read."""
 
     step: StepView
@@ -38,13 +38,13 @@ def waits_at(tenant: Tenant) -> StepView | None:
     return next(iter(failed + open_), None)
 
 
-def of(tenant: Tenant) -> list[Standing]:
+def of(tenant: Tenant) -> list[StepProgress]:
     """Return the six steps, each with the reason of its last change."""
     newest = OnboardingMove.objects.filter(step=OuterRef("pk")).order_by("-at", "-id").values("reason")[:1]
     reasons = dict(
         OnboardingStep.objects.filter(tenant=tenant).values_list("number", Coalesce(Subquery(newest), Value("")))
     )
     return [
-        Standing(step, label(step.status, step.label), reasons.get(step.number, ""))
+        StepProgress(step, label(step.status, step.label), reasons.get(step.number, ""))
         for step in onboarding.overview(tenant)
     ]
