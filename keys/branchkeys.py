@@ -1,7 +1,7 @@
 """A tenant's branch keys: make one, rotate it, move it to the key that protects the tenant now,
 retire what nothing needs any more.
 
-The row in the database is the job. `due_at` says when a branch key has to be attended to: the current one when it is to be
+The row in the database is the job. `due_at` says when a branch key is looked at: the current one when it is to be
 rotated, any other one at once when the key that wraps it no longer is the tenant's. A worker that is killed leaves a
 claim that goes stale; doing it again is harmless, because a move is one UPDATE that names the ciphertext it replaces.
 """

@@ -3,7 +3,7 @@
 A tenant whose KMS hangs keeps every thread that asks it until the time-out. So a tenant has a tenth of the
 threads as its seats. Whoever finds them taken waits only as long as the oldest of those calls is young: a thousand
 first requests at once are served by one call that answers in a tenth of a second, but a call that has been silent for
-`WAIT_AT_MOST` is hanging, and then all beyond the seats are told at once to come back later. After `FAILURES` calls in a
+`WAIT_AT_MOST` is hanging; all beyond the seats are told at once to come back later. After `FAILURES` calls in a
 row without an answer the circuit opens: for `PAUSE` seconds nobody waits at all, then one call tries, and
 nobody waits for it.
 

@@ -36,7 +36,8 @@ def notes(tenant: Tenant) -> list[Note]:
             found.append(Note("old_key_pending_deletion", text, is_urgent=True, command=_cancel(old), at=at))
         elif why:
             found.append(Note("old_key_refused", f"{why} {one.loses}", is_urgent=True, at=one.until))
-        keep = f"Keep the old key {one.key_arn} and the role {one.role_arn} as they are until {horizon.written(one.until)}."
+        until = horizon.written(one.until)
+        keep = f"Keep the old key {one.key_arn} and the role {one.role_arn} as they are until {until}."
         found.append(Note("old_key_needed", f"{keep} {one.why}", at=one.until))
     return sorted(found, key=lambda note: not note.is_urgent)
 

@@ -1,4 +1,4 @@
-"""Names of modules, classes, functions, methods and fields use the terms of the field (docs/ARCHITECTURE.md, Glossary)."""
+"""Names of modules, classes, functions and fields use the terms of the field (docs/ARCHITECTURE.md, Glossary)."""
 
 from __future__ import annotations
 

@@ -151,7 +151,7 @@ def _names(document: dict[str, Any], role_arn: str) -> bool:
 def _trust(
     subject: Subject, canary: sessions.Credentials | None, *, is_final: bool
 ) -> tuple[Trust, sessions.Credentials | None]:
-    """Try to assume the tenant's role; the session that the right External ID opens comes with it, for the rest of the look.
+    """Try to assume the tenant's role, and return the session that the right External ID opens, for what follows.
 
     Args:
         is_final: a refusal would be final now, so it is worth looking for an External ID mistaken for the tenant's.

@@ -28,7 +28,7 @@ read = error_grammar.denial_of
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """The causes still possible, likeliest first, the step of the first one's remedy, and the document to change there."""
+    """The causes still possible, likeliest first, the step of the first one's remedy, and the document to change."""
 
     causes: tuple[str, ...]
     step: int
