@@ -223,10 +223,10 @@ for _entry in CELERY_BEAT_SCHEDULE.values():
 CELERY_BEAT_SCHEDULER = "byokportal.beat:Scheduler"
 # What beat asks the database first; it sends the task only where something is due.
 BEAT_LOOKS = {
-    "keys.tasks.ring_configurations": "keys.due.configurations",
-    "keys.tasks.ring_tests": "keys.due.tests",
-    "keys.tasks.ring_branch_keys": "keys.due.branch_keys",
-    "keys.tasks.ring_probes": "keys.due.awaited_probes",
+    "keys.tasks.enqueue_due_configurations": "keys.due.configurations",
+    "keys.tasks.enqueue_due_tests": "keys.due.tests",
+    "keys.tasks.enqueue_due_branch_keys": "keys.due.branch_keys",
+    "keys.tasks.enqueue_due_probes": "keys.due.awaited_probes",
     "keys.tasks.sweep": "keys.due.probes",
     "keys.tasks.roll_up_uses": "keys.due.uses",
     "support.tasks.follow_log": "support.due.events",

@@ -62,7 +62,7 @@ class Acquisition:
         self.keys = BranchKeys(now=now, monotonic=monotonic)
         self.snapshots = Snapshots(self.keys, monotonic=monotonic)
         self.bulkhead = Bulkhead(settings.WEB_THREADS, monotonic=monotonic)
-        self._in_background = in_background or (_Pool().submit if settings.DATA_KEY_THREADS else _at_once)
+        self._in_background = in_background or (_Pool().submit if settings.DATA_KEY_THREADS else _in_this_thread)
         if settings.DATA_KEY_THREADS:
             self.snapshots.watch()
 
@@ -331,5 +331,5 @@ class _Pool:
             self._room.release()
 
 
-def _at_once(job: Job) -> None:
+def _in_this_thread(job: Job) -> None:
     job()

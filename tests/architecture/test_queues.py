@@ -205,22 +205,25 @@ def test_while_nothing_is_due_beat_sends_nothing(quiet: KeyRegistration, look: C
 @pytest.mark.parametrize(
     ("name", "becomes_due"),
     [
-        ("ring_tests", lambda r: EncryptionTest.objects.create(tenant=r.tenant, registration=r, requested_by="tests")),
         (
-            "ring_configurations",
+            "enqueue_due_tests",
+            lambda r: EncryptionTest.objects.create(tenant=r.tenant, registration=r, requested_by="tests"),
+        ),
+        (
+            "enqueue_due_configurations",
             lambda r: RoleConfiguration.objects.create(
                 tenant=r.tenant, registration=r, service_role=r.tenant.service_role, action="add", role_arn="r"
             ),
         ),
         (
-            "ring_branch_keys",
+            "enqueue_due_branch_keys",
             lambda r: BranchKey.objects.create(
                 tenant=r.tenant, registration=r, key_arn="k", wrapped=b"x", due_at=timezone.now()
             ),
         ),
-        ("ring_branch_keys", lambda r: KeyRegistration.objects.filter(pk=r.pk).update(status="retiring")),
+        ("enqueue_due_branch_keys", lambda r: KeyRegistration.objects.filter(pk=r.pk).update(status="retiring")),
         (
-            "ring_probes",
+            "enqueue_due_probes",
             lambda r: KeyHealth.objects.update(next_probe_at=timezone.now(), is_probe_awaited=True),
         ),
         ("sweep", lambda r: KeyHealth.objects.update(next_probe_at=timezone.now())),
