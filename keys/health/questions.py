@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from datetime import timedelta
 
@@ -28,18 +29,19 @@ def of(rows: Sequence[KeyHealth], *, with_trust: bool = False) -> list[Question]
     newest = {
         of: (pk, bytes(wrapped)) for of, pk, wrapped in branch_keys.values_list("registration_id", "pk", "wrapped")
     }
-    return [
-        Question(
-            registration_id=registration.pk,
-            tenant_id=registration.tenant_id,
-            access=_access(registration),
-            branch_key=newest.get(registration.pk),
-            looks_at_trust=with_trust and not registration.is_stopped_by_a_person and _looks_at_trust(row),
-            only_describes=registration.is_stopped_by_a_person,
-        )
-        for row in rows
-        for registration in [row.registration]
-    ]
+    return [_question(row, newest.get(row.registration_id), with_trust=with_trust) for row in rows]
+
+
+def _question(row: KeyHealth, branch_key: tuple[uuid.UUID, bytes] | None, *, with_trust: bool) -> Question:
+    registration = row.registration
+    return Question(
+        registration_id=registration.pk,
+        tenant_id=registration.tenant_id,
+        access=_access(registration),
+        branch_key=branch_key,
+        looks_at_trust=with_trust and not registration.is_stopped_by_a_person and _looks_at_trust(row),
+        only_describes=registration.is_stopped_by_a_person,
+    )
 
 
 def _access(registration: KeyRegistration) -> Access | None:
