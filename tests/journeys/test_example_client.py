@@ -108,6 +108,7 @@ def test_a_token_is_renewed_and_a_used_up_share_is_waited_for(
     services_tokens = tokens.AccessToken.objects.filter(service_account=credentials[0])
     services_tokens.update(revoked_at=timezone.now())
     authentication.forget_all()
+    access.forget_all()
     client.new_key(str(tenant.pk))
     assert services_tokens.count() == 2
     settings.DATA_KEYS_PER_TENANT = 1
