@@ -12,12 +12,13 @@ from typing import Any
 import pytest
 import time_machine
 from asgi_server import JSON, Answer, Server, tokened
+from django.db import connection
 from django.test import Client
 
 from keys import datakeys, services
 from keys.datakeys import cache, envelope
 from keys.models import KeyRegistration, KeyUse
-from tenants import audit
+from tenants import access, audit, authentication
 from tenants.models import IdempotentRequest, ServiceAccount, Tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -222,3 +223,35 @@ def test_both_refuse_alike(server: Server, tenant: Tenant, mallory: Any, setting
     assert both(server, path, CASES["one"]).status == 423
     settings.DATA_KEYS_PER_TENANT = 1
     assert both(server, path, CASES["one"]).status == 429
+
+
+@pytest.mark.parametrize(
+    "table", ["tenants_accesstoken", "tenants_serviceaccount_tenants", "keys_branchkeyload", "keys_keyuse"]
+)
+def test_both_say_alike_that_the_database_cannot_be_used(server: Server, tenant: Tenant, table: str) -> None:
+    """A table that is not there, as in a database that is half migrated, at each step of a request."""
+
+    def anew() -> None:
+        authentication.forget_all()
+        access.forget_all()
+        datakeys.start_anew()
+
+    path = f"/api/v1/tenants/{tenant.pk}/data-keys"
+    assert through_the_loop(server, path, CASES["one"]).status == 200
+    anew()
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {table} RENAME TO elsewhere")
+    try:
+        answer = both(server, path, CASES["one"], anew) if table != "keys_keyuse" else both_refused(server, path, anew)
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(f"ALTER TABLE elsewhere RENAME TO {table}")
+    assert (answer.status, answer.json()["code"]) == (503, "database_unavailable")
+
+
+def both_refused(server: Server, path: str, anew: Callable[[], None]) -> Answer:
+    """Send a case through both transports where no row can be counted."""
+    loop = through_the_loop(server, path, CASES["one"])
+    anew()
+    assert seen(loop, CASES["one"]) == seen(through_django(server, path, CASES["one"]), CASES["one"])
+    return loop

@@ -25,7 +25,7 @@ from django.conf import settings
 from django.db import close_old_connections
 
 from byokportal import bodies, deadline, logs, problems
-from byokportal.errors import BodyTooLarge, DomainError
+from byokportal.errors import BodyTooLarge
 from keys.datakeys import ledger
 from keys.datakeys.http import operations, priority
 from keys.datakeys.http.operations import Answer, Call
@@ -67,13 +67,8 @@ class DataKeys:
             if _declared_too_long(scope):
                 raise BodyTooLarge(limit=bodies.LIMIT_DATA_KEYS)
             given = await self._answer(call)
-        except DomainError as error:
-            given = operations.refusal(call, error)
-        except Exception as error:
-            # A bug of ours, or a row that is not there: no key leaves.
-            log.error("a request for data keys failed", exc_info=error)
-            body = problems.bug(call.request_id)
-            given = Answer(500, {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}, body)
+        except Exception as error:  # noqa: BLE001  what it was is told apart here
+            given = operations.refusal(call, error) or _bug(call, error)
         return given._replace(headers={**given.headers, **_common_headers(), "X-Request-ID": call.request_id})
 
     async def _answer(self, call: Call) -> Answer:
@@ -110,6 +105,13 @@ class DataKeys:
 
         context = contextvars.copy_context()
         return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, bounded)
+
+
+def _bug(call: Call, error: Exception) -> Answer:
+    """Log a bug of ours and return its answer: no key leaves."""
+    log.error("a request for data keys failed", exc_info=error)
+    headers = {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}
+    return Answer(500, headers, problems.bug(call.request_id))
 
 
 def _call(scope: Scope, body: bytes) -> Call:

@@ -185,12 +185,18 @@ def answer(call: Call) -> Answer:
     try:
         admitted = present(admit(call))
         return present(finish(admitted, _once(admitted)))
-    except DomainError as error:
-        return refusal(call, error)
+    except Exception as error:
+        refused = refusal(call, error)
+        if refused is None:
+            raise
+        return refused
 
 
-def refusal(call: Call, error: DomainError) -> Answer:
-    """Return the answer that a refused call gets."""
+def refusal(call: Call, exception: Exception) -> Answer | None:
+    """Return the answer to a call that ended like this: refused, or without its database; None for a bug of ours."""
+    error = exception if isinstance(exception, DomainError) else problems.of_database(exception)
+    if error is None:
+        return None
     headers = problems.headers_of(error) | {"Content-Type": "application/problem+json"}
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = "POST"
