@@ -9,7 +9,8 @@ from typing import Generic, TypeVar
 
 from django.utils.asyncio import async_unsafe
 
-from byokportal.errors import own
+from byokportal import deadline
+from byokportal.errors import DatabaseUnavailable, own
 
 Result = TypeVar("Result")
 
@@ -52,11 +53,17 @@ class Singleflight(Generic[Result]):
         self._under_way: dict[Hashable, Call[Result]] = {}
 
     @async_unsafe
-    def do(self, name: Hashable, call: Callable[[], Result]) -> Result:
+    def do(self, name: Hashable, call: Callable[[], Result], *, asks_database: bool = False) -> Result:
         """Make the call, or wait for the one of that name that is under way and take its result.
 
         A failure is everybody's too: a thousand who wait for a throttled AWS must not ask it a thousand times.
         Each gets an error of its own, because a raised exception collects the tracebacks of all who raise it.
+
+        Args:
+            asks_database: waiting for another's call is waiting for the database, and ends with the caller's budget.
+
+        Raises:
+            DatabaseUnavailable: the budget has ended.
         """
         with self._lock:
             under_way = self._under_way.get(name)
@@ -64,7 +71,7 @@ class Singleflight(Generic[Result]):
             if under_way is None:
                 under_way = self._under_way[name] = Call()
         if not leads:
-            return under_way.outcome(None)
+            return _within_budget(under_way) if asks_database else under_way.outcome(None)
         try:
             under_way.result = call()
             return under_way.result
@@ -87,3 +94,12 @@ class Singleflight(Generic[Result]):
         if under_way is not None:
             under_way.outcome(at_most)
         return under_way
+
+
+def _within_budget(under_way: Call[Result]) -> Result:
+    """Wait for somebody's question to the database as long as this thread may wait for the database."""
+    with deadline.waiting() as left:
+        try:
+            return under_way.outcome(left)
+        except StillUnderWay as error:
+            raise DatabaseUnavailable(retry_after=2) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -100,7 +99,7 @@ def refuse_unseen(authorization: str) -> None:
     Raises:
         NotAuthenticated: it does.
     """
-    if (_unknown.get(_digest(authorization)) or 0.0) > time.monotonic():
+    if (_unknown.get(_digest(authorization)) or 0.0) > clock.monotonic():
         raise NotAuthenticated
 
 
@@ -111,7 +110,7 @@ def verified(authorization: str) -> Caller:
         NotAuthenticated: there is no token, or none that is valid; that is remembered.
     """
     refuse_unseen(authorization)
-    asked_at, match = time.monotonic(), BEARER.fullmatch(authorization)
+    asked_at, match = clock.monotonic(), BEARER.fullmatch(authorization)
     token = tokens.verify(match[1]) if match else None
     if token is None:
         _unknown.put(_digest(authorization), asked_at + REFUSED)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import structlog
 from django.conf import settings
 from django.db import connection
 
+from byokportal import clock, deadline
 from byokportal.errors import DomainError
 from byokportal.lru import Lru
 from byokportal.singleflight import Singleflight
@@ -29,6 +29,8 @@ Value = TypeVar("Value")
 SECONDS = 5.0
 # Seconds after which it is looked up again.
 AGAIN = 3.0
+# Seconds that a renewal waits for the database in all.
+RENEWAL = 0.4
 # Entries.
 AT_MOST = 10_000
 
@@ -54,7 +56,7 @@ class Memory(Generic[Value]):
         Args:
             ask: looks it up; a DomainError is a no, and ends what is remembered.
         """
-        entry, now = self._found.get(key), time.monotonic()
+        entry, now = self._found.get(key), clock.monotonic()
         if entry is None or entry.until <= now:
             return None
         if entry.due <= now:
@@ -70,21 +72,23 @@ class Memory(Generic[Value]):
         Raises:
             DomainError: the answer is no; that is not remembered.
         """
-        return self._asking.do(key, lambda: self._asked(key, ask))
+        return self._asking.do(key, lambda: self._asked(key, ask), asks_database=True)
 
     def clear(self) -> None:
         """Forget everything."""
         self._found.clear()
 
     def _asked(self, key: Hashable, ask: Callable[[], Value]) -> Value:
-        began = time.monotonic()
+        began = clock.monotonic()
         value = ask()
         self._found.put(key, _Entry(began + SECONDS, began + AGAIN, value))
         return value
 
     def _renew(self, key: Hashable, ask: Callable[[], Value]) -> None:
         try:
-            self.look_up(key, ask)
+            # Requests may come to wait for this one, so it waits for the database no longer than they would.
+            with deadline.at_most(RENEWAL):
+                self.look_up(key, ask)
         except DomainError:
             self._found.pop(key)
         except Exception as error:

@@ -305,7 +305,7 @@ class Acquisition:
         return told
 
     def _judge(self, registration: uuid.UUID, judge: Callable[[KeyRegistration], Told]) -> Told:
-        with database.needed():
+        with database.needed(), deadline.at_most(WAIT):
             return judge(KeyRegistration.objects.select_related("tenant__service_role").get(pk=registration))
 
 

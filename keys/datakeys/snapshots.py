@@ -83,7 +83,7 @@ class Snapshot:
     read_at: float  # monotonic
     generation: int
     latency: int  # seconds
-    external_id: str
+    external_id: str = field(repr=False)
     service_role_arn: str
     registration: uuid.UUID | None  # the serving one
     status: str
@@ -184,7 +184,7 @@ class Snapshots:
         copy = self._copy(tenant, fresh=fresh)
         if copy is None:
             # A thousand first requests: one query.
-            copy = self._reads.do(tenant, lambda: self._read(tenant))
+            copy = self._reads.do(tenant, lambda: self._read(tenant), asks_database=True)
             if self._watched.why:
                 raise errors.DatabaseNotAdmitted(retry_after=30)
         return copy
@@ -375,17 +375,20 @@ class Snapshots:
         """
         began, epoch = self._monotonic(), self._epoch
         with database.needed(), deadline.at_most(WAIT):
+            # What was known before a read is what it is judged by: a look may learn of a newer one meanwhile.
+            least = self._generations.get(tenant, 0)
             copy = read(tenant, began)
-            if copy is not None and copy.generation < self._generations.get(tenant, 0):
-                copy = read(tenant, began)  # a look that began later may have been first with a newer one
+            if copy is not None and copy.generation < least:
+                copy = read(tenant, began)
         if copy is None:
             return None
-        if copy.generation < self._generations.get(tenant, 0):
+        if copy.generation < least:
             self._refuse_earlier(tenant)
             return None
         self._generations.setdefault(tenant, copy.generation)
         self._note_generation(tenant, copy.generation)
-        self._copies.put(tenant, copy)
+        if copy.generation >= self._generations.get(tenant, 0):
+            self._copies.put(tenant, copy)
         if epoch != self._epoch:  # everything had to go meanwhile, and this was read before
             self._copies.pop(tenant)
         return copy

@@ -25,8 +25,8 @@ from keys.datakeys import ledger
 from keys.datakeys.http import event_loop, operations, priority
 from keys.datakeys.ledger import recording
 from keys.models import KeyRegistration, KeyUse
-from tenants import audit, limits
-from tenants.models import ServiceAccount, Tenant
+from tenants import access, audit, authentication, limits
+from tenants.models import AccessToken, ServiceAccount, Tenant
 
 pytestmark = pytest.mark.django_db(transaction=True)
 JSON = "application/json"
@@ -329,3 +329,25 @@ def test_date_and_cache_until_are_of_one_clock_on_the_loop_and_in_threads_whatev
             until = datetime.fromisoformat(answer.json()["cache_until"])
             assert 0 < (until - parsedate_to_datetime(answer.headers["date"])).total_seconds() <= 301
     clock.forget()
+
+
+@pytest.mark.parametrize("end", ["token", "tenant"])
+def test_who_lost_its_token_or_tenant_while_aws_was_slow_gets_no_key(
+    warm: Server, path: str, tenant: Tenant, service: ServiceAccount, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    made = operations.prepare
+
+    def slow(admitted: operations.Admitted, *, may_wait: bool = True) -> Any:
+        """AWS answers after what was remembered of the caller has ended."""
+        if end == "token":
+            AccessToken.objects.filter(service_account=service).update(revoked_at=datetime.now(UTC))
+        else:
+            service.tenants.remove(tenant)
+        authentication.forget_all()
+        access.forget_all()
+        return made(admitted, may_wait=True)
+
+    monkeypatch.setattr(operations, "prepare", lambda admitted, *, may_wait=True: slow(admitted) if may_wait else None)
+    answer = warm.post(path)
+    assert answer.status == (401 if end == "token" else 404)
+    assert b"plaintext" not in answer.body

@@ -24,7 +24,7 @@ class Clock:
 @pytest.fixture
 def at(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(memory, "time", clock)
+    monkeypatch.setattr(memory, "clock", clock)
     return clock
 
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.db import InterfaceError, OperationalError
 
+from byokportal import deadline
 from byokportal.errors import DatabaseUnavailable, own
 from byokportal.singleflight import Singleflight, StillUnderWay
 from keys import errors
@@ -130,3 +131,23 @@ def test_a_call_that_takes_too_long_for_one_goes_on_for_the_others() -> None:
         go.set()
         assert leader.result(10) == 7
     assert singleflight.join("name", 0.01) is None
+
+
+def test_who_waits_for_anothers_question_to_the_database_waits_no_longer_than_its_own_budget() -> None:
+    flight: Singleflight[int] = Singleflight()
+    asked, go = threading.Event(), threading.Event()
+
+    def silent() -> int:
+        asked.set()
+        go.wait(10)
+        return 1
+
+    leader = threading.Thread(target=lambda: flight.do("tenant", silent, asks_database=True))
+    leader.start()
+    assert asked.wait(5)
+    try:
+        with deadline.at_most(0.05), pytest.raises(DatabaseUnavailable):
+            flight.do("tenant", silent, asks_database=True)
+    finally:
+        go.set()
+        leader.join()

@@ -24,7 +24,7 @@ import structlog
 from django.conf import settings
 from django.db import close_old_connections
 
-from byokportal import bodies, deadline, logs, problems
+from byokportal import bodies, clock, deadline, logs, problems
 from byokportal.errors import BodyTooLarge
 from keys.datakeys import ledger
 from keys.datakeys.http import operations, priority
@@ -85,7 +85,9 @@ class DataKeys:
         if prepared is None:
             prepared = await self._in_a_thread(call, operations.prepare, admitted)
         if prepared.row is not None:
+            began = clock.monotonic()
             await ledger.commit(prepared.row, call.seconds_left)
+            call.seconds_left = max(0.0, call.seconds_left - (clock.monotonic() - began))
         given = operations.finish(admitted, prepared, may_wait=False)
         return given if given is not None else await self._in_a_thread(call, operations.finish, admitted, prepared)
 
@@ -93,15 +95,13 @@ class DataKeys:
         """Do a step where it may wait, for the database no longer than the call has left."""
 
         def bounded() -> Made:
-            close_old_connections()
-            try:
-                with deadline.at_most(call.seconds_left):
-                    try:
-                        return operations.present(step(*arguments))
-                    finally:
-                        call.seconds_left = deadline.left() or 0.0
-            finally:
+            with deadline.at_most(call.seconds_left):
                 close_old_connections()
+                try:
+                    return operations.present(step(*arguments))
+                finally:
+                    close_old_connections()
+                    call.seconds_left = deadline.left() or 0.0
 
         context = contextvars.copy_context()
         return await asyncio.get_running_loop().run_in_executor(self._threads, context.run, bounded)

@@ -167,14 +167,18 @@ def finish(admitted: Admitted, prepared: Prepared, *, may_wait: bool = True) -> 
     Raises:
         DomainError: the tenant's key was stopped or dropped meanwhile.
     """
-    batch, show = prepared.batch, admitted.operation.show
+    batch, show, call = prepared.batch, admitted.operation.show, admitted.call
+    # AWS may have taken longer to answer than a token or a tenant that was taken away counts.
+    found = access.served(call.authorization, call.tenant_id, may_wait=may_wait)
+    if found is None:
+        return None
+    access.require_scope(found[0], admitted.operation.name)
     if prepared.row is not None and not datakeys.here().require_unstopped(admitted.tenant.pk, batch, may_wait=may_wait):
         return None
     if not admitted.is_batch:
         return _json(show(batch.items[0]))
-    request_id = admitted.call.request_id
     each = [
-        {"problem": problems.problem(one, request_id)} if isinstance(one, DomainError) else show(one)
+        {"problem": problems.problem(one, call.request_id)} if isinstance(one, DomainError) else show(one)
         for one in batch.items
     ]
     return _json({"items": each})
