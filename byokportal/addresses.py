@@ -88,6 +88,15 @@ def group(address: str) -> str:
     return str(ipaddress.ip_network(f"{address}/64", strict=False))
 
 
+def is_from_proxy(peer: str, ours: Proxies) -> bool:
+    """Tell whether one of our proxies sent a request, so that what it says of the way before counts.
+
+    Args:
+        peer: the address that the connection came from, "" for a socket of this machine.
+    """
+    return ours > 0 if isinstance(ours, int) else _is_in(parsed(peer) or UNKNOWN, ours)
+
+
 def _is_in(address: str, networks: tuple[Network, ...]) -> bool:
     return address != UNKNOWN and any(ipaddress.ip_address(address) in network for network in networks)
 
@@ -101,11 +110,11 @@ class ClientAddressMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         ours, meta = settings.PROXIES, request.META
-        peer = parsed(meta.get("REMOTE_ADDR", "")) or UNKNOWN
+        peer = meta.get("REMOTE_ADDR", "")
         meta["REMOTE_ADDR"] = client(meta, ours)
-        is_from_proxy = ours > 0 if isinstance(ours, int) else _is_in(peer, ours)
+        keeps_proto = is_from_proxy(peer, ours)
         for name in FORWARDED:
-            if name != "HTTP_X_FORWARDED_PROTO" or not is_from_proxy:
+            if name != "HTTP_X_FORWARDED_PROTO" or not keeps_proto:
                 meta.pop(name, None)
         structlog.contextvars.bind_contextvars(ip=meta["REMOTE_ADDR"])
         return self.get_response(request)

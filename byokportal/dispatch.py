@@ -7,7 +7,7 @@ from typing import Any
 
 from django.conf import settings
 
-from byokportal import bodies, clock, logs, problems
+from byokportal import addresses, bodies, clock, logs, problems
 from byokportal.errors import BodyTooLarge
 from keys.datakeys.http.event_loop import DataKeys
 
@@ -61,8 +61,9 @@ def _is_secure_enough(scope: Scope) -> bool:
     """Tell whether a request may be answered as it came; one without TLS goes to Django, which redirects or refuses."""
     if not settings.SECURE_SSL_REDIRECT or scope["scheme"] == "https":
         return True
+    peer = (scope.get("client") or ("",))[0]
     given = dict(scope["headers"]).get(b"x-forwarded-proto", b"")
-    return bool(settings.PROXIES) and given.partition(b",")[0].strip() == b"https"
+    return addresses.is_from_proxy(peer, settings.PROXIES) and given.partition(b",")[0].strip() == b"https"
 
 
 async def _refuse(scope: Scope, send: Send) -> None:
