@@ -19,7 +19,7 @@ from byokportal import deadline
 
 log = structlog.get_logger(__name__)
 # Seconds that beat waits for the database before it sends a task unasked: all other tasks wait with it.
-PATIENCE = 1.0
+WAIT_AT_MOST = 1.0
 
 
 class Scheduler(PersistentScheduler):  # type: ignore[misc]  # celery's beat has no types
@@ -41,7 +41,7 @@ def may_be_due(look: str) -> bool:
     A database that gives no answer says nothing about the rows: the task is sent then.
     """
     try:
-        with deadline.at_most(PATIENCE), connection.cursor() as cursor:
+        with deadline.at_most(WAIT_AT_MOST), connection.cursor() as cursor:
             for statement, parameters in _statements(look):
                 cursor.execute(statement, parameters)
                 if cursor.fetchone() is not None:

@@ -70,30 +70,15 @@ class TenantView(APIView):
         location: Callable[[Any], str] | None = None,
     ) -> Response:
         """Do an operation once for each Idempotency-Key; what it answers holds no secret and is kept."""
-        answer = self.once_kept(request, tenant, lambda: idempotency.Answer(status, do()), in_one_transaction=True)
-        headers = {"Location": location(answer.kept)} if location else None
-        return Response(answer.kept, status=answer.status, headers=headers)
-
-    def once_kept(
-        self,
-        request: Request,
-        tenant: Tenant,
-        do: Callable[[], idempotency.Answer],
-        *,
-        in_one_transaction: bool = False,
-    ) -> idempotency.Answer:
-        """Do an operation once for each Idempotency-Key, and return what of its answer is kept;
-        without a key just do it."""
-        key = request._request.META.get("HTTP_IDEMPOTENCY_KEY")
-        if key is None:
-            return do()
-        return idempotency.once(
-            do,
-            key=key,
+        answer = idempotency.once(
+            lambda: idempotency.Answer(status, do()),
+            key=request._request.META.get("HTTP_IDEMPOTENCY_KEY"),
             caller=self.caller(request).name,
             tenant=tenant,
             method=request.method or "",
             path=request.path,
             body=request._request.body,
-            in_one_transaction=in_one_transaction,
+            in_one_transaction=True,
         )
+        headers = {"Location": location(answer.kept)} if location else None
+        return Response(answer.kept, status=answer.status, headers=headers)

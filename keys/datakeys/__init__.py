@@ -5,11 +5,10 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from byokportal.errors import DomainError
 from keys.datakeys import envelope, ledger
-from keys.datakeys.engine import Batch, Engine, NewDataKey, OpenedDataKey
+from keys.datakeys.engine import Batch, Engine, Key, NewDataKey, OpenedDataKey
 from keys.models import KeyUse
 from tenants.models import Tenant
 
@@ -67,11 +66,8 @@ def generate(
     engine = engine or here()
     encode = envelope.encoder(str(tenant.pk))
     batch = engine.generate(tenant.pk, [encode(context) for context in contexts])
-    assert batch is not None
-    made = [key for key in batch.items if isinstance(key, NewDataKey)]
-    _record(tenant, KeyUse.Operation.GENERATE, contexts, batch, caller=caller, request_id=request_id)
-    engine.require_unstopped(tenant.pk, batch)
-    return made
+    made = _recorded(engine, tenant, KeyUse.Operation.GENERATE, contexts, batch, caller=caller, request_id=request_id)
+    return [key for key in made if isinstance(key, NewDataKey)]
 
 
 def open_wrapped(
@@ -85,12 +81,8 @@ def open_wrapped(
     """Open wrapped data keys; each item's own failure stands in its place."""
     engine = engine or here()
     batch = engine.open_wrapped(tenant.pk, envelope.sealed_each(str(tenant.pk), items))
-    assert batch is not None
-    contexts = [context for (_, context), one in zip(items, batch.items, strict=True) if isinstance(one, OpenedDataKey)]
-    if contexts:
-        _record(tenant, KeyUse.Operation.DECRYPT, contexts, batch, caller=caller, request_id=request_id)
-        engine.require_unstopped(tenant.pk, batch)
-    return list(batch.items)
+    contexts = [context for _, context in items]
+    return _recorded(engine, tenant, KeyUse.Operation.DECRYPT, contexts, batch, caller=caller, request_id=request_id)
 
 
 def rewrap(
@@ -104,21 +96,25 @@ def rewrap(
     """Move wrapped data keys to the current branch key; each item's own failure stands in its place."""
     engine = engine or here()
     batch = engine.rewrap(tenant.pk, envelope.sealed_each(str(tenant.pk), items))
-    assert batch is not None
-    contexts = [context for (_, context), one in zip(items, batch.items, strict=True) if isinstance(one, bytes)]
-    if contexts:
-        _record(tenant, KeyUse.Operation.REWRAP, contexts, batch, caller=caller, request_id=request_id)
-        engine.require_unstopped(tenant.pk, batch)
-    return list(batch.items)
+    contexts = [context for _, context in items]
+    return _recorded(engine, tenant, KeyUse.Operation.REWRAP, contexts, batch, caller=caller, request_id=request_id)
 
 
-def _record(
+def _recorded(
+    engine: Engine,
     tenant: Tenant,
     operation: KeyUse.Operation,
     contexts: Sequence[Context],
-    batch: Batch[Any],
+    batch: Batch[Key] | None,
     *,
     caller: str,
     request_id: str,
-) -> None:
-    ledger.record(ledger.use(tenant.pk, operation, contexts, caller=caller, request_id=request_id, load=batch.load))
+) -> list[Key | DomainError]:
+    """Commit the row of what was done, and return it if the tenant's key was not stopped meanwhile."""
+    assert batch is not None
+    done = [c for c, one in zip(contexts, batch.items, strict=True) if not isinstance(one, DomainError)]
+    if done:
+        row = ledger.use(tenant.pk, operation, done, caller=caller, request_id=request_id, load=batch.load)
+        ledger.record(row)
+        engine.require_unstopped(tenant.pk, batch)
+    return list(batch.items)
