@@ -23,6 +23,7 @@ from django.db import connection
 from django.db.models import Count, Field, Max, Q, Subquery, Sum
 from django.db.models.functions import TruncHour
 
+from byokportal import clock
 from keys.models import KeyUse, KeyUseCursor, KeyUseHour, KeyUseTotal
 from tenants import transactions
 from tenants.models import Tenant
@@ -48,9 +49,9 @@ class Uses:
 
 def roll_up() -> int:
     """Add up what is settled, in batches; return how many rows that were."""
-    until, added = time.monotonic() + SECONDS, 0
+    until, added = clock.monotonic() + SECONDS, 0
     through = _settled()
-    while through is not None and time.monotonic() < until:
+    while through is not None and clock.monotonic() < until:
         rows, is_done = _add(through)
         added += rows
         if is_done:
@@ -73,7 +74,7 @@ def _settled() -> int | None:
     """Return an id up to which no row can come any more; None when somebody inserts for longer than we wait."""
     if connection.vendor != "postgresql":
         return KeyUse.objects.aggregate(last=Max("pk"))["last"] or 0
-    table, until = KeyUse._meta.db_table, time.monotonic() + WAIT_AT_MOST
+    table, until = KeyUse._meta.db_table, clock.monotonic() + WAIT_AT_MOST
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_get_serial_sequence(%s, 'id')", [table])
         (sequence,) = cursor.fetchone()
@@ -82,7 +83,7 @@ def _settled() -> int | None:
         cursor.execute(LOCKS, [table])  # after the id: who is not here has committed, or takes a later one
         inserting = set(cursor.fetchall())
         while inserting:
-            if time.monotonic() > until:
+            if clock.monotonic() > until:
                 return None
             time.sleep(0.01)
             cursor.execute(LOCKS, [table])

@@ -6,13 +6,13 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
-import time
 from dataclasses import dataclass
 
 import structlog
 from django.core.cache import cache
 from redis.exceptions import RedisError
 
+from byokportal import clock
 from byokportal.lru import Lru
 
 log = structlog.get_logger(__name__)
@@ -60,7 +60,7 @@ def _key(limit: Limit, who: str) -> str:
 
 def _raised(key: str, seconds: int, by: int) -> int:
     global _down_until
-    if time.monotonic() >= _down_until:
+    if clock.monotonic() >= _down_until:
         try:
             cache.add(key, 0, timeout=seconds)
             return int(cache.incr(key, by))
@@ -68,9 +68,9 @@ def _raised(key: str, seconds: int, by: int) -> int:
             return max(by, 0)
         except (RedisError, OSError) as error:
             log.error("the shared cache does not answer: attempts are counted by each process", exc_info=error)
-            _down_until = time.monotonic() + DOWN
+            _down_until = clock.monotonic() + DOWN
     with _lock:
-        now = time.monotonic()
+        now = clock.monotonic()
         until, before = _own.peek(key) or (0.0, 0)
         if until <= now:
             until, before = now + seconds, 0

@@ -3,12 +3,12 @@ They are read back before a refusal counts as the tenant's (design.md 8)."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
 
+from byokportal import clock
 from byokportal.errors import DomainError
 from keys.aws import iam
 from keys.models import ServiceRolePolicy
@@ -31,14 +31,14 @@ def lost(named: Mapping[ServiceRole, Sequence[str]]) -> dict[str, str]:
     Args:
         named: service role → role ARNs of its tenants.
     """
-    until = time.monotonic() + BUDGET
+    until = clock.monotonic() + BUDGET
     found: dict[str, str] = {}
     try:
         for service_role, role_arns in named.items():
             attached = iam.attached(service_role.name)
             for row in ServiceRolePolicy.objects.filter(service_role=service_role):
                 of_row = [role_arn for role_arn in role_arns if role_arn in row.role_arns]
-                if of_row and time.monotonic() < until:
+                if of_row and clock.monotonic() < until:
                     found |= _lost_by(row, service_role, of_row, is_attached=row.policy_arn in attached)
     except DomainError as error:
         log.info("policies_not_read_back", code=error.code, aws_code=error.params.get("aws_code"))

@@ -14,13 +14,13 @@ from __future__ import annotations
 
 import math
 import threading
-import time
 import uuid
 from collections.abc import Callable, Hashable
 from typing import Any, TypeVar
 
 from django.utils.asyncio import async_unsafe
 
+from byokportal import clock
 from byokportal.errors import DomainError
 from byokportal.singleflight import Singleflight, StillUnderWay
 from keys import errors
@@ -49,7 +49,7 @@ class _Compartment:
 class Bulkhead:
     """The calls to AWS that requests of this process wait for, tenant by tenant."""
 
-    def __init__(self, threads: int, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, threads: int, *, monotonic: Callable[[], float] = clock.monotonic) -> None:
         """
         Args:
             threads: of the process that answer requests.

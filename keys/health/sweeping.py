@@ -7,7 +7,6 @@ asking. So a worker takes thousands of rows, and only what changes goes through 
 from __future__ import annotations
 
 import json
-import time
 import uuid
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -116,12 +115,12 @@ def _ask(asked: Sequence[Question]) -> list[tuple[bool, Answer | None]]:
 
     None to one that was asked is a bug of ours: it is put off.
     """
-    until = time.monotonic() + BUDGET
+    until = clock.monotonic() + BUDGET
     answers: list[tuple[bool, Answer | None]] = [(False, None)] * len(asked)
     waiting = deque(enumerate(asked))
 
     def ask_on() -> None:
-        while time.monotonic() < until:
+        while clock.monotonic() < until:
             try:
                 number, question = waiting.popleft()
             except IndexError:

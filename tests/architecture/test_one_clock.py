@@ -4,6 +4,8 @@ whoever needs the time asks `byokportal.clock`, or stands here with a reason."""
 from __future__ import annotations
 
 import ast
+import re
+from collections.abc import Collection
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -20,6 +22,8 @@ MACHINE = {
     ("time", "localtime"),
     ("time", "gmtime"),
 }
+# Stands still while the machine sleeps, so that what should end in five seconds outlives a night: `clock.monotonic`.
+SLEEPING = {("time", "monotonic"), ("time", "monotonic_ns"), ("time", "perf_counter")}
 ALLOWED = {
     "byokportal/clock.py": "the one clock itself",
     "byokportal/localaws/": "stands for AWS, which has a clock of its own; no app of ours compares with it",
@@ -27,13 +31,13 @@ ALLOWED = {
 }
 
 
-def readings(source: str) -> list[int]:
+def readings(source: str, clocks: Collection[tuple[str, str]] = MACHINE) -> list[int]:
     """Return the lines that read this machine's clock; `Now()` is the database's."""
     found = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Attribute):
             of = node.value.id if isinstance(node.value, ast.Name) else getattr(node.value, "attr", "")
-            if (of, node.attr) in MACHINE:
+            if (of, node.attr) in clocks:
                 found.append(node.lineno)
         elif isinstance(node, ast.ImportFrom) and node.module in {"time", "django.utils.timezone"}:
             found += [node.lineno for name in node.names if name.name in {"time", "time_ns", "now", "localtime"}]
@@ -57,6 +61,21 @@ def test_only_what_stands_here_reads_the_clock_of_its_machine() -> None:
         for line in readings(source)
     }
     assert not found
+
+
+def test_no_app_reads_a_clock_that_stands_still_while_the_machine_sleeps() -> None:
+    assert not [
+        f"{name}:{line}"
+        for name, source in sources()
+        if not name.startswith("byokportal/")
+        for line in readings(source, SLEEPING)
+    ]
+
+
+def test_no_test_moves_a_clock_that_nothing_reads() -> None:
+    """`time.monotonic` replaced moves none of ours: the test would wait for nothing, and pass or fail by chance."""
+    moved = re.compile(r"""setattr\(\s*(time,|["']time\.)""")
+    assert not [str(path) for path in sorted((ROOT / "tests").rglob("*.py")) if moved.search(path.read_text())]
 
 
 def test_nothing_stands_here_without_need() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from collections.abc import Callable
 from datetime import timedelta
 from io import StringIO
@@ -20,6 +19,7 @@ from django.db import IntegrityError, transaction
 from django.test import Client
 from django.utils import timezone
 
+from byokportal import clock
 from byokportal.errors import InvalidInput, NotAllowed
 from tenants import access, audit, authentication, roles, services, tokens
 from tenants.audit import Actor
@@ -84,19 +84,19 @@ def status(client: Client, tenant: Tenant) -> int:
 def test_both_secrets_count_for_a_day_and_each_token_knows_which_made_it(
     account: ServiceAccount, first: str, tenant: Tenant
 ) -> None:
-    with time_machine.travel(timezone.now(), tick=False) as clock:
+    with time_machine.travel(timezone.now(), tick=False) as traveller:
         second = services.rotate_secret(account, reason="yearly", actor=COMMAND)
         by_first, by_second = token_by(account, first), token_by(account, second)
         assert {status(by_first, tenant), status(by_second, tenant)} == {200}
         made_by = {token.secret.digest for token in AccessToken.objects.select_related("secret") if token.secret}
         assert made_by == {tokens.digest(first), tokens.digest(second)}
         assert account.secrets.valid(timezone.now()).count() == 2
-        clock.shift(timedelta(hours=23, minutes=55))
+        traveller.shift(timedelta(hours=23, minutes=55))
         late = ask(account, first)
         assert 0 < late.json()["expires_in"] <= 300  # it ends with the secret
         late_token = bearer(late.json()["access_token"])
         assert status(late_token, tenant) == 200
-        clock.shift(timedelta(minutes=5))
+        traveller.shift(timedelta(minutes=5))
         another_process()
         assert ask(account, first).status_code == 401
         assert status(late_token, tenant) == 401
@@ -144,8 +144,8 @@ def test_a_remembered_token_ends_within_five_seconds(
         services.disable_service_account(account, reason="r", actor=COMMAND)
     else:
         services.rotate_secret(account, hours=0, reason="r", actor=COMMAND)
-    later = time.monotonic() + 5.0
-    monkeypatch.setattr(time, "monotonic", lambda: later)
+    later = clock.monotonic() + 5.0
+    monkeypatch.setattr(clock, "monotonic", lambda: later)
     assert status(client, tenant) == 401
 
 
@@ -204,15 +204,15 @@ def test_a_tenant_is_lost_within_five_seconds_whatever_is_remembered(
         services.change_service_account(
             account, scopes=roles.SCOPES, tenants=[], has_all_tenants=True, reason="r", actor=COMMAND
         )
-    began = time.monotonic()
-    monkeypatch.setattr(time, "monotonic", lambda: began)
+    began = clock.monotonic()
+    monkeypatch.setattr(clock, "monotonic", lambda: began)
     account.refresh_from_db()
     _, raw = tokens.issue(account, scopes=account.scopes)
     client, path = bearer(raw), f"/api/v1/tenants/{tenant.pk}/data-keys"
     answer = client.post(f"/api/v1/tenants/{other.pk}/data-keys", {}, content_type="application/json")
     assert answer.status_code == (409 if had_all else 404)  # the token is remembered, this tenant is not
     services.change_service_account(account, scopes=roles.SCOPES, tenants=[other], reason="r", actor=COMMAND)
-    monkeypatch.setattr(time, "monotonic", lambda: began + 2.9)
+    monkeypatch.setattr(clock, "monotonic", lambda: began + 2.9)
     assert client.post(path, {}, content_type="application/json").status_code == 404
 
 

@@ -4,7 +4,6 @@ One generator, ever fuller facts, nothing judged."""
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -32,7 +31,7 @@ def gather(facts: Facts, service_role: ServiceRole) -> Iterator[Facts]:
     The role's External ID is probed and its session is opened in this order by one principal: without,
     wrong, right. A refusal of the first two then stands beside a call that worked a moment later.
     """
-    subject, until = facts.subject, time.monotonic() + BUDGET
+    subject, until = facts.subject, clock.monotonic() + BUDGET
     ours, canary = _ours(subject, service_role)
     facts = replace(facts, ours=ours)
     yield facts
@@ -46,13 +45,13 @@ def gather(facts: Facts, service_role: ServiceRole) -> Iterator[Facts]:
     account = _account(subject, session)
     facts = replace(facts, account=account)
     yield facts
-    if not account.answer.ok or time.monotonic() > until:
+    if not account.answer.ok or clock.monotonic() > until:
         return
     key = aws.key_in_session(subject.key, session)
     found = _key(key, subject)
     facts = replace(facts, key=found)
     yield facts
-    if not found.is_fit or time.monotonic() > until:
+    if not found.is_fit or clock.monotonic() > until:
         return
     use = _use(key, subject, found)
     facts = replace(facts, use=use)
