@@ -90,10 +90,13 @@ class Acquisition:
                 raise error
         return found
 
-    def _is_still(self, tenant: uuid.UUID, generation: int, *, new: bool) -> bool:
-        """Tell whether nothing was stopped or dropped since a branch key was loaded; asked before it is used."""
-        snapshot = self._snapshot(tenant, new=new, may_wait=True)
-        return snapshot is not None and snapshot.generation == generation
+    def _may_be_used(self, taken: Unwrapped, *, new: bool) -> bool:
+        """Tell whether nothing was stopped or dropped since a branch key was taken, and it has not come to its end.
+
+        Asked before it is used, when something was waited for since.
+        """
+        snapshot = self._snapshot(taken.tenant, new=new, may_wait=True)
+        return snapshot is not None and snapshot.generation == taken.generation and not self.keys.outlived(taken)
 
     def _take_current(self, tenant: uuid.UUID, *, uses: int, may_wait: bool) -> Unwrapped | None:
         """Return the branch key that wraps new data keys, counted in; the first request makes it."""
@@ -109,19 +112,19 @@ class Acquisition:
             if not may_wait:
                 return self._find(snapshot, snapshot.current.id, uses=uses)
             taken = self._take(snapshot, snapshot.current, uses=uses)
-            if taken is not None and self._may_be_used(taken):
+            if taken is not None and self._is_kept(taken):
                 return taken
         raise errors.KeyUnreachable(retry_after=1)
 
-    def _may_be_used(self, taken: Unwrapped) -> bool:
+    def _is_kept(self, taken: Unwrapped) -> bool:
         """Tell whether a branch key that was taken may wrap new keys; it is given back when it may not."""
-        is_still = False
+        may_be_used = False
         try:
-            is_still = self._is_still(taken.tenant, taken.generation, new=True)
+            may_be_used = self._may_be_used(taken, new=True)
         finally:
-            if not is_still:
+            if not may_be_used:
                 taken.release()
-        return is_still
+        return may_be_used
 
     def _make(self, tenant: uuid.UUID, snapshot: Snapshot) -> None:
         """Make the tenant's branch key; those who want one at the same time wait for it."""

@@ -50,6 +50,7 @@ class Unwrapped:
         "_users",
         "generation",
         "id",
+        "is_for_one",
         "load",
         "secret",
         "tenant",
@@ -68,16 +69,18 @@ class Unwrapped:
         deadline: float,
         refresh_at: float,
         load: uuid.UUID | None = None,
+        is_for_one: bool = False,
     ) -> None:
         """See `BranchKeys.put`.
 
         Args:
+            is_for_one: it was loaded for one request, which may end it.
             load: the `BranchKeyLoad` that says how the key came here.
             ends: on the database's clock, seconds since the epoch.
             deadline: the same instant on the monotonic clock; so is `refresh_at`.
         """
         self.id, self.tenant, self.generation, self.secret = key_id, tenant, generation, secret
-        self.load = load
+        self.load, self.is_for_one = load, is_for_one
         self.until = datetime.fromtimestamp(ends, UTC)
         self._ends = self.until.timestamp()  # to the microsecond what the caller is told
         self._deadline, self._refresh_at = deadline, refresh_at
@@ -189,6 +192,10 @@ class BranchKeys:
         self._forget(found)
         return None
 
+    def outlived(self, copy: Unwrapped) -> bool:
+        """Tell whether a copy that was taken has come to its end since."""
+        return not copy.is_for_one and not copy.lives(self.now(), self.monotonic())
+
     def put(
         self,
         key_id: uuid.UUID,
@@ -227,6 +234,7 @@ class BranchKeys:
             deadline=monotonic + life,
             refresh_at=monotonic + life * random.uniform(*REFRESH),  # noqa: S311
             load=load,
+            is_for_one=lasts == 0,
         )
         if uses:
             made.take(uses)

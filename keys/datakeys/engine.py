@@ -90,10 +90,11 @@ class Engine(Acquisition):
                 wanted = Counter(item.branch_key for item in items if isinstance(item, Sealed))
                 if not self._take_each(snapshot, wanted, taken, may_wait=may_wait):
                     return None
-                loaded = {branch.generation for branch in taken.values() if isinstance(branch, Unwrapped)}
-                if may_wait and not all(self._is_still(tenant, generation, new=False) for generation in loaded):
+                branches = [branch for branch in taken.values() if isinstance(branch, Unwrapped)]
+                # Loading one may have taken so long that another has ended.
+                if may_wait and not all(self._may_be_used(branch, new=False) for branch in branches):
                     continue
-                generation = max(loaded, default=snapshot.generation)
+                generation = max((branch.generation for branch in branches), default=snapshot.generation)
                 opened = [_opened(taken, item) for item in items]
                 return Batch(opened, generation, False, _first_load(taken, items, opened))
             finally:
@@ -115,7 +116,7 @@ class Engine(Acquisition):
                 if opened is None:
                     return None
                 # Opening may have taken long.
-                if may_wait and not self._is_still(tenant, current.generation, new=True):
+                if may_wait and not self._may_be_used(current, new=True):
                     continue
                 moved = [_moved(current, one, item) for one, item in zip(opened.items, items, strict=True)]
                 return Batch(moved, current.generation, True, opened.load)

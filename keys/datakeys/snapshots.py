@@ -245,9 +245,9 @@ class Snapshots:
     def purge(self, tenant: uuid.UUID) -> None:
         """Drop the branch keys of a tenant that AWS has just refused, ahead of the stop that follows:
         they count among what that one dropped."""
-        dropped = self._keys.drop(tenant)
-        if dropped:
-            with self._counting:
+        with self._counting:
+            dropped = self._keys.drop(tenant)
+            if dropped:
                 self._purged[tenant] = (self._purged.get(tenant, (0, 0.0))[0] + dropped, self._monotonic())
 
     def _forget_purged(self, now: float) -> None:
@@ -297,20 +297,21 @@ class Snapshots:
 
     def _note_generation(self, tenant: uuid.UUID, generation: int) -> None:
         """Drop a tenant's branch keys when its generation has grown since it was seen last;
-        what is not known here is not held."""
+        what is not known here is not held.
+
+        Whoever finds the generation noted finds the drop counted and in `_drops` too: `_write` says so to all.
+        """
+        at = clock.recent()
         with self._counting:
             known = self._generations.get(tenant)
             if known is None or known >= generation:
                 return
             self._generations[tenant] = generation
-        with self._counting:
             purged, _ = self._purged.pop(tenant, (0, 0.0))
-        dropped = self._keys.drop(tenant, generation) + purged
-        self._drops.append(
-            CacheDrop(
-                tenant_id=tenant, process_id=self.process, generation=generation, count=dropped, at=clock.recent()
+            dropped = self._keys.drop(tenant, generation) + purged
+            self._drops.append(
+                CacheDrop(tenant_id=tenant, process_id=self.process, generation=generation, count=dropped, at=at)
             )
-        )
 
     def _write(self, at: datetime, snapshot: str) -> None:
         """Write what was dropped, then that this process was seen: whoever reads the second must find the first."""
@@ -359,8 +360,8 @@ class Snapshots:
 
     @async_unsafe
     def _wait_for_news(self) -> None:
-        with self._news:
-            if not self._news.wait_for(lambda: not self._is_too_old(), WAIT):
+        with deadline.waiting() as left, self._news:
+            if not self._news.wait_for(lambda: not self._is_too_old(), WAIT if left is None else min(WAIT, left)):
                 raise DatabaseUnavailable(retry_after=2)
 
     def _is_too_old(self) -> bool:

@@ -110,6 +110,17 @@ def test_bulk_has_its_turn_on_the_loop_and_those_behind_it_are_told_to_come_agai
     assert warm.handed == []
 
 
+def test_what_the_full_queue_refuses_costs_its_caller_no_share(
+    warm: Server, path: str, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(warm.data_keys, "_bulk_queue", priority.BulkQueue(waiting=0))
+    settings.DATA_KEYS_PER_CALLER = 20
+    with time_machine.travel(datetime.now(UTC), tick=False):
+        limits.forget_all()
+        assert warm.post(path, {"items": [{}] * 20}).status == 429
+        assert [warm.post(path).status for _ in range(21)] == [200] * 20 + [429]
+
+
 def test_bulk_lets_those_who_are_ready_go_first_round_after_round() -> None:
     queue, order = priority.BulkQueue(waiting=1), []
 

@@ -17,6 +17,7 @@ from conftest import Customer, acting
 from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
+from byokportal import deadline
 from byokportal.errors import DatabaseUnavailable, DomainError
 from byokportal.localaws.testing import LocalAws
 from keys import branchkeys, datakeys, errors, lifecycle, services
@@ -352,6 +353,13 @@ def test_without_the_database_knowledge_counts_five_seconds_and_then_no_key_leav
         with pytest.raises(DatabaseUnavailable):
             generate(process(), tenant)
     generate(engine, tenant)
+
+
+def test_waiting_for_what_the_thread_learns_is_waiting_for_the_database(engine: Engine) -> None:
+    with deadline.at_most(0.05):
+        with pytest.raises(DatabaseUnavailable):
+            engine.snapshots._wait_for_news()
+        assert deadline.left() == 0
 
 
 def test_a_request_reads_no_row_but_writes_its_own(engine: Engine, tenant: Tenant, settings: Any) -> None:

@@ -186,6 +186,36 @@ def test_the_second_of_two_branch_keys_takes_long(
     assert (told.value.code, len(calls)) == ("suspended", 1)
 
 
+@pytest.mark.parametrize("how", ["decrypt", "rewrap"])
+def test_a_branch_key_that_ends_while_another_is_loaded_is_not_used(
+    how: str,
+    tenant: Tenant,
+    alice: Member,
+    active: KeyRegistration,
+    work: Callable[[], None],
+    aws: LocalAws,
+    while_at_aws: Callable[[Meanwhile], None],
+) -> None:
+    services.set_latency(tenant, seconds=10, actor=acting(alice))
+    facts = {"caller": "tests", "request_id": "r"}
+    (older,) = datakeys.generate(tenant, [{"object": "1"}], **facts, engine=process())
+    services.rotate_branch_key(tenant, reason="tests", actor=acting(alice))
+    work()
+    began = datetime.now(UTC)
+    with time_machine.travel(began, tick=False) as traveller:
+        engine = process()
+        (newer,) = datakeys.generate(tenant, [{"object": "1"}], **facts, engine=engine)
+        while_at_aws(lambda: traveller.shift(timedelta(seconds=10)))
+        aws.calls.clear()
+        ask = {"decrypt": datakeys.open_wrapped, "rewrap": datakeys.rewrap}[how]
+        results = ask(tenant, [(one.wrapped_key, {"object": "1"}) for one in (newer, older)], **facts, engine=engine)
+        assert not [one for one in results if isinstance(one, DomainError)]
+        until = [one.cache_until for one in results if isinstance(one, datakeys.OpenedDataKey)]
+        assert all(at > datetime.now(UTC) for at in until)
+    # The older one twice, since it ended when it came; the newer one again.
+    assert [name for _, name, _ in aws.calls].count("Decrypt") == 3
+
+
 def test_a_new_copy_in_the_background_is_dropped_with_the_others(
     tenant: Tenant, alice: Member, active: KeyRegistration, while_at_aws: Callable[[Meanwhile], None]
 ) -> None:

@@ -3,6 +3,7 @@ because a stop is committed later than it says."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -87,3 +88,51 @@ def test_a_process_writes_what_it_has_read(tenant: Tenant, alice: Member, active
     assert stopped(tenant) == {row.name: False}
     engine.snapshots.look()
     assert stopped(tenant) == {row.name: True}
+
+
+def test_what_was_purged_is_counted_whoever_notes_the_stop_meanwhile(
+    tenant: Tenant, alice: Member, active: KeyRegistration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A denial purges in one thread while another reads that the tenant was stopped."""
+    engine = Engine()
+    datakeys.generate(tenant, [{"object": "1"}], caller="tests", request_id="r", engine=engine)
+    generation = Tenant.objects.get(pk=tenant.pk).key_generation + 1
+    noting = threading.Thread(target=engine.snapshots._note_generation, args=(tenant.pk, generation))
+    drop = engine.keys.drop
+
+    def dropped_while_another_notes(*args: Any) -> int:
+        count = drop(*args)
+        if not noting.ident:
+            noting.start()
+            noting.join(0.2)
+        return count
+
+    monkeypatch.setattr(engine.keys, "drop", dropped_while_another_notes)
+    engine.snapshots.purge(tenant.pk)
+    noting.join()
+    assert [one.count for one in engine.snapshots._drops] == [1]
+
+
+def test_who_finds_a_generation_noted_finds_its_drop_too(
+    tenant: Tenant, active: KeyRegistration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A look writes *every stop that I have read is dropped here*, also of what a request has just noted."""
+    engine, found = Engine(), []
+    datakeys.generate(tenant, [{"object": "1"}], caller="tests", request_id="r", engine=engine)
+    generation = Tenant.objects.get(pk=tenant.pk).key_generation + 1
+
+    def look() -> None:
+        engine.snapshots._note_generation(tenant.pk, generation)
+        found.extend(engine.snapshots._drops)
+
+    looking, drop = threading.Thread(target=look), engine.keys.drop
+
+    def dropped_while_another_looks(*args: Any) -> int:
+        looking.start()
+        looking.join(0.2)
+        return drop(*args)
+
+    monkeypatch.setattr(engine.keys, "drop", dropped_while_another_looks)
+    engine.snapshots._note_generation(tenant.pk, generation)
+    looking.join()
+    assert [one.generation for one in found] == [generation]

@@ -79,8 +79,10 @@ class DataKeys:
             admitted = await self._in_a_thread(call, operations.admit, call)
         if admitted.is_bulk:
             async with self._bulk_queue.head():
+                operations.take_share(admitted)
                 prepared = operations.prepare(admitted, may_wait=False)
         else:
+            operations.take_share(admitted)
             prepared = operations.prepare(admitted, may_wait=False)
         if prepared is None:
             prepared = await self._in_a_thread(call, operations.prepare, admitted)

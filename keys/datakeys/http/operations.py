@@ -1,9 +1,10 @@
 """What a request for data keys takes and answers, whatever transport it came by: admit, prepare, finish.
 
-`admit` finds out who asks, for which tenant and for what, and takes the share. `prepare` acquires the branch keys and
-makes the keys. The transport commits the row that `prepare` returns. `finish` looks at the tenant's generation again
-and returns the answer. Each takes `may_wait`: without it nothing is waited for, and where something is not in memory
-the answer is None, with nothing taken; the transport then calls it once more where it may wait.
+`admit` finds out who asks, for which tenant and for what. `take_share` takes the share, once the call has its place.
+`prepare` acquires the branch keys and makes the keys. The transport commits the row that `prepare` returns. `finish`
+looks at the tenant's generation again and returns the answer. All but `take_share` take `may_wait`: without it nothing
+is waited for, and where something is not in memory the answer is None, with nothing taken; the transport then calls it
+once more where it may wait.
 """
 
 from __future__ import annotations
@@ -114,10 +115,10 @@ class Prepared(NamedTuple):
 
 
 def admit(call: Call, *, may_wait: bool = True) -> Admitted | None:
-    """Find out who asks for what, and take the share of it; None when the request would have to wait for that.
+    """Find out who asks for what; None when the request would have to wait for that.
 
     Raises:
-        DomainError: NotAuthenticated, NotFound, NotAllowed, MethodNotAllowed, InvalidInput and its like, RateLimited.
+        DomainError: NotAuthenticated, NotFound, NotAllowed, MethodNotAllowed, InvalidInput and its like.
     """
     if call.operation is None:
         raise NotFound
@@ -134,8 +135,16 @@ def admit(call: Call, *, may_wait: bool = True) -> Admitted | None:
     body = bodies.read_json(call.content_type, call.body)
     asked = call.operation.read(body)
     encoded = call.operation.encode(str(tenant.pk), asked)
-    limits.take(caller.name, str(tenant.pk), len(asked))
     return Admitted(call, call.operation, caller, tenant, "items" in body, asked, encoded)
+
+
+def take_share(admitted: Admitted) -> None:
+    """Take the share of an admitted call, which is done next: what is refused first costs its caller nothing.
+
+    Raises:
+        RateLimited: the caller's or the tenant's share is used up.
+    """
+    limits.take(admitted.caller.name, str(admitted.tenant.pk), len(admitted.asked))
 
 
 def prepare(admitted: Admitted, *, may_wait: bool = True) -> Prepared | None:
@@ -188,6 +197,7 @@ def answer(call: Call) -> Answer:
     """Answer a call in this thread, which may wait, once for each Idempotency-Key; a refusal is an answer too."""
     try:
         admitted = present(admit(call))
+        take_share(admitted)
         return present(finish(admitted, _once(admitted)))
     except Exception as error:
         refused = refusal(call, error)
