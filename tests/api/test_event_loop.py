@@ -4,6 +4,7 @@ and no key without a row."""
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
 import time
@@ -121,23 +122,38 @@ def test_what_the_full_queue_refuses_costs_its_caller_no_share(
         assert [warm.post(path).status for _ in range(21)] == [200] * 20 + [429]
 
 
-def test_bulk_lets_those_who_are_ready_go_first_round_after_round() -> None:
-    queue, order = priority.BulkQueue(waiting=1), []
+@pytest.mark.parametrize("is_busy", [True, False])
+def test_bulk_pauses_while_somebody_waits_for_one_key(is_busy: bool) -> None:
+    now, slept = [0.0], []
 
-    async def bulk() -> None:
+    async def bulk(queue: priority.BulkQueue) -> None:
         async with queue.head():
-            order.append("bulk")
+            now[0] += 0.003
 
-    async def single() -> None:
-        for _ in range(priority.ROUNDS):
-            order.append("single")
-            await asyncio.sleep(0)
+    async def sleep(seconds: float) -> None:
+        slept.append(round(seconds, 6))
+        now[0] += seconds
 
-    async def both() -> None:
-        await asyncio.gather(bulk(), single())
+    async def three() -> None:
+        queue = priority.BulkQueue(waiting=3, monotonic=lambda: now[0])
+        with queue.interactive() if is_busy else contextlib.nullcontext():
+            for _ in range(3):
+                await bulk(queue)
 
-    asyncio.run(both())
-    assert order == ["single"] * priority.ROUNDS + ["bulk"]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(priority.asyncio, "sleep", sleep)
+        asyncio.run(three())
+    assert [one for one in slept if one] == ([0.003 * priority.PAUSE] * 2 if is_busy else [])
+
+
+def test_a_refused_bulk_call_leaves_the_queue_to_the_next(warm: Server, path: str, settings: Any) -> None:
+    settings.DATA_KEYS_PER_CALLER = 10
+    with time_machine.travel(datetime.now(UTC), tick=False):
+        limits.forget_all()
+        assert [warm.post(path, {"items": [{}] * 11}).status for _ in range(3)] == [200, 429, 429]
+    settings.DATA_KEYS_PER_CALLER = 1_000
+    limits.forget_all()
+    assert warm.post(path, {"items": [{}] * 11}).status == 200
 
 
 def test_a_tenant_that_asks_its_key_every_time_waits_in_a_thread(warm: Server, path: str, tenant: Tenant) -> None:

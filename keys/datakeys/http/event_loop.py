@@ -28,7 +28,7 @@ from byokportal import bodies, clock, deadline, logs, problems
 from byokportal.errors import BodyTooLarge
 from keys.datakeys import ledger
 from keys.datakeys.http import operations, priority
-from keys.datakeys.http.operations import Answer, Call
+from keys.datakeys.http.operations import Admitted, Answer, Call, Prepared
 
 log = structlog.get_logger(__name__)
 Scope = dict[str, Any]
@@ -81,9 +81,13 @@ class DataKeys:
             async with self._bulk_queue.head():
                 operations.take_share(admitted)
                 prepared = operations.prepare(admitted, may_wait=False)
-        else:
+            return await self._answered(call, admitted, prepared)
+        with self._bulk_queue.interactive():
             operations.take_share(admitted)
-            prepared = operations.prepare(admitted, may_wait=False)
+            return await self._answered(call, admitted, operations.prepare(admitted, may_wait=False))
+
+    async def _answered(self, call: Call, admitted: Admitted, prepared: Prepared | None) -> Answer:
+        """Commit the row of what was prepared, and return the answer; in a thread, what was not in memory."""
         if prepared is None:
             prepared = await self._in_a_thread(call, operations.prepare, admitted)
         if prepared.row is not None:

@@ -1,22 +1,23 @@
-"""Interactive calls before bulk: on the event loop, a bulk call waits behind those who wait for one key.
+"""Interactive calls before bulk: on the event loop, bulk has its turn, and then pauses for those who wait for one key.
 
-Bulk calls run one after another, and before each of them everybody who is ready goes first, a few times over. So
-bulk holds up a single key by one bulk call at most, and seldom. A quarter as many as there are threads may wait; what
-comes on top is told to come again (429).
+Bulk calls run one after another. As long as anybody waits for a single key, bulk pauses after each call for four times
+as long as the call took, so that it has a fifth of the loop and holds up a single key by one bulk call at most. A
+quarter as many as there are threads may wait; what comes on top is told to come again (429).
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
+from byokportal import clock
 from byokportal.errors import RateLimited
 
 # Items that still count as interactive.
 FEW = 10
-# Of the event loop between two bulk calls; with one, bulk doubled the time of those who ask for one key.
-ROUNDS = 8
+# Times as long as it took does bulk pause after a call.
+PAUSE = 4
 
 
 def is_bulk(items: int, *, of_bulk: bool = False) -> bool:
@@ -29,12 +30,26 @@ class BulkQueue:
 
     Args:
         waiting: how many may wait.
+        monotonic: seconds.
     """
 
-    def __init__(self, waiting: int) -> None:
-        self._waiting = waiting
+    def __init__(self, waiting: int, *, monotonic: Callable[[], float] = clock.monotonic) -> None:
+        self._waiting, self._monotonic = waiting, monotonic
         # It belongs to the loop that asks first.
         self._lock = asyncio.Lock()
+        # Interactive calls under way.
+        self._interactive = 0
+        # When the last bulk call ended, and how long bulk pauses from then on.
+        self._ended, self._pause = 0.0, 0.0
+
+    @contextlib.contextmanager
+    def interactive(self) -> Iterator[None]:
+        """Count a call as one that somebody waits for, as long as the block lasts."""
+        self._interactive += 1
+        try:
+            yield
+        finally:
+            self._interactive -= 1
 
     @contextlib.asynccontextmanager
     async def head(self) -> AsyncIterator[None]:
@@ -51,9 +66,13 @@ class BulkQueue:
         finally:
             self._waiting += 1
         try:
-            # Everybody who is ready goes first; where nobody is, a round takes no time.
-            for _ in range(ROUNDS):
-                await asyncio.sleep(0)
+            # Everybody who is ready goes first.
+            await asyncio.sleep(0)
+            while self._interactive and (left := self._ended + self._pause - self._monotonic()) > 0:
+                await asyncio.sleep(left)
+            began = self._monotonic()
             yield
+            self._ended = self._monotonic()
+            self._pause = (self._ended - began) * PAUSE
         finally:
             self._lock.release()
