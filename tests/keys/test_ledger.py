@@ -45,7 +45,10 @@ class Ledger:
             try:
                 ledger.record(row)
             finally:
-                if threading.current_thread() is not threading.main_thread():
+                # As each entry point does: what was given up in the middle of a query is of no use to the next.
+                if threading.current_thread() is threading.main_thread():
+                    connection.close_if_unusable_or_obsolete()
+                else:
                     connection.close()
         else:
             asyncio.run_coroutine_threadsafe(ledger.commit(row, recording.WAIT), self.loop).result()
