@@ -96,7 +96,15 @@ WRONG_BY_MECHANISM: dict[str, tuple[str, ...]] = {
     ),
     "words: a blank in an ARN is not called one, and a condition's reason is no sentence": (
         "key-trailing-blank",
+        "trust-r53-organization",
+        "trust-korean-time-limited",
+        "trust-cicd-date-has-passed",
         "permissions-govwifi-request-alias",
+        "permissions-other-region",
+        "permissions-forces-dev",
+    ),
+    "a principal that IAM does not save is said to get in, and stays in the corrected document": (
+        "trust-eleven-digits",
     ),
     "who was refused: the customer's own engineer or tool is taken for the role that we use": (
         "caller-owner-create-role-deny",
