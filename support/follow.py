@@ -15,7 +15,7 @@ from django.urls import reverse
 from byokportal import clock, database, words
 from keys import services as key_services
 from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
-from support import services
+from support import notices, services
 from support.models import Notice, Ticket
 from tenants import audit, onboarding, transactions
 from tenants.audit import SYSTEM
@@ -37,7 +37,7 @@ def follow(limit: int = 500) -> int:
     Returns:
         how many events had something to follow.
     """
-    known = [*REACTIONS, *INCIDENTS, *MAILS]
+    known = [*REACTIONS, *INCIDENTS, *ACCOUNTS]
     nothing = AuditEvent.objects.not_followed().exclude(name__in=known)
     transactions.run(lambda: nothing.update(followed_at=clock.now()))
     followed = tried = after = 0
@@ -98,22 +98,18 @@ def _follow_one(pk: int, tenant_id: uuid.UUID | None) -> bool | None:
 
 def _follow_ours(event: AuditEvent) -> bool:
     """What happened to our own side concerns no tenant: the people on call are told."""
-    mail = MAILS.get(event.name)
-    if mail is not None:
-        name, to = mail
-        data = audit.data_of(event)
-        context = {"target": json.loads(event.payload)["target"], **_change(event)}
-        Notice.objects.get_or_create(event=event, template=name, recipient=str(data[to]), defaults={"context": context})
-        return True
-    template = INCIDENTS.get(event.name)
-    if template is not None:
-        Notice.objects.get_or_create(
-            event=event,
-            template=template,
-            recipient=settings.SUPPORT_EMAIL,
-            defaults={"context": {"sentence": audit.sentence(event), "incident": json.loads(event.payload)["target"]}},
-        )
-    return template is not None
+    data = audit.data_of(event)
+    if event.name in ACCOUNTS:
+        template, address = ACCOUNTS[event.name]
+        recipient = str(data[address])
+    elif event.name in INCIDENTS:
+        template, recipient = INCIDENTS[event.name], settings.SUPPORT_EMAIL
+    else:
+        return False
+    target = json.loads(event.payload)["target"]
+    known = {"target": target, "incident": target, **_change(event)}
+    notices.write(event, template, recipient, {name: known[name] for name in notices.MAILS[template].context})
+    return True
 
 
 # --- step 5: the ticket that opens, answers and closes itself -------------------------------------------
@@ -257,13 +253,8 @@ def _ours(event: AuditEvent, tenant: Tenant) -> None:
     )
     if is_known:  # the fault is the service role's: one mail, whatever the number of tenants
         return
-    _notice(
-        event,
-        tenant,
-        "kore-needed",
-        settings.SUPPORT_EMAIL,
-        {"ticket": str(ticket.pk), "code": code, "sentence": audit.sentence(event)},
-    )
+    context = {"ticket": str(ticket.pk), "code": code, "sentence": audit.sentence(event)}
+    notices.write(event, "kore-needed", settings.SUPPORT_EMAIL, context, tenant=tenant)
 
 
 def _is_known(tenant: Tenant, code: str) -> bool:
@@ -273,17 +264,11 @@ def _is_known(tenant: Tenant, code: str) -> bool:
     ServiceRole.objects.select_for_update(no_key=True).get(pk=tenant.service_role_id)
     waiting = Ticket.objects.filter(status=Status.WAITING_FOR_KORE, tenant__service_role=tenant.service_role_id)
     tickets = [str(pk) for pk in waiting.values_list("pk", flat=True)]
-    notices = Notice.objects.filter(template="kore-needed", tenant__service_role=tenant.service_role_id)
-    return notices.filter(context__code=code, context__ticket__in=tickets).exists()
+    mails = Notice.objects.filter(template="kore-needed", tenant__service_role=tenant.service_role_id)
+    return mails.filter(context__code=code, context__ticket__in=tickets).exists()
 
 
 # --- mails -------------------------------------------------------------------------------------------------
-
-
-def _notice(event: AuditEvent, tenant: Tenant, template: str, recipient: str, context: dict[str, str]) -> None:
-    Notice.objects.get_or_create(
-        event=event, template=template, recipient=recipient, defaults={"tenant": tenant, "context": context}
-    )
 
 
 def _tell_owners(event: AuditEvent, tenant: Tenant, template: str, context: dict[str, str]) -> None:
@@ -291,7 +276,7 @@ def _tell_owners(event: AuditEvent, tenant: Tenant, template: str, context: dict
     if not owners:  # the first one has not come yet, but its automation may have begun
         owners = list(Invitation.objects.of(tenant).pending().filter(role=Role.OWNER).values_list("email", flat=True))
     for address in owners:
-        _notice(event, tenant, template, address, context)
+        notices.write(event, template, address, context, tenant=tenant)
 
 
 def _suspended(event: AuditEvent, tenant: Tenant) -> None:
@@ -329,7 +314,7 @@ def _recovered(event: AuditEvent, tenant: Tenant) -> None:
 
 def _invited(event: AuditEvent, tenant: Tenant) -> None:
     target = str(json.loads(event.payload)["target"])
-    _notice(event, tenant, "invitation", str(audit.data_of(event)["email"]), {"invitation": target})
+    notices.write(event, "invitation", str(audit.data_of(event)["email"]), {"invitation": target}, tenant=tenant)
 
 
 def _people_changed(event: AuditEvent, tenant: Tenant) -> None:
@@ -338,13 +323,15 @@ def _people_changed(event: AuditEvent, tenant: Tenant) -> None:
     _tell_owners(event, tenant, "people-changed", context)
     data = audit.data_of(event)
     if data.get("email"):
-        _notice(event, tenant, "people-changed", str(data["email"]), context)
+        notices.write(event, "people-changed", str(data["email"]), context, tenant=tenant)
 
 
 def _address_changed(event: AuditEvent, tenant: Tenant) -> None:
     """The owners hear of it, and the address before: it may be the only one that its person still reads."""
     _people_changed(event, tenant)
-    _notice(event, tenant, "address-changed", str(audit.data_of(event)["old"]), {"sentence": audit.sentence(event)})
+    notices.write(
+        event, "address-changed", str(audit.data_of(event)["old"]), {"sentence": audit.sentence(event)}, tenant=tenant
+    )
 
 
 def _recovery(event: AuditEvent, tenant: Tenant) -> None:
@@ -352,15 +339,17 @@ def _recovery(event: AuditEvent, tenant: Tenant) -> None:
     target = str(json.loads(event.payload)["target"])
     addresses = Member.everybody.filter(tenant=tenant).values_list("user__email", flat=True)
     for address in sorted({address.lower() for address in addresses}):
-        _notice(event, tenant, "recovery-announced", address, {"recovery": target, "sentence": audit.sentence(event)})
+        notices.write(
+            event, "recovery-announced", address, {"recovery": target, "sentence": audit.sentence(event)}, tenant=tenant
+        )
 
 
 def _recovery_ended(event: AuditEvent, tenant: Tenant) -> None:
     addresses = Member.everybody.filter(tenant=tenant).values_list("user__email", flat=True)
     for address in sorted({address.lower() for address in addresses}):
-        _notice(event, tenant, "people-changed", address, _change(event))
+        notices.write(event, "people-changed", address, _change(event), tenant=tenant)
     if event.name == "tenants.recovery.objected":
-        _notice(event, tenant, "people-changed", settings.SUPPORT_EMAIL, _change(event))
+        notices.write(event, "people-changed", settings.SUPPORT_EMAIL, _change(event), tenant=tenant)
 
 
 def _change(event: AuditEvent) -> dict[str, str]:
@@ -368,7 +357,7 @@ def _change(event: AuditEvent) -> dict[str, str]:
 
 
 # Mails about one account: template, and what of the event's data is the address.
-MAILS = {
+ACCOUNTS = {
     "tenants.staff.created": ("staff-invitation", "email"),
     "tenants.staff.regrouped": ("account-changed", "email"),
     "tenants.second_factor.reset": ("account-changed", "email"),

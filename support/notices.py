@@ -1,8 +1,9 @@
-"""Mails: what each one says, and the sending of those that are due. The row is the job."""
+"""Mails: what each one is written from, and the sending of those that are due. The row is the job."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,13 +11,13 @@ import structlog
 from django.conf import settings
 from django.core.mail import EmailMessage
 from django.db.models import F, Q
-from django.template.loader import render_to_string
+from django.template import Context, engines
 from django.urls import reverse
 
 from byokportal import clock, words
 from support.models import Notice
 from tenants import services
-from tenants.models import INVITATION_LASTS, AddressChange, Invitation, OwnerRecovery
+from tenants.models import INVITATION_LASTS, AddressChange, AuditEvent, Invitation, OwnerRecovery, Tenant
 
 log = structlog.get_logger(__name__)
 CLAIM_LASTS = timedelta(seconds=90)  # longer than the task may run: older means its worker was lost
@@ -57,6 +58,21 @@ def _send(notice: Notice, now: datetime) -> bool:
     return True
 
 
+def write(
+    event: AuditEvent, template: str, recipient: str, context: dict[str, str], *, tenant: Tenant | None = None
+) -> None:
+    """Write down that a mail is to be sent because of an event; each one once.
+
+    Raises:
+        KeyError: there is no such mail, or its context is not what the mail is written from (a bug, not a refusal).
+    """
+    if context.keys() != MAILS[template].context:
+        raise KeyError(f"{template} is written from {sorted(MAILS[template].context)}, not from {sorted(context)}")
+    Notice.objects.get_or_create(
+        event=event, template=template, recipient=recipient, defaults={"tenant": tenant, "context": context}
+    )
+
+
 def compose(notice: Notice) -> EmailMessage | None:
     """Return the mail of a notice, from `templates/emails/<template>.subject.txt` and `.txt`;
     None when it has lost its point."""
@@ -64,28 +80,49 @@ def compose(notice: Notice) -> EmailMessage | None:
     if notice.tenant is not None:
         role = notice.tenant.service_role
         context |= {"tenant": notice.tenant.name, "service_role_arn": role.arn, "aws_account_id": role.account_id}
-        context["tracker_url"] = settings.BASE_URL + reverse("portal:tracker", args=[notice.tenant.pk])
-        context["people_url"] = settings.BASE_URL + reverse("portal:members", args=[notice.tenant.pk])
-        context["branch_keys_url"] = settings.BASE_URL + reverse("portal:branch-keys", args=[notice.tenant.pk])
-        context["key_url"] = settings.BASE_URL + reverse("portal:key", args=[notice.tenant.pk])
-    if notice.template in LINKS:
-        about = LINKS[notice.template](notice)
-        if about is None:
-            return None
-        context |= about
-    if notice.template == "sign-in-changed":
-        context["password_url"] = settings.BASE_URL + reverse("account_reset_password")
-    if notice.template == "account-changed":
-        context["office_url"] = settings.BASE_URL + reverse("admin:index")
-    if notice.template == "kore-needed":
-        context["ticket_url"] = settings.BASE_URL + reverse("admin:support_ticket_change", args=[context["ticket"]])
-    if notice.template == "incident-opened":
-        context["incident_url"] = settings.BASE_URL + reverse("admin:keys_incident_change", args=[context["incident"]])
-    subject = " ".join(render_to_string(f"emails/{notice.template}.subject.txt", context).split())
-    text = str(render_to_string(f"emails/{notice.template}.txt", context))
+        for name, page in PAGES.items():
+            context[name] = settings.BASE_URL + reverse(f"portal:{page}", args=[notice.tenant.pk])
+    more = MAILS[notice.template].more(notice)
+    if more is None:
+        return None
+    context |= more
+    subject = " ".join(_text(f"emails/{notice.template}.subject.txt", context).split())
+    text = _text(f"emails/{notice.template}.txt", context)
     if notice.tenant is not None:
         text = words.without_external_id(text, notice.tenant.external_id)
     return EmailMessage(subject, text, to=[notice.recipient])
+
+
+def _text(template: str, context: dict[str, Any]) -> str:
+    """Return plain text: nothing is escaped for HTML."""
+    return str(engines["django"].engine.get_template(template).render(Context(context, autoescape=False)))  # type: ignore[attr-defined]
+
+
+# The tenant's pages that any mail to a tenant may name.
+PAGES = {"tracker_url": "tracker", "people_url": "members", "branch_keys_url": "branch-keys", "key_url": "key"}
+
+# --- what is looked up when a mail is written: links, and secrets that stand in no row ---------------------------
+
+
+def _nothing(notice: Notice) -> dict[str, Any]:
+    return {}
+
+
+def _password(notice: Notice) -> dict[str, Any]:
+    return {"password_url": settings.BASE_URL + reverse("account_reset_password")}
+
+
+def _office(notice: Notice) -> dict[str, Any]:
+    return {"office_url": settings.BASE_URL + reverse("admin:index")}
+
+
+def _ticket(notice: Notice) -> dict[str, Any]:
+    return {"ticket_url": settings.BASE_URL + reverse("admin:support_ticket_change", args=[notice.context["ticket"]])}
+
+
+def _incident(notice: Notice) -> dict[str, Any]:
+    path = reverse("admin:keys_incident_change", args=[notice.context["incident"]])
+    return {"incident_url": settings.BASE_URL + path}
 
 
 def _invitation(notice: Notice) -> dict[str, Any] | None:
@@ -136,10 +173,43 @@ def _address(notice: Notice) -> dict[str, Any] | None:
     return {"address_url": settings.BASE_URL + path, "old": change.user.email}
 
 
-# Mails with a link whose secret is made when the mail is written.
-LINKS: dict[str, Callable[[Notice], dict[str, Any] | None]] = {
-    "invitation": _invitation,
-    "recovery-announced": _recovery,
-    "staff-invitation": _staff,
-    "address-change": _address,
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """What one mail is written from.
+
+    Attributes:
+        context: what the event gives it (`support.follow`): words and ids, never a secret.
+        more: what is looked up when it is written; None: the mail has lost its point and is not sent.
+    """
+
+    context: frozenset[str]
+    more: Callable[[Notice], dict[str, Any] | None] = _nothing
+
+
+def _mail(*context: str, more: Callable[[Notice], dict[str, Any] | None] = _nothing) -> Mail:
+    return Mail(frozenset(context), more)
+
+
+# The name of its two templates in templates/emails → what it is written from.
+MAILS: dict[str, Mail] = {
+    "invitation": _mail("invitation", more=_invitation),
+    "people-changed": _mail("sentence", "actor"),
+    "address-change": _mail("target", more=_address),
+    "address-changed": _mail("sentence"),
+    "sign-in-changed": _mail("sentence", more=_password),
+    "account-changed": _mail("sentence", "actor", more=_office),
+    "staff-invitation": _mail(more=_staff),
+    "recovery-announced": _mail("recovery", "sentence", more=_recovery),
+    "key-active": _mail("key_arn"),
+    "key-suspended": _mail("sentence"),
+    "key-unreachable": _mail("sentence"),
+    "key-recovered": _mail("sentence"),
+    "key-deletion": _mail("key_arn", "at"),
+    "registration-rejected": _mail("text"),
+    "old-key-needed": _mail("key_arn", "role_arn", "until", "days"),
+    "old-key-at-risk": _mail("why", "until"),
+    "old-key-given-up": _mail("sentence"),
+    "kore-needed": _mail("ticket", "code", "sentence", more=_ticket),
+    "incident-opened": _mail("sentence", "incident", more=_incident),
+    "incident-closed": _mail("sentence"),
 }

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 from conftest import acting_staff
+from django.conf import settings as django_settings
 from django.contrib.auth.models import User
 from django.core import mail
+from django.template import engines
 from django.test import Client
 from django.utils import timezone
 
+from byokportal import clock
 from support import follow, notices
 from support.models import Notice
-from tenants import services, tokens
-from tenants.models import InvitationLink, Tenant
+from tenants import audit, services, tokens
+from tenants.models import InvitationLink, OwnerRecovery, Tenant
 
 
 def test_the_invitation_lets_the_owner_choose_a_password_and_carries_our_values(tenant: Tenant) -> None:
@@ -85,26 +89,72 @@ def test_a_claim_of_a_lost_worker_is_taken_over(tenant: Tenant) -> None:
     assert notices.send_due() == 1
 
 
-@pytest.mark.parametrize(
-    ("template", "context"),
-    [
-        ("key-active", {"key_arn": "arn:aws:kms:eu-central-1:111122223333:key/x"}),
-        ("registration-rejected", {"text": "Step 2, IAM role: add the External ID."}),
-        ("key-suspended", {"sentence": "The key was suspended by AWS."}),
-        ("key-unreachable", {"sentence": "The key could not be asked."}),
-        ("key-recovered", {"sentence": "The key answers again."}),
-        ("key-deletion", {"key_arn": "arn:aws:kms:eu-central-1:111122223333:key/x", "at": "3 June 2026, 10:00 UTC"}),
-        (
-            "kore-needed",
-            {"ticket": "5f8c1f0e-0000-4000-8000-000000000000", "code": "policy_drift", "sentence": "It stopped."},
-        ),
-    ],
-)
-def test_every_mail_has_a_subject_and_says_its_words(tenant: Tenant, template: str, context: dict[str, str]) -> None:
+# --- the table -----------------------------------------------------------------------------------------------------
+
+FOLDER = Path(django_settings.BASE_DIR, "templates", "emails")
+SAMPLE = {"ticket": "5f8c1f0e-0000-4000-8000-000000000000", "incident": "1", "code": "policy_drift"}
+
+
+def _invitation(tenant: Tenant, sam: User) -> dict[str, str]:
+    return {"invitation": str(tenant.invitations.get().pk)}
+
+
+def _recovery(tenant: Tenant, sam: User) -> dict[str, str]:
+    kim = User.objects.create_user("kim@kore.example")
+    asked = {"requested_by": sam, "approved_by": kim, "due_at": timezone.now(), "status": "waiting"}
+    made = OwnerRecovery.objects.create(tenant=tenant, kind="new_owner", email=ADDRESS, reason="r", **asked)
+    return {"recovery": str(made.pk)}
+
+
+def _staff(tenant: Tenant, sam: User) -> dict[str, str]:
+    services.create_staff(ADDRESS, groups=["Support"], reason="r", actor=acting_staff(sam))
+    return {}
+
+
+def _address(tenant: Tenant, sam: User) -> dict[str, str]:
+    now = clock.now()
+    return {"target": str(services.request_address_change(sam, email="n@kore.example", signed_in_at=now).pk)}
+
+
+ADDRESS = "dora@kore.example"
+# Mails about a row that has to be there.
+ROWS = {
+    "invitation": _invitation,
+    "recovery-announced": _recovery,
+    "staff-invitation": _staff,
+    "address-change": _address,
+}
+
+
+def test_every_mail_of_the_table_has_its_two_templates_and_every_template_its_row() -> None:
+    files = {f"{name}{end}" for name in notices.MAILS for end in (".subject.txt", ".txt")}
+    assert {path.name for path in FOLDER.iterdir()} == files
+
+
+@pytest.mark.parametrize("template", notices.MAILS)
+def test_every_mail_says_its_words_and_leaves_no_gap(
+    template: str, tenant: Tenant, sam: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engines["django"].engine, "string_if_invalid", "NOT GIVEN: %s")
     Tenant.objects.filter(pk=tenant.pk).update(name="Tom & Söhne <AG>")
     tenant.refresh_from_db()
-    message = notices.compose(Notice(template=template, tenant=tenant, recipient="alice@acme.example", context=context))
+    context = {name: SAMPLE.get(name, f"the {name} & so") for name in notices.MAILS[template].context}
+    if template in ROWS:
+        context |= ROWS[template](tenant, sam)
+    message = notices.compose(Notice(template=template, tenant=tenant, recipient=ADDRESS, context=context))
+    assert message is not None
+    text = f"{message.subject}\n{message.body}"
     assert message.subject.strip()
     assert "\n" not in message.subject
-    assert "Tom & Söhne <AG>" in message.subject
-    assert list(context.values())[-1] in message.body
+    assert "NOT GIVEN" not in text
+    assert "&amp;" not in text
+    if "sentence" in context:
+        assert context["sentence"] in message.body
+
+
+def test_a_mail_is_written_from_what_its_row_names_and_nothing_else(tenant: Tenant) -> None:
+    event = audit.record("keys.key.recovered", tenant=tenant, actor=audit.SYSTEM)
+    for template, context in (("no-such-mail", {}), ("key-recovered", {}), ("key-active", {"key": "x"})):
+        with pytest.raises(KeyError):
+            notices.write(event, template, ADDRESS, context, tenant=tenant)
+    assert not Notice.objects.exists()
