@@ -20,6 +20,9 @@ WORDS = {
     "external_id_not_exact": "The trust policy takes another External ID too",
     "trust_policy_allows_everybody": "The trust policy lets everybody in",
     "propagation_delay": "The change may not have reached all of AWS yet",
+    "our_service_role_recreated": "Our service role is another one than your trust policy knows",
+    "our_policy_drift": "Our policy in IAM is not what we last wrote",
+    "our_canary_broken": "The role of ours that always lets us in does not",
     "waiting_for_tenant": "waiting for the organisation",
     "not_asked": "not asked yet",
 }

@@ -77,6 +77,8 @@ def start_test(tenant: Tenant, *, actor: Actor, reason: str = "", keep_until: da
     running: EncryptionTest | None = EncryptionTest.objects.filter(registration=registration).open().first()
     if running is not None:
         EncryptionTest.objects.filter(pk=running.pk).update(keep_until=keep_until, due_at=now)
+        if keep_until != running.keep_until:  # who presses twice asked once
+            audit.record("keys.test.requested", tenant=tenant, actor=actor, target=running, reason=reason)
         tasks.enqueue(tasks.run_test, test_id=str(running.pk))
         return running
     if registration.status == Status.REJECTED:

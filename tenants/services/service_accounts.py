@@ -26,7 +26,7 @@ def create_service_account(
     account = ServiceAccount.objects.create(name=name_of(name), scopes=_scopes(scopes), has_all_tenants=has_all_tenants)
     account.tenants.set(_some(tenants, has_all_tenants))
     secret = _new_secret(account)
-    _record("created", account, tenants, actor=actor, scopes=account.scopes)
+    _record("tenants.service_account.created", account, tenants, actor=actor, scopes=account.scopes)
     return account, secret
 
 
@@ -54,7 +54,7 @@ def rotate_secret(account: ServiceAccount, *, hours: int = OVERLAP_HOURS, reason
     else:
         _revoke(held, held.secrets.filter(revoked_at=None).values_list("pk", flat=True))
     secret = _new_secret(held)
-    _record("secret_rotated", held, held.tenants.all(), actor=actor, hours=hours, reason=reason)
+    _record("tenants.service_account.secret_rotated", held, held.tenants.all(), actor=actor, hours=hours, reason=reason)
     return secret
 
 
@@ -71,7 +71,7 @@ def revoke_old_secret(account: ServiceAccount, *, reason: str, actor: Actor) -> 
     old = held.secrets.valid(clock.now()).exclude(expires_at=None)
     if not _revoke(held, old.values_list("pk", flat=True)):
         raise NothingToRevoke
-    _record("secret_revoked", held, held.tenants.all(), actor=actor, reason=reason)
+    _record("tenants.service_account.secret_revoked", held, held.tenants.all(), actor=actor, reason=reason)
 
 
 @transactions.atomic
@@ -87,7 +87,7 @@ def disable_service_account(account: ServiceAccount, *, reason: str, actor: Acto
     if not ServiceAccount.objects.filter(pk=held.pk, disabled_at=None).update(disabled_at=now):
         raise ServiceAccountStands(status="disabled")
     _end_tokens(held)
-    _record("disabled", held, held.tenants.all(), actor=actor, reason=reason)
+    _record("tenants.service_account.disabled", held, held.tenants.all(), actor=actor, reason=reason)
 
 
 @transactions.atomic
@@ -103,7 +103,7 @@ def enable_service_account(account: ServiceAccount, *, reason: str, actor: Actor
     if not ServiceAccount.objects.filter(pk=held.pk).exclude(disabled_at=None).update(disabled_at=None):
         raise ServiceAccountStands(status="enabled")
     _end_tokens(held)  # one that was issued at the moment of the disabling
-    _record("enabled", held, held.tenants.all(), actor=actor, reason=reason)
+    _record("tenants.service_account.enabled", held, held.tenants.all(), actor=actor, reason=reason)
 
 
 @transactions.atomic
@@ -134,8 +134,17 @@ def change_service_account(
     # Who was reached as one of all was in before, and who is reached as one of all stays in.
     let_in = set() if held.has_all_tenants else after - before
     shut_out = set() if has_all_tenants else before - after
-    _record("changed", held, () if stays else (before | after) - let_in - shut_out, actor=actor, **facts)
-    for event, touched in (("let_in", let_in), ("shut_out", shut_out)):
+    _record(
+        "tenants.service_account.changed",
+        held,
+        () if stays else (before | after) - let_in - shut_out,
+        actor=actor,
+        **facts,
+    )
+    for event, touched in (
+        ("tenants.service_account.let_in", let_in),
+        ("tenants.service_account.shut_out", shut_out),
+    ):
         for tenant in touched:
             _write(event, held, tenant, actor=actor, **facts)
 
@@ -207,6 +216,4 @@ def _record(event: str, account: ServiceAccount, tenants: Iterable[Tenant], *, a
 
 
 def _write(event: str, account: ServiceAccount, tenant: Tenant | None, *, actor: Actor, **facts: object) -> None:
-    audit.record(
-        f"tenants.service_account.{event}", tenant=tenant, actor=actor, target=account, name=account.name, **facts
-    )
+    audit.record(event, tenant=tenant, actor=actor, target=account, name=account.name, **facts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from pathlib import Path
 
@@ -68,6 +69,15 @@ def test_every_status_has_its_moves_and_every_move_leads_to_a_status() -> None:
     assert lifecycle.MOVES[KeyRegistration.Status.RETIRED] == frozenset()
 
 
-def test_the_picture_in_architecture_names_every_status() -> None:
-    picture = (DOCS / "ARCHITECTURE.md").read_text()
-    assert all(status in picture for status in KeyRegistration.Status.values)
+def test_the_picture_in_architecture_has_every_move_and_no_other() -> None:
+    section = (DOCS / "ARCHITECTURE.md").read_text().partition("## The life of a registration")[2]
+    drawn: dict[str, set[str]] = {status: set() for status in KeyRegistration.Status.values}
+    for line in section.split("```")[1].strip().splitlines():
+        # two blanks begin a remark
+        groups = re.split(r" ([→⇄]) ", line.split("  ")[0])
+        for here, arrow, there in zip(groups[::2], groups[1::2], groups[2::2], strict=False):
+            for old, new in itertools.product(here.split(" | "), there.split(" | ")):
+                drawn[old].add(new)
+                if arrow == "⇄":
+                    drawn[new].add(old)
+    assert drawn == {str(status): set(map(str, moves)) for status, moves in lifecycle.MOVES.items()}

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from byokportal import words
 from byokportal.errors import DomainError
 from keys import errors
 from keys.access import Access
@@ -17,9 +18,11 @@ from keys.arns import KeyArn
 from keys.aws.kms import KeyFacts
 from keys.aws.sessions import AssumeOutcome
 from keys.policies import documents
+from keys.proof.diagnosis.causes import CAUSES
 from keys.proof.encryption_test import CHECKS, base, outcome, refusals, remedies, schedule
 from keys.proof.encryption_test.base import Finding, Wait
 from keys.proof.encryption_test.facts import Account, Answer, Clock, Facts, Hygiene, Key, Ours, Subject, Trust, Use
+from keys.proof.encryption_test.report import chain
 
 NOW = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
 ROLE = "arn:aws:iam::111122223333:role/AIforWorkByokAccessRole"
@@ -150,7 +153,10 @@ def judge(*changes: Change) -> dict[str, Finding]:
     facts = GOOD
     for change in changes:
         facts = change(facts)
-    return base.judge(facts, CHECKS)
+    findings = base.judge(facts, CHECKS)
+    labels = {label for found in findings.values() for label in found.causes}
+    assert labels <= set(CAUSES) | set(words.WORDS), "a cause is of the vocabulary, or has words of its own"
+    return findings
 
 
 def test_a_right_set_up_passes_every_check() -> None:
@@ -166,6 +172,13 @@ def test_the_list_reads_as_the_guide_and_needs_what_stands_before() -> None:
         assert set(check.needs) <= set(codes[:position]), check.code
         assert check.title
         assert 1 <= check.step <= 5
+
+
+def test_every_check_has_a_row_in_which_it_does_not_pass_and_a_link_of_the_chain() -> None:
+    shown = {row[1] for table in (FAILS, UNKNOWN, OUR_FAULTS) for row in table.values()}
+    warnings = {check.code for check in CHECKS if check.is_warning}
+    assert {check.code for check in CHECKS} - warnings == shown
+    assert {code.partition(".")[0] for code in shown} == set(chain.BY_PREFIX)
 
 
 # --- fails, with cause, step, reason and document --------------------------------------------------------------
@@ -343,6 +356,22 @@ FAILS = {
     "permissions without Encrypt": (
         [use(encrypt=denied("kms:Encrypt", IDENTITY))],
         "use.encrypt",
+        2,
+        "kms_access_denied",
+        "role_permissions_policy_missing_action",
+        "permissions-policy",
+    ),
+    "permissions without GenerateDataKey": (
+        [use(generate=denied("kms:GenerateDataKey", IDENTITY))],
+        "use.generate_data_key",
+        2,
+        "kms_access_denied",
+        "role_permissions_policy_missing_action",
+        "permissions-policy",
+    ),
+    "permissions without GenerateDataKeyWithoutPlaintext": (
+        [use(generate_wrapped=denied("kms:GenerateDataKeyWithoutPlaintext", IDENTITY))],
+        "use.generate_data_key_without_plaintext",
         2,
         "kms_access_denied",
         "role_permissions_policy_missing_action",

@@ -29,6 +29,7 @@ def _rows(name: str) -> list[dict[str, Any]]:
 
 
 ROWS = {name: _rows(name) for name in ("reference", "found", "blind")}
+ALL_ROWS = [row for rows in ROWS.values() for row in rows]
 HALVES = {
     f"{name}, {half}": rows[start::2] for name, rows in ROWS.items() for start, half in enumerate(("even", "odd"))
 }
@@ -74,6 +75,12 @@ def test_only_labels_of_the_vocabulary_are_named() -> None:
     tables += [parsing.HIDDEN, parsing.BARE, *parsing.SESSION_EXTRAS.values(), tuple(remedies.REMEDIES)]
     tables += [tuple(row["causes"]) for rows in ROWS.values() for row in rows]
     assert {label for table in tables for label in table} <= set(causes.CAUSES)
+
+
+def test_every_cause_has_an_error_of_aws_in_which_it_is_named() -> None:
+    read = [(row, parsing.read(row["message"], operation=row["operation"], code=row["code"])) for row in ALL_ROWS]
+    named = {label for row, one in read for label in set(row["causes"]) & set(one.causes)}
+    assert sorted(set(causes.CAUSES) - named) == ["key_arn_changed"], "that one is seen in a right answer, by a check"
 
 
 # --- one error, every wrapping -----------------------------------------------------------------------------------
