@@ -155,6 +155,21 @@ class Conflict(DomainError):
     retryable = True
 
 
+class AddressRefused(DomainError):
+    kind, code = Kind.INVALID, "address_refused"
+    title = "We do not call this address"
+    detail = "{why}"
+    turn = Turn.TENANT
+
+
+class AddressUnreachable(DomainError):
+    kind, code = Kind.UPSTREAM, "address_unreachable"
+    title = "The address did not answer as it has to"
+    detail = "{why}"
+    turn = Turn.TENANT
+    retryable = True
+
+
 class RateLimited(DomainError):
     kind, code = Kind.LIMITED, "rate_limited"
     title = "Too many requests"

@@ -369,6 +369,13 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
+# --- addresses that tenants give (byokportal.outbound) ----------------------------------------------------------
+
+# Whom we ask for names: `system`, addresses of resolvers, or file:PATH (byokportal.resolver).
+DNS_RESOLVER = env.str("DNS_RESOLVER", default=f"file:{VAR_DIR / 'dns.json'}" if EMBEDDED else "system")
+# Origins that may be http and on a private network: http://127.0.0.1:9400,…
+OUTBOUND_ALLOW = env.list("OUTBOUND_ALLOW", default=[])
+
 # --- fair shares ------------------------------------------------------------------------------------------------
 
 # Data keys a second of all processes together; each gives out its part (tenants.limits).
@@ -482,6 +489,10 @@ if AWS_MODE == "real" and "sqlite3" in DATABASES["default"]["ENGINE"]:
     raise ImproperlyConfigured("AWS_MODE=real is refused together with SQLite. Set DATABASE_URL to PostgreSQL.")
 if AWS_MODE == "real" and CLOCK_SKEW:
     raise ImproperlyConfigured("AWS_MODE=real is refused together with CLOCK_SKEW, which is for tests. Unset it.")
+if AWS_MODE == "real" and OUTBOUND_ALLOW:
+    raise ImproperlyConfigured("AWS_MODE=real is refused together with OUTBOUND_ALLOW, which is for tests. Unset it.")
+if AWS_MODE == "real" and DNS_RESOLVER.startswith("file:"):
+    raise ImproperlyConfigured("AWS_MODE=real is refused together with DNS_RESOLVER=file:…, which is for tests.")
 if CLOCK_SKEW:
     from byokportal import clock
 
