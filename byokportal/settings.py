@@ -213,6 +213,7 @@ CELERY_BEAT_SCHEDULE = {
     "follow-the-log": {"task": "support.tasks.follow_log", "schedule": RING_SECONDS},
     "send-due-notices": {"task": "support.tasks.send_notices", "schedule": 10.0},
     "complete-due-recoveries": {"task": "support.tasks.complete_recoveries", "schedule": 60.0},
+    "look-at-due-domains": {"task": "tenants.tasks.look_at_due_domains", "schedule": 10.0},
     "clear-expired": {"task": "tenants.tasks.clear_expired", "schedule": 3600.0},
 }
 # A message that nobody took is worth nothing once the next is there: after an hour without a worker there would be
@@ -229,6 +230,7 @@ BEAT_LOOKS = {
     "keys.tasks.enqueue_due_probes": "keys.due.awaited_probes",
     "keys.tasks.sweep": "keys.due.probes",
     "keys.tasks.roll_up_uses": "keys.due.uses",
+    "tenants.tasks.look_at_due_domains": "tenants.due.domains",
     "support.tasks.follow_log": "support.due.events",
     "support.tasks.send_notices": "support.due.notices",
 }

@@ -326,6 +326,11 @@ def _people_changed(event: AuditEvent, tenant: Tenant) -> None:
         notices.write(event, "people-changed", str(data["email"]), context, tenant=tenant)
 
 
+def _sign_on_changed(event: AuditEvent, tenant: Tenant) -> None:
+    """By what people are known here has changed: every owner hears of it at once."""
+    _tell_owners(event, tenant, "sign-on-changed", _change(event))
+
+
 def _address_changed(event: AuditEvent, tenant: Tenant) -> None:
     """The owners hear of it, and the address before: it may be the only one that its person still reads."""
     _people_changed(event, tenant)
@@ -392,6 +397,10 @@ REACTIONS: dict[str, Callable[[AuditEvent, Tenant], None]] = {
     "tenants.member.removed": _people_changed,
     "tenants.member.left": _people_changed,
     "tenants.token.minted": _people_changed,
+    "tenants.domain.added": _sign_on_changed,
+    "tenants.domain.verified": _sign_on_changed,
+    "tenants.domain.lapsed": _sign_on_changed,
+    "tenants.domain.removed": _sign_on_changed,
     "tenants.member.address_changed": _address_changed,
     "tenants.second_factor.reset": _people_changed,
     "tenants.account.switched_off": _people_changed,

@@ -99,7 +99,13 @@ def _text(template: str, context: dict[str, Any]) -> str:
 
 
 # The tenant's pages that any mail to a tenant may name.
-PAGES = {"tracker_url": "tracker", "people_url": "members", "branch_keys_url": "branch-keys", "key_url": "key"}
+PAGES = {
+    "tracker_url": "tracker",
+    "people_url": "members",
+    "sign_on_url": "sign-on",
+    "branch_keys_url": "branch-keys",
+    "key_url": "key",
+}
 
 # --- what is looked up when a mail is written: links, and secrets that stand in no row ---------------------------
 
@@ -194,6 +200,7 @@ def _mail(*context: str, more: Callable[[Notice], dict[str, Any] | None] = _noth
 MAILS: dict[str, Mail] = {
     "invitation": _mail("invitation", more=_invitation),
     "people-changed": _mail("sentence", "actor"),
+    "sign-on-changed": _mail("sentence", "actor"),
     "address-change": _mail("target", more=_address),
     "address-changed": _mail("sentence"),
     "sign-in-changed": _mail("sentence", more=_password),

@@ -107,6 +107,10 @@ EVENTS = {
     "tenants.member.role_changed": "{email} became {role}.",
     "tenants.token.minted": "The automation token {name} was made.",
     "tenants.token.revoked": "The automation token {name} was revoked.",
+    "tenants.domain.added": "The mail domain {domain} was named.",
+    "tenants.domain.verified": "The mail domain {domain} was verified by its DNS record.",
+    "tenants.domain.lapsed": "The DNS record of the mail domain {domain} is gone: nobody signs in by it any more.",
+    "tenants.domain.removed": "The mail domain {domain} was removed: {reason}",
     "tenants.service_account.created": "The service account {name} was created.",
     "tenants.client.refused": (
         "A wrong secret came for {client} from {address}; within an hour that was attempt {count}."

@@ -231,3 +231,17 @@ class AddressTaken(DomainError):
     kind, code = Kind.CONFLICT, "address_taken"
     title = "This address cannot be yours"
     detail = "Another account proved that it is theirs. Use another address."
+
+
+class DomainNotYours(DomainError):
+    kind, code = Kind.CONFLICT, "domain_not_yours"
+    title = "This domain cannot be an organisation's"
+    detail = "It belongs to Kore.ai, or everybody can have an address there. Use a domain of your own."
+    turn = Turn.TENANT
+
+
+class TooManyDomains(DomainError):
+    kind, code = Kind.CONFLICT, "too_many_domains"
+    title = "That is too many domains"
+    detail = "The limit is {limit}. Remove one that nobody uses, then try again."
+    turn = Turn.TENANT

@@ -19,6 +19,10 @@ class RoleForm(forms.Form):
     role = forms.ChoiceField(choices=Role.choices)
 
 
+class DomainForm(forms.Form):
+    name = forms.CharField(label="Mail domain", max_length=253, help_text="What stands after the @, like acme.example.")
+
+
 class RemoveForm(forms.Form):
     reason = forms.CharField(label="Why?", max_length=200, help_text="It stands in the log.")
 

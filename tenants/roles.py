@@ -154,6 +154,8 @@ OPERATIONS: dict[str, Operation] = {
     "tenants.revoke_token": Operation(ALL),
     "tenants.revoke_any_token": Operation(OWN),
     "tenants.reset_second_factor": Operation(OWN, is_fresh=True),
+    # Mail domains and the connection to a directory: who may say here who somebody is.
+    "tenants.change_sign_on": Operation(OWN, token=PEOPLE, is_fresh=True),
     "tenants.manage_service_accounts": Operation(staff=MANAGE_SERVICE_ACCOUNTS),
     "tenants.manage_staff": Operation(staff=MANAGE_STAFF),
     "tenants.recover_owner": Operation(staff=RECOVER_OWNER),

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from tenants.views import address, invitation, organisation, people, recovery, tokens
+from tenants.views import address, invitation, organisation, people, recovery, sign_on, tokens
 
 urlpatterns = [
     path("", organisation.home, name="home"),
@@ -37,6 +37,10 @@ urlpatterns = [
         people.withdraw_invitation,
         name="withdraw-invitation",
     ),
+    path("tenants/<uuid:tenant>/sign-on/", sign_on.sign_on, name="sign-on"),
+    path("tenants/<uuid:tenant>/sign-on/domains/", sign_on.add_domain, name="add-domain"),
+    path("tenants/<uuid:tenant>/sign-on/domains/<uuid:domain>/look/", sign_on.look_at_domain, name="look-at-domain"),
+    path("tenants/<uuid:tenant>/sign-on/domains/<uuid:domain>/remove/", sign_on.remove_domain, name="remove-domain"),
     path("tenants/<uuid:tenant>/automation/", tokens.tokens, name="tokens"),
     path("tenants/<uuid:tenant>/automation/<uuid:token>/revoke/", tokens.revoke_token, name="revoke-token"),
 ]

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from tenants.api import people, tokens, views
+from tenants.api import domains, people, tokens, views
 
 urlpatterns = [
     path("oauth/token", views.Token.as_view(), name="token"),
@@ -19,6 +19,9 @@ urlpatterns = [
         people.ResendInvitation.as_view(),
         name="resend-invitation",
     ),
+    path("tenants/<str:tenant>/domains", domains.Domains.as_view(), name="domains"),
+    path("tenants/<str:tenant>/domains/<str:domain>", domains.OneDomain.as_view(), name="domain"),
+    path("tenants/<str:tenant>/domains/<str:domain>/look", domains.LookAtDomain.as_view(), name="look-at-domain"),
     path("tenants/<str:tenant>/tokens", tokens.Tokens.as_view(), name="tokens"),
     path("tenants/<str:tenant>/tokens/<str:token>", tokens.OneToken.as_view(), name="automation-token"),
 ]

@@ -1,6 +1,7 @@
 """Rows of the tenants app, one module for each noun: facts, constraints and the words to read them by."""
 
 from tenants.models.credentials import AccessToken, AccessTokenQuerySet, ClientSecret, ServiceAccount
+from tenants.models.domains import MailDomain, MailDomainQuerySet
 from tenants.models.idempotency import IdempotentRequest
 from tenants.models.log import AuditEvent, AuditEventQuerySet
 from tenants.models.onboarding import OnboardingMove, OnboardingStep
@@ -32,6 +33,8 @@ __all__ = [
     "IdempotentRequest",
     "Invitation",
     "InvitationLink",
+    "MailDomain",
+    "MailDomainQuerySet",
     "Member",
     "MemberQuerySet",
     "ObjectionLink",

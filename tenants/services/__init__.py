@@ -16,6 +16,7 @@ from tenants.services.automation_tokens import (
     revoke_token,
     tokens_seen_by,
 )
+from tenants.services.domains import add_domain, look_at_domain_again, mail_domain_of, remove_domain
 from tenants.services.invitations import (
     accept_invitation,
     has_proved,
@@ -69,6 +70,7 @@ __all__ = [
     "LONGEST_DAYS",
     "LONGEST_DAYS_WITH_PEOPLE",
     "accept_invitation",
+    "add_domain",
     "address_change_by_link",
     "announced_late",
     "approve_recovery",
@@ -89,6 +91,8 @@ __all__ = [
     "invite",
     "inviter_of",
     "leave_organisation",
+    "look_at_domain_again",
+    "mail_domain_of",
     "mint_token",
     "mint_token_of_invitation",
     "name_of",
@@ -104,6 +108,7 @@ __all__ = [
     "record_service_role",
     "recovery_by_link",
     "regroup_staff",
+    "remove_domain",
     "remove_member",
     "request_address_change",
     "request_new_owner",

@@ -49,6 +49,7 @@ MODULES = (
     "keys.forms",
     "support.forms",
     "tenants.api.serializers",
+    "tenants.api.domains",
     "tenants.api.people",
     "keys.api.serializers",
     "support.api.serializers",

@@ -22,7 +22,7 @@ from keys.models import CheckResult, EncryptionTest, KeyRegistration, Revocation
 from support import services as support_services
 from support.models import Notice, Ticket
 from tenants import audit, roles, services
-from tenants.models import Member
+from tenants.models import MailDomain, Member
 
 RECORDED = Path(__file__).with_name("query_budgets.json")
 KEY = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -37,6 +37,7 @@ def _fill(alice: Member, rows: int, *, name: str) -> None:
         other = services.create_tenant(one, owner_email=f"{one}@other.example", actor=audit.COMMAND)
         invited(tenant, f"{one}@acme.example", "auditor")
         services.invite(tenant, email=f"{one}@elsewhere.example", role="auditor", actor=acting(alice))
+        MailDomain.objects.create(tenant=tenant, name=f"{one}.example", token="t")
         services.mint_token(alice, name=one, actor=audit.COMMAND)
         services.create_service_account(one, tenants=[tenant, other], scopes=roles.SCOPES, actor=audit.COMMAND)
         ticket = support_services.open_ticket(tenant, topic="question", subject=one, text=one, actor=audit.SYSTEM)
@@ -91,7 +92,16 @@ def test_list_pages_make_the_recorded_number_of_queries_however_many_rows(
     _fill(alice, 1, name="first")
     ticket = Ticket.objects.of(tenant).first()
     assert ticket is not None
-    portal = ["", *(f"steps/{number}/" for number in range(1, 7)), "log/", "people/", "automation/", "key/", "tickets/"]
+    portal = [
+        "",
+        *(f"steps/{number}/" for number in range(1, 7)),
+        "log/",
+        "people/",
+        "sign-on/",
+        "automation/",
+        "key/",
+        "tickets/",
+    ]
     portal += [
         f"tickets/{ticket.pk}/",
         f"tests/{test.pk}/",

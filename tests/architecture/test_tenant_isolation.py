@@ -16,6 +16,7 @@ from keys import services
 from keys.models import KeyRegistration
 from support import services as support_services
 from tenants import audit
+from tenants import services as tenant_services
 from tenants.models import Member, ServiceAccount
 
 pytestmark = pytest.mark.django_db
@@ -66,6 +67,7 @@ def test_a_stranger_gets_the_same_404_as_for_what_does_not_exist(
         "recovery": str(uuid.uuid4()),
         "drill": str(services.start_drill(alice.tenant, actor=acting(alice)).pk),
         "registration": str(active.pk),
+        "domain": str(tenant_services.add_domain(alice.tenant, name="acme.example", actor=acting(alice)).pk),
     }
     callers = {True: api_of(mallory), False: browser_of(mallory)}
     for route, method in itertools.product(ROUTES, METHODS):
@@ -83,7 +85,9 @@ def test_a_stranger_gets_the_same_404_as_for_what_does_not_exist(
 
 
 OF_OBJECTS = [
-    route for route in ROUTES if any(f":{name}>" in route for name in ("test", "ticket", "drill", "registration"))
+    route
+    for route in ROUTES
+    if any(f":{name}>" in route for name in ("test", "ticket", "drill", "registration", "domain"))
 ]
 
 
@@ -101,6 +105,7 @@ def test_an_object_of_a_stranger_under_ones_own_tenant_is_a_404(
         "ticket": str(ticket.pk),
         "drill": str(drill.pk),
         "registration": str(active.pk),
+        "domain": str(tenant_services.add_domain(alice.tenant, name="acme.example", actor=acting(alice)).pk),
     }
     callers = {True: api_of(mallory), False: browser_of(mallory)}
     assert len(OF_OBJECTS) > 5
@@ -108,7 +113,7 @@ def test_an_object_of_a_stranger_under_ones_own_tenant_is_a_404(
         client, path = callers[route.startswith("api/")], fill(route, str(mallory.tenant_id), theirs)
         answer = (
             client.post(path, "{}", content_type="application/json")
-            if path.endswith(("cancel", "cancel/", "/end"))
+            if path.endswith(("cancel", "cancel/", "/end", "look", "look/"))
             else client.get(path)
         )
         assert answer.status_code == 404, path

@@ -1,0 +1,19 @@
+"""Rows without which a periodic task has nothing to do: `byokportal.beat` asks for them before it sends the task.
+
+See `keys.due`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.db.models import QuerySet
+from django.db.models.functions import Now
+
+from tenants.models import MailDomain
+
+Rows = list[QuerySet[Any]]
+
+
+def domains() -> Rows:
+    return [MailDomain.objects.present().filter(next_look_at__lte=Now())]
