@@ -98,6 +98,14 @@ def _base_url() -> Iterable[CheckMessage]:
         )
     if not settings.SUPPORT_URL.startswith("https://"):
         yield _error("SUPPORT_URL is no https address.", "It is the link that people without help follow.", "E009")
+    template = settings.CFN_TEMPLATE_URL
+    # The longest that CloudFormation takes (guide, "Selecting a stack template").
+    if template and (not template.startswith("https://") or len(template) > 1024):
+        yield _error(
+            "CFN_TEMPLATE_URL is no https address, or longer than 1,024 characters.",
+            "Put what `manage.py cloudformation_template` prints into S3, and its address here.",
+            "E022",
+        )
 
 
 def _hosts() -> Iterable[CheckMessage]:

@@ -245,6 +245,8 @@ LOCALAWS_FILE = VAR_DIR / "localaws.json"
 PLATFORM_KEY_ARN = env.str("PLATFORM_KEY_ARN", default="")
 # Regions that AWS has opened since our botocore was published: "mx-west-1,…".
 EXTRA_REGIONS = env.list("EXTRA_REGIONS", default=[])
+# Where `manage.py cloudformation_template` lies in S3; without it no page offers a quick-create link.
+CFN_TEMPLATE_URL = env.str("CFN_TEMPLATE_URL", default="")
 SERVICE_SIDE_APPROVAL = env.str("SERVICE_SIDE_APPROVAL", default="automatic")
 SUPPORT_URL = env.str("SUPPORT_URL", default="https://support.kore.ai/")
 

@@ -10,6 +10,7 @@ from django import forms
 from byokportal import secret_texts
 from keys.arns import SECRETS, KeyArn, RoleArn
 from keys.errors import ArnRefused
+from keys.policies.choices import Choices, tags_of_text, text_of_tags
 
 POLICY_LENGTH = 65_536  # characters; twice the largest policy that AWS takes, for those that come escaped in an answer
 
@@ -51,6 +52,77 @@ class KeyArnForm(_CarefulForm):
 
 class RoleArnForm(_CarefulForm):
     role_arn = ArnField(RoleArn, label="Role ARN")
+
+
+class OutputsForm(_CarefulForm):
+    """What a deployment printed; the service finds both ARNs in it."""
+
+    secrets = SECRETS[:2]  # the third, forty characters in a row, is what ids in outputs look like too
+
+    outputs = forms.CharField(
+        label="Stack outputs, what terraform output -json prints, or the Role ARN alone",
+        max_length=POLICY_LENGTH,
+        widget=forms.Textarea(attrs={"rows": 5}),
+        error_messages={"required": "Paste what it printed, or the Role ARN."},
+    )
+
+    def clean_outputs(self) -> str:
+        text = str(self.cleaned_data["outputs"])
+        for pattern, what in self.secrets:
+            if pattern.search(text):
+                raise forms.ValidationError(
+                    f"This holds {what}. We did not keep it. It was sent to us, so rotate it now, "
+                    "then paste the outputs alone."
+                )
+        return text
+
+
+class DocumentChoicesForm(forms.Form):
+    """What the documents say beside the guide's policies; the service reads it."""
+
+    role_path = forms.CharField(
+        label="Role path",
+        required=False,
+        max_length=600,
+        help_text="Where your roles live, such as /security/. Empty is the top.",
+    )
+    permissions_boundary = forms.CharField(
+        label="Permissions boundary",
+        required=False,
+        max_length=2048,
+        help_text=(
+            "The ARN of the managed policy that your organisation bounds roles by. "
+            "It has to allow the KMS actions on your key, or the role can do nothing."
+        ),
+    )
+    tags = forms.CharField(
+        label="Tags",
+        required=False,
+        max_length=25_000,
+        widget=forms.Textarea(attrs={"rows": 4}),
+        help_text="key=value, one a line.",
+    )
+    makes_key = forms.BooleanField(
+        label="Make the key too: with its policy, an alias and yearly rotation", required=False
+    )
+
+    def choices(self) -> Choices:
+        """Return what was typed, read.
+
+        Raises:
+            InvalidInput: with the reason under its field.
+        """
+        data = self.cleaned_data
+        return Choices.read(**{**data, "tags": tags_of_text(data["tags"])})
+
+    @staticmethod
+    def initial_of(choices: Choices) -> dict[str, object]:
+        return {
+            "role_path": choices.role_path,
+            "permissions_boundary": choices.permissions_boundary,
+            "tags": text_of_tags(choices.tags),
+            "makes_key": choices.makes_key,
+        }
 
 
 class ValidationForm(forms.Form):

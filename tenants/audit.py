@@ -124,6 +124,7 @@ EVENTS = {
     "tenants.service_account.shut_out": "The service account {name} no longer acts for this organisation: {reason}",
     "tenants.step.changed": "Step {step} went from “{old}” to “{new}”.",
     "tenants.tenant.viewed": "Kore.ai support looked at this organisation.",
+    "keys.documents.chosen": "What the documents of steps 2 and 3 say beside the guide's policies was chosen.",
     "keys.registration.drafted": "The draft of the registration was changed.",
     "keys.registration.submitted": "The CMK ARN and the Role ARN were shared with Kore.ai.",
     "keys.registration.moved": "The registration went from “{old}” to “{new}”.",

@@ -125,6 +125,7 @@ OPERATIONS: dict[str, Operation] = {
     "tenants.read": Operation(ALL, token=READ),
     "keys.check_policy": Operation(ALL, token=READ),
     "keys.register": Operation(CHANGE, token=SETUP),
+    "keys.choose_documents": Operation(CHANGE, token=SETUP),
     "keys.test": Operation(CHANGE, RUN_TEST, token=SETUP),
     "keys.approve": Operation(staff=APPROVE_CONFIGURATION),
     "keys.suspend": Operation(CHANGE, SUSPEND_KEY, token=OPERATE),

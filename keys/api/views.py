@@ -1,11 +1,9 @@
-"""Addresses of the keys app: documents, registration, tests, the key in service."""
+"""Addresses of the keys app: registration, tests, the key in service."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from django.http import HttpResponse
-from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -18,17 +16,6 @@ from keys.api import serializers as shapes
 from keys.models import EncryptionTest, RevocationDrill
 from tenants import access, endpoints, roles
 from tenants.models import Tenant
-
-
-class Document(endpoints.TenantView):
-    """One document of the guide, filled in; the raw text to paste."""
-
-    problems = ("arns_missing", "document_unknown")
-
-    @extend_schema(operation_id="get_document", responses={(200, "text/plain"): OpenApiTypes.STR})
-    def get(self, request: Request, tenant: str, name: str) -> HttpResponse:
-        text = services.document(self.mine(request, tenant), name)
-        return HttpResponse(text, content_type="text/plain; charset=utf-8")
 
 
 class PolicyChecks(endpoints.TenantView):

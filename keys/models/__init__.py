@@ -1,5 +1,6 @@
 """Rows of the keys app, one module for each noun: facts, constraints and the words to read them by."""
 
+from keys.models.choices import DocumentChoices, choices_of
 from keys.models.configuration import RoleConfiguration, ServiceRolePolicy
 from keys.models.custody import (
     BranchKey,
@@ -36,6 +37,7 @@ __all__ = [
     "CacheDrop",
     "CheckResult",
     "DatabaseAdmission",
+    "DocumentChoices",
     "EncryptionTest",
     "Incident",
     "Job",
@@ -53,6 +55,7 @@ __all__ = [
     "RoleConfiguration",
     "ServiceRolePolicy",
     "ServingProcess",
+    "choices_of",
     "not_woken_lately",
     "pause_after",
     "put_off_if_it_breaks",

@@ -40,6 +40,13 @@ class KeyRegistrationQuerySet(models.QuerySet["KeyRegistration"]):
             roles=tuple(role for key, role in arns if key == registration.key_arn and role != registration.role_arn),
         )
 
+    def keys_of_role(self, registration: KeyRegistration) -> tuple[str, ...]:
+        """Return the keys that still open and that the role of a registration reaches, its own among them."""
+        with_role = self.probed().filter(tenant=registration.tenant_id, role_arn=registration.role_arn)
+        return tuple(
+            dict.fromkeys(with_role.exclude(role_arn="").order_by("created_at").values_list("key_arn", flat=True))
+        )
+
     def probed(self) -> Self:
         """What health looks at: everything that serves or still opens old data."""
         return self.filter(status__in=KeyRegistration.PROBED)

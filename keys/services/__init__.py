@@ -1,6 +1,7 @@
 """Operations of the keys app, one module for each noun; the other apps and the entry points call them from here."""
 
 from keys.services.databases import admit_database
+from keys.services.documents import Texts, choose_documents, document, texts_of
 from keys.services.drills import cancel_drill, start_drill
 from keys.services.horizon import end_horizon
 from keys.services.incidents import close_incident
@@ -21,7 +22,6 @@ from keys.services.key_states import read_key_states
 from keys.services.proof import (
     check_policy,
     compare_tests,
-    document,
     granted_by_policy,
     read_output,
     read_test,
@@ -31,6 +31,7 @@ from keys.services.proof import (
 from keys.services.registration import (
     approve_configuration,
     save_draft,
+    save_outputs,
     shown_registration,
     submit_registration,
     withdraw,
@@ -39,11 +40,13 @@ from keys.services.registration import (
 __all__ = [
     "Drop",
     "KeyState",
+    "Texts",
     "admit_database",
     "approve_configuration",
     "ask_again",
     "cancel_drill",
     "check_policy",
+    "choose_documents",
     "close_incident",
     "compare_tests",
     "document",
@@ -60,11 +63,13 @@ __all__ = [
     "resume",
     "rotate_branch_key",
     "save_draft",
+    "save_outputs",
     "set_latency",
     "shown_registration",
     "start_drill",
     "start_test",
     "submit_registration",
     "suspend",
+    "texts_of",
     "withdraw",
 ]

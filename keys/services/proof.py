@@ -1,4 +1,4 @@
-"""Operations around the proof: the encryption test, the documents, what the tenant pastes (steps 2 to 5)."""
+"""Operations around the proof: the encryption test, and what the tenant pastes (steps 2 to 5)."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from django.db.models import QuerySet
 from byokportal import clock
 from byokportal.errors import InvalidInput
 from keys import errors, health, lifecycle, tasks
-from keys.access import Access
 from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
-from keys.policies import documents
 from keys.proof import pasted
 from keys.proof.encryption_test import remedies
 from keys.proof.encryption_test.report import comparison, presentation, remedy_order
 from keys.proof.pasted.findings import Values
 from keys.proof.pasted.outputs import recognition
 from keys.services import acceptance
+from keys.services.documents import access_of, beside_of
 from keys.services.registration import shown_registration
 from tenants import audit, onboarding, roles, transactions
 from tenants.audit import Actor
@@ -113,38 +112,6 @@ def compare_tests(tests: QuerySet[EncryptionTest], *, start: int, count: int) ->
     return comparison.compare(list(runs), shown=count)
 
 
-def document(tenant: Tenant, name: str) -> str:
-    """Return one document of the guide, filled in with the tenant's own values.
-
-    Raises:
-        DocumentUnknown: there is none of that name.
-        ArnsMissing: it names an ARN that the tenant has not given yet.
-    """
-    if name not in documents.NAMES:
-        raise errors.DocumentUnknown(names=", ".join(documents.NAMES))
-    registration = shown_registration(tenant)
-    access = _access(tenant, registration)
-    arns = {"key_arn": access.key, "role_arn": access.role}
-    missing = [arn for arn in documents.NAMES[name] if not arns[arn]]
-    if missing:
-        raise errors.ArnsMissing(names=" and ".join(missing), missing=missing)
-    beside = _beside(registration) if documents.NAMES[name] else documents.ALONE
-    return documents.of(name, access, beside=beside)
-
-
-def _access(tenant: Tenant, registration: KeyRegistration | None) -> Access:
-    """Return how our service role reaches the key, as far as the tenant has given its ARNs."""
-    if registration is not None:
-        return registration.access(tenant)
-    return Access.of_texts(
-        tenant=str(tenant.pk), service_role_arn=tenant.service_role.arn, external_id=tenant.external_id
-    )
-
-
-def _beside(registration: KeyRegistration | None) -> documents.Beside:
-    return KeyRegistration.objects.beside(registration) if registration else documents.ALONE
-
-
 def check_policy(tenant: Tenant, *, kind: str, text: str) -> pasted.PastedPolicy:
     """Read a policy that the tenant pasted, before any AWS call; nothing of it is kept."""
     return pasted.lint(_kind(kind), text, replace(_own_values(tenant), rules=acceptance.rules_of(tenant)))
@@ -164,7 +131,7 @@ def _kind(name: str) -> pasted.Kind:
 def _own_values(tenant: Tenant) -> Values:
     """Return what the tenant's texts are compared with."""
     registration = shown_registration(tenant)
-    return Values(_access(tenant, registration), _beside(registration))
+    return Values(access_of(tenant, registration), beside_of(registration))
 
 
 def read_output(tenant: Tenant, *, text: str) -> recognition.PastedOutput:

@@ -12,6 +12,7 @@ from keys import branchkeys, errors, lifecycle, tasks
 from keys.arns import KeyArn, RoleArn
 from keys.configuration import packing
 from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
+from keys.proof.pasted import stack_outputs
 from keys.services import acceptance
 from tenants import audit, onboarding, roles, transactions
 from tenants.audit import Actor
@@ -65,6 +66,18 @@ def save_draft(
     audit.record("keys.registration.drafted", tenant=tenant, actor=actor, target=registration, **given)
     _advance_draft(tenant, registration, given, actor=actor)
     return registration
+
+
+def save_outputs(tenant: Tenant, *, text: str, actor: Actor) -> KeyRegistration:
+    """Keep the ARNs of what a deployment printed: stack outputs, `terraform output -json`, or an ARN alone.
+
+    Raises:
+        SecretPasted, InvalidInput: there is a secret in it, or no ARN that could be meant; nothing is saved then.
+        ArnRefused, RegistrationBusy, TokenNotMarked, FreshSignInNeeded: as `save_draft` does.
+    """
+    roles.require(actor, "keys.register", tenant)
+    found = stack_outputs.read(text, service_role=RoleArn.parse(tenant.service_role.arn))
+    return save_draft(tenant, key_arn=found.key, role_arn=found.role, actor=actor)
 
 
 def _require_replace_beside_a_serving_key(tenant: Tenant, actor: Actor) -> None:

@@ -11,14 +11,16 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_GET, require_http_methods
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from byokportal.errors import NotFound
 from keys import services
 from keys.errors import ArnsMissing, RoleRefusedByIam
 from keys.forms import (
+    DocumentChoicesForm,
     KeyArnForm,
     OutputForm,
+    OutputsForm,
     PolicyForm,
     RoleArnForm,
     ShareForm,
@@ -26,6 +28,7 @@ from keys.forms import (
     ValidationForm,
 )
 from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
+from keys.policies.documents import FILES
 from keys.proof.encryption_test.report import chain
 from keys.proof.encryption_test.report.presentation import TestReport
 from keys.views import pasted
@@ -35,7 +38,7 @@ from tenants.models import Member, Tenant
 FORMS: dict[int, type[forms.Form]] = {1: KeyArnForm, 2: RoleArnForm, 4: ValidationForm, 6: ShareForm}
 # Step → the documents on its page, and what its paste box reads.
 DOCUMENTS = {
-    2: ("trust-policy", "permissions-policy", "cloudformation", "terraform", "cli"),
+    2: ("cloudformation", "terraform", "cli", "trust-policy", "permissions-policy"),
     3: ("key-policy-statement",),
 }
 PASTED = {2: ("trust", "permissions"), 3: ("key",)}
@@ -67,9 +70,9 @@ class Progress:
     reading: TestReport | None  # of the newest test
 
 
-def _document(tenant: Tenant, name: str) -> Document:
+def _document(texts: services.Texts, name: str) -> Document:
     try:
-        return Document(name, services.document(tenant, name), "")
+        return Document(name, texts.document(name), "")
     except ArnsMissing as error:  # not a refusal here: the page says which step gives the ARN
         return Document(name, "", str(error))
 
@@ -133,9 +136,59 @@ def step(request: HttpRequest, tenant: UUID, number: int) -> HttpResponse:
     return render(request, "portal/step.html", page_of(member, number, form, progress))
 
 
+@login_required
+@require_POST
+def outputs(request: HttpRequest, tenant: UUID) -> HttpResponse:
+    """Take both ARNs out of what a deployment printed (step 2)."""
+    member = access.member_for(request.user, tenant)
+    form = OutputsForm(request.POST)
+    if form.is_valid():
+        with portal.refusals_on(form):
+            registration = services.save_outputs(
+                member.tenant, text=form.cleaned_data["outputs"], actor=portal.actor(request, member)
+            )
+            messages.success(request, _saved(registration))
+            return redirect("portal:step", member.tenant.pk, _after_outputs(member.tenant, registration))
+    return _step_2(request, member, outputs_form=form)
+
+
+def _saved(registration: KeyRegistration) -> str:
+    both = {"CMK ARN": registration.key_arn, "Role ARN": registration.role_arn}
+    return "We keep " + " and ".join(f"the {name} {arn}" for name, arn in both.items() if arn) + "."
+
+
+def _after_outputs(tenant: Tenant, registration: KeyRegistration) -> int:
+    """Return the step that comes next: a key that the documents made has its policy already."""
+    if not registration.key_arn or not registration.role_arn:
+        return 3 if registration.role_arn else 2
+    return 6 if services.texts_of(tenant, registration).choices.makes_key else 3
+
+
+@login_required
+@require_POST
+def choose_documents(request: HttpRequest, tenant: UUID) -> HttpResponse:
+    """Keep what the documents say beside the guide's policies (step 2)."""
+    member = access.member_for(request.user, tenant)
+    form = DocumentChoicesForm(request.POST)
+    if form.is_valid():
+        with portal.refusals_on(form):
+            services.choose_documents(member.tenant, form.choices(), actor=portal.actor(request, member))
+            messages.success(request, "Every document on these pages says it now.")
+            return redirect("portal:step", member.tenant.pk, 2)
+    return _step_2(request, member, choices_form=form)
+
+
+def _step_2(request: HttpRequest, member: Member, **refused: forms.Form) -> HttpResponse:
+    """Show step 2 with a form that was refused."""
+    progress = progress_of(member.tenant)
+    form = RoleArnForm(initial=_arns(progress.registration))
+    return render(request, "portal/step.html", {**page_of(member, 2, form, progress), **refused})
+
+
 def page_of(member: Member, number: int, form: forms.Form, progress: Progress) -> dict[str, object]:
     tenant = member.tenant
     steps = onboarding.overview(tenant)
+    texts = services.texts_of(tenant, progress.registration) if number in DOCUMENTS else None
     return portal.page(
         member,
         step=steps[number - 1],
@@ -143,8 +196,12 @@ def page_of(member: Member, number: int, form: forms.Form, progress: Progress) -
         form=form,
         documents={
             document.name.replace("-", "_"): document
-            for document in (_document(tenant, name) for name in DOCUMENTS.get(number, ()))
+            for document in (_document(texts, name) for name in DOCUMENTS.get(number, ()) if texts)
         },
+        choices=texts.choices if texts else None,
+        choices_form=DocumentChoicesForm(initial=DocumentChoicesForm.initial_of(texts.choices)) if texts else None,
+        quick_create_link=texts.quick_create_link if texts else "",
+        outputs_form=OutputsForm(),
         policy_forms=[PolicyForm(initial={"kind": kind}, auto_id=f"{kind}-%s") for kind in PASTED.get(number, ())],
         start=_start(tenant),
         arns=_arns(progress.registration),
@@ -190,8 +247,7 @@ def document(request: HttpRequest, tenant: UUID, name: str) -> HttpResponse:
     """Give one document as a file."""
     member = access.member_for(request.user, tenant)
     text = services.document(member.tenant, name)
-    suffix = {"terraform": "tf", "cli": "sh"}.get(name, "json")
     answer = HttpResponse(text, content_type="text/plain; charset=utf-8")
-    answer["Content-Disposition"] = f'attachment; filename="{name}.{suffix}"'
+    answer["Content-Disposition"] = f'attachment; filename="{FILES[name]}"'
     answer["Cache-Control"] = "no-store"
     return answer

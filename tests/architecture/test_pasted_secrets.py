@@ -52,6 +52,7 @@ MODULES = (
     "tenants.api.domains",
     "tenants.api.people",
     "keys.api.serializers",
+    "keys.api.documents",
     "support.api.serializers",
 )
 

@@ -80,6 +80,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "check-policy": {"kind": "trust", "policy": "{}"},
     "check-output": {"output": "{}"},
     "registration": {},
+    "outputs": {"outputs": "arn:aws:iam::111122223333:role/R"},
+    "document-choices": {},
     "step": {"key_arn": "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"},
 }
 FOR_STAFF = {

@@ -118,6 +118,8 @@ NOT_LOOKED_AT = {
         (
             f"portal:{name}"
             for name in (
+                "outputs",
+                "document-choices",
                 "change-role",
                 "object-to-recovery",
                 "resend-invitation",

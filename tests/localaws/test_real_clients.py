@@ -5,11 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl
 
 import boto3
 import pytest
@@ -17,7 +20,11 @@ from botocore.exceptions import ClientError
 
 from byokportal.localaws.testing import LocalAws
 from keys.access import Access
-from keys.policies import documents
+from keys.arns import RoleArn
+from keys.policies import cloudformation, documents
+from keys.policies.choices import Choices
+from keys.policies.values import ALIAS, Values
+from keys.proof.pasted import stack_outputs
 from tests.localaws.conformance.world import allow, policy, trusting
 
 OURS, CUSTOMER, REGION = "999900001111", "111122223333", "eu-central-1"
@@ -169,31 +176,88 @@ def test_our_script_for_the_aws_cli_does_steps_two_and_three(aws: LocalAws, tmp_
     values = {"tenant": "", "service_role_arn": our_role(aws), "external_id": EXTERNAL_ID, "key_arn": key}
     first, second = f"arn:aws:iam::{CUSTOMER}:role/{documents.ROLE_NAME}", f"arn:aws:iam::{CUSTOMER}:role/kore/Second"
 
-    def run(script: str) -> None:
-        done = subprocess.run(
-            ["bash"],
-            input=script,
-            env=environment(aws, tmp_path, aws.accounts[CUSTOMER]),
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-
-    run(documents.of("cli", Access.of_texts(**values)))
+    printed = run_script(aws, tmp_path, documents.of("cli", Access.of_texts(**values)))
+    assert printed == (first, key)
     prove(aws, first, key)
-    run(documents.of("cli", Access.of_texts(**values, role_arn=second), beside=documents.Beside(roles=(first,))))
+    before = json.loads((tmp_path / "key-policy-before.json").read_text())["Statement"]
+    assert before == [users]
+    assert json.loads(kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"])["Statement"][0] == users
+    run_script(
+        aws,
+        tmp_path,
+        documents.of("cli", Access.of_texts(**values, role_arn=second), beside=documents.Beside(roles=(first,))),
+    )
     prove(aws, first, key)
     prove(aws, second, key)
+
+
+def run_script(aws: LocalAws, folder: Path, script: str) -> tuple[str, str]:
+    """Run the script as the customer; return the ARNs that the portal finds in what it printed."""
+    done = subprocess.run(
+        ["bash"],
+        input=script,
+        env=environment(aws, folder, aws.accounts[CUSTOMER]),
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = stack_outputs.read(done.stdout, service_role=RoleArn.parse(f"arn:aws:iam::{OURS}:role/byok-service-1"))
+    return str(found.role), str(found.key)
+
+
+def bounded(aws: LocalAws) -> Choices:
+    """What a careful organisation chooses; its permissions boundary exists."""
+    boundary = aws.client(CUSTOMER, "iam", "us-east-1").create_policy(
+        PolicyName="Boundary", PolicyDocument=policy(allow("kms:*"))
+    )
+    return Choices.read(
+        role_path="/security/byok/",
+        permissions_boundary=boundary["Policy"]["Arn"],
+        tags=[("team", "security"), ("cost centre", "4 2"), ("owner", "prüfung@acme.example")],
+    )
+
+
+def has_what_was_chosen(aws: LocalAws, role_arn: str, choices: Choices) -> None:
+    role = aws.client(CUSTOMER, "iam", "us-east-1").get_role(RoleName=role_arn.rpartition("/")[2])["Role"]
+    assert role["Path"] == choices.role_path
+    assert role["PermissionsBoundary"]["PermissionsBoundaryArn"] == choices.permissions_boundary
+    assert {(tag["Key"], tag["Value"]) for tag in role["Tags"]} == set(choices.tags)
+
+
+def is_a_key_to_keep(aws: LocalAws, key_arn: str, choices: Choices) -> None:
+    """The made key rotates, has its alias and tags, and the account stays in charge of it."""
+    kms = aws.client(CUSTOMER, "kms", REGION)
+    assert kms.get_key_rotation_status(KeyId=key_arn)["KeyRotationEnabled"]
+    assert kms.describe_key(KeyId=ALIAS)["KeyMetadata"]["Arn"] == key_arn
+    tags = {(tag["TagKey"], tag["TagValue"]) for tag in kms.list_resource_tags(KeyId=key_arn)["Tags"]}
+    assert tags == set(choices.tags)
+    kms.put_key_policy(  # the customer is not locked out of its own key
+        KeyId=key_arn, PolicyName="default", Policy=kms.get_key_policy(KeyId=key_arn, PolicyName="default")["Policy"]
+    )
+
+
+@pytest.mark.slow
+def test_our_script_makes_the_key_too_with_path_boundary_and_tags(aws: LocalAws, tmp_path: Path) -> None:
+    choices = replace(bounded(aws), makes_key=True)
+    values = Access.of_texts(tenant="", service_role_arn=our_role(aws), external_id=EXTERNAL_ID)
+    role, key = run_script(aws, tmp_path, documents.of("cli", values, choices=choices))
+    assert role == f"arn:aws:iam::{CUSTOMER}:role/security/byok/{documents.ROLE_NAME}"
+    prove(aws, role, key)
+    has_what_was_chosen(aws, role, choices)
+    is_a_key_to_keep(aws, key, choices)
 
 
 # --- CloudFormation ---------------------------------------------------------------------------------------------------
 
 
+NO_VALUE = object()
+
+
 def resolved(value: Any, known: dict[str, Any], made: dict[str, dict[str, str]]) -> Any:
-    """Fill in Ref, Fn::GetAtt and Fn::Sub."""
+    """Fill in Ref, Fn::GetAtt, Fn::Sub and conditions; what is AWS::NoValue goes away."""
     if isinstance(value, list):
         return [resolved(each, known, made) for each in value]
     if not isinstance(value, dict):
@@ -201,33 +265,63 @@ def resolved(value: Any, known: dict[str, Any], made: dict[str, dict[str, str]])
     match value:
         case {"Ref": name}:
             return known[name] if name in known else made[name]["Ref"]
+        case {"Fn::Equals": [one, other]}:
+            return resolved(one, known, made) == resolved(other, known, made)
+        case {"Fn::Not": [condition]}:
+            return not resolved(condition, known, made)
+        case {"Fn::If": [name, one, other]}:
+            return resolved(one if known[f"condition {name}"] else other, known, made)
         case {"Fn::GetAtt": [name, attribute]}:
             return made[name][attribute]
         case {"Fn::Sub": str(text)}:
             for name, filled in known.items():
                 text = text.replace(f"${{{name}}}", str(filled))
             return text
-    return {name: resolved(each, known, made) for name, each in value.items()}
+    filled = {name: resolved(each, known, made) for name, each in value.items()}
+    return {name: each for name, each in filled.items() if each is not NO_VALUE}
 
 
-def deploy(aws: LocalAws, template: dict[str, Any], account: str) -> dict[str, Any]:
+def names_in(value: Any) -> set[str]:
+    """Return the resources and parameters that a part of a template names."""
+    match value:
+        case {"Ref": name}:
+            return {name}
+        case {"Fn::GetAtt": [name, _]}:
+            return {name}
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return {name for each in inner for name in names_in(each)}
+
+
+def deploy(
+    aws: LocalAws, template: dict[str, Any], account: str, parameters: dict[str, str] | None = None
+) -> dict[str, Any]:
     """Create the resources of a template as CloudFormation would, each after those it names; return the outputs."""
-    iam = aws.client(account, "iam", "us-east-1")
-    known = {name: each["Default"] for name, each in template.get("Parameters", {}).items()}
-    known |= {"AWS::AccountId": account, "AWS::Partition": "aws", "AWS::Region": REGION}
+    iam, kms = aws.client(account, "iam", "us-east-1"), aws.client(account, "kms", REGION)
+    given = parameters or {}
+    known = {name: given.get(name, each.get("Default")) for name, each in template.get("Parameters", {}).items()}
+    known |= {"AWS::NoValue": NO_VALUE, "AWS::AccountId": account, "AWS::Partition": "aws", "AWS::Region": REGION}
     made: dict[str, dict[str, str]] = {}
-    waiting = dict(template["Resources"])
+    for name, condition in template.get("Conditions", {}).items():
+        known[f"condition {name}"] = resolved(condition, known, made)
+    waiting = {
+        name: each
+        for name, each in template["Resources"].items()
+        if "Condition" not in each or known[f"condition {each['Condition']}"]
+    }
     while waiting:
         name = next(
             name
             for name, each in waiting.items()
-            if not [other for other in waiting if json.dumps(other) in json.dumps(each)]
+            if not [other for other in waiting if other != name and other in names_in(each["Properties"])]
         )
         resource = waiting.pop(name)
         facts = resolved(resource["Properties"], known, made)
         if resource["Type"] == "AWS::IAM::Role":
+            more = {name: facts[name] for name in ("Path", "PermissionsBoundary", "Tags") if name in facts}
             role = iam.create_role(
-                RoleName=facts["RoleName"], AssumeRolePolicyDocument=json.dumps(facts["AssumeRolePolicyDocument"])
+                RoleName=facts["RoleName"],
+                AssumeRolePolicyDocument=json.dumps(facts["AssumeRolePolicyDocument"]),
+                **more,
             )["Role"]
             made[name] = {"Ref": role["RoleName"], "Arn": role["Arn"]}
         elif resource["Type"] == "AWS::IAM::ManagedPolicy":
@@ -237,6 +331,15 @@ def deploy(aws: LocalAws, template: dict[str, Any], account: str) -> dict[str, A
             for role_name in facts["Roles"]:
                 iam.attach_role_policy(RoleName=role_name, PolicyArn=arn)
             made[name] = {"Ref": arn}
+        elif resource["Type"] == "AWS::KMS::Key":
+            tags = [{"TagKey": tag["Key"], "TagValue": tag["Value"]} for tag in facts.get("Tags", [])]
+            key = kms.create_key(Policy=json.dumps(facts["KeyPolicy"]), Tags=tags)["KeyMetadata"]
+            if facts["EnableKeyRotation"]:
+                kms.enable_key_rotation(KeyId=key["KeyId"])
+            made[name] = {"Ref": key["KeyId"], "Arn": key["Arn"]}
+        elif resource["Type"] == "AWS::KMS::Alias":
+            kms.create_alias(AliasName=facts["AliasName"], TargetKeyId=facts["TargetKeyId"])
+            made[name] = {"Ref": facts["AliasName"]}
         else:
             raise AssertionError(f"The template has a {resource['Type']}: teach this test to make one.")
     return {name: resolved(each["Value"], known, made) for name, each in template["Outputs"].items()}
@@ -258,6 +361,111 @@ def test_the_cloudformation_template_makes_what_the_guide_asks_for(aws: LocalAws
     prove(aws, role, key)
 
 
+def test_the_cloudformation_template_makes_the_key_too_with_path_boundary_and_tags(aws: LocalAws) -> None:
+    choices = replace(bounded(aws), makes_key=True)
+    values = Access.of_texts(tenant="", service_role_arn=our_role(aws), external_id=EXTERNAL_ID)
+    outputs = deploy(aws, json.loads(documents.of("cloudformation", values, choices=choices)), CUSTOMER)
+    prove(aws, outputs["RoleArn"], outputs["KeyArn"])
+    has_what_was_chosen(aws, outputs["RoleArn"], choices)
+    is_a_key_to_keep(aws, outputs["KeyArn"], choices)
+
+
+def test_a_role_that_is_replaced_is_another_one_to_the_key_until_its_policy_is_saved_again(aws: LocalAws) -> None:
+    """As when a stack gets another RoleName and the old one back: name and ARN are the same, the unique id is not."""
+    values = Access.of_texts(tenant="", service_role_arn=our_role(aws), external_id=EXTERNAL_ID)
+    template = json.loads(documents.of("cloudformation", values, choices=Choices(makes_key=True)))
+    outputs = deploy(aws, template, CUSTOMER)
+    role, key = outputs["RoleArn"], outputs["KeyArn"]
+    iam, kms = aws.client(CUSTOMER, "iam", "us-east-1"), aws.client(CUSTOMER, "kms", REGION)
+    # The default statement lets the account's own policies decide; here the statement of step 3 stands alone.
+    users = {
+        **allow("kms:*", Principal={"AWS": CUSTOMER}),
+        "Condition": {"StringLike": {"aws:PrincipalArn": f"arn:aws:iam::{CUSTOMER}:user/*"}},
+    }
+
+    def save_the_statement() -> None:
+        statement = documents.key_policy_statement(role)
+        kms.put_key_policy(KeyId=key, PolicyName="default", Policy=policy(users, statement))
+
+    save_the_statement()
+    prove(aws, role, key)
+    name = role.rpartition("/")[2]
+    first = iam.get_role(RoleName=name)["Role"]["RoleId"]
+    attached = iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"][0]["PolicyArn"]
+    iam.detach_role_policy(RoleName=name, PolicyArn=attached)
+    iam.delete_role(RoleName=name)
+    trust = template["Resources"]["AccessRole"]["Properties"]["AssumeRolePolicyDocument"]
+    again = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]
+    iam.attach_role_policy(RoleName=name, PolicyArn=attached)
+    assert again["Arn"] == role
+    assert again["RoleId"] != first
+    held = json.loads(kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"])["Statement"]
+    assert held[1]["Principal"]["AWS"] == first  # what AWS shows of a principal that is gone
+    with pytest.raises(ClientError, match="AccessDeniedException"):
+        tenants_session(aws, role).encrypt(KeyId=key, Plaintext=b"x")
+    save_the_statement()
+    prove(aws, role, key)
+
+
+def test_the_quick_create_link_fills_the_hosted_template(aws: LocalAws) -> None:
+    """Every parameter of the address is one of the template, and the stack is what the document makes."""
+    url = "https://byok-templates.s3.eu-central-1.amazonaws.com/byok-access.json"
+    template = json.loads(cloudformation.hosted_template())
+    service_role, kms = our_role(aws), aws.client(CUSTOMER, "kms", REGION)
+    key = kms.create_key()["KeyMetadata"]["Arn"]
+    access = Access.of_texts(tenant="", service_role_arn=service_role, external_id=EXTERNAL_ID, key_arn=key)
+    bound = bounded(aws)
+    for number, choices in enumerate((Choices(), bound, Choices(makes_key=True))):
+        values = Values(access, choices=choices)
+        link = cloudformation.quick_create_link(values, url, region=REGION)
+        assert link.startswith(f"https://console.aws.amazon.com/cloudformation/home?region={REGION}#/stacks/create/")
+        asked = dict(parse_qsl(link.partition("/review?")[2]))
+        assert asked["templateURL"] == url
+        given = {name.removeprefix("param_"): value for name, value in asked.items() if name.startswith("param_")}
+        assert set(given) <= set(template["Parameters"])
+        assert given["ExternalId"] == EXTERNAL_ID
+        given |= {"RoleName": f"Role-{number}", "PolicyName": f"Policy-{number}"}  # in one account
+        outputs = deploy(aws, template, CUSTOMER, given)
+        assert f":role{choices.role_path}Role-{number}" in outputs["RoleArn"]
+        if choices.makes_key:
+            assert outputs["KeyArn"] != key
+            is_a_key_to_keep(aws, outputs["KeyArn"], Choices())
+        else:
+            assert outputs["KeyArn"] == key
+            held = json.loads(kms.get_key_policy(KeyId=key, PolicyName="default")["Policy"])
+            held["Statement"].append(documents.key_policy_statement(outputs["RoleArn"]))
+            kms.put_key_policy(KeyId=key, PolicyName="default", Policy=json.dumps(held))
+        prove(aws, outputs["RoleArn"], outputs["KeyArn"])
+    assert not cloudformation.quick_create_link(values, "")
+    assert not cloudformation.quick_create_link(replace(values, beside=documents.Beside(keys=(key,))), url)
+    china = replace(access, service_role=RoleArn.parse("arn:aws-cn:iam::999900001111:role/x"))
+    assert "https://console.amazonaws.cn/" in cloudformation.quick_create_link(replace(values, access=china), url)
+    iso = replace(access, service_role=RoleArn.parse("arn:aws-iso:iam::999900001111:role/x"))
+    assert not cloudformation.quick_create_link(replace(values, access=iso), url)
+
+
+@pytest.mark.parametrize("name", ["cloudformation", "terraform", "cli"])
+@pytest.mark.parametrize("makes_key", [False, True])
+def test_no_document_destroys_a_key_or_passes_by_the_lock_out_check(name: str, makes_key: bool) -> None:
+    text = documents.of(name, Access.of_texts(**VALUES), choices=Choices(makes_key=makes_key))
+    flat = re.sub(r"[_\s-]", "", text.lower())
+    assert "bypasspolicylockoutsafetycheck" not in flat
+    assert "schedulekeydeletion" not in flat
+    if name == "cloudformation":
+        for template in (json.loads(text), json.loads(cloudformation.hosted_template())):
+            keys = [each for each in template["Resources"].values() if each["Type"] == "AWS::KMS::Key"]
+            assert len(keys) == (1 if makes_key or "Conditions" in template else 0)
+            for key in keys:
+                assert (key["DeletionPolicy"], key["UpdateReplacePolicy"]) == ("Retain", "Retain")
+                assert key["Properties"]["PendingWindowInDays"] == 30
+                assert key["Properties"]["EnableKeyRotation"] is True
+    if name == "terraform":
+        guarded = re.findall(r'^resource "(aws_kms_key(?:_policy)?)" "byok" \{(.*?)^\}', text, re.MULTILINE | re.DOTALL)
+        assert [kind for kind, _ in guarded] == (["aws_kms_key"] if makes_key else []) + ["aws_kms_key_policy"]
+        assert all("prevent_destroy = true" in body for _, body in guarded)
+        assert ("deletion_window_in_days = 30" in text) is makes_key
+
+
 VALUES = {
     "tenant": "",
     "service_role_arn": f"arn:aws:iam::{OURS}:role/byok-service-1",
@@ -271,14 +479,27 @@ REPLACING = {
     "access": Access.of_texts(**VALUES, role_arn=f"arn:aws:iam::{CUSTOMER}:role/kore/Second"),
     "beside": documents.Beside(roles=(f"arn:aws:iam::{CUSTOMER}:role/First",)),
 }
+CHOSEN = Choices.read(
+    role_path="/security/byok/",
+    permissions_boundary=f"arn:aws:iam::{CUSTOMER}:policy/Boundary",
+    tags=[("team", "security"), ("cost centre", "4 2"), ("Prüfer", "a@b.example")],
+)
+WITH_CHOICES = {**FIRST, "choices": CHOSEN}
+WITH_KEY = {**FIRST, "choices": replace(CHOSEN, makes_key=True)}
+EACH = pytest.mark.parametrize(
+    "more",
+    [FIRST, REPLACING, WITH_CHOICES, WITH_KEY],
+    ids=["the first role", "another role", "path, boundary and tags", "with the key"],
+)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("more", [FIRST, REPLACING], ids=["the first role", "another role"])
+@EACH
 def test_cfn_lint_has_nothing_to_say(tmp_path: Path, more: dict[str, Any]) -> None:
     (tmp_path / "template.json").write_text(documents.of("cloudformation", **more))
+    (tmp_path / "hosted.json").write_text(cloudformation.hosted_template())
     done = subprocess.run(
-        [str(BIN / "cfn-lint"), "--regions", "us-east-1", "--", "template.json"],
+        [str(BIN / "cfn-lint"), "--regions", "us-east-1", "--", "template.json", "hosted.json"],
         cwd=tmp_path,
         capture_output=True,
         text=True,
@@ -292,7 +513,7 @@ def test_cfn_lint_has_nothing_to_say(tmp_path: Path, more: dict[str, Any]) -> No
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("terraform") is None, reason="terraform is not installed")
-@pytest.mark.parametrize("more", [FIRST, REPLACING], ids=["the first role", "another role"])
+@EACH
 def test_terraform_reads_the_policies_to_the_letter(tmp_path: Path, more: dict[str, Any]) -> None:
     text = documents.of("terraform", **more)
     (tmp_path / "byok.tf").write_text(text)
@@ -321,10 +542,39 @@ def test_terraform_reads_the_policies_to_the_letter(tmp_path: Path, more: dict[s
     # The provider cannot be had here: what the resources refer to is judged by itself.
     plain = tmp_path / "plain"
     plain.mkdir()
-    (plain / "locals.tf").write_text(text[text.index("locals {") : text.index('resource "')])
-    for name, document in (
-        ("trust", documents.trust_policy(VALUES["service_role_arn"], EXTERNAL_ID)),
-        ("permissions", documents.permissions_policy(VALUES["key_arn"])),
+    made = {"${aws_iam_role.byok.arn}": f"arn:aws:iam::{CUSTOMER}:role/R", "${aws_kms_key.byok.arn}": VALUES["key_arn"]}
+    blocks = re.findall(r"^locals \{\n.*?^\}\n", text, re.MULTILINE | re.DOTALL)
+    for reference, arn in made.items():
+        blocks = [block.replace(reference, arn) for block in blocks]
+    (plain / "locals.tf").write_text("\n".join(blocks))
+
+    def value_of(name: str) -> Any:
+        return json.loads(json.loads(run("console", folder=plain, given=f"jsonencode({name})\n")))
+
+    trust = documents.trust_policy(VALUES["service_role_arn"], EXTERNAL_ID)
+    assert value_of("jsondecode(local.byok_trust_policy)") == trust
+    assert value_of("jsondecode(local.byok_permissions_policy)") == documents.permissions_policy(VALUES["key_arn"])
+    if more.get("choices", CHOSEN).makes_key:
+        return
+    # Step 3: nothing without the file, and with it all that stands there, our statement once.
+    assert value_of("local.byok_key_policy_now") is None
+    ours = documents.key_policy_statement(f"arn:aws:iam::{CUSTOMER}:role/R", more.get("beside", documents.ALONE).roles)
+    others = [allow("kms:*", Principal={"AWS": CUSTOMER}), {"Sid": "B", "Effect": "Deny", "NotPrincipal": {"AWS": "x"}}]
+    for held in (
+        {"Version": "2012-10-17", "Id": "mine", "Statement": others},
+        {"Version": "2012-10-17", "Id": "mine", "Statement": [*others, {**ours, "Principal": "AROAEXAMPLE"}]},
     ):
-        encoded = run("console", folder=plain, given=f"jsonencode(jsondecode(local.byok_{name}_policy))\n")
-        assert json.loads(json.loads(encoded)) == document
+        (plain / "byok-key-policy.json").write_text(json.dumps(held))
+        assert value_of("local.byok_key_policy") == {**held, "Statement": [*others, ours]}
+    (plain / "byok-key-policy.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": others[0]}))
+    assert value_of("local.byok_key_policy")["Statement"] == [others[0], ours]
+    (plain / "byok-key-policy.json").write_text("not a policy")
+    assert subprocess.run(
+        ["terraform", "console"],
+        input="local.byok_key_policy\n",
+        cwd=plain,
+        env=environment_,
+        text=True,
+        capture_output=True,
+        check=False,
+    ).returncode

@@ -1,0 +1,128 @@
+"""Operations on the documents of steps 2 and 3: what is chosen for them, and their texts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.conf import settings
+
+from byokportal import clock
+from byokportal.errors import InvalidInput
+from keys import arns, errors
+from keys.access import Access
+from keys.models import DocumentChoices, KeyRegistration, choices_of
+from keys.policies import cloudformation, documents
+from keys.policies.choices import Choices
+from keys.policies.values import Values
+from keys.services.registration import shown_registration
+from tenants import audit, roles, transactions
+from tenants.audit import Actor
+from tenants.models import Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """All that the documents of one tenant are made of, read once."""
+
+    access: Access
+    beside: documents.Beside
+    choices: Choices
+
+    def document(self, name: str) -> str:
+        """Return one document, filled in.
+
+        Raises:
+            DocumentUnknown: there is none of that name.
+            ArnsMissing: it names an ARN that the tenant has not given yet.
+        """
+        if name not in documents.NAMES:
+            raise errors.DocumentUnknown(names=", ".join(documents.NAMES))
+        given = {"key_arn": self.access.key, "role_arn": self.access.role}
+        missing = [arn for arn in documents.needs(name, self.choices) if not given[arn]]
+        if missing:
+            raise errors.ArnsMissing(names=" and ".join(missing), missing=missing)
+        return documents.of(name, self.access, beside=self.beside, choices=self.choices)
+
+    @property
+    def quick_create_link(self) -> str:
+        """The address that opens CloudFormation with everything filled in; "" where there is none."""
+        key = self.access.key
+        if key is None and not self.choices.makes_key:
+            return ""
+        region = key.region if key and not self.choices.makes_key else ""
+        values = Values(self.access, self.beside, self.choices)
+        return cloudformation.quick_create_link(values, settings.CFN_TEMPLATE_URL, region=region)
+
+
+def texts_of(tenant: Tenant, registration: KeyRegistration | None) -> Texts:
+    """Return what the tenant's documents are made of.
+
+    Args:
+        registration: the one that people mean (`shown_registration`), None while there is none.
+    """
+    choices = choices_of(tenant)
+    beside = beside_of(registration)
+    if choices.makes_key and registration is not None:
+        # The new key stands beside all that the same role has to reach still.
+        beside = documents.Beside(KeyRegistration.objects.keys_of_role(registration), ())
+    return Texts(access_of(tenant, registration), beside, choices)
+
+
+def document(tenant: Tenant, name: str) -> str:
+    """Return one document of the guide, filled in with the tenant's own values.
+
+    Raises:
+        DocumentUnknown, ArnsMissing: as `Texts.document` does.
+    """
+    return texts_of(tenant, shown_registration(tenant)).document(name)
+
+
+def access_of(tenant: Tenant, registration: KeyRegistration | None) -> Access:
+    """Return how our service role reaches the key, as far as the tenant has given its ARNs."""
+    if registration is not None:
+        return registration.access(tenant)
+    return Access.of_texts(
+        tenant=str(tenant.pk), service_role_arn=tenant.service_role.arn, external_id=tenant.external_id
+    )
+
+
+def beside_of(registration: KeyRegistration | None) -> documents.Beside:
+    return KeyRegistration.objects.beside(registration) if registration else documents.ALONE
+
+
+@transactions.atomic
+def choose_documents(tenant: Tenant, choices: Choices, *, actor: Actor) -> Choices:
+    """Keep what the tenant wants its documents to say beside the guide's policies; every document says it from then on.
+
+    Args:
+        choices: read already by `Choices.read`.
+
+    Raises:
+        InvalidInput: the permissions boundary lies in another partition than our service role.
+    """
+    roles.require(actor, "keys.choose_documents", tenant)
+    partition = arns.partition_of(tenant.service_role.arn)
+    if choices.permissions_boundary and arns.partition_of(choices.permissions_boundary) != partition:
+        raise InvalidInput(
+            errors={"permissions_boundary": [f"This is not in the partition {partition}, where your role has to be."]}
+        )
+    DocumentChoices.objects.update_or_create(
+        tenant=tenant,
+        defaults={
+            "role_path": choices.role_path,
+            "permissions_boundary": choices.permissions_boundary,
+            "tags": [list(pair) for pair in choices.tags],
+            "makes_key": choices.makes_key,
+            "changed_at": clock.now(),
+        },
+    )
+    audit.record(
+        "keys.documents.chosen",
+        tenant=tenant,
+        actor=actor,
+        role_path=choices.role_path,
+        permissions_boundary=choices.permissions_boundary,
+        tags=[f"{key}={value}" for key, value in choices.tags],
+        makes_key=choices.makes_key,
+    )
+    return choices
