@@ -57,8 +57,8 @@ def read(text: str, *, service_role: RoleArn) -> Arns:
     named = list(_named(value)) if isinstance(value, dict | list) else list(_lines(text))
     if isinstance(value, dict) and ("Stacks" in value or "Outputs" in value):
         text = "\n".join(each for _, each in named)  # a stack names other roles too, such as CloudFormation's own
-    role = _one(RoleArn, _of(named, "rolearn") or _standing(ROLE, text), "role", without=str(service_role))
-    key = _one(KeyArn, _of(named, "keyarn") or _standing(KEY, text), "key")
+    role = _one(RoleArn, _of(named, "rolearn") or _anywhere(ROLE, text), "role", without=str(service_role))
+    key = _one(KeyArn, _of(named, "keyarn") or _anywhere(KEY, text), "key")
     if role is None and key is None:
         _refuse(
             "There is no Role ARN and no CMK ARN in this. Paste the outputs of the stack, what terraform output -json "
@@ -102,7 +102,7 @@ def _of(named: list[tuple[str, str]], ending: str) -> list[str]:
     return [value for name, value in named if re.sub(r"[^a-z]", "", name.lower()).endswith(ending)]
 
 
-def _standing(pattern: re.Pattern[str], text: str) -> list[str]:
+def _anywhere(pattern: re.Pattern[str], text: str) -> list[str]:
     """Return the ARNs anywhere in a text, without the comma or full stop of a sentence at their end."""
     if pattern.fullmatch(text.strip()):
         return [text.strip()]
