@@ -108,6 +108,7 @@ MIDDLEWARE = [
     "tenants.middleware.SecondFactorMiddleware",
     "byokportal.pasted.SecretTextsMiddleware",
     "byokportal.problems.PortalProblemsMiddleware",
+    "tenants.middleware.SecondPersonMiddleware",
     "tenants.middleware.FreshSignInMiddleware",  # the last is asked first about an exception
 ]
 TEMPLATES = [

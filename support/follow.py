@@ -17,9 +17,9 @@ from keys import services as key_services
 from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
 from support import notices, services
 from support.models import Notice, Ticket
-from tenants import audit, onboarding, transactions
+from tenants import approvals, audit, onboarding, transactions
 from tenants.audit import SYSTEM
-from tenants.models import AuditEvent, Invitation, Member, Role, ServiceRole, Tenant
+from tenants.models import Approval, AuditEvent, Invitation, Member, Role, ServiceRole, Tenant
 
 log = structlog.get_logger(__name__)
 Status = Ticket.Status
@@ -331,6 +331,23 @@ def _sign_on_changed(event: AuditEvent, tenant: Tenant) -> None:
     _tell_owners(event, tenant, "sign-on-changed", _change(event))
 
 
+def _approval_requested(event: AuditEvent, tenant: Tenant) -> None:
+    """Those who may approve hear of it; who asked does not."""
+    approval = Approval.objects.get(pk=str(json.loads(event.payload)["target"]))
+    data = audit.data_of(event)
+    context = {"what": str(data["what"]), "reason": str(data["reason"]), "actor": words.person(event.actor)}
+    for member in approvals.approvers(tenant).exclude(pk=approval.requested_by_id).select_related("user"):
+        notices.write(event, "approval-requested", member.user.email, context)
+
+
+def _approval_decided(event: AuditEvent, tenant: Tenant) -> None:
+    """Every owner hears of it, and who asked."""
+    _tell_owners(event, tenant, "approval-decided", _change(event))
+    asked_by = audit.data_of(event).get("email")
+    if asked_by:
+        notices.write(event, "approval-decided", str(asked_by), _change(event))
+
+
 def _address_changed(event: AuditEvent, tenant: Tenant) -> None:
     """The owners hear of it, and the address before: it may be the only one that its person still reads."""
     _people_changed(event, tenant)
@@ -401,6 +418,11 @@ REACTIONS: dict[str, Callable[[AuditEvent, Tenant], None]] = {
     "tenants.domain.verified": _sign_on_changed,
     "tenants.domain.lapsed": _sign_on_changed,
     "tenants.domain.removed": _sign_on_changed,
+    "tenants.second_person.required": _approval_decided,
+    "tenants.second_person.dropped": _approval_decided,
+    "tenants.approval.requested": _approval_requested,
+    "tenants.approval.approved": _approval_decided,
+    "tenants.approval.refused": _approval_decided,
     "tenants.member.address_changed": _address_changed,
     "tenants.second_factor.reset": _people_changed,
     "tenants.account.switched_off": _people_changed,

@@ -102,6 +102,7 @@ def _text(template: str, context: dict[str, Any]) -> str:
 PAGES = {
     "tracker_url": "tracker",
     "people_url": "members",
+    "approvals_url": "approvals",
     "sign_on_url": "sign-on",
     "branch_keys_url": "branch-keys",
     "key_url": "key",
@@ -201,6 +202,8 @@ MAILS: dict[str, Mail] = {
     "invitation": _mail("invitation", more=_invitation),
     "people-changed": _mail("sentence", "actor"),
     "sign-on-changed": _mail("sentence", "actor"),
+    "approval-requested": _mail("what", "reason", "actor"),
+    "approval-decided": _mail("sentence", "actor"),
     "address-change": _mail("target", more=_address),
     "address-changed": _mail("sentence"),
     "sign-in-changed": _mail("sentence", more=_password),

@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 
 from byokportal import clock, words
-from tenants.models import AccessToken, AuditEvent, Invitation, Member, ServiceAccount, Tenant
+from tenants.models import AccessToken, Approval, AuditEvent, Invitation, Member, ServiceAccount, Tenant
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
@@ -30,6 +30,7 @@ class Actor:
     token: AccessToken | None = None  # the automation token by which a member acts
     signed_in_at: datetime | None = None  # when a person in a browser last proved who they are
     via: str = ""  # portal, api, admin, command
+    approval: Approval | None = None  # what a second person has just approved
 
     @property
     def tenant_id(self) -> UUID | None:
@@ -105,6 +106,12 @@ EVENTS = {
     "tenants.account.sign_in_changed": "How {email} signs in was changed: {what}.",
     "tenants.member.left": "{email} left the organisation.",
     "tenants.member.role_changed": "{email} became {role}.",
+    "tenants.second_person.required": "From now on a second person approves what takes a key or people away.",
+    "tenants.second_person.dropped": "No second person is needed any more: {reason}",
+    "tenants.approval.requested": "A second person was asked to approve: {what}. {reason}",
+    "tenants.approval.approved": "It was approved: {what}. {email} had asked for it.",
+    "tenants.approval.refused": "It was refused: {what}. {email} had asked for it. {reason}",
+    "tenants.approval.withdrawn": "It is no longer asked for: {what}.",
     "tenants.token.minted": "The automation token {name} was made.",
     "tenants.token.revoked": "The automation token {name} was revoked.",
     "tenants.domain.added": "The mail domain {domain} was named.",

@@ -1,5 +1,7 @@
 """What can go wrong with tenants, people, tokens and steps."""
 
+from typing import Any, Self
+
 from byokportal.errors import DomainError, Kind, Turn
 
 
@@ -14,6 +16,49 @@ class LastOwner(DomainError):
     kind, code = Kind.CONFLICT, "last_owner"
     title = "This is the last owner"
     detail = "An organisation keeps at least one owner. Make somebody else an owner first."
+
+
+class SecondPersonNeeded(DomainError):
+    """What was asked for is in `asked`, for `services.ask_second_person`; the words and the API do not show that."""
+
+    kind, code = Kind.CONFLICT, "second_person_needed"
+    title = "A second person has to approve this"
+    detail = (
+        "Nothing is done yet. Another owner or admin of your organisation approves or refuses it "
+        "within 24 hours; they have a mail, and the request is on the Approvals page."
+    )
+    turn = Turn.TENANT
+
+    def __init__(self, *, approval: str = "", **asked: Any) -> None:
+        super().__init__(approval=approval)
+        self.asked = asked
+
+    def again(self) -> Self:
+        return type(self)(approval=str(self.params["approval"]), **self.asked)
+
+
+class TooFewApprovers(DomainError):
+    kind, code = Kind.CONFLICT, "too_few_approvers"
+    title = "There would be nobody to approve"
+    detail = (
+        "Where a second person is needed, at least two owners or admins who joined 72 hours ago have to be there. "
+        "Let somebody else in first."
+    )
+    turn = Turn.TENANT
+
+
+class NotSecondPerson(DomainError):
+    kind, code = Kind.CONFLICT, "not_second_person"
+    title = "Somebody else has to decide"
+    detail = "{why}"
+    turn = Turn.TENANT
+
+
+class ApprovalOver(DomainError):
+    kind, code = Kind.CONFLICT, "approval_over"
+    title = "There is nothing to decide any more"
+    detail = "It was decided, withdrawn, or has expired. Ask for it again if it is still wanted."
+    turn = Turn.NOBODY
 
 
 class AlreadyMember(DomainError):

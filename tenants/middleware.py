@@ -14,8 +14,8 @@ from django.shortcuts import redirect
 from django.utils.http import urlencode
 from django_htmx.http import HttpResponseClientRedirect
 
-from tenants import return_page
-from tenants.errors import FreshSignInNeeded
+from tenants import return_page, services
+from tenants.errors import FreshSignInNeeded, SecondPersonNeeded
 
 # view names: sign-in and set-up themselves, and addresses without a session
 OPEN = (
@@ -77,3 +77,18 @@ class FreshSignInMiddleware:
             )
         there = f"{methods[0]['url']}?{urlencode({'next': return_page.of(request)})}"
         return HttpResponseClientRedirect(there) if request.htmx else redirect(there)  # type: ignore[attr-defined]
+
+
+class SecondPersonMiddleware:
+    """Lets a second person be asked for what a page without a form was refused for; the words follow elsewhere."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        if isinstance(exception, SecondPersonNeeded):
+            services.ask_second_person(exception)
+        return None

@@ -13,8 +13,9 @@ from django.http import HttpRequest
 
 from byokportal import problems
 from byokportal.errors import DomainError, Kind
-from tenants import fresh, roles
+from tenants import fresh, roles, services
 from tenants.audit import Actor
+from tenants.errors import SecondPersonNeeded
 from tenants.models import Member
 
 # These are pages or sign-ins of their own (byokportal.problems), not words beside a field.
@@ -42,6 +43,8 @@ def refusals_on(form: forms.Form) -> Iterator[None]:
         error = raised if isinstance(raised, DomainError) else problems.of_database(raised)
         if error is None or error.kind in PAGES:
             raise
+        if isinstance(error, SecondPersonNeeded):
+            services.ask_second_person(error)
         for field, sentences in error.errors.items():
             for sentence in sentences:
                 form.add_error(field if field in form.fields else None, sentence)

@@ -157,6 +157,10 @@ OPERATIONS: dict[str, Operation] = {
     "tenants.reset_second_factor": Operation(OWN, is_fresh=True),
     # Mail domains and the connection to a directory: who may say here who somebody is.
     "tenants.change_sign_on": Operation(OWN, token=PEOPLE, is_fresh=True),
+    "tenants.require_second_person": Operation(OWN, is_fresh=True),
+    "tenants.decide": Operation(CHANGE, is_fresh=True),
+    # What one has asked for oneself.
+    "tenants.withdraw_approval": Operation(CHANGE, token=OPERATE),
     "tenants.manage_service_accounts": Operation(staff=MANAGE_SERVICE_ACCOUNTS),
     "tenants.manage_staff": Operation(staff=MANAGE_STAFF),
     "tenants.recover_owner": Operation(staff=RECOVER_OWNER),

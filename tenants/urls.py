@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from tenants.views import address, invitation, organisation, people, recovery, sign_on, tokens
+from tenants.views import address, approvals, invitation, organisation, people, recovery, sign_on, tokens
 
 urlpatterns = [
     path("", organisation.home, name="home"),
@@ -41,6 +41,12 @@ urlpatterns = [
     path("tenants/<uuid:tenant>/sign-on/domains/", sign_on.add_domain, name="add-domain"),
     path("tenants/<uuid:tenant>/sign-on/domains/<uuid:domain>/look/", sign_on.look_at_domain, name="look-at-domain"),
     path("tenants/<uuid:tenant>/sign-on/domains/<uuid:domain>/remove/", sign_on.remove_domain, name="remove-domain"),
+    path("tenants/<uuid:tenant>/approvals/", approvals.approvals, name="approvals"),
+    path("tenants/<uuid:tenant>/approvals/require/", approvals.require_second_person, name="require-second-person"),
+    path("tenants/<uuid:tenant>/approvals/drop/", approvals.drop_second_person, name="drop-second-person"),
+    path("tenants/<uuid:tenant>/approvals/<uuid:approval>/approve/", approvals.approve, name="approve"),
+    path("tenants/<uuid:tenant>/approvals/<uuid:approval>/refuse/", approvals.refuse, name="refuse"),
+    path("tenants/<uuid:tenant>/approvals/<uuid:approval>/withdraw/", approvals.withdraw, name="withdraw-approval"),
     path("tenants/<uuid:tenant>/automation/", tokens.tokens, name="tokens"),
     path("tenants/<uuid:tenant>/automation/<uuid:token>/revoke/", tokens.revoke_token, name="revoke-token"),
 ]

@@ -7,6 +7,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -34,7 +35,7 @@ from support import follow
 from tenants import attempts, audit, fresh, roles, tokens
 from tenants import services as tenant_services
 from tenants.audit import Actor
-from tenants.models import Invitation, Member, Role, ServiceAccount, ServiceRole, Tenant
+from tenants.models import Approval, Invitation, Member, Role, ServiceAccount, ServiceRole, Tenant
 
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # playwright runs a loop in the test's own thread
 
@@ -199,6 +200,20 @@ def save_draft(tenant: Tenant, *, key_arn: str = "", role_arn: str = "", actor: 
     given: dict[str, Any] = {"key_arn": KeyArn.parse(key_arn)} if key_arn else {}
     given |= {"role_arn": RoleArn.parse(role_arn)} if role_arn else {}
     return services.save_draft(tenant, **given, actor=actor)
+
+
+def an_approval(member: Member) -> Approval:
+    """Write down that a member asks a second person for a longer latency."""
+    return Approval.objects.create(
+        tenant=member.tenant,
+        operation="keys.set_latency",
+        arguments='{"seconds": 900}',
+        sentence="Raise the revocation latency to 900 seconds",
+        reason="a slow night",
+        requested_by=member,
+        via="portal",
+        expires_at=clock.now() + timedelta(hours=24),
+    )
 
 
 def acting_staff(user: User) -> Actor:

@@ -105,6 +105,7 @@ class Leave(endpoints.TenantView):
     """Give up BYOK: the platform's key takes over, and every branch key moves to it."""
 
     problems = (
+        "second_person_needed",
         "key_not_active",
         "platform_key_missing",
         "registration_busy",
@@ -156,7 +157,7 @@ class EndHorizon(endpoints.TenantView):
     """Give up an old key that only backups need, before its time: it is compromised.
     `loses` says what a restored backup then loses."""
 
-    problems = ("registration_busy", "reason_missing", "not_allowed", "invalid_input")
+    problems = ("registration_busy", "second_person_needed", "reason_missing", "not_allowed", "invalid_input")
 
     @extend_schema(
         operation_id="end_backup_horizon",

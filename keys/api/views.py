@@ -64,6 +64,7 @@ class Submit(endpoints.TenantView):
     """Share both ARNs with Kore.ai (step 6)."""
 
     problems = (
+        "second_person_needed",
         "no_registration",
         "arns_missing",
         "arn_refused",
@@ -183,7 +184,7 @@ class SuspendKey(KeyOperation):
 class ResumeKey(KeyOperation):
     """Undo your own Suspend; a token needs the mark that lets it bring a key back."""
 
-    problems = ("token_not_marked",)
+    problems = ("second_person_needed", "token_not_marked")
     operation = services.resume
 
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from byokportal.errors import InvalidInput
 from keys import branchkeys, errors, horizon, tasks
 from keys.models import KeyRegistration
-from tenants import audit, roles, transactions
+from tenants import approvals, audit, roles, transactions
+from tenants.approvals import HELD, Held
 from tenants.audit import Actor
+from tenants.models import Tenant
 from tenants.services import reason_of
 
 
@@ -29,6 +33,8 @@ def end_horizon(registration: KeyRegistration, *, accepts_loss: bool, reason: st
     kept = next((one for one in horizon.kept(tenant) if one.registration_id == registration.pk), None)
     if kept is None:
         raise errors.RegistrationBusy(status=registration.get_status_display().lower(), wanted="given up")
+    facts = {"registration": str(registration.pk), "key_arn": kept.key_arn}
+    approvals.require(actor, "keys.end_horizon", tenant, reason=reason, **facts)
     removal_id = branchkeys.end_horizon(registration, reason=reason, actor=actor)
     audit.record(
         "keys.registration.horizon_ended",
@@ -42,3 +48,11 @@ def end_horizon(registration: KeyRegistration, *, accepts_loss: bool, reason: st
     )
     if removal_id is not None:
         tasks.enqueue(tasks.configure_service_role, configuration_id=str(removal_id))
+
+
+def _end(tenant: Tenant, given: dict[str, Any], reason: str, actor: Actor) -> None:
+    registration = KeyRegistration.objects.of(tenant).select_related("tenant").get(pk=given["registration"])
+    end_horizon(registration, accepts_loss=True, reason=reason, actor=actor)
+
+
+HELD["keys.end_horizon"] = Held("Give up the old key {key_arn} now; backups that need it no longer open", _end)

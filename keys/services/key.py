@@ -13,7 +13,8 @@ from keys import branchkeys, errors, health, lifecycle, tasks
 from keys.health import again, kept, notes, stops
 from keys.models import BranchKey, KeyHealth, KeyRegistration, RoleConfiguration
 from keys.services.registration import give_up_preparation, shown_registration
-from tenants import audit, onboarding, roles, transactions
+from tenants import approvals, audit, onboarding, roles, transactions
+from tenants.approvals import HELD, Held
 from tenants.audit import Actor
 from tenants.models import AuditEvent, OnboardingStep, Tenant
 from tenants.services import reason_of
@@ -183,6 +184,7 @@ def resume(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
             status=f"{state} by {registration.get_suspended_by_display()}" if registration.suspended_by else state,
             wanted="resumed",
         )
+    approvals.require(actor, "keys.resume", tenant, reason=reason)
     rows = KeyRegistration.objects.filter(pk=registration.pk, status=Status.SUSPENDED)
     if is_tenant and registration.suspended_by == kores:
         rows.update(tenant_suspended_at=None)
@@ -263,6 +265,8 @@ def set_latency(tenant: Tenant, *, seconds: int, actor: Actor) -> None:
     roles.require(actor, "keys.set_latency", tenant)
     if not 0 <= seconds <= 900:
         raise InvalidInput(errors={"seconds": ["Choose 0 to 900 seconds."]})
+    if seconds > Tenant.objects.values_list("revocation_latency", flat=True).get(pk=tenant.pk):
+        approvals.require(actor, "keys.set_latency", tenant, seconds=seconds)
     Tenant.objects.filter(pk=tenant.pk).update(revocation_latency=seconds)
     # A shorter promise counts at once: what was loaded under the longer one goes.
     lifecycle.changed(tenant.pk, drop=True)
@@ -304,6 +308,7 @@ def leave(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
     registration = _serving(tenant)
     if registration.status != Status.ACTIVE:
         raise errors.RegistrationBusy(status=registration.get_status_display().lower(), wanted="left")
+    approvals.require(actor, "keys.leave", tenant, reason=reason)
     lifecycle.move(registration, Status.RETIRING, actor=actor, reason="left")
     audit.record("keys.key.left", tenant=tenant, actor=actor, target=registration, reason=reason)
     give_up_preparation(tenant, reason=f"left: {reason}"[:200], actor=actor)
@@ -320,3 +325,15 @@ def _serving(tenant: Tenant) -> KeyRegistration:
     if registration is None:
         raise errors.KeyNotActive
     return registration
+
+
+HELD["keys.resume"] = Held(
+    "Resume the key", lambda tenant, given, reason, actor: resume(tenant, reason=reason, actor=actor)
+)
+HELD["keys.leave"] = Held(
+    "Give up your own key", lambda tenant, given, reason, actor: leave(tenant, reason=reason, actor=actor)
+)
+HELD["keys.set_latency"] = Held(
+    "Raise the revocation latency to {seconds} seconds",
+    lambda tenant, given, reason, actor: set_latency(tenant, seconds=given["seconds"], actor=actor),
+)

@@ -14,7 +14,8 @@ from keys.configuration import packing
 from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
 from keys.proof.pasted import stack_outputs
 from keys.services import acceptance
-from tenants import audit, onboarding, roles, transactions
+from tenants import approvals, audit, onboarding, roles, transactions
+from tenants.approvals import HELD, Held
 from tenants.audit import Actor
 from tenants.models import OnboardingStep, Tenant
 from tenants.services import reason_of
@@ -138,6 +139,9 @@ def submit_registration(tenant: Tenant, *, actor: Actor) -> KeyRegistration:
     if KeyRegistration.objects.filter(role_claim=role.claim).exclude(tenant=tenant).exists():
         raise errors.RoleArnTaken(errors={"role_arn": [errors.RoleArnTaken.detail]})
     packing.require_room(registration.role_arn)
+    if KeyRegistration.objects.of(tenant).serving().exists():
+        arns = {"key_arn": registration.key_arn, "role_arn": registration.role_arn}
+        approvals.require(actor, "keys.replace", tenant, **arns)
     now = clock.now()
     lifecycle.move(registration, Status.SUBMITTED, actor=actor, submitted_at=now, changed_at=now)
     audit.record(
@@ -250,3 +254,9 @@ def shown_registration(tenant: Tenant) -> KeyRegistration | None:
     mine = KeyRegistration.objects.of(tenant)
     last = mine.order_by(F("activated_at").desc(nulls_last=True), "-created_at")
     return mine.in_preparation().first() or mine.serving().first() or last.first()
+
+
+HELD["keys.replace"] = Held(
+    "Replace the key in service: {key_arn}, used through {role_arn}",
+    lambda tenant, given, reason, actor: submit_registration(tenant, actor=actor),
+)

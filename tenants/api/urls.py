@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from tenants.api import domains, people, tokens, views
+from tenants.api import approvals, domains, people, tokens, views
 
 urlpatterns = [
     path("oauth/token", views.Token.as_view(), name="token"),
@@ -22,6 +22,8 @@ urlpatterns = [
     path("tenants/<str:tenant>/domains", domains.Domains.as_view(), name="domains"),
     path("tenants/<str:tenant>/domains/<str:domain>", domains.OneDomain.as_view(), name="domain"),
     path("tenants/<str:tenant>/domains/<str:domain>/look", domains.LookAtDomain.as_view(), name="look-at-domain"),
+    path("tenants/<str:tenant>/approvals", approvals.Approvals.as_view(), name="approvals"),
+    path("tenants/<str:tenant>/approvals/<str:approval>", approvals.OneApproval.as_view(), name="approval"),
     path("tenants/<str:tenant>/tokens", tokens.Tokens.as_view(), name="tokens"),
     path("tenants/<str:tenant>/tokens/<str:token>", tokens.OneToken.as_view(), name="automation-token"),
 ]

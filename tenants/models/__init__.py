@@ -1,5 +1,6 @@
 """Rows of the tenants app, one module for each noun: facts, constraints and the words to read them by."""
 
+from tenants.models.approvals import APPROVAL_LASTS, Approval, ApprovalQuerySet
 from tenants.models.credentials import AccessToken, AccessTokenQuerySet, ClientSecret, ServiceAccount
 from tenants.models.domains import MailDomain, MailDomainQuerySet
 from tenants.models.idempotency import IdempotentRequest
@@ -22,11 +23,14 @@ from tenants.models.shown_once import SealedValues
 
 __all__ = [
     "ADDRESS_CHANGE_LASTS",
+    "APPROVAL_LASTS",
     "INVITATION_LASTS",
     "OBJECTION_LASTS",
     "AccessToken",
     "AccessTokenQuerySet",
     "AddressChange",
+    "Approval",
+    "ApprovalQuerySet",
     "AuditEvent",
     "AuditEventQuerySet",
     "ClientSecret",

@@ -26,6 +26,8 @@ class Tenant(models.Model):
     key_stopped_in = models.BigIntegerField(null=True)  # the transaction of the last stop: `byokportal.visibility.Mark`
     # When anything last changed that decides about data keys: every process reads what is new here once a second.
     key_changed_at = models.DateTimeField(default=clock.now, db_index=True)
+    # Since when certain operations wait for a second person (`tenants.approvals`); null: they do not.
+    second_person_since = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
 
     class Meta:

@@ -52,6 +52,9 @@ class Member(models.Model):
     role = models.CharField(max_length=16, choices=Role)
     created_at = models.DateTimeField(default=clock.now, editable=False)
     removed_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # Since when it has this role, and who gave it after the invitation; null: the invitation did.
+    role_since = models.DateTimeField(default=clock.now, editable=False)
+    role_by = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     objects = PresentMembers()
     everybody = MemberQuerySet.as_manager()  # also those who were removed
 

@@ -10,7 +10,8 @@ from django.db.models import QuerySet
 
 from byokportal import clock
 from byokportal.errors import InvalidInput, NotFound
-from tenants import audit, roles, tokens, transactions
+from tenants import approvals, audit, roles, tokens, transactions
+from tenants.approvals import HELD, Held
 from tenants.audit import Actor
 from tenants.models import AccessToken, Invitation, Member, Role, Tenant
 from tenants.services import guards
@@ -46,6 +47,9 @@ def mint_token(
     if actor.member is not None and actor.member.pk != member.pk:
         raise NotFound  # nobody makes tokens that act as somebody else
     _check(member.role, permissions, days)
+    if {roles.OPERATE, roles.PEOPLE} & set(permissions):
+        may = {"permissions": sorted(set(permissions)), "days": days, "mark": may_change_serving_key}
+        approvals.require(actor, "tenants.mint_token", tenant, name=name_of(name), **may)
     if AccessToken.objects.filter(member=member).valid(clock.now()).count() >= AUTOMATION_TOKENS:
         raise InvalidInput(errors={"name": [f"You have {AUTOMATION_TOKENS} valid tokens. Revoke one first."]})
     return _mint(
@@ -149,3 +153,7 @@ def tokens_seen_by(actor: Actor, tenant: Tenant) -> QuerySet[AccessToken]:
 def holder_of(token: AccessToken) -> str:
     """Return the mail address of whom a token acts as."""
     return token.member.user.email if token.member else token.invitation.email if token.invitation else ""
+
+
+# The secret is shown to whoever makes it, so that person makes it, once it is approved.
+HELD["tenants.mint_token"] = Held("Make the automation token {name} that may {permissions}, for {days} days")

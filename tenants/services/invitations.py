@@ -13,7 +13,8 @@ from django.core.validators import validate_email
 
 from byokportal import clock
 from byokportal.errors import InvalidInput, NotFound
-from tenants import audit, roles, tokens, transactions
+from tenants import approvals, audit, roles, tokens, transactions
+from tenants.approvals import HELD, Held
 from tenants.audit import Actor
 from tenants.errors import (
     AccountSwitchedOff,
@@ -85,6 +86,8 @@ def invite(tenant: Tenant, *, email: str, role: str, actor: Actor) -> Invitation
     tenant = Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
     actor = guards.as_now(actor)
     roles.require(actor, "tenants.invite", tenant)
+    if role == Role.OWNER:
+        approvals.require(actor, "tenants.invite", tenant, email=address_of(email), role=str(role))
     return add_invitation(tenant, email=email, role=role, actor=actor)
 
 
@@ -391,3 +394,9 @@ def invitation_of(tenant: Tenant, pk: uuid.UUID) -> Invitation:
     if found is None:
         raise NotFound
     return found
+
+
+HELD["tenants.invite"] = Held(
+    "Invite {email} as {role}",
+    lambda tenant, given, reason, actor: invite(tenant, email=given["email"], role=given["role"], actor=actor),
+)

@@ -7,11 +7,13 @@ from django.contrib.auth.models import AbstractBaseUser
 
 from byokportal import clock
 from byokportal.errors import NotFound
-from tenants import audit, roles, transactions
+from tenants import approvals, audit, roles, transactions
+from tenants.approvals import HELD, Held
 from tenants.audit import Actor
 from tenants.errors import LastOwner
 from tenants.models import AccessToken, Member, Role, Tenant
 from tenants.services import guards, invitations
+from tenants.services.approvals import require_approvers
 from tenants.services.words import reason_of
 
 
@@ -28,8 +30,15 @@ def change_role(member: Member, *, role: str, actor: Actor) -> None:
     role = invitations.role_of(role)
     if role != Role.OWNER:
         require_another_owner(tenant, held)
-    if not Member.objects.filter(pk=held.pk).exclude(role=role).update(role=role):
+    if role not in approvals.APPROVERS:
+        require_approvers(tenant, held)
+    if held.role == role:
         return
+    if Role.OWNER in {role, held.role}:
+        facts = {"member": held.pk, "email": held.user.email, "role": str(role)}
+        approvals.require(actor, "tenants.change_role", tenant, **facts)
+    by = {"role_since": clock.now(), "role_by": actor.member}
+    Member.objects.filter(pk=held.pk).update(role=role, **by)
     member.role = role
     audit.record(
         "tenants.member.role_changed",
@@ -55,6 +64,10 @@ def remove_member(member: Member, *, reason: str, actor: Actor) -> None:
     actor = guards.as_now(actor)
     roles.require(actor, "tenants.remove_member", tenant)
     reason = reason_of(reason)
+    require_another_owner(tenant, held)
+    if held.role == Role.OWNER:
+        facts = {"member": held.pk, "email": held.user.email}
+        approvals.require(actor, "tenants.remove_member", tenant, reason=reason, **facts)
     _remove(tenant, held, reason=reason, actor=actor)
     audit.record(
         "tenants.member.removed", tenant=tenant, actor=actor, target=held, email=held.user.email, reason=reason
@@ -121,7 +134,25 @@ def _held(member: Member) -> tuple[Tenant, Member]:
 
 def _remove(tenant: Tenant, member: Member, *, reason: str, actor: Actor) -> None:
     require_another_owner(tenant, member)
+    require_approvers(tenant, member)
     Member.objects.filter(pk=member.pk).update(removed_at=clock.now())
     end_access(member, reason=reason, actor=actor)
     invitations.withdraw_invitations_to(member, reason=reason, actor=actor)
     end_sessions(member.user_id)
+
+
+def _member(tenant: Tenant, number: int) -> Member:
+    found = Member.objects.of(tenant).filter(pk=number).select_related("user", "tenant").first()
+    if found is None:
+        raise NotFound
+    return found
+
+
+HELD["tenants.change_role"] = Held(
+    "Make {email} {role}",
+    lambda tenant, given, reason, actor: change_role(_member(tenant, given["member"]), role=given["role"], actor=actor),
+)
+HELD["tenants.remove_member"] = Held(
+    "Remove the owner {email}",
+    lambda tenant, given, reason, actor: remove_member(_member(tenant, given["member"]), reason=reason, actor=actor),
+)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 from conftest import acting, invited
@@ -22,7 +23,7 @@ from keys.models import CheckResult, EncryptionTest, KeyRegistration, Revocation
 from support import services as support_services
 from support.models import Notice, Ticket
 from tenants import audit, roles, services
-from tenants.models import MailDomain, Member
+from tenants.models import Approval, MailDomain, Member
 
 RECORDED = Path(__file__).with_name("query_budgets.json")
 KEY = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -42,6 +43,14 @@ def _fill(alice: Member, rows: int, *, name: str) -> None:
         services.create_service_account(one, tenants=[tenant, other], scopes=roles.SCOPES, actor=audit.COMMAND)
         ticket = support_services.open_ticket(tenant, topic="question", subject=one, text=one, actor=audit.SYSTEM)
         support_services.answer_ticket(ticket, text=one, status=Ticket.Status.WAITING_FOR_KORE, actor=audit.SYSTEM)
+        Approval.objects.create(
+            tenant=tenant,
+            operation="keys.set_latency",
+            arguments=json.dumps({"seconds": one}),
+            sentence=one,
+            requested_by=Member.objects.get(user__email=f"{one}@acme.example"),
+            expires_at=timezone.now() + timedelta(1),
+        )
         Notice.objects.create(tenant=tenant, template="key-active", recipient=f"{one}@acme.example")
         for owner in (tenant, other):
             registration = KeyRegistration.objects.create(tenant=owner, key_arn=KEY, role_arn=ROLE, status="retired")
@@ -98,6 +107,7 @@ def test_list_pages_make_the_recorded_number_of_queries_however_many_rows(
         "log/",
         "people/",
         "sign-on/",
+        "approvals/",
         "automation/",
         "key/",
         "tickets/",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from conftest import acting
+from conftest import acting, an_approval
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 
@@ -64,6 +64,7 @@ def test_a_stranger_gets_the_same_404_as_for_what_does_not_exist(
         "ticket": str(ticket.pk),
         "token": str(uuid.uuid4()),
         "invitation": str(uuid.uuid4()),
+        "approval": str(an_approval(alice).pk),
         "recovery": str(uuid.uuid4()),
         "drill": str(services.start_drill(alice.tenant, actor=acting(alice)).pk),
         "registration": str(active.pk),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import acting, acting_staff, invited
+from conftest import acting, acting_staff, an_approval, invited
 from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.db import connection, transaction
@@ -61,6 +61,8 @@ BODIES: dict[str, dict[str, Any]] = {
             "reset-second-factor",
             "remove-domain",
             "domain",
+            "refuse",
+            "drop-second-person",
         ),
         REASON,
     ),
@@ -178,6 +180,7 @@ def world(
         "tenant": tenant.pk,
         "ticket": ticket.pk,
         "invitation": invitation.pk,
+        "approval": an_approval(carol).pk,
         "token": token.pk,
         "drill": drill.pk,
         "recovery": recovery.pk,
@@ -276,6 +279,10 @@ NOT_NOW = {
     "address/confirm/",
     "invitation/",
     "recovery/",
+    "tenants/<uuid:tenant>/approvals/require/",
+    "tenants/<uuid:tenant>/approvals/<uuid:approval>/approve/",
+    "tenants/<uuid:tenant>/approvals/<uuid:approval>/refuse/",
+    "tenants/<uuid:tenant>/approvals/<uuid:approval>/withdraw/",
     "tenants/<uuid:tenant>/key/old/<uuid:registration>/end/",
     "tenants/<uuid:tenant>/key/leave/",
     "tenants/<uuid:tenant>/key/resume/",

@@ -21,7 +21,7 @@ from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from axe_playwright_python.sync_playwright import Axe
 from browser.test_portal_in_chromium import PASSWORD, chromium, page, pytestmark, said, serious
-from conftest import Customer, acting, acting_staff, invited, passkey_of, with_health
+from conftest import Customer, acting, acting_staff, an_approval, invited, passkey_of, with_health
 from django.contrib.admin import site
 from django.contrib.auth.models import Group, User
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
@@ -33,7 +33,7 @@ from keys.models import CheckResult, EncryptionTest, Incident, KeyRegistration, 
 from support import services as support_services
 from support.models import Notice
 from tenants import audit, roles, services, tokens
-from tenants.models import AuditEvent, Member, OwnerRecovery, Tenant
+from tenants.models import Approval, AuditEvent, Member, OwnerRecovery, Tenant
 from tenants.services import staff
 
 LONG = "Gesellschaft-mit-sehr-langem-Namen-" * 3
@@ -69,6 +69,8 @@ HERS = (
     "portal:remove-member",
     "portal:reset-second-factor",
     "portal:tokens",
+    "portal:approvals",
+    "portal:refuse",
     "portal:check-policy",
     "portal:check-output",
     "portal:tests",
@@ -125,6 +127,10 @@ NOT_LOOKED_AT = {
                 "resend-invitation",
                 "withdraw-invitation",
                 "revoke-token",
+                "approve",
+                "withdraw-approval",
+                "require-second-person",
+                "drop-second-person",
                 "cancel-drill",
                 "suspend",
                 "resume",
@@ -272,6 +278,9 @@ def full(tenant: Tenant, alice: Member, sam: User, active: KeyRegistration, sett
         key_arn="arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
     )
     with_health(old)
+    asked = an_approval(bob)
+    Approval.objects.filter(pk=asked.pk).update(sentence=LONG * 2, reason=LONG)
+    Tenant.objects.filter(pk=tenant.pk).update(second_person_since=now)
     drill = RevocationDrill.objects.create(
         tenant=tenant,
         registration=active,
@@ -310,7 +319,14 @@ def full(tenant: Tenant, alice: Member, sam: User, active: KeyRegistration, sett
         corrected='{\n "b": 2\n}',
         decide="aws iam get-role --role-name " + "Long" * 16,
     )
-    return {"number": bob.pk, "ticket": ticket.pk, "test": failed.pk, "registration": old.pk, "drill": drill.pk}
+    return {
+        "approval": asked.pk,
+        "number": bob.pk,
+        "ticket": ticket.pk,
+        "test": failed.pk,
+        "registration": old.pk,
+        "drill": drill.pk,
+    }
 
 
 @pytest.fixture
@@ -336,6 +352,7 @@ def paths(name: str, tenant: Tenant, known: dict[str, Any]) -> list[str]:
     if name.startswith("portal:") and name not in {"portal:address", "portal:confirm-address"}:
         takes = {"tenant": tenant.pk}
     more = {
+        "portal:refuse": "approval",
         "portal:remove-member": "number",
         "portal:reset-second-factor": "number",
         "portal:test": "test",

@@ -22,7 +22,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from conftest import acting, acting_staff, health_of, save_draft, with_health
+from conftest import acting, acting_staff, an_approval, health_of, save_draft, with_health
 from django.contrib.auth.models import User
 from django.db import Error, IntegrityError, OperationalError, connection, connections, transaction
 
@@ -48,7 +48,7 @@ from support.models import Ticket
 from tenants import audit, onboarding, roles, transactions
 from tenants import services as tenant_services
 from tenants.audit import COMMAND, SYSTEM
-from tenants.models import AuditEvent, Invitation, Member, OwnerRecovery, ServiceRole, Tenant
+from tenants.models import Approval, AuditEvent, Invitation, Member, OwnerRecovery, ServiceRole, Tenant
 
 KEY = "arn:aws:kms:eu-central-1:111122223333:key/{}"
 ROLE = "arn:aws:iam::111122223333:role/{}"
@@ -165,6 +165,19 @@ class World:
         """Return somebody of ours who has just signed in."""
         return acting_staff(User.objects.create_superuser(f"{secrets.token_hex(6)}@kore.example"))
 
+    def with_old_members(self) -> None:
+        at = clock.now() - timedelta(days=30)
+        Member.objects.filter(tenant=self.tenant).update(created_at=at, role_since=at)
+
+    def with_approval(self) -> None:
+        self.with_old_members()
+        Tenant.objects.filter(pk=self.tenant.pk).update(second_person_since=clock.now())
+        an_approval(self.alice)
+
+    @property
+    def my_approval(self) -> Approval:
+        return Approval.objects.get(tenant=self.tenant)
+
     def with_one_owner(self) -> None:
         Member.objects.filter(pk=self.bob.pk).update(role="auditor")
 
@@ -224,6 +237,21 @@ OPERATIONS: dict[str, Line] = {
     "tenants.remove_member": Line(lambda w: tenant_services.remove_member(w.anew(w.bob), reason="r", actor=w.actor)),
     "tenants.leave_organisation": Line(lambda w: tenant_services.leave_organisation(w.anew(w.alice), actor=w.actor)),
     "tenants.change_role": Line(lambda w: tenant_services.change_role(w.anew(w.bob), role="auditor", actor=w.actor)),
+    "tenants.require_second_person": Line(
+        lambda w: tenant_services.require_second_person(w.my_tenant, actor=w.actor), before=World.with_old_members
+    ),
+    "tenants.drop_second_person": Line(
+        lambda w: tenant_services.drop_second_person(w.my_tenant, reason="r", actor=w.actor)
+    ),
+    "tenants.approve": Line(
+        lambda w: tenant_services.approve(w.my_approval, actor=acting(w.bob)), before=World.with_approval
+    ),
+    "tenants.refuse": Line(
+        lambda w: tenant_services.refuse(w.my_approval, reason="r", actor=acting(w.bob)), before=World.with_approval
+    ),
+    "tenants.withdraw_approval": Line(
+        lambda w: tenant_services.withdraw_approval(w.my_approval, actor=w.actor), before=World.with_approval
+    ),
     "tenants.mint_token": Line(lambda w: tenant_services.mint_token(w.anew(w.alice), name="n", actor=w.actor)),
     "tenants.mint_token_of_invitation": Line(
         lambda w: tenant_services.mint_token_of_invitation(
