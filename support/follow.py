@@ -337,7 +337,7 @@ def _approval_requested(event: AuditEvent, tenant: Tenant) -> None:
     data = audit.data_of(event)
     context = {"what": str(data["what"]), "reason": str(data["reason"]), "actor": words.person(event.actor)}
     for member in approvals.approvers(tenant).exclude(pk=approval.requested_by_id).select_related("user"):
-        notices.write(event, "approval-requested", member.user.email, context)
+        notices.write(event, "approval-requested", member.user.email, context, tenant=tenant)
 
 
 def _approval_decided(event: AuditEvent, tenant: Tenant) -> None:
@@ -345,7 +345,7 @@ def _approval_decided(event: AuditEvent, tenant: Tenant) -> None:
     _tell_owners(event, tenant, "approval-decided", _change(event))
     asked_by = audit.data_of(event).get("email")
     if asked_by:
-        notices.write(event, "approval-decided", str(asked_by), _change(event))
+        notices.write(event, "approval-decided", str(asked_by), _change(event), tenant=tenant)
 
 
 def _address_changed(event: AuditEvent, tenant: Tenant) -> None:

@@ -48,7 +48,7 @@ def mint_token(
         raise NotFound  # nobody makes tokens that act as somebody else
     _check(member.role, permissions, days)
     if {roles.OPERATE, roles.PEOPLE} & set(permissions):
-        may = {"permissions": sorted(set(permissions)), "days": days, "mark": may_change_serving_key}
+        may: dict[str, Any] = {"permissions": sorted(set(permissions)), "days": days, "mark": may_change_serving_key}
         approvals.require(actor, "tenants.mint_token", tenant, name=name_of(name), **may)
     if AccessToken.objects.filter(member=member).valid(clock.now()).count() >= AUTOMATION_TOKENS:
         raise InvalidInput(errors={"name": [f"You have {AUTOMATION_TOKENS} valid tokens. Revoke one first."]})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from allauth.usersessions.models import UserSession
 from django.contrib.auth.models import AbstractBaseUser
 
@@ -35,7 +37,7 @@ def change_role(member: Member, *, role: str, actor: Actor) -> None:
     if held.role == role:
         return
     if Role.OWNER in {role, held.role}:
-        facts = {"member": held.pk, "email": held.user.email, "role": str(role)}
+        facts: dict[str, Any] = {"member": held.pk, "email": held.user.email, "role": str(role)}
         approvals.require(actor, "tenants.change_role", tenant, **facts)
     by = {"role_since": clock.now(), "role_by": actor.member}
     Member.objects.filter(pk=held.pk).update(role=role, **by)
@@ -66,7 +68,7 @@ def remove_member(member: Member, *, reason: str, actor: Actor) -> None:
     reason = reason_of(reason)
     require_another_owner(tenant, held)
     if held.role == Role.OWNER:
-        facts = {"member": held.pk, "email": held.user.email}
+        facts: dict[str, Any] = {"member": held.pk, "email": held.user.email}
         approvals.require(actor, "tenants.remove_member", tenant, reason=reason, **facts)
     _remove(tenant, held, reason=reason, actor=actor)
     audit.record(
