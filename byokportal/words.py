@@ -7,7 +7,7 @@ and so better words reach the old ones too.
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from byokportal.errors import DomainError
 
@@ -66,6 +66,13 @@ def label(value: object) -> str:
     if INSTANT.fullmatch(text):
         return f"{datetime.fromisoformat(text.replace('Z', '+00:00')).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     return text
+
+
+def minute(at: datetime, *, now: datetime) -> str:
+    """Return the first full minute that is not before an instant, in UTC, with its day where that is not today."""
+    at, now = (at + timedelta(minutes=1, microseconds=-1)).astimezone(UTC), now.astimezone(UTC)
+    day = "" if at.date() == now.date() else f"{at.day} {at:%B}, "
+    return f"{day}{at:%H:%M} UTC"
 
 
 def person(label: str) -> str:

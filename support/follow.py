@@ -230,6 +230,32 @@ def _remedies_text(event: AuditEvent, registration: KeyRegistration) -> str:
     return "\n\n".join(["The encryption test found something to change.", *remedies, closing])
 
 
+def _refused(event: AuditEvent, tenant: Tenant) -> None:
+    """AWS refuses us, and that may pass: say what will be due if it does not, unless the test has ended meanwhile."""
+    registration = _registration(event, tenant)
+    test = EncryptionTest.objects.of(tenant).filter(pk=json.loads(event.payload)["target"]).first()
+    changes = key_services.likely_changes_of(test) if test else []
+    if registration is None or test is None or not changes:
+        return
+    page = settings.BASE_URL + reverse("portal:test", args=[tenant.pk, test.pk])
+    text = "\n\n".join(
+        [
+            "AWS refuses us in the encryption test. That may pass by itself: "
+            "AWS needs some minutes to pass on a change.",
+            *(
+                f"If it is still so at {words.minute(at, now=event.at)}, change this. "
+                f"Step {step}, {onboarding.BY_NUMBER[step].name}: {change}"
+                for step, at, change in changes
+            ),
+            f"The test goes on by itself, and we mail you what comes of it. Its page shows how it stands: {page}",
+        ]
+    )
+    ticket = _ticket(tenant, registration)
+    if ticket is not None:
+        services.answer_ticket(ticket, text=text, status=ticket.status, actor=SYSTEM)
+    _tell_owners(event, tenant, "test-refused", {"text": text})
+
+
 def _ours(event: AuditEvent, tenant: Tenant) -> None:
     """Our own side does not work: a person of ours is called once for each service role and fault,
     and no tenant is blamed."""
@@ -397,6 +423,7 @@ REACTIONS: dict[str, Callable[[AuditEvent, Tenant], None]] = {
     "keys.registration.activated": _activated,
     "keys.registration.rejected": _rejected,
     "keys.registration.withdrawn": _withdrawn,
+    "keys.test.refused": _refused,
     "keys.test.waits_for_kore": _ours,
     "keys.configuration.failed": _ours,
     "keys.configuration.waits_for_kore": _ours,

@@ -147,6 +147,9 @@ EVENTS = {
     ),
     "keys.test.requested": "A test was requested.",
     "keys.test.finished": "The test ended: {verdict}.",
+    "keys.test.refused": (
+        "AWS refused us in the test. If it is still so at {counts_at}, {what} needs a change (step {step})."
+    ),
     "keys.test.waits_for_kore": "The test waits for Kore.ai: something on our own side has to be mended ({code}).",
     "keys.database.admitted": "The database {incarnation} was admitted to give out keys: {reason}",
     "keys.key.suspended": "The key was suspended by {suspended_by}: {reason}",

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime
 
-from byokportal import clock
+from byokportal import clock, words
 from byokportal.errors import Turn
 from tenants import audit, transactions
 from tenants.audit import Actor
 from tenants.models import OnboardingMove, OnboardingStep, Tenant
 
 Status = OnboardingStep.Status
+NOTHING = "Nothing to do"
+EXPECTED = "expected"  # the name of a `Change` in a step's evidence
+DONE = frozenset({Status.DONE, Status.SKIPPED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +98,33 @@ BY_NUMBER = {step.number: step for step in STEPS}
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """What will have to be changed unless AWS's answer passes by itself.
+
+    Args:
+        why: what AWS's answer is, a sentence.
+        what: the document, for people: "the trust policy of your role".
+        step: of the guide, in which it lies.
+        counts_at: from when on AWS's answer counts, ISO 8601.
+        test: the id of the test that met it.
+        causes: labels still possible, likeliest first.
+    """
+
+    why: str
+    what: str
+    step: int
+    counts_at: str
+    test: str
+    causes: list[str]
+
+    @property
+    def words(self) -> str:
+        """The sentence of the tracker."""
+        at = words.minute(datetime.fromisoformat(self.counts_at), now=clock.now())
+        return f"{self.why} If it is still so at {at}, change {self.what} (step {self.step}) as the test says."
+
+
+@dataclass(frozen=True, slots=True)
 class StepView:
     """One step as portal, API and admin show it."""
 
@@ -170,6 +200,22 @@ def advance_if(tenant: Tenant, number: int, statuses: set[str], status: str, *, 
 
 
 @transactions.atomic
+def expect(tenant: Tenant, changes: Mapping[int, Change]) -> None:
+    """Keep what a test that goes on has met: which change will be due in which step unless AWS's answer passes by
+    itself. No status changes by it, so the log has no line for it.
+
+    Args:
+        changes: by number of the step; of a step that is not named nothing is expected any more.
+    """
+    for step in OnboardingStep.objects.select_for_update(no_key=True).filter(tenant=tenant):
+        evidence = {name: value for name, value in step.evidence.items() if name != EXPECTED}
+        if step.number in changes:
+            evidence[EXPECTED] = asdict(changes[step.number])
+        if evidence != step.evidence:
+            OnboardingStep.objects.filter(pk=step.pk).update(evidence=evidence)
+
+
+@transactions.atomic
 def restart(tenant: Tenant, *, actor: Actor, reason: str) -> None:
     """Lay the six steps out again, as for a new tenant: its registration is gone."""
     for step in STEPS:
@@ -179,12 +225,30 @@ def restart(tenant: Tenant, *, actor: Actor, reason: str) -> None:
 
 def overview(tenant: Tenant) -> list[StepView]:
     """Return the six steps in order."""
-    return [view(step) for step in OnboardingStep.objects.filter(tenant=tenant).order_by("number")]
+    return views(OnboardingStep.objects.filter(tenant=tenant).order_by("number"))
+
+
+def views(steps: Iterable[OnboardingStep]) -> list[StepView]:
+    """Return the steps of one tenant with their words; while a change is expected none says that nothing is to do."""
+    found = [view(step) for step in steps]
+    expected = next((step.number for step in found if EXPECTED in step.evidence), None)
+    if expected is None:
+        return found
+    return [
+        replace(step, next="Done." if step.status in DONE else f"First see step {expected}.")
+        if step.next.startswith(NOTHING)
+        else step
+        for step in found
+    ]
 
 
 def view(step: OnboardingStep) -> StepView:
     """Return one step with its words."""
     table = BY_NUMBER[step.number]
+    expected = step.evidence.get(EXPECTED)
+    following = table.next.get(step.status, f"{NOTHING}.")
+    if expected and step.status != Status.FAILED:
+        following = Change(**expected).words
     return StepView(
         number=step.number,
         name=table.name,
@@ -194,5 +258,5 @@ def view(step: OnboardingStep) -> StepView:
         since=step.since,
         whose_turn=whose_turn(step.number, step.status),
         evidence=step.evidence,
-        next=table.next.get(step.status, "Nothing to do."),
+        next=following,
     )

@@ -52,9 +52,13 @@ class CheckOut(serializers.Serializer[Any]):
     title = serializers.CharField()
     step = serializers.IntegerField()
     verdict = serializers.CharField()
+    counts_at = serializers.DateTimeField(
+        allow_null=True,
+        help_text="of an unknown verdict: when AWS's answer counts if it is still the same; null when it is final",
+    )
     causes = serializers.ListField(child=serializers.CharField())
     evidence = serializers.DictField()
-    remedy = serializers.CharField()
+    remedy = serializers.CharField(help_text="on fail, and on unknown while counts_at is to come: what to change")
     document = serializers.CharField()
     corrected = serializers.CharField()
     believed = serializers.CharField(source="inferred")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import datetime
 from typing import ClassVar, Self
 
 from django.db import models
@@ -69,7 +70,7 @@ class EncryptionTest(Job):
 
 
 class CheckResult(models.Model):
-    """The verdict of one check in one test, with its evidence and, when it failed, its remedy."""
+    """The verdict of one check in one test, with its evidence and, when it failed or is about to, its remedy."""
 
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="check_results")
     test = models.ForeignKey(EncryptionTest, on_delete=models.PROTECT, related_name="checks")
@@ -95,3 +96,14 @@ class CheckResult(models.Model):
 
     def __str__(self) -> str:
         return f"{self.code}: {self.verdict}"
+
+    @property
+    def final_at(self) -> datetime | None:
+        """From when on the verdict counts, whatever comes of the test; None: it does, or nothing says when it will."""
+        final_at = self.evidence.get("final_at") if self.verdict == EncryptionTest.Verdict.UNKNOWN else None
+        return datetime.fromisoformat(str(final_at)) if final_at else None
+
+    @property
+    def counts_at(self) -> datetime | None:
+        """The same while the test goes on; None once it is over: nothing is looked at again then."""
+        return None if self.test.finished_at else self.final_at

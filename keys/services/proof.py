@@ -40,6 +40,23 @@ def remedies_of(test: EncryptionTest) -> list[tuple[int, str]]:
     ]
 
 
+def likely_changes_of(test: EncryptionTest) -> list[tuple[int, datetime, str]]:
+    """Return what will have to be changed unless AWS's answers pass by themselves: step, from when on it is due, and
+    the change in words with the corrected document, for a mail or a ticket: without the External ID. Nothing once
+    the test is over."""
+    if test.finished_at:
+        return []
+    return [
+        (remedy.step, remedy.counts_at, _text_of(remedy, test.tenant.external_id))
+        for remedy in remedy_order.likely(test.checks.all())
+        if remedy.counts_at is not None
+    ]
+
+
+def _text_of(remedy: remedy_order.Remedy, external_id: str) -> str:
+    return remedies.with_document(remedy.changes, remedy.first.corrected, external_id)
+
+
 @transactions.atomic
 def start_test(tenant: Tenant, *, actor: Actor, reason: str = "", keep_until: datetime | None = None) -> EncryptionTest:
     """Ask for a fresh proof of the registration; while one runs, that one is returned.
@@ -78,6 +95,8 @@ def start_test(tenant: Tenant, *, actor: Actor, reason: str = "", keep_until: da
         EncryptionTest.objects.filter(pk=running.pk).update(keep_until=keep_until, due_at=now)
         if keep_until != running.keep_until:  # who presses twice asked once
             audit.record("keys.test.requested", tenant=tenant, actor=actor, target=running, reason=reason)
+        # Who asks for it has corrected something just now, as below.
+        KeyRegistration.objects.filter(pk=registration.pk, status=Status.TESTING).update(changed_at=now)
         tasks.enqueue(tasks.run_test, test_id=str(running.pk))
         return running
     if registration.status == Status.REJECTED:

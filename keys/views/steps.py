@@ -210,6 +210,7 @@ def page_of(member: Member, number: int, form: forms.Form, progress: Progress) -
         registration=progress.registration,
         progress=progress,
         remedies=[remedy for remedy in progress.reading.remedies if remedy.step == number] if progress.reading else [],
+        likely=[remedy for remedy in progress.reading.likely if remedy.step == number] if progress.reading else [],
         reading=progress.reading,
         not_begun=chain.of(()),
         role_refusal=_role_refusal(progress.registration) if number in {2, 5} else "",

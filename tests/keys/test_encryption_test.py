@@ -239,7 +239,11 @@ def test_a_wrong_external_id_is_a_clock_first_and_a_rejection_when_the_window_is
         assert (test.status, test.verdict, check.verdict) == ("waiting", "unknown", "unknown")
         assert "propagation_delay" in check.causes
         assert check.evidence["final_at"]
-        assert check.corrected == ""
+        # What is likely is said at once; when it counts is said beside it.
+        assert json.loads(check.corrected) == json.loads(services.document(tenant, "trust-policy"))
+        assert tenant.external_id in check.remedy
+        assert check.counts_at is not None
+        assert abs((check.counts_at - registration.changed_at).total_seconds() - 300) < 2
         assert test.due_at is not None
         assert 0 < (test.due_at - timezone.now()).total_seconds() <= 5
         looked = 0

@@ -827,10 +827,16 @@ def test_probes_narrow_the_causes() -> None:
         "role_permissions_policy_missing_action",
         "role_permissions_policy_wrong_key_arn",
     }
-    for one_works in ({"others_work": True}, {"describe_works": True}):
-        assert named(identity, **one_works) == {"role_permissions_policy_missing_action"}
+    assert named(identity, others_work=True) == {"role_permissions_policy_missing_action"}
+    assert named(identity, describe_works=True) == named(identity, **nothing)  # a second policy may read all keys
     assert named(resource, others_work=True, describe_works=True) == {"key_policy_missing_action"}
-    assert named(resource, describe_works=True) == {"key_policy_missing_action", "key_policy_condition_failed"}
+    # DescribeKey may be left to the IAM policies by a statement for the account root: ours need not be there at all.
+    assert named(resource, describe_works=True) == {
+        "key_policy_missing_statement",
+        "key_policy_wrong_principal",
+        "key_policy_condition_failed",
+        "key_policy_missing_action",
+    }
     assert named(resource, describe_works=True, bare_works=True) == {"key_policy_condition_failed"}
     # DescribeKey carries no encryption context: a condition on one refuses it, and so does a missing action.
     describe: dict[str, Any] = {"is_describe": True, "others_work": True}
@@ -851,9 +857,88 @@ def test_probes_narrow_the_causes() -> None:
     assert "key_not_found" not in named(hidden, describe_works=True)
     assert refusals.of_kms(refusals.Denial("session"), refusals.Beside()).step == refusals.OURS
     assert refusals.of_assume(refusals.Denial(), near_is_let_in=True).causes == ("external_id_mismatch",)
+    us = refusals.Beside(describe_works=True, from_outside_works=True)
+    assert refusals.of_kms(resource, us).causes[0] == "key_policy_wrong_principal"
+    condition = refusals.of_kms(identity, refusals.Beside(describe_works=True, bare_works=True))
+    assert condition.remedy == "role_permissions_policy_condition"
     assert "role_not_found" in refusals.of_assume(refusals.Denial()).causes
     assert "role_not_found" not in refusals.of_assume(refusals.Denial("trust")).causes
     assert refusals.of_assume(refusals.Denial("identity")).step == refusals.OURS
+
+
+# --- what is likely while a change may be on its way ----------------------------------------------------------------
+
+DENIED = denied("kms:Encrypt", "with an explicit deny in an identity-based policy")
+MISSING = denied("kms:Encrypt", IDENTITY)
+SOON = {"grace_until": WITHIN.grace_until}
+
+
+@pytest.mark.parametrize(
+    ("answer", "times", "verdict"),
+    [
+        pytest.param(MISSING, SOON, "unknown", id="refused soon after a change"),
+        pytest.param(DENIED, SOON, "unknown", id="denied, where a Deny was reported before"),
+        pytest.param(DENIED, {**SOON, "deny_grace_until": NOW}, "fail", id="denied in the first run"),
+        pytest.param(MISSING, {**SOON, "deny_grace_until": NOW}, "unknown", id="in the first run, but no Deny"),
+        pytest.param(
+            DENIED,
+            {**SOON, "deny_grace_until": NOW, "turned": {"use.encrypt": NOW}, "window": timedelta(seconds=300)},
+            "unknown",
+            id="denied where it passed a look ago",
+        ),
+        pytest.param(
+            DENIED, {**SOON, "deny_grace_until": WITHIN.grace_until}, "unknown", id="the tenant says: keep testing"
+        ),
+    ],
+)
+def test_a_refusal_says_what_is_likely_before_it_counts(answer: Answer, times: dict[str, Any], verdict: str) -> None:
+    found = judge(use(encrypt=answer), clock(**times))["use.encrypt"]
+    assert (found.verdict, found.names_a_change, found.document) == (verdict, True, "permissions-policy")
+    assert found.remedy == judge(use(encrypt=answer))["use.encrypt"].remedy  # the same words as when it counts
+    assert ("propagation_delay" in found.causes) is (verdict == "unknown")
+    assert ("final_at" in found.evidence) is (verdict == "unknown")
+
+
+LAYERS = {
+    "identity-based policy": "role_permissions_policy_explicit_deny",
+    "resource-based policy": "key_policy_explicit_deny",
+    "permissions boundary": "role_permissions_boundary",
+    "service control policy": "customer_scp_deny",
+    "resource control policy": "customer_rcp_deny",
+}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_a_deny_is_somebodys_guardrail_and_only_has_to_spare_the_role(layer: str) -> None:
+    found = judge(use(encrypt=denied("kms:Encrypt", f"with an explicit deny in a {layer}")))["use.encrypt"]
+    said = remedies.render(found.remedy, SUBJECT, found.words)
+    assert (found.causes, found.spares) == ((LAYERS[layer],), ROLE)
+    assert "Keep the Deny" in said
+    assert ROLE in said
+    assert not any(word in said.lower() for word in ("remove the deny", "delete", "out of the deny"))
+    assert json.loads(remedies.exemption(found.spares)) == {"Condition": {"ArnNotEquals": {"aws:PrincipalArn": ROLE}}}
+
+
+def test_a_deny_of_the_trust_policy_has_to_spare_our_service_role() -> None:
+    words = "with an explicit deny in the role trust policy"
+    right = said(errors.RoleNotAssumable, "sts:AssumeRole", "AccessDenied", words)
+    assert judge(trust(right=right))["role.assumable"].spares == SERVICE
+
+
+@pytest.mark.parametrize("cause", [name for name in remedies.REMEDIES if name.startswith("role_permissions_policy_m")])
+def test_no_identity_policy_allows_may_be_a_condition_and_the_remedy_says_so(cause: str) -> None:
+    assert "Condition" in remedies.REMEDIES[cause]
+
+
+def test_no_remedy_speaks_of_a_statement_that_may_not_be_there() -> None:
+    """DescribeKey alone works: the statement may be missing, so the words say to add it, or what to compare."""
+    everything = all_refused(RESOURCE, describe=True)
+    found = judge(everything)["use.encrypt"]
+    assert found.causes[0] == "key_policy_missing_statement"
+    assert remedies.render(found.remedy, SUBJECT, found.words).startswith("Add the statement below")
+    replica = _of_key(KEY.rpartition("/")[0] + "/mrk-" + 32 * "0")
+    assert "has a policy of its own" in remedies.render(found.remedy, replica, found.words)
+    assert "has a policy of its own" not in remedies.render(found.remedy, SUBJECT, found.words)
 
 
 # --- when to look again -----------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ from keys.proof.encryption_test.refusals import OURS, Diagnosis
 
 Verdict = EncryptionTest.Verdict
 Evidence = Mapping[str, object]
+PROPAGATION = "propagation_delay"  # the cause that stands beside the others while a change may be on its way
 
 
 class Wait(StrEnum):
@@ -40,6 +41,7 @@ class Finding:
         words: more values for that template.
         inferred: what stands in the document now, in full, as far as the answers tell.
         may_pass: a refusal: propagation of a change would look the same for a while.
+        spares: AWS says that a Deny decided: the ARN of whom it has to spare; "" for anything else.
     """
 
     verdict: Verdict
@@ -53,6 +55,13 @@ class Finding:
     words: Mapping[str, str] = field(default_factory=dict)
     inferred: str = ""
     may_pass: bool = False
+    spares: str = ""
+
+    @property
+    def names_a_change(self) -> bool:
+        """Whether it says what to change in AWS: it failed, or will have failed unless the change is on its way."""
+        is_likely = self.wait in {Wait.PROPAGATION, Wait.SECOND_LOOK} and bool(self.causes)
+        return self.verdict == Verdict.FAIL or (self.verdict == Verdict.UNKNOWN and is_likely)
 
 
 Judge = Callable[[Facts], Finding | None]
@@ -104,11 +113,24 @@ def judge(facts: Facts, checks: tuple[Check, ...]) -> dict[str, Finding]:
 
 def _settled(clock: Clock, code: str, found: Finding) -> Finding:
     """Return the finding, or that it waits: what passed in this test and is refused now has changed a moment ago."""
-    if found.verdict != Verdict.FAIL or not found.may_pass or clock.now >= clock.final_at(code):
+    final_at = clock.final_at(code, is_deny=bool(found.spares))
+    if found.verdict != Verdict.FAIL or not found.may_pass or clock.now >= final_at:
         return found
     turned = clock.turned.get(code)
     more = {"turned_at": turned.isoformat()} if turned else {}
-    return propagating(found, clock.final_at(code), more)
+    return _propagating(found, final_at, more)
+
+
+def _propagating(found: Finding, final_at: datetime, more: Evidence) -> Finding:
+    """Return a failure as what it is while a change may still be on its way:
+    unknown, with the likely causes, the change that would be due, and the time when it counts."""
+    return replace(
+        found,
+        verdict=Verdict.UNKNOWN,
+        evidence={**found.evidence, **more, "final_at": final_at.isoformat(timespec="seconds")},
+        causes=(*found.causes, PROPAGATION),
+        wait=Wait.PROPAGATION,
+    )
 
 
 # --- answers and verdicts --------------------------------------------------------------------------------------
@@ -155,7 +177,7 @@ def refused(
     words: Mapping[str, str] | None = None,
     inferred: str = "",
 ) -> Finding:
-    """Return the finding for a refusal: unknown while IAM may still be propagating a change, then fail.
+    """Return the finding for a refusal; `judge` makes it unknown while IAM may still be propagating a change.
 
     A diagnosis that points at our own side is never the tenant's failure.
 
@@ -165,19 +187,13 @@ def refused(
     """
     if diagnosis.step == OURS:
         return Finding(Verdict.UNKNOWN, evidence_of(answer), diagnosis.causes, wait=Wait.OURS, step=OURS)
-    found = replace(failed(answer, diagnosis, words=words), inferred=inferred, may_pass=True)
-    return propagating(found, facts.clock.grace_until, {}) if facts.clock.is_propagating else found
-
-
-def propagating(found: Finding, final_at: datetime, more: Evidence) -> Finding:
-    """Return a failure as what it is while a change may still be on its way: unknown, with the time when it counts."""
-    return Finding(
-        Verdict.UNKNOWN,
-        {**found.evidence, **more, "final_at": final_at.isoformat(timespec="seconds")},
-        (*found.causes, "propagation_delay"),
-        wait=Wait.PROPAGATION,
-        step=found.step,
-    )
+    spares = ""
+    if answer.denial.is_explicit:  # of our call into the role the principal is our service role, of all others the role
+        asks = facts.subject.access.service_role if answer.action.startswith("sts:") else facts.subject.role
+        spares = str(asks)
+    found = failed(answer, diagnosis, words={**(words or {}), "spared": spares})
+    evidence = {**found.evidence, "spares": spares} if spares else found.evidence
+    return replace(found, evidence=evidence, inferred=inferred, may_pass=True, spares=spares)
 
 
 def failed(
@@ -202,6 +218,6 @@ def failed(
         reason=reason or (answer.error.code if answer.error else ""),
         step=diagnosis.step,
         document=diagnosis.document,
-        remedy=remedies.of(diagnosis.causes[0]),
+        remedy=remedies.of(diagnosis.remedy or diagnosis.causes[0]),
         words=words or {},
     )

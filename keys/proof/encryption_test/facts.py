@@ -50,6 +50,7 @@ class Clock:
 
     Args:
         grace_until: a refusal before this moment may be IAM's propagation (design.md 5).
+        deny_grace_until: the same of a refusal that AWS calls an explicit Deny, where it counts sooner; None: as any.
         refused_at: when the External ID probes of this test were first refused beside a call that worked.
         insecure_at: when this test first saw a role of a serving registration let us in without the right External ID.
         gap: how long after those the second look comes.
@@ -67,15 +68,18 @@ class Clock:
     is_serving: bool = False
     window: timedelta = timedelta(0)
     turned: Mapping[str, datetime] = field(default_factory=dict)
+    deny_grace_until: datetime | None = None
 
-    @property
-    def is_propagating(self) -> bool:
-        return self.now < self.grace_until
+    def final_at(self, code: str, *, is_deny: bool = False) -> datetime:
+        """Return the moment from which a refusal of this check is final.
 
-    def final_at(self, code: str) -> datetime:
-        """Return the moment from which a refusal of this check is final."""
+        Args:
+            is_deny: AWS says that a Deny decided, not a missing Allow.
+        """
         turned = self.turned.get(code)
-        return max(self.grace_until, turned + self.window) if turned else self.grace_until
+        if turned:
+            return max(self.grace_until, turned + self.window)
+        return self.deny_grace_until if is_deny and self.deny_grace_until else self.grace_until
 
 
 @dataclass(frozen=True, slots=True)

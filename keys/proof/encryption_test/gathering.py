@@ -37,7 +37,7 @@ def gather(facts: Facts, service_role: ServiceRole) -> Iterator[Facts]:
     yield facts
     if not ours.works(subject):
         return
-    trust, session = _trust(subject, canary, is_final=not facts.clock.is_propagating)
+    trust, session = _trust(subject, canary)
     facts = replace(facts, trust=trust)
     yield facts
     if session is None or trust.is_wide:  # a role that lets anybody in is not used any further
@@ -147,13 +147,10 @@ def _names(document: dict[str, Any], role_arn: str) -> bool:
 # --- the tenant's role --------------------------------------------------------------------------------------------
 
 
-def _trust(
-    subject: Subject, canary: sessions.Credentials | None, *, is_final: bool
-) -> tuple[Trust, sessions.Credentials | None]:
+def _trust(subject: Subject, canary: sessions.Credentials | None) -> tuple[Trust, sessions.Credentials | None]:
     """Try to assume the tenant's role, and return the session that the right External ID opens, for what follows.
 
-    Args:
-        is_final: a refusal would be final now, so it is worth looking for an External ID mistaken for the tenant's.
+    A refusal is worth looking for an External ID mistaken for the tenant's.
     """
     session = sessions.session_name(PURPOSE, subject.access.tenant)
     wrong = "byok-" + secrets.token_urlsafe(32)  # nobody's: a new one each time, of the form of a real one
@@ -171,7 +168,7 @@ def _trust(
     trust = Trust(without, mistaken, right, base=other(None))
     if right.ok and canary is not None:
         trust = replace(trust, outsider=other(canary))
-    elif right.is_denied and is_final and not trust.is_wide:
+    elif right.is_denied and not trust.is_wide:
         taken = (near for near in _near(subject) if probe(near).allowed)
         trust = replace(trust, near=next(taken, ""))
     return trust, opened

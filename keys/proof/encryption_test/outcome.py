@@ -9,7 +9,8 @@ from keys import activation, errors, lifecycle
 from keys.models import EncryptionTest, KeyHealth, KeyRegistration
 from keys.proof.encryption_test.base import Check, Finding, Verdict
 from keys.proof.encryption_test.checks.external_id import INSECURE
-from keys.proof.encryption_test.report import chain
+from keys.proof.encryption_test.report import chain, remedy_order
+from keys.proof.encryption_test.report.remedy_order import Remedy
 from tenants import audit, onboarding
 from tenants.audit import SYSTEM
 from tenants.models import OnboardingStep
@@ -17,6 +18,8 @@ from tenants.models import OnboardingStep
 Status = KeyRegistration.Status
 Step = OnboardingStep.Status
 TAKEN = "account.identity"  # the check that says whose role it is
+REFUSED = "AWS refuses us, which may pass by itself."
+LET_US_IN = "Your role lets in whom it has to refuse."
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +142,27 @@ def failed(
         )
     if is_on_the_tracker(registration):
         _fall_back(test, registration, found, findings, checks)
+
+
+def expects(test: EncryptionTest, registration: KeyRegistration) -> list[Remedy]:
+    """Let the six steps say what will have to be changed unless AWS's answers pass by themselves; return it.
+
+    Call it in the transaction that ends a look. Once the test is over nothing is expected any more.
+    """
+    likely = [] if test.finished_at else remedy_order.likely(test.checks.all())
+    if not is_on_the_tracker(registration):
+        return likely
+    changes: dict[int, onboarding.Change] = {}
+    for remedy in likely:
+        if remedy.counts_at is not None:
+            why = LET_US_IN if chain.let_us_in(remedy.first) else REFUSED
+            counts_at = remedy.counts_at.isoformat()
+            change = onboarding.Change(why, remedy.what, remedy.step, counts_at, str(test.pk), list(remedy.causes))
+            changes.setdefault(remedy.step, change)
+            if registration.status == Status.TESTING:
+                changes.setdefault(5, change)
+    onboarding.expect(test.tenant, changes)
+    return likely
 
 
 def is_on_the_tracker(registration: KeyRegistration) -> bool:

@@ -8,7 +8,7 @@ diagnosis names a set of them, likeliest first, and never guesses one.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from byokportal.errors import DomainError
 from keys import errors
@@ -28,11 +28,16 @@ read = error_grammar.denial_of
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """The causes still possible, likeliest first, the step of the first one's remedy, and the document to change."""
+    """The causes still possible, likeliest first, the step of the first one's remedy, and the document to change.
+
+    Args:
+        remedy: the name in `remedies.REMEDIES` where more is known than the first cause says.
+    """
 
     causes: tuple[str, ...]
     step: int
     document: str = ""
+    remedy: str = ""
 
 
 # --- sts:AssumeRole ------------------------------------------------------------------------------------------
@@ -50,7 +55,7 @@ NOT_ASSUMABLE = (
 )
 ASSUME_EXPLICIT = {
     "trust": Diagnosis(("trust_policy_explicit_deny",), 2, TRUST),
-    "rcp": Diagnosis(("customer_rcp_deny",), 2, RCP),
+    "rcp": Diagnosis(("customer_rcp_deny",), 2, RCP, "customer_rcp_deny_explicit"),
     # These layers stand on the caller's side, and the caller is our service role.
     "identity": Diagnosis(("our_explicit_deny",), OURS),
     "scp": Diagnosis(("our_explicit_deny",), OURS),
@@ -96,6 +101,11 @@ LAYER_CAUSES = {
     "session": Diagnosis(("our_session_policy",), OURS),
     "endpoint": Diagnosis(("our_vpc_endpoint_policy",), OURS),
 }
+# The same layers where a Deny decided, and not a missing Allow: it stays, and spares the role.
+DENIED_BY = {
+    layer: replace(LAYER_CAUSES[layer], remedy=f"{LAYER_CAUSES[layer].causes[0]}_explicit")
+    for layer in ("boundary", "scp", "rcp")
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +115,8 @@ class Beside:
     Args:
         others_work: another cryptographic call with our encryption context went through.
         describe_works: DescribeKey went through; it carries no encryption context, so a condition on one spares it.
+            It is no proof that our statement is there: a statement for the account root may leave Describe* alone
+            to the IAM policies of roles.
         all_refused: every one of the guide's patterns was refused, so none of them was merely forgotten.
         bare_works: a call without any encryption context went through, or not; None when it was not tried.
         is_describe: the refused call is DescribeKey itself.
@@ -133,13 +145,16 @@ class Beside:
 def of_kms(denial: Denial, beside: Beside) -> Diagnosis:
     """Say why KMS refused the tenant's role."""
     if denial.layer in LAYER_CAUSES:
-        return LAYER_CAUSES[denial.layer]
+        return (DENIED_BY if denial.is_explicit else LAYER_CAUSES).get(denial.layer) or LAYER_CAUSES[denial.layer]
     if denial.layer == "identity":
         if denial.is_explicit:
             return Diagnosis(("role_permissions_policy_explicit_deny",), 2, PERMISSIONS)
-        # A Resource that names another key would have refused those too.
-        if beside.others_work or beside.describe_works or not beside.all_refused:
-            return Diagnosis(("role_permissions_policy_missing_action",), 2, PERMISSIONS)
+        if beside.context_decides:  # the vocabulary has no cause of its own for a Condition of an identity policy
+            return Diagnosis(EITHER[:1], 2, PERMISSIONS, "role_permissions_policy_condition")
+        # A Resource that names another key would have refused those too. DescribeKey proves less: it is often
+        # allowed for all keys by a second policy, one that only reads.
+        if beside.others_work or not (beside.describe_works or beside.all_refused):
+            return Diagnosis(EITHER[:1], 2, PERMISSIONS)
         return Diagnosis(EITHER, 2, PERMISSIONS)
     if denial.is_explicit:
         return Diagnosis(("key_policy_explicit_deny",), 3, KEY_POLICY)
@@ -153,11 +168,14 @@ def _by_key_policy(denial: Denial, beside: Beside) -> tuple[str, ...]:
     hidden_deny = ("key_policy_explicit_deny",) if denial.is_hidden else ()
     if beside.context_decides:
         return ("key_policy_condition_failed", *hidden_deny)
-    if beside.others_work:  # the key is there, the statement too, its principal and its conditions fit
+    if beside.others_work:  # the key is there, and a statement lets the role use it
         unsure = ("key_policy_condition_failed",) if beside.is_describe and beside.bare_works is None else ()
         return ("key_policy_missing_action", *unsure, *hidden_deny)
     if beside.describe_works:
-        return ("key_policy_missing_action", "key_policy_condition_failed", *hidden_deny)
+        first, second = "key_policy_missing_statement", "key_policy_wrong_principal"
+        if beside.from_outside_works:  # it names us, or everybody
+            first, second = second, first
+        return (first, second, "key_policy_condition_failed", "key_policy_missing_action", *hidden_deny)
     if beside.from_outside_works:
         return ("key_policy_wrong_principal",)
     found: tuple[str, ...] = (

@@ -3,6 +3,7 @@ the command that decides; pure."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 
@@ -16,11 +17,21 @@ KIND = (
     "{key_arn} is of another kind."
 )
 
+# A Deny is somebody's guardrail: it stays, and spares the one role, as AWS's own guardrails spare theirs (Control Tower
+# guide, "Deny access to AWS based on the requested AWS Region").
+SPARE = (
+    "Keep the Deny and let it spare {spared}: add the condition below to each Deny statement that covers it. "
+    "Where a statement has ArnNotEquals on aws:PrincipalArn already, add the ARN to its list instead. "
+    "Whoever else is denied stays denied."
+)
+REGION = "If it denies by Region, allowing {region} there does as well."
+CONDITION = "a Condition that our call does not meet reads alike in AWS's answer"
+
 REMEDIES = {
     # step 2: role and trust policy
     "external_id_mismatch": (
         f"Set the trust policy of your role {{role_name}} to the document below: it names our service role "
-        f"{{service_role_arn}} and your External ID {{external_id}}, with no other condition and no Deny. "
+        f"{{service_role_arn}} and your External ID {{external_id}}, with no other condition and no Deny for us. "
         "A principal that reads AROA… is a role that is gone: name ours again. AWS says the same when there is no "
         f"such role, so compare the Role ARN too: {SHOW_ROLE} has to print {{role_arn}}, "
         "letter case and path included; if it prints another one, give that one in step 2."
@@ -29,55 +40,64 @@ REMEDIES = {
         "Name {service_role_arn} as the principal of the trust policy of your role {role_name}: "
         "it lets another principal of our account in."
     ),
-    "trust_policy_explicit_deny": (
-        "Remove the Deny statement that covers {service_role_arn} from the trust policy of your role {role_name}; "
-        "the document below is enough."
-    ),
+    "trust_policy_explicit_deny": f"The trust policy of your role {{role_name}} denies us {{action}}. {SPARE}",
     # step 2: permissions policy
     "role_permissions_policy_missing_action": (
         "Add {pattern} to the actions of the permissions policy of your role {role_name}; "
-        "the document below has all five. Check that the policy is attached to the role and that its "
-        "Resource is {keys}."
+        "the document below has all five. Check that the policy is attached to the role, that its Resource is {keys}, "
+        "and that the statement has no Condition: one that our call does not meet reads alike in AWS's answer."
+    ),
+    "role_permissions_policy_condition": (
+        "Take the Condition out of the statement for {key_arn} in the permissions policy of your role {role_name}: "
+        "our encryption context does not meet it, and kms:DescribeKey carries none. The document below has none."
     ),
     "role_permissions_policy_explicit_deny": (
-        "Remove the Deny statement for {action} on {key_arn} from the policies attached to your role {role_name}."
+        f"A policy attached to your role {{role_name}} denies it {{action}} on {{key_arn}}. {SPARE} {REGION}"
     ),
     "role_permissions_policy_wrong_key_arn": (
         "Name {keys} as the Resource of the permissions policy of your role {role_name}."
     ),
     "role_permissions_boundary": (
         "Let the permissions boundary of your role {role_name} allow {pattern} on {key_arn}, "
-        "as the statement below does."
+        f"as the statement below does, without a Condition: {CONDITION}."
+    ),
+    "role_permissions_boundary_explicit": (
+        f"The permissions boundary of your role {{role_name}} denies it {{action}} on {{key_arn}}. {SPARE} {REGION}"
     ),
     "customer_scp_deny": (
         "Ask whoever runs your AWS Organization to let the service control policy allow {action} for {role_arn}; "
-        "nothing in your account mends it."
+        f"nothing in your account mends it. If it is allowed there, look for a Condition: {CONDITION}."
+    ),
+    "customer_scp_deny_explicit": (
+        "A service control policy of your AWS Organization denies {role_arn} {action}; nothing in your account mends "
+        f"it. Ask whoever runs the organization. {SPARE} {REGION}"
     ),
     # step 3: key policy
     "key_policy_missing_statement": (
-        "Add the statement below to the key policy of {key_arn}. If it is there, compare its principal: "
+        "Add the statement below to the key policy of {key_arn}{of_its_own}. If it is there, compare its principal: "
         "it has to be {roles}, without a condition. If that principal reads AROA…, the role was made anew since: "
         "save the statement again."
     ),
     "key_policy_wrong_principal": (
-        "Name your role {roles} as the principal of the statement in the key policy of {key_arn}: "
-        "it names us, and we reach your key through your role only."
+        "Let the key policy of {key_arn} name your role, as the statement below does, with the principal {roles}: "
+        "it answers us directly now, and we reach your key through your role only."
     ),
     "key_policy_condition_failed": (
-        "Remove the condition from the statement for {role_arn} in the key policy of {key_arn}: "
-        "our encryption context does not meet it, and kms:DescribeKey carries none. "
-        "The statement below has no condition."
+        "The key policy of {key_arn} lets {role_arn} in only under a condition that our encryption context does not "
+        "meet, and kms:DescribeKey carries none. Let it hold the statement below, which has no condition."
     ),
     "key_policy_missing_action": (
-        "Add {pattern} to the actions of the statement for {role_arn} in the key policy of {key_arn}; "
-        "the one below has all five."
+        "The key policy of {key_arn} allows {role_arn} other calls, and not {pattern}. Let its statement for the role "
+        "read as below, with all five; if there is none, add it."
     ),
-    "key_policy_explicit_deny": (
-        "Remove the Deny statement for {action} that covers {role_arn} from the key policy of {key_arn}."
-    ),
+    "key_policy_explicit_deny": (f"The key policy of {{key_arn}} denies {{role_arn}} {{action}}. {SPARE} {REGION}"),
     "customer_rcp_deny": (
         "Ask whoever runs your AWS Organization to let the resource control policy allow {action} for our use of "
         "{role_arn}; nothing in your account mends it."
+    ),
+    "customer_rcp_deny_explicit": (
+        "A resource control policy of your AWS Organization denies {spared} {action}; nothing in your account mends "
+        f"it. Ask whoever runs the organization. {SPARE} {REGION}"
     ),
     # step 1: key
     "key_not_found": (
@@ -137,6 +157,10 @@ def render(template: str, subject: Subject, words: Mapping[str, str]) -> str:
         "keys": subject.keys,
         "service_role_arn": subject.access.service_role,
         "external_id": subject.access.external_id,
+        # AWS KMS API, ReplicateKey: "The key policy is not a shared property of multi-Region keys."
+        "of_its_own": f" in {subject.key.region}: each Region's copy of a multi-Region key has a policy of its own"
+        if subject.key.is_multi_region
+        else "",
     }
     return template.format_map({**values, **words})
 
@@ -144,8 +168,18 @@ def render(template: str, subject: Subject, words: Mapping[str, str]) -> str:
 def away_from_the_page(remedy: str, external_id: str) -> str:
     """Return a remedy for a mail or a ticket:
     no document stands below it there, and the External ID is on the setup page alone."""
-    plain = remedy.replace(f"External ID {external_id}", "External ID").replace(external_id, "your External ID")
-    return re.sub(r"\bbelow\b", "on the page of the test", plain)
+    return re.sub(r"\bbelow\b", "on the page of the test", _without(remedy, external_id))
+
+
+def with_document(changes: Sequence[str], corrected: str, external_id: str) -> str:
+    """Return a remedy for a mail or a ticket with the corrected document below it; "" where nothing is to be pasted."""
+    if not corrected:
+        return away_from_the_page("\n".join(changes), external_id)
+    return "\n\n".join([*(_without(change, external_id) for change in changes), _without(corrected, external_id)])
+
+
+def _without(text: str, external_id: str) -> str:
+    return text.replace(f"External ID {external_id}", "External ID").replace(external_id, "your External ID")
 
 
 def corrected(document: str, subject: Subject) -> str:
@@ -156,6 +190,15 @@ def corrected(document: str, subject: Subject) -> str:
     if document not in documents.NAMES:
         return ""
     return documents.of(document, subject.access, beside=subject.beside)
+
+
+def exemption(arn: str) -> str:
+    """Return what a Deny statement needs to spare one role.
+
+    `aws:PrincipalArn` is the role's ARN in every call of its sessions (IAM guide, "AWS global condition context keys").
+    All conditions of a statement have to be met for its Deny, so one more never denies more.
+    """
+    return json.dumps({"Condition": {"ArnNotEquals": {"aws:PrincipalArn": arn}}}, indent=2)
 
 
 # Document → the command, run in the customer's account, whose output tells apart what AWS's answers to us do not.

@@ -9,13 +9,22 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db.models import Q
 
 from byokportal import clock
 from keys import errors
-from keys.models import CheckResult, EncryptionTest, KeyRegistration, RoleConfiguration, put_off_if_it_breaks
+from keys.models import (
+    CheckResult,
+    EncryptionTest,
+    KeyHealth,
+    KeyRegistration,
+    RoleConfiguration,
+    put_off_if_it_breaks,
+)
 from keys.proof.encryption_test import CHECKS, base, gathering, outcome, remedies, schedule
 from keys.proof.encryption_test.base import Finding, Verdict, Wait
 from keys.proof.encryption_test.facts import Clock, Facts, Subject
+from keys.proof.encryption_test.report.remedy_order import Remedy
 from tenants import audit, onboarding, transactions
 from tenants.audit import SYSTEM
 from tenants.models import AuditEvent, OnboardingStep
@@ -46,12 +55,13 @@ def _look(test: EncryptionTest, claimed_at: datetime) -> None:
         return
     _change(test, claimed_at, status=Status.RUNNING, started_at=test.started_at or claimed_at)
     subject = _subject(test)
-    facts = Facts(subject, _clock(test, claimed_at))
+    is_deny_certain = not _may_be_a_removed_deny(test)
+    facts = Facts(subject, _clock(test, claimed_at, is_deny_certain=is_deny_certain))
     findings: dict[str, Finding] = {}
     for part in gathering.gather(facts, test.tenant.service_role):
         if facts.ours is None and part.ours is not None and part.ours.works(subject):
             _our_side_works(test, claimed_at)
-        facts = replace(part, clock=_clock(test, claimed_at))
+        facts = replace(part, clock=_clock(test, claimed_at, is_deny_certain=is_deny_certain))
         judged = base.judge(facts, CHECKS)
         _store(
             test, claimed_at, subject, {code: found for code, found in judged.items() if findings.get(code) != found}
@@ -74,7 +84,24 @@ def _subject(test: EncryptionTest) -> Subject:
     )
 
 
-def _clock(test: EncryptionTest, now: datetime) -> Clock:
+def _may_be_a_removed_deny(test: EncryptionTest) -> bool:
+    """Tell whether a Deny that AWS reports now may be one that the tenant took away a moment ago: its removal
+    propagates as everything does (design.md 5). In the first run after both ARNs were shared it is not,
+    unless a run before that, or a probe, had reported one."""
+    registration = test.registration
+    others = EncryptionTest.objects.of(test.tenant).exclude(pk=test.pk)
+    if others.filter(registration=registration, created_at__gte=registration.submitted_at or test.created_at).exists():
+        return True
+    last = others.order_by("-created_at").first()
+    if last is not None and any("spares" in row.evidence for row in last.checks.all()):
+        return True
+    # What a policy refuses to a probe may be a Deny too: its words are not kept.
+    since = registration.submitted_at or registration.created_at
+    refused = Q(refused_since__isnull=False) | Q(denied_since__gte=since)
+    return KeyHealth.objects.of(test.tenant).filter(refused).exists()
+
+
+def _clock(test: EncryptionTest, now: datetime, *, is_deny_certain: bool = False) -> Clock:
     """Return the times as they stand: a tenant may say "keep testing until …" while a look is under way."""
     test.refresh_from_db(fields=["keep_until", "refused_at"])
     window = timedelta(seconds=settings.PROPAGATION_WINDOW)
@@ -98,6 +125,7 @@ def _clock(test: EncryptionTest, now: datetime) -> Clock:
         is_serving=test.registration.status != Registration.TESTING,
         window=window,
         turned=turned,
+        deny_grace_until=(test.keep_until or now) if is_deny_certain else None,
     )
 
 
@@ -180,12 +208,12 @@ def _row(test: EncryptionTest, position: int, subject: Subject, found: Finding) 
         evidence=dict(found.evidence),
         at=clock.now(),
     )
-    if found.verdict == Verdict.FAIL:
+    if found.names_a_change:
         row.document = check.document if found.document is None else found.document
         row.remedy = remedies.render(found.remedy or check.remedy, subject, found.words)
-        row.corrected = remedies.corrected(row.document, subject)
+        row.corrected = remedies.exemption(found.spares) if found.spares else remedies.corrected(row.document, subject)
         row.inferred = found.inferred
-        row.decide = remedies.decides(row.document, found.causes, subject)
+        row.decide = remedies.decides(row.document, [c for c in found.causes if c != base.PROPAGATION], subject)
     return row
 
 
@@ -248,6 +276,7 @@ def _finish(
         due_at=None,
         claimed_at=None,
     )
+    outcome.expects(test, registration)
     KeyRegistration.objects.filter(pk=registration.pk).update(warnings=outcome.warnings(findings, CHECKS))
     audit.record("keys.test.finished", tenant=test.tenant, actor=SYSTEM, target=test, verdict=str(verdict))
     return registration
@@ -258,6 +287,7 @@ def _cancel(test: EncryptionTest, claimed_at: datetime) -> None:
     _change(
         test, claimed_at, status=Status.CANCELLED, verdict="", finished_at=clock.now(), due_at=None, claimed_at=None
     )
+    outcome.expects(test, test.registration)
     audit.record("keys.test.finished", tenant=test.tenant, actor=SYSTEM, target=test, verdict=str(Status.CANCELLED))
 
 
@@ -277,7 +307,8 @@ def _come_again(test: EncryptionTest, claimed_at: datetime, facts: Facts, findin
         times = replace(times, refused_at=times.now)
     waits = {findings[each.code].wait for each in CHECKS if not each.is_warning} - {Wait.NOTHING}
     propagating = [code for code, found in findings.items() if found.wait == Wait.PROPAGATION]
-    times = replace(times, grace_until=max(map(times.final_at, propagating), default=times.grace_until))
+    final_at = [times.final_at(code, is_deny=bool(findings[code].spares)) for code in propagating]
+    times = replace(times, grace_until=max(final_at, default=times.grace_until))
     changed_at = max([_changed_at(test), *(times.turned[code] for code in propagating if code in times.turned)])
     due_at = schedule.next_look(
         now,
@@ -297,15 +328,29 @@ def _come_again(test: EncryptionTest, claimed_at: datetime, facts: Facts, findin
         due_at=due_at,
         claimed_at=None,
     )
+    likely = outcome.expects(test, test.registration)
+    if likely and test.registration.status == Registration.TESTING:
+        _tell_what_is_likely(test, likely[0])
     if Wait.OURS in waits:
         code = next(each.code for each in CHECKS if findings[each.code].wait == Wait.OURS)
         _wait_for_kore(test, code)
 
 
+def _tell_what_is_likely(test: EncryptionTest, first: Remedy) -> None:
+    """Tell at the first refusal what will have to be changed unless it passes by itself."""
+    if first.counts_at is not None:
+        at = first.counts_at.isoformat(timespec="seconds")
+        _record_once(test, "keys.test.refused", step=first.step, what=first.what, counts_at=at)
+
+
+def _record_once(test: EncryptionTest, name: str, **data: object) -> None:
+    """Write an event that a run has once, however often it looks."""
+    if not AuditEvent.objects.of(test.tenant).filter(name=name, payload__contains=str(test.pk)).exists():
+        audit.record(name, tenant=test.tenant, actor=SYSTEM, target=test, **data)
+
+
 def _wait_for_kore(test: EncryptionTest, code: str) -> None:
-    name = "keys.test.waits_for_kore"
-    if not AuditEvent.objects.of(test.tenant).filter(name=name, payload__contains=str(test.pk)).exists():  # once a run
-        audit.record(name, tenant=test.tenant, actor=SYSTEM, target=test, code=code)
+    _record_once(test, "keys.test.waits_for_kore", code=code)
     if test.registration.status == Registration.TESTING and test.registration.replaces_id is None:
         onboarding.advance(
             test.tenant,

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from byokportal import clock, words
 from keys.models import CheckResult
 from keys.proof.encryption_test import CHECKS
-from keys.proof.encryption_test.base import Verdict, Wait
-from keys.proof.encryption_test.refusals import OURS, PERMISSIONS
+from keys.proof.encryption_test.base import PROPAGATION, Verdict, Wait
+from keys.proof.encryption_test.refusals import BOUNDARY, KEY, KEY_POLICY, OURS, PERMISSIONS, RCP, SCP, TRUST
 
 
 class State(StrEnum):
@@ -34,6 +35,17 @@ LABELS = {
     State.BEGUN: "Not all asked yet",
     State.UNSETTLED: "Not settled",
 }
+# The document to change, as a sentence says it; where no document is named, by step.
+DOCUMENTS = {
+    TRUST: "the trust policy of your role",
+    PERMISSIONS: "the permissions policy of your role",
+    KEY_POLICY: "the key policy of your key",
+    KEY: "your key",
+    BOUNDARY: "the permissions boundary of your role",
+    SCP: "a service control policy of your organization",
+    RCP: "a resource control policy of your organization",
+}
+WITHOUT_DOCUMENT = {1: "your key", 2: "your role", 3: "the key policy of your key"}
 LINKS = {"ours": "Our role", "external_id": "External ID", "role": "Your role", "key": "Your key"}
 NOT_YET = "not asked yet"  # the evidence of a check that a look did not come to
 STRANGERS = "role.refuses_others"
@@ -133,7 +145,8 @@ def _link_where(code: str, verdict: str, step: int, causes: Sequence[str]) -> st
     prefix = code.partition(".")[0]
     if prefix == "use" and verdict in {Verdict.FAIL, Verdict.UNKNOWN} and step == 2:
         return "role"
-    if prefix == "role" and causes and all(cause.startswith("external_id") for cause in causes):
+    named = [cause for cause in causes if cause != PROPAGATION]
+    if prefix == "role" and named and all(cause.startswith("external_id") for cause in named):
         return "external_id"
     return BY_PREFIX.get(prefix) or BY_STEP.get(step, "key")
 
@@ -158,9 +171,9 @@ def wait_of(row: CheckResult) -> Wait:
         return Wait.OURS
     if row.step == OURS and row.evidence.get("why", NOT_YET) != NOT_YET:  # no answer at all says nothing of our side
         return Wait.OURS
-    if "propagation_delay" in row.causes:
+    if PROPAGATION in row.causes:
         return Wait.PROPAGATION
-    if "final_at" in row.evidence:
+    if row.final_at:
         return Wait.SECOND_LOOK
     return Wait.AWS if "action" in row.evidence else Wait.NOTHING  # nothing was asked: there is nothing to wait for
 
@@ -170,10 +183,9 @@ def let_us_in(row: CheckResult) -> bool:
     return row.verdict == Verdict.UNKNOWN and "insecure_at" in row.evidence
 
 
-def until(row: CheckResult) -> datetime | None:
-    """Return when this row's wait ends by itself."""
-    final_at = row.evidence.get("final_at")
-    return datetime.fromisoformat(final_at) if final_at else None
+def what_of(row: CheckResult) -> str:
+    """Return what a row says to change, as a sentence says it."""
+    return DOCUMENTS.get(row.document) or WITHOUT_DOCUMENT.get(row.step, "something")
 
 
 WAITS = {
@@ -197,8 +209,13 @@ def _link(name: str, rows: Sequence[CheckResult], *, is_over: bool) -> Link:
         if wait in waits and is_over:
             return Link(name, title, State.UNSETTLED, UNSETTLED, waits[wait])
         if wait in waits:
-            sentence = LET_US_IN if let_us_in(waits[wait]) else sentence
-            return Link(name, title, State.WAITING, sentence, waits[wait], until(waits[wait]))
+            row = waits[wait]
+            if let_us_in(row):
+                sentence = LET_US_IN
+            elif wait is Wait.PROPAGATION and row.remedy and row.final_at:
+                at = words.minute(row.final_at, now=clock.now())
+                sentence = f"AWS refuses it. If it is still so at {at}, change {what_of(row)}."
+            return Link(name, title, State.WAITING, sentence, row, row.final_at)
     passed = {row.code for row in rows if row.verdict == Verdict.PASS}
     expected = {code for code in EXPECTED if BY_PREFIX[code.partition(".")[0]] == name}
     if passed >= expected:

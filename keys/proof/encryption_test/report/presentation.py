@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from byokportal import clock, words
 from keys.models import CheckResult, EncryptionTest, KeyRegistration
@@ -29,6 +29,7 @@ EVIDENCE = {
     "first_refused_at": "First refused at",
     "insecure_at": "First seen at",
     "turned_at": "Turned at",
+    "spares": "A Deny has to spare",
     "allowed": "Let us in",
     "arn": "ARN",
     "account": "Account",
@@ -84,6 +85,8 @@ class TestReport:
     Attributes:
         lines: every check that decides, as many as `total`; `worth_knowing`: those that never do.
         tone: `ok`, `bad`, `wait` or `ours`: how the headline is set.
+        likely: what will have to be changed unless AWS's refusal passes by itself; of a test that is over,
+            what it ended before it could settle.
         seen: changes whenever something that is shown changes; a page that has it needs no other.
     """
 
@@ -94,6 +97,7 @@ class TestReport:
     chain: Chain
     waits: tuple[Waiting, ...]
     remedies: tuple[Remedy, ...]
+    likely: tuple[Remedy, ...]
     lines: tuple[Line, ...]
     worth_knowing: tuple[Line, ...]
     passed: int
@@ -103,6 +107,12 @@ class TestReport:
     @property
     def is_over(self) -> bool:
         return self.test.finished_at is not None
+
+    @property
+    def counts_at(self) -> datetime | None:
+        """When the first of the likely changes is due; None: none is, or the test is over."""
+        first = self.likely[0].counts_at if self.likely and not self.is_over else None
+        return first + timedelta(minutes=1, microseconds=-1) if first else None
 
     @property
     def due_at(self) -> datetime | None:
@@ -125,12 +135,13 @@ def read(test: EncryptionTest, rows: Sequence[CheckResult], registration: KeyReg
     """
     links = chain.of(rows, is_over=test.finished_at is not None, waits_for_kore=test.status == Status.WAITING_FOR_KORE)
     remedies = tuple(remedy_order.in_order(rows)) if test.finished_at else ()
+    likely = () if test.status == Status.CANCELLED else tuple(remedy_order.likely(rows))
     waits = () if test.finished_at else tuple(_waits(rows))
     is_over = test.finished_at is not None
     lines = tuple(_line(row, is_over=is_over) for row in _every(rows))
     hygiene = tuple(_line(row, is_over=is_over) for row in rows if row.code.startswith("hygiene."))
     passed = sum(line.row.verdict == Verdict.PASS for line in lines)
-    tone, headline, explanation = _headline(test, registration, waits, remedies, passed)
+    tone, headline, explanation = _headline(test, registration, waits, remedies, likely, passed)
     return TestReport(
         test,
         tone,
@@ -139,6 +150,7 @@ def read(test: EncryptionTest, rows: Sequence[CheckResult], registration: KeyReg
         links,
         waits,
         remedies,
+        likely,
         lines,
         hygiene,
         passed,
@@ -165,6 +177,7 @@ def _headline(
     registration: KeyRegistration,
     waits: Sequence[Waiting],
     remedies: Sequence[Remedy],
+    likely: Sequence[Remedy],
     passed: int,
 ) -> tuple[str, str, str]:
     if test.status == Status.CANCELLED:
@@ -192,6 +205,22 @@ def _headline(
             "This is on Kore.ai’s side. You need not change anything.",
             "Our engineers know of it. The test goes on by itself as soon as our side works again.",
         )
+    if LET_US_IN in kinds:
+        return (
+            "bad",
+            "Your role lets in whom it has to refuse",
+            "Set the trust policy as step 2 shows it, now. If a second look finds the same, we stop the key.",
+        )
+    if Wait.PROPAGATION in kinds and likely and likely[0].counts_at:
+        at = words.minute(likely[0].counts_at, now=clock.now())
+        return (
+            "wait",
+            "AWS refused us. That may pass by itself",
+            (
+                "AWS needs a few minutes to pass on a change. "
+                f"If it is still so at {at}, change {likely[0].what} (step {likely[0].step}) as shown below."
+            ),
+        )
     if test.status != Status.WAITING:
         so_far = f"{passed} of {TOTAL} checks passed so far." if passed else "The first answers come in a few seconds."
         return "wait", "We are asking AWS", so_far
@@ -203,12 +232,6 @@ def _headline(
         )
     if Wait.AWS in kinds:
         return "wait", "AWS gave no clear answer", "That says nothing about what you set up. We ask again."
-    if LET_US_IN in kinds:
-        return (
-            "bad",
-            "Your role lets in whom it has to refuse",
-            "Set the trust policy as step 2 shows it, now. If a second look finds the same, we stop the key.",
-        )
     if Wait.SECOND_LOOK in kinds:
         return (
             "wait",
@@ -246,7 +269,7 @@ def _waits(rows: Sequence[CheckResult]) -> list[Waiting]:
         if not row.code.startswith("hygiene."):
             found.setdefault(LET_US_IN if chain.let_us_in(row) else chain.wait_of(row), []).append(row)
     return [
-        Waiting(wait, sentence, max((at for row in found[wait] if (at := chain.until(row))), default=None))
+        Waiting(wait, sentence, max((row.final_at for row in found[wait] if row.final_at), default=None))
         for wait, sentence in WAITS.items()
         if wait in found
     ]

@@ -1,28 +1,18 @@
-"""What failed → the remedies, in the order to apply them, one for each document; pure."""
+"""What failed, or is about to → the remedies, in the order to apply them, one for each document; pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from byokportal import words
 from keys.models import CheckResult
 from keys.policies import difference
 from keys.proof.diagnosis import causes as vocabulary
 from keys.proof.encryption_test import refusals
-from keys.proof.encryption_test.base import Verdict
+from keys.proof.encryption_test.base import PROPAGATION, Verdict
 from keys.proof.encryption_test.report import chain
-
-DOCUMENTS = {
-    refusals.TRUST: "The trust policy of your role",
-    refusals.PERMISSIONS: "The permissions policy of your role",
-    refusals.KEY_POLICY: "The key policy of your key",
-    refusals.KEY: "Your key",
-    refusals.BOUNDARY: "The permissions boundary of your role",
-    refusals.SCP: "A service control policy of your organization",
-    refusals.RCP: "A resource control policy of your organization",
-}
-WITHOUT_DOCUMENT = {1: "Your key", 2: "Your role", 3: "The key policy of your key"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +20,7 @@ class Remedy:
     """One document of one step, and every check that failed for it.
 
     Attributes:
+        what: the document, as a sentence says it.
         headline: which document of which step.
         changes: the changes in words; several when one document lacks several things.
         causes: labels still possible, likeliest first.
@@ -37,6 +28,7 @@ class Remedy:
 
     step: int
     document: str
+    what: str
     headline: str
     changes: tuple[str, ...]
     causes: tuple[str, ...]
@@ -46,6 +38,11 @@ class Remedy:
     def first(self) -> CheckResult:
         """The row whose corrected document and command are shown: the document is the remedy of all of them."""
         return self.checks[0]
+
+    @property
+    def counts_at(self) -> datetime | None:
+        """From when on the last of AWS's answers counts; None: they do."""
+        return max((row.final_at for row in self.checks if row.final_at), default=None)
 
     @property
     def likeliest(self) -> tuple[str, ...]:
@@ -62,12 +59,10 @@ class Remedy:
     @property
     def corrected_label(self) -> str:
         """What the corrected document is."""
-        what = (
-            "statement"
-            if self.document == refusals.KEY_POLICY and "Version" not in self.first.corrected
-            else "document"
-        )
-        return f"The whole {what} as it has to read"
+        if "spares" in self.first.evidence:
+            return "The condition to add to the Deny statement"
+        is_statement = self.document == refusals.KEY_POLICY and "Version" not in self.first.corrected
+        return f"The whole {'statement' if is_statement else 'document'} as it has to read"
 
     @property
     def difference(self) -> list[difference.Line]:
@@ -76,13 +71,21 @@ class Remedy:
 
 
 def in_order(rows: Iterable[CheckResult]) -> list[Remedy]:
-    """Return the remedies, in the order of `chain.rank`."""
-    decide = (row for row in rows if not row.code.startswith("hygiene."))
-    failed = sorted((row for row in decide if row.verdict == Verdict.FAIL), key=chain.rank)
-    groups: dict[tuple[int, str], list[CheckResult]] = {}
-    for row in failed:
-        groups.setdefault((row.step, row.document), []).append(row)
-    return [_remedy(step, document, group) for (step, document), group in groups.items()]
+    """Return the remedies of what failed, in the order of `chain.rank`."""
+    return _grouped(row for row in rows if row.verdict == Verdict.FAIL)
+
+
+def likely(rows: Iterable[CheckResult]) -> list[Remedy]:
+    """Return the remedies of what AWS refuses while a change may still be on its way: due when they count."""
+    return _grouped(row for row in rows if row.verdict == Verdict.UNKNOWN and row.remedy)
+
+
+def _grouped(rows: Iterable[CheckResult]) -> list[Remedy]:
+    groups: dict[tuple[int, str, bool], list[CheckResult]] = {}
+    for row in sorted((row for row in rows if not row.code.startswith("hygiene.")), key=chain.rank):
+        # of one document a statement is missing and a Deny is there: two changes, two texts
+        groups.setdefault((row.step, row.document, "spares" in row.evidence), []).append(row)
+    return [_remedy(step, document, group) for (step, document, _), group in groups.items()]
 
 
 def _words(label: str) -> str:
@@ -91,12 +94,13 @@ def _words(label: str) -> str:
 
 
 def _remedy(step: int, document: str, rows: Sequence[CheckResult]) -> Remedy:
-    what = DOCUMENTS.get(document) or WITHOUT_DOCUMENT.get(step, "Something")
+    what = chain.what_of(rows[0])
     return Remedy(
         step,
         document,
-        f"{what} needs a change (step {step})",
+        what,
+        f"{what[0].upper()}{what[1:]} needs a change (step {step})",
         tuple(dict.fromkeys(row.remedy for row in rows if row.remedy)),
-        tuple(dict.fromkeys(cause for row in rows for cause in row.causes)),
+        tuple(dict.fromkeys(cause for row in rows for cause in row.causes if cause != PROPAGATION)),
         tuple(rows),
     )
