@@ -36,11 +36,13 @@ class Engineer:
         is_state = mistake is not None and mistake.on == "key-state"
         options = dict(mistake.options) if mistake and not is_state else {}
         state = mistake.options["is"] if mistake and is_state else ""
-        if state == "replicas deleted":
+        if state in {"replicas deleted", "replica"}:
             options = {"MultiRegion": True}
         arn: str = kms.create_key(Description="Kore.ai BYOK", **options)["KeyMetadata"]["Arn"]
-        if state == "replicas deleted":
-            kms.replicate_key(KeyId=arn, ReplicaRegion="eu-west-1")
+        if state in {"replicas deleted", "replica"}:
+            replica: str = kms.replicate_key(KeyId=arn, ReplicaRegion="eu-west-1")["ReplicaKeyMetadata"]["Arn"]
+        if state == "replica":
+            return replica
         if state == "disabled":
             kms.disable_key(KeyId=arn)
         elif state:
@@ -68,7 +70,7 @@ class Engineer:
         arn = self._role(iam, name, path, trust_policy, external_id)
         self._attach(iam, name, permissions_policy, attach=what.get("is") != "bare")
         self._house_rules(iam, name, denies=what.get("is") == "denied")
-        self._bound(iam, name, what)
+        self._bound(iam, name, what, values)
         if what.get("is") == "deleted":
             self._delete(iam, name)
         return str(change(arn, values)) if on == "role-arn" and change else arn
@@ -85,6 +87,28 @@ class Engineer:
     def set_boundary(self, role_arn: str, document: str) -> None:
         """Replace what the permissions boundary of a role allows."""
         self._version(self.client("iam", "us-east-1"), BOUNDARY, json.loads(document))
+
+    def spare(self, role_arn: str, condition: Policy) -> None:
+        """Add a condition to each Deny of the policies attached to a role, of its inline policies and its boundary."""
+        iam, name = self.client("iam", "us-east-1"), role_arn.rpartition("/")[2]
+        attached = iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]
+        bound = iam.get_role(RoleName=name)["Role"].get("PermissionsBoundary", {}).get("PermissionsBoundaryArn")
+        for arn in [*(found["PolicyArn"] for found in attached), *([bound] if bound else [])]:
+            version = iam.get_policy(PolicyArn=arn)["Policy"]["DefaultVersionId"]
+            policy = iam.get_policy_version(PolicyArn=arn, VersionId=version)["PolicyVersion"]["Document"]
+            if spared(policy, condition):
+                self._version(iam, arn.rpartition("/")[2], policy)
+        for inline in iam.list_role_policies(RoleName=name)["PolicyNames"]:
+            policy = iam.get_role_policy(RoleName=name, PolicyName=inline)["PolicyDocument"]
+            if spared(policy, condition):
+                iam.put_role_policy(RoleName=name, PolicyName=inline, PolicyDocument=json.dumps(policy))
+
+    def spare_in_key_policy(self, key_arn: str, condition: Policy) -> None:
+        """Add a condition to each Deny of a key policy."""
+        kms = self.client("kms", key_arn.split(":")[3])
+        policy = json.loads(kms.get_key_policy(KeyId=key_arn, PolicyName="default")["Policy"])
+        if spared(policy, condition):
+            kms.put_key_policy(KeyId=key_arn, PolicyName="default", Policy=json.dumps(policy))
 
     def _role(self, iam: Any, name: str, path: str, trust: Policy, external_id: str) -> str:
         try:
@@ -142,7 +166,7 @@ class Engineer:
         elif INLINE in iam.list_role_policies(RoleName=role_name)["PolicyNames"]:
             iam.delete_role_policy(RoleName=role_name, PolicyName=INLINE)
 
-    def _bound(self, iam: Any, role_name: str, what: Any) -> None:
+    def _bound(self, iam: Any, role_name: str, what: Any, values: Values) -> None:
         """Give the role a permissions boundary that lacks or denies an action, or take the boundary away."""
         if what.get("is") != "bounded":
             if "PermissionsBoundary" in iam.get_role(RoleName=role_name)["Role"]:
@@ -152,8 +176,10 @@ class Engineer:
             "Effect": "Allow",
             "Action": [a for a in documents.ACTIONS if a != what.get("without")],
             "Resource": "*",
+            **({"Condition": what["only"]} if "only" in what else {}),
         }
-        deny = [{"Effect": "Deny", "Action": what["deny"], "Resource": "*"}] if "deny" in what else []
+        condition = {"Condition": what["condition"](values)} if "condition" in what else {}
+        deny = [{"Effect": "Deny", "Action": what["deny"], "Resource": "*", **condition}] if "deny" in what else []
         arn = self._version(iam, BOUNDARY, {"Version": "2012-10-17", "Statement": [allow, *deny]})
         iam.put_role_permissions_boundary(RoleName=role_name, PermissionsBoundary=arn)
 
@@ -191,6 +217,18 @@ class Engineer:
         if mistake and mistake.on == "key-policy" and mistake.change:
             mistake.change(policy, values)
         kms.put_key_policy(KeyId=key_arn, PolicyName="default", Policy=json.dumps(policy))
+
+
+def spared(policy: Policy, condition: Policy) -> bool:
+    """Add conditions to each Deny of a policy, in place, as the page of the test says: to a list that is there
+    already, else beside what is there. Tell whether there was a Deny."""
+    denies = [statement for statement in policy["Statement"] if statement["Effect"] == "Deny"]
+    for statement in denies:
+        for operator, keys in condition.items():
+            there = statement.setdefault("Condition", {}).setdefault(operator, {})
+            for key, value in keys.items():
+                there[key] = [*_listed(there.get(key, [])), value]
+    return bool(denies)
 
 
 def _listed(names: str | list[str]) -> list[str]:

@@ -14,6 +14,10 @@ Policy = dict[str, Any]
 OTHER_KEY = "00000000-0000-4000-8000-000000000000"
 DELEGATES = "default-key-policy"
 STALE = "AROAQQQQQQQQQQQQQQQQQ"  # what IAM shows of a role that was deleted
+# What AWS's console lets a key administrator do (KMS guide, "Allows key administrators to administer the KMS key"),
+# as far as it looks and changes policies.
+ADMINISTRATION = ("kms:Create*", "kms:Describe*", "kms:Get*", "kms:List*", "kms:Put*", "kms:Update*", "kms:Replicate*")
+CRYPTOGRAPHIC = ["kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*"]
 # What a mistake changes: the key, its state, the ARN that is given for it; the trust policy, the permissions
 # policy, what else is attached to the role, the ARN that is given for it; our statement in the key policy, the
 # whole key policy.
@@ -183,6 +187,54 @@ def _key_denied(*actions: str) -> Callable[[Policy, Values], None]:
     return change
 
 
+def _guardrail(*, action: str | list[str] = "", **element: Any) -> Callable[[Policy, Values], None]:
+    """A Deny for everybody whom it does not spare; it never hits the account's own administrator.
+
+    Args:
+        action: what it denies; the cryptographic operations when it is not given.
+        element: `Condition`, or `NotPrincipal`; each is called with the values.
+    """
+
+    def change(policy: Policy, values: Values) -> None:
+        who = {} if policy["Statement"][0].get("Principal") is None else {"Principal": "*"}
+        made = {name: value(values) for name, value in element.items()}
+        if "NotPrincipal" in made:
+            who = {}
+        deny = {"Sid": "KeepOut", "Effect": "Deny", **who, "Action": action or CRYPTOGRAPHIC, "Resource": "*", **made}
+        if action == "sts:AssumeRole":
+            del deny["Resource"]  # a trust policy has none
+        policy["Statement"].append(deny)
+
+    return change
+
+
+def _all_but_admins(operator: str = "ArnNotLike") -> Callable[[Values], Policy]:
+    return lambda values: {operator: {"aws:PrincipalArn": [f"arn:aws:iam::{values.account}:user/administrator"]}}
+
+
+def _other_regions(_: Values) -> Policy:
+    """As a bank denies all Regions but its own: here the key lies in another."""
+    return {"StringNotEquals": {"aws:RequestedRegion": ["us-west-2"]}}
+
+
+def _administration(then: Callable[[Policy, Values], object]) -> Callable[[Policy, Values], None]:
+    """The account's IAM policies decide on looking at the key and on its administration, not on its use; and one
+    more change of our statement, which is the last one."""
+
+    def change(policy: Policy, values: Values) -> None:
+        for statement in policy["Statement"][:-1]:
+            if statement.get("Principal") == {"AWS": f"arn:aws:iam::{values.account}:root"}:
+                statement.pop("Condition", None)
+                statement["Action"] = list(ADMINISTRATION)
+        then(policy, values)
+
+    return change
+
+
+def _ours(then: Callable[[Policy, Values], object]) -> Callable[[Policy, Values], object]:
+    return lambda policy, values: then(policy["Statement"][-1], values)
+
+
 def _two_statements(policy: Policy, _: Values) -> None:
     """DescribeKey allowed by a statement of its own, everything else under a condition that is never met."""
     ours = next(statement for statement in policy["Statement"] if statement.get("Sid") == "AllowYourAppAccess")
@@ -250,6 +302,12 @@ KEY: dict[str, Mistake] = {
     ),
     "key-of-other-account": Mistake(
         1, "the ARN has another account than the key", "key-arn", lambda arn, _: _other_account(arn)
+    ),
+    "replica-key": Mistake(
+        1,
+        "the key is a replica of a multi-Region key, with a key policy of its own (it works)",
+        "key-state",
+        options={"is": "replica"},
     ),
     "missing-replica": Mistake(
         1,
@@ -400,6 +458,24 @@ CLOSED: dict[str, Mistake] = {
         2, "the trust policy names a role by the id of one that is gone (AROA…)", "trust", _aws(lambda _: STALE)
     ),
     "trust-denies": Mistake(2, "the trust policy has a Deny for us", "trust", _deny_us),
+    "trust-guardrail-region": Mistake(
+        2,
+        "the trust policy denies everybody outside another Region",
+        "trust",
+        _guardrail(action="sts:AssumeRole", Condition=_other_regions),
+    ),
+    "trust-guardrail-principal": Mistake(
+        2,
+        "the trust policy denies everybody but the administrator",
+        "trust",
+        _guardrail(action="sts:AssumeRole", Condition=_all_but_admins()),
+    ),
+    "trust-with-region": Mistake(
+        2,
+        "the trust policy asks for a call in another Region",
+        "trust",
+        _beside({"StringEquals": {"aws:RequestedRegion": "us-west-2"}}),
+    ),
     "trust-with-ip": Mistake(
         2,
         "the trust policy asks for an address of the customer's network",
@@ -462,6 +538,57 @@ PERMISSIONS: dict[str, Mistake] = {
         )
         for action in documents.ACTIONS
     },
+    "permissions-guardrail-region": Mistake(
+        2,
+        "the permissions policy denies everything outside another Region",
+        "permissions",
+        _guardrail(action="kms:*", Condition=_other_regions),
+    ),
+    "permissions-guardrail-principal": Mistake(
+        2,
+        "the permissions policy denies everybody but the administrator",
+        "permissions",
+        _guardrail(Condition=_all_but_admins("ArnNotEquals")),
+    ),
+    "permissions-with-ip": Mistake(
+        2,
+        "the permissions policy asks for an address of the customer's network",
+        "permissions",
+        _condition({"IpAddress": {"aws:SourceIp": "203.0.113.0/24"}}),
+        across=True,
+    ),
+    "permissions-with-region": Mistake(
+        2,
+        "the permissions policy asks for a call in another Region",
+        "permissions",
+        _condition({"StringEquals": {"aws:RequestedRegion": "us-west-2"}}),
+        across=True,
+    ),
+    "permissions-context-refused": Mistake(
+        2,
+        "the permissions policy takes no encryption context of ours",
+        "permissions",
+        _condition({"Null": {"kms:EncryptionContext:tenant": "true"}}),
+        across=True,
+    ),
+    "boundary-guardrail-region": Mistake(
+        2,
+        "the permissions boundary denies everything outside another Region",
+        "role",
+        options={"is": "bounded", "deny": "kms:*", "condition": _other_regions},
+    ),
+    "boundary-guardrail-principal": Mistake(
+        2,
+        "the permissions boundary denies everybody but the administrator",
+        "role",
+        options={"is": "bounded", "deny": "kms:*", "condition": _all_but_admins()},
+    ),
+    "boundary-with-region": Mistake(
+        2,
+        "the permissions boundary asks for a call in another Region",
+        "role",
+        options={"is": "bounded", "only": {"StringEquals": {"aws:RequestedRegion": "us-west-2"}}},
+    ),
     "permissions-plain-GenerateDataKey": Mistake(
         2,
         "the permissions policy has kms:GenerateDataKey without the star",
@@ -563,6 +690,84 @@ KEY_POLICY: dict[str, Mistake] = {
         3, "the key policy lacks kms:Decrypt and kms:ReEncrypt*", "statement", _without("kms:Decrypt", "kms:ReEncrypt*")
     ),
     "key-policy-deny-all": Mistake(3, "the key policy denies the role everything", "key-policy", _key_denied("kms:*")),
+    "key-policy-guardrail-region": Mistake(
+        3,
+        "the key policy denies its use outside another Region",
+        "key-policy",
+        _guardrail(Condition=_other_regions),
+    ),
+    "key-policy-guardrail-principal": Mistake(
+        3,
+        "the key policy denies its use to everybody but the administrator",
+        "key-policy",
+        _guardrail(Condition=_all_but_admins()),
+    ),
+    "key-policy-guardrail-list": Mistake(
+        3,
+        "the key policy denies its use to everybody but a list (ArnNotEquals)",
+        "key-policy",
+        _guardrail(Condition=_all_but_admins("ArnNotEquals")),
+    ),
+    "key-policy-not-principal": Mistake(
+        3,
+        "the key policy denies its use to everybody who is not named (NotPrincipal)",
+        "key-policy",
+        _guardrail(
+            NotPrincipal=lambda values: {
+                "AWS": [f"arn:aws:iam::{values.account}:root", f"arn:aws:iam::{values.account}:user/administrator"]
+            }
+        ),
+    ),
+    "administration": Mistake(
+        3,
+        "the account's IAM policies decide on the administration of the key alone, beside our statement (it works)",
+        "key-policy",
+        _administration(lambda policy, _: None),
+    ),
+    "administration-no-statement": Mistake(
+        3,
+        "the account's IAM policies decide on the administration of the key alone, and our statement is missing",
+        "key-policy",
+        _administration(lambda policy, _: policy["Statement"].pop()),
+    ),
+    "administration-stale-principal": Mistake(
+        3,
+        "the account's IAM policies decide on the administration of the key alone, and ours names a role that is gone",
+        "key-policy",
+        _administration(_ours(_aws(lambda _: STALE))),
+    ),
+    "administration-other-principal": Mistake(
+        3,
+        "the account's IAM policies decide on the administration of the key alone, and ours names somebody else",
+        "key-policy",
+        _administration(_ours(_aws(lambda values: f"arn:aws:iam::{values.account}:user/administrator"))),
+    ),
+    "administration-service-role": Mistake(
+        3,
+        "the account's IAM policies decide on the administration of the key alone, and ours names our service role",
+        "key-policy",
+        _administration(_ours(_aws(lambda values: values.service_role_arn))),
+    ),
+    "administration-via-service": Mistake(
+        3,
+        "the account's IAM policies decide on the administration of the key alone, and ours asks for a call through S3",
+        "key-policy",
+        _administration(
+            _ours(_condition({"StringEquals": {"kms:ViaService": "s3.eu-central-1.amazonaws.com"}})),
+        ),
+    ),
+    "administration-describe-only": Mistake(
+        3,
+        "the account's IAM policies decide on the administration of the key alone, and ours has kms:DescribeKey alone",
+        "key-policy",
+        _administration(_ours(_actions(lambda _: ["kms:DescribeKey"]))),
+    ),
+    "key-policy-with-region": Mistake(
+        3,
+        "the key policy asks for a call in another Region",
+        "statement",
+        _condition({"StringEquals": {"aws:RequestedRegion": "us-west-2"}}),
+    ),
     "key-policy-plain-GenerateDataKey": Mistake(
         3,
         "the key policy has kms:GenerateDataKey without the star",

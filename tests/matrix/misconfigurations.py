@@ -233,8 +233,17 @@ for name in (
     row(name, "role_not_found", 2, TRUST, "arn", is_single=False)
 
 
+for name in ("trust-guardrail-region", "trust-guardrail-principal"):
+    row(name, "trust_policy_explicit_deny", 2, TRUST, "document", is_single=False)
+row("trust-with-region", "trust_policy_condition_failed", 2, TRUST, "document", is_single=False)
+
+
 def _organization(*, scps: list[Any] | None = None, rcps: list[Any] | None = None, of: str = CUSTOMER) -> Operation:
-    return lambda scene: scene.aws.organization(of, scps=scps or [], rcps=rcps or [])
+    def late(scene: Scene) -> None:
+        scene.kept["organization"] = (of, scps or [], rcps or [])
+        scene.aws.organization(of, scps=scps or [], rcps=rcps or [])
+
+    return late
 
 
 def _no_organization(scene: Scene) -> None:
@@ -242,9 +251,10 @@ def _no_organization(scene: Scene) -> None:
         scene.aws.organization(account)
 
 
-def _deny(*actions: str, principal: bool = False) -> dict[str, Any]:
+def _deny(*actions: str, principal: bool = False, **condition: Any) -> dict[str, Any]:
     everybody = {"Principal": "*"} if principal else {}
     deny = {"Effect": "Deny", "Action": list(actions), "Resource": "*", **everybody}
+    deny |= {"Condition": condition} if condition else {}
     return {"Version": "2012-10-17", "Statement": [deny]}
 
 
@@ -286,18 +296,16 @@ for action in documents.ACTIONS:
         "customer_scp_deny",
         2,
         "service-control-policy",
-        "operation",
+        "document",
         late=_organization(scps=[_all(), _deny(action)]),
-        undo=_no_organization,
     )
     row(
         f"rcp-denies-{short(action)}",
         "customer_rcp_deny",
         3,
         "resource-control-policy",
-        "operation",
+        "document",
         late=_organization(rcps=[_all(principal=True), _deny(action, principal=True)]),
-        undo=_no_organization,
     )
     row(
         f"permissions-deny-{short(action)} across",
@@ -313,10 +321,9 @@ for action in documents.ACTIONS:
         "customer_scp_deny",
         2,
         "service-control-policy",
-        "operation",
+        "document",
         across=True,
         late=_organization(scps=[_all(), _deny(action)]),
-        undo=_no_organization,
     )
     # The console's key policy leaves it to the IAM policies: there the permissions policy alone decides.
     row(
@@ -351,31 +358,36 @@ for action in documents.ACTIONS:
         "customer_rcp_deny",
         3,
         "resource-control-policy",
-        "operation",
+        "document",
         across=True,
         late=_organization(rcps=[_all(principal=True), _deny(action, principal=True)], of=OTHER_CUSTOMER),
-        undo=_no_organization,
     )
 for name in (
     "permissions-plain-GenerateDataKey",
     "permissions-plain-ReEncrypt",
-    "permissions-read-only",
-    "permissions-decrypt-only",
     "permissions-encrypt-only",
 ):
     row(name, "role_permissions_policy_missing_action", 2, PERMIT, "document", across=True)
+# What the words of a Deny say is certain; what a Deny spares the corrected condition adds.
+for name, where in {"permissions": PERMIT, "boundary": "permissions-boundary"}.items():
+    cause = "role_permissions_boundary" if name == "boundary" else "role_permissions_policy_explicit_deny"
+    for guardrail in (f"{name}-guardrail-region", f"{name}-guardrail-principal"):
+        row(guardrail, cause, 2, where, "document")
+        row(f"{guardrail} across", cause, 2, where, "document", mistakes=(guardrail,), across=True)
+row("boundary-with-region", "role_permissions_boundary", 2, "permissions-boundary", "document")
+# Only DescribeKey is seen to work, which a second policy that reads all keys allows as well.
+for name in ("permissions-read-only", "permissions-decrypt-only"):
+    row(name, "role_permissions_policy_missing_action", 2, PERMIT, "document", across=True, is_single=False)
+# An unmet condition reads as an action that is missing, or another key.
+for name in ("permissions-with-ip", "permissions-with-region"):
+    row(name, "role_permissions_policy_missing_action", 2, PERMIT, "document", across=True, is_single=False)
+row("permissions-context-refused", "role_permissions_policy_missing_action", 2, PERMIT, "document", across=True)
 for name in ("permissions-other-key", "permissions-alias", "permissions-other-region"):
     row(name, "role_permissions_policy_wrong_key_arn", 2, PERMIT, "document", across=True, is_single=False)
 row("no-permissions", "role_permissions_policy_missing_action", 2, PERMIT, "document", across=True, is_single=False)
 
 
-def _no_inline(scene: Scene) -> None:
-    scene.engineer.client("iam", "us-east-1").delete_role_policy(
-        RoleName=scene.role_arn.rpartition("/")[2], PolicyName="HouseRules"
-    )
-
-
-row("inline-deny", "role_permissions_policy_explicit_deny", 2, PERMIT, "operation", undo=_no_inline)
+row("inline-deny", "role_permissions_policy_explicit_deny", 2, PERMIT, "document")
 row(
     "boundary-deny-Decrypt across",
     "role_permissions_boundary",
@@ -390,20 +402,18 @@ row(
     "customer_scp_deny",
     2,
     "service-control-policy",
-    "operation",
+    "document",
     across=True,
     late=_organization(scps=[_all(), _deny("kms:*")]),
-    undo=_no_organization,
 )
 row(
     "inline-deny across",
     "role_permissions_policy_explicit_deny",
     2,
     PERMIT,
-    "operation",
+    "document",
     mistakes=("inline-deny",),
     across=True,
-    undo=_no_inline,
 )
 row(DELEGATES, (), (), (), "warning")
 row("wide-permissions", (), 2, (), "warning", across=True)
@@ -434,13 +444,47 @@ row(
     "customer_rcp_deny",
     3,
     "resource-control-policy",
-    "operation",
+    "document",
     across=True,
     late=_organization(rcps=[_all(principal=True), _deny("kms:*", principal=True)], of=OTHER_CUSTOMER),
-    undo=_no_organization,
 )
 
 # --- step 3: the key policy -------------------------------------------------------------------------------------------
+
+
+def _another_role(scene: Scene) -> None:
+    """The role is deleted and made anew under its name: the key policy shows the id of the one that is gone."""
+    iam, name = scene.engineer.client("iam", "us-east-1"), scene.role_arn.rpartition("/")[2]
+    trust = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
+    attached = [found["PolicyArn"] for found in iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]]
+    for arn in attached:
+        iam.detach_role_policy(RoleName=name, PolicyArn=arn)
+    iam.delete_role(RoleName=name)
+    iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
+    for arn in attached:
+        iam.attach_role_policy(RoleName=name, PolicyArn=arn)
+
+
+row(
+    "role-recreated",
+    ("key_policy_missing_statement", "key_policy_wrong_principal"),
+    3,
+    STATEMENT,
+    "document",
+    mistakes=("administration",),
+    is_single=False,
+    late=_another_role,
+)
+row(
+    "role-recreated across",
+    ("key_policy_missing_statement", "key_policy_wrong_principal"),
+    3,
+    STATEMENT,
+    "document",
+    across=True,
+    is_single=False,
+    late=_another_role,
+)
 
 
 def _no_deny(scene: Scene) -> None:
@@ -452,8 +496,8 @@ def _no_deny(scene: Scene) -> None:
 
 for action in documents.ACTIONS:
     row(f"key-policy-without-{short(action)}", "key_policy_missing_action", 3, STATEMENT, "document")
-    row(f"key-policy-deny-{short(action)}", "key_policy_explicit_deny", 3, STATEMENT, "operation", undo=_no_deny)
-row("key-policy-deny-all", "key_policy_explicit_deny", 3, STATEMENT, "operation", undo=_no_deny)
+    row(f"key-policy-deny-{short(action)}", "key_policy_explicit_deny", 3, STATEMENT, "document")
+row("key-policy-deny-all", "key_policy_explicit_deny", 3, STATEMENT, "document")
 for name in (
     "key-policy-plain-GenerateDataKey",
     "key-policy-only-ReEncryptFrom",
@@ -486,7 +530,36 @@ row(
     is_single=False,
     undo=_no_deny,
 )
+for name in (
+    "key-policy-guardrail-region",
+    "key-policy-guardrail-principal",
+    "key-policy-guardrail-list",
+    "key-policy-not-principal",
+):
+    row(name, "key_policy_explicit_deny", 3, STATEMENT, "document")
 row("no-key-statement", "key_policy_missing_statement", 3, STATEMENT, "document", is_single=False)
+# DescribeKey works, and nothing says whether our statement is there.
+for name, cause in {
+    "administration-no-statement": "key_policy_missing_statement",
+    "administration-stale-principal": "key_policy_wrong_principal",
+    "administration-other-principal": "key_policy_wrong_principal",
+    "administration-service-role": "key_policy_wrong_principal",
+    "administration-via-service": "key_policy_condition_failed",
+    "administration-describe-only": "key_policy_missing_action",
+}.items():
+    expected = (cause, "key_policy_missing_statement", "key_policy_wrong_principal")
+    row(name, expected, 3, STATEMENT, "document", is_single=False)
+row("administration", (), (), (), "warning")
+row("replica-key", (), (), (), "warning")
+row(
+    "replica-key + administration-no-statement",
+    ("key_policy_missing_statement", "key_policy_wrong_principal"),
+    3,
+    STATEMENT,
+    "document",
+    mistakes=("replica-key", "administration-no-statement"),
+    is_single=False,
+)
 row(
     "no-key-statement across",
     "key_policy_missing_statement",
@@ -501,10 +574,97 @@ for name in ("key-policy-other-principal", "key-policy-stale-principal"):
     row(name, "key_policy_wrong_principal", 3, STATEMENT, "document", is_single=False)
 for name in ("key-policy-service-role", "key-policy-our-account"):
     row(name, "key_policy_wrong_principal", 3, STATEMENT, "document")
-for name in ("key-policy-via-service", "key-policy-with-ip", "key-policy-caller-account"):
+for name in ("key-policy-via-service", "key-policy-with-ip", "key-policy-caller-account", "key-policy-with-region"):
     row(name, "key_policy_condition_failed", 3, STATEMENT, "document", is_single=False)
 for name in ("key-policy-context-needed", "key-policy-context-keys", "key-policy-context-refused"):
     row(name, "key_policy_condition_failed", 3, STATEMENT, "document")
+
+# --- guardrails: a Deny for everybody but a few, outside some Regions or one organization, wherever a bank puts it ----
+
+ADMINS = {
+    "ArnNotLike": {
+        "aws:PrincipalArn": [f"arn:aws:iam::{account}:user/administrator" for account in (CUSTOMER, OTHER_CUSTOMER)]
+    }
+}
+CONDITIONS = {
+    "region": {"StringNotEquals": {"aws:RequestedRegion": ["us-west-2"]}},
+    "principal": ADMINS,
+    "organization": {"StringNotEquals": {"aws:PrincipalOrgID": "o-a1b2c3d4e5"}},
+}
+
+
+def _denied_by_permissions(deny: dict[str, Any]) -> Operation:
+    def late(scene: Scene) -> None:
+        policy = documents.permissions_policy(scene.key_arn)
+        policy["Statement"] += deny["Statement"]
+        scene.engineer.set_permissions(scene.role_arn, json.dumps(policy))
+
+    return late
+
+
+def _denied_inline(deny: dict[str, Any]) -> Operation:
+    return lambda scene: scene.engineer.client("iam", "us-east-1").put_role_policy(
+        RoleName=scene.role_arn.rpartition("/")[2], PolicyName="Guardrail", PolicyDocument=json.dumps(deny)
+    )
+
+
+def _denied_by_boundary(deny: dict[str, Any]) -> Operation:
+    def late(scene: Scene) -> None:
+        iam, policy = scene.engineer.client("iam", "us-east-1"), _all()
+        policy["Statement"] += deny["Statement"]
+        arn = iam.create_policy(PolicyName="Boundary", PolicyDocument=json.dumps(policy))["Policy"]["Arn"]
+        iam.put_role_permissions_boundary(RoleName=scene.role_arn.rpartition("/")[2], PermissionsBoundary=arn)
+
+    return late
+
+
+def _denied_by_key_policy(deny: dict[str, Any]) -> Operation:
+    def late(scene: Scene) -> None:
+        kms = scene.keeper.client("kms")
+        policy = json.loads(kms.get_key_policy(KeyId=scene.key_arn, PolicyName="default")["Policy"])
+        policy["Statement"] += [{**statement, "Principal": "*"} for statement in deny["Statement"]]
+        kms.put_key_policy(KeyId=scene.key_arn, PolicyName="default", Policy=json.dumps(policy))
+
+    return late
+
+
+def _denied_by_organization(deny: dict[str, Any]) -> Operation:
+    return _organization(scps=[_all(), deny])
+
+
+def _denied_by_keys_organization(of: str) -> Callable[[dict[str, Any]], Operation]:
+    def operation(deny: dict[str, Any]) -> Operation:
+        denies = [{**statement, "Principal": "*"} for statement in deny["Statement"]]
+        return _organization(rcps=[_all(principal=True), {**deny, "Statement": denies}], of=of)
+
+    return operation
+
+
+# Where → cause, step, document, how it is done. Across accounts AWS hides what a key policy denies.
+IDENTITY = ("role_permissions_policy_explicit_deny", 2, PERMIT)
+WHERE: dict[str, tuple[str, int, str, Callable[[dict[str, Any]], Operation]]] = {
+    "permissions": (*IDENTITY, _denied_by_permissions),
+    "inline policy": (*IDENTITY, _denied_inline),
+    "boundary": ("role_permissions_boundary", 2, "permissions-boundary", _denied_by_boundary),
+    "key policy": ("key_policy_explicit_deny", 3, STATEMENT, _denied_by_key_policy),
+    "scp": ("customer_scp_deny", 2, "service-control-policy", _denied_by_organization),
+    "rcp": ("customer_rcp_deny", 3, "resource-control-policy", _denied_by_keys_organization(CUSTOMER)),
+}
+KEYS_RCP = (*WHERE["rcp"][:3], _denied_by_keys_organization(OTHER_CUSTOMER))
+ACROSS = {**{where: how for where, how in WHERE.items() if where != "key policy"}, "rcp": KEYS_RCP}
+for across, places in ((False, WHERE), (True, ACROSS)):
+    for where, (cause, step, document, denied_by) in places.items():
+        for kind, condition in CONDITIONS.items():
+            for action in documents.ACTIONS:
+                row(
+                    f"guardrail in {where} by {kind}: {short(action)}{' across' if across else ''}",
+                    cause,
+                    step,
+                    document,
+                    "document",
+                    across=across,
+                    late=denied_by(_deny(action, **condition)),
+                )
 
 # --- step 5: ours. Nothing of it is ever the tenant's -----------------------------------------------------------------
 
