@@ -216,6 +216,7 @@ MAILS: dict[str, Mail] = {
     "key-recovered": _mail("sentence"),
     "key-deletion": _mail("key_arn", "at"),
     "registration-rejected": _mail("text"),
+    "test-refused": _mail("text"),
     "old-key-needed": _mail("key_arn", "role_arn", "until", "days"),
     "old-key-at-risk": _mail("why", "until"),
     "old-key-given-up": _mail("sentence"),
