@@ -20,20 +20,12 @@ NAMESPACE = "https://iam.amazonaws.com/doc/2010-05-08/"
 
 
 def answer(state: State, caller: Caller, form: Mapping[str, str], now: datetime) -> moto_adapter.Answer:
-    """Say what a user or role may do, action by action and resource by resource."""
+    """Say what a user, group or role may do, action by action and resource by resource."""
     source = form.get("PolicySourceArn", "")
-    holder = identities.holder_by_arn(state, source, now)
+    holder = identities.holder_by_arn(state, source, now) or identities.group_by_arn(state, source)
     if holder is None or holder.account != caller.account:
         raise AwsError("NoSuchEntity", f"The entity {source} cannot be found.", status=404)
     actions = _members(form, "ActionNames")
-    if not actions:
-        raise AwsError(
-            "ValidationError",
-            (
-                "1 validation error detected: Value null at 'actionNames' failed to satisfy constraint: "
-                "Member must not be null"
-            ),
-        )
     who = Principal(holder.arn, holder.account, holder.unique_id, holder.arn if ":role/" in holder.arn else "")
     identity = [*holder.identity, *(_policy(text) for text in _members(form, "PolicyInputList"))]
     boundaries = [_policy(text) for text in _members(form, "PermissionsBoundaryPolicyInputList")] or holder.boundaries

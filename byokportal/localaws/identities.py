@@ -15,11 +15,10 @@ from moto.kms.models import kms_backends
 from byokportal.localaws import sessions
 from byokportal.localaws.errors import AwsError
 from byokportal.localaws.sessions import Session
-from byokportal.localaws.state import State
+from byokportal.localaws.state import ADMINISTRATOR, State
 from keys.policies import evaluator
 from keys.policies.evaluator import Policy, Principal
 
-ADMINISTRATOR: Policy = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 NOTHING: Policy = {"Version": "2012-10-17", "Statement": []}
 
 
@@ -212,6 +211,14 @@ def holder_by_arn(state: State, arn: str, now: datetime) -> Holder | None:
         return _role(account, role) if role else None
     user = next((user for user in iam(account).users.values() if user.arn == arn), None)
     return _user(account, user) if user else None
+
+
+def group_by_arn(state: State, arn: str) -> Holder | None:
+    """Return a group, which holds policies and calls nothing."""
+    account = evaluator.account_of(arn)
+    groups = iam(account).groups.values() if account in state.admins else ()
+    group = next((group for group in groups if group.arn == arn), None)
+    return Holder(account, group.name, group.arn, str(group.id), tuple(_policies(group))) if group else None
 
 
 def _role_by_id(state: State, account: str, unique_id: str, now: datetime) -> Holder | None:

@@ -10,6 +10,8 @@ CRYPTO = {
     "Decrypt",
     "GenerateDataKey",
     "GenerateDataKeyWithoutPlaintext",
+    "GenerateDataKeyPair",
+    "GenerateDataKeyPairWithoutPlaintext",
     "ReEncrypt",
     "Sign",
     "Verify",
@@ -55,7 +57,10 @@ REFUSED: dict[str, tuple[set[str], str]] = {
         },
         "is pending replica deletion.",
     ),
-    "PendingImport": (CRYPTO | SWITCHES | {"CreateGrant", "ReplicateKey"}, "is pending import."),
+    "PendingImport": (
+        CRYPTO | SWITCHES | {"CreateGrant", "ReplicateKey", "RotateKeyOnDemand"},
+        "is pending import.",
+    ),
     "Unavailable": (CRYPTO | {"ReplicateKey"}, "is unavailable."),
     "Creating": (CRYPTO | ROTATION | SWITCHES | {"CreateGrant", "ReplicateKey", "ScheduleKeyDeletion"}, "is creating."),
     "Updating": (ROTATION | SWITCHES | {"ReplicateKey", "ScheduleKeyDeletion"}, "is updating."),
@@ -75,7 +80,18 @@ def check(operation: str, state: str, arn: str, *, origin: str = "AWS_KMS") -> N
     refused, words = REFUSED[state]
     if operation in refused:
         raise AwsError("DisabledException" if state == "Disabled" else "KMSInvalidStateException", f"{arn} {words}")
-    if operation in ROTATION | {"GetKeyRotationStatus"} and origin != "AWS_KMS":
+    if operation in ROTATION - {"RotateKeyOnDemand"} | {"GetKeyRotationStatus"} and origin != "AWS_KMS":
         raise AwsError(
             "UnsupportedOperationException", f"{arn} origin is {origin} which is not valid for this operation."
         )
+
+
+def check_material(arn: str, origin: str) -> None:
+    """Refuse to rotate a key on demand whose material is imported: none is ever imported here.
+
+    Raises:
+        AwsError: KMSInvalidStateException.
+    """
+    if origin != "AWS_KMS":
+        words = f"No available key material pending rotation for the key: {arn}."
+        raise AwsError("KMSInvalidStateException", words)

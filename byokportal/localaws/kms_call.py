@@ -11,7 +11,16 @@ from typing import Any
 
 from moto.kms.models import RESERVED_ALIASES, Key, kms_backends
 
-from byokportal.localaws import denials, grants, identities, key_policies, keystates, moto_adapter, visibility
+from byokportal.localaws import (
+    denials,
+    grants,
+    identities,
+    key_policies,
+    keystates,
+    kms_pages,
+    moto_adapter,
+    visibility,
+)
 from byokportal.localaws.errors import AwsError
 from byokportal.localaws.faults import Call as Asking
 from byokportal.localaws.identities import Caller
@@ -23,7 +32,6 @@ READS = {
     "DescribeKey",
     "GetKeyPolicy",
     "GetKeyRotationStatus",
-    "GetPublicKey",
     "ListKeyPolicies",
     "ListKeyRotations",
     "ListResourceTags",
@@ -32,10 +40,6 @@ READS = {
     "ListGrants",
     "ListRetirableGrants",
     "GenerateRandom",
-    "Sign",
-    "Verify",
-    "GenerateMac",
-    "VerifyMac",
 }
 # What works on a key of another account (API reference, "Cross-account use");
 # the rest is refused whatever the policies say.
@@ -62,7 +66,7 @@ class Call:
     given: dict[str, Any]
     now: datetime
 
-    def begin(self, name: object, action: str = "", *, context: Mapping[str, str] | None = None) -> Key:
+    def begin(self, name: str, action: str = "", *, context: Mapping[str, str] | None = None) -> Key:
         """Find the key, see that the caller may, and that the key takes the operation in its state.
 
         Args:
@@ -78,9 +82,9 @@ class Call:
         """After all that could refuse: a dry run ends here."""
         if self.given.get("DryRun"):
             words = "The request would have succeeded, but the DryRun option is set."
-            raise AwsError("DryRunOperationException", words, status=412)
+            raise AwsError("DryRunOperationException", words)
 
-    def key(self, name: object) -> Key:
+    def key(self, name: str) -> Key:
         """Find a key by id, ARN, alias or alias ARN.
 
         Raises:
@@ -96,13 +100,8 @@ class Call:
             raise AwsError("NotFoundException", f"Alias arn:aws:kms:{self.region}:{account}:{plain} is not found.")
         raise AwsError("NotFoundException", f"Key 'arn:aws:kms:{self.region}:{account}:key/{plain}' does not exist")
 
-    def _named(self, name: object) -> tuple[str, str]:
+    def _named(self, name: str) -> tuple[str, str]:
         """Return the account, and the id or alias, that a KeyId means."""
-        if name is None or name == "":
-            words = "Value null at 'keyId' failed to satisfy constraint: Member must not be null"
-            raise AwsError("ValidationException", f"1 validation error detected: {words}")
-        if not isinstance(name, str) or len(name) > 2048:
-            raise AwsError("SerializationException", "")
         account, plain = self.caller.account, name
         if plain.startswith("arn:"):
             parts = plain.split(":", 5)
@@ -181,19 +180,41 @@ class Call:
         if context:
             facts |= {f"kms:EncryptionContext:{name}": value for name, value in context.items()}
             facts["kms:EncryptionContextKeys"] = list(context)
-        if self.operation == "CreateGrant":
-            operations = self.given.get("Operations")
-            facts["kms:GrantOperations"] = [str(each) for each in operations] if isinstance(operations, list) else []
-            facts["kms:GranteePrincipal"] = str(self.given.get("GranteePrincipal", ""))
-            facts["kms:GrantIsForAWSResource"] = "false"
-        if self.operation == "PutKeyPolicy":
-            facts["kms:BypassPolicyLockoutSafetyCheck"] = str(
-                bool(self.given.get("BypassPolicyLockoutSafetyCheck"))
-            ).lower()
-        if self.operation == "ScheduleKeyDeletion":
-            facts["kms:ScheduleKeyDeletionPendingWindowInDays"] = str(self.given.get("PendingWindowInDays", 30))
+        facts |= of_request(self.operation, self.given)
         tags = kms_backends[key.account_id][self.region].tagger.get_tag_dict_for_resource(key.id)
         return facts | {f"aws:ResourceTag/{name}": str(value) for name, value in tags.items()}
+
+    def within_grant(self, key: Key) -> None:
+        """See that a caller who may create grants by a grant alone gives on no more than that grant has.
+
+        Raises:
+            AwsError: AccessDeniedException.
+        """
+        request = Request("kms:CreateGrant", key.arn, self.caller.principal, self._facts(key, {}), key.account_id)
+        layers = self.caller.layers(self.state, key.account_id)
+        decision = evaluator.evaluate(request, resource=self.policy_of(key), **layers)
+        if not decision.allowed and not grants.gives_on(key, self.caller, self.given):
+            raise denials.kms(self.caller, "kms:CreateGrant", key.arn, decision)
+
+    def may_retire(self, key: Key, grant: Any) -> None:
+        """See that the caller may retire a grant: the grant says so, or its account's identity policies do where
+        the account may; an explicit deny comes before both (KMS guide, "Retiring and revoking grants").
+
+        Raises:
+            AwsError: AccessDeniedException.
+        """
+        request = Request("kms:RetireGrant", key.arn, self.caller.principal, self._facts(key, {}), key.account_id)
+        # The permission has no effect in a key policy: the account decides, of the key or of the retiring principal.
+        leaves_it = {"Effect": "Allow", "Principal": {"AWS": self.caller.account}, "Action": "*", "Resource": "*"}
+        may = self.caller.account == key.account_id or grants.is_account(grant.retiring_principal, self.caller.account)
+        decision = evaluator.evaluate(
+            request,
+            resource={"Version": evaluator.VARIABLES_SINCE, "Statement": [leaves_it] if may else []},
+            **self.caller.layers(self.state, key.account_id),
+        )
+        denied = decision.verdict is evaluator.Verdict.EXPLICIT_DENY
+        if not decision.allowed and (denied or not grants.retires(grant, self.caller)):
+            raise denials.kms(self.caller, "kms:RetireGrant", key.arn, decision)
 
     def usable(self, key: Key) -> None:
         """See that the key takes the operation in its state."""
@@ -203,7 +224,10 @@ class Call:
         """Let moto do it, after holding the view before a change if a rule says so."""
         target = f"TrentService.{self.operation}"
         if self.operation in READS:
-            return moto_adapter.call("kms", account, self.region, json.dumps(given).encode(), target)
+            kms_pages.start(self.operation, given)
+            everything = {name: value for name, value in given.items() if name not in ("Limit", "Marker")}
+            answered = moto_adapter.call("kms", account, self.region, json.dumps(everything).encode(), target)
+            return kms_pages.cut(self.operation, given, answered)
         asking = Asking("kms", self.operation, (self.caller.account, account), str(given.get("KeyId", "")))
         delays = self.state.faults.met(asking, wanted=lambda fault: fault == "kms-delay")
         before = (
@@ -216,3 +240,44 @@ class Call:
             for rule in delays:
                 self.state.visibility.hold("kms", account, before, visibility.until(self.now, float(rule.value)))
         return answered
+
+
+# Parameter of a request → the condition key that it is (KMS guide, "Condition keys for AWS KMS").
+CONDITION_KEYS = {
+    "DestinationEncryptionAlgorithm": "kms:EncryptionAlgorithm",
+    "EncryptionAlgorithm": "kms:EncryptionAlgorithm",
+    "GranteePrincipal": "kms:GranteePrincipal",
+    "KeyPairSpec": "kms:DataKeyPairSpec",
+    "MacAlgorithm": "kms:MacAlgorithm",
+    "MessageType": "kms:MessageType",
+    "ReplicaRegion": "kms:ReplicaRegion",
+    "RetiringPrincipal": "kms:RetiringPrincipal",
+    "RotationPeriodInDays": "kms:RotationPeriodInDays",
+    "SigningAlgorithm": "kms:SigningAlgorithm",
+}
+
+
+def of_request(operation: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the context keys that come from the parameters of a request."""
+    facts: dict[str, Any] = {name: str(given[field]) for field, name in CONDITION_KEYS.items() if field in given}
+    match operation:
+        case "Encrypt" | "Decrypt" | "ReEncrypt" | "GenerateDataKey" | "GenerateDataKeyWithoutPlaintext":
+            facts.setdefault("kms:EncryptionAlgorithm", "SYMMETRIC_DEFAULT")
+        case "Sign" | "Verify":
+            facts.setdefault("kms:MessageType", "RAW")
+        case "CreateGrant":
+            facts |= {"kms:GrantOperations": list(given["Operations"]), "kms:GrantIsForAWSResource": "false"}
+            kinds = [kind for kind in given.get("Constraints", {}) if kind.startswith("EncryptionContext")]
+            facts |= {"kms:GrantConstraintType": kinds[0]} if kinds else {}
+        case "PutKeyPolicy" | "CreateKey" | "ReplicateKey":
+            bypassed = bool(given.get("BypassPolicyLockoutSafetyCheck"))
+            facts["kms:BypassPolicyLockoutSafetyCheck"] = str(bypassed).lower()
+        case "ScheduleKeyDeletion":
+            facts["kms:ScheduleKeyDeletionPendingWindowInDays"] = str(given.get("PendingWindowInDays", 30))
+        case _:
+            pass
+    tags = given.get("Tags") or []
+    if tags or given.get("TagKeys"):
+        facts |= {f"aws:RequestTag/{tag['TagKey']}": tag["TagValue"] for tag in tags}
+        facts["aws:TagKeys"] = [tag["TagKey"] for tag in tags] or list(given["TagKeys"])
+    return facts

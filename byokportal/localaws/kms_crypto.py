@@ -9,46 +9,33 @@ from typing import Any
 
 from moto.kms.models import Key
 
-from byokportal.localaws import ciphertexts, denials
+from byokportal.localaws import ciphertexts, denials, kms_kinds, kms_pairs
 from byokportal.localaws.errors import AwsError
 from byokportal.localaws.kms_call import Call
 
-PLAINTEXT, CIPHERTEXT = 4_096, 6_144  # bytes
 DATA_KEY = {"AES_256": 32, "AES_128": 16}  # bytes
-ALGORITHM = "SYMMETRIC_DEFAULT"
-
-
-def check_kind(call: Call, key: Key) -> None:
-    """Refuse a key that is not of the kind for the operation.
-
-    Raises:
-        AwsError: InvalidKeyUsageException.
-    """
-    if key.key_usage != "ENCRYPT_DECRYPT":
-        words = f"{key.arn} key usage is {key.key_usage} which is not valid for {call.operation}."
-        raise AwsError("InvalidKeyUsageException", words)
-    if key.key_spec != ALGORITHM and call.operation.startswith("GenerateDataKey"):
-        words = f"{key.arn} key spec is {key.key_spec} which is not valid for {call.operation}."
-        raise AwsError("InvalidKeyUsageException", words)
-    algorithm = call.given.get("EncryptionAlgorithm", ALGORITHM)
-    if (key.key_spec == ALGORITHM) != (algorithm == ALGORITHM):
-        words = f"Algorithm {algorithm} is incompatible with key spec {key.key_spec}."
-        raise AwsError("InvalidKeyUsageException", words)
-    if key.key_spec != ALGORITHM:
-        raise AwsError("UnsupportedOperationException", "The local AWS encrypts with symmetric keys only.")
+INCORRECT = "The key ID in the request does not identify a CMK that can perform this operation."
 
 
 def encrypt(call: Call) -> dict[str, Any]:
-    context = ciphertexts.context_of(call.given, "EncryptionContext")
-    plaintext = ciphertexts.bytes_of(call.given, "Plaintext", PLAINTEXT)
-    key = call.begin(call.given.get("KeyId"), context=context)
-    check_kind(call, key)
+    context, algorithm = ciphertexts.context_of(call.given, "EncryptionContext"), _algorithm(call)
+    key = call.begin(call.given["KeyId"], context=context)
+    kms_kinds.check(call.operation, key, algorithm)
+    sealed = _sealed(key, algorithm, ciphertexts.bytes_of(call.given, "Plaintext"), context)
     call.end()
-    return {
-        "CiphertextBlob": _b64(ciphertexts.seal(key, plaintext, context)),
-        "KeyId": key.arn,
-        "EncryptionAlgorithm": ALGORITHM,
-    }
+    return {"CiphertextBlob": _b64(sealed), "KeyId": key.arn, "EncryptionAlgorithm": algorithm}
+
+
+def _algorithm(call: Call, side: str = "") -> str:
+    return str(call.given.get(f"{side}EncryptionAlgorithm", kms_kinds.SYMMETRIC))
+
+
+def _sealed(key: Key, algorithm: str, plaintext: bytes, context: dict[str, str]) -> bytes:
+    if algorithm == kms_kinds.SYMMETRIC:
+        return ciphertexts.seal(key, plaintext, context)
+    if context:
+        raise AwsError("ValidationException", f"Algorithm {algorithm} takes no encryption context.")
+    return kms_pairs.encrypt(key, algorithm, plaintext)
 
 
 def generate_data_key(call: Call) -> dict[str, Any]:
@@ -56,15 +43,9 @@ def generate_data_key(call: Call) -> dict[str, Any]:
     spec, size = call.given.get("KeySpec"), call.given.get("NumberOfBytes")
     if (spec is None) == (size is None):
         raise AwsError("ValidationException", "Please specify either number of bytes or key spec.")
-    size = DATA_KEY.get(str(spec)) if spec is not None else size
-    if not isinstance(size, int) or isinstance(size, bool) or not 1 <= size <= 1024:
-        words = (
-            "Value at 'numberOfBytes' failed to satisfy constraint: Member must have value less than or equal to 1024"
-        )
-        raise AwsError("ValidationException", f"1 validation error detected: {words}")
-    key = call.begin(call.given.get("KeyId"), context=context)
-    check_kind(call, key)
-    plaintext = secrets.token_bytes(size)
+    key = call.begin(call.given["KeyId"], context=context)
+    kms_kinds.check(call.operation, key, kms_kinds.SYMMETRIC)
+    plaintext = secrets.token_bytes(DATA_KEY[spec] if spec is not None else size)
     call.end()
     return {
         "Plaintext": _b64(plaintext),
@@ -81,42 +62,47 @@ def generate_data_key_without_plaintext(call: Call) -> dict[str, Any]:
 
 def decrypt(call: Call) -> dict[str, Any]:
     context = ciphertexts.context_of(call.given, "EncryptionContext")
-    key, plaintext = _opened(call, call.given.get("KeyId"), context, "Decrypt")
+    key, plaintext = _opened(call, call.given.get("KeyId"), context, "Decrypt", _algorithm(call))
     call.end()
-    return {"Plaintext": _b64(plaintext), "KeyId": key.arn, "EncryptionAlgorithm": ALGORITHM}
+    return {"Plaintext": _b64(plaintext), "KeyId": key.arn, "EncryptionAlgorithm": _algorithm(call)}
 
 
 def re_encrypt(call: Call) -> dict[str, Any]:
     old = ciphertexts.context_of(call.given, "SourceEncryptionContext")
     new = ciphertexts.context_of(call.given, "DestinationEncryptionContext")
-    source, plaintext = _opened(call, call.given.get("SourceKeyId"), old, "ReEncryptFrom")
-    destination = call.begin(call.given.get("DestinationKeyId"), "ReEncryptTo", context=new)
-    check_kind(call, destination)
+    algorithms = _algorithm(call, "Source"), _algorithm(call, "Destination")
+    source, plaintext = _opened(call, call.given.get("SourceKeyId"), old, "ReEncryptFrom", algorithms[0])
+    destination = call.begin(call.given["DestinationKeyId"], "ReEncryptTo", context=new)
+    kms_kinds.check(call.operation, destination, algorithms[1])
+    sealed = _sealed(destination, algorithms[1], plaintext, new)
     call.end()
     return {
-        "CiphertextBlob": _b64(ciphertexts.seal(destination, plaintext, new)),
+        "CiphertextBlob": _b64(sealed),
         "SourceKeyId": source.arn,
         "KeyId": destination.arn,
-        "SourceEncryptionAlgorithm": ALGORITHM,
-        "DestinationEncryptionAlgorithm": ALGORITHM,
+        "SourceEncryptionAlgorithm": algorithms[0],
+        "DestinationEncryptionAlgorithm": algorithms[1],
     }
 
 
-def _opened(call: Call, wanted: str | None, context: dict[str, str], action: str) -> tuple[Key, bytes]:
+def _opened(call: Call, wanted: str | None, context: dict[str, str], action: str, algorithm: str) -> tuple[Key, bytes]:
     """Open the ciphertext of a call with the key that made it, or that the caller says made it."""
-    blob = ciphertexts.bytes_of(call.given, "CiphertextBlob", CIPHERTEXT)
+    blob = ciphertexts.bytes_of(call.given, "CiphertextBlob")
     made_by = ciphertexts.maker(blob)
     if wanted is None and made_by is None:
         raise AwsError("InvalidCiphertextException", "")
     key = call.key(wanted if wanted is not None else _here(call, str(made_by), action))
     call.authorise(action, key, context=context, by_ciphertext=wanted is None)
     call.usable(key)
-    check_kind(call, key)
+    if key.key_usage != kms_kinds.NEEDS[call.operation]:
+        raise AwsError("IncorrectKeyException", INCORRECT)
+    kms_kinds.check(call.operation, key, algorithm)
+    if algorithm != kms_kinds.SYMMETRIC:
+        return key, kms_pairs.decrypt(key, algorithm, blob)
     if made_by is None:
         raise AwsError("InvalidCiphertextException", "")
     if not ciphertexts.is_of(key, made_by):
-        words = "The key ID in the request does not identify a CMK that can perform this operation."
-        raise AwsError("IncorrectKeyException", words)
+        raise AwsError("IncorrectKeyException", INCORRECT)
     return key, ciphertexts.unseal(key, blob, context)
 
 

@@ -21,6 +21,7 @@ from werkzeug.wrappers import Request, Response
 
 from byokportal.localaws import (
     cloudtrail,
+    constraints,
     fault_socket,
     iam,
     identities,
@@ -108,6 +109,8 @@ class Gate:
         return answered
 
     def _do(self, asked: Asked, caller: Caller, now: datetime, request_id: str) -> moto_adapter.Answer:
+        if asked.service != "cloudtrail":  # it says what it refuses by codes of its own
+            constraints.check(asked.service, asked.operation, asked.given)
         match asked.service:
             case "kms":
                 return kms.answer(self.state, caller, asked.region, asked.operation, asked.given, now)
@@ -117,7 +120,7 @@ class Gate:
                 result = sts.answer(self.state, caller, asked.region, asked.form, now)
                 return wire.xml("sts", asked.operation, result, request_id)
             case _:
-                answered = iam.answer(self.state, caller, asked.region, asked.form, asked.signed.body, now)
+                answered = iam.answer(self.state, caller, asked.region, asked.form, now)
                 return replace(answered, body=wire.with_request_id(answered.body, request_id))
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from moto.iam.models import iam_backends
+from moto.iam.models import User, iam_backends
 from moto.kms.models import kms_backends
 
 from byokportal.localaws.faults import Faults
@@ -28,6 +28,7 @@ VERSION = 3
 HEADER = b"byok-localaws-state-%d\n"
 # What a state file may name when it is read: moto's rows and plain values, nothing that runs a command.
 ALLOWED = ("moto.", "collections", "datetime", "copyreg", "re", "byokportal.localaws.")
+ADMINISTRATOR = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
 BUILTINS = {"set", "frozenset", "dict", "list", "tuple", "object", "bytearray", "complex", "range", "slice"}
 
 
@@ -86,6 +87,7 @@ class State:
                 "root",
             )
         self._read()
+        self._make_administrators()
         self.trail = Trail(var_dir / "localaws.trail")
 
     def _known_credentials(self) -> dict[str, dict[str, str]]:
@@ -109,6 +111,20 @@ class State:
         self.visibility.forget()
         self.trail.forget()
         _drop_moto()
+        self._make_administrators()
+
+    def _make_administrators(self) -> None:
+        """Give each account the row of its administrator user, so that IAM finds it as it finds others."""
+        for keys in self.admins.values():
+            users = iam_backends[keys.account]["aws"].users
+            name = keys.name.rpartition("/")[2]
+            if name in users:
+                continue
+            user = users[name] = User(keys.account, "us-east-1", name)
+            user.id = keys.unique_id
+            user.policies["AdministratorAccess"] = json.dumps(ADMINISTRATOR)
+            key = user.create_access_key("AKIA")
+            key.access_key_id, key.secret_access_key = keys.access_key_id, keys.secret
 
     def changed(self) -> None:
         """Write the state to the file, atomically: an acknowledged change survives a kill."""

@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 
 from werkzeug.wrappers import Request
 
-from byokportal.localaws import moto_adapter, shapes, signatures
+from byokportal.localaws import moto_adapter, operations, shapes, signatures
 from byokportal.localaws.errors import AwsError
 from byokportal.localaws.signatures import Scope, Signed
 
@@ -21,7 +21,7 @@ TARGETS = {
     "com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101": "cloudtrail",
     "CloudTrail_20131101": "cloudtrail",
 }
-VERSIONS = {"2011-06-15": "sts", "2010-05-08": "iam"}
+SERVICE = {version: service for service, version in operations.VERSIONS.items()}
 NAMESPACE = {"sts": "https://sts.amazonaws.com/doc/2011-06-15/", "iam": "https://iam.amazonaws.com/doc/2010-05-08/"}
 JSON = {"kms", "cloudtrail"}
 MAX_FIELDS = 2_000
@@ -41,8 +41,8 @@ class Asked:
     signed: Signed = UNSIGNED
     scope: Scope = NO_SCOPE
     token: str = field(default="", repr=False)
-    form: dict[str, str] = field(default_factory=dict)  # of the query protocol
-    given: dict[str, Any] = field(default_factory=dict)  # of the JSON protocol
+    given: dict[str, Any] = field(default_factory=dict)  # the parameters, in the types of AWS's model
+    form: dict[str, str] = field(default_factory=dict)  # the same as fields of the query protocol, for IAM and STS
 
     @property
     def is_json(self) -> bool:
@@ -73,37 +73,37 @@ def read(request: Request) -> Asked:
     signed = Signed(request.method, request.path, request.query_string.decode("latin-1"), headers, body)
     scope = signatures.scope_of(signed, is_json=claimed_service(request) in JSON)
     target, _, operation = headers.get("x-amz-target", "").rpartition(".")
-    form: dict[str, str] = {}
-    given: dict[str, Any] = {}
+    fields: dict[str, str] = {}
     if target:
         service = TARGETS.get(target, "")
-        if not service:
-            raise AwsError("UnknownOperationException", "")
-        given = shapes.typed(service, operation, _object(body))
     else:
-        form = _form(body)
-        service, operation = VERSIONS.get(form.get("Version", ""), scope.service), form.get("Action", "")
+        fields = _form(body)
+        service, operation = SERVICE.get(fields.get("Version", ""), scope.service), fields.get("Action", "")
+    if service not in operations.DONE or (service in JSON) != bool(target):
+        raise AwsError("UnknownOperationException", "")
     if not moto_adapter.is_region(service, scope.region):
         raise signatures.mismatch(service, f"Credential should be scoped to a valid region, not '{scope.region}'. ")
     if scope.service != service:
         raise signatures.mismatch(service, f"Credential should be scoped to correct service: '{service}'. ")
-    if not operation or not operation.isascii() or not operation.isalnum():
-        raise (
-            AwsError("UnknownOperationException", "")
-            if target
-            else AwsError("MissingAction", "Could not find operation for version")
-        )
-    return Asked(service, operation, signed, scope, headers.get("x-amz-security-token", ""), form, given)
+    if not target and not operation:
+        raise AwsError("MissingAction", "Could not find operation for version")
+    given = shapes.typed(service, operation, _object(body)) if target else shapes.of_form(service, operation, fields)
+    form = {} if target else {"Action": operation, "Version": operations.VERSIONS[service], **shapes.to_form(given)}
+    return Asked(service, operation, signed, scope, headers.get("x-amz-security-token", ""), given, form)
 
 
 def _object(body: bytes) -> dict[str, Any]:
     try:
-        given = json.loads(body or b"{}")
+        given = json.loads(body or b"{}", parse_constant=_no_number)
     except (ValueError, RecursionError):
         raise AwsError("SerializationException", "") from None
     if not isinstance(given, dict):
         raise AwsError("SerializationException", "")
     return given
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(word)
 
 
 def _form(body: bytes) -> dict[str, str]:

@@ -12,7 +12,7 @@ from conftest import Customer, acting, owner_of, save_draft
 from django.test import Client
 from django.utils import timezone
 
-from byokportal.localaws import iam as local_iam
+from byokportal.localaws import iam_limits
 from byokportal.localaws.errors import AwsError
 from byokportal.localaws.testing import LocalAws
 from keys import errors, services
@@ -57,7 +57,7 @@ def again(configuration: RoleConfiguration) -> RoleConfiguration:
 @pytest.fixture
 def iam_refuses(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Return a function that makes the local IAM refuse documents in which a word stands."""
-    real = local_iam._refuse
+    real = iam_limits.check
 
     def set_word(word: str, code: str = "MalformedPolicyDocument") -> None:
         def refuse(state: Any, account: str, action: str, form: Any, now: Any) -> None:
@@ -65,7 +65,7 @@ def iam_refuses(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             if action in {"CreatePolicy", "CreatePolicyVersion"} and word in form["PolicyDocument"]:
                 raise AwsError(code, "The policy failed legacy parsing" if code.startswith("Mal") else "PolicySize")
 
-        monkeypatch.setattr(local_iam, "_refuse", refuse)
+        monkeypatch.setattr(iam_limits, "check", refuse)
 
     return set_word
 

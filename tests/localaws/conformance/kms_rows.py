@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from tests.localaws.conformance.rows import IAM, KMS, KMS_API, allowed, refused
+from tests.localaws.conformance.rows import IAM, KMS, KMS_API, LOCALSTACK, allowed, refused
 from tests.localaws.conformance.world import ELSEWHERE, GUIDE, REGION, World, allow, deny, policy, trusting
 
 STATES = KMS + "key-state.html"
@@ -15,7 +15,8 @@ DEFAULT = KMS + "key-policy-default.html"
 ACROSS = KMS + "key-policy-modifying-external-accounts.html"
 CONTEXT = KMS + "encrypt_context.html"
 CONDITIONS = KMS + "conditions-kms.html"
-DRY_RUN = KMS + "testing-permissions.html"
+# The status is the one recorded from AWS; the API reference has 412.
+DRY_RUN = LOCALSTACK + "kms/test_kms.snapshot.json"
 GRANTS = KMS + "grants.html"
 MULTI = KMS + "multi-region-keys-overview.html"
 ALIASES = KMS + "kms-alias.html"
@@ -635,7 +636,7 @@ DRY: dict[str, Act] = {
 
 
 def _dry_row(operation: str, act_: Act) -> None:
-    @refused(DRY_RUN, "DryRunOperationException", 412, name=f"dry run of {operation}, permitted")
+    @refused(DRY_RUN, "DryRunOperationException", 400, name=f"dry run of {operation}, permitted")
     def permitted(w: World) -> None:
         kms, key, blob = _blob(w)
         kms._conformance_arn = w.user(w.theirs)[0]

@@ -1,4 +1,4 @@
-"""A row of the conformance table: a situation, what AWS says to it, and the AWS page that this rests on."""
+"""A row of the conformance table: a situation, what AWS says to it, and the page or recording it rests on."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ KMS = "https://docs.aws.amazon.com/kms/latest/developerguide/"
 STS_API, IAM_API, KMS_API = (
     f"https://docs.aws.amazon.com/{name}/latest/APIReference/" for name in ("STS", "IAM", "kms")
 )
+# Answers recorded from AWS: tests marked as validated against it.
+LOCALSTACK = "https://github.com/localstack/localstack/blob/main/tests/aws/services/"
 TRAIL_API = "https://docs.aws.amazon.com/awscloudtrail/latest/APIReference/"
 
 

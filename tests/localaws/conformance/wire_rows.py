@@ -122,13 +122,20 @@ for _kind in KINDS:
 
 
 def _raw(
-    w: World, service: str, *, scope: str = "", region: str = "", change: Any = None, body: str = ""
+    w: World,
+    service: str,
+    *,
+    scope: str = "",
+    region: str = "",
+    change: Any = None,
+    body: str = "",
+    target: str = "TrentService.ListKeys",
 ) -> requests.Response:
     """Sign a call by hand, change it, and send it; an error is raised as the row wants it."""
     region = region or ("us-east-1" if service == "iam" else REGION)
     host = {"iam": "https://iam.amazonaws.com/"}.get(service, f"https://{service}.{REGION}.amazonaws.com/")
     headers = (
-        {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": "TrentService.ListKeys"}
+        {"Content-Type": "application/x-amz-json-1.1", "X-Amz-Target": target}
         if service == "kms"
         else {"Content-Type": "application/x-www-form-urlencoded"}
     )
