@@ -108,7 +108,12 @@ MUTATIONS = [
         "members of lists are looked at", GATE + "constraints.py", '    elif kind == "list":\n', "    elif False:\n"
     ),
     Mutation("texts in lists are looked at", GATE + "constraints.py", "    if failed:\n", "    if False:\n"),
-    Mutation("secrets are not repeated", GATE + "constraints.py", 'if shape.type_name == "blob" or', "if"),
+    Mutation(
+        "secrets are not repeated",
+        GATE + "constraints.py",
+        'if shape.type_name == "blob" or shape.metadata.get("sensitive"):',
+        "if False:",
+    ),
     Mutation(
         "IAM has words of its own", GATE + "constraints.py", 'if "regular expression" in words and', "if False and"
     ),
