@@ -117,6 +117,7 @@ EVENTS = {
     "tenants.domain.added": "The mail domain {domain} was named.",
     "tenants.domain.verified": "The mail domain {domain} was verified by its DNS record.",
     "tenants.domain.lapsed": "The DNS record of the mail domain {domain} is gone: nobody signs in by it any more.",
+    "tenants.domain.asked_again": "The DNS record of the mail domain {domain} is looked up at once, by hand.",
     "tenants.domain.removed": "The mail domain {domain} was removed: {reason}",
     "tenants.service_account.created": "The service account {name} was created.",
     "tenants.client.refused": (

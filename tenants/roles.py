@@ -136,7 +136,7 @@ OPERATIONS: dict[str, Operation] = {
     "keys.end_horizon": Operation(OWN, token=OPERATE, is_fresh=True, needs_mark=True),
     "keys.drop_caches": Operation(CHANGE, DROP_CACHES, token=OPERATE),
     "keys.drill": Operation(CHANGE, token=OPERATE),
-    "keys.set_latency": Operation(OWN, token=OPERATE),
+    "keys.set_latency": Operation(OWN),
     "keys.rotate": Operation(CHANGE, token=OPERATE),
     "keys.close_incident": Operation(staff=CLOSE_INCIDENT),
     # The command line alone, by whoever has restored it.

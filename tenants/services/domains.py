@@ -78,6 +78,7 @@ def look_at_domain_again(domain: MailDomain, *, actor: Actor) -> None:
     present = MailDomain.objects.of(tenant).present().filter(pk=domain.pk)
     if not present.update(next_look_at=clock.now()):
         raise NotFound
+    audit.record("tenants.domain.asked_again", tenant=tenant, actor=actor, target=domain, domain=domain.name)
     tasks.enqueue(tasks.look_at_domain, domain_id=str(domain.pk))
 
 

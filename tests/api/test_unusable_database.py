@@ -17,7 +17,8 @@ import silence
 from django.contrib.auth.models import User
 from django.db import DatabaseError, connection, connections
 from django.test import Client
-from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.urls import reverse
+from url_map import addresses
 
 from byokportal import database
 from keys import datakeys, services
@@ -28,16 +29,6 @@ from tenants.models import Member, ServiceAccount
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TABLES = ("django_session", "auth_user", "account_emailaddress", "tenants_tenant", "keys_keyregistration")
-
-
-def routes(patterns: Any = None, prefix: str = "") -> Iterator[str]:
-    """Yield every route that there is."""
-    for pattern in patterns if patterns is not None else get_resolver().url_patterns:
-        route = prefix + str(pattern.pattern)
-        if isinstance(pattern, URLResolver):
-            yield from routes(pattern.url_patterns, route)
-        elif isinstance(pattern, URLPattern):
-            yield route
 
 
 @contextlib.contextmanager
@@ -89,7 +80,7 @@ def pages(
     stranger = Client()
 
     def every() -> Iterator[tuple[str, Client]]:
-        for route in sorted(set(routes())):
+        for route in sorted({address.route for address in addresses()}):
             for name, value in names.items():
                 for kind in ("uuid", "str", "int", "slug"):
                     route = route.replace(f"<{kind}:{name}>", value)

@@ -7,28 +7,18 @@ import os
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.test import Client
-from django.urls import URLPattern, URLResolver, get_resolver
+from url_map import addresses
 
 from tenants.models import Member, ServiceAccount, Tenant
 
 pytestmark = pytest.mark.django_db
-
-
-def routes(patterns: Any = None, prefix: str = "") -> Iterator[str]:
-    """Yield every address that is mounted."""
-    for pattern in patterns if patterns is not None else get_resolver().url_patterns:
-        route = prefix + str(pattern.pattern)
-        if isinstance(pattern, URLResolver):
-            yield from routes(pattern.url_patterns, route)
-        elif isinstance(pattern, URLPattern):
-            yield route
 
 
 def filled(route: str, tenant: Tenant) -> str:
@@ -47,7 +37,7 @@ def filled(route: str, tenant: Tenant) -> str:
     return "/" + "/".join(parts)
 
 
-ROUTES = sorted(set(routes()))
+ROUTES = sorted({address.route for address in addresses()})
 
 
 def test_no_answer_is_kept_wherever_it_comes_from(

@@ -9,7 +9,7 @@ import itertools
 import logging
 import re
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,8 +20,8 @@ from django.contrib import admin
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.test import Client
-from django.urls import URLPattern, URLResolver, get_resolver
 from rest_framework import serializers
+from url_map import addresses
 
 from byokportal import clock
 from byokportal.errors import SecretPasted
@@ -72,15 +72,6 @@ def field_names() -> set[str]:
 FIELDS = sorted(field_names())
 
 
-def routes(patterns: Any = None, prefix: str = "") -> Iterator[str]:
-    for pattern in patterns if patterns is not None else get_resolver().url_patterns:
-        route = prefix + str(pattern.pattern)
-        if isinstance(pattern, URLResolver):
-            yield from routes(pattern.url_patterns, route)
-        elif isinstance(pattern, URLPattern):
-            yield route
-
-
 def stands(text: str) -> bool:
     return any(piece in text for piece in PIECES)
 
@@ -119,12 +110,12 @@ def _everything_is_logged(caplog: pytest.LogCaptureFixture) -> None:
 
 PAGES = sorted(
     route
-    for route in set(routes())
+    for route in {address.route for address in addresses()}
     if not route.startswith(("api/", "admin/", "accounts/", "healthz", "readyz", "docs/"))
 )
 API = sorted(
     route
-    for route in set(routes())
+    for route in {address.route for address in addresses()}
     if route.startswith("api/v1/") and "data-keys" not in route and "oauth" not in route
 )
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 import uuid
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 import pytest
 from conftest import acting, an_approval
 from django.test import Client
-from django.urls import URLPattern, URLResolver, get_resolver
+from url_map import addresses
 
 from keys import services
 from keys.models import KeyRegistration
@@ -23,17 +22,8 @@ pytestmark = pytest.mark.django_db
 METHODS = ("get", "post", "put", "delete")
 
 
-def routes(patterns: Any = None, prefix: str = "") -> Iterator[str]:
-    """Yield every route of ours that has a tenant in it."""
-    for pattern in patterns if patterns is not None else get_resolver().url_patterns:
-        route = prefix + str(pattern.pattern)
-        if isinstance(pattern, URLResolver):
-            yield from routes(pattern.url_patterns, route)
-        elif isinstance(pattern, URLPattern) and ":tenant>" in route:
-            yield route
-
-
-ROUTES = sorted(routes())
+# Every route of ours that has a tenant in it.
+ROUTES = sorted(address.route for address in addresses() if ":tenant>" in address.route)
 
 
 def test_the_map_has_the_routes_we_know_of() -> None:

@@ -10,6 +10,7 @@ or say why one is not looked at.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -24,8 +25,9 @@ from browser.test_portal_in_chromium import PASSWORD, chromium, page, pytestmark
 from conftest import Customer, acting, acting_staff, an_approval, invited, passkey_of, with_health
 from django.contrib.admin import site
 from django.contrib.auth.models import Group, User
-from django.urls import URLPattern, URLResolver, get_resolver, reverse
+from django.urls import reverse
 from playwright.sync_api import Page
+from url_map import addresses, is_page
 
 from byokportal import clock
 from keys import services as key_services
@@ -68,6 +70,8 @@ HERS = (
     "portal:members",
     "portal:remove-member",
     "portal:reset-second-factor",
+    "portal:sign-on",
+    "portal:remove-domain",
     "portal:tokens",
     "portal:approvals",
     "portal:refuse",
@@ -116,34 +120,6 @@ NOT_LOOKED_AT = {
     "portal:key-live": "a part of the key's page",
     "portal:drill-live": "a part of a drill's page",
     "portal:preparing": "a part of the key's page",
-    **dict.fromkeys(
-        (
-            f"portal:{name}"
-            for name in (
-                "outputs",
-                "document-choices",
-                "change-role",
-                "object-to-recovery",
-                "resend-invitation",
-                "withdraw-invitation",
-                "revoke-token",
-                "approve",
-                "withdraw-approval",
-                "require-second-person",
-                "drop-second-person",
-                "cancel-drill",
-                "suspend",
-                "resume",
-                "probe",
-                "drop-caches",
-                "latency",
-                "rotate",
-                "leave",
-                "withdraw",
-            )
-        ),
-        "a button: the answer is one of the pages above",
-    ),
     "admin:login": "leads to the portal's",
     "admin:logout": "a button",
     "admin:autocomplete": "JSON",
@@ -154,15 +130,9 @@ NOT_LOOKED_AT = {
     "admin:password_change_done": "the same",
     "admin:app_list": "Django's own index of one app; nothing links to it but the bread crumbs",
 }
+# The answer to a button is one of the pages above: its address takes nothing but a POST.
+BUTTONS = {one.name for one in addresses() if one.name.startswith("portal:") and not is_page(one)}
 OF_ONE = ("changelist", "change", "operation", "list_operation")  # pages that each model of the back office has
-
-
-def names(patterns: Any = None, space: str = "") -> Iterator[str]:
-    for pattern in patterns if patterns is not None else get_resolver().url_patterns:
-        if isinstance(pattern, URLResolver):
-            yield from names(pattern.url_patterns, f"{pattern.namespace}:" if pattern.namespace else space)
-        elif isinstance(pattern, URLPattern):
-            yield f"{space}{pattern.name}"
 
 
 def models() -> list[str]:
@@ -172,8 +142,8 @@ def models() -> list[str]:
 def test_every_page_is_in_a_table() -> None:
     tables = {*HERS, *OPEN, *NOT_LOOKED_AT, "admin:index", "admin:explain_aws_error"}
     tables |= {f"admin:{model}_{page}" for model in models() for page in OF_ONE}
-    mounted = {name for name in names() if not name.startswith("api:")}
-    assert sorted(mounted - tables) == []
+    mounted = {one.name for one in addresses() if not one.name.startswith("api:")}
+    assert sorted(mounted - tables - BUTTONS) == []
     assert sorted(tables - mounted) == []
 
 
@@ -319,8 +289,10 @@ def full(tenant: Tenant, alice: Member, sam: User, active: KeyRegistration, sett
         corrected='{\n "b": 2\n}',
         decide="aws iam get-role --role-name " + "Long" * 16,
     )
+    domain = services.add_domain(tenant, name=f"{'long.' * 20}example", actor=acting(alice))
     return {
         "approval": asked.pk,
+        "domain": domain.pk,
         "number": bob.pk,
         "ticket": ticket.pk,
         "test": failed.pk,
@@ -346,22 +318,15 @@ def recovery(tenant: Tenant, alice: Member, sam: User, kim: User, full: dict[str
     return asked
 
 
+ROUTES = {one.name: one.route for one in addresses()}
+
+
 def paths(name: str, tenant: Tenant, known: dict[str, Any]) -> list[str]:
     """Return the addresses of a page of the portal or of an account."""
     takes = {"pk": known["passkey"]} if name in {"mfa_remove_webauthn", "mfa_edit_webauthn"} else {}
     if name.startswith("portal:") and name not in {"portal:address", "portal:confirm-address"}:
         takes = {"tenant": tenant.pk}
-    more = {
-        "portal:refuse": "approval",
-        "portal:remove-member": "number",
-        "portal:reset-second-factor": "number",
-        "portal:test": "test",
-        "portal:drill": "drill",
-        "portal:end-horizon": "registration",
-        "portal:ticket": "ticket",
-    }
-    if name in more:
-        takes[more[name]] = known[more[name]]
+    takes |= {part: known[part] for part in re.findall(r"<\w+:(\w+)>", ROUTES[name]) if part in known}
     if name == "portal:step":
         return [reverse(name, kwargs={**takes, "number": number}) for number in range(1, 7)]
     return [reverse(name, kwargs=takes)]

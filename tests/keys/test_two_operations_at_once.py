@@ -40,6 +40,7 @@ from keys.models import (
     RevocationDrill,
     RoleConfiguration,
 )
+from keys.policies.choices import Choices
 from keys.proof.encryption_test import CHECKS, runner
 from keys.proof.encryption_test.base import Finding, Verdict
 from support import follow
@@ -48,7 +49,7 @@ from support.models import Ticket
 from tenants import audit, onboarding, roles, transactions
 from tenants import services as tenant_services
 from tenants.audit import COMMAND, SYSTEM
-from tenants.models import Approval, AuditEvent, Invitation, Member, OwnerRecovery, ServiceRole, Tenant
+from tenants.models import Approval, AuditEvent, Invitation, MailDomain, Member, OwnerRecovery, ServiceRole, Tenant
 
 KEY = "arn:aws:kms:eu-central-1:111122223333:key/{}"
 ROLE = "arn:aws:iam::111122223333:role/{}"
@@ -207,6 +208,9 @@ class World:
     def disabled_account(self) -> Any:
         tenant_services.disable_service_account(self.account(), reason="r", actor=COMMAND)
 
+    def mail_domain(self) -> MailDomain:
+        return MailDomain.objects.create(tenant=self.tenant, name=f"{secrets.token_hex(6)}.example", token="t")
+
     def token(self) -> Any:
         return tenant_services.mint_token(self.alice, name="t", actor=COMMAND)[0]
 
@@ -336,10 +340,24 @@ OPERATIONS: dict[str, Line] = {
         lambda w: tenant_services.switch_off(w.anew(w.bob.user), reason="r", actor=COMMAND), before=World.with_one_owner
     ),
     "tenants.switch_on": Line(lambda w: tenant_services.switch_on(w.anew(w.bob.user), reason="r", actor=COMMAND)),
+    "tenants.add_domain": Line(
+        lambda w: tenant_services.add_domain(w.my_tenant, name=f"{secrets.token_hex(6)}.example", actor=w.actor)
+    ),
+    "tenants.look_at_domain_again": Line(
+        lambda w: tenant_services.look_at_domain_again(w.mail_domain(), actor=w.actor)
+    ),
+    "tenants.remove_domain": Line(lambda w: tenant_services.remove_domain(w.mail_domain(), reason="r", actor=w.actor)),
     "keys.ask_again": Line(lambda w: key_services.ask_again(w.my_tenant, actor=w.actor)),
     "keys.save_draft": Line(
         lambda w: save_draft(w.my_tenant, role_arn=ROLE.format(f"{w.name}3"), actor=w.actor),
         {"prepared_status": "rejected"},
+    ),
+    "keys.save_outputs": Line(
+        lambda w: key_services.save_outputs(w.my_tenant, text=ROLE.format(f"{w.name}4"), actor=w.actor),
+        {"prepared_status": "rejected"},
+    ),
+    "keys.choose_documents": Line(
+        lambda w: key_services.choose_documents(w.my_tenant, Choices(makes_key=True), actor=w.actor)
     ),
     "keys.submit_registration": Line(
         lambda w: key_services.submit_registration(w.my_tenant, actor=w.actor),
@@ -386,6 +404,8 @@ OPERATIONS: dict[str, Line] = {
     ),
     "support.record_view": Line(lambda w: support_services.record_view(w.my_tenant, actor=COMMAND)),
 }
+# A second person has to approve it; where none is needed nothing changes.
+UNRECORDED = {"tenants.drop_second_person"}
 # What has an actor and is no transaction on rows of one tenant, with the reason.
 ELSEWHERE = {
     "tenants.tokens_seen_by": "reads only",
@@ -574,7 +594,7 @@ def test_alone_every_operation_is_done(settings: Any) -> None:
         line.before(world)
         before = AuditEvent.objects.count()
         outcomes[name] = attempt(line, world, alone)
-        if name in OPERATIONS and AuditEvent.objects.count() == before:
+        if name in OPERATIONS.keys() - UNRECORDED and AuditEvent.objects.count() == before:
             outcomes[name] = "not recorded"
     assert {name: how for name, how in outcomes.items() if how != "done"} == {}
 
