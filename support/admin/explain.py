@@ -69,9 +69,8 @@ def page(request: HttpRequest, context: Mapping[str, Any]) -> HttpResponse:
 
 def _explained(found: ParsedError) -> dict[str, Any]:
     error = found.error
-    assuming = parsing.is_assuming(error)
     possible = [
-        Possible(label, advice.where(label, causes.step_of(label, assuming=assuming)), advice.remedy_of(label, error))
+        Possible(label, advice.where(label, causes.step_of(label, error)), advice.remedy_of(label, error))
         for label in found.causes
     ]
     fields = {

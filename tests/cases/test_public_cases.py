@@ -1,11 +1,11 @@
 """Public cases, labelled before they were run: policies as people paste them, and what AWS answered.
 
-`pasted.jsonl` and `aws_words.jsonl` hold one case a row, with its source, what was adapted, and why the label is what
-it is. Of a policy: `verdict` (one of), `must` and `must_not` (finding codes; `a|b` and `condition_*` are
-alternatives), `named` (a notation that may stay unread has to be named), `keeps` (Sids of the customer that the
-corrected document keeps). Of an error: `causes` and `causes_not`, `steps`, `turn`. Of both: `says` and `says_not`.
-The labels are knowledge of IAM and KMS and of the guide, not what our code said; who finds a wrong one
-corrects it in the row and says so in the commit.
+`pasted.jsonl`, `aws_words.jsonl` and `aws_words_by_kind.jsonl` hold one case a row, with its source, what was
+adapted, and why the label is what it is. Of a policy: `verdict` (one of), `must` and `must_not` (finding codes;
+`a|b` and `condition_*` are alternatives), `named` (a notation that may stay unread has to be named), `keeps` (Sids
+of the customer that the corrected document keeps). Of an error: `causes` and `causes_not`, `steps`, `turn`. Of
+both: `says` and `says_not`. The labels are knowledge of IAM and KMS and of the guide, not what our code said; who
+finds a wrong one corrects it in the row and says so in the commit.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _rows(name: str) -> list[Row]:
     return [json.loads(line) for line in (FOLDER / f"{name}.jsonl").read_text().splitlines()]
 
 
-PASTED, WORDS = _rows("pasted"), _rows("aws_words")
+PASTED, WORDS = _rows("pasted"), [*_rows("aws_words"), *_rows("aws_words_by_kind")]
 # Cases that we answer wrongly today: what is wrong, and which they are.
 # A case that is answered rightly again turns the suite red: take it out.
 WRONG_BY_MECHANISM: dict[str, tuple[str, ...]] = {
@@ -106,51 +106,6 @@ WRONG_BY_MECHANISM: dict[str, tuple[str, ...]] = {
     "a principal that IAM does not save is said to get in, and stays in the corrected document": (
         "trust-eleven-digits",
     ),
-    "who was refused: the customer's own engineer or tool is taken for the role that we use": (
-        "caller-owner-create-role-deny",
-        "caller-circleci-update-assume-role-policy",
-        "caller-gardener-bare",
-        "caller-boundary-update-assume-role-policy",
-        "caller-eks-workshop-create-alias",
-        "caller-cloudmapper-get-key-policy",
-        "caller-sso-elevator-get-role",
-        "caller-ack-update-assume-role-policy",
-        "caller-serverless-create-role",
-        "caller-sso-put-key-policy",
-        "caller-sso-create-key-scp",
-        "caller-user-describe-key-endpoint",
-    ),
-    "MalformedPolicyDocument with an operation is always an invalid principal": (
-        "malformed-create-role-resource",
-        "malformed-iamy-syntax",
-        "malformed-cookbook-json",
-        "malformed-torchserve-legacy",
-        "malformed-cloudera-partition",
-        "invalid-principal-bucket",
-    ),
-    "MalformedPolicyDocument without an operation is not read": (
-        "malformed-pod-identity-resource",
-        "malformed-consoleme-principal",
-        "malformed-terraform-principal",
-        "malformed-kops-syntax",
-        "malformed-slack-resource",
-        "malformed-anti-virus-resource",
-    ),
-    "LimitExceeded of a document is taken for throttling": (
-        "quota-kubeflow-trust",
-        "quota-airflow-trust",
-        "quota-moj-policy-size",
-        "quota-moj-policies-per-role",
-        "quota-serverless-inline",
-        "quota-kms-put-key-policy",
-    ),
-    "a bare state, or one through another service, has the probe of key stores and no missing permission": (
-        "state-packer-ec2",
-        "state-cml-ec2",
-        "state-bare-code",
-        "state-workshop-inaccessible",
-    ),
-    "NoSuchEntity of step 4 is not read": ("no-such-role",),
 }
 KNOWN_WRONG = {name: why for why, names in WRONG_BY_MECHANISM.items() for name in names}
 

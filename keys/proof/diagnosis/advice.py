@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from byokportal.errors import DomainError
 from keys import arns
-from keys.proof.diagnosis import causes
+from keys.proof.diagnosis import callers, causes, saving
 from keys.proof.diagnosis.error_grammar import AwsError
 
 OURS = 5  # the step that is Kore.ai's
@@ -25,6 +25,7 @@ class Probe:
 
 
 YOU, KORE = "you", "Kore.ai"
+ACTION = re.compile(r"[A-Za-z0-9-]{1,64}:[A-Za-z0-9_*]{1,128}")
 ROLE_NAME, KEY, REGION = "<your role's name>", "<your CMK ARN>", "<your key's Region>"
 
 
@@ -34,6 +35,15 @@ def probe_of(error: AwsError, found: Sequence[str]) -> Probe | None:
     if len(real) < 2:
         return None
     role_name, key, region = _values(error)
+    if real[0] == callers.NOT_ALLOWED:
+        return Probe(
+            YOU,
+            "aws sts get-caller-identity",
+            "run it as whoever got this message: if it does not print the role that you made for us, "
+            "your administrator decides what that caller may do, and the role for us stays as it is",
+        )
+    if any(label.endswith(("_malformed", "_too_large", "_quota_reached")) for label in real):
+        return _of_saving(real)
     if any(label.startswith(("trust_policy", "external_id_mismatch")) for label in real):
         return Probe(YOU, f"aws iam get-role --role-name {role_name}", _trust_decides(error, real))
     has_key_policy = any(causes.CAUSES[label].document == causes.KEY_POLICY for label in real)
@@ -41,8 +51,9 @@ def probe_of(error: AwsError, found: Sequence[str]) -> Probe | None:
         return Probe(
             YOU,
             f"aws kms describe-key --key-id {key} --region {region}",
-            "NotFoundException means that the ARN is wrong; KeyManager AWS means that it is AWS's own key; "
-            "if it shows the key, the key policy (aws kms get-key-policy) is what to change",
+            "NotFoundException means that the ARN is wrong; KeyManager AWS means that it is AWS's own key; another "
+            "KeyState than Enabled is the fault; if the key is enabled, the key policy (aws kms get-key-policy) is "
+            "what to change",
         )
     if has_key_policy:
         return Probe(
@@ -57,7 +68,7 @@ def probe_of(error: AwsError, found: Sequence[str]) -> Probe | None:
             f"aws iam list-attached-role-policies --role-name {role_name}",
             "open what it lists and compare action and Resource with your set-up page",
         )
-    if any(label.startswith(("xks_", "custom_key_store")) for label in real):
+    if all(label.startswith(("xks_", "custom_key_store")) for label in real):
         return Probe(
             YOU,
             f"aws kms describe-custom-key-stores --region {region}",
@@ -86,6 +97,25 @@ def probe_of(error: AwsError, found: Sequence[str]) -> Probe | None:
         KORE,
         "aws sts get-caller-identity as the service role",
         "if it fails, credentials, clock or network are at fault; if it prints the service role, the request itself is",
+    )
+
+
+def _of_saving(real: Sequence[str]) -> Probe:
+    """Return what names the fault of a document that AWS does not save, or the quota that was reached."""
+    if any(label.endswith("_quota_reached") for label in real):
+        service = "kms" if "kms_quota_reached" in real else "iam"
+        return Probe(
+            YOU,
+            f"aws service-quotas list-service-quotas --service-code {service}",
+            "it lists each quota with its number, to be compared with what the account holds",
+        )
+    is_key = any(label.startswith("key_policy") for label in real)
+    kind = "RESOURCE_POLICY" if is_key else "IDENTITY_POLICY"
+    also = "" if is_key else "; for the trust policy say RESOURCE_POLICY"
+    return Probe(
+        YOU,
+        f"aws accessanalyzer validate-policy --policy-type {kind} --policy-document file://policy.json",
+        f"it names the line and what is wrong with it{also}",
     )
 
 
@@ -144,6 +174,8 @@ def turn_of(steps: Sequence[int]) -> str:
 def where(label: str, step: int) -> str:
     """Return where the remedy of a cause lies: "Step 2, trust policy"."""
     document = causes.CAUSES[label].document
+    if label == callers.NOT_ALLOWED:
+        return f"Step {step}, your administrator"
     if step == causes.NOWHERE:
         return "Mends itself"
     if step == OURS:
@@ -151,9 +183,58 @@ def where(label: str, step: int) -> str:
     return f"Step {step}, {document}" if document else f"Step {step}"
 
 
+# What a cause means for a caller that is not the role for us: nobody changes that role for it.
+OF_A_CALLER = {
+    "role_permissions_policy_missing_action": (
+        "Ask your administrator to allow {action} in the caller's own policies; the role for us stays as it is."
+    ),
+    "role_permissions_policy_wrong_key_arn": (
+        "Ask your administrator whether the caller's own policies name this resource; the role for us stays as it is."
+    ),
+    "role_permissions_policy_explicit_deny": (
+        "Ask your administrator to take the caller out of the Deny on {action} in its own policies."
+    ),
+    "role_permissions_boundary": "Ask your administrator to let the permissions boundary of the caller allow {action}.",
+    "customer_scp_deny": (
+        "Ask whoever runs your AWS Organization to let the service control policy allow {action} for the caller; "
+        "nothing in your account mends it."
+    ),
+    "customer_rcp_deny": (
+        "Ask whoever runs your AWS Organization to let the resource control policy allow {action} to the caller; "
+        "nothing in your account mends it."
+    ),
+    **dict.fromkeys(
+        (
+            "key_policy_missing_statement",
+            "key_policy_wrong_principal",
+            "key_policy_missing_action",
+            "key_policy_condition_failed",
+            "grant_missing",
+        ),
+        "Ask your administrator to let the policy of the resource allow {action} to the caller; the statement for the "
+        "role for us stays as it is.",
+    ),
+    "key_policy_explicit_deny": "Ask your administrator to spare the caller in the Deny of the resource's policy.",
+}
+
+
 def remedy_of(label: str, error: AwsError) -> str:
-    """Return what mends a cause, with the action that was refused where the words name it."""
-    return causes.CAUSES[label].remedy.format(action=error.action or "the action that AWS names")
+    """Return what mends a cause, with the action that was refused and what AWS does not save, where the words name
+    it."""
+    template = OF_A_CALLER.get(label, "") if callers.is_of_the_caller(error) else ""
+    return (template or causes.CAUSES[label].remedy).format(
+        action=_action(error),
+        caller=callers.phrase(error),
+        where=callers.where(error),
+        beside=callers.beside(error),
+        fault=saving.fault_of(error),
+    )
+
+
+def _action(error: AwsError) -> str:
+    """Return the action that was refused, or the operation that was called; only what is one is repeated."""
+    name = error.action or error.operation
+    return name if ACTION.fullmatch(name) else "the action that AWS names"
 
 
 def text_of(error: AwsError, found: Sequence[str], steps: Sequence[int], probe: Probe | None) -> str:
@@ -170,15 +251,23 @@ def text_of(error: AwsError, found: Sequence[str], steps: Sequence[int], probe: 
     ours = "This is on Kore.ai's side (step 5), you need do nothing: "
     step = steps[0] if steps else causes.NOWHERE
     sentences = [(ours if set(steps) == {OURS} else f"{where(first, step)}: ") + remedy_of(first, error)]
-    others = [label for label in found if label not in {first, "propagation_delay"}]
+    others = [label for label in _told(found, error) if label not in {first, "propagation_delay"}]
     if others:
         also = f", some of them in step {' and '.join(map(str, steps[1:]))}" if steps[1:] else ""
         sentences.append(f"AWS says the same for {len(others) + 1} causes{also}.")
+    if remark := callers.remark(error):
+        sentences.append(remark)
     if probe:
         sentences.append(_told_apart(probe))
     if "propagation_delay" in found and first != "propagation_delay":
         sentences.append("If you changed something in the last five minutes, wait and test again first.")
     return " ".join(sentences)
+
+
+def _told(found: Sequence[str], error: AwsError) -> list[str]:
+    """Return the causes to be told one by one: what is the caller's own is told once."""
+    is_told = found[0] == callers.NOT_ALLOWED and callers.is_of_the_caller(error)
+    return [label for label in found if not (is_told and label in OF_A_CALLER)]
 
 
 def _told_apart(probe: Probe) -> str:
@@ -187,13 +276,13 @@ def _told_apart(probe: Probe) -> str:
 
 def answer_of(error: AwsError, found: Sequence[str], steps: Sequence[int], probe: Probe | None) -> str:
     """Return an answer to the customer that support can send as it is;
-    it quotes nothing of what was pasted but the action."""
+    it quotes nothing of what was pasted but the action and the name of the caller."""
     if not found:
         return text_of(error, found, steps, probe)
     refused = f"AWS refused {error.action}." if error.action else "Thank you for the error message; we have read it."
     if turn_of(steps) == "kore":
         return f"{refused}\n\nThis is on our side, and you need do nothing. We mend it and tell you when it works."
-    theirs = [label for label in found if causes.CAUSES[label].step not in {OURS, causes.NOWHERE}]
+    theirs = [label for label in _told(found, error) if causes.CAUSES[label].step not in {OURS, causes.NOWHERE}]
     if turn_of(steps) == "nobody":
         return f"{refused}\n\n{remedy_of(found[0], error)}"
     lines = [refused, ""]
@@ -201,9 +290,10 @@ def answer_of(error: AwsError, found: Sequence[str], steps: Sequence[int], probe
         lines += ["We are checking our own side. Meanwhile please look at yours:", ""]
     elif len(theirs) > 1:
         lines += ["AWS says the same for each of these, the likeliest first:", ""]
-    assuming = error.operation.lower().startswith("sts:")
     for label in theirs:
-        lines.append(f"- {where(label, causes.step_of(label, assuming=assuming))}: {remedy_of(label, error)}")
+        lines.append(f"- {where(label, causes.step_of(label, error))}: {remedy_of(label, error)}")
+    if remark := callers.remark(error):
+        lines += ["", remark]
     if probe and probe.who == YOU:
         lines += [
             "",

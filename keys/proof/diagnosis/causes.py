@@ -9,14 +9,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from keys.proof.diagnosis.error_grammar import AwsError
+
 TRUST, PERMISSIONS, KEY_POLICY = "trust policy", "permissions policy", "key policy"
 NOWHERE = 0  # the step of a cause that mends itself
 
 
 @dataclass(frozen=True, slots=True)
 class Cause:
-    """One cause: the step of the guide, the remedy in a sentence (`{action}` stands for what was refused),
-    and the document to change."""
+    """One cause: the step of the guide, the remedy in a sentence, and the document to change.
+
+    In a remedy `{action}` stands for what was refused, `{caller}` for whom, `{where}` for the policy of the caller that
+    decided, `{beside}` for what that says of the role for us, and `{fault}` for what AWS does not save.
+    """
 
     step: int
     remedy: str
@@ -118,6 +123,10 @@ KEY = _of(
         "Let the external key do both encryption and decryption (AES-256) in your external key manager."
     ),
     xks_key_manager_unreachable="Bring your external key manager back: the proxy answers, but does not reach it.",
+    kms_quota_reached=(
+        "Your account has reached a quota of AWS KMS ({fault}). Remove what is no longer needed, or ask AWS in Service "
+        "Quotas to raise it, then do this again."
+    ),
     xks_throttled=(
         "Raise the request rate that your external key store proxy or key manager takes, or lower the load on it."
     ),
@@ -143,6 +152,11 @@ ROLE = (
         role_max_session_duration_exceeded=(
             "Set the maximum session duration of the role to one hour or more, or tell us, and we ask for less."
         ),
+        iam_quota_reached=(
+            "Your account or role has reached a quota of IAM ({fault}). Remove what is no longer needed, or ask AWS in "
+            "Service Quotas to raise it, then do this step again."
+        ),
+        caller_not_allowed=("{caller} lacks {action}. Ask your administrator to {where}. {beside}"),
         customer_scp_deny=(
             "Ask whoever runs your AWS Organization to let the service control policy allow {action} for the role; "
             "nothing in your account mends it."
@@ -176,13 +190,21 @@ ROLE = (
         trust_policy_invalid_principal=(
             "Copy our Service Role ARN from your set-up page into the trust policy again: AWS knows no such principal."
         ),
+        trust_policy_malformed=(
+            "AWS does not save this trust policy: {fault}. Paste it into the paste box of step 2: it names the line "
+            "and gives the text as it has to read."
+        ),
+        trust_policy_too_large=(
+            "The trust policy of the role is too long: {fault}. Use a role of its own for us, with the trust policy of "
+            "your set-up page and nothing else in it."
+        ),
     )
     | _of(
         2,
         PERMISSIONS,
         role_permissions_policy_missing_action=(
-            "Add {action} to the permissions policy that is attached to your role; "
-            "the one on your set-up page has all that we need."
+            "Add {action} to the permissions policy that is attached to your role; the one on your set-up page has all "
+            "that we need. If it is there already, a condition of that statement is not met: take it out."
         ),
         role_permissions_policy_wrong_key_arn=(
             "Set the Resource of your role's permissions policy to your key's own ARN (not an alias, "
@@ -190,6 +212,14 @@ ROLE = (
         ),
         role_permissions_policy_explicit_deny=(
             "Take the Deny that covers {action} out of the identity-based policies attached to your role."
+        ),
+        permissions_policy_malformed=(
+            "AWS does not save this permissions policy: {fault}. Paste it into the paste box of step 2: it names the "
+            "line and gives the text as it has to read."
+        ),
+        permissions_policy_too_large=(
+            "The permissions policies are too long: {fault}. Attach the policy of your set-up page as a managed policy "
+            "of its own to a role that is for us alone."
         ),
         role_permissions_boundary=(
             "Let the permissions boundary of your role allow {action} on your key; "
@@ -216,6 +246,14 @@ KEY_DOCUMENT = _of(
     key_policy_invalid_principal=(
         "Check that the role exists, then put its ARN into the key policy again: "
         "AWS does not save a principal that it does not know."
+    ),
+    key_policy_malformed=(
+        "AWS does not save this key policy: {fault}. Paste it into the paste box of step 3: it names the line and "
+        "gives the whole policy as it has to read."
+    ),
+    key_policy_too_large=(
+        "The key policy is too long: {fault}. Take statements out that nobody needs, or put several principals into "
+        "one statement, then add the statement of your set-up page again."
     ),
     key_policy_lockout_check=(
         "Keep the statement that lets your own administrators change the key policy: "
@@ -281,6 +319,10 @@ OURS = _of(
 )
 ITSELF = _of(
     NOWHERE,
+    iam_throttled=(
+        "Wait a minute, then do it again: IAM takes only so many requests at a time from one account. "
+        "It says nothing of your set-up."
+    ),
     propagation_delay=(
         "Wait five minutes after the last change, then test again: AWS needs time until every endpoint knows it."
     ),
@@ -289,16 +331,30 @@ ITSELF = _of(
 CAUSES: dict[str, Cause] = KEY | ROLE | KEY_DOCUMENT | OURS | ITSELF
 
 
-def steps(labels: tuple[str, ...], *, assuming: bool = False) -> tuple[int, ...]:
-    """Return the steps in which the remedies of the causes lie, in the order of the causes.
+# Actions on the policy and the grants of a key, which step 3 is about; all others on keys belong to step 1.
+ON_KEY_POLICY = {
+    "putkeypolicy",
+    "getkeypolicy",
+    "listkeypolicies",
+    "creategrant",
+    "listgrants",
+    "retiregrant",
+    "revokegrant",
+}
+USING = ("encrypt", "decrypt", "reencrypt", "generatedatakey", "describekey")
 
-    Args:
-        assuming: the role was to be assumed;
-            there a resource control policy stands before the role (2), else before the key (3).
-    """
-    return tuple(dict.fromkeys(step for label in labels if (step := step_of(label, assuming=assuming)) != NOWHERE))
+
+def steps(labels: tuple[str, ...], error: AwsError) -> tuple[int, ...]:
+    """Return the steps in which the remedies of the causes lie, in the order of the causes."""
+    return tuple(dict.fromkeys(step for label in labels if (step := step_of(label, error)) != NOWHERE))
 
 
-def step_of(label: str, *, assuming: bool = False) -> int:
-    """Return the step of one cause; see `steps`."""
-    return 2 if assuming and label == "customer_rcp_deny" else CAUSES[label].step
+def step_of(label: str, error: AwsError) -> int:
+    """Return the step of one cause: that of the label, or of what the caller was about to do."""
+    service, _, action = error.operation.lower().partition(":")
+    if label == "customer_rcp_deny" and service == "sts":
+        # Such a policy stands before the role that is assumed, else before the key.
+        return 2
+    if label == "caller_not_allowed" and service == "kms":
+        return 3 if action in ON_KEY_POLICY or action.startswith(USING) else 1
+    return CAUSES[label].step

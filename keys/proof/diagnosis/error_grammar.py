@@ -12,10 +12,12 @@ import json
 import re
 from dataclasses import dataclass, field
 
+from keys.proof.diagnosis.aws_operations import SERVICES, STS_OPERATIONS
+
 # --- the tail: which kind of policy decided ------------------------------------------------------------------
 
 POLICY = r"([\w -]{0,60}?(?:policy|policies|boundary))"
-NO_ALLOW = re.compile(rf"because no {POLICY}", re.IGNORECASE)
+NO_ALLOW = re.compile(rf"(?:because|context:) no {POLICY}", re.IGNORECASE)
 EXPLICIT = re.compile(
     (
         rf"explicit deny(?: in (?:an? |the )?{POLICY}(?: transitively through (?:an? )?{POLICY})?(?:: "
@@ -23,6 +25,13 @@ EXPLICIT = re.compile(
     ),
     re.IGNORECASE,
 )
+# The AWS console says the same in its own order: who, action, resource, "Context: no … policy allows".
+CONSOLE = re.compile(
+    r"user: ?(\S{1,300}?) ?(?:service: ?([\w-]{1,64}?) ?)?action: ?(?:([\w-]{1,64}):)?(\w{1,128}?) ?"
+    r"on resource\(s\): ?(\S{1,600}?) ?context: ?",
+    re.IGNORECASE,
+)
+CONSOLE_DENIES = re.compile(rf"context: ?(?:an? |the )?{POLICY} explicitly denies", re.IGNORECASE)
 # KMS across accounts: the key, its absence and its policy are not told apart. The second is what it said before 2021.
 HIDDEN = re.compile(
     r"resource does not exist in this region|does not exist in this region,? or you are not allowed", re.IGNORECASE
@@ -49,6 +58,12 @@ NOT_AUTHORIZED = re.compile(
         r"?[\"'`]?([A-Za-z0-9-]{1,64}:[A-Za-z0-9_]{1,128}\*?|xxx)[\"'`]?(?: on (?:the )?resource:? "
         r"?[\"']?([^\s\"']{1,2048}))?"
     ),
+    re.IGNORECASE,
+)
+
+# The console: "You don't have permission to kms:Decrypt"; KMS: "You don't have the kms:TagResource permission that …".
+LACKS = re.compile(
+    r"(?:don[\u2019']t|do not) have (?:the |permissions? to (?:perform )?)[\"'`]?([a-z0-9-]{2,64}:[a-z]{2,128})",
     re.IGNORECASE,
 )
 
@@ -79,91 +94,6 @@ WRAPPED_STS = re.compile(
     r"service: ?\"?(?:awssecuritytokenservice|sts)\b|\bsts\.[\w.-]{0,40}amazonaws|securitytoken\.model|\bsts::errors",
     re.IGNORECASE,
 )
-STS_OPERATIONS = {
-    "AssumeRole",
-    "AssumeRoleWithWebIdentity",
-    "AssumeRoleWithSAML",
-    "AssumeRoot",
-    "GetCallerIdentity",
-    "GetSessionToken",
-    "GetFederationToken",
-    "TagSession",
-    "SetSourceIdentity",
-    "DecodeAuthorizationMessage",
-    "GetAccessKeyInfo",
-}
-KMS_OPERATIONS = {
-    "CancelKeyDeletion",
-    "ConnectCustomKeyStore",
-    "CreateAlias",
-    "CreateCustomKeyStore",
-    "CreateGrant",
-    "CreateKey",
-    "Decrypt",
-    "DeleteAlias",
-    "DeleteCustomKeyStore",
-    "DeleteImportedKeyMaterial",
-    "DeriveSharedSecret",
-    "DescribeCustomKeyStores",
-    "DescribeKey",
-    "DisableKey",
-    "DisableKeyRotation",
-    "DisconnectCustomKeyStore",
-    "EnableKey",
-    "EnableKeyRotation",
-    "Encrypt",
-    "GenerateDataKey",
-    "GenerateDataKeyPair",
-    "GenerateDataKeyPairWithoutPlaintext",
-    "GenerateDataKeyWithoutPlaintext",
-    "GenerateMac",
-    "GenerateRandom",
-    "GetKeyPolicy",
-    "GetKeyRotationStatus",
-    "GetParametersForImport",
-    "GetPublicKey",
-    "ImportKeyMaterial",
-    "ListAliases",
-    "ListGrants",
-    "ListKeyPolicies",
-    "ListKeyRotations",
-    "ListKeys",
-    "ListResourceTags",
-    "ListRetirableGrants",
-    "PutKeyPolicy",
-    "ReEncrypt",
-    "ReEncryptFrom",
-    "ReEncryptTo",
-    "ReplicateKey",
-    "RetireGrant",
-    "RevokeGrant",
-    "RotateKeyOnDemand",
-    "ScheduleKeyDeletion",
-    "Sign",
-    "SynchronizeMultiRegionKey",
-    "UpdateAlias",
-    "UpdateCustomKeyStore",
-    "UpdateKeyDescription",
-    "UpdatePrimaryRegion",
-    "Verify",
-    "VerifyMac",
-}
-IAM_OPERATIONS = {
-    "CreateRole",
-    "UpdateAssumeRolePolicy",
-    "CreatePolicy",
-    "CreatePolicyVersion",
-    "PutRolePolicy",
-    "AttachRolePolicy",
-    "GetRole",
-}
-SERVICES = {
-    operation: service
-    for service, operations in {"sts": STS_OPERATIONS, "kms": KMS_OPERATIONS, "iam": IAM_OPERATIONS}.items()
-    for operation in operations
-}
-
-
 FURNITURE = " \t│|>"  # what Terraform, tables and mails put around the lines of a message
 
 
@@ -231,7 +161,7 @@ def denial_of(text: str) -> Denial:
     words = fold(text)
     if HIDDEN.search(words):
         return Denial("resource", is_hidden=True)
-    if found := EXPLICIT.search(words):
+    if found := EXPLICIT.search(words) or CONSOLE_DENIES.search(words):
         return Denial(_layer(found[1] or ""), is_explicit=True)
     if found := NO_ALLOW.search(words):
         return Denial(_layer(found[1]))
@@ -263,17 +193,16 @@ def parse(message: str, *, operation: str = "", code: str = "") -> AwsError:
     words = fold(_unwrap(message))
     denial = denial_of(words)
     explicit = EXPLICIT.search(words)
-    head = NOT_AUTHORIZED.search(words)
-    action = head[1] if head and ":" in head[1] else ""
+    head = _head(words)
     called = [name for found in CALLED.findall(words) for name in found if name]
     return AwsError(
         codes=_codes(code, words),
-        operation=_operation(action, operation, called, words, code),
+        operation=_operation(head.action, operation, called, words, code),
         words=words,
-        principal=_principal(words),
-        action=action,
-        resource=(head[2] or "").rstrip(".,;:)") if head else "",
-        is_refusal=bool(head or explicit or denial.is_hidden or denial.layer),
+        principal=head.principal,
+        action=head.action,
+        resource=head.resource,
+        is_refusal=head.is_there or denial != Denial(),
         denial=denial,
         via=_layer(explicit[2] or "") if explicit else "",
         policy_arn=(explicit[3] or "").rstrip(".,;:)") if explicit else "",
@@ -302,6 +231,27 @@ def _codes(code: str, words: str) -> tuple[str, ...]:
     for name in names:
         found.setdefault(bare(name), name)
     return tuple(found.values())
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    principal: str = ""
+    action: str = ""
+    resource: str = ""
+    is_there: bool = False
+
+
+def _head(words: str) -> _Head:
+    """Return who was refused what on what."""
+    if found := NOT_AUTHORIZED.search(words):
+        action = found[1] if ":" in found[1] else ""
+        return _Head(_principal(words), action, (found[2] or "").rstrip(".,;:)"), is_there=True)
+    if found := CONSOLE.search(words):
+        service = found[3] or found[2] or ""
+        return _Head(found[1], f"{service}:{found[4]}" if service else "", found[5], is_there=True)
+    if found := LACKS.search(words):
+        return _Head(action=found[1], is_there=True)
+    return _Head()
 
 
 def _principal(words: str) -> str:

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 from keys import arns
-from keys.proof.diagnosis import advice, causes, sentences
+from keys.proof.diagnosis import advice, callers, causes, codes, saving, sentences
 from keys.proof.diagnosis.error_grammar import AwsError, bare, parse
 
 # --- what a refusal means: layer × action ----------------------------------------------------------------------
@@ -116,6 +116,8 @@ KEYLESS = {
     "listaliases",
     "listretirablegrants",
 }
+# IAM is called by those who set things up, STS and KMS by us.
+THROTTLED = {"sts": ("sts_throttled",), "iam": ("iam_throttled",)}
 SESSION_EXTRAS = {
     "tagsession": ("trust_policy_missing_tag_session", "our_identity_policy_missing_tag_session"),
     "setsourceidentity": (
@@ -147,18 +149,18 @@ class ParsedError:
 
 
 def read(message: str, *, operation: str = "", code: str = "") -> ParsedError:
-    """Read an AWS error in any SDK's wrapping; see `grammar.parse` for the arguments."""
+    """Read an AWS error in any SDK's wrapping; see `error_grammar.parse` for the arguments."""
     error = parse(message, operation=operation, code=code)
     found = causes_of(error)
     probe = advice.probe_of(error, found)
-    steps = causes.steps(found, assuming=is_assuming(error))
+    steps = causes.steps(found, error)
     texts = advice.text_of(error, found, steps, probe), advice.answer_of(error, found, steps, probe)
     return ParsedError(error, found, steps, probe, *texts)
 
 
 def known_codes(error: AwsError) -> tuple[str, ...]:
     """Return the codes in an error that mean something to us; other words in camel case are not shown as codes."""
-    return tuple(code for code in error.codes if bare(code) in sentences.KNOWN)
+    return tuple(code for code in error.codes if bare(code) in codes.KNOWN)
 
 
 def is_assuming(error: AwsError) -> bool:
@@ -169,10 +171,12 @@ def is_assuming(error: AwsError) -> bool:
 def causes_of(error: AwsError) -> tuple[str, ...]:
     """Return the labels of the causes that are consistent with an error, likeliest first."""
     if error.is_refusal:
-        return tuple(dict.fromkeys(_of_refusal(error)))
+        return _refused(error)
+    if (unsaved := saving.of(error)) is not None:
+        return unsaved.causes
     text = error.words.lower()
     return (
-        _of_sentence(error, text)
+        _of_sentence(text)
         or _of_parameters(error, text)
         or _of_silence(text)
         or _of_code(error)
@@ -183,7 +187,12 @@ def causes_of(error: AwsError) -> tuple[str, ...]:
 # --- refusals ---------------------------------------------------------------------------------------------------
 
 
+def _refused(error: AwsError) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(callers.causes_of(error, _of_refusal(error))))
+
+
 def _of_refusal(error: AwsError) -> tuple[str, ...]:
+    """Return the causes if it was the role for us that was refused, or our service role."""
     denial = error.denial
     service, _, action = error.operation.lower().partition(":")
     if denial.is_hidden:
@@ -240,38 +249,35 @@ def _names_a_role(arn: str) -> bool:
 
 def _of_denial(error: AwsError, text: str) -> tuple[str, ...]:
     """Return the causes of a denial that is told in somebody else's words; nothing when it is none."""
-    if not (sentences.DENIED.intersection(error.bare_codes) or sentences.DENIAL.search(text)):
+    if not (codes.DENIED.intersection(error.bare_codes) or sentences.DENIAL.search(text)):
         return ()
     if not error.service and sentences.ASSUMING.search(text):
         return NOT_ASSUMABLE
-    return _of_refusal(error)
+    return _refused(error)
 
 
 # --- everything else ---------------------------------------------------------------------------------------------
 
 
-def _of_sentence(error: AwsError, text: str) -> tuple[str, ...]:
-    found = next((found for pattern, found in sentences.PATTERNS if pattern.search(text)), ())
-    if "trust_policy_invalid_principal" in found and error.service == "kms":
-        return ("key_policy_invalid_principal", "propagation_delay")
-    return found
+def _of_sentence(text: str) -> tuple[str, ...]:
+    return next((found for pattern, found in sentences.PATTERNS if pattern.search(text)), ())
 
 
 def _of_parameters(error: AwsError, text: str) -> tuple[str, ...]:
     """Return what is wrong with the parameters that AWS or the SDK names."""
-    is_validation = bool(sentences.VALIDATION.intersection(error.bare_codes))
+    is_validation = bool(codes.VALIDATION.intersection(error.bare_codes))
     if (
         (is_validation or error.words.startswith("arn:"))
         and error.service in {"sts", ""}
         and text.rstrip(". ").endswith("is invalid")
     ):
         return _of_role_arn(error.words)
-    if not (is_validation or sentences.INVALID.search(text)):
+    if not (is_validation or codes.INVALID.search(text)):
         return ()
-    choices = sentences.CHOICES.search(text)
+    choices = codes.CHOICES.search(text)
     told = text[: choices.start()] if choices else text
-    named = [word.replace("_", "") for word in sentences.PARAMETER.findall(told)]
-    found = tuple(dict.fromkeys(label for word in named for label in sentences.PARAMETERS.get(word, ())))
+    named = [word.replace("_", "") for word in codes.PARAMETER.findall(told)]
+    found = tuple(dict.fromkeys(label for word in named for label in codes.PARAMETERS.get(word, ())))
     if "plaintext_too_large" in found and not any(sign in text for sign in ("less than", "max", "too l", "4096")):
         found = tuple(label for label in found if label != "plaintext_too_large") or ("our_invalid_request_parameter",)
     # the value of one parameter may hold the name of another; "policy" and "tags" are also plain words
@@ -304,26 +310,28 @@ def _of_silence(text: str) -> tuple[str, ...]:
 def _of_code(error: AwsError) -> tuple[str, ...]:
     """Return what the first code that is known means: the structured one, then those in the text."""
     for code in error.bare_codes:
-        if code in sentences.EXPIRED:
+        if code in codes.EXPIRED:
             if error.operation.lower() in {"sts:assumerolewithwebidentity", "sts:assumerolewithsaml"}:
                 return ("our_web_identity_token_expired",)
             if error.service == "sts":
                 return ("our_credentials_expired",)
             return ("assumed_session_expired", "our_credentials_expired")
-        if code in sentences.THROTTLED:
-            return ("sts_throttled",) if error.service == "sts" else ("kms_throttled",)
-        if code == sentences.MALFORMED_POLICY and error.service in sentences.MALFORMED:
-            return sentences.MALFORMED[error.service]
-        if found := sentences.CODES.get(code):
+        if code in codes.THROTTLED:
+            return THROTTLED.get(error.service, ("kms_throttled",))
+        if code == codes.MALFORMED_POLICY and error.service == "sts":
+            return codes.SESSION_POLICY
+        if code == "nosuchentity" and error.service == "iam" and "role" in error.operation.lower():
+            return codes.NO_ROLE
+        if found := codes.CODES.get(code):
             # Another partition's STS does not know our credentials;
             # only who names a role can be in the wrong partition.
-            is_foreign = found is sentences.TOKEN and (
+            is_foreign = found is codes.TOKEN and (
                 is_assuming(error) or "aws-cn" in error.words or "aws-us-gov" in error.words
             )
             return (*found, "wrong_partition") if is_foreign else found
     text = error.words.lower()
     if "security token included in the request is invalid" in text:
-        return (*sentences.TOKEN, "wrong_partition") if is_assuming(error) else sentences.TOKEN
+        return (*codes.TOKEN, "wrong_partition") if is_assuming(error) else codes.TOKEN
     if "security token" in text and "expired" in text:
         return (
             ("our_credentials_expired",)
@@ -331,5 +339,5 @@ def _of_code(error: AwsError) -> tuple[str, ...]:
             else ("assumed_session_expired", "our_credentials_expired")
         )
     if any(sign in text for sign in ("rate exceeded", "too many requests", "throttl")):
-        return ("sts_throttled",) if error.service == "sts" else ("kms_throttled",)
+        return THROTTLED.get(error.service, ("kms_throttled",))
     return ()

@@ -1,4 +1,4 @@
-"""Fixed sentences and codes of AWS and its SDKs → causes; what says so for certain, without a policy in play; pure.
+"""Fixed sentences of AWS and its SDKs → causes; what says so for certain, without a policy in play; pure.
 
 Sources: KMS guide, "Key states of KMS keys" (table of details) and "Troubleshooting external key stores"; error
 lists of the KMS and STS API references; answers of AWS recorded in public; what botocore and the other SDKs say on
@@ -9,32 +9,17 @@ from __future__ import annotations
 
 import re
 
-STATES = (
-    "key_disabled",
-    "key_pending_deletion",
-    "key_pending_replica_deletion",
-    "key_pending_import",
-    "key_material_expired_or_deleted",
-    "custom_key_store_disconnected",
-    "mrk_replica_creating",
-    "mrk_primary_updating",
+from keys.proof.diagnosis import callers
+from keys.proof.diagnosis.codes import (
+    ABSENT_OR_REFUSED,
+    CONTEXT,
+    INACCESSIBLE,
+    NO_KEY,
+    NO_ROLE,
+    REGION_OFF,
+    STATE_OR_PERMISSION,
+    STATES,
 )
-CONTEXT = ("encryption_context_mismatch", "ciphertext_invalid")
-# A key id that KMS does not know: absent, in another Region, or a replica that was never made.
-NO_KEY = ("key_not_found", "key_wrong_region")
-TOKEN = ("our_credentials_invalid", "our_session_token_missing", "sts_optin_region_token")
-INACCESSIBLE = (
-    "key_not_found",
-    "key_wrong_region",
-    "key_disabled",
-    "key_pending_deletion",
-    "key_policy_missing_statement",
-    "key_policy_wrong_principal",
-    "key_policy_missing_action",
-    "role_permissions_policy_missing_action",
-    "role_permissions_policy_wrong_key_arn",
-)
-REGION_OFF = ("sts_region_disabled", "new_account_not_ready")
 
 # The first that is found decides, so the narrower stands first. Searched in small letters with single blanks.
 SENTENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -110,6 +95,11 @@ SENTENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
         ),
         INACCESSIBLE,
     ),
+    (
+        callers.IN_EC2.pattern,
+        STATE_OR_PERMISSION,
+    ),
+    (r"references a key that (?:doesn't|does not) exist or", ABSENT_OR_REFUSED),
     (r"pending deletion \(or pending replica deletion\)", ("key_pending_deletion", "key_pending_replica_deletion")),
     (r"pending replica deletion|pendingreplicadeletion", ("key_pending_replica_deletion", "key_pending_deletion")),
     (r"pending deletion|pendingdeletion", ("key_pending_deletion", "key_pending_replica_deletion")),
@@ -173,11 +163,9 @@ SENTENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
         ),
         NO_KEY,
     ),
-    # saving policies
-    (r"new key policy will not allow you to update|lockout safety", ("key_policy_lockout_check",)),
-    (r"one or more invalid principals", ("key_policy_invalid_principal", "propagation_delay")),
-    (r"invalid principal in policy", ("trust_policy_invalid_principal", "propagation_delay")),
     (r"partition .{0,20}\baws[a-z-]*\b.{0,20} is not valid|different partition", ("wrong_partition",)),
+    # IAM, of step 4
+    (r"role with name .{0,200}cannot be found|role .{0,200}(?:not found|does not exist)\b.{0,80}nosuchentity", NO_ROLE),
     # STS
     (r"exceeds the 1 ?hour session limit", ("our_duration_exceeds_chaining_limit",)),
     (r"exceeds the maxsessionduration", ("role_max_session_duration_exceeded",)),
@@ -257,193 +245,6 @@ SENTENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
         ("ciphertext_from_other_key",),
     ),
     (r"dryrun option is set|would have succeeded", ("dry_run_ok",)),
-)
-
-# --- codes, as `grammar.bare` gives them ----------------------------------------------------------------------
-
-NO_ANSWER = ("our_network_unreachable",)
-CODES: dict[str, tuple[str, ...]] = {
-    "disabled": ("key_disabled",),
-    "invalidstate": STATES,
-    "invalidciphertext": CONTEXT,
-    "incorrectkey": ("ciphertext_from_other_key",),
-    "dryrunoperation": ("dry_run_ok",),
-    "notfound": NO_KEY,
-    "invalidkeyusage": ("key_wrong_usage", "key_wrong_spec"),
-    "unsupportedoperation": ("key_wrong_origin", "key_wrong_usage", "key_wrong_spec", "mrk_not_primary"),
-    "invalidarn": ("key_arn_malformed", "alias_given_instead_of_key"),
-    "invalidaliasname": ("alias_not_found", "alias_given_instead_of_key"),
-    "invalidkeyid": ("key_arn_malformed", *NO_KEY),
-    "invalidkey": ("key_arn_malformed", *NO_KEY),
-    "incorrectkeymaterial": ("key_pending_import", "key_material_expired_or_deleted"),
-    "expiredimporttoken": ("key_pending_import", "key_material_expired_or_deleted"),
-    "invalidimporttoken": ("key_pending_import", "key_material_expired_or_deleted"),
-    "invalidgranttoken": ("grant_missing",),
-    "invalidgrantid": ("grant_missing",),
-    "customkeystoreinvalidstate": ("custom_key_store_disconnected",),
-    "customkeystorenotfound": ("custom_key_store_disconnected",),
-    "cloudhsmclusternotactive": ("custom_key_store_cloudhsm_unreachable",),
-    "cloudhsmclusternotfound": ("custom_key_store_cloudhsm_unreachable",),
-    "cloudhsmclusternotrelated": ("custom_key_store_cloudhsm_unreachable",),
-    "cloudhsmclusterinvalidconfiguration": ("custom_key_store_cloudhsm_unreachable",),
-    "kmskeynotaccessible": INACCESSIBLE,
-    "keynotaccessible": INACCESSIBLE,
-    "inaccessiblekms": INACCESSIBLE,
-    "xkskeynotfound": ("xks_external_key_not_found",),
-    "xkskeyinvalidconfiguration": ("xks_external_key_wrong_usage", "xks_external_key_disabled"),
-    "xksproxyincorrectauthenticationcredential": ("xks_proxy_credentials_wrong",),
-    "xksproxyinvalidconfiguration": ("xks_proxy_misconfigured", "xks_proxy_tls"),
-    "xksproxyinvalidresponse": ("xks_proxy_bad_response",),
-    "xksproxyuriunreachable": (
-        "xks_proxy_unreachable",
-        "xks_key_manager_unreachable",
-        "xks_proxy_unhealthy",
-        "xks_proxy_timeout",
-        "xks_proxy_tls",
-    ),
-    "xksproxyvpcendpointservicenotfound": ("xks_proxy_misconfigured",),
-    "xksproxyvpcendpointserviceinvalidconfiguration": ("xks_proxy_misconfigured",),
-    "xksproxyvpcendpointserviceinuse": ("xks_proxy_misconfigured",),
-    "xksproxyuriinuse": ("xks_proxy_misconfigured",),
-    "xksproxyuriendpointinuse": ("xks_proxy_misconfigured",),
-    "regiondisabled": REGION_OFF,
-    "packedpolicytoolarge": ("our_session_policy_too_large",),
-    "invalididentitytoken": ("our_web_identity_token_expired", "our_credentials_invalid"),
-    "idprejectedclaim": ("our_web_identity_token_expired", "our_credentials_invalid"),
-    "idpcommunication": ("our_network_unreachable", "our_web_identity_token_expired"),
-    "invalidclienttokenid": TOKEN,
-    "unrecognizedclient": TOKEN,
-    "invalidaccesskeyid": TOKEN,
-    "invalidtoken": TOKEN,
-    "authfailure": TOKEN,
-    "notauthorized": TOKEN,
-    "optinrequired": ("new_account_not_ready", "sts_region_disabled"),
-    "subscriptionrequired": ("new_account_not_ready",),
-    "pendingverification": ("new_account_not_ready",),
-    "signaturedoesnotmatch": ("our_signature_mismatch", "our_clock_skew"),
-    "invalidsignature": ("our_signature_mismatch", "our_clock_skew"),
-    "incompletesignature": ("our_signature_mismatch",),
-    "requestexpired": ("our_clock_skew",),
-    "requesttimetooskewed": ("our_clock_skew",),
-    "missingauthenticationtoken": ("our_credentials_missing",),
-    "nocredentials": ("our_credentials_missing",),
-    "nocredentialproviders": ("our_credentials_missing",),
-    "partialcredentials": ("our_credentials_missing",),
-    "credentialretrieval": ("our_credentials_missing",),
-    "credentialsprovider": ("our_credentials_missing",),
-    "credentials": ("our_credentials_missing",),
-    "missingcredentials": ("our_credentials_missing",),
-    "profilenotfound": ("our_credentials_missing",),
-    "unauthorizedssotoken": ("our_credentials_expired",),
-    "noregion": ("our_invalid_request_parameter",),
-    "invalidregion": ("key_arn_malformed",),
-    "unknownendpoint": ("key_arn_malformed",),
-    "invalidaction": ("our_invalid_request_parameter",),
-    "malformedquerystring": ("our_invalid_request_parameter",),
-    "invalidparametervalue": ("our_invalid_request_parameter",),
-    "invalidparametercombination": ("our_invalid_request_parameter",),
-    "connecttimeout": NO_ANSWER,
-    "readtimeout": NO_ANSWER,
-    "endpointconnection": NO_ANSWER,
-    "connectionclosed": NO_ANSWER,
-    "connection": NO_ANSWER,
-    "proxyconnection": NO_ANSWER,
-    "httpclient": NO_ANSWER,
-    "ssl": NO_ANSWER,
-    "networking": NO_ANSWER,
-    "timeout": NO_ANSWER,
-    "requesttimeout": NO_ANSWER,
-    "unknownhost": NO_ANSWER,
-    "keyunavailable": ("our_network_unreachable", "kms_throttled"),
-    "dependencytimeout": ("our_network_unreachable", "kms_throttled"),
-    "internal": ("our_network_unreachable", "kms_throttled"),
-    "serviceunavailable": ("our_network_unreachable", "kms_throttled"),
-    "internalfailure": ("our_network_unreachable", "kms_throttled"),
-}
-# A document that AWS does not save, by the service that refuses it.
-MALFORMED_POLICY = "malformedpolicydocument"
-MALFORMED = {
-    "kms": ("key_policy_invalid_principal", "key_policy_lockout_check"),
-    "iam": ("trust_policy_invalid_principal",),
-    "sts": ("our_invalid_request_parameter", "our_session_policy"),
-}
-EXPIRED = {"expiredtoken", "tokenrefreshrequired"}
-THROTTLED = {
-    "throttling",
-    "throttled",
-    "requestthrottled",
-    "toomanyrequests",
-    "requestlimitexceeded",
-    "slowdown",
-    "limitexceeded",
-    "priorrequestnotcomplete",
-}
-DENIED = {
-    "accessdenied",
-    "unauthorizedoperation",
-    "unauthorized",
-    "decryptionfailure",
-    "encryptionfailure",
-    "kmsaccessdenied",
-    "authorizationerror",
-    "authorization",
-}
-VALIDATION = {
-    "validation",
-    "paramvalidation",
-    "invalidparameter",
-    "missingparameter",
-    "missingrequiredparameter",
-    "invalidparametertype",
-    "multiplevalidationerrors",
-    "serialization",
-    "invalidinput",
-    "argument",
-    "modeledinvalid",
-}
-
-KNOWN = CODES.keys() | EXPIRED | THROTTLED | DENIED | VALIDATION | {MALFORMED_POLICY}
-
-# --- a parameter that AWS or the SDK refuses ------------------------------------------------------------------
-
-OUR_PARAMETERS = (
-    "durationseconds",
-    "rolesessionname",
-    "policyarns",
-    "transitivetagkeys",
-    "sourceidentity",
-    "serialnumber",
-    "tokencode",
-    "numberofbytes",
-    "granttokens",
-    "encryptioncontext",
-    "encryptionalgorithm",
-    "providedcontexts",
-    "webidentitytoken",
-    "keyspec",
-    "tags",
-    "policy",
-    "dryrun",
-)
-PARAMETERS: dict[str, tuple[str, ...]] = {
-    "rolearn": ("role_arn_malformed",),
-    "keyid": ("key_arn_malformed",),
-    "sourcekeyid": ("key_arn_malformed",),
-    "destinationkeyid": ("key_arn_malformed",),
-    "externalid": ("external_id_invalid_format",),
-    "plaintext": ("plaintext_too_large",),
-    "ciphertextblob": ("ciphertext_invalid",),
-    **dict.fromkeys(OUR_PARAMETERS, ("our_invalid_request_parameter",)),
-}
-PARAMETER = re.compile(r"[a-z_]{4,24}")
-# Below this the SDK lists what it would have taken.
-CHOICES = re.compile(r"must be one of|valid types|allowed values|enum value set")
-INVALID = re.compile(
-    r"validation error|failed to satisfy|parameter validation|(?:invalid|missing|unexpected"
-    r"|unknown) (?:\w+ ){0,3}(?:parameter|field|key|length|type|value)|expected params|"
-    r"required (?:parameter|field|key)|minimum field size|error\(?s?\)? found|must contain the parameter"
-    r"|found \d+ errors? while validating|expected string length|(?:null|none)\b.{0,60}(?:rolearn|keyid|externalid)"
-    r"|is a required parameter"
 )
 
 # --- a denial in somebody else's words ---------------------------------------------------------------------------

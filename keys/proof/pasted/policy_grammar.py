@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from keys.policies import conditions
-from keys.proof.diagnosis.error_grammar import KMS_OPERATIONS
+from keys.proof.diagnosis.aws_operations import KMS_OPERATIONS
 from keys.proof.pasted import placeholders
 from keys.proof.pasted.findings import Kind, Note, Path, Policy, Severity, Values, shown
 from keys.proof.pasted.unwrapping import ELEMENTS, TOP
