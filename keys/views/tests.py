@@ -75,7 +75,7 @@ def test(request: HttpRequest, tenant: UUID, test: UUID) -> HttpResponse:
 
 def _say_when_it_matters(page: HttpResponse, reading: TestReport | None) -> HttpResponse:
     """Let step 5, which shows this part under its own status, ask for that status again: it changes with these."""
-    changes = reading is not None and (reading.is_over or reading.tone == "ours")
+    changes = reading is not None and (reading.is_over or reading.likely or reading.tone == "ours")
     return trigger_client_event(page, "step-changed") if changes else page
 
 

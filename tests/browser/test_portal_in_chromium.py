@@ -243,6 +243,39 @@ def test_the_checks_turn_the_link_breaks_and_the_corrected_document_mends_it(
     assert said == []
 
 
+def test_what_is_likely_is_there_before_it_counts_and_mends_it(
+    page: Page,
+    said: list[str],
+    tenant: Tenant,
+    alice: Member,
+    customer: Customer,
+    work: Callable[[], None],
+    settings: Any,
+) -> None:
+    settings.PROPAGATION_WINDOW = 300
+    customer.follow_the_guide(tenant, acting(alice))
+    customer.set_trust(services.document(tenant, "trust-policy").replace(tenant.external_id, "byok-of-somebody-else"))
+    services.submit_registration(tenant, actor=acting(alice))
+    page.goto(f"/tenants/{tenant.pk}/steps/5/")
+    work()
+    page.wait_for_selector(".remedies.likely", timeout=10_000)
+    assert "If it is still so at" in page.inner_text(".outcome")
+    assert "change the trust policy of your role" in page.inner_text(".link.waiting")
+    assert page.locator(".link.broken").count() == 0
+    page.wait_for_selector("#step-state >> text=If it is still so at")  # the step's own sentence came along
+    customer.set_trust(page.inner_text(".likely .copy pre >> nth=0"))
+    page.goto(f"/tenants/{tenant.pk}/")
+    assert "If it is still so at" in page.inner_text("#steps")
+    assert "Nothing to do" not in page.inner_text("#steps")
+    page.goto(f"/tenants/{tenant.pk}/steps/5/")
+    page.click("text=I changed it: ask again now")
+    page.wait_for_url("**/tests/*/")
+    work()
+    page.wait_for_selector(".outcome.ok", timeout=10_000)
+    assert page.locator(".remedies").count() == 0
+    assert said == []
+
+
 @pytest.fixture
 def waiting(tenant: Tenant) -> EncryptionTest:
     registration = KeyRegistration.objects.create(

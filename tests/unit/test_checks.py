@@ -919,6 +919,14 @@ def test_a_deny_is_somebodys_guardrail_and_only_has_to_spare_the_role(layer: str
     assert json.loads(remedies.exemption(found.spares)) == {"Condition": {"ArnNotEquals": {"aws:PrincipalArn": ROLE}}}
 
 
+def test_a_deny_that_aws_may_hide_has_its_exemption_beside_the_likelier_change() -> None:
+    found = judge(use(encrypt=denied("kms:Encrypt", HIDDEN)))["use.encrypt"]
+    assert found.causes == ("key_policy_missing_action", "key_policy_explicit_deny")
+    assert f'"aws:PrincipalArn": "{ROLE}"' in remedies.besides(found.causes, "key-policy-statement", SUBJECT)
+    assert remedies.besides(refusals.NOT_ASSUMABLE, "trust-policy", SUBJECT) == ""  # the corrected one replaces it
+    assert remedies.besides(found.causes[1:], "key-policy-statement", SUBJECT) == ""  # the remedy itself says it
+
+
 def test_a_deny_of_the_trust_policy_has_to_spare_our_service_role() -> None:
     words = "with an explicit deny in the role trust policy"
     right = said(errors.RoleNotAssumable, "sts:AssumeRole", "AccessDenied", words)

@@ -144,6 +144,17 @@ def of(cause: str) -> str:
     return REMEDIES.get(cause, "")
 
 
+def besides(possible: Sequence[str], document: str, subject: Subject) -> str:
+    """Return what to do where a Deny may be what decided, though something else is likelier; "" where it may not.
+
+    The trust policy is for us alone, so that the corrected one in its place needs no exemption.
+    """
+    if document == refusals.TRUST or not any(cause.endswith("explicit_deny") for cause in possible[1:]):
+        return ""
+    condition = json.dumps(json.loads(exemption(str(subject.role)))["Condition"])
+    return f" If a Deny there covers {subject.role}, keep it and add this to its Condition: {condition}."
+
+
 def render(template: str, subject: Subject, words: Mapping[str, str]) -> str:
     """Fill a template with the tenant's own values."""
     values = {

@@ -210,7 +210,9 @@ def _row(test: EncryptionTest, position: int, subject: Subject, found: Finding) 
     )
     if found.names_a_change:
         row.document = check.document if found.document is None else found.document
-        row.remedy = remedies.render(found.remedy or check.remedy, subject, found.words)
+        row.remedy = remedies.render(found.remedy or check.remedy, subject, found.words) + remedies.besides(
+            found.causes, row.document, subject
+        )
         row.corrected = remedies.exemption(found.spares) if found.spares else remedies.corrected(row.document, subject)
         row.inferred = found.inferred
         row.decide = remedies.decides(row.document, [c for c in found.causes if c != base.PROPAGATION], subject)

@@ -89,6 +89,8 @@ def _grouped(rows: Iterable[CheckResult]) -> list[Remedy]:
 
 
 def _words(label: str) -> str:
+    if label.endswith("explicit_deny"):
+        return "A Deny statement covers it: keep the Deny, and let it spare us by ArnNotEquals on aws:PrincipalArn."
     cause = vocabulary.CAUSES.get(label)
     return cause.remedy if cause else words.of(label)
 
