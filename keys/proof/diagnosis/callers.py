@@ -31,12 +31,21 @@ SETTING_UP = {"cloudformation", "organizations", "sso"}
 BECOMING = {"assumerole", "tagsession", "setsourceidentity", "assumerolewithwebidentity", "assumerolewithsaml"}
 # The kinds of policy that stand on the side of the caller.
 OF_THE_CALLER = {"identity", "boundary", "session", "endpoint"}
-# EC2 and Auto Scaling used the key, not we.
-IN_EC2 = re.compile(
+# Another service used the key for the tenant, not we: EC2, Auto Scaling, RDS, DynamoDB.
+IN_ANOTHER_SERVICE = re.compile(
     r"inaccessible (?:aws )?kms (?:master )?key|encrypted volume was unable to access|customerkeyhasbeenrevoked"
-    r"|kms key provided is in an incorrect state|invalidkmskey\.invalidstate|client error on launch",
+    r"|kms key provided is in an incorrect state|invalidkmskey\.invalidstate|client error on launch"
+    r"|inaccessible-?encryption-?credentials|kms key .{0,80}can(?:'t|not) be accessed"
+    r"|does not have access to your .{0,80}encrypted with|must have access to your encryption key",
     re.IGNORECASE,
 )
+# CloudWatch Logs, SNS, DMS: absent or not allowed to that service, in one sentence.
+ABSENT_OR_REFUSED = re.compile(
+    r"key does not exist or is not (?:allowed|authorized)|references a key that (?:doesn't|does not) exist or",
+    re.IGNORECASE,
+)
+# The code of EC2, which hides what it refused in an encoded message.
+ENCODED = "unauthorizedoperation"
 NAME = re.compile(r"[\w+=,.@/-]{1,130}", re.ASCII)
 
 
@@ -95,7 +104,7 @@ def is_needed(error: AwsError) -> bool:
 
 def is_of_the_caller(error: AwsError) -> bool:
     """Say whether an advice about the refusal has to speak of the caller, not of the role for us."""
-    if IN_EC2.search(error.words):
+    if IN_ANOTHER_SERVICE.search(error.words) or ABSENT_OR_REFUSED.search(error.words):
         return True
     if not error.is_refusal and not _is_setting_up(error):
         return False
@@ -135,6 +144,8 @@ def causes_of(error: AwsError, otherwise: Sequence[str]) -> tuple[str, ...]:
         return (NOT_ALLOWED, "key_not_found", "key_wrong_region") if error.denial.is_hidden else (NOT_ALLOWED,)
     if is_needed(error):
         return _of_use(error, otherwise)
+    if ENCODED in error.bare_codes and not error.action and error.service not in {"kms", "sts"}:
+        return (NOT_ALLOWED,)
     if error.service == "sts":
         is_theirs = caller is Who.SOMEBODY_ELSE and layer in OF_THE_CALLER
         return (NOT_ALLOWED,) if is_theirs else tuple(otherwise)
@@ -188,6 +199,8 @@ def where(error: AwsError) -> str:
     """Return what the administrator has to do, the end of "ask your administrator to …"."""
     if who(error) is Who.OURS and not is_needed(error):
         return "find out who used the role that you made for us for this: we never call it"
+    if ENCODED in error.bare_codes and not error.action:
+        return "decode the message (aws sts decode-authorization-message) and to allow the caller what it names"
     return WHERE.get((error.denial.layer, error.denial.is_explicit), ANYWHERE)
 
 

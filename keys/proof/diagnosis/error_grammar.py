@@ -61,6 +61,15 @@ NOT_AUTHORIZED = re.compile(
     re.IGNORECASE,
 )
 
+# An event of CloudTrail, whole or in part (CloudTrail guide, "CloudTrail record contents").
+TRAIL_SOURCE = re.compile(r"\"eventsource\": ?\"([\w-]{1,64})\.amazonaws", re.IGNORECASE)
+TRAIL_NAME = re.compile(r"\"eventname\": ?\"(\w{1,128})\"", re.IGNORECASE)
+# What `aws sts decode-authorization-message` prints.
+DECODED = re.compile(r"\"allowed\": ?false", re.IGNORECASE)
+DECODED_ACTION = re.compile(r"\"action\": ?\"([\w-]{1,64}:\w{1,128})\"", re.IGNORECASE)
+DECODED_DENY = re.compile(r"\"explicitdeny\": ?true", re.IGNORECASE)
+PRINCIPAL_ARN = re.compile(r"\"arn\": ?\"(arn:[^\"\s]{1,600})\"", re.IGNORECASE)
+
 # The console: "You don't have permission to kms:Decrypt"; KMS: "You don't have the kms:TagResource permission that …".
 LACKS = re.compile(
     r"(?:don[\u2019']t|do not) have (?:the |permissions? to (?:perform )?)[\"'`]?([a-z0-9-]{2,64}:[a-z]{2,128})",
@@ -165,7 +174,7 @@ def denial_of(text: str) -> Denial:
         return Denial(_layer(found[1] or ""), is_explicit=True)
     if found := NO_ALLOW.search(words):
         return Denial(_layer(found[1]))
-    return Denial()
+    return Denial(is_explicit=bool(DECODED.search(words) and DECODED_DENY.search(words)))
 
 
 def _layer(words: str) -> str:
@@ -218,6 +227,8 @@ def _unwrap(message: str) -> str:
     except (ValueError, RecursionError):
         return message
     found = {str(key).lower(): value for key, value in given.items() if isinstance(value, str)}
+    if "eventname" in found:
+        return message
     code = next((found[key] for key in ("__type", "code", "errorcode", "errortype") if key in found), "")
     message_found = next((found[key] for key in ("message", "errormessage") if key in found), "")
     return f"{code.rpartition('#')[2]}: {message_found}" if code else message
@@ -251,7 +262,11 @@ def _head(words: str) -> _Head:
         return _Head(found[1], f"{service}:{found[4]}" if service else "", found[5], is_there=True)
     if found := LACKS.search(words):
         return _Head(action=found[1], is_there=True)
-    return _Head()
+    principal = PRINCIPAL_ARN.search(words)
+    caller = principal[1] if principal else ""
+    if DECODED.search(words) and (found := DECODED_ACTION.search(words)):
+        return _Head(caller, found[1], is_there=True)
+    return _Head(caller if TRAIL_NAME.search(words) else "")
 
 
 def _principal(words: str) -> str:
@@ -270,6 +285,8 @@ def _operation(action: str, given: str, called: list[str], words: str, code: str
     if action:
         service, _, name = action.partition(":")
         return f"{service.lower()}:{name}"
+    if not given and (event := TRAIL_NAME.search(words)) and (source := TRAIL_SOURCE.search(words)):
+        return f"{source[1].lower()}:{event[1]}"
     service, colon, name = given.partition("(")[0].strip().partition(":")
     if not colon:
         service, name = SERVICES.get(service, ""), service

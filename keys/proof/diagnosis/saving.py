@@ -177,6 +177,7 @@ FAULTS = (
         SYNTAX,
     ),
 )
+OF_IAM = re.compile(r"service: ?\"?(?:amazonidentitymanagement|iam)\b", re.IGNORECASE)
 PARTITION = re.compile(r"partition \"?'?aws[a-z-]{0,12}['\" ]")
 LOCKOUT = re.compile(r"new key policy will not allow you to update|lockout safety")
 CONSOLE = "policy contains the following error"
@@ -187,7 +188,7 @@ CODE, FOREIGN = "malformedpolicydocument", "malformedpolicy"
 QUOTA = re.compile(r"cannot exceed (?:the )?quota for (\w{3,60})(?:: ?(\d{1,9}))?", re.IGNORECASE)
 TRUST_SIZE = "aclsizeperrole"
 POLICY_SIZES = {"policysize"}
-INLINE = re.compile(r"(?:maximum policy size of|policy cannot exceed) ([\d,]{2,9}) ?(?:bytes|characters)")
+INLINE = re.compile(r"(?:maximum policy size of|policy (?:size )?cannot exceed) ([\d,]{2,9}) ?(?:bytes|characters)")
 VERSIONS = re.compile(r"can have up to (\d{1,3}) versions")
 KMS_ACCOUNT = re.compile(
     r"\b(aliases per key|keys? quota|key quota|aliases quota|alias quota|grants? (?:per|quota)[a-z ]{0,20}?|quota)\b"
@@ -250,7 +251,7 @@ def _malformed(error: AwsError, text: str) -> Unsaved | None:
     if LOCKOUT.search(text):
         return Unsaved(("key_policy_lockout_check",))
     fault = next((fault for fault in FAULTS if fault.pattern.search(text)), None)
-    if not is_named and (fault is None or not (fault.document or _document(error, text))):
+    if not is_named and (fault is None or not (fault.document or _document(error, text) or _is_of_iam(error))):
         return None
     document = _document(error, text) or (fault.document if fault else "")
     if fault and fault.is_principal and document in INVALID_PRINCIPAL:
@@ -262,6 +263,10 @@ def _malformed(error: AwsError, text: str) -> Unsaved | None:
     return Unsaved(MALFORMED[document], fault.words if fault else SYNTAX)
 
 
+def _is_of_iam(error: AwsError) -> bool:
+    return error.service == "iam" or bool(OF_IAM.search(error.words))
+
+
 def _document(error: AwsError, text: str) -> str:
     service, _, operation = error.operation.lower().partition(":")
     if operation in OPERATIONS:
@@ -271,7 +276,7 @@ def _document(error: AwsError, text: str) -> str:
     # IAM's code is without the suffix; its class in an SDK and KMS's code are with it.
     spelled = {code.rpartition("#")[2].rpartition(".")[2] for code in error.codes if CODE in code.lower()}
     found = next((document for pattern, document in MAKING if pattern.search(text)), "")
-    if found or service == "iam" or "AmazonIdentityManagement" in error.words or "Service: Iam" in error.words:
+    if found or _is_of_iam(error):
         return found
     return KEY if spelled == {"MalformedPolicyDocumentException"} else ""
 
@@ -288,7 +293,9 @@ def _too_much(error: AwsError, text: str) -> Unsaved | None:
             return Unsaved(TOO_LARGE[PERMISSIONS], f"AWS takes {number or '6,144'} characters at most in one policy")
         return Unsaved(IAM_QUOTA, f"{name}, at most {number}" if number else name)
     if found := INLINE.search(text):
-        number = f"{int(found[1].replace(',', '')):,}"
+        number = f"{int(found[1].replace(',', '') or 0):,}"
+        if "trust policy" in text:
+            return Unsaved(TOO_LARGE[TRUST], f"AWS takes {number} characters at most, blanks not counted")
         return Unsaved(TOO_LARGE[PERMISSIONS], f"AWS takes {number} characters at most in all inline policies together")
     if found := VERSIONS.search(text):
         return Unsaved(IAM_QUOTA, f"{found[1]} versions of one policy; delete one that is not the default")

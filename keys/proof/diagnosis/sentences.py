@@ -96,10 +96,10 @@ SENTENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
         INACCESSIBLE,
     ),
     (
-        callers.IN_EC2.pattern,
+        callers.IN_ANOTHER_SERVICE.pattern,
         STATE_OR_PERMISSION,
     ),
-    (r"references a key that (?:doesn't|does not) exist or", ABSENT_OR_REFUSED),
+    (callers.ABSENT_OR_REFUSED.pattern, ABSENT_OR_REFUSED),
     (r"pending deletion \(or pending replica deletion\)", ("key_pending_deletion", "key_pending_replica_deletion")),
     (r"pending replica deletion|pendingreplicadeletion", ("key_pending_replica_deletion", "key_pending_deletion")),
     (r"pending deletion|pendingdeletion", ("key_pending_deletion", "key_pending_replica_deletion")),
