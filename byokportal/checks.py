@@ -34,7 +34,7 @@ RANGES: dict[str, tuple[float, float]] = {
     "EXTERNAL_ID_PROBE_GAP": (0, 3600),
     "GOOD_ANSWERS_APART": (0, 600),
     "GOOD_ANSWERS_SPAN": (0, 3600),
-    "RING_SECONDS": (0.01, 60),
+    "DUE_SECONDS": (0.01, 60),
     "BRANCH_KEY_ROTATION_DAYS": (0, 3650),
     "DATA_KEYS_PER_CALLER": (1, 10**9),
     "DATA_KEYS_PER_TENANT": (1, 10**9),

@@ -201,17 +201,17 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 # people are waiting; "bulk" is for what may take long, "sweep" for the probes of all tenants
 CELERY_TASK_DEFAULT_QUEUE = "checks"
-RING_SECONDS = env.float("RING_SECONDS", default=2.0)  # beat's safety net: how often due rows are looked for
+DUE_SECONDS = env.float("DUE_SECONDS", default=2.0)  # beat's safety net: how often due rows are looked for
 CELERY_BEAT_SCHEDULE = {
-    "enqueue-due-configurations": {"task": "keys.tasks.enqueue_due_configurations", "schedule": RING_SECONDS},
-    "enqueue-due-tests": {"task": "keys.tasks.enqueue_due_tests", "schedule": RING_SECONDS},
+    "enqueue-due-configurations": {"task": "keys.tasks.enqueue_due_configurations", "schedule": DUE_SECONDS},
+    "enqueue-due-tests": {"task": "keys.tasks.enqueue_due_tests", "schedule": DUE_SECONDS},
     "close-filled-roles": {"task": "keys.tasks.close_filled_roles", "schedule": 60.0},
-    "enqueue-due-branch-keys": {"task": "keys.tasks.enqueue_due_branch_keys", "schedule": RING_SECONDS},
-    "enqueue-awaited-probes": {"task": "keys.tasks.enqueue_due_probes", "schedule": RING_SECONDS},
+    "enqueue-due-branch-keys": {"task": "keys.tasks.enqueue_due_branch_keys", "schedule": DUE_SECONDS},
+    "enqueue-awaited-probes": {"task": "keys.tasks.enqueue_due_probes", "schedule": DUE_SECONDS},
     "clear-wrappings": {"task": "keys.tasks.clear_wrappings", "schedule": 3600.0},
-    "sweep-due-probes": {"task": "keys.tasks.sweep", "schedule": RING_SECONDS},
+    "sweep-due-probes": {"task": "keys.tasks.sweep", "schedule": DUE_SECONDS},
     "roll-up-uses": {"task": "keys.tasks.roll_up_uses", "schedule": 5.0},
-    "follow-the-log": {"task": "support.tasks.follow_log", "schedule": RING_SECONDS},
+    "follow-the-log": {"task": "support.tasks.follow_log", "schedule": DUE_SECONDS},
     "send-due-notices": {"task": "support.tasks.send_notices", "schedule": 10.0},
     "complete-due-recoveries": {"task": "support.tasks.complete_recoveries", "schedule": 60.0},
     "look-at-due-domains": {"task": "tenants.tasks.look_at_due_domains", "schedule": 10.0},

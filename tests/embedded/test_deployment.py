@@ -59,10 +59,10 @@ def test_the_example_with_its_required_values_is_a_deployment(tmp_path: Path) ->
 
 
 def test_the_example_as_it_is_says_what_is_missing(tmp_path: Path) -> None:
-    said = check_deploy(tmp_path, **example())
-    assert said.returncode != 0
+    failed = check_deploy(tmp_path, **example())
+    assert failed.returncode != 0
     for name in ("SECRET_KEY", "AWS_ACCOUNT_ID", "CANARY_ACCOUNT_ID", "BASE_URL", "ALLOWED_HOSTS", "EMAIL_URL"):
-        assert name in said.stderr
+        assert name in failed.stderr
 
 
 def test_the_example_names_every_setting() -> None:
@@ -137,7 +137,7 @@ def found() -> list[checks.CheckMessage]:
         ("DEFAULT_REVOCATION_LATENCY", 901),
         ("PROPAGATION_WINDOW", -1),
         ("MANY_DENIALS_SHARE", 5),
-        ("RING_SECONDS", 0),
+        ("DUE_SECONDS", 0),
         ("WEB_THREADS", 0),
         ("DATA_KEYS_PER_CALLER", 0),
         ("DENIED_PROBE_SECONDS", []),
@@ -146,9 +146,9 @@ def found() -> list[checks.CheckMessage]:
 )
 def test_a_value_that_is_a_mistake_fails_with_its_name(production: Any, setting: str, value: object) -> None:
     setattr(production, setting, value)
-    said = [message for message in found() if message.is_serious()]
+    failed = [message for message in found() if message.is_serious()]
     name = {"SECURE_PROXY_SSL_HEADER": "BEHIND_PROXY", "EMAIL_BACKEND": "EMAIL_URL"}.get(setting, setting)
-    assert any(name in message.msg for message in said)
+    assert any(name in message.msg for message in failed)
 
 
 @pytest.mark.parametrize(
@@ -169,8 +169,8 @@ def test_a_value_that_is_a_mistake_fails_with_its_name(production: Any, setting:
 )
 def test_a_misspelt_name_is_named(production: Any, monkeypatch: pytest.MonkeyPatch, wrong: str, meant: str) -> None:
     monkeypatch.setenv(wrong, "1")
-    said = [message for message in found() if message.is_serious()]
-    assert [(wrong in message.msg, meant in str(message.hint)) for message in said] == [(True, True)]
+    failed = [message for message in found() if message.is_serious()]
+    assert [(wrong in message.msg, meant in str(message.hint)) for message in failed] == [(True, True)]
 
 
 def test_names_of_others_are_none_of_ours(production: Any, monkeypatch: pytest.MonkeyPatch) -> None:
