@@ -225,7 +225,8 @@ def _remedies_text(event: AuditEvent, registration: KeyRegistration) -> str:
         data = audit.data_of(event)
         remedies = [f"Step {data.get('step')}: {words.label(data.get('why') or data.get('reason'))}"]
     closing = (
-        "Mend this, then test again from the setup page. You need not share the ARNs again unless one of them changes."
+        "Correct this, then test again from the setup page. "
+        "You need not share the ARNs again unless one of them changes."
     )
     return "\n\n".join(["The encryption test found something to change.", *remedies, closing])
 

@@ -144,14 +144,14 @@ EVENTS = {
     "keys.configuration.removed": "Our policy {policy_arn} no longer names the role {role_arn}.",
     "keys.configuration.failed": "The service-side configuration stopped: {reason}.",
     "keys.configuration.waits_for_kore": (
-        "The service-side configuration waits for Kore.ai: something on our own side has to be mended ({code})."
+        "The service-side configuration waits for Kore.ai: something on our own side has to be corrected ({code})."
     ),
     "keys.test.requested": "A test was requested.",
     "keys.test.finished": "The test ended: {verdict}.",
     "keys.test.refused": (
         "AWS refused us in the test. If it is still so at {counts_at}, {what} needs a change (step {step})."
     ),
-    "keys.test.waits_for_kore": "The test waits for Kore.ai: something on our own side has to be mended ({code}).",
+    "keys.test.waits_for_kore": "The test waits for Kore.ai: something on our own side has to be corrected ({code}).",
     "keys.database.admitted": "The database {incarnation} was admitted to give out keys: {reason}",
     "keys.key.suspended": "The key was suspended by {suspended_by}: {reason}",
     "keys.key.deletion_scheduled": "AWS deletes {key_arn} on {at}; nobody opens then what it protects.",

@@ -37,7 +37,7 @@ STEPS = (
             Status.NOT_STARTED: "Give the CMK ARN.",
             Status.WAITING_FOR_TENANT: "Give the CMK ARN.",
             Status.IN_PROGRESS: "Nothing to do: the test is looking at the key.",
-            Status.FAILED: "Look at what the test says about your key, mend it, then test again.",
+            Status.FAILED: "Look at what the test says about your key, correct it, then test again.",
         },
     ),
     Step(
@@ -78,7 +78,7 @@ STEPS = (
         "Service-Side Configuration",
         {
             Status.NOT_STARTED: "Share both ARNs first (step 6).",
-            Status.WAITING_FOR_TENANT: "Mend the step that the test names, then test again.",
+            Status.WAITING_FOR_TENANT: "Correct the step that the test names, then test again.",
             Status.WAITING_FOR_KORE: "Nothing to do: Kore.ai has a ticket for it.",
             Status.IN_PROGRESS: "Nothing to do: our side is being configured and tested. It takes about a minute.",
             Status.FAILED: "Nothing to do: Kore.ai has a ticket for it.",

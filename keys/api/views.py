@@ -189,7 +189,7 @@ class ResumeKey(KeyOperation):
 
 
 class AskAgain(endpoints.TenantView):
-    """Ask AWS now what it says of the key, after you mended something or scheduled its deletion;
+    """Ask AWS now what it says of the key, after you corrected something or scheduled its deletion;
     the answer is in `GET …/key`.
 
     A key that AWS refused serves again after two good answers: 2 seconds apart, or spanning 15 seconds within

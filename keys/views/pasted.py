@@ -22,8 +22,8 @@ from tenants.models import Tenant
 
 VERDICTS = {
     "ok": ("Right", "This says what the guide asks for, and lets nobody else in."),
-    "incomplete": ("Not yet right", "With this we cannot use your key. The words that mend it stand below."),
-    "unsafe": ("Too wide", "This lets others in. Mend it before you go on."),
+    "incomplete": ("Not yet right", "With this we cannot use your key. What to correct stands below."),
+    "unsafe": ("Too wide", "This lets others in. Correct it before you go on."),
     "unreadable": ("AWS would not save this", "AWS takes only strict JSON with the elements of a policy."),
 }
 # Where the corrected document goes in the AWS console.

@@ -51,9 +51,9 @@ document.addEventListener("htmx:afterSwap", () => {
   for (const id of opened) document.getElementById(id)?.setAttribute("open", "");
   countDown();
   localTimes();
-  const said = document.getElementById("said");
-  const says = document.querySelector("[data-say]")?.dataset.say;
-  if (said && says && said.textContent !== says) said.textContent = says;
+  const announcement = document.getElementById("announcement");
+  const sentence = document.querySelector("[data-say]")?.dataset.say;
+  if (announcement && sentence && announcement.textContent !== sentence) announcement.textContent = sentence;
 });
 
 // A passkey that was not given: the browser said why, or the person closed its window.

@@ -18,13 +18,13 @@ from support.forms import AwsErrorForm
 
 TURNS = {
     "tenant": "The customer's: something in their AWS account has to change.",
-    "kore": "Ours: nothing in the customer's account mends this.",
+    "kore": "Ours: nothing in the customer's account changes this.",
     "both": (
         "Ours first. AWS says the same when our side is at fault: look at the last encryption test of the tenant, "
         "whose first checks are our own identity, the canary role and our policy. "
         "If they passed, it is the customer's turn."
     ),
-    "nobody": "Nobody's: it mends itself or there is nothing to mend.",
+    "nobody": "Nobody's: it passes by itself or nothing is wrong.",
 }
 LAYERS = {
     "identity": "an identity-based policy of the caller",

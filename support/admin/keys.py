@@ -216,9 +216,9 @@ class IncidentAdmin(ReadOnlyAdmin):
         Operation(
             "close",
             "Close the incident: it is the tenants' doing",
-            "From now on each of these tenants is believed: their keys are asked again at once, those that AWS "
-            "refuses are suspended, and their owners get a mail. Close it only when you know that nothing on our "
-            "side is broken. It ends by itself when AWS lets them in again. "
+            "From now on what AWS refuses counts as the doing of each of these tenants: their keys are asked again at "
+            "once, those that AWS refuses are suspended, and their owners get a mail. Close it only when you know "
+            "that nothing on our side is broken. It ends by itself when AWS lets them in again. "
             "If the canary is refused, or AWS names a policy of ours, the next incident opens at once.",
             "keys.close_incident",
             _close,

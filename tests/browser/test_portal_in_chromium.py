@@ -225,7 +225,7 @@ def test_the_checks_turn_the_link_breaks_and_the_corrected_document_mends_it(
     assert "Broken here" in page.inner_text(".link.broken")
     assert "broken here" in str(page.get_attribute(".chain", "aria-label"))
     assert "The trust policy of your role needs a change (step 2)" in page.inner_text(
-        "#said", timeout=2_000
+        "#announcement", timeout=2_000
     ) + page.inner_text("#outcome")
 
     customer.set_trust(page.inner_text(".remedy .copy pre >> nth=0"))  # the person pastes what the page gives

@@ -14,7 +14,7 @@ class Command(JsonLinesCommand):
     help = (
         "Reads JSON lines (id, operation, code, message: an AWS error in any SDK's wrapping; "
         "code or message may be absent) and prints a JSON line (id, causes, steps, text) for each: "
-        "the causes that are consistent with it, the steps of the guide that mend them, and what to do. "
+        "the causes that are consistent with it, the steps of the guide where their remedies lie, and what to do. "
         "A line that cannot be read gets an error line; the rest go on."
     )
     max_line = 8 * MAX_TEXT  # bytes: JSON may write one character in six
