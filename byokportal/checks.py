@@ -7,6 +7,7 @@ it fails where service would fail, or would be less safe than its papers say.
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
 import re
 from collections.abc import Iterable
@@ -98,6 +99,15 @@ def _base_url() -> Iterable[CheckMessage]:
         )
     if not settings.SUPPORT_URL.startswith("https://"):
         yield _error("SUPPORT_URL is no https address.", "It is the link that people without help follow.", "E009")
+    for network in settings.EGRESS_ADDRESSES:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError:
+            yield _error(
+                f"EGRESS_ADDRESSES has {network!r}, which is no network.",
+                "Like 192.0.2.0/28,2001:db8::/56: customers let our calls in by it.",
+                "E023",
+            )
     template = settings.CFN_TEMPLATE_URL
     # The longest that CloudFormation takes (guide, "Selecting a stack template").
     if template and (not template.startswith("https://") or len(template) > 1024):

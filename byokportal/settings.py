@@ -246,6 +246,8 @@ LOCALAWS_FILE = VAR_DIR / "localaws.json"
 PLATFORM_KEY_ARN = env.str("PLATFORM_KEY_ARN", default="")
 # Regions that AWS has opened since our botocore was published: "mx-west-1,…".
 EXTRA_REGIONS = env.list("EXTRA_REGIONS", default=[])
+# The networks that our calls to AWS come from, where they are fixed: customers put them into conditions of theirs.
+EGRESS_ADDRESSES = env.list("EGRESS_ADDRESSES", default=[])
 # Where `manage.py cloudformation_template` lies in S3; without it no page offers a quick-create link.
 CFN_TEMPLATE_URL = env.str("CFN_TEMPLATE_URL", default="")
 SERVICE_SIDE_APPROVAL = env.str("SERVICE_SIDE_APPROVAL", default="automatic")

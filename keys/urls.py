@@ -2,13 +2,15 @@
 
 from django.urls import path
 
-from keys.views import branchkeys, drills, key, pasted, steps, tests
+from keys.views import branchkeys, drills, facts, key, pasted, steps, tests
 
 urlpatterns = [
     path("tenants/<uuid:tenant>/steps/<int:number>/", steps.step, name="step"),
     path("tenants/<uuid:tenant>/outputs/", steps.outputs, name="outputs"),
     path("tenants/<uuid:tenant>/document-choices/", steps.choose_documents, name="document-choices"),
     path("tenants/<uuid:tenant>/documents/<slug:name>", steps.document, name="document"),
+    path("tenants/<uuid:tenant>/facts/", facts.facts, name="facts"),
+    path("tenants/<uuid:tenant>/facts/<slug:name>", facts.control, name="control"),
     path("tenants/<uuid:tenant>/check-policy/", pasted.check_policy, name="check-policy"),
     path("tenants/<uuid:tenant>/check-output/", pasted.check_output, name="check-output"),
     path("tenants/<uuid:tenant>/tests/", tests.tests, name="tests"),

@@ -283,6 +283,15 @@ def tenant_role(access: Access, *, purpose: str, also: KeyArn | None = None, kee
     return _cached(name, assume) if keep else assume()
 
 
+# What stands in the session names that customers see, and what such a session is for.
+PURPOSES = {
+    "data-keys": "opens and makes the keys that wrap data keys",
+    "probe": "asks now and then whether the key still works",
+    "re-encrypt": "moves wrapped keys to another key of yours",
+    "test": "proves the set-up, also that it refuses what it has to refuse",
+}
+
+
 def session_name(purpose: str, tenant: str) -> str:
     """Return the name that the customer's CloudTrail shows: at most 64 characters."""
     return f"byok-{purpose}-{tenant}"[:64]

@@ -85,7 +85,7 @@ def session_policy(key_arns: Sequence[str]) -> Document:
     }
 
 
-def render(document: Document) -> str:
+def render(document: Document | list[Document]) -> str:
     """Return a document as the guide prints it: two blanks of indentation, the guide's order."""
     return json.dumps(document, indent=2)
 

@@ -3,6 +3,7 @@
 from keys.services.databases import admit_database
 from keys.services.documents import Texts, choose_documents, document, texts_of
 from keys.services.drills import cancel_drill, start_drill
+from keys.services.facts import Facts, control, facts_of
 from keys.services.horizon import end_horizon
 from keys.services.incidents import close_incident
 from keys.services.key import (
@@ -40,6 +41,7 @@ from keys.services.registration import (
 
 __all__ = [
     "Drop",
+    "Facts",
     "KeyState",
     "Texts",
     "admit_database",
@@ -50,9 +52,11 @@ __all__ = [
     "choose_documents",
     "close_incident",
     "compare_tests",
+    "control",
     "document",
     "drop_caches",
     "end_horizon",
+    "facts_of",
     "granted_by_policy",
     "key_state",
     "last_drop",

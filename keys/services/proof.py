@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import replace
 from datetime import datetime
 from typing import get_args
 
+from django.conf import settings
 from django.db.models import QuerySet
 
 from byokportal import clock
@@ -150,7 +152,9 @@ def _kind(name: str) -> pasted.Kind:
 def _own_values(tenant: Tenant) -> Values:
     """Return what the tenant's texts are compared with."""
     registration = shown_registration(tenant)
-    return Values(access_of(tenant, registration), beside_of(registration))
+    values = Values(access_of(tenant, registration), beside_of(registration))
+    egress = settings.EGRESS_ADDRESSES
+    return replace(values, address=str(ipaddress.ip_network(egress[0])[0])) if egress else values
 
 
 def read_output(tenant: Tenant, *, text: str) -> recognition.PastedOutput:

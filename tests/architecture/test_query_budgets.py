@@ -85,7 +85,8 @@ def _portal(objects: dict[str, Any]) -> Iterator[tuple[str, str]]:
     shown = [one for one in addresses() if one.route.startswith("tenants/<uuid:tenant>/") and is_page(one)]
     for route in (one.route for one in shown if one.name not in NOT_COUNTED):
         for step in range(1, 7) if "/steps/<int:number>/" in route else (0,):
-            here = route.replace("/steps/<int:number>/", f"/steps/{step}/").replace("<slug:name>", "trust-policy")
+            here = route.replace("/steps/<int:number>/", f"/steps/{step}/").replace("facts/<slug:name>", "facts/scp")
+            here = here.replace("<slug:name>", "trust-policy")
             path = re.sub(r"<\w+:(\w+)>", lambda name: str(objects[name[1]].pk), here)
             yield "/" + re.sub(r"<\w+:(\w+)>", r"<\1>", here), "/" + path
 

@@ -170,6 +170,8 @@ def path_of(route: str, world: dict[str, Any]) -> str:
     model = re.match(r"admin/\w+/(\w+)/", route)
     if model:
         route = route.replace("<path:object_id>", str(world["of_model"].get(model[1], 1)))
+    if "/facts/" in route:
+        route = route.replace("<slug:name>", "scp").replace("<str:name>", "scp")
     if "/steps/" in route:
         route = route.replace("<int:number>", "1")
     return "/" + re.sub(r"<(?:\w+:)?(\w+)>", lambda m: str(world["objects"].get(m[1], 1)), route)

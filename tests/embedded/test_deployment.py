@@ -126,6 +126,8 @@ def found() -> list[checks.CheckMessage]:
         ("EMAIL_BACKEND", "django.core.mail.backends.filebased.EmailBackend"),
         ("SUPPORT_EMAIL", "support"),
         ("SUPPORT_URL", "support.acme.test"),
+        ("EGRESS_ADDRESSES", ["192.0.2.1/24"]),
+        ("EGRESS_ADDRESSES", ["nat.acme.test"]),
         ("CFN_TEMPLATE_URL", "s3://templates/byok-access.json"),
         ("CFN_TEMPLATE_URL", "https://templates.s3.amazonaws.com/" + "x" * 1024),
         ("DEBUG", True),

@@ -71,11 +71,14 @@ class Values:
         access: the tenant's own, as far as its ARNs are given.
         beside: what the policies have to name too while one registration replaces another.
         rules: which ARNs are taken from this tenant; None reads their form alone.
+        address: one that our calls come from, where they are fixed. Else one that belongs to nobody (RFC 5737): the
+            customer's lists do not hold ours.
     """
 
     access: Access
     beside: Beside = ALONE
     rules: Rules | None = None
+    address: str = "192.0.2.10"
 
 
 def shown(value: object, *, most: int = 80) -> str:

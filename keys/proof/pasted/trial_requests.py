@@ -127,7 +127,7 @@ def unmet(policy: Policy, statement: Mapping[str, Any], request: Request) -> lis
 # --- who asks ------------------------------------------------------------------------------------------------
 
 
-def _call(arn: str, account: str) -> dict[str, str]:
+def _call(arn: str, account: str, address: str) -> dict[str, str]:
     """Return what AWS knows of a call of ours:
     over TLS, from outside the customer's network, without MFA, through no service."""
     return {
@@ -138,8 +138,7 @@ def _call(arn: str, account: str) -> dict[str, str]:
         "aws:ViaAWSService": "false",
         "aws:SecureTransport": "true",
         "aws:MultiFactorAuthPresent": "false",
-        # an address that belongs to nobody (RFC 5737): the customer's lists do not hold ours
-        "aws:SourceIp": "192.0.2.10",
+        "aws:SourceIp": address,
         "aws:CurrentTime": _today(),
         "aws:UserAgent": "Boto3",
     }
@@ -159,7 +158,7 @@ def ours(values: Values) -> Principal:
 def assume(values: Values, who: Principal, external_id: str | None, *, action: str = "sts:AssumeRole") -> Request:
     """Return the call that takes the tenant's role."""
     role = str(values.access.role or f"arn:aws:iam::{NOWHERE}:role/yours")
-    context = {**_call(who.role_arn or who.arn, who.account), "sts:RoleSessionName": "byok-service"}
+    context = {**_call(who.role_arn or who.arn, who.account, values.address), "sts:RoleSessionName": "byok-service"}
     context |= {"aws:ResourceAccount": evaluator.account_of(role)}
     if external_id is not None:
         context["sts:ExternalId"] = external_id
@@ -181,7 +180,7 @@ def use(
         seen: values of context keys that only the customer's account knows.
     """
     context: dict[str, str | Sequence[str]] = {
-        **_call(who.role_arn or who.arn, who.account),
+        **_call(who.role_arn or who.arn, who.account, values.address),
         "kms:CallerAccount": who.account,
         "kms:KeySpec": "SYMMETRIC_DEFAULT",
         "kms:KeyUsage": "ENCRYPT_DECRYPT",

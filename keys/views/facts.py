@@ -1,0 +1,73 @@
+"""Portal page with what a customer's own controls are made of, and its ready texts as files."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+
+from keys import services
+from keys.aws.sessions import PURPOSES
+from keys.policies.controls import FILES
+from tenants import access, portal
+
+# Control → its heading, and where it goes.
+WORDS = {
+    "scp": (
+        "Service control policy",
+        "For the organization of the role's account: the role does nothing but use this key.",
+    ),
+    "rcp": (
+        "Resource control policy",
+        "For the role's account: nobody but our service role becomes it, and never without your External ID. "
+        "Our test tries without it on purpose; that stays refused.",
+    ),
+    "key-policy-conditions": (
+        "Key policy statements with conditions",
+        "In the place of the statement of step 3: every call but DescribeKey, which carries no encryption context, "
+        "has to carry your organisation's.",
+    ),
+    "eventbridge-key": ("EventBridge: the key was changed", "An event pattern for a rule in the key's Region."),
+    "eventbridge-role": (
+        "EventBridge: the role was changed",
+        "An event pattern for a rule in us-east-1, where IAM's events are.",
+    ),
+    "cloudwatch-alarms": (
+        "CloudWatch alarms",
+        "A script that makes two alarms on the log group of your CloudTrail: somebody else used the key; "
+        "AWS refused us the key. Where you share the key with services of your own, leave the first one out.",
+    ),
+    "cloudtrail-lake": (
+        "CloudTrail Lake query",
+        "Every use of the key through the role. Put the id of your event data store behind FROM.",
+    ),
+    "logs-insights": (
+        "CloudWatch Logs Insights query",
+        "The same for the log group of your trail: CloudTrail Lake takes no new customers since May 2026.",
+    ),
+}
+
+
+@login_required
+@require_GET
+def facts(request: HttpRequest, tenant: UUID) -> HttpResponse:
+    """Show the facts and the ready texts."""
+    member = access.member_for(request.user, tenant)
+    found = services.facts_of(member.tenant)
+    sessions = [(name, PURPOSES[purpose]) for purpose, name in found.session_names.items()]
+    ready = [(each, *WORDS[each.name], FILES[each.name]) for each in found.controls]
+    return render(request, "portal/facts.html", portal.page(member, facts=found, sessions=sessions, controls=ready))
+
+
+@login_required
+@require_GET
+def control(request: HttpRequest, tenant: UUID, name: str) -> HttpResponse:
+    """Give one ready text as a file."""
+    member = access.member_for(request.user, tenant)
+    answer = HttpResponse(services.control(member.tenant, name), content_type="text/plain; charset=utf-8")
+    answer["Content-Disposition"] = f'attachment; filename="{FILES[name]}"'
+    answer["Cache-Control"] = "no-store"
+    return answer
