@@ -61,6 +61,23 @@ def test_the_answer_for_the_customer_says_step_document_and_change(desk: Client)
     assert "The customer&#x27;s: something in their AWS account" in page
 
 
+def test_an_engineer_who_may_not_edit_the_key_policy_is_told_whom_to_ask(desk: Client) -> None:
+    text = (
+        "An error occurred (AccessDeniedException) when calling the PutKeyPolicy operation: User: arn:aws:sts::"
+        "111122223333:assumed-role/AWSReservedSSO_PowerUser_0123456789abcdef/engineer@example.org is not authorized to "
+        "perform: kms:PutKeyPolicy on resource: "
+        "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab "
+        "because no resource-based policy allows the kms:PutKeyPolicy action"
+    )
+    page = desk.post(PATH, {"text": text}).content.decode()
+    answer = re.search(r'<pre id="answer"[^>]*>(.*?)</pre>', page, re.DOTALL)
+    assert answer
+    assert "Step 3, your administrator" in answer[1]
+    assert "must not get it" in answer[1]
+    assert "caller_not_allowed" in page
+    assert "Add kms:PutKeyPolicy" not in page
+
+
 def test_our_own_fault_is_not_put_on_the_customer(desk: Client) -> None:
     text = (
         "An error occurred (SignatureDoesNotMatch) when calling the AssumeRole operation: Signature expired: "

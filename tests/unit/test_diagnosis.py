@@ -293,6 +293,39 @@ def test_the_text_is_in_sentences_with_the_step_and_what_decides(name: str) -> N
             assert len(set(found.causes) - {"propagation_delay"}) == 1, row["id"]
 
 
+PROBES = {
+    # a bare state and a bare key: the key itself says which it is, never the rarest state's command
+    "KMSInvalidStateException": "aws kms describe-key",
+    "An error occurred (InvalidKeyId) when calling the GetParameter operation: ": "aws kms describe-key",
+    "Client.InvalidKMSKey.InvalidState: The KMS key provided is in an incorrect state": "aws kms describe-key",
+    "KmsInvalidStateException: The key is not in valid state, e.g. Disabled or Deleted.": "aws kms describe-key",
+    "An error occurred (EncryptionFailure) when calling the CreateSecret operation: ": "aws kms describe-key",
+    "KMSInvalidStateException: AWS KMS cannot communicate with the external key store proxy.": (
+        "aws kms describe-custom-key-stores"
+    ),
+    "ValidationError: arn:aws:iam::111122223333:user/x is invalid": "aws iam get-role",
+    "An error occurred (LimitExceeded) when calling the CreateRole operation: ": (
+        "aws service-quotas list-service-quotas --service-code iam"
+    ),
+    "An error occurred (LimitExceededException) when calling the CreateKey operation: ": (
+        "aws service-quotas list-service-quotas --service-code kms"
+    ),
+    "Error Code: MalformedPolicyDocument; Policy statement must contain actions.": "aws accessanalyzer validate-policy",
+}
+
+
+@pytest.mark.parametrize(("message", "command"), PROBES.items())
+def test_the_command_is_the_one_that_tells_these_causes_apart(message: str, command: str) -> None:
+    probe = parsing.read(message).probe
+    assert probe is not None
+    assert probe.command.startswith(command)
+
+
+def test_a_key_whose_deletion_was_cancelled_already_is_disabled() -> None:
+    found = parsing.read(f"KMSInvalidStateException: {KEY} is not pending deletion.", operation="kms:CancelKeyDeletion")
+    assert found.causes == ("key_disabled",)
+
+
 def test_a_command_to_paste_holds_only_what_is_an_arn() -> None:
     for evil in ("$(id)", "`id`", ";id", "|id", "&&id", "'id'"):
         session = f"arn:aws:sts::111122223333:assumed-role/{evil}/me"

@@ -9,15 +9,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keys.access import Access
 from keys.policies import documents
 from keys.proof.diagnosis import advice, causes, parsing
 from keys.proof.diagnosis.aws_operations import IAM_OPERATIONS, KMS_OPERATIONS
 from keys.proof.diagnosis.callers import NOT_ALLOWED, Who, who
+from keys.proof.pasted.findings import Values
+from keys.proof.pasted.outputs import cli_errors
 
 ACCOUNT = "111122223333"
 KEY = f"arn:aws:kms:eu-central-1:{ACCOUNT}:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 OURS = f"arn:aws:sts::{ACCOUNT}:assumed-role/Bank/byok-probe-t-1"
 ENGINEER = f"arn:aws:sts::{ACCOUNT}:assumed-role/AWSReservedSSO_PowerUser_0123456789abcdef/engineer@example.org"
+VALUES = Values(
+    Access.of_texts(
+        tenant="t-1",
+        service_role_arn="arn:aws:iam::999900001111:role/byok-service-1",
+        external_id="byok-Mine_0123456789-abcdefghijklmnopqrstuvwxyz",
+    )
+)
 CALLERS = {
     OURS: Who.OURS,
     f"arn:aws:sts::{ACCOUNT}:assumed-role/{documents.ROLE_NAME}/anything": Who.OURS,
@@ -162,6 +172,14 @@ def test_the_banner_of_the_console_is_read(action: str) -> None:
     ):
         found = parsing.read(between.join(taken))
         assert (found.causes, found.error.action) == ((NOT_ALLOWED,), action), (between, taken)
+
+
+def test_the_box_for_outputs_says_the_same_of_a_refused_step() -> None:
+    refusal = _refusal(ENGINEER, "iam:CreateRole", "")
+    message = f"An error occurred (AccessDenied) when calling the CreateRole operation: {refusal}"
+    _, _, _, points = cli_errors.judge(parsing.parse(message), VALUES)
+    assert [point.code for point in points] == [NOT_ALLOWED]
+    assert "your administrator" in points[0].text
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def probe_of(error: AwsError, found: Sequence[str]) -> Probe | None:
             "run it as whoever got this message: if it does not print the role that you made for us, "
             "your administrator decides what that caller may do, and the role for us stays as it is",
         )
-    if any(label.endswith(("_malformed", "_too_large", "_quota_reached")) for label in real):
+    if any(label.endswith(("policy_malformed", "policy_too_large", "_quota_reached")) for label in real):
         return _of_saving(real)
     if any(label.startswith(("trust_policy", "external_id_mismatch")) for label in real):
         return Probe(YOU, f"aws iam get-role --role-name {role_name}", _trust_decides(error, real))

@@ -36,6 +36,7 @@ IN_ANOTHER_SERVICE = re.compile(
     r"inaccessible (?:aws )?kms (?:master )?key|encrypted volume was unable to access|customerkeyhasbeenrevoked"
     r"|kms key provided is in an incorrect state|invalidkmskey\.invalidstate|client error on launch"
     r"|inaccessible-?encryption-?credentials|kms key .{0,80}can(?:'t|not) be accessed"
+    r"|secrets manager can(?:'t|not) (?:en|de)crypt|\b(?:en|de)cryptionfailure"
     r"|does not have access to your .{0,80}encrypted with|must have access to your encryption key",
     re.IGNORECASE,
 )

@@ -62,7 +62,12 @@ REGION_OFF = ("sts_region_disabled", "new_account_not_ready")
 NO_ANSWER = ("our_network_unreachable",)
 CODES: dict[str, tuple[str, ...]] = {
     "disabled": ("key_disabled",),
+    "keydisabled": ("key_disabled",),
     "invalidstate": STATES,
+    "invalidkeystate": STATES,
+    # Secrets Manager: "Check that the KMS key is available, enabled, and not in an invalid state."
+    "encryptionfailure": STATE_OR_PERMISSION,
+    "decryptionfailure": STATE_OR_PERMISSION,
     "invalidciphertext": CONTEXT,
     "incorrectkey": ("ciphertext_from_other_key",),
     "dryrunoperation": ("dry_run_ok",),
@@ -176,8 +181,6 @@ DENIED = {
     "accessdenied",
     "unauthorizedoperation",
     "unauthorized",
-    "decryptionfailure",
-    "encryptionfailure",
     "kmsaccessdenied",
     "authorizationerror",
     "authorization",

@@ -72,7 +72,8 @@ PRINCIPAL_ARN = re.compile(r"\"arn\": ?\"(arn:[^\"\s]{1,600})\"", re.IGNORECASE)
 
 # The console: "You don't have permission to kms:Decrypt"; KMS: "You don't have the kms:TagResource permission that …".
 LACKS = re.compile(
-    r"(?:don[\u2019']t|do not) have (?:the |permissions? to (?:perform )?)[\"'`]?([a-z0-9-]{2,64}:[a-z]{2,128})",
+    r"(?:(?:don[\u2019']t|do not) have (?:the |permissions? to (?:perform )?)|access denied to )"
+    r"[\"'`]?([a-z0-9-]{2,64}:[a-z]{2,128})",
     re.IGNORECASE,
 )
 

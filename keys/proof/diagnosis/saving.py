@@ -170,6 +170,11 @@ FAULTS = (
         "each statement has the Effect Allow or Deny",
     ),
     _fault(
+        r"(?:unknown|unsupported|invalid) (?:field|element)|prohibited field",
+        "",
+        "it has an element or field that the grammar of policies does not know, such as a comment",
+    ),
+    _fault(
         r"syntax errors?\b|invalid json|legacy parsing|could not parse|valid json|valid version|statement is empty"
         r"|unsupported (?:policy )?version|not syntactically|must be version|policy document is (?:invalid|malformed)"
         r"|invalid policy syntax",
@@ -196,6 +201,10 @@ KMS_ACCOUNT = re.compile(
 )
 LENGTH = re.compile(
     r"'?(?:policy|policydocument|assumerolepolicydocument)'? ?.{0,60}length less than or equal to ([\d,]{1,9})"
+)
+LONG = re.compile(
+    r"policy (?:document |size )?(?:is |was )?(?:too (?:long|large|big)|exceeds|larger than|longer than)"
+    r"(?: [a-z ]{0,40}?([\d,]{3,9}))?"
 )
 LIMIT_CODES = {"limitexceeded", "servicelimitexceeded", "quotaexceeded", "servicequotaexceeded"}
 RATE = re.compile(r"rate exceeded|throttl|too many requests|exceeded the rate")
@@ -303,6 +312,8 @@ def _too_much(error: AwsError, text: str) -> Unsaved | None:
         return Unsaved(KMS_QUOTA, f"{found[1]}: {found[2]} in this Region")
     if (found := LENGTH.search(text)) and (document := _document(error, text)):
         return Unsaved(TOO_LARGE[document], f"AWS takes {found[1]} characters at most")
+    if (found := LONG.search(text)) and error.service != "sts" and (document := _document(error, text)):
+        return Unsaved(TOO_LARGE[document], f"AWS takes {found[1]} bytes at most" if found[1] else "AWS takes less")
     if LIMIT_CODES.isdisjoint(error.bare_codes) or RATE.search(text):
         return None
     return _by_operation(error, text)

@@ -102,11 +102,14 @@ SENTENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (callers.ABSENT_OR_REFUSED.pattern, ABSENT_OR_REFUSED),
     (r"pending deletion \(or pending replica deletion\)", ("key_pending_deletion", "key_pending_replica_deletion")),
     (r"pending replica deletion|pendingreplicadeletion", ("key_pending_replica_deletion", "key_pending_deletion")),
+    # CancelKeyDeletion of a key that was saved already: it stays disabled.
+    (r"is not pending deletion", ("key_disabled",)),
     (r"pending deletion|pendingdeletion", ("key_pending_deletion", "key_pending_replica_deletion")),
     (r"pending import|pendingimport", ("key_pending_import", "key_material_expired_or_deleted")),
     (r"key material .{0,60}(?:expired|deleted)", ("key_material_expired_or_deleted", "key_pending_import")),
     (r"\bis creating\b", ("mrk_replica_creating",)),
     (r"\bis updating\b", ("mrk_primary_updating",)),
+    (r"not in (?:a |an? )?valid state|in an (?:invalid|incorrect|inactive) state|not in a usable state", STATES),
     (r"\bis disabled\b|(?:cmk|key) is not enabled|key .{0,80}\bdisabled\b", ("key_disabled",)),
     (r"state of the (?:specified resource|kms key).{0,20} not valid", STATES),
     # the kind of key
