@@ -10,15 +10,55 @@ import binascii
 import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
+from typing import Any
 
 from keys import arns
 
-Context = Mapping[str, str | Sequence[str]]
+
+@dataclass(frozen=True, slots=True)
+class Unseen:
+    """The value of a context key that whoever asks cannot know.
+
+    Args:
+        possible: what it may be, None for a key that is not in the request; empty when it may be anything.
+    """
+
+    possible: tuple[tuple[str, ...] | None, ...] = ()
+
+
+Context = Mapping[str, str | Sequence[str] | Unseen]
+
+
+class Folded(dict[str, str | Sequence[str] | Unseen]):
+    """A context whose names are in small letters, and which is not changed: each name is looked up once, and each
+    Condition block of a policy is judged once, however many of its statements and calls are asked about."""
+
+    __slots__ = ("_judged",)
+
+    def __init__(self, *items: Any) -> None:
+        super().__init__(*items)
+        self._judged: dict[tuple[int, bool], tuple[object, bool | None]] = {}
+
+    def judge(self, condition: object, *, variables: bool) -> bool | None:
+        """Return what `judge` does; the block is kept, so that its identity stays its own."""
+        name = (id(condition), variables)
+        if name not in self._judged:
+            self._judged[name] = (condition, judge(condition, self, variables=variables))
+        return self._judged[name][1]
+
+    @classmethod
+    def of(cls, *contexts: Context) -> Folded:
+        """Return several contexts as one; a later one counts where two have the same key."""
+        return cls((name.lower(), value) for context in contexts for name, value in context.items())
+
+
 VARIABLE = re.compile(r"\$\{([^}]*)\}")
 SHORT = 256  # characters of a pattern that is remembered: longer than any action and most ARNs
+MOST_IMAGINED = 3  # values of one condition that are tried of a key that is not seen
 LITERAL = {"*", "?", "$"}  # `${*}` is a star that is no wildcard
 NUMBER = re.compile(r"[+-]?[0-9]{1,30}(\.[0-9]{1,30})?", re.ASCII)
 EPOCH = re.compile(r"[0-9]{1,15}(\.[0-9]{1,9})?", re.ASCII)
@@ -116,28 +156,58 @@ def _value(inside: str, context: Context) -> str | None:
     found = lookup(context, name.strip())
     if found is not None and len(found) == 1:
         return found[0]
+    if isinstance(_raw(context, name.strip()), Unseen):
+        return None
     return default.strip().removeprefix("'").removesuffix("'") if comma else None
 
 
 def lookup(context: Context, name: str) -> list[str] | None:
     """Return the values of a context key (names are not case-sensitive), None when it is not in the request."""
-    found = context.get(name)
-    if found is None:
-        wanted = name.lower()
-        found = next((value for key, value in context.items() if key.lower() == wanted), None)
-    if found is None:
+    found = _raw(context, name)
+    if found is None or isinstance(found, Unseen):
         return None
     return [found] if isinstance(found, str) else [str(value) for value in found]
 
 
+def _raw(context: Context, name: str) -> str | Sequence[str] | Unseen | None:
+    if isinstance(context, Folded):
+        return context.get(name.lower())
+    found = context.get(name)
+    if found is None:
+        wanted = name.lower()
+        found = next((value for key, value in context.items() if key.lower() == wanted), None)
+    return found
+
+
 def holds(condition: object, context: Context, *, variables: bool = True) -> bool:
     """Tell whether every operator and every key of a Condition block is met; a block that cannot be read is not."""
+    return judge(condition, context, variables=variables) is True
+
+
+def judge(condition: object, context: Context, *, variables: bool = True) -> bool | None:
+    """Return whether a Condition block is met; None when that hangs on a context key that is `Unseen`."""
     if not isinstance(condition, Mapping):
         return False
-    return all(
-        isinstance(keys, Mapping)
-        and all(_met(str(operator), str(key), values, context, variables) for key, values in keys.items())
-        for operator, keys in condition.items()
+    answer: bool | None = True
+    for operator, keys in condition.items():
+        if not isinstance(keys, Mapping):
+            return False
+        for key, values in keys.items():
+            met = _judged(str(operator), str(key), values, context, variables)
+            if met is False:
+                return False
+            answer = None if met is None else answer
+    return answer
+
+
+def hangs_on_unseen(text: str, context: Context, *, variables: bool = True) -> bool:
+    """Tell whether a text holds a policy variable whose value is `Unseen`."""
+    return (
+        variables
+        and "${" in text
+        and any(
+            isinstance(_raw(context, inside.partition(",")[0].strip()), Unseen) for inside in VARIABLE.findall(text)
+        )
     )
 
 
@@ -169,12 +239,36 @@ def _operator(operator: str) -> tuple[str, str, bool] | None:
     return (quantifier, name, if_exists) if name in OPERATORS else None
 
 
-def _met(operator: str, key: str, values: object, context: Context, variables: bool) -> bool:
+def _judged(operator: str, key: str, values: object, context: Context, variables: bool) -> bool | None:
+    """Return whether one condition is met; of an unseen key, whether it is in every case that there may be."""
     known = _operator(operator)
     if known is None:
         return False
+    wanted, raw = texts(values), _raw(context, key)
+    if any("${" in each for each in wanted) and any(
+        hangs_on_unseen(each, context, variables=variables) for each in wanted
+    ):
+        return None
+    if not isinstance(raw, Unseen):
+        found = None if raw is None else [raw] if isinstance(raw, str) else [str(value) for value in raw]
+        return _met(known, wanted, found, context, variables)
+    cases = raw.possible or _imagined(known[1], wanted)
+    answers = {_met(known, wanted, None if each is None else list(each), context, variables) for each in cases}
+    return answers.pop() if len(answers) == 1 else None
+
+
+def _imagined(name: str, wanted: Sequence[str]) -> tuple[tuple[str, ...] | None, ...]:
+    """Return values that show whether a condition can be met and can be missed, of a key that may hold anything."""
+    if name == "null" or not name.startswith(("string", "arn")):
+        return ()
+    likely = [each.replace("*", "x").replace("?", "x") for each in wanted if "${" not in each][:MOST_IMAGINED]
+    return (None, ("\0",), *((each,) for each in likely))
+
+
+def _met(
+    known: tuple[str, str, bool], wanted: Sequence[str], found: list[str] | None, context: Context, variables: bool
+) -> bool:
     quantifier, name, if_exists = known
-    wanted, found = texts(values), lookup(context, key)
     # With a quantifier and under Null a key whose values are all empty counts as missing (IAM guide, "ForAllValues").
     empty = not found or not any(found)
     if name == "null":

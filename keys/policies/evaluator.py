@@ -7,7 +7,7 @@ policies in AWS KMS" (a key policy must allow, or let the account's IAM policies
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
@@ -36,6 +36,7 @@ class Verdict(StrEnum):
     ALLOWED = "allowed"
     IMPLICIT_DENY = "implicit deny"
     EXPLICIT_DENY = "explicit deny"
+    UNSEEN = "unseen"  # it hangs on a context key that whoever asks cannot know
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,13 +65,18 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is asked. `context` keys are looked up without regard to case."""
+    """What is asked. `context` keys are looked up without regard to case.
+
+    Args:
+        favoured: what hangs on an `Unseen` context key is taken for the caller: an Allow holds, a Deny does not.
+    """
 
     action: str
     resource: str
     principal: Principal
-    context: Mapping[str, str | Sequence[str]]
+    context: conditions.Context
     resource_account: str = ""
+    favoured: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +125,39 @@ def evaluate(
         rcps: those of the resource's organization; they only deny:
             RCPFullAWSAccess stands beside them and cannot be taken away.
         granted: the id of a KMS grant that covers the request; it allows as a key policy that names the caller does.
+
+    Returns:
+        Allowed and denied are certain. Where the context holds `Unseen` keys and the answer hangs on them, `UNSEEN`.
     """
+    layers: dict[str, Any] = {
+        "identity": identity,
+        "resource": resource,
+        "session": session,
+        "boundaries": boundaries,
+        "scps": scps,
+        "rcps": rcps,
+        "granted": granted,
+    }
+    certain = _decided(request, **layers)
+    if certain.allowed or not any(isinstance(value, conditions.Unseen) for value in request.context.values()):
+        return certain
+    favoured = _decided(replace(request, favoured=True), **layers)
+    if not favoured.allowed:
+        return favoured
+    return Decision(Verdict.UNSEEN, certain.layer, certain.statement, "It hangs on what cannot be seen from here.")
+
+
+def _decided(
+    request: Request,
+    *,
+    identity: Sequence[Policy],
+    resource: Policy | None,
+    session: Policy | None,
+    boundaries: Sequence[Policy],
+    scps: Levels,
+    rcps: Levels,
+    granted: str,
+) -> Decision:
     action, who = request.action.lower(), request.principal
     if action in FREE:
         return Decision(Verdict.ALLOWED, IDENTITY, "", f"{request.action} needs no permission.")
@@ -246,7 +284,17 @@ def _condition_holds(statement: Mapping[str, Any], request: Request, effect: str
     condition = statement["Condition"]
     if effect == "Deny" and not conditions.readable(condition):
         return True  # AWS would not have saved it: when in doubt a deny denies
-    return conditions.holds(condition, request.context, variables=variables)
+    context = request.context
+    if isinstance(context, conditions.Folded):
+        met = context.judge(condition, variables=variables)
+    else:
+        met = conditions.judge(condition, context, variables=variables)
+    return _in_doubt(effect, request) if met is None else met
+
+
+def _in_doubt(effect: str, request: Request) -> bool:
+    """Tell whether a statement that hangs on an unseen context key counts as one that applies."""
+    return (effect == "Allow") == request.favoured
 
 
 def statements(policy: Policy) -> list[Mapping[str, Any]]:
@@ -274,16 +322,25 @@ def _action_matches(statement: Mapping[str, Any], action: str) -> bool:
 
 
 def _resource_matches(statement: Mapping[str, Any], request: Request, variables: bool, effect: str, layer: str) -> bool:
+    unseen = _in_doubt(effect, request)
     if "NotResource" in statement:  # a variable without a value leaves out whatever it might have named
-        return not _names_resource(statement["NotResource"], request, variables, unknown=effect == "Allow")
+        return not _names_resource(
+            statement["NotResource"], request, variables, unknown=effect == "Allow", unseen=not unseen
+        )
     if "Resource" in statement:
-        return _names_resource(statement["Resource"], request, variables, unknown=False)
+        return _names_resource(statement["Resource"], request, variables, unknown=False, unseen=unseen)
     # A trust policy stands on the role itself. A key policy's statement has no effect without it (KMS API,
     # PutKeyPolicy). Of the others AWS saves none without it: when in doubt a deny denies.
     return layer == TRUST or (effect == "Deny" and layer != RESOURCE)
 
 
-def _names_resource(value: object, request: Request, variables: bool, *, unknown: bool) -> bool:
+def _names_resource(value: object, request: Request, variables: bool, *, unknown: bool, unseen: bool) -> bool:
+    """Tell whether an element names the resource.
+
+    Args:
+        unknown: what counts for a name with a variable that has no value.
+        unseen: what counts for a name with a variable whose value cannot be seen.
+    """
     texts = listed(value)
     if request.resource in texts:  # our own policies list hundreds of ARNs: they are not to become patterns
         return True
@@ -293,7 +350,11 @@ def _names_resource(value: object, request: Request, variables: bool, *, unknown
     for text in texts:
         if "*" in text or "?" in text or "${" in text:
             made = conditions.pattern(text, request.context, variables=variables)
-            if unknown if made is None else made.fullmatch(request.resource):
+            if made is None and conditions.hangs_on_unseen(text, request.context):
+                matches = unseen
+            else:
+                matches = unknown if made is None else made.fullmatch(request.resource) is not None
+            if matches:
                 return True
     return False
 

@@ -138,8 +138,9 @@ def check_policy(tenant: Tenant, *, kind: str, text: str) -> pasted.PastedPolicy
     return pasted.lint(_kind(kind), text, replace(_own_values(tenant), rules=acceptance.rules_of(tenant)))
 
 
-def granted_by_policy(tenant: Tenant, *, kind: str, text: str) -> list[str]:
-    """Return what a policy that the tenant pasted gives us by itself: `sts:AssumeRole`, or patterns of the guide."""
+def granted_by_policy(tenant: Tenant, *, kind: str, text: str) -> dict[str, pasted.Given]:
+    """Return what a policy that the tenant pasted gives us by itself: `sts:AssumeRole`, or patterns of the guide,
+    each for certain or as far as we can see."""
     return pasted.granted(_kind(kind), text, replace(_own_values(tenant), rules=acceptance.rules_of(tenant)))
 
 

@@ -26,6 +26,10 @@ VERDICTS = {
     "unsafe": ("Too wide", "This lets others in. Correct it before you go on."),
     "unreadable": ("AWS would not save this", "AWS takes only strict JSON with the elements of a policy."),
 }
+UNSEEN = (
+    "Nothing that we can see is wrong with this. It has a condition that only AWS can decide: go on, "
+    "and the encryption test will tell."
+)
 # Where the corrected document goes in the AWS console.
 PLACES = {
     "trust": "IAM > Roles > Your role > Trust relationships > Edit trust policy",
@@ -63,7 +67,7 @@ class Shown:
     verdict: str
     title: str
     lead: str
-    grants: list[tuple[str, bool]]  # what the guide asks for, and whether this gives it
+    grants: list[tuple[str, str]]  # what the guide asks for, and whether it is `given`, `unseen` or `missing`
     findings: list[pasted.Finding]
     lines: list[Line]
     difference: list[difference.Line]
@@ -83,12 +87,14 @@ def _shown(tenant: Tenant, kind: str, text: str, reading: pasted.PastedPolicy) -
     lines = [Line(number, each, by_line.get(number, [])) for number, each in enumerate(texts, start=1)]
     changes = reading.corrected != reading.before
     title, lead = VERDICTS[reading.verdict]
+    if reading.verdict == "ok" and any(each.code == "condition_unseen" for each in reading.findings):
+        lead = UNSEEN
     return Shown(
         kind,
         reading.verdict,
         title,
         lead,
-        [(each, each in granted) for each in asked],
+        [(each, granted.get(each, "missing")) for each in asked],
         reading.findings,
         lines if reading.findings else [],
         difference.lines(reading.before, reading.corrected) if changes and reading.before else [],

@@ -455,7 +455,7 @@ MUTATIONS = [
     Mutation(
         "conditions count",
         PURE + "evaluator.py",
-        "return conditions.holds(condition, request.context, variables=variables)",
+        "return _in_doubt(effect, request) if met is None else met",
         "return True",
     ),
     Mutation(

@@ -26,7 +26,7 @@ from keys.proof.pasted import (
     unwrapping,
     writing,
 )
-from keys.proof.pasted.findings import NAMES, UNREADABLE, Finding, Kind, Note, Path, Policy, Values
+from keys.proof.pasted.findings import NAMES, UNREADABLE, Finding, Given, Kind, Note, Path, Policy, Values
 from keys.proof.pasted.json_document import Document
 
 Verdict = Literal["ok", "incomplete", "unsafe", "unreadable"]
@@ -78,17 +78,19 @@ def lint(kind: Kind, text: str, values: Values) -> PastedPolicy:
     return PastedPolicy(verdict, findings, corrected, before)
 
 
-def granted(kind: Kind, text: str, values: Values) -> list[str]:
-    """Return what a policy gives us by itself: `sts:AssumeRole`, or patterns of the guide;
-    the arguments are those of `lint`."""
+def granted(kind: Kind, text: str, values: Values) -> dict[str, Given]:
+    """Return what a policy gives us by itself, `sts:AssumeRole` or patterns of the guide: for certain, or as far as we
+    can see; what it does not give is left out. The arguments are those of `lint`."""
     policy = unwrapping.read(text).policy
     if policy is None or len(policy["Statement"]) > MOST_STATEMENTS or _other_kind(kind, policy) is not None:
-        return []
+        return {}
     if kind == "trust":
-        request = trial_requests.assume(values, trial_requests.ours(values), values.access.external_id)
-        return ["sts:AssumeRole"] if trial_requests.decide("trust", policy, request).allowed else []
+        decision = trial_requests.decide("trust", policy, trial_requests.right(policy, values))
+        if trial_requests.is_refused(decision):
+            return {}
+        return {"sts:AssumeRole": "given" if decision.allowed else "unseen"}
     use = permissions_policy.use_of(policy, values) if kind == "permissions" else key_policy.use_of(policy, values)
-    return grants.granted(use) if use is not None else []
+    return grants.granted(use) if use is not None else {}
 
 
 def _verdict(findings: list[Finding]) -> Verdict:
@@ -239,6 +241,7 @@ __all__ = [
     "LIMITS",
     "NAMES",
     "Finding",
+    "Given",
     "Kind",
     "PastedPolicy",
     "Verdict",

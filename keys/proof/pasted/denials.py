@@ -5,8 +5,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from keys.policies import conditions
 from keys.policies.evaluator import Request
-from keys.proof.pasted import trial_requests
+from keys.proof.pasted import time_limits, trial_requests
 from keys.proof.pasted.findings import Kind, Note, Path, Policy, shown
 
 # Condition key (small letters) → code, and why our calls do not meet it.
@@ -25,13 +26,22 @@ UNMET = {
     "aws:principalorgpaths": ("condition_organization", "our account is in no organization of yours"),
     "aws:sourceaccount": ("condition_source_account", "only calls made by an AWS service carry it"),
     "aws:sourcearn": ("condition_source_account", "only calls made by an AWS service carry it"),
+    "aws:vpceaccount": ("condition_source_vpce", "our calls come through no VPC endpoint of yours"),
+    "aws:vpceorgid": ("condition_source_vpce", "our calls come through no VPC endpoint of yours"),
+    "aws:vpceorgpaths": ("condition_source_vpce", "our calls come through no VPC endpoint of yours"),
+    "aws:sourcevpcarn": ("condition_source_vpce", "our calls come from no VPC of yours"),
+    "aws:ec2instancesourcevpc": ("condition_source_vpce", "our calls come from no VPC of yours"),
+    "aws:sourceorgid": ("condition_source_account", "only calls made by an AWS service carry it"),
+    "aws:sourceorgpaths": ("condition_source_account", "only calls made by an AWS service carry it"),
     "kms:grantisforawsresource": ("condition_unmet", "our calls make no grant"),
+    "kms:requestalias": ("condition_unmet", "we name your key by its ARN, so our calls carry no alias"),
 }
 
 
-def unmet(operator: str, key: str, path: Path) -> Note:
-    """Name a condition that our calls do not meet."""
-    code, why = UNMET.get(key.lower(), ("condition_unmet", "the calls that we make do not"))
+def unmet(operator: str, key: str, path: Path, request: Request) -> Note:
+    """Name a condition that a call of ours does not meet."""
+    code, why = UNMET.get(key.lower(), ("condition_unmet", ""))
+    why = why or _ours(key, request)
     if key.lower().startswith("kms:encryptioncontext"):
         code, why = (
             "condition_encryption_context",
@@ -46,6 +56,23 @@ def unmet(operator: str, key: str, path: Path) -> Note:
     )
 
 
+def _ours(key: str, request: Request) -> str:
+    """Say what our call carries in place of what a condition asks for."""
+    name = key.lower()
+    found = conditions.lookup(request.context, key)
+    if name == "aws:requestedregion" and found:
+        return f"our calls go to {found[0]}, the Region of your key"
+    if name in time_limits.CLOCKS and found:
+        return (
+            f"today is {found[0][:10] if name != 'aws:epochtime' else request.context['aws:currenttime']}, outside it"
+        )
+    if name == "aws:principalarn":
+        return f"we come as {request.principal.role_arn}"
+    if found:
+        return f"our calls carry {shown(found[0], most=60)} there"
+    return "our calls do not carry it"
+
+
 def denied(kind: Kind, policy: Policy, requests: Sequence[Request], so: str) -> Iterator[Note]:
     """Name the Deny statements that hit our calls, each once."""
     for path, statement, request in trial_requests.denying(kind, policy, requests):
@@ -53,6 +80,9 @@ def denied(kind: Kind, policy: Policy, requests: Sequence[Request], so: str) -> 
         name = f"The statement {shown(sid, most=40)}" if isinstance(sid, str) and sid else "This statement"
         element = next((each for each in ("NotPrincipal", "NotAction") if each in statement), "")
         why = f" ({element} covers everything that it does not name)" if element else ""
+        met = trial_requests.unmet(policy, statement, request, answer=True)
+        if met:
+            why += f", since our calls meet its condition on {', '.join(shown(key, most=40) for _, key in met[:3])}"
         yield Note(
             "not_principal" if element == "NotPrincipal" else "explicit_deny",
             "error",

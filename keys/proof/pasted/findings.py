@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -10,6 +11,8 @@ from keys.arns import Rules
 from keys.policies.documents import ALONE, Beside
 
 Kind = Literal["trust", "permissions", "key"]
+# Of an action: whatever our call carries, or only if what we cannot see from here is so.
+Given = Literal["given", "unseen"]
 Severity = Literal["error", "warning", "info"]
 Path = tuple[str | int, ...]  # from the policy down to the element: ("Statement", 0, "Principal", "AWS")
 Policy = dict[str, Any]
@@ -83,9 +86,11 @@ class Values:
 
 def shown(value: object, *, most: int = 80) -> str:
     """Return a value of a stranger's document as a sentence may quote it: short, printable, on one line."""
-    text = value if isinstance(value, str) else str(value)
+    if isinstance(value, dict | list):
+        text = json.dumps(value, ensure_ascii=False)
+    else:
+        text = value if isinstance(value, str) else str(value)
+    blank = " (with a blank before or after it)" if text != text.strip() and text.strip() else ""
     text = text if len(text) <= most else f"{text[: most - 1]}…"
-    return (
-        "".join(sign if sign.isprintable() and sign != "\u00a0" else f"\\u{ord(sign):04x}" for sign in text).strip()
-        or "(blank)"
-    )
+    clear = "".join(sign if sign.isprintable() and sign != "\u00a0" else f"\\u{ord(sign):04x}" for sign in text)
+    return (clear.strip() or "(blank)") + blank

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from keys import arns
 from keys.arns import KeyArn
 from keys.policies import conditions, documents, evaluator
 from keys.policies.evaluator import Request
-from keys.proof.pasted import denials, placeholders, trial_requests
-from keys.proof.pasted.findings import Kind, Note, Path, Policy, Values, shown
+from keys.proof.pasted import denials, placeholders, time_limits, trial_requests, unseen_conditions
+from keys.proof.pasted.findings import Given, Kind, Note, Path, Policy, Values, shown
 
 MOST_UNMET = 10  # conditions of one statement that are named one by one
 
@@ -26,28 +26,42 @@ class Use:
     key: KeyArn
     role_arn: str
     requests: tuple[tuple[str, Request], ...]  # pattern of the guide → a call of ours
-    refused: tuple[tuple[str, Request], ...]
+    refused: tuple[tuple[str, Request], ...]  # certainly
+    unseen: tuple[tuple[str, Request], ...]  # those of which it cannot be seen from here
     denied: tuple[Request, ...]  # those of the refused that a Deny hits
 
 
 def of(kind: Kind, policy: Policy, values: Values, *, key: KeyArn, role_arn: str) -> Use:
     """Ask for each of the guide's actions."""
-    seen = trial_requests.unseen(policy)
-    who = trial_requests.tenant_role(role_arn)
-    requests = tuple(
-        (pattern, trial_requests.use(action, key, who, values, seen))
-        for pattern, action in trial_requests.guide_actions()
-    )
+    requests = tuple(_asked(policy, values, key=key, role_arn=role_arn))
     decided = [(each, trial_requests.decide(kind, policy, each[1])) for each in requests]
-    refused = tuple(each for each, decision in decided if not decision.allowed)
+    refused = tuple(each for each, decision in decided if trial_requests.is_refused(decision))
+    unseen = tuple(each for each, decision in decided if trial_requests.is_unseen(decision))
     denied = tuple(request for (_, request), decision in decided if trial_requests.is_denied(decision))
-    return Use(kind, policy, key, role_arn, requests, refused, denied)
+    return Use(kind, policy, key, role_arn, requests, refused, unseen, denied)
 
 
-def granted(use: Use) -> list[str]:
+def _asked(policy: Policy, values: Values, *, key: KeyArn, role_arn: str) -> Iterator[tuple[str, Request]]:
+    """Yield our calls; those that carry the same share one context."""
+    who = trial_requests.tenant_role(role_arn)
+    contexts: list[conditions.Context] = []
+    for pattern, action in trial_requests.guide_actions():
+        request = trial_requests.use(action, key, who, values)
+        request = trial_requests.seen_against(policy, request, "their role")
+        same = next((each for each in contexts if each == request.context), None)
+        if same is None:
+            contexts.append(request.context)
+            yield pattern, request
+        else:
+            yield pattern, replace(request, context=same)
+
+
+def granted(use: Use) -> dict[str, Given]:
     """Return the guide's patterns that are granted in full."""
-    missing = {pattern for pattern, _ in use.refused}
-    return [pattern for pattern in documents.ACTIONS if pattern not in missing]
+    missing, unseen = ({pattern for pattern, _ in some} for some in (use.refused, use.unseen))
+    return {
+        pattern: "unseen" if pattern in unseen else "given" for pattern in documents.ACTIONS if pattern not in missing
+    }
 
 
 def missing(use: Use, meant: tuple[Path, dict[str, Any]] | None, values: Values) -> Iterator[Note]:
@@ -117,9 +131,12 @@ def _no_statement(use: Use, patterns: list[str]) -> Note:
 
 
 def _conditions(use: Use, statement: Mapping[str, Any], left: list[tuple[str, Request]], where: Path) -> Iterator[Note]:
-    found = dict.fromkeys(pair for _, request in left for pair in trial_requests.unmet(use.policy, statement, request))
-    for operator, key in list(found)[:MOST_UNMET]:
-        yield denials.unmet(operator, key, (*where, operator, key))
+    found: dict[tuple[str, str], Request] = {}
+    for _, request in left:
+        for pair in trial_requests.unmet(use.policy, statement, request):
+            found.setdefault(pair, request)
+    for (operator, key), request in list(found.items())[:MOST_UNMET]:
+        yield denials.unmet(operator, key, (*where, operator, key), request)
 
 
 def principal(role_arn: str, values: Values) -> str:
@@ -250,28 +267,11 @@ def has_effect(statement: object) -> bool:
     )
 
 
-def unseen(policy: Policy) -> Iterator[Note]:
-    """Name the conditions that we cannot look behind."""
-    named = trial_requests.unseen(policy)
-    if not named:
-        return
-    for path, statement in trial_requests.statements(policy):
-        condition = statement.get("Condition")
-        if statement.get("Effect") != "Allow" or not isinstance(condition, dict):
-            continue
-        for operator, keys in condition.items():
-            for key in keys if isinstance(keys, dict) else ():
-                if key in named:
-                    yield Note(
-                        "condition_unseen",
-                        "info",
-                        (*path, "Condition", operator, key),
-                        (
-                            f"We cannot see {shown(key, most=60)} from outside and take it as met. "
-                            "The encryption test will tell."
-                        ),
-                        "Check that it is so for your role.",
-                    )
+def limits(use: Use) -> Iterator[Note]:
+    """Name what the calls hang on beside the words of the policy: what cannot be seen from here, and dates."""
+    requests = [request for _, request in use.requests]
+    yield from unseen_conditions.notes(use.kind, use.policy, requests)
+    yield from time_limits.notes(use.kind, use.policy, requests)
 
 
 def touches_kms(statement: Mapping[str, Any]) -> bool:

@@ -46,7 +46,7 @@ def notes(policy: Policy, values: Values) -> Iterator[Note]:
     yield from _left_out(in_force, values, use)
     yield from key_policy_width.wider(use)
     yield from _resources(policy, use)
-    yield from grants.unseen(policy)
+    yield from grants.limits(use)
 
 
 def effective(policy: Policy) -> Policy:

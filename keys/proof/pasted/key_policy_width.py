@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Any
 
 from keys.arns import KeyArn
@@ -45,7 +44,7 @@ def open_to_strangers(in_force: Policy, values: Values) -> Iterator[Note]:
 def _call_of(stranger: Principal, service: str, action: str, values: Values) -> Request:
     request = trial_requests.use(action, own_key(values), stranger, values)
     through = {"kms:ViaService": service, "aws:ViaAWSService": "true"} if service else {}
-    return replace(request, context={**request.context, **through})
+    return trial_requests.carrying(request, through)
 
 
 def _covers(statement: dict[str, Any], action: str) -> bool:
@@ -138,7 +137,7 @@ def has_administrator(policy: Policy, values: Values) -> bool:
             "kms:PutKeyPolicy",
             str(own_key(values)),
             who,
-            {**trial_requests.use("kms:PutKeyPolicy", own_key(values), who, values).context},
+            trial_requests.use("kms:PutKeyPolicy", own_key(values), who, values).context,
             who.account,
         )
         if evaluator.evaluate(request, identity=[trial_requests.EVERYTHING], resource=loose).allowed:

@@ -49,7 +49,7 @@ def notes(policy: Policy, values: Values) -> Iterator[Note]:
     yield from grants.missing(use, _meant(use), values)
     yield from _left_out(use, values)
     yield from _wide(use, values)
-    yield from grants.unseen(policy)
+    yield from grants.limits(use)
 
 
 def _left_out(use: grants.Use, values: Values) -> Iterator[Note]:
@@ -154,6 +154,7 @@ def _wide(use: grants.Use, values: Values) -> Iterator[Note]:
             if (
                 statement.get("Effect") == "Allow"
                 and ":key/" in name
+                and "${" not in name
                 and name not in {str(use.key), *values.beside.keys}
             ):
                 where = (*path, "Resource", at) if isinstance(value, list) else (*path, "Resource")

@@ -4,13 +4,17 @@ the calls that we really make, and those that nobody may make; pure."""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
 from keys.arns import KeyArn
 from keys.policies import conditions, documents, evaluator
+from keys.policies.conditions import Folded, Unseen
 from keys.policies.evaluator import Decision, Principal, Request, Verdict
+from keys.proof.pasted import context_keys
+from keys.proof.pasted.context_keys import Caller
 from keys.proof.pasted.findings import Kind, Path, Policy, Values
 
 NOWHERE = "000000000000"
@@ -24,15 +28,6 @@ STRANGER_ROLE = Principal(
     "AROASTRANGER",
     "arn:aws:iam::000000000008:role/stranger",
 )
-# Condition keys whose value only the customer's account knows: taken as met, and said.
-UNSEEN = (
-    "aws:principalorgid",
-    "aws:principalorgpaths",
-    "aws:resourceorgid",
-    "aws:resourceorgpaths",
-    "kms:resourcealiases",
-)
-UNSEEN_TAGS = ("aws:principaltag/", "aws:resourcetag/")
 MEMBERS = {
     "kms:ReEncrypt*": ("kms:ReEncryptFrom", "kms:ReEncryptTo"),
     "kms:GenerateDataKey*": ("kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext"),
@@ -63,26 +58,41 @@ def decide(kind: Kind, policy: Policy, request: Request) -> Decision:
 
 
 def allowing(
-    kind: Kind, policy: Policy, request: Request, *, but: Collection[Path] = ()
+    kind: Kind,
+    policy: Policy,
+    request: Request,
+    *,
+    but: Collection[Path] = (),
+    verdict: Verdict = Verdict.ALLOWED,
 ) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Yield the Allow statements, but for some, that let a request through by themselves."""
+    """Yield the Allow statements, but for some, that let a request through by themselves.
+
+    Args:
+        verdict: `UNSEEN` asks for those that may, as far as can be seen.
+    """
     for path, statement in statements(policy):
         if (
             statement.get("Effect") == "Allow"
             and path not in but
-            and decide(kind, _alone(policy, statement), request).allowed
+            and decide(kind, _alone(policy, statement), request).verdict is verdict
         ):
             yield path, statement
 
 
-def denying(kind: Kind, policy: Policy, requests: Iterable[Request]) -> Iterator[tuple[Path, dict[str, Any], Request]]:
-    """Yield the Deny statements that hit one of the requests, each with the first that it hits."""
+def denying(
+    kind: Kind, policy: Policy, requests: Iterable[Request], *, verdict: Verdict = Verdict.EXPLICIT_DENY
+) -> Iterator[tuple[Path, dict[str, Any], Request]]:
+    """Yield the Deny statements that hit one of the requests, each with the first that it hits.
+
+    Args:
+        verdict: `UNSEEN` asks for those that may hit one, as far as can be seen.
+    """
     left = [(path, each) for path, each in statements(policy) if each.get("Effect") == "Deny"]
     for request in requests:
         missed: list[tuple[Path, dict[str, Any]]] = []
         for path, statement in left:
             both = {**_alone(policy, statement), "Statement": [ALLOW_ALL, statement]}
-            if decide(kind, both, request).verdict is Verdict.EXPLICIT_DENY:
+            if decide(kind, both, request).verdict is verdict:
                 yield path, statement, request
             else:
                 missed.append((path, statement))
@@ -94,7 +104,7 @@ def _alone(policy: Policy, statement: dict[str, Any]) -> Policy:
 
 
 def failing(kind: Kind, policy: Policy, statement: dict[str, Any], request: Request) -> list[str]:
-    """Return the elements of an Allow statement that, each by itself, keep a request out."""
+    """Return the elements of an Allow statement that, each by itself, certainly keep a request out."""
     found: list[str] = []
     for names in ELEMENTS:
         name = next((each for each in names if each in statement), "")
@@ -104,13 +114,19 @@ def failing(kind: Kind, policy: Policy, statement: dict[str, Any], request: Requ
             continue
         open_wide = {key: value for key, value in ALLOW_ALL.items() if key != names[0]}
         probe = {**open_wide, **({name: statement[name]} if name else {})}
-        if not decide(kind, _alone(policy, probe), request).allowed:
+        if is_refused(decide(kind, _alone(policy, probe), request)):
             found.append(name or names[0])
     return found
 
 
-def unmet(policy: Policy, statement: Mapping[str, Any], request: Request) -> list[tuple[str, str]]:
-    """Return the operators and keys of a Condition that our call does not meet."""
+def unmet(
+    policy: Policy, statement: Mapping[str, Any], request: Request, *, answer: bool | None = False
+) -> list[tuple[str, str]]:
+    """Return the operators and keys of a Condition that our call does not meet.
+
+    Args:
+        answer: None asks for those of which it cannot be seen, True for those that are met.
+    """
     condition = statement.get("Condition")
     variables = policy.get("Version") == evaluator.VARIABLES_SINCE
     if not isinstance(condition, Mapping):
@@ -120,14 +136,14 @@ def unmet(policy: Policy, statement: Mapping[str, Any], request: Request) -> lis
         for operator, keys in condition.items()
         if isinstance(keys, Mapping)
         for key, wanted in keys.items()
-        if not conditions.holds({operator: {key: wanted}}, request.context, variables=variables)
+        if conditions.judge({operator: {key: wanted}}, request.context, variables=variables) is answer
     ]
 
 
 # --- who asks ------------------------------------------------------------------------------------------------
 
 
-def _call(arn: str, account: str, address: str) -> dict[str, str]:
+def _call(arn: str, account: str, address: str) -> dict[str, str | Sequence[str] | Unseen]:
     """Return what AWS knows of a call of ours:
     over TLS, from outside the customer's network, without MFA, through no service."""
     return {
@@ -136,16 +152,42 @@ def _call(arn: str, account: str, address: str) -> dict[str, str]:
         "aws:PrincipalType": "AssumedRole",
         "aws:PrincipalIsAWSService": "false",
         "aws:ViaAWSService": "false",
+        "aws:ViaAWSMCPService": "false",
         "aws:SecureTransport": "true",
         "aws:MultiFactorAuthPresent": "false",
         "aws:SourceIp": address,
-        "aws:CurrentTime": _today(),
         "aws:UserAgent": "Boto3",
+        **_at(_now()),
     }
 
 
-def _today() -> str:
-    return datetime.now(UTC).strftime("%Y-%m-%dT00:00:00Z")  # a day is fine enough for a date in a policy
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
+def _at(moment: datetime) -> dict[str, str]:
+    """Return the keys that tell the time of a call; our sessions are minutes old."""
+    text = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {
+        "aws:CurrentTime": text,
+        "aws:EpochTime": str(int(moment.timestamp())),
+        "aws:TokenIssueTime": text,
+    }
+
+
+def later(request: Request, days: int) -> Request:
+    """Return the same call, made that many days from now."""
+    return carrying(request, _at(_now() + timedelta(days=days)))
+
+
+def carrying(request: Request, more: conditions.Context) -> Request:
+    """Return the same call with more in its context, or something else."""
+    return replace(request, context=Folded.of(request.context, more))
+
+
+def seen_against(policy: Policy, request: Request, caller: Caller) -> Request:
+    """Return a call with what the policy asks of it and cannot be seen from here."""
+    return carrying(request, context_keys.unseen(policy, request.context, caller))
 
 
 def ours(values: Values) -> Principal:
@@ -156,13 +198,24 @@ def ours(values: Values) -> Principal:
 
 
 def assume(values: Values, who: Principal, external_id: str | None, *, action: str = "sts:AssumeRole") -> Request:
-    """Return the call that takes the tenant's role."""
+    """Return the call that takes the tenant's role, to the STS endpoint of the key's Region."""
     role = str(values.access.role or f"arn:aws:iam::{NOWHERE}:role/yours")
-    context = {**_call(who.role_arn or who.arn, who.account, values.address), "sts:RoleSessionName": "byok-service"}
-    context |= {"aws:ResourceAccount": evaluator.account_of(role)}
+    context = _call(who.role_arn or who.arn, who.account, values.address)
+    context |= {
+        # one of several: it ends on what we are about to do
+        "sts:RoleSessionName": Unseen((("byok-service",), (f"byok-test-{values.access.tenant}",))),
+        "aws:ResourceAccount": evaluator.account_of(role),
+    }
+    if values.access.key is not None:
+        context["aws:RequestedRegion"] = values.access.key.region
     if external_id is not None:
         context["sts:ExternalId"] = external_id
-    return Request(action, role, who, context)
+    return Request(action, role, who, Folded.of(context))
+
+
+def right(policy: Policy, values: Values) -> Request:
+    """Return the call with which our role takes the tenant's, as a trust policy sees it."""
+    return seen_against(policy, assume(values, ours(values), values.access.external_id), "our role")
 
 
 def tenant_role(role_arn: str) -> Principal:
@@ -171,54 +224,32 @@ def tenant_role(role_arn: str) -> Principal:
     return Principal(f"arn:aws:sts::{account}:assumed-role/{name}/byok-service", account, "AROAYOURS", role_arn)
 
 
-def use(
-    action: str, key: KeyArn, who: Principal, values: Values, seen: Mapping[str, Sequence[str]] | None = None
-) -> Request:
-    """Return a call of KMS on the key.
-
-    Args:
-        seen: values of context keys that only the customer's account knows.
-    """
-    context: dict[str, str | Sequence[str]] = {
+def use(action: str, key: KeyArn, who: Principal, values: Values) -> Request:
+    """Return a call of KMS on the key."""
+    context: dict[str, str | Sequence[str] | Unseen] = {
         **_call(who.role_arn or who.arn, who.account, values.address),
         "kms:CallerAccount": who.account,
         "kms:KeySpec": "SYMMETRIC_DEFAULT",
         "kms:KeyUsage": "ENCRYPT_DECRYPT",
+        "kms:MultiRegion": str(key.is_multi_region).lower(),
         "aws:RequestedRegion": key.region,
         "aws:ResourceAccount": key.account,
-        **(seen or {}),
     }
+    if action in {"kms:ReEncryptFrom", "kms:ReEncryptTo"}:
+        context["kms:ReEncryptOnSameKey"] = "true"
     if action != "kms:DescribeKey":  # it takes no encryption context, so a condition on one refuses it
         context |= {"kms:EncryptionAlgorithm": "SYMMETRIC_DEFAULT", "kms:EncryptionContextKeys": ["purpose", "tenant"]}
         if values.access.tenant:
             context |= {"kms:EncryptionContext:tenant": values.access.tenant}
     # As if the key stood in the role's account:
     # across accounts an identity policy has to allow too, and that is another document.
-    return Request(action, str(key), who, context, who.account)
+    return Request(action, str(key), who, Folded.of(context), who.account)
 
 
 @lru_cache(maxsize=1)
 def guide_actions() -> tuple[tuple[str, str], ...]:
     """Return the guide's patterns with the actions of ours that each stands for."""
     return tuple((pattern, action) for pattern in documents.ACTIONS for action in MEMBERS.get(pattern, (pattern,)))
-
-
-def unseen(policy: Policy) -> dict[str, list[str]]:
-    """Return the context keys that only the customer's account knows, with the first value that the policy asks for."""
-    found: dict[str, list[str]] = {}
-    for _, statement in statements(policy):
-        condition = statement.get("Condition")
-        for operator, keys in condition.items() if isinstance(condition, dict) else ():
-            for key, wanted in keys.items() if isinstance(keys, dict) else ():
-                name = str(key).lower()
-                if (
-                    (name in UNSEEN or name.startswith(UNSEEN_TAGS))
-                    and "not" not in str(operator).lower()
-                    and "null" not in str(operator).lower()
-                ):
-                    texts = conditions.texts(wanted)
-                    found.setdefault(str(key), [texts[0].replace("*", "x").replace("?", "x")] if texts else [])
-    return {key: value for key, value in found.items() if value}
 
 
 def named_ids(policy: Policy) -> list[str]:
@@ -251,3 +282,12 @@ def principals(statement: Mapping[str, Any], kind: str = "AWS") -> list[str]:
 
 def is_denied(decision: Decision) -> bool:
     return decision.verdict is Verdict.EXPLICIT_DENY
+
+
+def is_refused(decision: Decision) -> bool:
+    """Tell whether a call is certainly not let through."""
+    return decision.verdict in {Verdict.IMPLICIT_DENY, Verdict.EXPLICIT_DENY}
+
+
+def is_unseen(decision: Decision) -> bool:
+    return decision.verdict is Verdict.UNSEEN

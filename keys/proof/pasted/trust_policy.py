@@ -7,7 +7,15 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from keys.policies import conditions, documents, evaluator
-from keys.proof.pasted import denials, placeholders, rebuilding, trial_requests, trust_policy_width
+from keys.proof.pasted import (
+    denials,
+    placeholders,
+    rebuilding,
+    time_limits,
+    trial_requests,
+    trust_policy_width,
+    unseen_conditions,
+)
 from keys.proof.pasted.findings import Note, Path, Policy, Values, shown
 
 UNIQUE_ID = re.compile(r"A(?:ROA|IDA)[A-Z0-9]{4,}")
@@ -18,14 +26,16 @@ def notes(policy: Policy, values: Values) -> Iterator[Note]:
     found = list(trust_policy_width.notes(policy, values))
     yield from found
     yield from trust_policy_width.set_operators(_ours(policy, values), values, {note.path for note in found})
-    right = trial_requests.assume(values, trial_requests.ours(values), values.access.external_id)
+    right = trial_requests.right(policy, values)
     decision = trial_requests.decide("trust", policy, right)
     if trial_requests.is_denied(decision):
         yield from denials.denied(
             "trust", policy, [right], "Our role with your External ID is refused by it, whatever else allows it."
         )
-    elif not decision.allowed:
+    elif trial_requests.is_refused(decision):
         yield from _missing(policy, right, values)
+    yield from unseen_conditions.notes("trust", policy, [right])
+    yield from time_limits.notes("trust", policy, [right])
     yield from _odd(policy, values)
 
 
@@ -155,7 +165,7 @@ def _wrong_condition(
                     "Write sts:ExternalId.",
                 )
             else:
-                yield denials.unmet(operator, key, at)
+                yield denials.unmet(operator, key, at, request)
             continue
         found = next(
             texts
@@ -263,7 +273,7 @@ def wanted(values: Values, policy: Policy | None = None) -> Policy:
 def corrected(policy: Policy, values: Values) -> Policy:
     """Return their policy with our statement as the guide has it, and their statements for others as they are."""
     (guide,) = wanted(values)["Statement"]
-    probe = trial_requests.assume(values, trial_requests.ours(values), values.access.external_id)
+    probe = trial_requests.right(policy, values)
     denies = {path for path, _, _ in trial_requests.denying("trust", policy, [probe])}
     kept: list[Any] = []
     placed = False
