@@ -38,8 +38,13 @@ CALLERS = {
     "arn:aws:iam::foo:user/bar": Who.SOMEBODY_ELSE,
     f"arn:aws:sts::{ACCOUNT}:assumed-role/AWSServiceRoleForAutoScaling/AutoScaling": Who.SOMEBODY_ELSE,
     f"arn:aws:iam::{ACCOUNT}:role/Bank": Who.UNSURE,
-    f"arn:aws:sts::{ACCOUNT}:assumed-role/deploy/GitHubActions": Who.UNSURE,
-    f"arn:aws:sts::{ACCOUNT}:assumed-role/deploy/AWSCloudFormation": Who.UNSURE,
+    f"arn:aws:sts::{ACCOUNT}:assumed-role/deploy/GitHubActions": Who.SOMEBODY_ELSE,
+    f"arn:aws:sts::{ACCOUNT}:assumed-role/deploy/AWSCloudFormation": Who.SOMEBODY_ELSE,
+    f"arn:aws:sts::{ACCOUNT}:assumed-role/workstation/i-0123456789abcdef0": Who.SOMEBODY_ELSE,
+    f"arn:aws:sts::{ACCOUNT}:assumed-role/CloudMapper/botocore-session-1632399481": Who.SOMEBODY_ELSE,
+    f"arn:aws:sts::{ACCOUNT}:assumed-role/terraform-cloud/terraform-run-h7rD1XcGWxHMDCG7": Who.SOMEBODY_ELSE,
+    f"arn:aws:sts::{ACCOUNT}:assumed-role/Owner/engineer@example.org": Who.SOMEBODY_ELSE,
+    f"arn:aws:sts::{ACCOUNT}:assumed-role/reader/session-1": Who.UNSURE,
     "xxxxx": Who.UNNAMED,
     "[redacted]": Who.UNNAMED,
     "": Who.UNNAMED,
@@ -137,13 +142,12 @@ def test_an_engineer_who_may_not_use_the_key_is_no_reason_to_change_the_role(act
     assert found.causes[0] == NOT_ALLOWED
     assert not {"our_session_policy", "our_vpc_endpoint_policy"} & set(found.causes)
     assert "AWSReservedSSO_PowerUser_0123456789abcdef" in found.text
+    assert "attached to your role" not in found.text + found.answer
     assert f"Add {action}" not in found.text + found.answer
 
 
 def test_a_session_of_another_name_is_named_before_the_role_is_changed() -> None:
-    found = parsing.read(
-        _refusal(f"arn:aws:sts::{ACCOUNT}:assumed-role/reader/i-0123456789abcdef0", NEEDED[1], TAILS[1])
-    )
+    found = parsing.read(_refusal(f"arn:aws:sts::{ACCOUNT}:assumed-role/reader/session-1", NEEDED[1], TAILS[1]))
     assert "role/reader" in found.text
     assert "none of ours" in found.text
     assert "none of ours" in found.answer
@@ -154,6 +158,14 @@ def test_an_engineer_who_may_not_become_the_role_is_the_good_sign_of_step_4() ->
     found = parsing.read(f"User: {ENGINEER} is not authorized to perform: sts:AssumeRole on resource: {role}")
     assert "step 4" in found.text
     assert "external_id_mismatch" in found.causes
+
+
+def test_our_own_instance_that_may_not_become_the_role_is_not_taken_for_an_engineer() -> None:
+    ours = "arn:aws:sts::999900001111:assumed-role/byok-worker/i-0123456789abcdef0"
+    role = f"arn:aws:iam::{ACCOUNT}:role/{documents.ROLE_NAME}"
+    tail = " because no identity-based policy allows the sts:AssumeRole action"
+    found = parsing.read(f"User: {ours} is not authorized to perform: sts:AssumeRole on resource: {role}{tail}")
+    assert found.causes == ("our_identity_policy_missing_assume_role",)
 
 
 @pytest.mark.parametrize("action", ["kms:PutKeyPolicy", "iam:CreateRole", "kms:CreateKey", "iam:GetRole"])

@@ -25,6 +25,14 @@ OUR_SESSIONS = "byok-"
 # Roles that AWS makes: nobody but AWS can let us become them (IAM guide, "Service-linked roles"; IAM Identity Center
 # guide, "Permission sets").
 RESERVED = ("AWSReservedSSO_", "AWSServiceRoleFor")
+# How tools name their sessions: CloudFormation, GitHub Actions, an instance of EC2, the SDKs by default, Terraform's
+# runs, CodeBuild.
+TOOLS = re.compile(
+    r"AWSCloudFormation|GitHubActions|i-[0-9a-f]{8,17}"
+    r"|(?:botocore-session|aws-go-sdk|aws-sdk-js-session|terraform-run|AWSCodeBuild)-.{1,60}"
+)
+# A person's session bears the mail address.
+PERSON = re.compile(r"[^@\s]{1,64}@[^@\s]{1,64}")
 PEOPLE = {"user", "federated-user", "root"}
 # What a person calls who makes the key, the role and the policies, by hand or by CloudFormation.
 SETTING_UP = {"cloudformation", "organizations", "sso"}
@@ -54,7 +62,7 @@ class Who(StrEnum):
     """Who was refused, as far as the words tell."""
 
     OURS = "ours"
-    # a user, an account's root, a role of AWS's own: never the role that the tenant made for us
+    # a user, an account's root, a role of AWS's own, a tool's or a person's session: never the role made for us
     SOMEBODY_ELSE = "somebody_else"
     # a role, in a session that we did not open
     UNSURE = "unsure"
@@ -68,7 +76,11 @@ def who(error: AwsError) -> Who:
         return Who.SOMEBODY_ELSE
     if kind not in {"assumed-role", "role"}:
         return Who.UNNAMED
-    return Who.OURS if session.startswith(OUR_SESSIONS) or name == documents.ROLE_NAME else Who.UNSURE
+    if session.startswith(OUR_SESSIONS) or name == documents.ROLE_NAME:
+        return Who.OURS
+    # Our own service may call STS from an instance, or under a name that an SDK chose.
+    is_tool = error.service != "sts" and TOOLS.fullmatch(session)
+    return Who.SOMEBODY_ELSE if is_tool or PERSON.fullmatch(session) else Who.UNSURE
 
 
 def name_of(error: AwsError) -> str:
@@ -159,9 +171,9 @@ def causes_of(error: AwsError, otherwise: Sequence[str]) -> tuple[str, ...]:
 def _of_use(error: AwsError, otherwise: Sequence[str]) -> tuple[str, ...]:
     """Return the causes where the key was to be used: a person's refusal says nothing of the role for us."""
     layer, caller = error.denial.layer, who(error)
-    if caller is Who.SOMEBODY_ELSE:
-        return (NOT_ALLOWED,) if layer in OF_THE_CALLER else (NOT_ALLOWED, *otherwise)
-    if caller is Who.UNSURE and layer in {"session", "endpoint"}:
+    if caller is Who.SOMEBODY_ELSE and layer not in {"session", "endpoint"}:
+        return (NOT_ALLOWED, *otherwise)
+    if caller in {Who.SOMEBODY_ELSE, Who.UNSURE} and layer in {"session", "endpoint"}:
         return (NOT_ALLOWED,)
     return tuple(otherwise)
 
