@@ -54,7 +54,7 @@ from tenants.services.recovery import (
     request_second_factor,
     withdraw_recovery,
 )
-from tenants.services.second_factors import reset_second_factor
+from tenants.services.second_factors import reset_second_factor, second_factors_of
 from tenants.services.service_accounts import (
     change_service_account,
     create_service_account,
@@ -137,6 +137,7 @@ __all__ = [
     "revoke_old_secret",
     "revoke_token",
     "rotate_secret",
+    "second_factors_of",
     "staff_of",
     "switch_off",
     "switch_on",

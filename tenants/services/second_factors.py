@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from allauth.mfa.models import Authenticator
 
 from byokportal.errors import NotFound
@@ -36,6 +38,24 @@ def reset_second_factor(member: Member, *, reason: str, actor: Actor) -> None:
     audit.record(
         "tenants.second_factor.reset", tenant=tenant, actor=actor, target=held, email=held.user.email, reason=reason
     )
+
+
+def second_factors_of(members: Iterable[Member]) -> dict[int, str]:
+    """Return what second factors the accounts of some members have, as people read it, by the id of the account."""
+    kinds: dict[int, list[str]] = {}
+    rows = Authenticator.objects.filter(user__in=[member.user_id for member in members]).order_by("pk")
+    for user_id, kind in rows.values_list("user_id", "type"):
+        kinds.setdefault(user_id, []).append(kind)
+    return {user_id: words for user_id, found in kinds.items() if (words := _in_words(found))}
+
+
+def _in_words(kinds: list[str]) -> str:
+    """Return the words for the authenticators of one account; codes for recovery alone are no second factor."""
+    passkeys = kinds.count(Authenticator.Type.WEBAUTHN)
+    found = [{0: "", 1: "a passkey"}.get(passkeys, f"{passkeys} passkeys")]
+    found.append("an authenticator app" if Authenticator.Type.TOTP in kinds else "")
+    words = " and ".join(one for one in found if one)
+    return words[:1].upper() + words[1:]
 
 
 def remove_second_factors(user_id: int) -> None:

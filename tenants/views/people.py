@@ -30,10 +30,15 @@ def members(request: HttpRequest, tenant: UUID) -> HttpResponse:
             invited = services.invite(member.tenant, **form.cleaned_data, actor=portal.actor(request, member))
             messages.success(request, f"{invited.email} is invited. The mail with the link is on its way.")
             return redirect("portal:members", member.tenant.pk)
-    people = Member.objects.of(member.tenant).select_related("user", "invitation__inviter__user")
+    everybody = Member.objects.of(member.tenant).select_related(
+        "user", "invitation__inviter__user", "role_by__user", "tenant"
+    )
+    people = Paginator(everybody, PEOPLE_A_PAGE).get_page(request.GET.get("page"))
+    factors = services.second_factors_of(people)
     context = portal.page(
         member,
-        people=Paginator(people, PEOPLE_A_PAGE).get_page(request.GET.get("page")),
+        people=people,
+        rows=[{"member": one, "factor": factors.get(one.user_id, "")} for one in people],
         invitations=Invitation.objects.of(member.tenant).open().select_related("inviter__user")[:PEOPLE_A_PAGE],
         recovery=OwnerRecovery.objects.of(member.tenant).filter(status=OwnerRecovery.Status.WAITING).first(),
         form=form,
