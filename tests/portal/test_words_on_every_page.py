@@ -30,8 +30,8 @@ from tenants.models import AuditEvent, Member, Tenant
 
 pytestmark = pytest.mark.django_db
 NOT_TEXT = re.compile(r"<(head|script|style|pre|textarea|svg)\b.*?</\1>|<input[^>]*>|<!--.*?-->", re.DOTALL)
-# values, and one field of the API
-NOT_OURS = re.compile(r"arn:\S+|\S+@\S+|https?://\S+|byok-[A-Za-z0-9_-]{20,}|cache_until")
+# values, one field of the API, and names of Terraform's resources
+NOT_OURS = re.compile(r"arn:\S+|\S+@\S+|https?://\S+|byok-[A-Za-z0-9_-]{20,}|cache_until|aws_kms_[a-z_]+")
 SNAKE = re.compile(r"\b[a-z][a-z0-9]*(?:_[a-z0-9]+)+\b")
 ACTOR = re.compile(r"\b(?:member|kore|service):[\w@]")
 TIME = re.compile(r"\b\d{1,2}:\d{2}(?::\d{2})?(?:\.\d+)?(?![\d:.]| UTC)")
