@@ -67,9 +67,6 @@ def require(actor: Actor, operation: str, tenant: Tenant, *, reason: str = "", *
     )
     if actor.approval is not None:
         mine = mine.filter(pk=actor.approval.pk)
-    elif HELD[operation].do is not None:
-        # It was done when it was approved.
-        mine = mine.none()
     if actor.member is None or not mine.update(status=Approval.Status.DONE):
         raise SecondPersonNeeded(actor=actor, tenant=tenant, operation=operation, arguments=text, reason=reason)
 

@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from conftest import CUSTOMER, REGION, Customer, acting, health_of, save_draft
+from conftest import CUSTOMER, REGION, Customer, acting, health_of, invited, save_draft
 from django.core import mail
 from django.db import DatabaseError, connection, transaction
 from django.test import Client
@@ -22,6 +22,8 @@ from keys import branchkeys, datakeys, errors, horizon, services
 from keys.models import BranchKey, BranchKeyWrapping, KeyRegistration, ServiceRolePolicy
 from keys.policies import documents
 from support import follow, notices
+from tenants import services as tenant_services
+from tenants.errors import SecondPersonNeeded
 from tenants.models import AuditEvent, Member, Tenant
 
 Status = KeyRegistration.Status
@@ -374,6 +376,21 @@ def test_who_may_not_end_it_and_when_it_is_too_early(
     BranchKey.objects.filter(tenant=tenant).update(registration=replaced)  # data would be lost now, not only in backups
     with pytest.raises(errors.RegistrationBusy):
         services.end_horizon(replaced, reason="x", accepts_loss=True, actor=acting(alice))
+
+
+def test_where_two_are_needed_it_ends_when_another_owner_has_approved_it(
+    replaced: KeyRegistration, tenant: Tenant, alice: Member
+) -> None:
+    carol = invited(tenant, "carol@acme.example", "owner")
+    at = clock.now() - timedelta(days=30)
+    Member.objects.filter(tenant=tenant).update(created_at=at, role_since=at)
+    tenant_services.require_second_person(tenant, actor=acting(alice))
+    with pytest.raises(SecondPersonNeeded) as told, transaction.atomic():
+        services.end_horizon(replaced, reason="it leaked", accepts_loss=True, actor=acting(alice))
+    approval = tenant_services.ask_second_person(told.value)
+    assert approval is not None and not AuditEvent.objects.filter(name="keys.registration.horizon_ended").exists()
+    assert tenant_services.approve(approval, actor=acting(carol)).status == "done"
+    assert AuditEvent.objects.filter(name="keys.registration.horizon_ended").count() == 1
 
 
 def test_the_api_ends_it_too(
