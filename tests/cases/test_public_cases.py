@@ -82,13 +82,6 @@ WRONG_BY_MECHANISM: dict[str, tuple[str, ...]] = {
     ),
     "a place to fill in without quotation marks is not named as one": ("permissions-openai-unquoted-placeholder",),
     "corrected loses statements of the customer's": ("key-bwhaley-page-columns", "key-bwhaley-lost-quote"),
-    "an Allow to everybody on a tag of the caller is open to strangers, who set their own tags": (
-        "key-datazone-principal-tag-star",
-    ),
-    "too wide by the look of a statement, where a Deny or aws:PrincipalArn narrows it": (
-        "permissions-deny-narrows-everything",
-        "trust-hub-and-spoke-principal-arn",
-    ),
     "a principal that IAM does not save is said to get in, and stays in the corrected document": (
         "trust-eleven-digits",
     ),

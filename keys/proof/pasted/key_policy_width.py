@@ -3,48 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from keys.arns import KeyArn
 from keys.policies import conditions, evaluator
 from keys.policies.evaluator import Principal, Request
-from keys.proof.pasted import grants, trial_requests
+from keys.proof.pasted import grants, trial_requests, witnesses
 from keys.proof.pasted.findings import Note, Path, Policy, Values, shown
 
 NO_ACCOUNT = "<your-account-id>"
 MORE = ("kms:PutKeyPolicy", "kms:ScheduleKeyDeletion", "kms:DisableKey", "kms:CreateGrant")
-STRANGERS_DO = ("kms:Decrypt", "kms:GenerateDataKey", "kms:CreateGrant", "kms:PutKeyPolicy")
+STRANGERS_DO = (
+    "kms:Decrypt",
+    "kms:GenerateDataKey",
+    "kms:CreateGrant",
+    "kms:PutKeyPolicy",
+    "kms:Encrypt",
+    "kms:ReEncryptFrom",
+    "kms:ReEncryptTo",
+    "kms:GenerateDataKeyWithoutPlaintext",
+    "kms:ScheduleKeyDeletion",
+    "kms:DisableKey",
+)
+ELSEWHERE = "198.51.100.10"  # belongs to nobody (RFC 5737)
+MOST_ASKED = 300  # calls of strangers that one policy is asked about
 
 
 def open_to_strangers(in_force: Policy, values: Values) -> Iterator[Note]:
-    """Ask for accounts that nobody named, directly and through each AWS service that the policy names."""
-    denies = [each for _, each in trial_requests.statements(in_force) if each.get("Effect") == "Deny"]
-    services = ("", *_named_services(in_force)[:2])
-    calls = {
-        action: [
-            (service, _call_of(stranger, service, action, values))
-            for stranger in (trial_requests.STRANGER, trial_requests.STRANGER_ROLE)
-            for service in services
-        ]
-        for action in STRANGERS_DO
-    }
+    """Ask for accounts that nobody named, with whatever they may set themselves, through an AWS service too."""
+    strangers = witnesses.strangers(in_force)
+    asked = 0
     for path, statement in trial_requests.statements(in_force):
         if statement.get("Effect") != "Allow" or not (
             "NotPrincipal" in statement or "*" in trial_requests.principals(statement)
         ):
             continue
-        with_denies = {**in_force, "Statement": [*denies, statement]}
-        spoken_of = next((action for action in STRANGERS_DO if _covers(statement, action)), "")
-        for service, request in calls.get(spoken_of, ()):
-            if trial_requests.decide("key", with_denies, request).allowed:
-                yield _open(path, statement, request.action, service, values)
+        for action in STRANGERS_DO:
+            if not _covers(statement, action):
+                continue
+            found = None
+            for stranger in strangers:
+                asked += 1
+                request = trial_requests.use(action, own_key(values), stranger, _from_elsewhere(values))
+                request = witnesses.fitting(in_force, statement, request)
+                if trial_requests.lets(in_force, statement, request):
+                    found = request
+                    break
+            if found is not None:
+                yield _open(path, statement, found, values)
                 break
+            if asked > MOST_ASKED:
+                return
 
 
-def _call_of(stranger: Principal, service: str, action: str, values: Values) -> Request:
-    request = trial_requests.use(action, own_key(values), stranger, values)
-    through = {"kms:ViaService": service, "aws:ViaAWSService": "true"} if service else {}
-    return trial_requests.carrying(request, through)
+def _from_elsewhere(values: Values) -> Values:
+    """Return the values with an address that is not ours: strangers do not come from it."""
+    return replace(values, address=ELSEWHERE)
 
 
 def _covers(statement: dict[str, Any], action: str) -> bool:
@@ -56,36 +71,27 @@ def _covers(statement: dict[str, Any], action: str) -> bool:
     return found != (name == "NotAction")
 
 
-def _named_services(policy: Policy) -> list[str]:
-    found: list[str] = []
-    for _, statement in trial_requests.statements(policy):
-        condition = statement.get("Condition")
-        for keys in condition.values() if isinstance(condition, dict) else ():
-            for key, wanted in keys.items() if isinstance(keys, dict) else ():
-                if str(key).lower() == "kms:viaservice":
-                    found += [each.replace("*", "us-east-1") for each in evaluator.listed(wanted)]
-    return list(dict.fromkeys(found))
-
-
-def _open(path: Path, statement: dict[str, Any], action: str, service: str, values: Values) -> Note:
-    through = f" through {shown(service)}" if service else ""
+def _open(path: Path, statement: dict[str, Any], request: Request, values: Values) -> Note:
+    service = conditions.lookup(request.context, "kms:ViaService")
+    through = f" through {shown(service[0])}" if service else ""
     fix = (
         f'Name who may: "Principal": {{"AWS": "arn:aws:iam::{own_account(values, NO_ACCOUNT)}:root"}} for your '
         "own account."
     )
+    so = f"{witnesses.described(request)}{through}, a stranger with an account of their own."
     if "NotPrincipal" in statement:
         return Note(
             "too_wide_not_principal",
             "error",
             (*path, "NotPrincipal"),
-            f"NotPrincipal with Allow means everybody but those named: any AWS account may do {action} with your key.",
+            f"NotPrincipal with Allow means everybody but those named. {so}",
             fix,
         )
     return Note(
         "too_wide_principal",
         "error",
         (*path, "Principal"),
-        f"Any AWS account may do {action} with your key{through}.",
+        f"Any AWS account may do {request.action} with your key{through}. {so}",
         fix,
     )
 
@@ -156,22 +162,27 @@ def _who(name: str, values: Values) -> Principal | None:
     return Principal(name if name.startswith("arn:") else f"arn:aws:iam::{account}:root", account)
 
 
-def wider(use: grants.Use) -> Iterator[Note]:
+def wider(use: grants.Use, values: Values) -> Iterator[Note]:
     """Name what the role may do with the key and we never need."""
-    for path, statement in trial_requests.statements(use.policy):
-        if statement.get("Effect") != "Allow" or use.role_arn not in trial_requests.principals(statement):
+    who = trial_requests.tenant_role(use.role_arn)
+    for action in MORE:
+        request = trial_requests.seen_against(
+            use.policy, trial_requests.use(action, use.key, who, values), "their role"
+        )
+        if not trial_requests.decide("key", use.policy, request).allowed:
             continue
-        for action in MORE:
-            if _covers(statement, action):
-                element = "NotAction" if "NotAction" in statement else "Action"
-                yield Note(
-                    "wider_than_needed",
-                    "warning",
-                    (*path, element),
-                    f"Your role may do {action} with the key, which we never need.",
-                    "Write the five actions of the document below.",
-                )
-                return
+        for path, statement in trial_requests.allowing("key", use.policy, request):
+            if use.role_arn not in trial_requests.principals(statement):
+                continue
+            element = "NotAction" if "NotAction" in statement else "Action"
+            yield Note(
+                "wider_than_needed",
+                "warning",
+                (*path, element),
+                f"Your role may do {action} with the key, which we never need.",
+                "Write the five actions of the document below.",
+            )
+            return
 
 
 def own_key(values: Values, role_arn: str = "") -> KeyArn:

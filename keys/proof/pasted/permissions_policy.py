@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from keys.arns import KeyArn
 from keys.errors import ArnRefused
 from keys.policies import documents, evaluator
 from keys.policies.evaluator import Request
-from keys.proof.pasted import grants, rebuilding, trial_requests
+from keys.proof.pasted import grants, rebuilding, trial_requests, witnesses
 from keys.proof.pasted.findings import Note, Path, Policy, Values, shown
 
 NO_KEY = "<your-cmk-arn>"
@@ -23,6 +24,7 @@ ADMINISTRATION = (
     "ec2:RunInstances",
     "secretsmanager:GetSecretValue",
 )
+MOST_STATEMENTS = 20  # statements and actions of one that are looked at for what is not KMS's
 MORE = ("kms:PutKeyPolicy", "kms:ScheduleKeyDeletion", "kms:DisableKey", "kms:CreateGrant")
 
 
@@ -115,37 +117,29 @@ def _meant(use: grants.Use) -> tuple[Path, dict[str, Any]] | None:
 
 
 def _wide(use: grants.Use, values: Values) -> Iterator[Note]:
-    who = use.requests[0][1].principal
-    account = who.account
-    elsewhere = f"arn:aws:iam::{account}:role/anything"
-    for action in ADMINISTRATION:
-        request = Request(action, elsewhere, who, use.requests[0][1].context, account)
-        for path, statement in trial_requests.allowing("permissions", use.policy, request):
-            element = next((each for each in ("NotAction", "Action") if each in statement), "Action")
-            yield Note(
-                "too_wide_permissions",
-                "error",
-                (*path, element),
-                f"This lets us do {action} in your account, and much more that has nothing to do with your key.",
-                "Write the five actions of the document below, and no other.",
-            )
-            return
-    key = use.requests[0][1]
-    for action in MORE:
-        for path, statement in trial_requests.allowing(
-            "permissions", use.policy, Request(action, key.resource, who, key.context, account)
-        ):
-            yield _wider(path, statement, f"The role may do {action} with your key, which we never need.", "Action")
-            break
-        else:
-            continue
+    ours = use.requests[0][1]
+    elsewhere = f"arn:{use.key.partition}:iam::{ours.principal.account}:role/anything"
+    for path, statement, request in _let_through(
+        use, [replace(ours, action=each, resource=elsewhere) for each in ADMINISTRATION]
+    ):
+        element = "NotAction" if "NotAction" in statement else "Action"
+        yield Note(
+            "too_wide_permissions",
+            "error",
+            (*path, element),
+            f"This lets us do {request.action} in your account, and much more that has nothing to do with your key: "
+            f"{witnesses.described(request)}.",
+            "Write the five actions of the document below, and no other.",
+        )
+        return
+    for path, statement, request in _let_through(use, [replace(ours, action=each) for each in MORE]):
+        yield _wider(path, statement, f"The role may do {request.action} with your key, which we never need.", "Action")
         break
+    yield from _elsewhere(use, ours)
     if use.refused:
         return
-    other = str(KeyArn("aws", use.key.region, account, trial_requests.NO_KEY_ID))
-    for path, statement in trial_requests.allowing(
-        "permissions", use.policy, Request("kms:Decrypt", other, who, key.context, account)
-    ):
+    other = replace(use.key, key_id=trial_requests.NO_KEY_ID)
+    for path, statement, _ in _let_through(use, [replace(ours, action="kms:Decrypt", resource=str(other))]):
         yield _wider(path, statement, "The role may use your other keys too.", "Resource")
         return
     for path, statement in trial_requests.statements(use.policy):
@@ -156,6 +150,7 @@ def _wide(use: grants.Use, values: Values) -> Iterator[Note]:
                 and ":key/" in name
                 and "${" not in name
                 and name not in {str(use.key), *values.beside.keys}
+                and next(_let_through(use, _uses_of(use, witnesses.resource_of(name))), None) is not None
             ):
                 where = (*path, "Resource", at) if isinstance(value, list) else (*path, "Resource")
                 yield Note(
@@ -165,6 +160,44 @@ def _wide(use: grants.Use, values: Values) -> Iterator[Note]:
                     f"{shown(name, most=120)} is another key than the one you give us.",
                     "Take it out, unless it has to be there.",
                 )
+
+
+def _let_through(use: grants.Use, requests: Iterable[Request]) -> Iterator[tuple[Path, dict[str, Any], Request]]:
+    """Yield the calls that the whole policy lets through, each with the statement that does."""
+    for request in requests:
+        if trial_requests.is_refused(trial_requests.decide("permissions", use.policy, replace(request, favoured=True))):
+            continue
+        for path, statement in trial_requests.statements(use.policy):
+            made = witnesses.fitting(use.policy, statement, request, ours=True)
+            if statement.get("Effect") == "Allow" and trial_requests.lets(
+                use.policy, statement, made, kind="permissions"
+            ):
+                yield path, statement, made
+                break
+
+
+def _uses_of(use: grants.Use, resource: str) -> list[Request]:
+    return [replace(request, resource=resource) for _, request in use.requests]
+
+
+def _elsewhere(use: grants.Use, ours: Request) -> Iterator[Note]:
+    """Yield the first statement that lets us do something outside of KMS, whatever it is."""
+    for path, statement in trial_requests.statements(use.policy)[:MOST_STATEMENTS]:
+        if statement.get("Effect") != "Allow" or "Action" not in statement:
+            continue
+        for action in evaluator.listed(statement["Action"])[:MOST_STATEMENTS]:
+            service = action.partition(":")[0].lower()
+            if service in {"kms", "*"} or ":" not in action or "*" in service or "?" in service:
+                continue
+            resources = evaluator.listed(statement.get("Resource"))[:3] or ["*"]
+            calls = [
+                replace(ours, action=witnesses.resource_of(action), resource=witnesses.resource_of(each))
+                for each in resources
+            ]
+            if next(_let_through(use, calls), None) is not None:
+                text = f"The role may do {shown(action, most=60)} too, which has nothing to do with your key."
+                yield _wider(path, statement, text, "Action")
+                return
 
 
 def _wider(path: Path, statement: dict[str, Any], text: str, element: str) -> Note:

@@ -79,6 +79,12 @@ def allowing(
             yield path, statement
 
 
+def lets(policy: Policy, statement: dict[str, Any], request: Request, *, kind: Kind = "key") -> bool:
+    """Tell whether a statement lets a request through, with every Deny of its policy in force."""
+    denies = [each for _, each in statements(policy) if each.get("Effect") == "Deny"]
+    return decide(kind, {**policy, "Statement": [*denies, statement]}, request).allowed
+
+
 def denying(
     kind: Kind, policy: Policy, requests: Iterable[Request], *, verdict: Verdict = Verdict.EXPLICIT_DENY
 ) -> Iterator[tuple[Path, dict[str, Any], Request]]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from keys.policies import conditions, documents, evaluator
+from keys.policies.evaluator import Principal
 from keys.proof.pasted import (
     denials,
     placeholders,
@@ -15,9 +17,11 @@ from keys.proof.pasted import (
     trial_requests,
     trust_policy_width,
     unseen_conditions,
+    witnesses,
 )
 from keys.proof.pasted.findings import Note, Path, Policy, Values, shown
 
+MORE = ("sts:TagSession", "sts:SetSourceIdentity")
 UNIQUE_ID = re.compile(r"A(?:ROA|IDA)[A-Z0-9]{4,}")
 
 
@@ -212,13 +216,15 @@ def _odd(policy: Policy, values: Values) -> Iterator[Note]:
                 listed = isinstance(value, dict) and isinstance(value.get(kind), list)
                 where: Path = (*path, "Principal", kind, at) if listed else (*path, "Principal", kind)
                 if kind == "AWS" and (name == account or name.endswith(f"::{account}:root")):
-                    yield Note(
-                        "account_root",
-                        "warning",
-                        where,
-                        f"{shown(name)} trusts our whole account, not our one role.",
-                        fix,
-                    )
+                    another = trial_requests.tenant_role(f"arn:aws:iam::{account}:role/another")
+                    if _gets_in(policy, statement, another, values):
+                        yield Note(
+                            "account_root",
+                            "warning",
+                            where,
+                            f"{shown(name)} trusts our whole account, not our one role: {another.role_arn} is let in.",
+                            fix,
+                        )
                 elif kind == "AWS" and UNIQUE_ID.fullmatch(name):
                     yield Note(
                         "stale_principal",
@@ -230,12 +236,16 @@ def _odd(policy: Policy, values: Values) -> Iterator[Note]:
                         ),
                         fix,
                     )
-                elif name not in {"*", str(values.access.service_role)} and not (
-                    kind == "AWS" and _is_near(name, values)
+                elif (
+                    name not in {"*", str(values.access.service_role)}
+                    and not (kind == "AWS" and _is_near(name, values))
+                    and _gets_in(policy, statement, _who(name, kind), values)
                 ):
                     others.append((where, name))
         for at, action in enumerate(evaluator.listed(statement.get("Action"))):
-            if action == "*" or (action.lower().startswith("sts:") and "*" in action):
+            if (action == "*" or (action.lower().startswith("sts:") and "*" in action)) and _may_more(
+                policy, statement, values
+            ):
                 listed = isinstance(statement.get("Action"), list)
                 yield Note(
                     "action_wide",
@@ -244,7 +254,7 @@ def _odd(policy: Policy, values: Values) -> Iterator[Note]:
                     f"{shown(action)} allows more than our role needs: tags and source identities on the session too.",
                     'Write "Action": "sts:AssumeRole".',
                 )
-        if "NotAction" in statement:
+        if "NotAction" in statement and _may_more(policy, statement, values):
             yield Note(
                 "not_action",
                 "warning",
@@ -260,6 +270,43 @@ def _odd(policy: Policy, values: Values) -> Iterator[Note]:
             f"{shown(name, most=120)} may take this role as well, and with it use your key as we do.",
             "Take it out, unless you know that it has to be there. We keep it in the document below.",
         )
+
+
+def _who(name: str, kind: str) -> Principal:
+    """Return somebody whom a Principal names."""
+    if kind == "Service":
+        return Principal("", "", service=name)
+    if kind == "Federated":
+        return Principal("", "", federated=name)
+    account = evaluator.account_of(name) or name
+    if ":role/" in name:
+        return trial_requests.tenant_role(name)
+    return Principal(name if ":user/" in name or ":assumed-role/" in name else f"arn:aws:iam::{account}:root", account)
+
+
+def _gets_in(policy: Policy, statement: dict[str, Any], who: Principal, values: Values) -> bool:
+    """Tell whether a statement lets somebody take the role, with whatever they may set themselves."""
+    for action in ("sts:AssumeRole", *trust_policy_width.FEDERATED):
+        for given in (values.access.external_id, None):
+            request = trial_requests.assume(values, who, given, action=action)
+            request = replace(request, favoured=True)
+            if trial_requests.lets(policy, statement, witnesses.fitting(policy, statement, request), kind="trust"):
+                return True
+    return False
+
+
+def _may_more(policy: Policy, statement: dict[str, Any], values: Values) -> bool:
+    """Tell whether a statement lets our role set tags or a source identity on its session."""
+    who = trial_requests.ours(values)
+    return any(
+        trial_requests.lets(
+            policy,
+            statement,
+            trial_requests.assume(values, who, values.access.external_id, action=action),
+            kind="trust",
+        )
+        for action in MORE
+    )
 
 
 # --- corrected -----------------------------------------------------------------------------------------------------

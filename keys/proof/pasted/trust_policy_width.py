@@ -7,14 +7,17 @@ mistakes: what no rule foresaw is found too.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from keys.policies import conditions
-from keys.proof.pasted import trial_requests
+from keys.policies.evaluator import Request
+from keys.proof.pasted import trial_requests, witnesses
 from keys.proof.pasted.findings import Note, Path, Policy, Values, shown
 
 NOBODYS = "byok-of-nobody"
 MOST_IDS = 20  # External IDs of one policy that are tried; more stand for too wide anyway
+ELSEWHERE = "198.51.100.10"  # belongs to nobody (RFC 5737)
 FEDERATED = ("sts:AssumeRoleWithWebIdentity", "sts:AssumeRoleWithSAML")
 
 
@@ -37,46 +40,58 @@ def _battery(policy: Policy, values: Values) -> Iterator[tuple[str, str | None]]
 
 def notes(policy: Policy, values: Values) -> Iterator[Note]:
     who, reported = trial_requests.ours(values), set[Path]()
-    right = trial_requests.decide(
-        "trust", policy, trial_requests.assume(values, who, values.access.external_id)
-    ).allowed
+    right = trial_requests.assume(values, who, values.access.external_id)
+    gets_in = trial_requests.decide("trust", policy, right).allowed
     named = set(trial_requests.named_ids(policy))
+    allows = [found for found in trial_requests.statements(policy) if found[1].get("Effect") == "Allow"]
     for code, external_id in _battery(policy, values):
-        if external_id in named and not right:
+        if external_id in named and not gets_in:
             continue  # one wrong id in place of theirs: a slip, and `_missing` says so
         request = trial_requests.assume(values, who, external_id)
-        if not trial_requests.decide("trust", policy, request).allowed:
+        for path, statement in allows:
+            if path in reported:
+                continue
+            made = witnesses.fitting(policy, statement, request, ours=True)
+            if trial_requests.lets(policy, statement, made, kind="trust"):
+                reported.add(path)
+                yield _too_wide(code, path, statement, external_id, values)
+    yield from _strangers(policy, allows, values)
+
+
+def _strangers(policy: Policy, allows: list[tuple[Path, dict[str, Any]]], values: Values) -> Iterator[Note]:
+    elsewhere = replace(values, address=ELSEWHERE)
+    for path, statement in allows:
+        if not ("NotPrincipal" in statement or "*" in trial_requests.principals(statement)):
             continue
-        for path, statement in trial_requests.allowing("trust", policy, request, but=reported):
-            reported.add(path)
-            yield _too_wide(code, path, statement, external_id, values)
-    yield from _strangers(policy, values)
+        request = next(_let_in(policy, statement, elsewhere), None)
+        if request is None:
+            continue
+        name = "NotPrincipal" if "NotPrincipal" in statement else "Principal"
+        means = (
+            "NotPrincipal means everybody but those named"
+            if name == "NotPrincipal"
+            else "The Principal * means everybody"
+        )
+        given = conditions.lookup(request.context, "sts:ExternalId")
+        how = "that knows your External ID" if given else "without any External ID"
+        yield Note(
+            "too_wide_not_principal" if name == "NotPrincipal" else "too_wide_principal",
+            "error",
+            (*path, name),
+            f"{means}: any AWS account {how} gets into your role. {witnesses.described(request)}.",
+            f'Set "Principal": {{"AWS": "{values.access.service_role}"}}.',
+        )
 
 
-def _strangers(policy: Policy, values: Values) -> Iterator[Note]:
-    reported: set[Path] = set()
+def _let_in(policy: Policy, statement: dict[str, Any], values: Values) -> Iterator[Request]:
+    """Yield calls of strangers that a statement lets through."""
     for action in ("sts:AssumeRole", *FEDERATED):
-        for stranger in (trial_requests.STRANGER, trial_requests.STRANGER_ROLE):
-            for given in (values.access.external_id, None):
+        for stranger in witnesses.strangers(policy):
+            for given in (None, values.access.external_id):
                 request = trial_requests.assume(values, stranger, given, action=action)
-                if not trial_requests.decide("trust", policy, request).allowed:
-                    continue
-                for path, statement in trial_requests.allowing("trust", policy, request, but=reported):
-                    reported.add(path)
-                    name = "NotPrincipal" if "NotPrincipal" in statement else "Principal"
-                    means = (
-                        "NotPrincipal means everybody but those named"
-                        if name == "NotPrincipal"
-                        else "The Principal * means everybody"
-                    )
-                    how = "without any External ID" if given is None else "that knows your External ID"
-                    yield Note(
-                        "too_wide_not_principal" if name == "NotPrincipal" else "too_wide_principal",
-                        "error",
-                        (*path, name),
-                        f"{means}: any AWS account {how} gets into your role.",
-                        f'Set "Principal": {{"AWS": "{values.access.service_role}"}}.',
-                    )
+                request = witnesses.fitting(policy, statement, request)
+                if trial_requests.lets(policy, statement, request, kind="trust"):
+                    yield request
 
 
 def _too_wide(code: str, path: Path, statement: Mapping[str, Any], given: str | None, values: Values) -> Note:
@@ -90,7 +105,10 @@ def _too_wide(code: str, path: Path, statement: Mapping[str, Any], given: str | 
         if given is None
         else f"with {shown(given, most=40) if given else 'an empty text'} as External ID"
     )
-    so = f"Our role gets in {how}, so another customer of ours could be made to reach your key by mistake or malice."
+    so = (
+        f"{values.access.service_role} gets in {how} (sts:AssumeRole on {values.access.role or 'your role'}), "
+        "so another customer of ours could be made to reach your key by mistake or malice."
+    )
     found = trial_requests.external_id_conditions(statement)
     if not found:
         where = (*path, "Condition") if "Condition" in statement else path
