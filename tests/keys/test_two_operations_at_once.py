@@ -42,7 +42,7 @@ from keys.models import (
 )
 from keys.policies.choices import Choices
 from keys.proof.encryption_test import CHECKS, runner
-from keys.proof.encryption_test.base import Finding, Verdict
+from keys.proof.encryption_test.base import Judgement, Verdict
 from support import follow
 from support import services as support_services
 from support.models import Ticket
@@ -470,10 +470,10 @@ def _made(w: World) -> BranchKey | None:
     return made
 
 
-def _findings(verdict: str) -> dict[str, Finding]:
+def _findings(verdict: str) -> dict[str, Judgement]:
     """Return a verdict for each check: all pass, or all that is not ours or a warning fails."""
     return {
-        each.code: Finding(Verdict(verdict) if each.step != 5 and not each.is_warning else Verdict.PASS)
+        each.code: Judgement(Verdict(verdict) if each.step != 5 and not each.is_warning else Verdict.PASS)
         for each in CHECKS
     }
 

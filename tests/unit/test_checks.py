@@ -20,7 +20,7 @@ from keys.aws.sessions import AssumeOutcome
 from keys.policies import documents
 from keys.proof.diagnosis.causes import CAUSES
 from keys.proof.encryption_test import CHECKS, base, outcome, refusals, remedies, schedule
-from keys.proof.encryption_test.base import Finding, Wait
+from keys.proof.encryption_test.base import Judgement, Wait
 from keys.proof.encryption_test.facts import Account, Answer, Clock, Facts, Hygiene, Key, Ours, Subject, Trust, Use
 from keys.proof.encryption_test.report import chain
 
@@ -149,20 +149,20 @@ def clock(**change: Any) -> Change:
     return lambda facts: replace(facts, clock=replace(facts.clock, **change))
 
 
-def judge(*changes: Change) -> dict[str, Finding]:
+def judge(*changes: Change) -> dict[str, Judgement]:
     facts = GOOD
     for change in changes:
         facts = change(facts)
-    findings = base.judge(facts, CHECKS)
-    labels = {label for found in findings.values() for label in found.causes}
+    judgements = base.judge(facts, CHECKS)
+    labels = {label for found in judgements.values() for label in found.causes}
     assert labels <= set(CAUSES) | set(words.WORDS), "a cause is of the vocabulary, or has words of its own"
-    return findings
+    return judgements
 
 
 def test_a_right_set_up_passes_every_check() -> None:
-    findings = judge()
-    assert {code: found.verdict for code, found in findings.items()} == {check.code: "pass" for check in CHECKS}
-    assert outcome.overall(findings, CHECKS) == "pass"
+    judgements = judge()
+    assert {code: found.verdict for code, found in judgements.items()} == {check.code: "pass" for check in CHECKS}
+    assert outcome.overall(judgements, CHECKS) == "pass"
 
 
 def test_the_list_reads_as_the_guide_and_needs_what_stands_before() -> None:
@@ -478,10 +478,12 @@ FAILS = {
 @pytest.mark.parametrize("name", FAILS)
 def test_what_fails_names_step_cause_and_document(name: str) -> None:
     changes, code, step, reason, cause, document = FAILS[name]
-    findings = judge(*changes)
-    found, check = findings[code], next(check for check in CHECKS if check.code == code)
+    judgements = judge(*changes)
+    found, check = judgements[code], next(check for check in CHECKS if check.code == code)
     assert found.verdict == "fail", found
-    assert outcome.overall({**{c.code: Finding(base.Verdict.SKIPPED) for c in CHECKS}, **findings}, CHECKS) == "fail"
+    assert (
+        outcome.overall({**{c.code: Judgement(base.Verdict.SKIPPED) for c in CHECKS}, **judgements}, CHECKS) == "fail"
+    )
     assert (found.step or check.step, found.reason) == (step, reason)
     assert (found.causes or ("",))[0] == cause
     assert (check.document if found.document is None else found.document) == document
@@ -694,15 +696,15 @@ UNKNOWN = {
 @pytest.mark.parametrize("name", UNKNOWN)
 def test_what_says_nothing_of_the_tenant_is_unknown(name: str) -> None:
     changes, code, wait = UNKNOWN[name]
-    findings = judge(*changes)
-    assert (findings[code].verdict, findings[code].wait) == ("unknown", wait)
-    complete = {check.code: findings.get(check.code, Finding(base.Verdict.SKIPPED)) for check in CHECKS}
+    judgements = judge(*changes)
+    assert (judgements[code].verdict, judgements[code].wait) == ("unknown", wait)
+    complete = {check.code: judgements.get(check.code, Judgement(base.Verdict.SKIPPED)) for check in CHECKS}
     assert outcome.overall(complete, CHECKS) == "unknown"
 
 
 def test_the_second_look_passes_once_the_gap_is_over() -> None:
-    findings = judge(clock(gap=timedelta(seconds=60), refused_at=NOW - timedelta(seconds=60)))
-    assert (findings["external_id.required"].verdict, findings["external_id.exact"].verdict) == ("pass", "pass")
+    judgements = judge(clock(gap=timedelta(seconds=60), refused_at=NOW - timedelta(seconds=60)))
+    assert (judgements["external_id.required"].verdict, judgements["external_id.exact"].verdict) == ("pass", "pass")
 
 
 def test_wide_trust_of_a_key_in_service_fails_when_it_is_seen_again() -> None:
@@ -727,11 +729,11 @@ OUR_FAULTS = {
 def test_our_own_fault_is_never_the_tenants(name: str) -> None:
     changes, code = OUR_FAULTS[name]
     # Even with everything of the tenant's refused at the same time.
-    findings = judge(
+    judgements = judge(
         *changes, trust(right=said(errors.RoleNotAssumable, "sts:AssumeRole", "AccessDenied"), without=attempt(True))
     )
-    assert (findings[code].verdict, findings[code].wait) == ("unknown", Wait.OURS)
-    others = {found.verdict for other, found in findings.items() if not other.startswith("ours.")}
+    assert (judgements[code].verdict, judgements[code].wait) == ("unknown", Wait.OURS)
+    others = {found.verdict for other, found in judgements.items() if not other.startswith("ours.")}
     assert others == {"skipped"}
     broken = changes[0](GOOD).ours
     assert broken is not None
@@ -739,14 +741,14 @@ def test_our_own_fault_is_never_the_tenants(name: str) -> None:
 
 
 def test_a_role_that_refuses_everybody_proves_nothing_about_the_external_id() -> None:
-    findings = judge(trust(right=said(errors.RoleNotAssumable, "sts:AssumeRole", "AccessDenied")))
-    assert {findings[code].verdict for code in ("external_id.required", "external_id.exact")} == {"skipped"}
+    judgements = judge(trust(right=said(errors.RoleNotAssumable, "sts:AssumeRole", "AccessDenied")))
+    assert {judgements[code].verdict for code in ("external_id.required", "external_id.exact")} == {"skipped"}
 
 
 def test_a_key_that_was_used_exists_even_when_it_may_not_be_described() -> None:
-    findings = judge(described(denied("kms:DescribeKey", HIDDEN), GOOD_USE))
-    assert findings["key.exists"].verdict == "pass"
-    assert findings["use.describe"].causes == (
+    judgements = judge(described(denied("kms:DescribeKey", HIDDEN), GOOD_USE))
+    assert judgements["key.exists"].verdict == "pass"
+    assert judgements["use.describe"].causes == (
         "key_policy_missing_action",
         "key_policy_condition_failed",
         "key_policy_explicit_deny",
@@ -754,15 +756,17 @@ def test_a_key_that_was_used_exists_even_when_it_may_not_be_described() -> None:
 
 
 def test_a_key_of_the_wrong_kind_is_not_tried() -> None:
-    findings = judge(key(state="Disabled"))
-    assert {findings[code].verdict for code in findings if code.startswith("use.") and code != "use.describe"} == {
+    judgements = judge(key(state="Disabled"))
+    assert {judgements[code].verdict for code in judgements if code.startswith("use.") and code != "use.describe"} == {
         "skipped"
     }
 
 
 def test_insecure_trust_comes_before_whatever_else_failed() -> None:
-    findings = judge(trust(wrong=attempt(True), right=said(errors.RoleNotAssumable, "sts:AssumeRole", "AccessDenied")))
-    complete = {check.code: findings.get(check.code, Finding(base.Verdict.SKIPPED)) for check in CHECKS}
+    judgements = judge(
+        trust(wrong=attempt(True), right=said(errors.RoleNotAssumable, "sts:AssumeRole", "AccessDenied"))
+    )
+    complete = {check.code: judgements.get(check.code, Judgement(base.Verdict.SKIPPED)) for check in CHECKS}
     assert [failure.reason for failure in outcome.failures(complete, CHECKS)] == [
         "insecure_trust",
         "role_not_assumable",
@@ -777,11 +781,11 @@ def test_warnings_never_decide_a_run() -> None:
         return replace(facts, subject=_of_key(other), key=Key(ok("kms:DescribeKey"), found))
 
     wide = [lambda f: replace(f, key=replace(f.key, direct=ok("kms:DescribeKey")), hygiene=Hygiene(may_grant=True))]
-    findings = judge(elsewhere, trust(base=attempt(True)), *wide)
-    assert outcome.overall(findings, CHECKS) == "pass"
-    assert len(outcome.warnings(findings, CHECKS)) == 5
+    judgements = judge(elsewhere, trust(base=attempt(True)), *wide)
+    assert outcome.overall(judgements, CHECKS) == "pass"
+    assert len(outcome.warnings(judgements, CHECKS)) == 5
     assert len(outcome.warnings(judge(lambda f: replace(f, hygiene=Hygiene(rotates=False))), CHECKS)) == 1
-    assert outcome.overall({**findings, "hygiene.rotation": Finding(base.Verdict.UNKNOWN)}, CHECKS) == "pass"
+    assert outcome.overall({**judgements, "hygiene.rotation": Judgement(base.Verdict.UNKNOWN)}, CHECKS) == "pass"
 
 
 # --- AWS's words ----------------------------------------------------------------------------------------------------

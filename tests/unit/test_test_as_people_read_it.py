@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from keys.models import CheckResult, EncryptionTest, KeyRegistration
 from keys.proof.encryption_test import CHECKS, outcome
-from keys.proof.encryption_test.base import Finding
+from keys.proof.encryption_test.base import Judgement
 from keys.proof.encryption_test.report import chain, comparison, presentation, remedy_order
 
 NOW = datetime(2026, 3, 4, 14, 3, 20, tzinfo=UTC)
@@ -341,9 +341,9 @@ def test_chain_headline_first_remedy_and_counts_agree(changed: dict[str, Any], w
         assert over.chain.broken is not None
         assert over.chain.broken.check is first.first
         assert over.chain.broken.name == chain.link_of(first.first)
-        findings = {row.code: Finding(row.verdict, causes=tuple(row.causes), step=row.step) for row in found}
-        findings |= {check.code: Finding("skipped") for check in CHECKS if check.code not in findings}
-        assert outcome.failures(findings, CHECKS)[0].step == first.step
+        judgements = {row.code: Judgement(row.verdict, causes=tuple(row.causes), step=row.step) for row in found}
+        judgements |= {check.code: Judgement("skipped") for check in CHECKS if check.code not in judgements}
+        assert outcome.failures(judgements, CHECKS)[0].step == first.step
     for made in (over.chain, read(found, "waiting_for_kore" if waits_for_kore else "running").chain):
         for link in made.links:
             if link.state == "not_asked":

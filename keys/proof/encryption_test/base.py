@@ -1,4 +1,4 @@
-"""Check, Verdict and Finding: what a check is, and how an answer of AWS becomes a verdict; pure."""
+"""Check, Verdict and Judgement: what a check is, and how an answer of AWS becomes a verdict; pure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Wait(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Judgement:
     """What a check found.
 
     Args:
@@ -64,7 +64,7 @@ class Finding:
         return self.verdict == Verdict.FAIL or (self.verdict == Verdict.UNKNOWN and is_likely)
 
 
-Judge = Callable[[Facts], Finding | None]
+Judge = Callable[[Facts], Judgement | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,20 +99,20 @@ def check(
     return make
 
 
-def judge(facts: Facts, checks: tuple[Check, ...]) -> dict[str, Finding]:
+def judge(facts: Facts, checks: tuple[Check, ...]) -> dict[str, Judgement]:
     """Judge as far as the facts go; a check whose facts were not asked yet is not in the answer."""
-    findings: dict[str, Finding] = {}
+    judgements: dict[str, Judgement] = {}
     for each in checks:
-        missing = [code for code in each.needs if code in findings and findings[code].verdict != Verdict.PASS]
+        missing = [code for code in each.needs if code in judgements and judgements[code].verdict != Verdict.PASS]
         if missing:
-            findings[each.code] = Finding(Verdict.SKIPPED, {"needs": ", ".join(missing)})
+            judgements[each.code] = Judgement(Verdict.SKIPPED, {"needs": ", ".join(missing)})
         elif (found := each.judge(facts)) is not None:
-            findings[each.code] = _settled(facts.clock, each.code, found)
-    return findings
+            judgements[each.code] = _settled(facts.clock, each.code, found)
+    return judgements
 
 
-def _settled(clock: Clock, code: str, found: Finding) -> Finding:
-    """Return the finding, or that it waits: what passed in this test and is refused now has changed a moment ago."""
+def _settled(clock: Clock, code: str, found: Judgement) -> Judgement:
+    """Return the judgement, or that it waits: what passed in this test and is refused now has changed a moment ago."""
     final_at = clock.final_at(code, is_deny=bool(found.spares))
     if found.verdict != Verdict.FAIL or not found.may_pass or clock.now >= final_at:
         return found
@@ -121,7 +121,7 @@ def _settled(clock: Clock, code: str, found: Finding) -> Finding:
     return _propagating(found, final_at, more)
 
 
-def _propagating(found: Finding, final_at: datetime, more: Evidence) -> Finding:
+def _propagating(found: Judgement, final_at: datetime, more: Evidence) -> Judgement:
     """Return a failure as what it is while a change may still be on its way:
     unknown, with the likely causes, the change that would be due, and the time when it counts."""
     return replace(
@@ -153,20 +153,20 @@ def evidence_of(answer: Answer | AssumeOutcome) -> dict[str, object]:
     return evidence
 
 
-def passed(answer: Answer | AssumeOutcome, **more: object) -> Finding:
-    return Finding(Verdict.PASS, {**evidence_of(answer), **more})
+def passed(answer: Answer | AssumeOutcome, **more: object) -> Judgement:
+    return Judgement(Verdict.PASS, {**evidence_of(answer), **more})
 
 
-def skipped(why: str) -> Finding:
-    return Finding(Verdict.SKIPPED, {"why": why})
+def skipped(why: str) -> Judgement:
+    return Judgement(Verdict.SKIPPED, {"why": why})
 
 
-def cannot_tell(answer: Answer) -> Finding | None:
-    """Return the finding for an answer that says nothing about the tenant's side, None for one that does."""
+def cannot_tell(answer: Answer) -> Judgement | None:
+    """Return the judgement for an answer that says nothing about the tenant's side, None for one that does."""
     if answer.error is None or answer.error.kind is Kind.KEY_REFUSED:
         return None
     ours = isinstance(answer.error, errors.OwnAccessBroken)
-    return Finding(Verdict.UNKNOWN, evidence_of(answer), wait=Wait.OURS if ours else Wait.AWS)
+    return Judgement(Verdict.UNKNOWN, evidence_of(answer), wait=Wait.OURS if ours else Wait.AWS)
 
 
 def refused(
@@ -176,17 +176,17 @@ def refused(
     *,
     words: Mapping[str, str] | None = None,
     inferred: str = "",
-) -> Finding:
-    """Return the finding for a refusal; `judge` makes it unknown while IAM may still be propagating a change.
+) -> Judgement:
+    """Return the judgement for a refusal; `judge` makes it unknown while IAM may still be propagating a change.
 
     A diagnosis that points at our own side is never the tenant's failure.
 
     Args:
         words: values for the remedy of the likeliest cause, beside the tenant's own.
-        inferred: see `Finding`.
+        inferred: see `Judgement`.
     """
     if diagnosis.step == OURS:
-        return Finding(Verdict.UNKNOWN, evidence_of(answer), diagnosis.causes, wait=Wait.OURS, step=OURS)
+        return Judgement(Verdict.UNKNOWN, evidence_of(answer), diagnosis.causes, wait=Wait.OURS, step=OURS)
     spares = ""
     if answer.denial.is_explicit:  # of our call into the role the principal is our service role, of all others the role
         asks = facts.subject.access.service_role if answer.action.startswith("sts:") else facts.subject.role
@@ -203,15 +203,15 @@ def failed(
     reason: str = "",
     words: Mapping[str, str] | None = None,
     more: Evidence | None = None,
-) -> Finding:
-    """Return the finding for an answer that is certain at once.
+) -> Judgement:
+    """Return the judgement for an answer that is certain at once.
 
     Args:
         reason: "" takes the code of the answer's error.
         words: see `refused`.
         more: evidence beside what AWS answered.
     """
-    return Finding(
+    return Judgement(
         Verdict.FAIL,
         {**evidence_of(answer), **(more or {})},
         diagnosis.causes,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from keys import activation, errors, lifecycle
 from keys.models import EncryptionTest, KeyHealth, KeyRegistration
-from keys.proof.encryption_test.base import Check, Finding, Verdict
+from keys.proof.encryption_test.base import Check, Judgement, Verdict
 from keys.proof.encryption_test.checks.external_id import INSECURE
 from keys.proof.encryption_test.report import chain, remedy_order
 from keys.proof.encryption_test.report.remedy_order import Remedy
@@ -31,38 +31,38 @@ class Failure:
     reason: str
 
 
-def overall(findings: Mapping[str, Finding], checks: tuple[Check, ...]) -> Verdict:
+def overall(judgements: Mapping[str, Judgement], checks: tuple[Check, ...]) -> Verdict:
     """Return the verdict of the run: one failure fails it, all passes pass it, everything else cannot tell."""
-    verdicts = [findings[each.code].verdict for each in checks if not each.is_warning]
+    verdicts = [judgements[each.code].verdict for each in checks if not each.is_warning]
     if Verdict.FAIL in verdicts:
         return Verdict.FAIL
     return Verdict.PASS if all(verdict == Verdict.PASS for verdict in verdicts) else Verdict.UNKNOWN
 
 
-def failures(findings: Mapping[str, Finding], checks: tuple[Check, ...]) -> list[Failure]:
+def failures(judgements: Mapping[str, Judgement], checks: tuple[Check, ...]) -> list[Failure]:
     """Return what failed, in the order of the remedies, which is the one that the page of the test shows."""
     failed = [
         (
-            findings[each.code],
-            Failure(each.code, findings[each.code].step or each.step, findings[each.code].reason or each.code),
+            judgements[each.code],
+            Failure(each.code, judgements[each.code].step or each.step, judgements[each.code].reason or each.code),
         )
         for each in checks
-        if findings[each.code].verdict == Verdict.FAIL and not each.is_warning
+        if judgements[each.code].verdict == Verdict.FAIL and not each.is_warning
     ]
     failed.sort(key=lambda pair: chain.rank_of(pair[1].check, pair[1].step, pair[0].causes))
     return [failure for _, failure in failed]
 
 
-def warnings(findings: Mapping[str, Finding], checks: tuple[Check, ...]) -> list[str]:
+def warnings(judgements: Mapping[str, Judgement], checks: tuple[Check, ...]) -> list[str]:
     """Return what is no fault but worth knowing, in sentences."""
     return [
-        str(findings[each.code].evidence["warning"]) for each in checks if "warning" in findings[each.code].evidence
+        str(judgements[each.code].evidence["warning"]) for each in checks if "warning" in judgements[each.code].evidence
     ]
 
 
-def taken() -> Finding:
-    """Return the finding for a role that another registration serves with: neutral, it must not tell whose."""
-    return Finding(
+def taken() -> Judgement:
+    """Return the judgement for a role that another registration serves with: neutral, it must not tell whose."""
+    return Judgement(
         Verdict.FAIL,
         {"why": errors.RoleArnTaken.title},
         reason=errors.RoleArnTaken.code,
@@ -104,7 +104,7 @@ def failed(
     test: EncryptionTest,
     registration: KeyRegistration,
     found: list[Failure],
-    findings: Mapping[str, Finding],
+    judgements: Mapping[str, Judgement],
     checks: tuple[Check, ...],
 ) -> None:
     """Reject a registration in preparation;
@@ -141,7 +141,7 @@ def failed(
             reason=INSECURE
         )
     if is_on_the_tracker(registration):
-        _fall_back(test, registration, found, findings, checks)
+        _fall_back(test, registration, found, judgements, checks)
 
 
 def expects(test: EncryptionTest, registration: KeyRegistration) -> list[Remedy]:
@@ -175,14 +175,14 @@ def _fall_back(
     test: EncryptionTest,
     registration: KeyRegistration,
     found: list[Failure],
-    findings: Mapping[str, Finding],
+    judgements: Mapping[str, Judgement],
     checks: tuple[Check, ...],
 ) -> None:
     failing = {failure.step: failure for failure in reversed(found)}
     for number in (1, 2, 3):
         about = registration.key_arn if number != 2 else registration.role_arn
         evidence: dict[str, object] = {"role_arn" if number == 2 else "key_arn": about, "test": str(test.pk)}
-        verdicts = {findings[each.code].verdict for each in checks if each.step == number and not each.is_warning}
+        verdicts = {judgements[each.code].verdict for each in checks if each.step == number and not each.is_warning}
         if number in failing:
             evidence |= {"check": failing[number].check, "reason": failing[number].reason}
             onboarding.advance(

@@ -22,7 +22,7 @@ from keys.models import (
     put_off_if_it_breaks,
 )
 from keys.proof.encryption_test import CHECKS, base, gathering, outcome, remedies, schedule
-from keys.proof.encryption_test.base import Finding, Verdict, Wait
+from keys.proof.encryption_test.base import Judgement, Verdict, Wait
 from keys.proof.encryption_test.facts import Clock, Facts, Subject
 from keys.proof.encryption_test.report.remedy_order import Remedy
 from tenants import audit, onboarding, transactions
@@ -33,7 +33,7 @@ Status = EncryptionTest.Status
 Registration = KeyRegistration.Status
 Step = OnboardingStep.Status
 TESTED = frozenset({Registration.TESTING, *KeyRegistration.SERVING, Registration.RETIRING})
-NOT_ASKED = Finding(Verdict.UNKNOWN, {"why": "not asked yet"}, wait=Wait.AWS)
+NOT_ASKED = Judgement(Verdict.UNKNOWN, {"why": "not asked yet"}, wait=Wait.AWS)
 
 
 class Lost(Exception):
@@ -57,18 +57,20 @@ def _look(test: EncryptionTest, claimed_at: datetime) -> None:
     subject = _subject(test)
     is_deny_certain = not _may_be_a_removed_deny(test)
     facts = Facts(subject, _clock(test, claimed_at, is_deny_certain=is_deny_certain))
-    findings: dict[str, Finding] = {}
+    judgements: dict[str, Judgement] = {}
     for part in gathering.gather(facts, test.tenant.service_role):
         if facts.ours is None and part.ours is not None and part.ours.works(subject):
             _our_side_works(test, claimed_at)
         facts = replace(part, clock=_clock(test, claimed_at, is_deny_certain=is_deny_certain))
         judged = base.judge(facts, CHECKS)
         _store(
-            test, claimed_at, subject, {code: found for code, found in judged.items() if findings.get(code) != found}
+            test, claimed_at, subject, {code: found for code, found in judged.items() if judgements.get(code) != found}
         )
-        findings = judged
-    complete = _complete(findings)
-    _store(test, claimed_at, subject, {code: found for code, found in complete.items() if findings.get(code) != found})
+        judgements = judged
+    complete = _complete(judgements)
+    _store(
+        test, claimed_at, subject, {code: found for code, found in complete.items() if judgements.get(code) != found}
+    )
     try:
         _act(test, claimed_at, facts, complete)
     except errors.RegistrationBusy:  # somebody moved the registration at this very moment: look again at what it is now
@@ -139,13 +141,13 @@ def _changed_at(test: EncryptionTest) -> datetime:
     return max(changes)
 
 
-def _complete(findings: Mapping[str, Finding]) -> dict[str, Finding]:
+def _complete(judgements: Mapping[str, Judgement]) -> dict[str, Judgement]:
     """Give every check a verdict: what a look did not come to is skipped behind what stopped it, or unknown."""
-    complete: dict[str, Finding] = {}
+    complete: dict[str, Judgement] = {}
     for each in CHECKS:
         missing = [code for code in each.needs if complete[code].verdict != Verdict.PASS]
-        not_reached = Finding(Verdict.SKIPPED, {"needs": ", ".join(missing)}) if missing else NOT_ASKED
-        complete[each.code] = findings.get(each.code, not_reached)
+        not_reached = Judgement(Verdict.SKIPPED, {"needs": ", ".join(missing)}) if missing else NOT_ASKED
+        complete[each.code] = judgements.get(each.code, not_reached)
     return complete
 
 
@@ -166,13 +168,13 @@ def _change(test: EncryptionTest, claim: datetime, /, **facts: object) -> None:
 
 
 @transactions.atomic
-def _store(test: EncryptionTest, claimed_at: datetime, subject: Subject, findings: Mapping[str, Finding]) -> None:
+def _store(test: EncryptionTest, claimed_at: datetime, subject: Subject, judgements: Mapping[str, Judgement]) -> None:
     """Write verdicts as they come, so that a page shows the checks turn one by one."""
     _change(test, claimed_at, status=Status.RUNNING)
     rows = [
-        _row(test, position, subject, findings[each.code])
+        _row(test, position, subject, judgements[each.code])
         for position, each in enumerate(CHECKS)
-        if each.code in findings
+        if each.code in judgements
     ]
     CheckResult.objects.bulk_create(
         rows,
@@ -194,7 +196,7 @@ def _store(test: EncryptionTest, claimed_at: datetime, subject: Subject, finding
     )
 
 
-def _row(test: EncryptionTest, position: int, subject: Subject, found: Finding) -> CheckResult:
+def _row(test: EncryptionTest, position: int, subject: Subject, found: Judgement) -> CheckResult:
     check = CHECKS[position]
     row = CheckResult(
         tenant_id=test.tenant_id,
@@ -222,39 +224,39 @@ def _row(test: EncryptionTest, position: int, subject: Subject, found: Finding) 
 # --- what follows ------------------------------------------------------------------------------------------------
 
 
-def _act(test: EncryptionTest, claimed_at: datetime, facts: Facts, findings: dict[str, Finding]) -> None:
-    match outcome.overall(findings, CHECKS):
+def _act(test: EncryptionTest, claimed_at: datetime, facts: Facts, judgements: dict[str, Judgement]) -> None:
+    match outcome.overall(judgements, CHECKS):
         case Verdict.PASS:
             try:
-                _pass(test, claimed_at, findings)
+                _pass(test, claimed_at, judgements)
             except errors.RoleArnTaken:
-                findings[outcome.TAKEN] = outcome.taken()
-                _store(test, claimed_at, facts.subject, {outcome.TAKEN: findings[outcome.TAKEN]})
-                _fail(test, claimed_at, findings)
+                judgements[outcome.TAKEN] = outcome.taken()
+                _store(test, claimed_at, facts.subject, {outcome.TAKEN: judgements[outcome.TAKEN]})
+                _fail(test, claimed_at, judgements)
             except errors.KeySuspended:  # by a person; activating would undo the pressed button, so it waits for Resume
                 _change(test, claimed_at, status=Status.WAITING, due_at=clock.now() + schedule.LONGEST, claimed_at=None)
         case Verdict.FAIL:
-            _fail(test, claimed_at, findings)
+            _fail(test, claimed_at, judgements)
         case _:
-            _come_again(test, claimed_at, facts, findings)
+            _come_again(test, claimed_at, facts, judgements)
 
 
 @transactions.atomic
-def _pass(test: EncryptionTest, claimed_at: datetime, findings: Mapping[str, Finding]) -> None:
-    registration = _finish(test, claimed_at, Verdict.PASS, findings)
+def _pass(test: EncryptionTest, claimed_at: datetime, judgements: Mapping[str, Judgement]) -> None:
+    registration = _finish(test, claimed_at, Verdict.PASS, judgements)
     if registration is not None:
         outcome.passed(test, registration)
 
 
 @transactions.atomic
-def _fail(test: EncryptionTest, claimed_at: datetime, findings: Mapping[str, Finding]) -> None:
-    registration = _finish(test, claimed_at, Verdict.FAIL, findings)
+def _fail(test: EncryptionTest, claimed_at: datetime, judgements: Mapping[str, Judgement]) -> None:
+    registration = _finish(test, claimed_at, Verdict.FAIL, judgements)
     if registration is not None:
-        outcome.failed(test, registration, outcome.failures(findings, CHECKS), findings, CHECKS)
+        outcome.failed(test, registration, outcome.failures(judgements, CHECKS), judgements, CHECKS)
 
 
 def _finish(
-    test: EncryptionTest, claimed_at: datetime, verdict: Verdict, findings: Mapping[str, Finding]
+    test: EncryptionTest, claimed_at: datetime, verdict: Verdict, judgements: Mapping[str, Judgement]
 ) -> KeyRegistration | None:
     """End the run, in the transaction of what follows; None when its registration was retired or changed meanwhile."""
     registration = (
@@ -279,7 +281,7 @@ def _finish(
         claimed_at=None,
     )
     outcome.expects(test, registration)
-    KeyRegistration.objects.filter(pk=registration.pk).update(warnings=outcome.warnings(findings, CHECKS))
+    KeyRegistration.objects.filter(pk=registration.pk).update(warnings=outcome.warnings(judgements, CHECKS))
     audit.record("keys.test.finished", tenant=test.tenant, actor=SYSTEM, target=test, verdict=str(verdict))
     return registration
 
@@ -294,7 +296,7 @@ def _cancel(test: EncryptionTest, claimed_at: datetime) -> None:
 
 
 @transactions.atomic
-def _come_again(test: EncryptionTest, claimed_at: datetime, facts: Facts, findings: Mapping[str, Finding]) -> None:
+def _come_again(test: EncryptionTest, claimed_at: datetime, facts: Facts, judgements: Mapping[str, Judgement]) -> None:
     """Nothing is certain yet: make the row due again, and say so where it is our own side that has to move."""
     now = clock.now()
     times = facts.clock
@@ -307,9 +309,9 @@ def _come_again(test: EncryptionTest, claimed_at: datetime, facts: Facts, findin
     ):
         test.refused_at = times.now
         times = replace(times, refused_at=times.now)
-    waits = {findings[each.code].wait for each in CHECKS if not each.is_warning} - {Wait.NOTHING}
-    propagating = [code for code, found in findings.items() if found.wait == Wait.PROPAGATION]
-    final_at = [times.final_at(code, is_deny=bool(findings[code].spares)) for code in propagating]
+    waits = {judgements[each.code].wait for each in CHECKS if not each.is_warning} - {Wait.NOTHING}
+    propagating = [code for code, found in judgements.items() if found.wait == Wait.PROPAGATION]
+    final_at = [times.final_at(code, is_deny=bool(judgements[code].spares)) for code in propagating]
     times = replace(times, grace_until=max(final_at, default=times.grace_until))
     changed_at = max([_changed_at(test), *(times.turned[code] for code in propagating if code in times.turned)])
     due_at = schedule.next_look(
@@ -334,7 +336,7 @@ def _come_again(test: EncryptionTest, claimed_at: datetime, facts: Facts, findin
     if likely and test.registration.status == Registration.TESTING:
         _tell_what_is_likely(test, likely[0])
     if Wait.OURS in waits:
-        code = next(each.code for each in CHECKS if findings[each.code].wait == Wait.OURS)
+        code = next(each.code for each in CHECKS if judgements[each.code].wait == Wait.OURS)
         _wait_for_kore(test, code)
 
 

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from keys.aws.sessions import AssumeOutcome
 from keys.proof.encryption_test import inferred, refusals
-from keys.proof.encryption_test.base import Finding, Verdict, Wait, check, evidence_of, passed, skipped
+from keys.proof.encryption_test.base import Judgement, Verdict, Wait, check, evidence_of, passed, skipped
 from keys.proof.encryption_test.checks import ours
 from keys.proof.encryption_test.facts import Clock, Facts, Trust
 
@@ -26,7 +26,7 @@ INSECURE = "insecure_trust"
         "and no other Allow statement."
     ),
 )
-def required(facts: Facts) -> Finding | None:
+def required(facts: Facts) -> Judgement | None:
     return _judge(facts, facts.trust, facts.trust.without, refusals.NOT_REQUIRED) if facts.trust else None
 
 
@@ -41,13 +41,13 @@ def required(facts: Facts) -> Finding | None:
         "not yours. Set the trust policy of {role_name} to the document below."
     ),
 )
-def exact(facts: Facts) -> Finding | None:
+def exact(facts: Facts) -> Judgement | None:
     """A list that holds other ids beside the tenant's is not seen here: nobody can try ids that nobody knows.
     The paste box sees it."""
     return _judge(facts, facts.trust, facts.trust.wrong, refusals.NOT_EXACT) if facts.trust else None
 
 
-def _judge(facts: Facts, trust: Trust, outcome: AssumeOutcome, cause: str) -> Finding:
+def _judge(facts: Facts, trust: Trust, outcome: AssumeOutcome, cause: str) -> Judgement:
     clock = facts.clock
     if outcome.allowed:  # no grace: propagation delays a permission, and this one is there
         stands = inferred.wide_trust(
@@ -56,7 +56,7 @@ def _judge(facts: Facts, trust: Trust, outcome: AssumeOutcome, cause: str) -> Fi
         is_told = trust.right.ok and None not in (trust.without.allowed, trust.wrong.allowed)
         return insecure(clock, outcome, cause, inferred=stands if is_told else "")
     if outcome.allowed is None:  # a time-out or throttling is never read as a refusal
-        return Finding(Verdict.UNKNOWN, evidence_of(outcome), wait=Wait.AWS)
+        return Judgement(Verdict.UNKNOWN, evidence_of(outcome), wait=Wait.AWS)
     if not trust.right.ok:  # a role that refuses everybody proves nothing about its External ID
         return skipped("The role has to let us in with the right External ID first.")
     second_look = (clock.refused_at or clock.now) + clock.gap
@@ -66,18 +66,18 @@ def _judge(facts: Facts, trust: Trust, outcome: AssumeOutcome, cause: str) -> Fi
             "why": "refused once, as it should be",
             "final_at": second_look.isoformat(timespec="seconds"),
         }
-        return Finding(Verdict.UNKNOWN, evidence, wait=Wait.SECOND_LOOK)
+        return Judgement(Verdict.UNKNOWN, evidence, wait=Wait.SECOND_LOOK)
     return passed(
         outcome, **({"first_refused_at": clock.refused_at.isoformat(timespec="seconds")} if clock.refused_at else {})
     )
 
 
-def insecure(clock: Clock, outcome: AssumeOutcome, cause: str, *, inferred: str = "") -> Finding:
-    """Return the finding for a role that lets somebody in who must not be:
+def insecure(clock: Clock, outcome: AssumeOutcome, cause: str, *, inferred: str = "") -> Judgement:
+    """Return the judgement for a role that lets somebody in who must not be:
     at once, or seen twice where a key in service would stop."""
     evidence = {**evidence_of(outcome), "allowed": True}
     if clock.is_serving and (clock.insecure_at is None or clock.now < clock.insecure_at + max(clock.gap, timedelta(0))):
         seen = clock.insecure_at or clock.now
         evidence |= {"insecure_at": seen.isoformat(), "final_at": (seen + clock.gap).isoformat(timespec="seconds")}
-        return Finding(Verdict.UNKNOWN, evidence, (cause,), wait=Wait.SECOND_LOOK)
-    return Finding(Verdict.FAIL, evidence, (cause,), reason=INSECURE, inferred=inferred)
+        return Judgement(Verdict.UNKNOWN, evidence, (cause,), wait=Wait.SECOND_LOOK)
+    return Judgement(Verdict.FAIL, evidence, (cause,), reason=INSECURE, inferred=inferred)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from keys.proof.encryption_test.base import Finding, Verdict, check, evidence_of, passed, skipped
+from keys.proof.encryption_test.base import Judgement, Verdict, check, evidence_of, passed, skipped
 from keys.proof.encryption_test.facts import Facts
 
 
 @check("hygiene.rotation", title="AWS can rotate the key by itself", step=1, needs=("key.exists",), is_warning=True)
-def rotation(facts: Facts) -> Finding | None:
+def rotation(facts: Facts) -> Judgement | None:
     """AWS rotates key material that it made itself.
     Whether it is told to, only a role with more than the guide's five actions may ask."""
     if facts.key is None:
@@ -25,7 +25,7 @@ def rotation(facts: Facts) -> Finding | None:
         evidence["warning"] = f"AWS does not rotate the key. Turn it on: aws kms enable-key-rotation {about}"
     elif rotates is None:
         evidence["note"] = f"Whether rotation is on, this shows you: aws kms get-key-rotation-status {about}"
-    return Finding(Verdict.PASS, evidence)
+    return Judgement(Verdict.PASS, evidence)
 
 
 @check(
@@ -35,7 +35,7 @@ def rotation(facts: Facts) -> Finding | None:
     needs=("account.identity",),
     is_warning=True,
 )
-def accounts(facts: Facts) -> Finding | None:
+def accounts(facts: Facts) -> Judgement | None:
     if facts.account is None:
         return None
     subject = facts.subject
@@ -45,7 +45,7 @@ def accounts(facts: Facts) -> Finding | None:
             f"The role is in the account {subject.role.account}, the key in {subject.key.account}: "
             "both the permissions policy and the key policy have to allow every action."
         )
-    return Finding(Verdict.PASS, evidence)
+    return Judgement(Verdict.PASS, evidence)
 
 
 @check(
@@ -55,7 +55,7 @@ def accounts(facts: Facts) -> Finding | None:
     needs=("account.identity",),
     is_warning=True,
 )
-def permissions(facts: Facts) -> Finding | None:
+def permissions(facts: Facts) -> Judgement | None:
     """Tried by a dry run of one action that the guide does not name;
     what else the role may do, the paste box of step 2 reads."""
     if facts.hygiene is None:
@@ -71,7 +71,7 @@ def permissions(facts: Facts) -> Finding | None:
         )
     elif facts.hygiene.may_grant is None:
         evidence["note"] = "AWS did not say whether the role may hand the key on."
-    return Finding(Verdict.PASS, evidence)
+    return Judgement(Verdict.PASS, evidence)
 
 
 @check(
@@ -81,7 +81,7 @@ def permissions(facts: Facts) -> Finding | None:
     needs=("account.identity",),
     is_warning=True,
 )
-def key_policy(facts: Facts) -> Finding | None:
+def key_policy(facts: Facts) -> Judgement | None:
     """Our service role asks for the key without the tenant's role;
     only a key policy that names us or everybody answers."""
     if facts.key is None or facts.key.direct is None:

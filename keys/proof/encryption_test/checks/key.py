@@ -6,7 +6,7 @@ from __future__ import annotations
 from keys import errors
 from keys.proof.encryption_test import refusals, remedies
 from keys.proof.encryption_test.base import (
-    Finding,
+    Judgement,
     Verdict,
     Wait,
     cannot_tell,
@@ -31,7 +31,7 @@ NEEDS = ("account.identity",)
     document=refusals.KEY,
     remedy=remedies.REMEDIES["key_not_found"],
 )
-def exists(facts: Facts) -> Finding | None:
+def exists(facts: Facts) -> Judgement | None:
     if facts.key is None:
         return None
     answer = facts.key.answer
@@ -50,18 +50,18 @@ def exists(facts: Facts) -> Finding | None:
         return refused(facts, answer, diagnosis)  # a key made just now is not found everywhere yet
     if isinstance(answer.error, errors.WrongKeyAnswered):
         return failed(answer, refusals.CERTAIN[errors.WrongKeyAnswered])
-    return cannot_tell(answer) or Finding(Verdict.UNKNOWN, evidence_of(answer), wait=Wait.AWS)
+    return cannot_tell(answer) or Judgement(Verdict.UNKNOWN, evidence_of(answer), wait=Wait.AWS)
 
 
 @check("key.enabled", title="The key is enabled", step=1, needs=("key.exists",), document=refusals.KEY)
-def enabled(facts: Facts) -> Finding | None:
+def enabled(facts: Facts) -> Judgement | None:
     if facts.key is None or facts.key.facts is None:
         return _not_described(facts)
     state = facts.key.facts.state
     if state == "Enabled":
         return passed(facts.key.answer, key_state=state)
     if state not in refusals.STATES:  # Creating, Updating: it passes by itself
-        return Finding(Verdict.UNKNOWN, {**evidence_of(facts.key.answer), "key_state": state}, wait=Wait.AWS)
+        return Judgement(Verdict.UNKNOWN, {**evidence_of(facts.key.answer), "key_state": state}, wait=Wait.AWS)
     reason, cause = refusals.STATES[state]
     if cause == "key_pending_import" and facts.subject.has_worked:
         cause = "key_material_expired_or_deleted"
@@ -79,7 +79,7 @@ def enabled(facts: Facts) -> Finding | None:
 @check(
     "key.customer_managed", title="The key is customer managed", step=1, needs=("key.exists",), document=refusals.KEY
 )
-def customer_managed(facts: Facts) -> Finding | None:
+def customer_managed(facts: Facts) -> Judgement | None:
     if facts.key is None or facts.key.facts is None:
         return _not_described(facts)
     manager = facts.key.facts.manager
@@ -92,7 +92,7 @@ def customer_managed(facts: Facts) -> Finding | None:
 @check(
     "key.symmetric", title="The key is symmetric, for encryption", step=1, needs=("key.exists",), document=refusals.KEY
 )
-def symmetric(facts: Facts) -> Finding | None:
+def symmetric(facts: Facts) -> Judgement | None:
     if facts.key is None or facts.key.facts is None:
         return _not_described(facts)
     kind = {"key_spec": facts.key.facts.spec, "key_usage": facts.key.facts.usage}
@@ -109,7 +109,7 @@ def symmetric(facts: Facts) -> Finding | None:
     needs=("key.exists",),
     document=refusals.KEY,
 )
-def region_and_account(facts: Facts) -> Finding | None:
+def region_and_account(facts: Facts) -> Judgement | None:
     if facts.key is None or facts.key.facts is None:
         return _not_described(facts)
     found = facts.key.facts
@@ -120,5 +120,5 @@ def region_and_account(facts: Facts) -> Finding | None:
     return failed(facts.key.answer, diagnosis, reason="kms_wrong_key", more=evidence)
 
 
-def _not_described(facts: Facts) -> Finding | None:
+def _not_described(facts: Facts) -> Judgement | None:
     return None if facts.key is None else skipped("DescribeKey was refused; use.describe says why.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from keys import errors
 from keys.aws.sessions import AssumeOutcome
 from keys.proof.encryption_test import refusals
-from keys.proof.encryption_test.base import Finding, Verdict, Wait, check, evidence_of, passed
+from keys.proof.encryption_test.base import Judgement, Verdict, Wait, check, evidence_of, passed
 from keys.proof.encryption_test.facts import Answer, Facts
 
 # Words beside AWS's own, for what only we can know of our side.
@@ -16,7 +16,7 @@ NAMES = ("ours.identity", "ours.canary", "ours.policy")
 
 
 @check(NAMES[0], title="Our service role is the one you trust", step=5)
-def identity(facts: Facts) -> Finding | None:
+def identity(facts: Facts) -> Judgement | None:
     """The ARN and the unique id are those that tenants were shown: trust policies store the id, not the name."""
     if facts.ours is None:
         return None
@@ -26,23 +26,23 @@ def identity(facts: Facts) -> Finding | None:
     role = {"service_role_arn": facts.ours.arn, "unique_id": facts.ours.unique_id}
     if not facts.ours.is_expected(facts.subject):
         evidence = {**evidence_of(answer), **role, "why": "another role answered"}
-        return Finding(Verdict.UNKNOWN, evidence, RECREATED, wait=Wait.OURS)
+        return Judgement(Verdict.UNKNOWN, evidence, RECREATED, wait=Wait.OURS)
     return passed(answer, **role)
 
 
 @check(NAMES[1], title="Our service role can use a role in another account of ours", step=5, needs=NAMES[:1])
-def canary(facts: Facts) -> Finding | None:
+def canary(facts: Facts) -> Judgement | None:
     """The same call as to a tenant, to a role whose trust policy is known to be right."""
     if facts.ours is None:
         return None
     outcome = facts.ours.canary
     if outcome is None:
-        return Finding(Verdict.UNKNOWN, {"why": "no canary role is set up"}, wait=Wait.OURS)
+        return Judgement(Verdict.UNKNOWN, {"why": "no canary role is set up"}, wait=Wait.OURS)
     if outcome.allowed:
         return passed(outcome)
     # no answer: that says nothing of our side
     if outcome.allowed is None and outcome.aws_code not in refusals.OUR_CODES:
-        return Finding(Verdict.UNKNOWN, evidence_of(outcome), wait=Wait.AWS)
+        return Judgement(Verdict.UNKNOWN, evidence_of(outcome), wait=Wait.AWS)
     # Across accounts a refusal has no tail; our own policies, read back, say whether they are the cause.
     if outcome.allowed is None:
         return _broken(outcome)
@@ -52,13 +52,13 @@ def canary(facts: Facts) -> Finding | None:
 
 
 @check(NAMES[2], title="Our policy allows us to ask for your role", step=5, needs=NAMES[:1])
-def policy(facts: Facts) -> Finding | None:
+def policy(facts: Facts) -> Judgement | None:
     """Read back from IAM: attached, as we wrote it, naming the tenant's role."""
     if facts.ours is None:
         return None
     answer = facts.ours.policy
     if answer is None:
-        return Finding(Verdict.UNKNOWN, {"why": "our policies could not be read"}, wait=Wait.OURS)
+        return Judgement(Verdict.UNKNOWN, {"why": "our policies could not be read"}, wait=Wait.OURS)
     if answer.error is not None:
         return _broken(answer)
     if not facts.ours.names_role:
@@ -68,8 +68,8 @@ def policy(facts: Facts) -> Finding | None:
     return passed(answer)
 
 
-def _broken(answer: Answer | AssumeOutcome, why: str = "", known: tuple[str, ...] = ()) -> Finding:
-    """Return the finding for an answer that says that our side does not work, or says nothing at all."""
+def _broken(answer: Answer | AssumeOutcome, why: str = "", known: tuple[str, ...] = ()) -> Judgement:
+    """Return the judgement for an answer that says that our side does not work, or says nothing at all."""
     evidence = {**evidence_of(answer), **({"why": why} if why else {})}
     labels = known or refusals.OUR_CODES.get(str(evidence.get("aws_code", "")), ())
     wait = Wait.OURS
@@ -86,4 +86,4 @@ def _broken(answer: Answer | AssumeOutcome, why: str = "", known: tuple[str, ...
             )
         if answer.action.startswith("iam:"):  # a refusal to read says nothing of what stands there
             labels = known
-    return Finding(Verdict.UNKNOWN, evidence, labels, wait=wait)
+    return Judgement(Verdict.UNKNOWN, evidence, labels, wait=wait)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from keys import arns
 from keys.proof.encryption_test import inferred, refusals, remedies
 from keys.proof.encryption_test.base import (
-    Finding,
+    Judgement,
     Verdict,
     Wait,
     cannot_tell,
@@ -27,7 +27,7 @@ from keys.proof.encryption_test.facts import Facts
     document=refusals.TRUST,
     remedy=remedies.REMEDIES["external_id_mismatch"],
 )
-def assumable(facts: Facts) -> Finding | None:
+def assumable(facts: Facts) -> Judgement | None:
     """AccessDenied does not say why: role, principal, External ID and conditions read alike across accounts."""
     if facts.trust is None:
         return None
@@ -54,7 +54,7 @@ def assumable(facts: Facts) -> Finding | None:
         "Set the trust policy to the document below."
     ),
 )
-def refuses_others(facts: Facts) -> Finding | None:
+def refuses_others(facts: Facts) -> Judgement | None:
     """A role in another account of ours probes the role with the right External ID,
     and so does another principal of our own account.
 
@@ -64,9 +64,9 @@ def refuses_others(facts: Facts) -> Finding | None:
         return None
     outsider, base = facts.trust.outsider, facts.trust.base
     if outsider is None:
-        return Finding(Verdict.UNKNOWN, {"why": "no canary role is there to probe with"}, wait=Wait.OURS)
+        return Judgement(Verdict.UNKNOWN, {"why": "no canary role is there to probe with"}, wait=Wait.OURS)
     if outsider.allowed is None:
-        return Finding(Verdict.UNKNOWN, evidence_of(outsider), wait=Wait.AWS)
+        return Judgement(Verdict.UNKNOWN, evidence_of(outsider), wait=Wait.AWS)
     if outsider.allowed:
         stands = inferred.trust(facts.subject, principal="*")
         return external_id.insecure(facts.clock, outsider, refusals.EVERYBODY, inferred=stands)
@@ -88,7 +88,7 @@ def refuses_others(facts: Facts) -> Finding | None:
     document="",
     remedy="Give the ARN of the role itself, as this prints it: " + remedies.SHOW_ROLE + ".",
 )
-def identity(facts: Facts) -> Finding | None:
+def identity(facts: Facts) -> Judgement | None:
     """GetCallerIdentity with the role's session names its account and its role."""
     if facts.account is None:
         is_wide = facts.trust is not None and facts.trust.is_wide
@@ -101,5 +101,5 @@ def identity(facts: Facts) -> Finding | None:
     # assumed-role/NAME/SESSION: without the path of the role
     named = became.resource.split("/") if became else []
     if facts.account.account != facts.subject.role.account or named[1:2] != [facts.subject.role.name]:
-        return Finding(Verdict.FAIL, {**evidence_of(answer), **evidence}, ("role_not_found",), step=2)
+        return Judgement(Verdict.FAIL, {**evidence_of(answer), **evidence}, ("role_not_found",), step=2)
     return passed(answer, **evidence)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from keys import errors
 from keys.proof.encryption_test import inferred, refusals
 from keys.proof.encryption_test.base import (
-    Finding,
+    Judgement,
     Verdict,
     Wait,
     cannot_tell,
@@ -32,7 +32,7 @@ PATTERNS = {
 
 
 @check("use.describe", title="We may describe the key", step=3, needs=NEEDS)
-def describe(facts: Facts) -> Finding | None:
+def describe(facts: Facts) -> Judgement | None:
     if facts.key is None:
         return None
     answer = facts.key.answer
@@ -46,26 +46,26 @@ def describe(facts: Facts) -> Finding | None:
 
 
 @check("use.generate_data_key", title="We may generate a data key", step=3, needs=NEEDS)
-def generate_data_key(facts: Facts) -> Finding | None:
+def generate_data_key(facts: Facts) -> Judgement | None:
     return _not_tried(facts) if facts.use is None else _judge(facts, facts.use, facts.use.generate)
 
 
 @check("use.generate_data_key_without_plaintext", title="We may generate a wrapped data key", step=3, needs=NEEDS)
-def generate_data_key_without_plaintext(facts: Facts) -> Finding | None:
+def generate_data_key_without_plaintext(facts: Facts) -> Judgement | None:
     return _not_tried(facts) if facts.use is None else _judge(facts, facts.use, facts.use.generate_wrapped)
 
 
 @check("use.encrypt", title="We may encrypt", step=3, needs=NEEDS)
-def encrypt(facts: Facts) -> Finding | None:
+def encrypt(facts: Facts) -> Judgement | None:
     return _not_tried(facts) if facts.use is None else _judge(facts, facts.use, facts.use.encrypt)
 
 
 @check("use.decrypt", title="We may decrypt what we encrypted", step=3, needs=NEEDS)
-def decrypt(facts: Facts) -> Finding | None:
+def decrypt(facts: Facts) -> Judgement | None:
     if facts.use is None:
         return _not_tried(facts)
     if facts.use.decrypt and facts.use.decrypt.ok and not facts.use.opened_the_same:
-        return Finding(
+        return Judgement(
             Verdict.UNKNOWN,
             {**evidence_of(facts.use.decrypt), "why": "something else came out than went in"},
             wait=Wait.AWS,
@@ -74,7 +74,7 @@ def decrypt(facts: Facts) -> Finding | None:
 
 
 @check("use.re_encrypt", title="We may re-encrypt", step=3, needs=NEEDS)
-def re_encrypt(facts: Facts) -> Finding | None:
+def re_encrypt(facts: Facts) -> Judgement | None:
     return _not_tried(facts) if facts.use is None else _judge(facts, facts.use, facts.use.re_encrypt)
 
 
@@ -89,7 +89,7 @@ def re_encrypt(facts: Facts) -> Finding | None:
         "not made with."
     ),
 )
-def context_is_bound(facts: Facts) -> Finding | None:
+def context_is_bound(facts: Facts) -> Judgement | None:
     """Counts only beside a ciphertext that opened under its own context,
     and only InvalidCiphertextException means it."""
     if facts.use is None:
@@ -100,12 +100,12 @@ def context_is_bound(facts: Facts) -> Finding | None:
     if isinstance(answer.error, errors.CiphertextInvalid):
         return passed(answer)
     if answer.ok:
-        return Finding(Verdict.FAIL, evidence_of(answer), step=1)
-    return cannot_tell(answer) or Finding(Verdict.UNKNOWN, evidence_of(answer), wait=Wait.AWS)
+        return Judgement(Verdict.FAIL, evidence_of(answer), step=1)
+    return cannot_tell(answer) or Judgement(Verdict.UNKNOWN, evidence_of(answer), wait=Wait.AWS)
 
 
-def _not_tried(facts: Facts) -> Finding | None:
-    """Return the finding for a key that it makes no sense to use, None for one that is still to be tried."""
+def _not_tried(facts: Facts) -> Judgement | None:
+    """Return the judgement for a key that it makes no sense to use, None for one that is still to be tried."""
     if facts.key is None or facts.key.is_fit:
         return None
     if facts.key.facts is None:
@@ -113,7 +113,7 @@ def _not_tried(facts: Facts) -> Finding | None:
     return skipped("The key is not fit for use; the checks of step 1 say why.")
 
 
-def _judge(facts: Facts, use: Use, answer: Answer | None) -> Finding:
+def _judge(facts: Facts, use: Use, answer: Answer | None) -> Judgement:
     if answer is None:
         return skipped("It was not tried.")
     if answer.ok:
@@ -128,10 +128,10 @@ def _judge(facts: Facts, use: Use, answer: Answer | None) -> Finding:
     if isinstance(answer.error, errors.CiphertextInvalid) and not use.has_ciphertext:
         return skipped("There was no ciphertext to try it with: neither encrypting nor generating worked.")
     # CiphertextInvalid too: a ciphertext made a moment ago is no fault of the tenant's.
-    return cannot_tell(answer) or Finding(Verdict.UNKNOWN, evidence_of(answer), wait=Wait.AWS)
+    return cannot_tell(answer) or Judgement(Verdict.UNKNOWN, evidence_of(answer), wait=Wait.AWS)
 
 
-def _refused(facts: Facts, use: Use, answer: Answer) -> Finding:
+def _refused(facts: Facts, use: Use, answer: Answer) -> Judgement:
     assert facts.key is not None
     described = facts.key.answer
     asked = (described, *use.tried)
