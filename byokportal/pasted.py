@@ -14,7 +14,16 @@ from byokportal import problems, secret_texts
 from byokportal.errors import SecretPasted
 
 # Fields whose secrets belong there: they are compared or hashed, never kept.
-MEANT = {"csrfmiddlewaretoken", "password", "password1", "password2", "oldpassword", "code", "credential"}
+MEANT = {
+    "csrfmiddlewaretoken",
+    "password",
+    "password1",
+    "password2",
+    "oldpassword",
+    "code",
+    "credential",
+    "client_secret",
+}
 # Pages that read what is pasted, keep nothing, take secrets out before they show anything,
 # and say more than we can here.
 READERS = {"portal:check-output", "admin:explain_aws_error"}

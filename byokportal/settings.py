@@ -105,10 +105,12 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "tenants.idle.IdleMiddleware",
+    "tenants.sign_on_sessions.SignOnMiddleware",
     "tenants.middleware.SecondFactorMiddleware",
     "byokportal.pasted.SecretTextsMiddleware",
     "byokportal.problems.PortalProblemsMiddleware",
     "tenants.middleware.SecondPersonMiddleware",
+    "tenants.sign_on_sessions.SignOnNeededMiddleware",
     "tenants.middleware.FreshSignInMiddleware",  # the last is asked first about an exception
 ]
 TEMPLATES = [

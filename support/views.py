@@ -30,7 +30,7 @@ def _author(message: TicketMessage) -> str:
 @require_http_methods(["GET", "POST"])
 def tickets(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Show the tickets; POST opens one."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     form = TicketForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         with portal.refusals_on(form):
@@ -45,7 +45,7 @@ def tickets(request: HttpRequest, tenant: UUID) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def ticket(request: HttpRequest, tenant: UUID, ticket: UUID) -> HttpResponse:
     """Show one ticket with its public messages; POST answers it."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     found = Ticket.objects.of(member.tenant).filter(pk=ticket).select_related("tenant").first()
     if found is None:
         raise NotFound

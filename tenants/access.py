@@ -9,12 +9,14 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.http import HttpRequest
 
 from byokportal.errors import NotAllowed, NotFound
 from tenants import authentication, roles, tokens
 from tenants.authentication import Caller
+from tenants.errors import SignOnNeeded
 from tenants.memory import Memory
-from tenants.models import Member, ServiceAccount, Tenant
+from tenants.models import Member, ServiceAccount, Tenant, needs_sign_on
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
@@ -23,14 +25,32 @@ CANONICAL = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f
 _served: Memory[tuple[Caller, Tenant]] = Memory()
 
 
-def member_for(user: AbstractBaseUser | AnonymousUser, tenant_id: uuid.UUID | str) -> Member:
-    """Return the person's membership of a tenant.
+def member_for(request: HttpRequest, tenant_id: uuid.UUID | str) -> Member:
+    """Return the membership of a tenant that the person's sign-in reaches.
+
+    Raises:
+        NotFound: there is no such tenant, the person is not in it, or signed in by another tenant's connection.
+        SignOnNeeded: the tenant is entered by its own sign-on alone.
+    """
+    member = membership(request.user, tenant_id)
+    by_sign_on = getattr(request, "sign_on", None)
+    if by_sign_on is None:
+        if member.needs_sign_on:  # type: ignore[attr-defined]
+            raise SignOnNeeded(tenant=member.tenant_id)
+    elif by_sign_on.identity.member_id != member.pk:
+        raise NotFound
+    return member
+
+
+def membership(user: AbstractBaseUser | AnonymousUser, tenant_id: uuid.UUID | str) -> Member:
+    """Return the person's membership of a tenant, however they signed in; pages ask `member_for`.
 
     Raises:
         NotFound: there is no such tenant, or the person is not in it.
     """
     member = (
         Member.objects.filter(user_id=user.pk or 0, tenant_id=_uuid(tenant_id))
+        .annotate(needs_sign_on=needs_sign_on())
         .select_related("tenant__service_role", "user")
         .first()
     )

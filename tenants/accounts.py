@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.models import EmailAddress
 from django.conf import settings
+from django.contrib import messages
 from django.contrib.auth.models import AbstractBaseUser
 from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 
 from byokportal import addresses
-from tenants import fresh, sign_in
+from tenants import fresh, services, sign_in, sign_on_sessions
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
 
 WAYS = {
     "reauthenticate": "Use your password instead",
@@ -68,6 +73,16 @@ class InvitedOnlyAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allaut
     def get_client_ip(self, request: HttpRequest) -> str:
         """Return the address that `byokportal.addresses` found; the mails that tell of a sign-in name it."""
         return str(request.META.get("REMOTE_ADDR", addresses.UNKNOWN))
+
+    def pre_login(self, request: HttpRequest, user: AbstractBaseUser, **options: Any) -> HttpResponse | None:
+        """Stop a sign-in by password, passkey or mailed link of an account that its directory alone lets in."""
+        if getattr(request, "sign_on_made", None) is None:
+            request.session.pop(sign_on_sessions.KEY, None)
+            if services.only_by_sign_on(cast("User", user)):
+                messages.info(request, "Your organisation lets you in by its own sign-on. Give your mail address here.")
+                return redirect("portal:sign-on-start")
+        answer: HttpResponse | None = super().pre_login(request, user, **options)
+        return answer
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
         """Count an attempt with a password before it is looked at."""

@@ -119,6 +119,19 @@ EVENTS = {
     "tenants.domain.lapsed": "The DNS record of the mail domain {domain} is gone: nobody signs in by it any more.",
     "tenants.domain.asked_again": "The DNS record of the mail domain {domain} is looked up at once, by hand.",
     "tenants.domain.removed": "The mail domain {domain} was removed: {reason}",
+    "tenants.sign_on.set_up": "A sign-on by {issuer} was set up, with the client {client_id}.",
+    "tenants.sign_on.changed": "The sign-on by {issuer} was changed; its client is {client_id}.",
+    "tenants.sign_on.mode_changed": (
+        "The sign-on by the organisation's directory became: {mode}. {break_glass} keeps a sign-in without it."
+    ),
+    "tenants.sign_on.removed": (
+        "The sign-on by {issuer} was removed, and with it the people who came by it ({count}): {reason}"
+    ),
+    "tenants.sign_on.linked": "The account of {email} was linked to the sign-on by {issuer}.",
+    "tenants.sign_on.unlinked": "The account of {email} is no longer linked to the organisation's sign-on.",
+    "tenants.member.joined_by_sign_on": "{email} joined as {role} by the organisation's sign-on ({issuer}).",
+    "tenants.member.left_with_sign_on": "{email} left with the organisation's sign-on, the only way in of the account.",
+    "tenants.member.signed_on": "{email} signed in by the organisation's sign-on.",
     "tenants.service_account.created": "The service account {name} was created.",
     "tenants.client.refused": (
         "A wrong secret came for {client} from {address}; within an hour that was attempt {count}."

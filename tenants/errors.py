@@ -290,3 +290,53 @@ class TooManyDomains(DomainError):
     title = "That is too many domains"
     detail = "The limit is {limit}. Remove one that nobody uses, then try again."
     turn = Turn.TENANT
+
+
+class DirectoryUnfit(DomainError):
+    kind, code = Kind.INVALID, "directory_unfit"
+    title = "This sign-on cannot be used"
+    detail = "{why}"
+    turn = Turn.TENANT
+
+
+class SignOnNotReady(DomainError):
+    kind, code = Kind.CONFLICT, "sign_on_not_ready"
+    title = "The sign-on is not ready for this"
+    detail = "{why}"
+    turn = Turn.TENANT
+
+
+class BreakGlassOwner(DomainError):
+    kind, code = Kind.CONFLICT, "break_glass_owner"
+    title = "This is the owner who signs in without the directory"
+    detail = "While the sign-on is required, one owner keeps their own sign-in. Choose another one first."
+    turn = Turn.TENANT
+
+
+class SignOnOver(DomainError):
+    kind, code = Kind.NOT_FOUND, "sign_on_over"
+    title = "This sign-in is over"
+    detail = "It was not begun in this browser, was used, or took more than ten minutes. Begin again."
+
+
+class SignOnRefused(DomainError):
+    kind, code = Kind.CONFLICT, "sign_on_refused"
+    title = "You cannot come in by this sign-on"
+    detail = "{why}"
+    turn = Turn.TENANT
+
+
+class SignOnNeeded(DomainError):
+    kind, code = Kind.FORBIDDEN, "sign_on_needed"
+    title = "Sign in with your organisation"
+    detail = "The organisation {tenant} is entered by its own sign-on alone."
+    turn = Turn.CALLER
+
+
+class SignOnSessionBound(DomainError):
+    kind, code = Kind.FORBIDDEN, "sign_on_session_bound"
+    title = "This page is not part of your sign-in"
+    detail = (
+        "You signed in by {organisation}, and that reaches its pages only. "
+        "To change your own account, sign out and sign in to it with its password or passkey."
+    )

@@ -11,10 +11,11 @@ from django.conf import settings
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.utils.http import urlencode
 from django_htmx.http import HttpResponseClientRedirect
 
-from tenants import return_page, services
+from tenants import return_page, services, sign_on_sessions
 from tenants.errors import FreshSignInNeeded, SecondPersonNeeded
 
 # view names: sign-in and set-up themselves, and addresses without a session
@@ -22,6 +23,10 @@ OPEN = (
     "account_",
     "mfa_",
     "api:",
+    "portal:sign-on-start",
+    "portal:sign-on-go",
+    "portal:sign-on-callback",
+    "portal:sign-on-finish",
     "problems",
     "healthz",
     "readyz",
@@ -42,6 +47,9 @@ class SecondFactorMiddleware:
         if not settings.MFA_REQUIRED or match is None or match.view_name.startswith(OPEN):
             return None
         if not request.user.is_authenticated or is_mfa_enabled(request.user):
+            return None
+        session = sign_on_sessions.of(request)
+        if session is not None and session.has_second_factor:
             return None
         messages.info(
             request,
@@ -65,7 +73,12 @@ class FreshSignInMiddleware:
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         if not isinstance(exception, FreshSignInNeeded) or request.path.startswith("/api/"):
             return None
-        methods = get_adapter(request).get_reauthentication_methods(request.user)
+        by_sign_on = sign_on_sessions.of(request) is not None
+        methods = (
+            [{"url": reverse("portal:sign-on-again")}]
+            if by_sign_on
+            else get_adapter(request).get_reauthentication_methods(request.user)
+        )
         if not methods:
             return None  # a page that says so: there is nothing here that this person could give again
         if request.method == "GET":

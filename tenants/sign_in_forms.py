@@ -17,7 +17,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from redis.exceptions import RedisError
 
-from tenants import attempts, sign_in
+from tenants import attempts, services, sign_in
 from tenants.attempts import Limit
 
 USED = Limit("used-codes", 1, 90)  # a code is right for 30 seconds
@@ -140,6 +140,8 @@ class ResetPasswordForm(Labelled, account.ResetPasswordForm):  # type: ignore[mi
         email: str = super().clean_email()
         if sign_in.attempt(context.request, email, what="reset", also=sign_in.RESETS) is None:
             raise get_adapter().validation_error("rate_limited")
+        # allauth mails to these; the page says the same whether there is one or not.
+        self.users: list[Any] = [user for user in self.users if not services.only_by_sign_on(user)]
         return email
 
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from celery import shared_task
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Q
 
@@ -18,6 +19,8 @@ from tenants.models import (
     ClientSecret,
     IdempotentRequest,
     SealedValues,
+    SignOnAttempt,
+    SignOnSession,
 )
 
 EXPIRES = 60.0  # seconds after which a message that nobody took is worth nothing: beat looks again
@@ -50,3 +53,5 @@ def clear_expired() -> None:
     IdempotentRequest.objects.filter(created_at__lt=now - idempotency.LASTS).delete()
     AddressChange.objects.filter(expires_at__lt=now - ADDRESS_CHANGE_LASTS).delete()
     SealedValues.objects.filter(expires_at__lt=now).delete()
+    SignOnAttempt.objects.filter(expires_at__lt=now).delete()
+    SignOnSession.objects.filter(created_at__lt=now - 2 * timedelta(seconds=settings.SESSION_COOKIE_AGE)).delete()

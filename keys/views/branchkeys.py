@@ -50,7 +50,7 @@ def _page(request: HttpRequest, member: Member, **given: object) -> HttpResponse
 @require_GET
 def branch_keys(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Show which key opens what, what is on its way, and the operations around it."""
-    return _page(request, access.member_for(request.user, tenant))
+    return _page(request, access.member_for(request, tenant))
 
 
 @login_required
@@ -58,7 +58,7 @@ def branch_keys(request: HttpRequest, tenant: UUID) -> HttpResponse:
 def preparing(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Show what is to take over from the key that serves, as a fragment;
     the tracker, which is about the latter, asks for it."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     found = KeyRegistration.objects.of(member.tenant).replacement()
     return render(request, "portal/parts/preparing.html", portal.page(member, preparing=found))
 
@@ -129,7 +129,7 @@ def _end_page(
 @require_http_methods(["GET", "POST"])
 def end_horizon(request: HttpRequest, tenant: UUID, registration: UUID) -> HttpResponse:
     """Show what a restored backup loses without an old key; POST gives that key up."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     found = KeyRegistration.objects.of(member.tenant).filter(pk=registration).select_related("tenant").first()
     if found is None:
         raise NotFound

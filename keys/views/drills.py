@@ -23,7 +23,7 @@ from tenants import access, portal
 @require_http_methods(["GET", "POST"])
 def drill_list(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Say what a drill is and list those there were; POST starts one."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     form = forms.Form(request.POST if request.method == "POST" else None)
     if request.method == "POST":
         form.is_valid()
@@ -40,7 +40,7 @@ def drill_list(request: HttpRequest, tenant: UUID) -> HttpResponse:
 
 
 def _drill_page(request: HttpRequest, tenant: UUID, drill: UUID, template: str) -> HttpResponse:
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     found = RevocationDrill.objects.of(member.tenant).filter(pk=drill).select_related("registration").first()
     if found is None:
         raise NotFound
@@ -72,7 +72,7 @@ def drill_live(request: HttpRequest, tenant: UUID, drill: UUID) -> HttpResponse:
 @require_POST
 def cancel_drill(request: HttpRequest, tenant: UUID, drill: UUID) -> HttpResponse:
     """End a drill before it is done."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     found = RevocationDrill.objects.of(member.tenant).filter(pk=drill).first()
     if found is None:
         raise NotFound

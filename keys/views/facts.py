@@ -55,7 +55,7 @@ WORDS = {
 @require_GET
 def facts(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Show the facts and the ready texts."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     found = services.facts_of(member.tenant)
     sessions = [(name, PURPOSES[purpose]) for purpose, name in found.session_names.items()]
     ready = [(each, *WORDS[each.name], FILES[each.name]) for each in found.controls]
@@ -66,7 +66,7 @@ def facts(request: HttpRequest, tenant: UUID) -> HttpResponse:
 @require_GET
 def control(request: HttpRequest, tenant: UUID, name: str) -> HttpResponse:
     """Give one ready text as a file."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     answer = HttpResponse(services.control(member.tenant, name), content_type="text/plain; charset=utf-8")
     answer["Content-Disposition"] = f'attachment; filename="{FILES[name]}"'
     answer["Cache-Control"] = "no-store"

@@ -42,14 +42,14 @@ def _key_page(request: HttpRequest, member: Member, **given: object) -> HttpResp
 @require_GET
 def key(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Show the key in service and its buttons."""
-    return _key_page(request, access.member_for(request.user, tenant))
+    return _key_page(request, access.member_for(request, tenant))
 
 
 @login_required
 @require_GET
 def key_live(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Show the state and who has dropped what, as a fragment that htmx asks for again."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     context = {"state": services.key_state(member.tenant), "drop": services.last_drop(member.tenant)}
     return render(request, "portal/parts/key_state.html", portal.page(member, **context))
 

@@ -31,7 +31,7 @@ def do(
         then: name of that page.
         page: shows this page again, with the form that was refused.
     """
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     if form.is_valid():
         with portal.refusals_on(form):
             operation(member)

@@ -115,7 +115,7 @@ def commands_of(registration: KeyRegistration | None) -> list[commands.Command]:
 @require_http_methods(["GET", "POST"])
 def check_policy(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Read a policy that the tenant pastes: a fragment for htmx, a page without it."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     form = PolicyForm(request.POST if request.method == "POST" else None)
     reading = None
     if request.method == "POST" and form.is_valid():
@@ -131,7 +131,7 @@ def check_policy(request: HttpRequest, tenant: UUID) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def check_output(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Read what a command of step 4 printed: a fragment for htmx, a page without it."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     form = OutputForm(request.POST if request.method == "POST" else None)
     reading = policy = None
     if request.method == "POST" and form.is_valid():

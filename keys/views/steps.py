@@ -116,7 +116,7 @@ def _save(request: HttpRequest, member: Member, number: int, data: dict[str, Any
 @require_http_methods(["GET", "POST"])
 def step(request: HttpRequest, tenant: UUID, number: int) -> HttpResponse:
     """Show one step of the guide; POST saves what it asks for."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     if number not in onboarding.BY_NUMBER or (request.method == "POST" and number not in FORMS):
         raise NotFound
     progress = progress_of(member.tenant)
@@ -140,7 +140,7 @@ def step(request: HttpRequest, tenant: UUID, number: int) -> HttpResponse:
 @require_POST
 def outputs(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Take both ARNs out of what a deployment printed (step 2)."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     form = OutputsForm(request.POST)
     if form.is_valid():
         with portal.refusals_on(form):
@@ -168,7 +168,7 @@ def _after_outputs(tenant: Tenant, registration: KeyRegistration) -> int:
 @require_POST
 def choose_documents(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Keep what the documents say beside the guide's policies (step 2)."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     form = DocumentChoicesForm(request.POST)
     if form.is_valid():
         with portal.refusals_on(form):
@@ -246,7 +246,7 @@ def _start(tenant: Tenant) -> dict[str, str]:
 @require_GET
 def document(request: HttpRequest, tenant: UUID, name: str) -> HttpResponse:
     """Give one document as a file."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     text = services.document(member.tenant, name)
     answer = HttpResponse(text, content_type="text/plain; charset=utf-8")
     answer["Content-Disposition"] = f'attachment; filename="{FILES[name]}"'

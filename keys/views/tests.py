@@ -31,7 +31,7 @@ RUNS_A_PAGE = 6  # columns of the comparison
 @require_http_methods(["GET", "POST"])
 def tests(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Show the runs so far side by side; POST asks for a fresh proof."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     if request.method == "POST":
         return _start_test(request, member)
     runs = EncryptionTest.objects.of(member.tenant)
@@ -60,7 +60,7 @@ def _start_test(request: HttpRequest, member: Member) -> HttpResponse:
 def test(request: HttpRequest, tenant: UUID, test: UUID) -> HttpResponse:
     """Show one test; while it goes on, htmx asks again and gets what is new:
     nothing, or the part of the page that lives."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     runs = EncryptionTest.objects.of(member.tenant).select_related("registration").prefetch_related("checks")
     found = runs.filter(pk=test).first()
     if found is None:
@@ -84,7 +84,7 @@ def _say_when_it_matters(page: HttpResponse, reading: TestReport | None) -> Http
 def test_progress(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Show what is going on from sharing to the test, as a fragment that htmx asks for
     until there is a test to follow."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     progress = steps.progress_of(member.tenant)
     context = {"progress": progress, "reading": progress.reading, "not_begun": chain.of(()), "test_form": TestForm()}
     page = render(request, "portal/parts/test_progress.html", portal.page(member, **context))

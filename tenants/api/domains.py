@@ -39,7 +39,7 @@ class DomainsOut(serializers.Serializer[Any]):
 class Domains(endpoints.TenantView):
     """Mail domains of the organisation; each counts once its TXT record was seen, and is looked up again every day."""
 
-    problems = ("domain_not_yours", "invalid_input", "not_allowed", "too_many_domains")
+    problems = ("domain_not_yours", "invalid_input", "not_allowed", "second_person_needed", "too_many_domains")
 
     @extend_schema(operation_id="list_domains", parameters=[endpoints.CURSOR], responses=DomainsOut)
     def get(self, request: Request, tenant: str) -> Response:
@@ -64,7 +64,7 @@ class Domains(endpoints.TenantView):
 class OneDomain(endpoints.TenantView):
     """One mail domain; DELETE gives it up, and ends the sessions that it let in."""
 
-    problems = ("invalid_input", "not_allowed")
+    problems = ("invalid_input", "not_allowed", "second_person_needed")
 
     @extend_schema(operation_id="get_domain", responses=DomainOut)
     def get(self, request: Request, tenant: str, domain: str) -> Response:

@@ -93,7 +93,14 @@ class Members(endpoints.TenantView):
 class OneMember(endpoints.TenantView):
     """One member: another role, or the way out."""
 
-    problems = ("invalid_input", "last_owner", "not_allowed", "second_person_needed", "too_few_approvers")
+    problems = (
+        "break_glass_owner",
+        "invalid_input",
+        "last_owner",
+        "not_allowed",
+        "second_person_needed",
+        "too_few_approvers",
+    )
 
     @extend_schema(operation_id="get_member", responses=MemberOut)
     def get(self, request: Request, tenant: str, number: str) -> Response:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from tenants.api import approvals, domains, people, tokens, views
+from tenants.api import approvals, domains, people, sign_on, tokens, views
 
 urlpatterns = [
     path("oauth/token", views.Token.as_view(), name="token"),
@@ -24,6 +24,8 @@ urlpatterns = [
     path("tenants/<str:tenant>/domains/<str:domain>/look", domains.LookAtDomain.as_view(), name="look-at-domain"),
     path("tenants/<str:tenant>/approvals", approvals.Approvals.as_view(), name="approvals"),
     path("tenants/<str:tenant>/approvals/<str:approval>", approvals.OneApproval.as_view(), name="approval"),
+    path("tenants/<str:tenant>/sign-on", sign_on.SignOn.as_view(), name="api-sign-on"),
+    path("tenants/<str:tenant>/sign-on/mode", sign_on.SignOnMode.as_view(), name="api-sign-on-mode"),
     path("tenants/<str:tenant>/tokens", tokens.Tokens.as_view(), name="tokens"),
     path("tenants/<str:tenant>/tokens/<str:token>", tokens.OneToken.as_view(), name="automation-token"),
 ]

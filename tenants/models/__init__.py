@@ -20,10 +20,20 @@ from tenants.models.people import (
 from tenants.models.recovery import OBJECTION_LASTS, ObjectionLink, OwnerRecovery
 from tenants.models.service_roles import ServiceRole, new_external_id
 from tenants.models.shown_once import SealedValues
+from tenants.models.sign_on import (
+    ATTEMPT_LASTS,
+    SignOnAttempt,
+    SignOnConnection,
+    SignOnIdentity,
+    SignOnSession,
+    came_by_sign_on,
+    needs_sign_on,
+)
 
 __all__ = [
     "ADDRESS_CHANGE_LASTS",
     "APPROVAL_LASTS",
+    "ATTEMPT_LASTS",
     "INVITATION_LASTS",
     "OBJECTION_LASTS",
     "AccessToken",
@@ -49,6 +59,12 @@ __all__ = [
     "SealedValues",
     "ServiceAccount",
     "ServiceRole",
+    "SignOnAttempt",
+    "SignOnConnection",
+    "SignOnIdentity",
+    "SignOnSession",
     "Tenant",
+    "came_by_sign_on",
+    "needs_sign_on",
     "new_external_id",
 ]

@@ -11,7 +11,7 @@ from django.conf import settings
 
 from byokportal import clock, secret_texts
 from byokportal.errors import InvalidInput, NotFound
-from tenants import audit, public_domains, roles, tasks, transactions
+from tenants import approvals, audit, public_domains, roles, tasks, transactions
 from tenants.audit import Actor
 from tenants.errors import DomainNotYours, TooManyDomains
 from tenants.models import MailDomain, Tenant
@@ -65,6 +65,7 @@ def add_domain(tenant: Tenant, *, name: str, actor: Actor) -> MailDomain:
         raise InvalidInput(errors={"name": ["This domain is in the list already."]})
     if mine.count() >= DOMAINS:
         raise TooManyDomains(limit=DOMAINS)
+    approvals.require(actor, "tenants.change_sign_on", tenant, what=f"name the mail domain {name}", domain=name)
     domain = MailDomain.objects.create(tenant=tenant, name=name, token=secrets.token_hex(20))
     audit.record("tenants.domain.added", tenant=tenant, actor=actor, target=domain, domain=name)
     tasks.enqueue(tasks.look_at_domain, domain_id=str(domain.pk))
@@ -91,8 +92,12 @@ def remove_domain(domain: MailDomain, *, reason: str, actor: Actor) -> None:
     """
     tenant, actor = _held(domain.tenant, actor)
     reason = reason_of(reason)
-    if not MailDomain.objects.of(tenant).present().filter(pk=domain.pk).update(removed_at=clock.now()):
+    present = MailDomain.objects.of(tenant).present().filter(pk=domain.pk)
+    if not present.exists():
         raise NotFound
+    what = f"remove the mail domain {domain.name}"
+    approvals.require(actor, "tenants.change_sign_on", tenant, reason=reason, what=what, domain=domain.name)
+    present.update(removed_at=clock.now())
     audit.record("tenants.domain.removed", tenant=tenant, actor=actor, target=domain, domain=domain.name, reason=reason)
 
 

@@ -35,6 +35,7 @@ from tenants.models import (
     Member,
     Role,
     Tenant,
+    came_by_sign_on,
 )
 from tenants.services import guards
 from tenants.services.words import reason_of
@@ -337,7 +338,10 @@ def _account(email: str) -> User | None:
 
 
 def member_with(tenant: Tenant, email: str) -> Member | None:
-    """Return the member of the organisation who has proved the address."""
+    """Return the member of the organisation who has proved the address, or came with it by the sign-on."""
+    came = Member.objects.of(tenant).filter(user__email__iexact=email).annotate(came=came_by_sign_on())
+    if (found := came.filter(came=True).select_related("user").first()) is not None:
+        return found
     account = _account(email)
     return Member.objects.of(tenant).filter(user=account).select_related("user").first() if account else None
 

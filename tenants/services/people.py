@@ -14,7 +14,7 @@ from tenants.approvals import HELD, Held
 from tenants.audit import Actor
 from tenants.errors import LastOwner
 from tenants.models import AccessToken, Member, Role, Tenant
-from tenants.services import guards, invitations
+from tenants.services import connections, guards, invitations
 from tenants.services.approvals import require_approvers
 from tenants.services.words import reason_of
 
@@ -25,6 +25,7 @@ def change_role(member: Member, *, role: str, actor: Actor) -> None:
 
     Raises:
         LastOwner: an organisation keeps at least one owner.
+        BreakGlassOwner: the organisation's sign-on is required, and this is the owner who gets in without it.
     """
     tenant, held = _held(member)
     actor = guards.as_now(actor)
@@ -32,6 +33,7 @@ def change_role(member: Member, *, role: str, actor: Actor) -> None:
     role = invitations.role_of(role)
     if role != Role.OWNER:
         require_another_owner(tenant, held)
+        connections.require_not_break_glass(held)
     if role not in approvals.APPROVERS:
         require_approvers(tenant, held)
     if held.role == role:
@@ -61,6 +63,7 @@ def remove_member(member: Member, *, reason: str, actor: Actor) -> None:
 
     Raises:
         LastOwner: an organisation keeps at least one owner.
+        BreakGlassOwner: the organisation's sign-on is required, and this is the owner who gets in without it.
     """
     tenant, held = _held(member)
     actor = guards.as_now(actor)
@@ -82,6 +85,7 @@ def leave_organisation(member: Member, *, actor: Actor) -> None:
 
     Raises:
         LastOwner: an organisation keeps at least one owner.
+        BreakGlassOwner: the organisation's sign-on is required, and this is the owner who gets in without it.
     """
     tenant, held = _held(member)
     actor = guards.as_now(actor)
@@ -98,8 +102,13 @@ def require_another_owner(tenant: Tenant, member: Member) -> None:
     Raises:
         LastOwner: nobody else could act as owner.
     """
-    if member.role == Role.OWNER and not Member.objects.of(tenant).owners().exclude(pk=member.pk).exists():
+    if member.role == Role.OWNER and not has_another_owner(tenant, member):
         raise LastOwner
+
+
+def has_another_owner(tenant: Tenant, member: Member) -> bool:
+    """Tell whether somebody else could act as an owner."""
+    return Member.objects.of(tenant).owners().exclude(pk=member.pk).exists()
 
 
 def members_logs(user: AbstractBaseUser) -> list[Tenant | None]:
@@ -137,6 +146,7 @@ def _held(member: Member) -> tuple[Tenant, Member]:
 def _remove(tenant: Tenant, member: Member, *, reason: str, actor: Actor) -> None:
     require_another_owner(tenant, member)
     require_approvers(tenant, member)
+    connections.require_not_break_glass(member)
     Member.objects.filter(pk=member.pk).update(removed_at=clock.now())
     end_access(member, reason=reason, actor=actor)
     invitations.withdraw_invitations_to(member, reason=reason, actor=actor)

@@ -19,7 +19,7 @@ from tenants.models import (
     Role,
     Tenant,
 )
-from tenants.services import invitations, people, second_factors
+from tenants.services import connections, invitations, people, second_factors
 from tenants.services.words import reason_of
 
 Kind, Status = OwnerRecovery.Kind, OwnerRecovery.Status
@@ -200,6 +200,7 @@ def complete_recovery(recovery: OwnerRecovery) -> None:
                 reason=recovery.reason,
             )
         return
+    connections.no_longer_required(tenant)
     for old in Invitation.objects.of(tenant).open().filter(email=recovery.email):
         invitations.withdraw_by_system(old)
     member = invitations.member_with(tenant, recovery.email)

@@ -23,14 +23,14 @@ CLOSED_A_PAGE = 20
 @require_GET
 def approvals(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Show what waits, what was decided, and the switch."""
-    return _page(request, access.member_for(request.user, tenant))
+    return _page(request, access.member_for(request, tenant))
 
 
 @login_required
 @require_POST
 def require_second_person(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Let a second person be needed from now on."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     services.require_second_person(member.tenant, actor=portal.actor(request, member))
     messages.success(request, "From now on a second person approves these. Suspend still needs nobody else.")
     return redirect("portal:approvals", member.tenant.pk)
@@ -40,7 +40,7 @@ def require_second_person(request: HttpRequest, tenant: UUID) -> HttpResponse:
 @require_POST
 def drop_second_person(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Do without a second person again; that is the last thing that one has to approve."""
-    member, form = access.member_for(request.user, tenant), RemoveForm(request.POST)
+    member, form = access.member_for(request, tenant), RemoveForm(request.POST)
     if form.is_valid():
         with portal.refusals_on(form):
             reason = form.cleaned_data["reason"]
@@ -54,7 +54,7 @@ def drop_second_person(request: HttpRequest, tenant: UUID) -> HttpResponse:
 @require_POST
 def approve(request: HttpRequest, tenant: UUID, approval: UUID) -> HttpResponse:
     """Approve it, and do it."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     found = services.approve(services.approval_of(member.tenant, approval), actor=portal.actor(request, member))
     is_done = found.status == Approval.Status.DONE
     asked_by = found.requested_by.user.email
@@ -67,7 +67,7 @@ def approve(request: HttpRequest, tenant: UUID, approval: UUID) -> HttpResponse:
 @require_http_methods(["GET", "POST"])
 def refuse(request: HttpRequest, tenant: UUID, approval: UUID) -> HttpResponse:
     """Ask for the reason, then refuse it."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     found, actor = services.approval_of(member.tenant, approval), portal.actor(request, member)
     roles.require(actor, "tenants.decide", member.tenant)
     form = RemoveForm(request.POST if request.method == "POST" else None)
@@ -83,7 +83,7 @@ def refuse(request: HttpRequest, tenant: UUID, approval: UUID) -> HttpResponse:
 @require_POST
 def withdraw(request: HttpRequest, tenant: UUID, approval: UUID) -> HttpResponse:
     """Take back what one has asked for."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     found = services.approval_of(member.tenant, approval)
     services.withdraw_approval(found, actor=portal.actor(request, member))
     messages.success(request, f"You no longer ask for it: {found.sentence}.")

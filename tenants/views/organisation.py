@@ -9,7 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET
 
-from tenants import access, audit, onboarding, portal
+from tenants import access, audit, onboarding, portal, sign_on_sessions
 from tenants.models import AuditEvent, Member, OnboardingStep
 
 EVENTS_A_PAGE = 50
@@ -21,6 +21,9 @@ LARGEST_ID = 2**63 - 1  # of a BigAutoField
 def home(request: HttpRequest) -> HttpResponse:
     """Lead people to their organisation; staff without one to the back office."""
     mine = Member.objects.filter(user=request.user)  # type: ignore[misc]
+    session = sign_on_sessions.of(request)
+    if session is not None:
+        mine = mine.filter(pk=session.identity.member_id)
     members = list(mine.select_related("tenant").order_by("tenant__name"))
     if len(members) == 1:
         return redirect("portal:tracker", members[0].tenant_id)
@@ -33,7 +36,7 @@ def home(request: HttpRequest) -> HttpResponse:
 @require_GET
 def tracker(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Show the six steps and the values of step 0."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     steps = onboarding.overview(member.tenant)
     running = any(step.number == 5 and step.status == OnboardingStep.Status.IN_PROGRESS for step in steps)
     done = sum(step.status in {OnboardingStep.Status.DONE, OnboardingStep.Status.SKIPPED} for step in steps)
@@ -49,7 +52,7 @@ def tracker(request: HttpRequest, tenant: UUID) -> HttpResponse:
 @require_GET
 def log(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Show the log, newest first; `before` is the cursor."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     before = request.GET.get("before", "")
     cursor = int(before) if before.isascii() and before.isdecimal() and len(before) < 20 else LARGEST_ID
     rows = list(

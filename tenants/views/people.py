@@ -14,7 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from byokportal.errors import NotFound
 from tenants import access, portal, roles, services
 from tenants.forms import InviteForm, RemoveForm, RoleForm
-from tenants.models import Invitation, Member, OwnerRecovery
+from tenants.models import Invitation, Member, OwnerRecovery, came_by_sign_on
 
 PEOPLE_A_PAGE = 100
 
@@ -23,16 +23,15 @@ PEOPLE_A_PAGE = 100
 @require_http_methods(["GET", "POST"])
 def members(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Show the people and the invitations; POST invites somebody."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     form = InviteForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
         with portal.refusals_on(form):
             invited = services.invite(member.tenant, **form.cleaned_data, actor=portal.actor(request, member))
             messages.success(request, f"{invited.email} is invited. The mail with the link is on its way.")
             return redirect("portal:members", member.tenant.pk)
-    everybody = Member.objects.of(member.tenant).select_related(
-        "user", "invitation__inviter__user", "role_by__user", "tenant"
-    )
+    everybody = Member.objects.of(member.tenant).annotate(came_by_sign_on=came_by_sign_on())
+    everybody = everybody.select_related("user", "invitation__inviter__user", "role_by__user", "tenant")
     people = Paginator(everybody, PEOPLE_A_PAGE).get_page(request.GET.get("page"))
     factors = services.second_factors_of(people)
     context = portal.page(
@@ -51,7 +50,7 @@ def members(request: HttpRequest, tenant: UUID) -> HttpResponse:
 @require_POST
 def change_role(request: HttpRequest, tenant: UUID, number: int) -> HttpResponse:
     """Give a member another role."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     changed = _member(member, number)
     services.change_role(changed, role=request.POST.get("role", ""), actor=portal.actor(request, member))
     messages.success(request, f"{changed.user.email} is {changed.get_role_display().lower()} now.")
@@ -62,7 +61,7 @@ def change_role(request: HttpRequest, tenant: UUID, number: int) -> HttpResponse
 @require_http_methods(["GET", "POST"])
 def remove_member(request: HttpRequest, tenant: UUID, number: int) -> HttpResponse:
     """Ask for the reason, then show a member out; for oneself this is leaving."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     going, actor = _member(member, number), portal.actor(request, member)
     is_leaving = going.pk == member.pk
     roles.require(actor, "tenants.leave" if is_leaving else "tenants.remove_member", member.tenant)
@@ -85,7 +84,7 @@ def remove_member(request: HttpRequest, tenant: UUID, number: int) -> HttpRespon
 @require_http_methods(["GET", "POST"])
 def reset_second_factor(request: HttpRequest, tenant: UUID, number: int) -> HttpResponse:
     """Ask for the reason, then take away a colleague's second factor."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     colleague, actor = _member(member, number), portal.actor(request, member)
     roles.require(actor, "tenants.reset_second_factor", member.tenant)
     form = RemoveForm(request.POST if request.method == "POST" else None)
@@ -101,7 +100,7 @@ def reset_second_factor(request: HttpRequest, tenant: UUID, number: int) -> Http
 @require_POST
 def resend_invitation(request: HttpRequest, tenant: UUID, invitation: UUID) -> HttpResponse:
     """Mail an invitation again, with a new link."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     found = services.invitation_of(member.tenant, invitation)
     services.resend_invitation(found, actor=portal.actor(request, member))
     messages.success(request, f"{found.email} gets a new link; the one before no longer works.")
@@ -112,7 +111,7 @@ def resend_invitation(request: HttpRequest, tenant: UUID, invitation: UUID) -> H
 @require_POST
 def withdraw_invitation(request: HttpRequest, tenant: UUID, invitation: UUID) -> HttpResponse:
     """Withdraw an invitation."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     found = services.invitation_of(member.tenant, invitation)
     services.withdraw_invitation(found, reason="withdrawn on the People page", actor=portal.actor(request, member))
     messages.success(request, f"The invitation of {found.email} is withdrawn. Its link no longer works.")

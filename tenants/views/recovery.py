@@ -48,7 +48,7 @@ def stopped(request: HttpRequest) -> HttpResponse:
 @require_POST
 def object_signed_in(request: HttpRequest, tenant: UUID, recovery: UUID) -> HttpResponse:
     """Stop a recovery as a member."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     found = OwnerRecovery.objects.of(member.tenant).filter(pk=recovery).select_related("tenant").first()
     if found is None:
         raise NotFound

@@ -27,7 +27,7 @@ ENDED = 20  # tokens that ended, newest first
 @require_http_methods(["GET", "POST"])
 def tokens(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Show the automation tokens that the person may revoke; POST mints one, which the page after it shows once."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     actor = portal.actor(request, member)
     form = TokenForm(request.POST if request.method == "POST" else None, is_owner=member.role == Role.OWNER)
     if request.method == "POST" and form.is_valid():
@@ -62,7 +62,7 @@ def _row(token: AccessToken, member: Member) -> dict[str, object]:
 @require_POST
 def revoke_token(request: HttpRequest, tenant: UUID, token: UUID) -> HttpResponse:
     """Revoke one of the tokens that the person sees."""
-    member = access.member_for(request.user, tenant)
+    member = access.member_for(request, tenant)
     actor = portal.actor(request, member)
     found = services.tokens_seen_by(actor, member.tenant).filter(pk=token).first()
     if found is None:

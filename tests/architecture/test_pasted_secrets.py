@@ -51,6 +51,7 @@ MODULES = (
     "tenants.api.serializers",
     "tenants.api.domains",
     "tenants.api.people",
+    "tenants.api.sign_on",
     "keys.api.serializers",
     "keys.api.documents",
     "support.api.serializers",

@@ -27,7 +27,7 @@ from keys.models import CheckResult, EncryptionTest, KeyRegistration, Revocation
 from support import services as support_services
 from support.models import Notice, Ticket
 from tenants import audit, roles, services
-from tenants.models import Approval, MailDomain, Member
+from tenants.models import Approval, MailDomain, Member, SignOnConnection
 
 RECORDED = Path(__file__).with_name("query_budgets.json")
 KEY = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -129,6 +129,9 @@ def test_list_pages_make_the_recorded_number_of_queries_however_many_rows(
         bound_seconds=300,
         until=timezone.now(),
         finished_at=timezone.now(),
+    )
+    SignOnConnection.objects.create(
+        tenant=tenant, mode="offered", issuer="https://login.acme.example", client_id="byok", sealed_secret=""
     )
     _fill(alice, 1, name="first")
     ticket = Ticket.objects.of(tenant).first()

@@ -135,6 +135,7 @@ def world(
         "token": token.pk,
         "drill": drill.pk,
         "recovery": recovery.pk,
+        "connection": _connection(tenant, alice),
         "domain": tenant_services.add_domain(tenant, name="acme.example", actor=acting(alice)).pk,
         "test": active.tests.get().pk,
         "number": carol.pk,
@@ -162,6 +163,22 @@ def world(
         "notice": 1,
     }
     return {"browsers": browsers, "apis": apis, "objects": objects, "of_model": of_model}
+
+
+def _connection(tenant: Tenant, owner: Member) -> object:
+    """Connect the tenant to a directory that nobody asks in these tests."""
+    facts: dict[str, Any] = {"role_claim": "", "role_values": {}, "default_role": "", "may_make_owners": False}
+    endpoints = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+    return tenant_services.set_connection(
+        tenant,
+        issuer="https://login.acme.example",
+        client_id="byok",
+        client_secret="s",
+        provider={name: f"https://login.acme.example/{name}" for name in endpoints} | {"auth_methods": []},
+        **facts,
+        factor_values=["mfa"],
+        actor=acting(owner),
+    ).pk
 
 
 def path_of(route: str, world: dict[str, Any]) -> str:
@@ -203,7 +220,7 @@ def test_every_address_answers_every_caller_as_recorded(world: dict[str, Any]) -
             if hasattr(answer, "streaming_content"):
                 list(answer.streaming_content)
             transaction.savepoint_rollback(before)
-            assert answer.status_code < 500 or answer.status_code == 503, (method, route, caller)
+            assert answer.status_code < 500 or answer.status_code in {502, 503}, (method, route, caller)
             if client.cookies.output() != jar:  # a sign-out, or a link's cookie
                 client.cookies.load(jar.replace("Set-Cookie: ", ""))
             for forget in (authentication.forget_all, access.forget_all, datakeys.start_anew):
@@ -237,6 +254,9 @@ NOT_NOW = {
     "tenants/<uuid:tenant>/approvals/<uuid:approval>/approve/",
     "tenants/<uuid:tenant>/approvals/<uuid:approval>/refuse/",
     "tenants/<uuid:tenant>/approvals/<uuid:approval>/withdraw/",
+    "tenants/<uuid:tenant>/sign-on/connection/",
+    "tenants/<uuid:tenant>/sign-on/needed/",
+    "tenants/<uuid:tenant>/sign-on/unlink/",
     "tenants/<uuid:tenant>/key/old/<uuid:registration>/end/",
     "tenants/<uuid:tenant>/key/leave/",
     "tenants/<uuid:tenant>/key/resume/",
@@ -346,6 +366,7 @@ def test_an_auditor_of_the_tenant_changes_nothing() -> None:
         "revoke",
         "remove",
         "preparing",
+        "link",  # one's own account, to the organisation's sign-on
     }
     for address, line in RECORD.items():
         if ":tenant>" in address and not address.startswith("GET") and "auditor" in _in(line):

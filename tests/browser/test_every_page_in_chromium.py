@@ -35,7 +35,7 @@ from keys.models import CheckResult, EncryptionTest, Incident, KeyRegistration, 
 from support import services as support_services
 from support.models import Notice
 from tenants import audit, roles, services, tokens
-from tenants.models import Approval, AuditEvent, Member, OwnerRecovery, Tenant
+from tenants.models import Approval, AuditEvent, Member, OwnerRecovery, SignOnConnection, Tenant
 from tenants.services import staff
 
 LONG = "Gesellschaft-mit-sehr-langem-Namen-" * 3
@@ -72,6 +72,9 @@ HERS = (
     "portal:reset-second-factor",
     "portal:sign-on",
     "portal:remove-domain",
+    "portal:sign-on-connection",
+    "portal:remove-sign-on",
+    "portal:sign-on-needed",
     "portal:tokens",
     "portal:approvals",
     "portal:refuse",
@@ -99,6 +102,7 @@ OPEN = (
     "portal:invitation",
     "portal:recovery",
     "portal:recovery-stopped",
+    "portal:sign-on-start",
     "api-docs",
     "problems",
 )
@@ -116,6 +120,11 @@ NOT_LOOKED_AT = {
     "portal:invitation-link": "leads on, without the secret",
     "portal:address-link": "the same",
     "portal:recovery-link": "the same",
+    "portal:sign-on-go": "looked at on the way to a directory (test_sign_on_in_chromium.py)",
+    "portal:sign-on-link": "the same",
+    "portal:sign-on-again": "the same",
+    "portal:sign-on-callback": "leads on",
+    "portal:sign-on-finish": "leads on",
     "portal:document": "a file",
     "portal:control": "a file",
     "portal:test-progress": "a part of the page of a test",
@@ -292,6 +301,15 @@ def full(tenant: Tenant, alice: Member, sam: User, active: KeyRegistration, sett
         decide="aws iam get-role --role-name " + "Long" * 16,
     )
     domain = services.add_domain(tenant, name=f"{'long.' * 20}example", actor=acting(alice))
+    SignOnConnection.objects.create(
+        tenant=tenant,
+        mode="offered",
+        issuer=f"https://{'login.' * 30}acme.example",
+        client_id=LONG,
+        sealed_secret="",
+        role_claim="groups",
+        role_values={LONG: "admin"},
+    )
     return {
         "approval": asked.pk,
         "domain": domain.pk,

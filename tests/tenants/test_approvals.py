@@ -147,7 +147,7 @@ HELD = {
     "tenants.require_second_person": _dropped,
 }
 # Tried in tests of their own.
-ELSEWHERE = {"tenants.mint_token", "keys.end_horizon"}
+ELSEWHERE = {"tenants.mint_token", "keys.end_horizon", "tenants.change_sign_on"}
 
 
 def test_every_operation_that_waits_is_tried() -> None:
@@ -201,6 +201,38 @@ def test_suspend_and_a_shorter_latency_wait_for_nobody(two: Tenant, alice: Membe
 def test_staff_have_four_eyes_of_their_own(two: Tenant, sam: User) -> None:
     key_services.suspend(two, reason="x", actor=acting_staff(sam))
     assert key_services.resume(two, reason="x", actor=acting_staff(sam)).status == "unreachable"
+
+
+def test_a_change_of_the_sign_on_is_made_by_who_asked_for_it_once(two: Tenant, alice: Member, carol: Member) -> None:
+    facts: dict[str, Any] = {
+        "issuer": "https://login.acme.example",
+        "client_id": "byok",
+        "client_secret": "s3cret",
+        "provider": {"token_endpoint": "https://login.acme.example/token"},
+        "role_claim": "groups",
+        "role_values": {"a": "admin"},
+        "default_role": "",
+        "may_make_owners": False,
+        "factor_values": ["mfa"],
+    }
+    approval = asked(lambda: services.set_connection(two, **facts, actor=acting(alice)))
+    assert "https://login.acme.example" in approval.sentence
+    assert "s3cret" not in approval.arguments
+    assert services.approve(approval, actor=acting(carol)).status == Status.APPROVED
+    for other in (
+        {"issuer": "https://login.evil.example"},
+        {"client_secret": "another"},
+        {"provider": {"token_endpoint": "https://login.evil.example/token"}},
+        {"role_values": {"a": "owner"}},
+        {"may_make_owners": True},
+        {"factor_values": ["pwd"]},
+    ):
+        asked(lambda other=other: services.set_connection(two, **{**facts, **other}, actor=acting(alice)))
+    connection = services.set_connection(two, **facts, actor=acting(alice))
+    asked(lambda: services.set_connection(two, **facts, actor=acting(alice)))
+    asked(lambda: services.remove_connection(connection, reason="r", actor=acting(alice)))
+    asked(lambda: services.set_sign_on_mode(connection, mode="draft", actor=acting(alice)))
+    asked(lambda: services.add_domain(two, name="acme.example", actor=acting(alice)))
 
 
 def test_a_token_is_made_by_who_asked_for_it_once(two: Tenant, alice: Member, carol: Member) -> None:

@@ -1,0 +1,313 @@
+"""A tenant's connection to its own directory: set up, offered, required, removed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from allauth.mfa.models import Authenticator
+from django.conf import settings
+from django.utils.crypto import salted_hmac
+
+from byokportal import clock
+from byokportal.errors import InvalidInput, NotFound
+from tenants import approvals, audit, roles, sealing, transactions
+from tenants.approvals import HELD, Held
+from tenants.audit import Actor
+from tenants.errors import BreakGlassOwner, LastOwner, SignOnNotReady
+from tenants.models import (
+    AccessToken,
+    MailDomain,
+    Member,
+    Role,
+    SignOnConnection,
+    SignOnIdentity,
+    SignOnSession,
+    Tenant,
+    came_by_sign_on,
+)
+from tenants.services import guards
+from tenants.services.words import reason_of
+
+VALUES, FACTORS = 50, 20  # of one claim that name roles; that count as a second factor
+Mode = SignOnConnection.Mode
+
+
+def connection_of(tenant: Tenant) -> SignOnConnection:
+    """Return the connection of a tenant.
+
+    Raises:
+        NotFound: it has none.
+    """
+    found = SignOnConnection.objects.of(tenant).present().select_related("tenant", "break_glass__user").first()
+    if found is None:
+        raise NotFound
+    return found
+
+
+@transactions.atomic
+def set_connection(
+    tenant: Tenant,
+    *,
+    issuer: str,
+    client_id: str,
+    client_secret: str,
+    provider: Mapping[str, Any],
+    role_claim: str,
+    role_values: Mapping[str, str],
+    default_role: str,
+    may_make_owners: bool,
+    factor_values: Collection[str],
+    actor: Actor,
+) -> SignOnConnection:
+    """Set up the connection of a tenant, or change what it is known by; a new one is tried first.
+
+    Args:
+        client_secret: empty keeps the one before.
+        provider: what `tenants.oidc.discover` found for the issuer.
+        role_values: value of the claim → role.
+        default_role: for who has no such value; empty refuses them.
+
+    Raises:
+        InvalidInput: with the reason under its field; another issuer is another connection.
+    """
+    tenant, actor = _held(tenant, actor)
+    old = SignOnConnection.objects.of(tenant).present().first()
+    if old is not None and old.issuer != issuer:
+        why = "People are known by the issuer, so it stays. Remove this connection, then set up another."
+        raise InvalidInput(errors={"issuer": [why]})
+    _check(issuer, client_id, client_secret or (old is not None and "kept"), role_claim, role_values, factor_values)
+    if default_role not in {"", Role.ADMIN, Role.AUDITOR}:
+        raise InvalidInput(errors={"default_role": ["Choose admin, auditor, or nobody."]})
+    approvals.require(
+        actor,
+        "tenants.change_sign_on",
+        tenant,
+        what=f"set up {issuer} with the client {client_id}",
+        client_id=client_id,
+        issuer=issuer,
+        # What is approved is this secret; of it a digest under SECRET_KEY stands in the row.
+        secret=salted_hmac("tenants.sign_on", client_secret).hexdigest() if client_secret else "",
+        provider=dict(provider),
+        role_claim=role_claim,
+        role_values=dict(role_values),
+        default_role=default_role,
+        may_make_owners=may_make_owners,
+        factor_values=sorted(set(factor_values)),
+    )
+    facts: dict[str, Any] = {
+        "client_id": client_id,
+        "provider": dict(provider),
+        "role_claim": role_claim,
+        "role_values": dict(role_values),
+        "default_role": default_role,
+        "may_make_owners": may_make_owners,
+        "factor_values": sorted(set(factor_values)),
+    } | ({"sealed_secret": sealing.seal(client_secret)} if client_secret else {})
+    if old is None:
+        connection = SignOnConnection.objects.create(tenant=tenant, issuer=issuer, **facts)
+    else:
+        SignOnConnection.objects.filter(pk=old.pk).update(**facts)
+        connection = SignOnConnection.objects.get(pk=old.pk)
+    audit.record(
+        "tenants.sign_on.set_up" if old is None else "tenants.sign_on.changed",
+        tenant=tenant,
+        actor=actor,
+        target=connection,
+        issuer=issuer,
+        client_id=client_id,
+        new_secret=bool(client_secret),
+        role_claim=role_claim,
+        role_values=dict(role_values),
+        default_role=default_role,
+        may_make_owners=may_make_owners,
+        factor_values=sorted(set(factor_values)),
+    )
+    return connection
+
+
+@transactions.atomic
+def set_sign_on_mode(
+    connection: SignOnConnection, *, mode: str, break_glass: Member | None = None, actor: Actor
+) -> SignOnConnection:
+    """Offer the connection to people of the tenant, require it of them, or take it back to being tried.
+
+    Args:
+        break_glass: with `required` the owner who still signs in without it.
+
+    Raises:
+        SignOnNotReady: no verified domain, nobody has tried it, or that owner could not sign in.
+    """
+    tenant, actor = _held(connection.tenant, actor)
+    held = _present(tenant, connection)
+    if mode not in Mode.values:
+        raise InvalidInput(errors={"mode": [f"Choose from {', '.join(Mode.values)}."]})
+    if mode != Mode.DRAFT:
+        if not MailDomain.objects.of(tenant).verified().exists():
+            raise SignOnNotReady(why="None of your mail domains is verified. Verify one first.")
+        if not held.identities.filter(member__role=Role.OWNER, member__removed_at=None).exists():
+            raise SignOnNotReady(why="No owner has linked an account by it. Link yours first: that tries it.")
+    keeper = _break_glass(tenant, break_glass) if mode == Mode.REQUIRED else None
+    who = keeper.user.email if keeper else "nobody"
+    approvals.require(
+        actor,
+        "tenants.change_sign_on",
+        tenant,
+        what=f"make it {mode}; {who} signs in without it",
+        connection=str(held.pk),
+        mode=str(mode),
+        break_glass=keeper.pk if keeper else None,
+    )
+    SignOnConnection.objects.filter(pk=held.pk).update(mode=mode, break_glass=keeper)
+    held.mode, held.break_glass = mode, keeper
+    audit.record(
+        "tenants.sign_on.mode_changed",
+        tenant=tenant,
+        actor=actor,
+        target=held,
+        mode=mode,
+        break_glass=who,
+    )
+    return held
+
+
+@transactions.atomic
+def remove_connection(connection: SignOnConnection, *, reason: str, actor: Actor) -> None:
+    """Remove the connection: the sessions that it made end, and the people whose account it made leave.
+
+    Raises:
+        LastOwner: no owner would be left.
+    """
+    tenant, actor = _held(connection.tenant, actor)
+    held, reason = _present(tenant, connection), reason_of(reason)
+    theirs = Member.objects.of(tenant).filter(
+        sign_on_identities__connection=held, sign_on_identities__made_account=True
+    )
+    going = list(theirs.select_related("user"))
+    if not Member.objects.of(tenant).owners().exclude(pk__in=[one.pk for one in going]).exists():
+        raise LastOwner
+    approvals.require(
+        actor,
+        "tenants.change_sign_on",
+        tenant,
+        reason=reason,
+        what=f"remove {held.issuer}, and with it {len(going)} people who came by it",
+        connection=str(held.pk),
+    )
+    now = clock.now()
+    SignOnConnection.objects.filter(pk=held.pk).update(removed_at=now, mode=Mode.DRAFT, break_glass=None)
+    SignOnSession.objects.filter(identity__connection=held, ended_at=None).update(ended_at=now)
+    Member.objects.filter(pk__in=[one.pk for one in going]).update(removed_at=now)
+    AccessToken.objects.filter(member__in=going, revoked_at=None).update(revoked_at=now)
+    for one in going:
+        audit.record("tenants.member.left_with_sign_on", tenant=tenant, actor=actor, target=one, email=one.user.email)
+    audit.record(
+        "tenants.sign_on.removed",
+        tenant=tenant,
+        actor=actor,
+        target=held,
+        issuer=held.issuer,
+        count=len(going),
+        reason=reason,
+    )
+
+
+def require_not_break_glass(member: Member) -> None:
+    """Raise if the tenant's way in for an emergency is this member; every way out of being an owner asks this.
+
+    Raises:
+        BreakGlassOwner: it is.
+    """
+    if SignOnConnection.objects.required().filter(break_glass=member).exists():
+        raise BreakGlassOwner
+
+
+def no_longer_required(tenant: Tenant) -> None:
+    """Offer a connection that was required; the caller holds the tenant's row.
+
+    A recovery by Kore.ai lets an owner in whom the directory may not know.
+    """
+    for connection in SignOnConnection.objects.required().filter(tenant=tenant):
+        SignOnConnection.objects.filter(pk=connection.pk).update(mode=Mode.OFFERED, break_glass=None)
+        audit.record(
+            "tenants.sign_on.mode_changed",
+            tenant=tenant,
+            actor=audit.SYSTEM,
+            target=connection,
+            mode=Mode.OFFERED.value,
+            break_glass="nobody",
+        )
+
+
+def _held(tenant: Tenant, actor: Actor) -> tuple[Tenant, Actor]:
+    held = Tenant.objects.select_for_update(no_key=True).get(pk=tenant.pk)
+    actor = guards.as_now(actor)
+    roles.require(actor, "tenants.change_sign_on", held)
+    if held.is_canary:
+        raise NotFound
+    return held, actor
+
+
+def _present(tenant: Tenant, connection: SignOnConnection) -> SignOnConnection:
+    held = SignOnConnection.objects.of(tenant).present().filter(pk=connection.pk).first()
+    if held is None:
+        raise NotFound
+    return held
+
+
+def _break_glass(tenant: Tenant, member: Member | None) -> Member:
+    """Return the owner who keeps their own sign-in, if they have one.
+
+    Raises:
+        SignOnNotReady: it is no such owner.
+    """
+    owners = Member.objects.of(tenant).owners().select_related("user")
+    keeper = owners.filter(pk=member.pk).first() if member else None
+    if keeper is None:
+        raise SignOnNotReady(why="Choose the owner who still signs in without it.")
+    factors = Authenticator.objects.filter(user=keeper.user_id)
+    has_passkey = factors.filter(type=Authenticator.Type.WEBAUTHN).exists()
+    came = Member.objects.filter(came_by_sign_on(), pk=keeper.pk).exists()
+    if came or not (keeper.user.has_usable_password() or has_passkey):
+        raise SignOnNotReady(why="That owner has no password and no passkey. Choose one who can sign in without it.")
+    if settings.MFA_REQUIRED and not factors.exclude(type=Authenticator.Type.RECOVERY_CODES).exists():
+        raise SignOnNotReady(why="That owner has no second factor. Let them set one up first.")
+    return keeper
+
+
+def _check(
+    issuer: str,
+    client_id: str,
+    has_secret: object,
+    role_claim: str,
+    role_values: Mapping[str, str],
+    factor_values: Collection[str],
+) -> None:
+    errors: dict[str, list[str]] = {}
+    if not 1 <= len(issuer) <= 500:
+        errors["issuer"] = ["Give the issuer's address."]
+    if not 1 <= len(client_id) <= 200 or not client_id.isprintable():
+        errors["client_id"] = ["Give the client id that your directory gave this application."]
+    if not has_secret:
+        errors["client_secret"] = ["Give the client secret that your directory gave this application."]
+    if len(role_claim) > 120 or not role_claim.isprintable():
+        errors["role_claim"] = ["The name of a claim has at most 120 printable characters."]
+    if role_values and not role_claim:
+        errors["role_claim"] = ["Name the claim in which these values stand."]
+    if len(role_values) > VALUES or any(not 1 <= len(value) <= 200 for value in role_values):
+        errors["role_values"] = [f"At most {VALUES} values, each of at most 200 characters."]
+    if any(role not in Role.values for role in role_values.values()):
+        errors["role_values"] = [f"A role is one of {', '.join(Role.values)}."]
+    if len(factor_values) > FACTORS or any(not 1 <= len(value) <= 200 for value in factor_values):
+        errors["factor_values"] = [f"At most {FACTORS} values, each of at most 200 characters."]
+    if errors:
+        raise InvalidInput(errors=errors)
+
+
+def identity_of(member: Member) -> SignOnIdentity | None:
+    """Return by what the tenant's present connection knows a member."""
+    return SignOnIdentity.objects.filter(member=member, connection__removed_at=None).first()
+
+
+# Who asked for it does it again, and finds the approval: the facts are many, and one of them is a secret.
+HELD["tenants.change_sign_on"] = Held("Change the sign-on: {what}")
