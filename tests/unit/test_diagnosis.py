@@ -8,6 +8,7 @@ the tables were written, of wordings chosen to be far from them.
 from __future__ import annotations
 
 import json
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,18 @@ def test_only_labels_of_the_vocabulary_are_named() -> None:
     tables += [tuple(label for label in remedies.REMEDIES if label not in OTHER_WORDS)]
     tables += [tuple(row["causes"]) for rows in ROWS.values() for row in rows]
     assert {label for table in tables for label in table} <= set(causes.CAUSES)
+
+
+def test_nobody_is_told_to_drop_a_guardrail() -> None:
+    """A Deny is somebody's guardrail: it stays, and spares us."""
+    drop = re.compile(r"\b(take|remove|drop|delete|lift)\b[^.:]*\bDeny\b", re.IGNORECASE)
+    texts = [
+        *(cause.remedy for cause in causes.CAUSES.values()),
+        *remedies.REMEDIES.values(),
+        *advice.OF_A_CALLER.values(),
+    ]
+    assert len(texts) > 100
+    assert not [text for text in texts if drop.search(text) and "take the caller out of" not in text]
 
 
 def test_every_cause_has_an_error_of_aws_in_which_it_is_named() -> None:

@@ -179,7 +179,8 @@ ROLE = (
         ),
         trust_policy_missing_action="Let the trust policy of your role allow sts:AssumeRole to our service role.",
         trust_policy_explicit_deny=(
-            "Take the Deny statement that covers our service role out of the trust policy of your role."
+            "Keep the Deny in the trust policy of your role, and let it spare our service role: add ArnNotEquals on "
+            "aws:PrincipalArn with our Service Role ARN to its Condition, or to the list that is there."
         ),
         trust_policy_missing_tag_session=(
             "Add sts:TagSession to the actions of the trust policy's statement for our service role."
@@ -211,7 +212,8 @@ ROLE = (
             "another key or another Region)."
         ),
         role_permissions_policy_explicit_deny=(
-            "Take the Deny that covers {action} out of the identity-based policies attached to your role."
+            "Keep the Deny on {action} in the policies attached to your role, and let it spare this role: add "
+            "ArnNotEquals on aws:PrincipalArn with your Role ARN to its Condition, or to the list that is there."
         ),
         permissions_policy_malformed=(
             "AWS does not save this permissions policy: {fault}. Paste it into the paste box of step 2: it names the "
@@ -242,7 +244,10 @@ KEY_DOCUMENT = _of(
         "Take the conditions (such as kms:ViaService or aws:SourceIp) out of the statement for your role in your "
         "key's policy."
     ),
-    key_policy_explicit_deny="Take the Deny that covers your role out of your key's policy.",
+    key_policy_explicit_deny=(
+        "Keep the Deny in your key's policy, and let it spare your role: add ArnNotEquals on aws:PrincipalArn with "
+        "your Role ARN to its Condition, or to the list that is there."
+    ),
     key_policy_invalid_principal=(
         "Check that the role exists, then put its ARN into the key policy again: "
         "AWS does not save a principal that it does not know."
