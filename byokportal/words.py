@@ -80,6 +80,8 @@ def person(label: str) -> str:
     kind, colon, name = label.partition(":")
     if kind == "kore":
         return f"{name} (Kore.ai)" if "@" in name else "Kore.ai support"
+    if kind == "link":
+        return f"{name} (by the link)"
     if not colon:
         return "the system" if kind in {"", "system"} else kind
     return name

@@ -35,6 +35,32 @@ class ArnsMissing(DomainError):
     turn = Turn.TENANT
 
 
+class TooManyLinks(DomainError):
+    kind, code = Kind.CONFLICT, "too_many_links"
+    title = "There are enough links"
+    detail = "Your organisation has {limit} links that are open. Revoke one that nobody needs, then make another."
+    turn = Turn.TENANT
+
+
+class LinkOver(DomainError):
+    """Neutral on purpose: it must not tell whether there ever was such a link."""
+
+    kind, code = Kind.NOT_FOUND, "link_over"
+    title = "This link leads nowhere any more"
+    detail = (
+        "It was revoked, has ended, or the key is in service. Ask the person who sent it to you for a new one, if "
+        "there is something left to do."
+    )
+    turn = Turn.NOBODY
+
+
+class ProposalDecided(DomainError):
+    kind, code = Kind.CONFLICT, "proposal_decided"
+    title = "This was decided before"
+    detail = "The proposed ARNs were taken over, refused or replaced by others. Load the page again."
+    turn = Turn.TENANT
+
+
 class RegistrationBusy(DomainError):
     kind, code = Kind.CONFLICT, "registration_busy"
     title = "The registration is in another state"

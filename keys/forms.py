@@ -174,6 +174,26 @@ class OutputForm(forms.Form):
             self.forget()
 
 
+class LinkForm(forms.Form):
+    """Who gets a link to steps 1 to 4, and for how long."""
+
+    name = forms.CharField(
+        label="Who is it for?",
+        max_length=120,
+        help_text="It stands in your log: a name or a team, such as Cloud platform.",
+        error_messages={"required": "Say whom it is for: it stands in your log."},
+    )
+    days = forms.IntegerField(
+        label="For how many days?",
+        initial=30,
+        min_value=1,
+        max_value=90,
+        error_messages=dict.fromkeys(
+            ("required", "invalid", "min_value", "max_value"), "Choose 1 to 90 days, a whole number."
+        ),
+    )
+
+
 class TestForm(forms.Form):
     """Ask for a test; a tenant that waits for its change window says until when a refusal is no verdict."""
 

@@ -2,13 +2,28 @@
 
 from django.urls import path
 
-from keys.views import branchkeys, drills, facts, key, pasted, steps, tests
+from keys.views import branchkeys, colleague, drills, facts, guide, key, links, pasted, steps, tests
 
 urlpatterns = [
+    path("guide", guide.guide, name="guide"),
+    path("setup-links/<str:secret>/", colleague.enter, name="setup-link-enter"),
+    path("setup-link/", colleague.page, name="setup-link"),
+    path("setup-link/propose/", colleague.propose, name="setup-link-propose"),
+    path("setup-link/check-policy/", colleague.check_policy, name="setup-link-check-policy"),
+    path("setup-link/documents/<slug:name>", colleague.document, name="setup-link-document"),
+    path("setup-link/change-request/", colleague.change_request, name="setup-link-change-request"),
+    path("setup-link/change-request.md", colleague.change_request_file, name="setup-link-change-request-file"),
+    path("tenants/<uuid:tenant>/links/", links.links, name="links"),
+    path("tenants/<uuid:tenant>/links/<uuid:link>/revoke/", links.revoke, name="revoke-link"),
+    path("tenants/<uuid:tenant>/proposals/<uuid:proposal>/confirm/", links.confirm, name="confirm-proposal"),
+    path("tenants/<uuid:tenant>/proposals/<uuid:proposal>/refuse/", links.refuse, name="refuse-proposal"),
+    path("tenants/<uuid:tenant>/guide/", guide.tenant_guide, name="tenant-guide"),
     path("tenants/<uuid:tenant>/steps/<int:number>/", steps.step, name="step"),
     path("tenants/<uuid:tenant>/outputs/", steps.outputs, name="outputs"),
     path("tenants/<uuid:tenant>/document-choices/", steps.choose_documents, name="document-choices"),
     path("tenants/<uuid:tenant>/documents/<slug:name>", steps.document, name="document"),
+    path("tenants/<uuid:tenant>/change-request/", guide.change_request, name="change-request"),
+    path("tenants/<uuid:tenant>/change-request.md", guide.change_request_file, name="change-request-file"),
     path("tenants/<uuid:tenant>/facts/", facts.facts, name="facts"),
     path("tenants/<uuid:tenant>/facts/<slug:name>", facts.control, name="control"),
     path("tenants/<uuid:tenant>/check-policy/", pasted.check_policy, name="check-policy"),

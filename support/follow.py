@@ -17,7 +17,7 @@ from keys import services as key_services
 from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
 from support import notices, services
 from support.models import Notice, Ticket
-from tenants import approvals, audit, onboarding, transactions
+from tenants import approvals, audit, onboarding, roles, transactions
 from tenants.audit import SYSTEM
 from tenants.models import Approval, AuditEvent, Invitation, Member, Role, ServiceRole, Tenant
 
@@ -306,6 +306,13 @@ def _tell_owners(event: AuditEvent, tenant: Tenant, template: str, context: dict
         notices.write(event, template, address, context, tenant=tenant)
 
 
+def _proposed(event: AuditEvent, tenant: Tenant) -> None:
+    """Whoever may confirm hears that ARNs came in by a link."""
+    may = Member.objects.of(tenant).filter(role__in=roles.OPERATIONS["keys.decide_proposal"].members)
+    for address in may.filter(user__is_active=True).values_list("user__email", flat=True):
+        notices.write(event, "arns-proposed", address, {"sentence": audit.sentence(event)}, tenant=tenant)
+
+
 def _suspended(event: AuditEvent, tenant: Tenant) -> None:
     _tell_owners(event, tenant, "key-suspended", {"sentence": audit.sentence(event)})
 
@@ -420,6 +427,7 @@ INCIDENTS = {
     "keys.incident.closed_by_hand": "incident-closed",
 }
 REACTIONS: dict[str, Callable[[AuditEvent, Tenant], None]] = {
+    "keys.arns.proposed": _proposed,
     "keys.registration.submitted": _submitted,
     "keys.registration.activated": _activated,
     "keys.registration.rejected": _rejected,

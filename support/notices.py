@@ -106,6 +106,7 @@ PAGES = {
     "sign_on_url": "sign-on",
     "branch_keys_url": "branch-keys",
     "key_url": "key",
+    "links_url": "links",
 }
 
 # --- what is looked up when a mail is written: links, and secrets that stand in no row ---------------------------
@@ -210,6 +211,7 @@ MAILS: dict[str, Mail] = {
     "account-changed": _mail("sentence", "actor", more=_office),
     "staff-invitation": _mail(more=_staff),
     "recovery-announced": _mail("recovery", "sentence", more=_recovery),
+    "arns-proposed": _mail("sentence"),
     "key-active": _mail("key_arn"),
     "key-suspended": _mail("sentence"),
     "key-unreachable": _mail("sentence"),

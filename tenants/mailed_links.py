@@ -15,13 +15,17 @@ LASTS = 3600  # seconds that a browser keeps the secret
 Answer = TypeVar("Answer", bound=HttpResponse)
 
 
-def lead(name: str, secret: str, page: str) -> HttpResponse:
-    """Put the secret into a cookie and lead to the page whose address does not hold it."""
+def lead(name: str, secret: str, page: str, *, lasts: int = LASTS) -> HttpResponse:
+    """Put the secret into a cookie and lead to the page whose address does not hold it.
+
+    Args:
+        lasts: seconds that the browser keeps it.
+    """
     answer = redirect(page)
     answer.set_cookie(
         _cookie(name),
         secret,
-        max_age=LASTS,
+        max_age=lasts,
         path="/",
         secure=settings.SESSION_COOKIE_SECURE,
         httponly=True,

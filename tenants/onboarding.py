@@ -67,8 +67,8 @@ STEPS = (
         "Validate",
         "Validate IAM and KMS Configuration (Optional)",
         {
-            Status.NOT_STARTED: "If you like, run the commands shown here. Our own test follows in any case.",
-            Status.WAITING_FOR_TENANT: "If you like, run the commands shown here. Our own test follows in any case.",
+            Status.NOT_STARTED: "If you like, look at your side before we do. Our own test follows in any case.",
+            Status.WAITING_FOR_TENANT: "If you like, look at your side before we do. Our own test follows in any case.",
             Status.IN_PROGRESS: "Compare the output with what is shown here.",
         },
     ),

@@ -126,6 +126,10 @@ OPERATIONS: dict[str, Operation] = {
     "keys.check_policy": Operation(ALL, token=READ),
     "keys.register": Operation(CHANGE, token=SETUP),
     "keys.choose_documents": Operation(CHANGE, token=SETUP),
+    # It lets somebody in who has no account: people alone, as with an invitation.
+    "keys.make_link": Operation(CHANGE, is_fresh=True),
+    "keys.revoke_link": Operation(CHANGE, token=SETUP),
+    "keys.decide_proposal": Operation(CHANGE, token=SETUP),
     "keys.test": Operation(CHANGE, RUN_TEST, token=SETUP),
     "keys.approve": Operation(staff=APPROVE_CONFIGURATION),
     "keys.suspend": Operation(CHANGE, SUSPEND_KEY, token=OPERATE),

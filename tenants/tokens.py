@@ -12,7 +12,7 @@ from typing import Literal
 from byokportal import clock
 from tenants.models import AccessToken, ClientSecret, Invitation, ServiceAccount
 
-Kind = Literal["at", "st", "cs", "il"]  # automation token, service's token, client secret, link of an invitation
+Kind = Literal["at", "st", "cs", "il", "sl"]  # automation token, service's token, client secret, link of an invitation
 LIFETIME = 900  # seconds of a service account's bearer token
 
 

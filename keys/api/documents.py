@@ -50,6 +50,16 @@ class Document(endpoints.TenantView):
         return HttpResponse(text, content_type="text/plain; charset=utf-8")
 
 
+class ChangeRequest(endpoints.TenantView):
+    """The change request for the people who own AWS, as Markdown: what, why, the exact documents, how to check and how
+    to undo."""
+
+    @extend_schema(operation_id="get_change_request", responses={(200, "text/markdown"): OpenApiTypes.STR})
+    def get(self, request: Request, tenant: str) -> HttpResponse:
+        text = services.change_request(self.mine(request, tenant))
+        return HttpResponse(text, content_type="text/markdown; charset=utf-8")
+
+
 class Choices(endpoints.TenantView):
     """What the documents say beside the guide's policies: role path, permissions boundary, tags, whether they make the
     key too. A PUT replaces all of it; what it leaves out goes back to its default."""

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from keys.api import branchkeys, documents, facts, views
+from keys.api import branchkeys, documents, facts, links, views
 from keys.datakeys.http import drf
 
 # Asked for thousands of times a second, and looked for in turn: `byokportal.urls` puts these before all others.
@@ -15,8 +15,20 @@ urlpatterns = [
     path("tenants/<str:tenant>/documents/<str:name>", documents.Document.as_view(), name="document"),
     path("tenants/<str:tenant>/document-choices", documents.Choices.as_view(), name="document-choices"),
     path("tenants/<str:tenant>/registration/outputs", documents.Outputs.as_view(), name="outputs"),
+    path("tenants/<str:tenant>/change-request", documents.ChangeRequest.as_view(), name="change-request"),
     path("tenants/<str:tenant>/facts", facts.Facts.as_view(), name="facts"),
     path("tenants/<str:tenant>/facts/<str:name>", facts.Control.as_view(), name="control"),
+    path("tenants/<str:tenant>/links", links.Links.as_view(), name="links"),
+    path("tenants/<str:tenant>/links/<str:link>", links.OneLink.as_view(), name="link"),
+    path("tenants/<str:tenant>/proposals", links.Proposals.as_view(), name="proposals"),
+    path(
+        "tenants/<str:tenant>/proposals/<str:proposal>/confirm",
+        links.ConfirmProposal.as_view(),
+        name="confirm-proposal",
+    ),
+    path(
+        "tenants/<str:tenant>/proposals/<str:proposal>/refuse", links.RefuseProposal.as_view(), name="refuse-proposal"
+    ),
     path("tenants/<str:tenant>/policy-checks", views.PolicyChecks.as_view(), name="policy-checks"),
     path("tenants/<str:tenant>/registration", views.Registration.as_view(), name="registration"),
     path("tenants/<str:tenant>/registration/submit", views.Submit.as_view(), name="submit"),

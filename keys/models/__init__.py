@@ -21,6 +21,7 @@ from keys.models.jobs import (
     pause_after,
     put_off_if_it_breaks,
 )
+from keys.models.links import ArnProposal, SetupLink
 from keys.models.loss import Incident, RevocationDrill
 from keys.models.proof import CheckResult, EncryptionTest
 from keys.models.registration import KeyRegistration, KeyRegistrationQuerySet, RegistrationMove
@@ -31,6 +32,7 @@ __all__ = [
     "CLAIM_LASTS",
     "DEFAULT_SCOPE",
     "WAKE_AGAIN",
+    "ArnProposal",
     "BranchKey",
     "BranchKeyLoad",
     "BranchKeyWrapping",
@@ -55,6 +57,7 @@ __all__ = [
     "RoleConfiguration",
     "ServiceRolePolicy",
     "ServingProcess",
+    "SetupLink",
     "choices_of",
     "not_woken_lately",
     "pause_after",

@@ -29,6 +29,7 @@ __all__ = [
     "NAMES",
     "POLICY_NAME",
     "ROLE_NAME",
+    "SCRIPTS",
     "Beside",
     "Document",
     "key_policy_statement",

@@ -1,7 +1,7 @@
 """Operations of the keys app, one module for each noun; the other apps and the entry points call them from here."""
 
 from keys.services.databases import admit_database
-from keys.services.documents import Texts, choose_documents, document, texts_of
+from keys.services.documents import Texts, change_request, choose_documents, document, texts_of
 from keys.services.drills import cancel_drill, start_drill
 from keys.services.facts import Facts, control, facts_of
 from keys.services.horizon import end_horizon
@@ -20,6 +20,18 @@ from keys.services.key import (
     suspend,
 )
 from keys.services.key_states import read_key_states
+from keys.services.links import (
+    confirm_proposal,
+    link_by_secret,
+    link_of,
+    make_link,
+    note_opened,
+    pending_proposal,
+    proposal_of,
+    propose,
+    refuse_proposal,
+    revoke_link,
+)
 from keys.services.proof import (
     check_policy,
     compare_tests,
@@ -48,10 +60,12 @@ __all__ = [
     "approve_configuration",
     "ask_again",
     "cancel_drill",
+    "change_request",
     "check_policy",
     "choose_documents",
     "close_incident",
     "compare_tests",
+    "confirm_proposal",
     "control",
     "document",
     "drop_caches",
@@ -62,11 +76,20 @@ __all__ = [
     "last_drop",
     "leave",
     "likely_changes_of",
+    "link_by_secret",
+    "link_of",
+    "make_link",
+    "note_opened",
+    "pending_proposal",
+    "proposal_of",
+    "propose",
     "read_key_states",
     "read_output",
     "read_test",
+    "refuse_proposal",
     "remedies_of",
     "resume",
+    "revoke_link",
     "rotate_branch_key",
     "save_draft",
     "save_outputs",

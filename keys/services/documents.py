@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from django.conf import settings
+from django.template.loader import render_to_string
 
 from byokportal import clock
 from byokportal.errors import InvalidInput
@@ -75,6 +76,33 @@ def document(tenant: Tenant, name: str) -> str:
         DocumentUnknown, ArnsMissing: as `Texts.document` does.
     """
     return texts_of(tenant, shown_registration(tenant)).document(name)
+
+
+def change_request(tenant: Tenant) -> str:
+    """Return the change request for the people who own AWS, as Markdown: what, why, the exact documents, how to check
+    and how to undo; without documents while the key is neither given nor to be made."""
+    texts = texts_of(tenant, shown_registration(tenant))
+    values = Values(texts.access, texts.beside, texts.choices)
+    is_ready = texts.access.key is not None or texts.choices.makes_key
+    role_arn = values.role_arn if not texts.choices.makes_key else str(texts.access.role or "")
+    statement = values.statement(role_arn or "<the Role ARN>")
+    scripts = {name: texts.document(name) if is_ready else "" for name in documents.SCRIPTS}
+    return render_to_string(
+        "texts/change-request.md",
+        {
+            # a name may hold what Markdown reads as signs of its own
+            "organisation": "".join(sign for sign in tenant.name if sign.isalnum() or sign in " .,&()-'/"),
+            "role_name": values.role_name,
+            "service_role": str(texts.access.service_role),
+            "external_id": texts.access.external_id,
+            "actions": documents.ACTIONS,
+            "makes_key": texts.choices.makes_key,
+            "key_arn": str(texts.access.key or ""),
+            "role_arn": role_arn,
+            "statement": documents.render(statement),
+            **scripts,
+        },
+    )
 
 
 def access_of(tenant: Tenant, registration: KeyRegistration | None) -> Access:

@@ -76,7 +76,7 @@ class Shown:
     warning: str
 
 
-def _shown(tenant: Tenant, kind: str, text: str, reading: pasted.PastedPolicy) -> Shown:
+def shown(tenant: Tenant, kind: str, text: str, reading: pasted.PastedPolicy) -> Shown:
     """Return a reading beside the lines that it speaks of, and what changes."""
     granted = services.granted_by_policy(tenant, kind=kind, text=text)
     asked = ("sts:AssumeRole",) if kind == "trust" else documents.ACTIONS
@@ -121,7 +121,7 @@ def check_policy(request: HttpRequest, tenant: UUID) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         with portal.refusals_on(form):
             kind, text = form.cleaned_data["kind"], form.cleaned_data["policy"]
-            reading = _shown(member.tenant, kind, text, services.check_policy(member.tenant, kind=kind, text=text))
+            reading = shown(member.tenant, kind, text, services.check_policy(member.tenant, kind=kind, text=text))
     is_part = bool(request.htmx)  # type: ignore[attr-defined]
     template = "portal/parts/policy_reading.html" if is_part else "portal/policy.html"
     return _never_kept(render(request, template, portal.page(member, form=form, reading=reading)))
@@ -138,7 +138,7 @@ def check_output(request: HttpRequest, tenant: UUID) -> HttpResponse:
         text = form.cleaned_data["output"]
         reading = services.read_output(member.tenant, text=text)
         if reading.policy is not None:
-            policy = _shown(member.tenant, reading.policy_kind, text, reading.policy)
+            policy = shown(member.tenant, reading.policy_kind, text, reading.policy)
         if reading.has_secret:
             form.forget()
     is_part = bool(request.htmx)  # type: ignore[attr-defined]

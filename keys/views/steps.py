@@ -70,7 +70,7 @@ class Progress:
     reading: TestReport | None  # of the newest test
 
 
-def _document(texts: services.Texts, name: str) -> Document:
+def document_of(texts: services.Texts, name: str) -> Document:
     try:
         return Document(name, texts.document(name), "")
     except ArnsMissing as error:  # not a refusal here: the page says which step gives the ARN
@@ -92,7 +92,7 @@ def progress_of(tenant: Tenant) -> Progress:
     )
 
 
-def _arns(registration: KeyRegistration | None) -> dict[str, str]:
+def arns_of(registration: KeyRegistration | None) -> dict[str, str]:
     return {
         "key_arn": registration.key_arn if registration else "",
         "role_arn": registration.role_arn if registration else "",
@@ -121,7 +121,7 @@ def step(request: HttpRequest, tenant: UUID, number: int) -> HttpResponse:
         raise NotFound
     progress = progress_of(member.tenant)
     form_class = FORMS.get(number, forms.Form)
-    form = form_class(request.POST) if request.method == "POST" else form_class(initial=_arns(progress.registration))
+    form = form_class(request.POST) if request.method == "POST" else form_class(initial=arns_of(progress.registration))
     if request.method == "POST" and form.is_valid():
         with portal.refusals_on(form):
             _save(request, member, number, form.cleaned_data)
@@ -181,7 +181,7 @@ def choose_documents(request: HttpRequest, tenant: UUID) -> HttpResponse:
 def _step_2(request: HttpRequest, member: Member, **refused: forms.Form) -> HttpResponse:
     """Show step 2 with a form that was refused."""
     progress = progress_of(member.tenant)
-    form = RoleArnForm(initial=_arns(progress.registration))
+    form = RoleArnForm(initial=arns_of(progress.registration))
     return render(request, "portal/step.html", {**page_of(member, 2, form, progress), **refused})
 
 
@@ -196,15 +196,16 @@ def page_of(member: Member, number: int, form: forms.Form, progress: Progress) -
         form=form,
         documents={
             document.name.replace("-", "_"): document
-            for document in (_document(texts, name) for name in DOCUMENTS.get(number, ()) if texts)
+            for document in (document_of(texts, name) for name in DOCUMENTS.get(number, ()) if texts)
         },
         choices=texts.choices if texts else None,
         choices_form=DocumentChoicesForm(initial=DocumentChoicesForm.initial_of(texts.choices)) if texts else None,
         quick_create_link=texts.quick_create_link if texts else "",
         outputs_form=OutputsForm(),
+        proposal=services.pending_proposal(tenant) if number in {1, 2, 6} else None,
         policy_forms=[PolicyForm(initial={"kind": kind}, auto_id=f"{kind}-%s") for kind in PASTED.get(number, ())],
-        start=_start(tenant),
-        arns=_arns(progress.registration),
+        start=start_of(tenant),
+        arns=arns_of(progress.registration),
         commands=pasted.commands_of(progress.registration) if number == 4 else (),
         output_form=OutputForm(),
         registration=progress.registration,
@@ -237,7 +238,7 @@ def _preparing(registration: KeyRegistration | None) -> KeyRegistration | None:
     return registration if is_one else None
 
 
-def _start(tenant: Tenant) -> dict[str, str]:
+def start_of(tenant: Tenant) -> dict[str, str]:
     role = tenant.service_role
     return {"service_role_arn": role.arn, "aws_account_id": role.account_id, "external_id": tenant.external_id}
 

@@ -42,7 +42,8 @@ def tracker(request: HttpRequest, tenant: UUID) -> HttpResponse:
     done = sum(step.status in {OnboardingStep.Status.DONE, OnboardingStep.Status.SKIPPED} for step in steps)
     role = member.tenant.service_role
     start = {"service_role_arn": role.arn, "aws_account_id": role.account_id, "external_id": member.tenant.external_id}
-    context = portal.page(member, steps=steps, start=start, running=running, done=done)
+    arns = {"key_arn": steps[0].evidence.get("key_arn"), "role_arn": steps[1].evidence.get("role_arn")}
+    context = portal.page(member, steps=steps, start=start, arns=arns, running=running, done=done)
     # While something runs, htmx asks for the list of steps alone; without it people reload.
     is_part = bool(request.htmx)  # type: ignore[attr-defined]
     return render(request, "portal/parts/tracker_steps.html" if is_part else "portal/tracker.html", context)

@@ -54,6 +54,7 @@ MODULES = (
     "tenants.api.sign_on",
     "keys.api.serializers",
     "keys.api.documents",
+    "keys.api.links",
     "support.api.serializers",
 )
 

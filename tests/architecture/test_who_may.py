@@ -120,6 +120,8 @@ def world(
     invitation = tenant_services.invite(tenant, email="eve@acme.example", role="auditor", actor=acting(alice))
     token, _ = tenant_services.mint_token(alice, name="t", actor=acting(alice))
     drill = services.start_drill(tenant, actor=acting(alice))
+    link, _ = services.make_link(tenant, name="Cloud platform", actor=acting(alice))
+    proposal = services.propose(link, text="arn:aws:iam::111122223333:role/Proposed")
     User.objects.filter(pk=alice.user_id).update(is_active=False)
     recovery = tenant_services.request_new_owner(tenant, email="f@acme.example", reason="r", actor=acting_staff(sam))
     OwnerRecovery.objects.filter(pk=recovery.pk).update(
@@ -134,6 +136,8 @@ def world(
         "approval": an_approval(carol).pk,
         "token": token.pk,
         "drill": drill.pk,
+        "link": link.pk,
+        "proposal": proposal.pk,
         "recovery": recovery.pk,
         "connection": _connection(tenant, alice),
         "domain": tenant_services.add_domain(tenant, name="acme.example", actor=acting(alice)).pk,
@@ -383,6 +387,7 @@ def test_a_service_account_has_data_keys_and_no_page() -> None:
 SHOW_MORE = {
     "automation": "one's own tokens, which one may revoke",
     "drills": "the drills there were",
+    "links": "the links there are",
     "people": "who is in",
     "steps": "what the step asks for, and how far it is",
     "tests": "the tests there were",

@@ -80,6 +80,9 @@ HERS = (
     "portal:refuse",
     "portal:check-policy",
     "portal:check-output",
+    "portal:tenant-guide",
+    "portal:links",
+    "portal:change-request",
     "portal:facts",
     "portal:tests",
     "portal:test",
@@ -103,6 +106,10 @@ OPEN = (
     "portal:recovery",
     "portal:recovery-stopped",
     "portal:sign-on-start",
+    "portal:guide",
+    "portal:setup-link",
+    "portal:setup-link-check-policy",
+    "portal:setup-link-change-request",
     "api-docs",
     "problems",
 )
@@ -127,6 +134,10 @@ NOT_LOOKED_AT = {
     "portal:sign-on-finish": "leads on",
     "portal:document": "a file",
     "portal:control": "a file",
+    "portal:setup-link-enter": "leads on, without the secret",
+    "portal:setup-link-document": "a file",
+    "portal:setup-link-change-request-file": "a file",
+    "portal:change-request-file": "a file",
     "portal:test-progress": "a part of the page of a test",
     "portal:key-live": "a part of the key's page",
     "portal:drill-live": "a part of a drill's page",
@@ -208,8 +219,8 @@ class Look:
             if number >= self.page.locator(FORMS).count():
                 break
             form = self.page.locator(FORMS).nth(number)
-            if str(form.get_attribute("action")).endswith("/tests/"):
-                continue  # the time until which a test is repeated may be left out
+            if str(form.get_attribute("action")).endswith(("/tests/", "/document-choices/")):
+                continue  # the time until which a test is repeated, and every choice, may be left out
             where = f"{path} form {number} ({form.get_attribute('action') or 'here'}) sent empty"
             form.evaluate(EMPTY_AND_SEND)
             self.page.wait_for_load_state("networkidle")
@@ -390,6 +401,8 @@ def test_every_page_without_a_session(look: Look, tenant: Tenant, sam: User, rec
     assert invitation is not None
     look.page.goto(f"/invitations/{services.new_link(invitation)}/")
     look.page.goto(f"/recoveries/{services.new_objection_link(recovery, 'bob@acme.example')}/")
+    _, raw = key_services.make_link(tenant, name=LONG, actor=audit.COMMAND)
+    look.page.goto(f"/setup-links/{raw}/")
     for name in OPEN:
         look.at(staff.password_link(sam) if name == "account_reset_password_from_key" else reverse(name))
     look.at("/accounts/password/reset/key/1-nonsense/")

@@ -1,0 +1,89 @@
+"""The link for a colleague who owns AWS and has no account, and the ARNs that come in by it."""
+
+from __future__ import annotations
+
+import uuid
+from typing import ClassVar, Self
+
+from django.db import models
+from django.db.models import Q
+
+from byokportal import clock
+from keys.models.registration import KeyRegistration
+from tenants.models import Tenant
+
+
+class SetupLinkQuerySet(models.QuerySet["SetupLink"]):
+    def of(self, tenant: Tenant) -> Self:
+        return self.filter(tenant=tenant)
+
+    def open(self) -> Self:
+        """Return those that still lead somewhere: neither revoked nor expired, and no registration has become active
+        since they were made."""
+        return self.filter(self._is_open())
+
+    def with_is_open(self) -> Self:
+        """Return each with `is_open`."""
+        return self.annotate(is_open=models.Case(models.When(self._is_open(), then=True), default=False))
+
+    @staticmethod
+    def _is_open() -> Q:
+        done = KeyRegistration.objects.filter(
+            tenant=models.OuterRef("tenant"), activated_at__gte=models.OuterRef("created_at")
+        )
+        return ~Q(models.Exists(done)) & Q(revoked_at=None, expires_at__gt=clock.now())
+
+
+class SetupLink(models.Model):
+    """A link that opens steps 1 to 4 of one tenant without an account, known by the digest of its secret."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="setup_links")
+    name = models.CharField(max_length=120)  # whom it is for
+    digest = models.CharField(max_length=64, unique=True)  # SHA-256, hex
+    made_by = models.CharField(max_length=200)  # as the log names who did it
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    expires_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True)
+    opened = models.PositiveIntegerField(default=0)
+    last_opened_at = models.DateTimeField(null=True)
+    proposed = models.PositiveSmallIntegerField(default=0)  # how often ARNs came in by it
+    objects = SetupLinkQuerySet.as_manager()
+
+    class Meta:
+        ordering: ClassVar = ["-created_at"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class ArnProposal(models.Model):
+    """ARNs that came in by a link; they count once an owner or admin confirms them."""
+
+    class Status(models.TextChoices):
+        PENDING = "pending", "Waits for you"
+        CONFIRMED = "confirmed", "Taken over"
+        REFUSED = "refused", "Refused"
+        REPLACED = "replaced", "Replaced by another"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="arn_proposals")
+    link = models.ForeignKey(SetupLink, on_delete=models.PROTECT, related_name="proposals")
+    key_arn = models.CharField(max_length=2048, blank=True)
+    role_arn = models.CharField(max_length=2048, blank=True)
+    status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
+    created_at = models.DateTimeField(default=clock.now, editable=False)
+    decided_at = models.DateTimeField(null=True)
+    decided_by = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["-created_at"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["tenant"], condition=Q(status="pending"), name="keys_one_pending_proposal_per_tenant"
+            ),
+            models.CheckConstraint(condition=~Q(key_arn="") | ~Q(role_arn=""), name="keys_a_proposal_has_an_arn"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.tenant_id}: {self.get_status_display()}"
