@@ -74,6 +74,7 @@ class Shown:
     corrected: str
     place: str
     warning: str
+    is_alone: bool  # `corrected` is the bare statement to add
 
 
 def shown(tenant: Tenant, kind: str, text: str, reading: pasted.PastedPolicy) -> Shown:
@@ -89,6 +90,7 @@ def shown(tenant: Tenant, kind: str, text: str, reading: pasted.PastedPolicy) ->
     title, lead = VERDICTS[reading.verdict]
     if reading.verdict == "ok" and any(each.code == "condition_unseen" for each in reading.findings):
         lead = UNSEEN
+    is_alone = any(each.code == "statement_alone" for each in reading.findings)
     return Shown(
         kind,
         reading.verdict,
@@ -100,7 +102,8 @@ def shown(tenant: Tenant, kind: str, text: str, reading: pasted.PastedPolicy) ->
         difference.lines(reading.before, reading.corrected) if changes and reading.before else [],
         reading.corrected if changes else "",
         PLACES[kind],
-        WHOLE if kind == "key" and not reading.before else "",
+        WHOLE if kind == "key" and not reading.before and not is_alone else "",
+        is_alone,
     )
 
 

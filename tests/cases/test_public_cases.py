@@ -80,8 +80,6 @@ WRONG_BY_MECHANISM: dict[str, tuple[str, ...]] = {
         "key-escaped-body",
         "key-put-key-policy-command",
     ),
-    "a place to fill in without quotation marks is not named as one": ("permissions-openai-unquoted-placeholder",),
-    "corrected loses statements of the customer's": ("key-bwhaley-page-columns", "key-bwhaley-lost-quote"),
     "a principal that IAM does not save is said to get in, and stays in the corrected document": (
         "trust-eleven-digits",
     ),

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from unit.test_linter import CASES, EXTERNAL_ID, KEY, ROLE, SERVICE, VALUES, without
+from unit.test_linter import CASES, EXTERNAL_ID, KEY, ROLE, SERVICE, VALUES, added, without
 
 from keys.policies import evaluator
 from keys.policies.evaluator import Principal, Request
@@ -190,7 +190,7 @@ def check(kind: Any, text: str) -> None:
     assert all(1 <= finding.line <= lines and finding.text and finding.fix for finding in reading.findings)
     assert all((finding.text + finding.fix).isprintable() for finding in reading.findings)
     assert reading.corrected.isascii() or reading.verdict != "unreadable"
-    again = pasted.lint(kind, reading.corrected, VALUES)
+    again = pasted.lint(kind, added(kind, reading), VALUES)
     assert again.verdict == "ok", (kind, text, again.findings)
     # What is called right lets us in, by the evaluator alone.
     if reading.verdict == "ok":

@@ -7,6 +7,8 @@ grants, `writing` renders the corrected one.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -26,7 +28,7 @@ from keys.proof.pasted import (
     unwrapping,
     writing,
 )
-from keys.proof.pasted.findings import NAMES, UNREADABLE, Finding, Given, Kind, Note, Path, Policy, Values
+from keys.proof.pasted.findings import NAMES, UNREADABLE, Finding, Given, Kind, Note, Path, Policy, Values, shown
 from keys.proof.pasted.json_document import Document
 
 Verdict = Literal["ok", "incomplete", "unsafe", "unreadable"]
@@ -37,7 +39,8 @@ LIMITS = {"trust": 2_048, "permissions": 6_144, "key": 32_768}
 RAISED = {"trust": 4_096, "permissions": 10_240, "key": 32_768}  # raised on request; as an inline policy; no higher
 MOST_NOTES = 60
 MOST_STATEMENTS = 120  # several times what a real policy has; each is asked about many times
-BEYOND = {"other_kind", "too_many_mistakes", "too_many_statements"}  # nothing of such a document can be kept
+# Of such a document nothing is kept: the statement to add stands alone.
+BEYOND = {"too_many_mistakes", "too_many_statements"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,16 +69,53 @@ def lint(kind: Kind, text: str, values: Values) -> PastedPolicy:
     notes = list(_notes(kind, document, values))
     findings = _findings(document, notes)
     verdict = _verdict(findings)
+    if document.unread or any(note.code in BEYOND for note in notes):
+        return _statement_alone(kind, verdict, findings, values)
     if document.policy is None:
         return PastedPolicy(verdict, findings, documents.render(JUDGES[kind].wanted(values)))
     before = writing.render(document.policy, document)
     if verdict == "ok" and all(note.severity == "info" for note in notes):
         return PastedPolicy(verdict, findings, before, before)
-    if any(note.code in BEYOND for note in notes):
-        corrected = documents.render(JUDGES[kind].wanted(values))
-    else:
-        corrected = _corrected(kind, document, values)
-    return PastedPolicy(verdict, findings, corrected, before)
+    if any(note.code == "other_kind" for note in notes):
+        return PastedPolicy(verdict, findings, documents.render(JUDGES[kind].wanted(values)), before)
+    corrected = _corrected(kind, document, values)
+    if corrected is None:
+        return _statement_alone(kind, verdict, findings, values)
+    left_out = [
+        Finding(each.code, each.severity, document.line(each.path), each.text, each.fix)
+        for each in _left_out(document.policy, corrected)
+    ]
+    return PastedPolicy(verdict, [*findings, *left_out], corrected, before)
+
+
+def _statement_alone(kind: Kind, verdict: Verdict, findings: list[Finding], values: Values) -> PastedPolicy:
+    """Return the bare statement to add, where theirs cannot be kept beside it: a whole policy would replace them."""
+    *_, ours = JUDGES[kind].wanted(values)["Statement"]
+    note = Finding(
+        "statement_alone",
+        "warning",
+        findings[0].line if findings else 1,
+        f"We could not read all of this, so what stands below is no whole {NAMES[kind]}: "
+        "it is the one statement that yours needs for us.",
+        "Add it to the Statement list of what you have, and leave your own statements there.",
+    )
+    return PastedPolicy(verdict, [*findings, note], documents.render(ours))
+
+
+def _left_out(policy: Policy, corrected: str) -> Iterator[Note]:
+    """Name their statements, as far as they have a Sid, that the corrected document does not hold."""
+    kept = {statement.get("Sid") for _, statement in trial_requests.statements(json.loads(corrected))}
+    for path, statement in trial_requests.statements(policy):
+        sid = statement.get("Sid")
+        if isinstance(sid, str) and sid and sid not in kept and re.sub("[^A-Za-z0-9]", "", sid) not in kept:
+            yield Note(
+                "statement_left_out",
+                "warning",
+                path,
+                f"Your statement {shown(sid, most=60)} is not in the document below: AWS does not take it as it "
+                "stands, or it lets in more than our one role.",
+                "Correct it as said here and add it, if you need it beside ours.",
+            )
 
 
 def granted(kind: Kind, text: str, values: Values) -> dict[str, Given]:
@@ -208,9 +248,9 @@ def _listed(value: object) -> list[object]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def _corrected(kind: Kind, document: Document, values: Values) -> str:
-    """Return the first document that reads as right: theirs corrected;
-    without the statements that cannot be; the guide's own."""
+def _corrected(kind: Kind, document: Document, values: Values) -> str | None:
+    """Return the first document that reads as right: theirs corrected; without the statements that cannot be;
+    None when there is none, and the guide's own where they had no other."""
     policy = document.policy
     assert policy is not None
     judge = JUDGES[kind]
@@ -227,7 +267,8 @@ def _corrected(kind: Kind, document: Document, values: Values) -> str:
         text = writing.render({**corrected, "Statement": kept}, document)
         if kept and not _errors(kind, text, values):
             return text
-    return documents.render(last)
+    others = [each for _, each in trial_requests.statements(policy) if each]
+    return documents.render(last) if len(others) <= 1 else None
 
 
 def _errors(kind: Kind, text: str, values: Values) -> list[Path]:

@@ -53,14 +53,12 @@ def flaws(text: str, starts: list[int]) -> list[Flaw]:
         seen.add(sign)
         if len(seen) > 10:
             break
-        found.append(_character(sign, bisect_right(starts, match.start())))
-    outside = re.search(r"(?:^|[{}\[\],:])[ \t\r\n]*(\u00a0)", text)  # inside a text AWS takes it
-    if outside:
-        found.append(_character("\u00a0", bisect_right(starts, outside.start(1))))
+        found.append(flaw(sign, bisect_right(starts, match.start())))
     return found
 
 
-def _character(sign: str, line: int) -> Flaw:
+def flaw(sign: str, line: int) -> Flaw:
+    """Name one character."""
     name = CLEAR.get(sign, "this character")
     return Flaw(
         "character",

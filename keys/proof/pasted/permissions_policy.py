@@ -218,8 +218,7 @@ def wanted(values: Values, policy: Policy | None = None) -> Policy:
 
 
 def corrected(policy: Policy, values: Values) -> Policy:
-    """Return their policy with our statement as the guide has it;
-    a Deny that hits us is for this role alone, so it goes."""
+    """Return their policy with our statement as the guide has it; a Deny that hits us spares the key, or the role."""
     (guide,) = wanted(values, policy)["Statement"]
     use = use_of(policy, values)
     if use is None:
@@ -230,12 +229,27 @@ def corrected(policy: Policy, values: Values) -> Policy:
     kept: list[Any] = []
     placed = False
     for path, statement in trial_requests.statements(policy):
-        if path in denies:
-            continue
-        if (meant is not None and path == meant[0]) or (path in wide and statement.get("Effect") == "Allow"):
+        is_meant = meant is not None and path == meant[0]
+        if path in denies and not is_meant:
+            kept.append(_sparing(statement, use, values))
+        elif is_meant or (path in wide and statement.get("Effect") == "Allow"):
             if not placed:
                 kept.append(rebuilding.with_sid(guide, statement))
                 placed = True
-            continue
-        kept.append(statement)
+        else:
+            kept.append(statement)
     return rebuilding.rebuilt(policy, kept if placed else [*kept, guide])
+
+
+def _sparing(statement: dict[str, Any], use: grants.Use, values: Values) -> dict[str, Any]:
+    """Return a Deny that no longer hits our calls: it leaves the key out, where it is about every resource; else it
+    leaves the role out, which may be one of several that the policy is attached to."""
+    if statement.get("Resource") in ("*", ["*"]):
+        keys = [str(use.key), *values.beside.keys]
+        return {
+            "NotResource" if name == "Resource" else name: (keys if len(keys) > 1 else keys[0])
+            if name == "Resource"
+            else value
+            for name, value in statement.items()
+        }
+    return rebuilding.sparing(statement, use.role_arn)
