@@ -268,11 +268,6 @@ def session_of(pk: str) -> SignOnSession | None:
     return live.select_related("identity__connection__tenant", "identity__member__user").first()
 
 
-def end_sign_on_session(session: SignOnSession) -> None:
-    """End one session that a connection made: the person signs out."""
-    SignOnSession.objects.filter(pk=session.pk, ended_at=None).update(ended_at=clock.now())
-
-
 # --- the parts of it ------------------------------------------------------------------------------------------
 
 

@@ -270,6 +270,7 @@ def full(tenant: Tenant, alice: Member, sam: User, active: KeyRegistration, sett
         key_arn="arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
     )
     with_health(old)
+    domain = services.add_domain(tenant, name=f"{'long.' * 20}example", actor=acting(alice))
     asked = an_approval(bob)
     Approval.objects.filter(pk=asked.pk).update(sentence=LONG * 2, reason=LONG)
     Tenant.objects.filter(pk=tenant.pk).update(second_person_since=now)
@@ -311,7 +312,6 @@ def full(tenant: Tenant, alice: Member, sam: User, active: KeyRegistration, sett
         corrected='{\n "b": 2\n}',
         decide="aws iam get-role --role-name " + "Long" * 16,
     )
-    domain = services.add_domain(tenant, name=f"{'long.' * 20}example", actor=acting(alice))
     SignOnConnection.objects.create(
         tenant=tenant,
         mode="offered",
