@@ -47,7 +47,11 @@ def test_a_stranger_gets_the_same_404_as_for_what_does_not_exist(
     browser_of: Callable[[Member], Client],
 ) -> None:
     ticket = support_services.open_ticket(alice.tenant, topic="question", subject="s", text="t", actor=audit.SYSTEM)
+    link, _ = services.make_link(alice.tenant, name="Cloud platform", actor=acting(alice))
+    proposal = services.propose(link, text="arn:aws:iam::111122223333:role/Proposed")
     theirs = {
+        "link": str(link.pk),
+        "proposal": str(proposal.pk),
         "number": "1",
         "name": "trust-policy",
         "test": str(active.tests.get().pk),
@@ -78,7 +82,7 @@ def test_a_stranger_gets_the_same_404_as_for_what_does_not_exist(
 OF_OBJECTS = [
     route
     for route in ROUTES
-    if any(f":{name}>" in route for name in ("test", "ticket", "drill", "registration", "domain"))
+    if any(f":{name}>" in route for name in ("test", "ticket", "drill", "registration", "domain", "link", "proposal"))
 ]
 
 
@@ -91,7 +95,11 @@ def test_an_object_of_a_stranger_under_ones_own_tenant_is_a_404(
 ) -> None:
     ticket = support_services.open_ticket(alice.tenant, topic="question", subject="s", text="t", actor=audit.SYSTEM)
     drill = services.start_drill(alice.tenant, actor=acting(alice))
+    link, _ = services.make_link(alice.tenant, name="Cloud platform", actor=acting(alice))
+    proposal = services.propose(link, text="arn:aws:iam::111122223333:role/Proposed")
     theirs = {
+        "link": str(link.pk),
+        "proposal": str(proposal.pk),
         "test": str(active.tests.get().pk),
         "ticket": str(ticket.pk),
         "drill": str(drill.pk),
@@ -102,9 +110,9 @@ def test_an_object_of_a_stranger_under_ones_own_tenant_is_a_404(
     assert len(OF_OBJECTS) > 5
     for route in OF_OBJECTS:
         client, path = callers[route.startswith("api/")], fill(route, str(mallory.tenant_id), theirs)
-        answer = (
-            client.post(path, "{}", content_type="application/json")
-            if path.endswith(("cancel", "cancel/", "/end", "look", "look/"))
-            else client.get(path)
-        )
+        posted = ("cancel", "cancel/", "/end", "look", "look/", "revoke/", "confirm", "confirm/", "refuse", "refuse/")
+        if path.endswith(posted):
+            answer = client.post(path, "{}", content_type="application/json")
+        else:
+            answer = client.delete(path) if "<str:link>" in route else client.get(path)
         assert answer.status_code == 404, path

@@ -54,6 +54,14 @@ DEMANDS: dict[str, str] = {
     f"GET {T}documents/<str:name>": READ,
     f"GET {T}document-choices": READ,
     f"PUT {T}document-choices": SETUP,
+    f"GET {T}change-request": READ,
+    f"GET {T}facts": READ,
+    f"GET {T}facts/<str:name>": READ,
+    f"GET {T}links": READ,
+    f"DELETE {T}links/<str:link>": SETUP,
+    f"GET {T}proposals": READ,
+    f"POST {T}proposals/<str:proposal>/confirm": SETUP,
+    f"POST {T}proposals/<str:proposal>/refuse": SETUP,
     f"POST {T}policy-checks": READ,
     f"GET {T}registration": READ,
     f"PUT {T}registration": SETUP,
@@ -93,6 +101,7 @@ MARKED = [
     f"PUT {T}registration",
     f"PUT {T}registration/outputs",
     f"POST {T}registration/submit",
+    f"POST {T}proposals/<str:proposal>/confirm",
     f"POST {T}key/resume",
     f"POST {T}key/leave",
     f"POST {T}key/old/<str:registration>/end",
@@ -125,7 +134,11 @@ class World:
         self.alice, tenant = alice, alice.tenant
         ticket = support_services.open_ticket(tenant, topic="question", subject="s", text="t", actor=acting(alice))
         drill = key_services.start_drill(tenant, actor=acting(alice))
+        link, _ = key_services.make_link(tenant, name="Cloud platform", actor=acting(alice))
+        proposal = key_services.propose(link, text="arn:aws:iam::111122223333:role/Proposed")
         self.named = {
+            "<str:link>": link.pk,
+            "<str:proposal>": proposal.pk,
             "<str:tenant>": tenant.pk,
             "<str:number>": invited(tenant, "dora@acme.example", "admin").pk,
             "<str:invitation>": services.invite(tenant, email="i@acme.example", role="admin", actor=acting(alice)).pk,
