@@ -49,41 +49,7 @@ def _rows(name: str) -> list[Row]:
 PASTED, WORDS = _rows("pasted"), [*_rows("aws_words"), *_rows("aws_words_by_kind")]
 # Cases that we answer wrongly today: what is wrong, and which they are.
 # A case that is answered rightly again turns the suite red: take it out.
-WRONG_BY_MECHANISM: dict[str, tuple[str, ...]] = {
-    "foreign notation: the fence of Markdown is no JSON, and what stands in it is not read": (
-        "trust-coder-fenced-statement",
-        "permissions-xks-statement",
-        "permissions-ec2cryptomatic-fences",
-        "key-cmk-admin-via-s3",
-    ),
-    "foreign notation: Terraform is taken for bad JSON and not named": (
-        "trust-datadog-terraform",
-        "trust-grafana-jsonencode",
-        "trust-spotinst-heredoc",
-        "trust-student-data-source",
-        "key-checkov-heredoc",
-    ),
-    "foreign notation: YAML of CloudFormation or of the CLI is taken for bad JSON and not named": (
-        "trust-spacelift-cloudformation",
-        "trust-service-screener-yaml",
-        "trust-get-role-yaml",
-        "permissions-serverless-yaml",
-        "permissions-get-policy-version-yaml",
-        "key-cloudformation-yaml-sub",
-        "key-cloudformation-json-sub",
-    ),
-    "foreign notation: text output, the escaped body, entities, + for a blank and a command are not unwrapped": (
-        "trust-url-encoded-plus",
-        "trust-html-entities",
-        "trust-bitmovin-escaped-statement",
-        "key-text-output-tab-default",
-        "key-escaped-body",
-        "key-put-key-policy-command",
-    ),
-    "a principal that IAM does not save is said to get in, and stays in the corrected document": (
-        "trust-eleven-digits",
-    ),
-}
+WRONG_BY_MECHANISM: dict[str, tuple[str, ...]] = {}
 KNOWN_WRONG = {name: why for why, names in WRONG_BY_MECHANISM.items() for name in names}
 
 

@@ -65,7 +65,7 @@ def lint(kind: Kind, text: str, values: Values) -> PastedPolicy:
         kind: which document of the guide it is meant to be.
         text: as pasted; at most 65,536 characters are read.
     """
-    document = unwrapping.read(text)
+    document = unwrapping.read(text, kind, values)
     notes = list(_notes(kind, document, values))
     findings = _findings(document, notes)
     verdict = _verdict(findings)
@@ -121,7 +121,7 @@ def _left_out(policy: Policy, corrected: str) -> Iterator[Note]:
 def granted(kind: Kind, text: str, values: Values) -> dict[str, Given]:
     """Return what a policy gives us by itself, `sts:AssumeRole` or patterns of the guide: for certain, or as far as we
     can see; what it does not give is left out. The arguments are those of `lint`."""
-    policy = unwrapping.read(text).policy
+    policy = unwrapping.read(text, kind, values).policy
     if policy is None or len(policy["Statement"]) > MOST_STATEMENTS or _other_kind(kind, policy) is not None:
         return {}
     if kind == "trust":

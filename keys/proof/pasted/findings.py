@@ -21,6 +21,7 @@ NAMES = {"trust": "trust policy", "permissions": "permissions policy", "key": "k
 # Codes for which AWS would not take the text as a policy at all.
 UNREADABLE = {
     "not_json",
+    "foreign_notation",
     "empty",
     "too_long",
     "too_deep",

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from keys import arns
 from keys.policies import conditions
 from keys.proof.diagnosis.aws_operations import KMS_OPERATIONS
 from keys.proof.pasted import placeholders
@@ -21,6 +22,16 @@ VERSION = "2012-10-17"
 OLD_VERSION = "2008-10-17"
 ALPHANUMERIC = re.compile(r"[A-Za-z0-9]*", re.ASCII)
 ACTION = re.compile(r"[A-Za-z0-9-]{1,64}:[A-Za-z0-9*?]{1,128}", re.ASCII)
+# IAM guide, "AWS JSON policy elements: Principal": accounts, roles, users, sessions; and what AWS puts in the place
+# of a principal that was deleted, its unique id.
+# https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_elements_principal.html
+AWS_PRINCIPAL = re.compile(
+    r"[0-9]{12}|A(?:ROA|IDA|SCA|GPA)[A-Z0-9]{4,124}|[0-9a-f]{64}"
+    r"|arn:[a-z-]{1,20}:iam::[0-9]{12}:(?:root|(?:role|user)/[^*?\s]+)"
+    r"|arn:[a-z-]{1,20}:sts::[0-9]{12}:(?:assumed-role|federated-user|self)(?:/[^*?\s]+)?"
+    r"|arn:[a-z-]{1,20}:iam::cloudfront:user/[^*?\s]+",
+    re.ASCII,
+)
 PRINCIPALS = ("AWS", "Service", "Federated", "CanonicalUser")
 # KMS API reference, "Actions": the operations, with the two permissions that ReEncrypt asks for in its place. Tagging
 # is no word of KMS's alone in an error, and is one in a policy.
@@ -173,8 +184,9 @@ def _actions(kind: Kind, statement: dict[str, Any], path: Path) -> Iterator[Note
         elif action == "*" or ACTION.fullmatch(action):
             yield from _known_action(kind, action, at, name)
         else:
+            star = "*" if action.lower() == "reencrypt" else ""  # there is no permission of that name
             guess = (
-                f"kms:{action}"
+                f"kms:{action}{star}"
                 if f"{action.rstrip('*?').lower()}" in {known.lower() for known in (*KMS, "ReEncrypt")}
                 else ""
             )
@@ -200,7 +212,8 @@ def _known_action(kind: Kind, action: str, at: Path, name: str) -> Iterator[Note
         )
     elif known and not any(conditions.glob(operation, ignore_case=True).fullmatch(each) for each in known):
         right = _closest(operation.rstrip("*"), (*known, "ReEncrypt"))
-        star = "*" if operation.endswith("*") else ""
+        # two permissions have the name: ReEncryptFrom and ReEncryptTo (KMS API reference, ReEncrypt)
+        star = "*" if operation.endswith("*") or right == "ReEncrypt" else ""
         yield Note(
             "action_unknown",
             "warning",
@@ -253,6 +266,31 @@ def _principals(kind: Kind, statement: dict[str, Any], path: Path) -> Iterator[N
                 f"{shown(names)} is no principal.",
                 "Write one ARN, or a list of them.",
             )
+        elif type_ == "AWS":
+            yield from _names(names, (*path, name, type_))
+
+
+def _names(names: str | list[str], path: Path) -> Iterator[Note]:
+    """Name what IAM and KMS refuse as an AWS principal."""
+    for at, each in _texts(names, path):
+        if each == "*" or AWS_PRINCIPAL.fullmatch(each) or placeholders.is_in(each):
+            continue
+        found = arns.parts(each.strip())
+        account = found.account if found else each
+        if each != each.strip():
+            what = "a blank stands before or after it"
+        elif account.isdigit() and len(account) != 12:
+            what = f"an account id has 12 digits, and {account} has {len(account)}"
+        elif "*" in each or "?" in each:
+            what = "a principal takes no wildcard, but for * alone"
+        else:
+            what = "it is neither an account nor the ARN of a role or user"
+        yield _refused(
+            "principal_malformed",
+            at,
+            f"The principal {shown(each, most=120)} is refused by AWS: {what}.",
+            "Write the whole ARN of one role, as the document below has it.",
+        )
 
 
 def _resources(kind: Kind, statement: dict[str, Any], path: Path, values: Values) -> Iterator[Note]:

@@ -3,15 +3,13 @@ or as a bare statement; pure."""
 
 from __future__ import annotations
 
-import re
+from dataclasses import replace
 from typing import Any
-from urllib.parse import unquote
 
-from keys.proof.pasted import json_document
-from keys.proof.pasted.findings import Flaw, Path, Policy, shown
+from keys.proof.pasted import json_document, notations
+from keys.proof.pasted.findings import Flaw, Kind, Path, Policy, Values, shown
 from keys.proof.pasted.json_document import Document
 
-ENCODED = re.compile(r"\s*%7B", re.IGNORECASE)  # IAM's API gives documents URL-encoded (API reference, GetRole)
 # Where the AWS CLI, its raw API and CloudFormation keep a policy.
 WRAPPERS: tuple[tuple[Path, str], ...] = (
     (("Policy",), "aws kms get-key-policy"),
@@ -26,11 +24,33 @@ ELEMENTS = ("Sid", "Effect", "Principal", "NotPrincipal", "Action", "NotAction",
 TOP = ("Version", "Id", "Statement")
 
 
-def read(text: str) -> Document:
-    """Read a text down to the policy in it."""
-    document = json_document.parse(unquote(text) if ENCODED.match(text) else text)
-    for _ in range(4):  # a string within an answer within a string: nobody nests deeper
-        inner = _unwrapped(document)
+def read(text: str, kind: Kind | None = None, values: Values | None = None) -> Document:
+    """Read a text down to the policy in it.
+
+    Args:
+        kind: which policy is looked for, where a text holds several.
+        values: for the command that prints the policy, where the text is of another notation.
+    """
+    found = notations.unwrap(text, kind, values)
+    if found.flaw is not None:
+        starts = json_document.line_starts(text)
+        return Document(None, text, flaws=[found.flaw], starts=starts, unread=True, wrapped=found.name)
+    document = json_document.parse(found.text)
+    document.fixed_line, document.wrapped = found.line, found.name
+    if document.fixed_line:
+        document.flaws = [replace(flaw, line=found.line) for flaw in document.flaws]
+    document = _down(document, kind)
+    function = _function(document.policy) if document.policy else ""
+    if function:
+        name, why = "CloudFormation", f", and only CloudFormation fills in its {shown(function, most=40)}"
+        flaw = notations.named(name, document.line(("Statement",)), kind, values, why=why)
+        document.policy, document.unread, document.flaws = None, True, [flaw]
+    return document
+
+
+def _down(document: Document, kind: Kind | None) -> Document:
+    for _ in range(5):  # a string within an answer within a string: nobody nests deeper
+        inner = _unwrapped(document, kind)
         if inner is None:
             break
         document = inner
@@ -53,15 +73,68 @@ def read(text: str) -> Document:
     return document
 
 
-def _unwrapped(document: Document) -> Document | None:
+def _function(value: Any) -> str:
+    """Return the first function of CloudFormation in a policy, "" when there is none."""
+    if isinstance(value, dict):
+        if len(value) == 1 and (name := next(iter(value))) and (name == "Ref" or str(name).startswith("Fn::")):
+            return str(name)
+        return next(filter(None, map(_function, value.values())), "")
+    return next(filter(None, map(_function, value)), "") if isinstance(value, list) else ""
+
+
+# Type of a resource of CloudFormation → its properties that hold a policy, by kind.
+PROPERTIES: dict[str, tuple[tuple[Kind, str], ...]] = {
+    "AWS::IAM::Role": (("trust", "AssumeRolePolicyDocument"), ("permissions", "Policies")),
+    "AWS::IAM::ManagedPolicy": (("permissions", "PolicyDocument"),),
+    "AWS::IAM::Policy": (("permissions", "PolicyDocument"),),
+    "AWS::IAM::RolePolicy": (("permissions", "PolicyDocument"),),
+    "AWS::KMS::Key": (("key", "KeyPolicy"),),
+    "AWS::KMS::ReplicaKey": (("key", "KeyPolicy"),),
+}
+
+
+def _of_template(value: dict[str, Any], kind: Kind | None) -> Path | None:
+    """Return where a template of CloudFormation, or a part of one, holds the policy that is looked for."""
+    at: Path = ()
+    resources = value
+    if isinstance(value.get("Resources"), dict):
+        resources, at = value["Resources"], ("Resources",)
+    elif value.get("Type") in PROPERTIES:
+        resources = {"": value}
+    found: list[tuple[Kind, Path]] = []
+    for name, resource in resources.items():
+        if not isinstance(resource, dict) or not isinstance(resource.get("Properties"), dict):
+            continue
+        path: Path = (*at, *([name] if name else []), "Properties")
+        for which, element in PROPERTIES.get(str(resource.get("Type")), ()):
+            policy = resource["Properties"].get(element)
+            if element == "Policies" and isinstance(policy, list):
+                found += [(which, (*path, element, place, "PolicyDocument")) for place in range(len(policy))]
+            elif isinstance(policy, dict):
+                found.append((which, (*path, element)))
+    of_kind = [path for which, path in found if kind is None or which == kind]
+    return next(iter(of_kind or [path for _, path in found]), None)
+
+
+def _unwrapped(document: Document, kind: Kind | None) -> Document | None:
     """Return the document one layer further in, None when there is none."""
     value = document.value
     if isinstance(value, str):
         return _from_string(document, value, (), "")
     if not isinstance(value, dict) or "Statement" in value:
         return None
-    for path, command in WRAPPERS:
+    there = _of_template(value, kind)
+    if there is not None:
         inner: Any = value
+        for name in there:
+            inner = (
+                inner[int(name)] if isinstance(inner, list) else inner.get(name) if isinstance(inner, dict) else None
+            )
+        if isinstance(inner, dict):
+            document.value, document.prefix, document.wrapped = inner, document.prefix + there, "CloudFormation"
+            return document
+    for path, command in WRAPPERS:
+        inner = value
         for name in path:
             inner = inner.get(name) if isinstance(inner, dict) else None
         if isinstance(inner, str) and len(inner) > 1:
@@ -73,7 +146,7 @@ def _unwrapped(document: Document) -> Document | None:
 
 
 def _from_string(document: Document, text: str, path: Path, command: str) -> Document | None:
-    text = unquote(text) if ENCODED.match(text) else text
+    text = notations.unwrap(text).text if not text.lstrip().startswith(("{", "[")) else text
     if not text.lstrip().startswith(("{", "[", '"')):
         return None
     inner = json_document.parse(text)

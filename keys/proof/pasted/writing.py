@@ -21,7 +21,13 @@ def render(policy: Policy, document: Document) -> str:
     """
     found = INDENT.search(document.source)
     indent = found[1] if found and len(found[1]) <= 8 and not document.prefix else "  "
-    verbatim = not document.flaws and not document.prefix and found is not None and not REFUSED.search(document.source)
+    verbatim = (
+        not document.flaws
+        and not document.prefix
+        and not document.wrapped
+        and found is not None
+        and not REFUSED.search(document.source)
+    )
     text = _text(policy, document, indent, 0, verbatim)
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
