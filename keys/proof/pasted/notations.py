@@ -270,7 +270,7 @@ def _kind_of(value: Any) -> Kind | None:
 
 def _of_yaml(text: str, kind: Kind | None, values: Values | None) -> Found:
     first = next((line for line in text.splitlines() if line.strip() and not line.strip().startswith("#")), "")
-    if not YAML.match(first) and first.strip() != "---" or first.lstrip().startswith(('"', "'")):
+    if (not YAML.match(first) and first.strip() != "---") or first.lstrip().startswith(('"', "'")):
         return Found(text)
     name = "YAML"
     if re.search(
