@@ -20,7 +20,8 @@ class Command(BaseCommand):
     help = (
         "Says what a trust, permissions or key policy grants to Kore.ai, what is missing or too wide, on which line, "
         "and prints the corrected document: {verdict: ok, incomplete, unsafe or unreadable, findings: "
-        "[{code, severity, line, text, fix}], corrected}."
+        "[{code, severity, line, text, fix}], corrected}. With the finding statement_alone, corrected is "
+        "the one statement to add and no policy."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:

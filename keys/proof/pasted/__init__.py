@@ -38,7 +38,7 @@ JUDGES: dict[Kind, ModuleType] = {"trust": trust_policy, "permissions": permissi
 LIMITS = {"trust": 2_048, "permissions": 6_144, "key": 32_768}
 RAISED = {"trust": 4_096, "permissions": 10_240, "key": 32_768}  # raised on request; as an inline policy; no higher
 MOST_NOTES = 60
-MOST_STATEMENTS = 120  # several times what a real policy has; each is asked about many times
+MOST_STATEMENTS = 100  # several times what a real policy has; each is asked about many times
 # Of such a document nothing is kept: the statement to add stands alone.
 BEYOND = {"too_many_mistakes", "too_many_statements"}
 

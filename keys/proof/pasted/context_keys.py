@@ -17,7 +17,7 @@ from keys.proof.pasted.findings import Policy
 
 # Who calls: the tenant's role, as which we come to the key; or our service role, which takes that one.
 Caller = Literal["their role", "our role"]
-MOST_KEYS = 400  # different condition keys of a policy that are looked up
+MOST_KEYS = 150  # different condition keys of a policy that are looked up
 ANYTHING = Unseen()
 # In some requests of ours perhaps, and never with a value of the customer's: an endpoint or network of our own.
 NOT_THEIRS = Unseen((None, ("not-yours",)))

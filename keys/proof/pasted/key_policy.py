@@ -44,7 +44,7 @@ def notes(policy: Policy, values: Values) -> Iterator[Note]:
     use = _use(in_force, values, role_arn)
     yield from grants.missing(use, _meant(policy, use), values)
     yield from _left_out(in_force, values, use)
-    yield from key_policy_width.wider(use, values)
+    yield from key_policy_width.wider(use)
     yield from _resources(policy, use)
     yield from grants.limits(use)
 

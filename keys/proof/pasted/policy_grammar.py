@@ -270,10 +270,15 @@ def _principals(kind: Kind, statement: dict[str, Any], path: Path) -> Iterator[N
             yield from _names(names, (*path, name, type_))
 
 
+def is_saved(name: str) -> bool:
+    """Tell whether AWS takes a name as an AWS principal, as far as its form goes."""
+    return name == "*" or AWS_PRINCIPAL.fullmatch(name) is not None
+
+
 def _names(names: str | list[str], path: Path) -> Iterator[Note]:
     """Name what IAM and KMS refuse as an AWS principal."""
     for at, each in _texts(names, path):
-        if each == "*" or AWS_PRINCIPAL.fullmatch(each) or placeholders.is_in(each):
+        if is_saved(each) or placeholders.is_in(each):
             continue
         found = arns.parts(each.strip())
         account = found.account if found else each

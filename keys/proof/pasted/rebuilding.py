@@ -36,7 +36,19 @@ def rebuilt(policy: Policy, kept: list[Any], *, version: str = policy_grammar.VE
     """Return the policy with these statements, its other elements in their order; Sids stand once."""
     known = {name: value for name, value in policy.items() if name in TOP}
     known = {"Version": version, **known} if "Version" not in known else {**known, "Version": version}
-    return {**known, "Statement": _unique_sids(kept)}
+    return {**known, "Statement": _unique_sids([_with_saved_principals(each) for each in kept])}
+
+
+def _with_saved_principals(statement: Any) -> Any:
+    """Return a statement without the AWS principals that AWS would not save, as long as somebody else is named."""
+    principal = statement.get("Principal") if isinstance(statement, dict) else None
+    names = principal.get("AWS") if isinstance(principal, dict) else None
+    if not isinstance(principal, dict) or not isinstance(names, list):
+        return statement
+    kept = [each for each in names if not isinstance(each, str) or policy_grammar.is_saved(each)]
+    if len(kept) == len(names) or not kept:
+        return statement
+    return {**statement, "Principal": {**principal, "AWS": kept}}
 
 
 def _unique_sids(kept: list[Any]) -> list[Any]:

@@ -283,7 +283,8 @@ def principals(statement: Mapping[str, Any], kind: str = "AWS") -> list[str]:
     principal = statement.get("Principal")
     if principal == "*":
         return ["*"] if kind == "AWS" else []
-    return evaluator.listed(principal.get(kind)) if isinstance(principal, Mapping) else []
+    found = principal.get(kind) if isinstance(principal, Mapping) else None
+    return [each for each in (found if isinstance(found, list) else [found]) if isinstance(each, str)]
 
 
 def is_denied(decision: Decision) -> bool:

@@ -240,7 +240,7 @@ def _odd(policy: Policy, values: Values) -> Iterator[Note]:
                 elif (
                     name not in {"*", str(values.access.service_role)}
                     and not (kind == "AWS" and _is_near(name, values))
-                    and (kind != "AWS" or policy_grammar.AWS_PRINCIPAL.fullmatch(name))
+                    and (kind != "AWS" or policy_grammar.is_saved(name))
                     and _gets_in(policy, statement, _who(name, kind), values)
                 ):
                     others.append((where, name))
