@@ -48,6 +48,10 @@ DEMANDS: dict[str, str] = {
     f"GET {T}domains/<str:domain>": READ,
     f"DELETE {T}domains/<str:domain>": PEOPLE,
     f"POST {T}domains/<str:domain>/look": PEOPLE,
+    f"GET {T}sign-on": READ,
+    f"PUT {T}sign-on": PEOPLE,
+    f"DELETE {T}sign-on": PEOPLE,
+    f"PUT {T}sign-on/mode": PEOPLE,
     f"GET {T}tokens": READ,
     f"GET {T}tokens/<str:token>": READ,
     f"DELETE {T}tokens/<str:token>": NOBODY,  # but itself
