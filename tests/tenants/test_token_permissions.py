@@ -194,7 +194,8 @@ def test_a_token_does_what_its_permission_names_and_nothing_else(world: World) -
     for demand, wanted in DEMANDS.items():
         for permission in roles.TOKEN_PERMISSIONS:
             answer = world.ask(demand, permission, is_marked=True)
-            assert answer.status_code < 500, (demand, permission)
+            # No directory answers here: what is refused then is refused after the question who may.
+            assert answer.status_code < 500 or _code(answer) == "address_unreachable", (demand, permission)
             if permission == wanted:
                 assert answer.status_code not in {400, 401, 403, 404, 405} or _code(answer) == "not_found", (
                     demand,
