@@ -18,7 +18,7 @@ from keys import services as key_services
 from keys.models import KeyRegistration
 from support import services as support_services
 from tenants import audit, authentication, roles, services
-from tenants.models import AccessToken, Member
+from tenants.models import AccessToken, Member, SignOnConnection
 
 pytestmark = pytest.mark.django_db
 READ, SETUP, OPERATE, PEOPLE = roles.TOKEN_PERMISSIONS
@@ -140,6 +140,8 @@ class World:
         drill = key_services.start_drill(tenant, actor=acting(alice))
         link, _ = key_services.make_link(tenant, name="Cloud platform", actor=acting(alice))
         proposal = key_services.propose(link, text="arn:aws:iam::111122223333:role/Proposed")
+        facts = {"issuer": "https://login.acme.example", "client_id": "c", "sealed_secret": ""}
+        SignOnConnection.objects.create(tenant=tenant, mode="draft", **facts)
         self.named = {
             "<str:link>": link.pk,
             "<str:proposal>": proposal.pk,
