@@ -81,6 +81,14 @@ CERTAIN: dict[str, Callable[[str, Any], str]] = {
     "a fence in prose": lambda kind, policy: f"Here it is:\n\n```\n{pretty(policy)}\n```\nThanks, {{Ada}}",
     "a fence on the line": lambda kind, policy: f"```{pretty(policy)}```",
     "a fence that never ends": lambda kind, policy: f"```json\n{pretty(policy)}\n",
+    "a letter": lambda kind, policy: f"Hi,\nhere is our policy:\n\n{pretty(policy)}\n\nRegards\nAda",
+    "a command and what it printed": lambda kind, policy: f"$ aws kms get-key-policy --key-id k\n{pretty(policy)}\n",
+    "numbered lines": lambda kind, policy: "\n".join(
+        f"{number:4}  {line}" for number, line in enumerate(pretty(policy).splitlines(), start=1)
+    ),
+    "as Python prints a text": lambda kind, policy: repr(pretty(policy)),
+    "a fence around Terraform": lambda kind, policy: f"```hcl\n{in_terraform(f'jsonencode({hcl(policy)})')}```",
+    "a fence around YAML": lambda kind, policy: f"```yaml\n{yaml.safe_dump(policy)}```",
     "quoted in a mail": lambda kind, policy: "\n".join(f"> {line}" for line in pretty(policy).splitlines()),
     "text output": lambda kind, policy: f"{pretty(policy)}\tdefault\n",
     "text output of a console": lambda kind, policy: f"{json.dumps(policy)}    default",
@@ -154,6 +162,10 @@ NAMED: list[tuple[str, str]] = [
         ),
     ),
     ("CloudFormation", json.dumps({"Statement": [{**ANY, "Principal": {"AWS": {"Fn::GetAtt": ["R", "Arn"]}}}]})),
+    (
+        "CloudFormation",
+        json.dumps({"Statement": [{**ANY, "Principal": {"AWS": "arn:aws:iam::${AWS::AccountId}:root"}}]}),
+    ),
     ("CloudFormation", json.dumps({"Statement": [{**ANY, "Principal": {"AWS": [{"Ref": "RoleArn"}]}}]})),
     ("YAML", "Effect: Allow\nAction: [\n"),
     (

@@ -264,7 +264,8 @@ def _corrected(kind: Kind, document: Document, values: Values) -> str | None:
         # Their statements that AWS would refuse, or that are too wide, cannot be kept.
         bad = {path[:2] for path in faults}
         kept = [each for at, each in enumerate(corrected["Statement"]) if ("Statement", at) not in bad]
-        text = writing.render({**corrected, "Statement": kept}, document)
+        # Once more: what was left out may have been what let us, or an administrator, in.
+        text = writing.render(judge.corrected({**corrected, "Statement": kept}, values), document)
         if kept and not _errors(kind, text, values):
             return text
     others = [each for _, each in trial_requests.statements(policy) if each]

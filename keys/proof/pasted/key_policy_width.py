@@ -33,6 +33,8 @@ MOST_ASKED = 300  # calls of strangers that one policy is asked about
 def open_to_strangers(in_force: Policy, values: Values) -> Iterator[Note]:
     """Ask for accounts that nobody named, with whatever they may set themselves, through an AWS service too."""
     strangers = witnesses.strangers(in_force)
+    denies = [each for _, each in trial_requests.statements(in_force) if each.get("Effect") == "Deny"]
+    only_denies = {**in_force, "Statement": denies}
     asked = 0
     for path, statement in trial_requests.statements(in_force):
         if statement.get("Effect") != "Allow" or not (
@@ -46,8 +48,8 @@ def open_to_strangers(in_force: Policy, values: Values) -> Iterator[Note]:
             for stranger in strangers:
                 asked += 1
                 request = trial_requests.use(action, own_key(values), stranger, _from_elsewhere(values))
-                request = witnesses.fitting(in_force, statement, request)
-                if trial_requests.lets(in_force, statement, request):
+                request = witnesses.fitting(only_denies, statement, request)
+                if trial_requests.lets(only_denies, statement, request):
                     found = request
                     break
             if found is not None:

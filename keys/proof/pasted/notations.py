@@ -22,6 +22,9 @@ TAG = re.compile(
     r"</?(?:pre|code|span|div|p|br|b|i|em|strong|td|tr|table|tbody|li|ul|ol|a|body|html)\b[^<>]{0,300}>", re.I
 )
 ESCAPED = re.compile(r"\s*['\"]?\{(?:\s|\\[nrt])*\\\"")
+NUMBERS = re.compile(r"^[ \t]*[0-9]{1,4}[:.|)]?(?=[ \t]|$)", re.MULTILINE)  # as an editor or `cat -n` shows lines
+NUMBERED = re.compile(r"[ \t]*[0-9]{1,4}[:.|)]?(?:[ \t]|$)")
+QUOTED_BODY = re.compile(r"\s*'\{(?:\s|\\[nrt])*\"[^'\\]*\\n[^']*'\s*\Z")
 FENCE = re.compile(r"(?:`{3,}|~{3,})[ \t]*[A-Za-z0-9+.-]{0,20}[ \t]*(?=[\s{\[]|\Z)")
 QUOTED_MAIL = re.compile(r"^[ \t]*>[ \t]?", re.MULTILINE)
 # `aws kms get-key-policy --output text` without --query: the policy, a TAB, and the policy's name
@@ -36,6 +39,8 @@ TERRAFORM = re.compile(
 SHELL = re.compile(
     r"\baws\s+(?:--?\S+\s+(?:\S+\s+)?)*(?:kms|iam)\s+[a-z-]+|^#!/\S*sh\b|^\s*cat\s*(?:>|<<)", re.MULTILINE
 )
+SHELL_NAME = "a shell command or script"
+OBJECT = re.compile(r"^[ \t]*\{[ \t]*(?:\"|$)|^[ \t]*\[[ \t]*(?:\{|$)", re.MULTILINE)
 HEREDOC = re.compile(r"<<-?[ \t]*(?P<quote>['\"]?)(?P<mark>\w{1,40})(?P=quote)[^\n]*\n")
 MOST_HEREDOCS = 20
 OPTION = re.compile(
@@ -89,10 +94,14 @@ def unwrap(text: str, kind: Kind | None = None, values: Values | None = None) ->
     start = plain.lstrip()[:1]
     if start in "{[" and start and not TERRAFORM.search(plain):
         return Found(plain, "", line)
-    candidates, name = _candidates(plain)
+    made, name = _candidates(plain)
+    candidates = list(made)
+    embedded = _embedded(plain) if not candidates and name in ("", SHELL_NAME) else ""
+    if embedded:  # a command with what it printed, or a letter
+        return Found(embedded, name or "a letter", line)
     if not name:
         return _of_yaml(plain, kind, values)
-    return _chosen(plain, list(candidates), name, kind, values)
+    return _chosen(plain, candidates, name, kind, values)
 
 
 def named(name: str, line: int, kind: Kind | None, values: Values | None, *, why: str = "") -> Flaw:
@@ -136,9 +145,23 @@ def _unescaped(text: str) -> str:
             text = str(json.loads('"' + body.replace("\r", "").replace("\n", "\\n").replace("\t", "\\t") + '"'))
         except ValueError:
             return text
+    if NUMBERED.match(text) and all(NUMBERED.match(line) for line in lines):
+        text = NUMBERS.sub(lambda match: " " * len(match[0]), text)
+    if QUOTED_BODY.match(text):  # as Python prints a text
+        text = text.strip()[1:-1].replace("\\n", "\n").replace("\\t", "\t").replace("\\r", "")
     if text.lstrip().startswith("{"):
-        text = TEXT_OUTPUT.sub("", text)
+        text = _without_farewell(TEXT_OUTPUT.sub("", text))
     return text
+
+
+def _without_farewell(text: str) -> str:
+    """Return a text without the words of a letter after its JSON."""
+    start = len(text) - len(text.lstrip())
+    try:
+        _, end = json.JSONDecoder().raw_decode(text, start)
+    except (ValueError, RecursionError):
+        return text
+    return text if any(sign in text[end:] for sign in '{}[]",') else _only(text, start, end)
 
 
 def _inside_fences(text: str) -> str:
@@ -156,6 +179,17 @@ def _inside_fences(text: str) -> str:
     return _only(bare, first, max(last + 1, first + 1)) if before.strip() and len(fences) == 1 else bare
 
 
+def _embedded(text: str) -> str:
+    """Return the JSON that begins on a line of its own, in its place; "" when there is none."""
+    if text.lstrip()[:1] in ('"', "'"):
+        return ""  # a policy without its outer brackets
+    first = OBJECT.search(text)
+    end = max(text.rfind("}"), text.rfind("]")) + 1
+    if first is None or not json_document.STATEMENT.search(text, first.start(), end):
+        return ""
+    return _only(text, first.start(), end)
+
+
 def _only(text: str, start: int, end: int) -> str:
     """Return a part of a text in its place, with nothing around it."""
     return re.sub(r"[^\r\n]", " ", text[:start]) + text[start:end] + re.sub(r"[^\r\n]", " ", text[end:])
@@ -168,7 +202,7 @@ Candidate = tuple[int, Any, str]  # where it begins, the policy or None where it
 
 def _candidates(text: str) -> tuple[Iterator[Candidate], str]:
     if SHELL.search(text):
-        return _of_shell(text), "a shell command or script"
+        return _of_shell(text), SHELL_NAME
     if TERRAFORM.search(text):
         return _of_terraform(text), "Terraform"
     if CLI_TEXT.search(text):

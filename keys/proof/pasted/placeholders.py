@@ -8,7 +8,10 @@ from typing import Any
 
 from keys.proof.pasted.findings import Note, Path, Values, shown
 
-PLACEHOLDER = re.compile(r"<[A-Za-z][^<>\n]{0,60}>|\bYOUR[-_ ][A-Z0-9_-]+|\{\{[^{}]{1,60}\}\}")
+PLACEHOLDER = re.compile(
+    r"<[A-Za-z][^<>\n]{0,60}>|\bYOUR[-_ ][A-Z0-9_-]+|\{\{[^{}]{1,60}\}\}"
+    r"|\$\{(?:var|local|data|module|each|aws_[a-z_]{1,40})\.[^{}\n]{1,120}\}"  # of Terraform, not filled in
+)
 
 
 def is_in(text: str) -> bool:

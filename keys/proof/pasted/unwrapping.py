@@ -79,6 +79,8 @@ def _function(value: Any) -> str:
         if len(value) == 1 and (name := next(iter(value))) and (name == "Ref" or str(name).startswith("Fn::")):
             return str(name)
         return next(filter(None, map(_function, value.values())), "")
+    if isinstance(value, str):
+        return value if "${AWS::" in value else ""  # what Fn::Sub fills in
     return next(filter(None, map(_function, value)), "") if isinstance(value, list) else ""
 
 
