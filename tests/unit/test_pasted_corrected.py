@@ -94,6 +94,7 @@ def test_what_cannot_be_read_is_not_replaced(kind: Any, text: str) -> None:
     reading = read(kind, text)
     if any(each.code == "other_kind" for each in reading.findings):
         return  # theirs is another document, and stays where it is
+    assert "foreign_notation" not in {each.code for each in reading.findings}
     assert "Statement" not in json.loads(reading.corrected)
     (said,) = [each for each in reading.findings if each.code == "statement_alone"]
     assert "leave your own statements" in said.fix

@@ -32,8 +32,8 @@ TEXT_OUTPUT = re.compile(r"(?<=\})[ \t]+[A-Za-z][A-Za-z0-9_-]{0,63}[ \t]*\s*\Z")
 CLI_TEXT = re.compile(r"^(?:ROLE|ASSUMEROLEPOLICYDOCUMENT|STATEMENT|POLICYVERSION|DOCUMENT|PRINCIPAL)\t", re.MULTILINE)
 CLI_TABLE = re.compile(r"^[ \t]*(?:\+-{3,}|-{20,}\s*$|\|\s+Get[A-Z])", re.MULTILINE)
 TERRAFORM = re.compile(
-    r"\bjsonencode\s*\(|^\s*(?:resource|data)\s+\"aws_|^\s*(?:locals|terraform|module\s+\"[^\"]*\")\s*\{|<<-?\s*[A-Z_]+\s*$"
-    r"|^\s*statement\s*\{",
+    r"\bjsonencode\s*\(|^\s*(?:resource|data)\s+\"aws_|^\s*(?:locals|terraform|module\s+\"[^\"]*\")\s*\{"
+    r"|(?<!<)<<-?[ \t]*[A-Z_]+\s*$|^\s*statement\s*\{",
     re.MULTILINE,
 )
 SHELL = re.compile(
@@ -41,7 +41,7 @@ SHELL = re.compile(
 )
 SHELL_NAME = "a shell command or script"
 OBJECT = re.compile(r"^[ \t]*\{[ \t]*(?:\"|$)|^[ \t]*\[[ \t]*(?:\{|$)", re.MULTILINE)
-HEREDOC = re.compile(r"<<-?[ \t]*(?P<quote>['\"]?)(?P<mark>\w{1,40})(?P=quote)[^\n]*\n")
+HEREDOC = re.compile(r"(?<!<)<<-?[ \t]*(?P<quote>['\"]?)(?P<mark>\w{1,40})(?P=quote)[^\n]*\n")
 MOST_HEREDOCS = 20
 OPTION = re.compile(
     r"--(?:assume-role-policy-document|policy-document|policy)(?:\s+|=)(?:'(?P<single>[^']*)'|\"(?P<double>(?:[^\"\\]|\\.)*)\")",
