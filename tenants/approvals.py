@@ -9,7 +9,7 @@ not done then: the person who asked for it does it again, and finds the approval
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -109,9 +109,20 @@ def _is_made_by(member: Member, requester: int, tenant: Tenant) -> bool:
     """Tell whether the requester let the member in, or gave the role, since a second person is needed."""
     since = tenant.second_person_since
     invitation = getattr(member, "invitation", None)
-    is_invited = invitation is not None and invitation.inviter_id == requester and invitation.created_at
+    # When the person came in counts, and not when the mail was written.
+    is_invited = invitation is not None and invitation.inviter_id == requester and member.created_at
     is_promoted = member.role_by_id == requester and member.role_since
     return since is not None and any(at and at >= since for at in (is_invited, is_promoted))
+
+
+def independent_of(member: Member, others: Iterable[Member], tenant: Tenant) -> list[Member]:
+    """Return those who could approve what a member asks for now: in for 72 hours, and not let in by that member."""
+    joined = clock.now() - BELONGS_FOR
+    return [
+        one
+        for one in others
+        if one.pk != member.pk and one.created_at <= joined and not _is_made_by(one, member.pk, tenant)
+    ]
 
 
 def _has_others(member: Member, approval: Approval, tenant: Tenant) -> bool:

@@ -33,6 +33,13 @@ class SecondPersonNeeded(DomainError):
         super().__init__(approval=approval)
         self.asked = asked
 
+    def was_not_asked(self) -> None:
+        """Say so where nobody was asked: too much was asked for, or by somebody who is no member."""
+        self.args = (
+            "Nothing is done, and nobody was asked: you have asked for too much at once, or nobody may ask for you. "
+            "Withdraw on the Approvals page what you no longer need, or ask tomorrow.",
+        )
+
     def again(self) -> Self:
         return type(self)(approval=str(self.params["approval"]), **self.asked)
 

@@ -10,7 +10,7 @@ from django.db.models import Q
 
 from byokportal import clock
 from keys.models.registration import KeyRegistration
-from tenants.models import Tenant
+from tenants.models import Member, Role, Tenant
 
 
 class SetupLinkQuerySet(models.QuerySet["SetupLink"]):
@@ -31,7 +31,10 @@ class SetupLinkQuerySet(models.QuerySet["SetupLink"]):
         done = KeyRegistration.objects.filter(
             tenant=models.OuterRef("tenant"), activated_at__gte=models.OuterRef("created_at")
         )
-        return ~Q(models.Exists(done)) & Q(revoked_at=None, expires_at__gt=clock.now())
+        may_still = Q(maker=None) | Q(
+            maker__removed_at=None, maker__user__is_active=True, maker__role__in=[Role.OWNER, Role.ADMIN]
+        )
+        return ~Q(models.Exists(done)) & Q(revoked_at=None, expires_at__gt=clock.now()) & may_still
 
 
 class SetupLink(models.Model):
@@ -42,6 +45,8 @@ class SetupLink(models.Model):
     name = models.CharField(max_length=120)  # whom it is for
     digest = models.CharField(max_length=64, unique=True)  # SHA-256, hex
     made_by = models.CharField(max_length=200)  # as the log names who did it
+    # It ends with the maker's membership; null: it was made before that was kept, or by the command line.
+    maker = models.ForeignKey(Member, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     created_at = models.DateTimeField(default=clock.now, editable=False)
     expires_at = models.DateTimeField()
     revoked_at = models.DateTimeField(null=True)

@@ -184,7 +184,10 @@ def resume(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
             status=f"{state} by {registration.get_suspended_by_display()}" if registration.suspended_by else state,
             wanted="resumed",
         )
-    approvals.require(actor, "keys.resume", tenant, reason=reason)
+    # An approval is for this suspension, and ends with it.
+    since = registration.tenant_suspended_at
+    facts = {"registration": str(registration.pk), "suspended_at": since.isoformat() if since else ""}
+    approvals.require(actor, "keys.resume", tenant, reason=reason, **facts)
     rows = KeyRegistration.objects.filter(pk=registration.pk, status=Status.SUSPENDED)
     if is_tenant and registration.suspended_by == kores:
         rows.update(tenant_suspended_at=None)
@@ -308,7 +311,8 @@ def leave(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
     registration = _serving(tenant)
     if registration.status != Status.ACTIVE:
         raise errors.RegistrationBusy(status=registration.get_status_display().lower(), wanted="left")
-    approvals.require(actor, "keys.leave", tenant, reason=reason)
+    facts = {"registration": str(registration.pk), "key_arn": registration.key_arn}
+    approvals.require(actor, "keys.leave", tenant, reason=reason, **facts)
     lifecycle.move(registration, Status.RETIRING, actor=actor, reason="left")
     audit.record("keys.key.left", tenant=tenant, actor=actor, target=registration, reason=reason)
     give_up_preparation(tenant, reason=f"left: {reason}"[:200], actor=actor)
@@ -331,7 +335,7 @@ HELD["keys.resume"] = Held(
     "Resume the key", lambda tenant, given, reason, actor: resume(tenant, reason=reason, actor=actor)
 )
 HELD["keys.leave"] = Held(
-    "Give up your own key", lambda tenant, given, reason, actor: leave(tenant, reason=reason, actor=actor)
+    "Give up your own key {key_arn}", lambda tenant, given, reason, actor: leave(tenant, reason=reason, actor=actor)
 )
 HELD["keys.set_latency"] = Held(
     "Raise the revocation latency to {seconds} seconds",

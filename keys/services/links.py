@@ -21,7 +21,7 @@ from keys.services import acceptance, registration
 from tenants import audit, roles, tokens, transactions
 from tenants.audit import Actor
 from tenants.models import Tenant
-from tenants.services import name_of
+from tenants.services import guards, name_of
 
 DAYS, MOST_DAYS = 30, 90
 OPEN_LINKS = 5  # of one organisation
@@ -44,6 +44,7 @@ def make_link(tenant: Tenant, *, name: str, days: int = DAYS, actor: Actor) -> t
         InvalidInput: no name, or another number of days than 1 to 90.
         TooManyLinks: the organisation has five that are open.
     """
+    actor = guards.as_now(actor)
     roles.require(actor, "keys.make_link", tenant)
     name = name_of(name)
     if not 1 <= days <= MOST_DAYS:
@@ -57,6 +58,7 @@ def make_link(tenant: Tenant, *, name: str, days: int = DAYS, actor: Actor) -> t
         name=name,
         digest=tokens.digest(raw),
         made_by=actor.label[:200],
+        maker=actor.member,
         created_at=now,
         expires_at=now + timedelta(days=days),
     )

@@ -57,7 +57,7 @@ class Approval(models.Model):
     # What it is to be done with: JSON, keys sorted. It holds no secret.
     arguments = models.TextField()
     # What the person who approves reads.
-    sentence = models.CharField(max_length=600)
+    sentence = models.TextField()
     status = models.CharField(max_length=16, choices=Status, default=Status.WAITING)
     reason = models.CharField(max_length=200)
     requested_by = models.ForeignKey(Member, on_delete=models.PROTECT, related_name="approvals_requested")

@@ -15,12 +15,12 @@ from tenants.approvals import HELD, Held
 from tenants.audit import Actor
 from tenants.errors import ApprovalOver, NotSecondPerson, SecondPersonNeeded, TooFewApprovers
 from tenants.models import APPROVAL_LASTS, Approval, Member, Tenant
-from tenants.services import guards
+from tenants.services import guards, invitations
 from tenants.services.words import reason_of
 
 Status = Approval.Status
-# That an organisation may have at once.
-WAITING = 100
+# That one member may have waiting at once, and may ask for in 24 hours; so nobody keeps the others from asking.
+WAITING, ASKED = 10, 50
 NO_REASON = "No reason was given."
 
 
@@ -39,6 +39,8 @@ def require_second_person(tenant: Tenant, *, actor: Actor) -> None:
         raise TooFewApprovers
     if Tenant.objects.filter(pk=tenant.pk, second_person_since=None).update(second_person_since=clock.now()):
         audit.record("tenants.second_person.required", tenant=tenant, actor=actor)
+        # Nobody approved them.
+        invitations.withdraw_owner_invitations(tenant, reason="from now on a second person approves", actor=actor)
 
 
 @transactions.atomic
@@ -62,8 +64,13 @@ def ask_second_person(error: SecondPersonNeeded) -> Approval | None:
     Every entry point calls this once the transaction of the refused operation has ended; the error then names it.
     """
     asked = error.asked
+    if asked["actor"].approval is not None:
+        # Somebody approved something else: nobody asks for this in the name of who asked then.
+        return None
     found = _ask(asked["tenant"], asked["operation"], asked["arguments"], asked["reason"], actor=asked["actor"])
-    if found is not None:
+    if found is None:
+        error.was_not_asked()
+    else:
         error.params["approval"] = str(found.pk)
     return found
 
@@ -85,7 +92,8 @@ def _ask(tenant: Tenant, operation: str, arguments: str, reason: str, *, actor: 
         if found.expires_at > now:
             return found
         Approval.objects.filter(pk=found.pk).update(status=Status.WITHDRAWN)
-    if mine.waiting(now).count() >= WAITING:
+    lately = mine.filter(requested_by=actor.member, created_at__gt=now - APPROVAL_LASTS)
+    if lately.filter(status=Status.WAITING).count() >= WAITING or lately.count() >= ASKED:
         return None
     made = Approval(
         tenant=tenant,
@@ -98,7 +106,7 @@ def _ask(tenant: Tenant, operation: str, arguments: str, reason: str, *, actor: 
         via=actor.via,
         expires_at=now + APPROVAL_LASTS,
     )
-    made.sentence = HELD[operation].sentence.format_map(made.given())[:600]
+    made.sentence = HELD[operation].sentence.format_map(made.given())
     made.save()
     audit.record(
         "tenants.approval.requested", tenant=tenant, actor=actor, target=made, what=made.sentence, reason=made.reason
@@ -125,7 +133,11 @@ def approve(approval: Approval, *, actor: Actor) -> Approval:
     )
     do = HELD[found.operation].do
     if do is not None:
-        do(tenant, found.given(), found.reason, requester)
+        try:
+            do(tenant, found.given(), found.reason, requester)
+        except SecondPersonNeeded as error:
+            # What would be done now is not what was asked for.
+            raise ApprovalOver from error
         if Approval.objects.filter(pk=found.pk, status=Status.APPROVED).exists():
             # A second person was needed when it was asked for, and is not any more.
             _move(found, Status.DONE, actor, was=Status.APPROVED)
@@ -193,17 +205,33 @@ def why_not_decide(member: Member, approval: Approval) -> str:
     return approvals.why_not(member, approval, member.tenant)
 
 
-def require_approvers(tenant: Tenant, without: Member) -> None:
-    """Raise if, without this member as owner or admin, nobody could approve; every way out asks this.
+def require_approvers(tenant: Tenant, *without: Member, actor: Actor | None = None) -> None:
+    """Raise if, without these members as owners or admins, nobody could approve; every way out asks this.
+
+    Args:
+        actor: who takes them away; nobody takes away the last who could approve against their will.
 
     Raises:
-        TooFewApprovers: fewer than two would be left.
+        TooFewApprovers: fewer than two would be left, or only such as the actor let in.
     """
     tenant.refresh_from_db(fields=["second_person_since"])
-    if tenant.second_person_since is None or without.role not in approvals.APPROVERS:
+    if tenant.second_person_since is None or not any(one.role in approvals.APPROVERS for one in without):
         return
-    if approvals.approvers(tenant).exclude(pk=without.pk).count() < 2:
+    left = approvals.approvers(tenant).exclude(pk__in=[one.pk for one in without]).select_related("invitation")
+    if len(left) < 2:
         raise TooFewApprovers
+    taker = actor.member if actor is not None else None
+    if taker is not None and taker not in without and not approvals.independent_of(taker, left, tenant):
+        raise TooFewApprovers
+
+
+def has_approvers(tenant: Tenant, without: Member) -> bool:
+    """Tell whether there would still be who could approve, without this member as owner or admin."""
+    try:
+        require_approvers(tenant, without)
+    except TooFewApprovers:
+        return False
+    return True
 
 
 def _decided(approval: Approval, actor: Actor) -> tuple[Tenant, Actor, Approval]:

@@ -49,6 +49,10 @@ def mint_token(
     _check(member.role, permissions, days)
     if {roles.OPERATE, roles.PEOPLE} & set(permissions):
         may: dict[str, Any] = {"permissions": sorted(set(permissions)), "days": days, "mark": may_change_serving_key}
+        # In words, for who approves it.
+        may["may"] = ", ".join(may["permissions"]) + (
+            ", and replace, resume and leave a key in service" if may_change_serving_key else ""
+        )
         approvals.require(actor, "tenants.mint_token", tenant, name=name_of(name), **may)
     if AccessToken.objects.filter(member=member).valid(clock.now()).count() >= AUTOMATION_TOKENS:
         raise InvalidInput(errors={"name": [f"You have {AUTOMATION_TOKENS} valid tokens. Revoke one first."]})
@@ -156,4 +160,4 @@ def holder_of(token: AccessToken) -> str:
 
 
 # The secret is shown to whoever makes it, so that person makes it, once it is approved.
-HELD["tenants.mint_token"] = Held("Make the automation token {name} that may {permissions}, for {days} days")
+HELD["tenants.mint_token"] = Held("Make the automation token {name} that may {may}, for {days} days")

@@ -27,6 +27,7 @@ from tenants.models import (
     came_by_sign_on,
 )
 from tenants.services import guards
+from tenants.services.approvals import require_approvers
 from tenants.services.words import reason_of
 
 VALUES, FACTORS = 50, 20  # of one claim that name roles; that count as a second factor
@@ -83,7 +84,9 @@ def set_connection(
         actor,
         "tenants.change_sign_on",
         tenant,
-        what=f"set up {issuer} with the client {client_id}",
+        what=_in_words(
+            issuer, client_id, client_secret, role_claim, role_values, default_role, may_make_owners, factor_values
+        ),
         client_id=client_id,
         issuer=issuer,
         # What is approved is this secret; of it a digest under SECRET_KEY stands in the row.
@@ -186,6 +189,7 @@ def remove_connection(connection: SignOnConnection, *, reason: str, actor: Actor
     going = list(theirs.select_related("user"))
     if not Member.objects.of(tenant).owners().exclude(pk__in=[one.pk for one in going]).exists():
         raise LastOwner
+    require_approvers(tenant, *going, actor=actor)
     approvals.require(
         actor,
         "tenants.change_sign_on",
@@ -302,6 +306,26 @@ def _check(
         errors["factor_values"] = [f"At most {FACTORS} values, each of at most 200 characters."]
     if errors:
         raise InvalidInput(errors=errors)
+
+
+def _in_words(
+    issuer: str,
+    client_id: str,
+    client_secret: str,
+    role_claim: str,
+    role_values: Mapping[str, str],
+    default_role: str,
+    may_make_owners: bool,
+    factor_values: Collection[str],
+) -> str:
+    """Return all that a second person approves with a connection, as a sentence."""
+    by_claim = ", ".join(f"“{value}” → {role}" for value, role in sorted(role_values.items()))
+    return (
+        f"set up {issuer} with the client {client_id} and {'a new' if client_secret else 'the same'} secret; "
+        f"roles by the claim “{role_claim}”: {by_claim or 'none'}; everybody else: {default_role or 'refused'}; "
+        f"owners by the claim: {'yes' if may_make_owners else 'no'}; "
+        f"second factor by: {', '.join(sorted(set(factor_values))) or 'nothing'}"
+    )
 
 
 def identity_of(member: Member) -> SignOnIdentity | None:

@@ -167,6 +167,12 @@ def withdraw_invitations_to(member: Member, *, reason: str, actor: Actor) -> Non
         _withdraw(invitation, reason=reason, actor=actor)
 
 
+def withdraw_owner_invitations(tenant: Tenant, *, reason: str, actor: Actor) -> None:
+    """Withdraw the open invitations of owners; the caller holds the tenant's row."""
+    for invitation in Invitation.objects.of(tenant).open().filter(role=Role.OWNER):
+        _withdraw(invitation, reason=reason, actor=actor)
+
+
 def withdraw_by_system(invitation: Invitation) -> None:
     """Withdraw an invitation that something else takes the place of; the caller holds the tenant's row."""
     _withdraw(invitation, reason="another invitation takes its place", actor=audit.SYSTEM)

@@ -35,7 +35,7 @@ def change_role(member: Member, *, role: str, actor: Actor) -> None:
         require_another_owner(tenant, held)
         connections.require_not_break_glass(held)
     if role not in approvals.APPROVERS:
-        require_approvers(tenant, held)
+        require_approvers(tenant, held, actor=actor)
     if held.role == role:
         return
     if Role.OWNER in {role, held.role}:
@@ -70,6 +70,7 @@ def remove_member(member: Member, *, reason: str, actor: Actor) -> None:
     roles.require(actor, "tenants.remove_member", tenant)
     reason = reason_of(reason)
     require_another_owner(tenant, held)
+    require_approvers(tenant, held, actor=actor)
     if held.role == Role.OWNER:
         facts: dict[str, Any] = {"member": held.pk, "email": held.user.email}
         approvals.require(actor, "tenants.remove_member", tenant, reason=reason, **facts)

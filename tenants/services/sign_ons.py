@@ -19,6 +19,7 @@ from byokportal import clock
 from byokportal.errors import InvalidInput, NotFound
 from tenants import asserted as assertions
 from tenants import audit, fresh, tokens, transactions
+from tenants.approvals import APPROVERS
 from tenants.asserted import Asserted
 from tenants.audit import Actor
 from tenants.errors import SignOnOver, SignOnRefused, StaffAddress
@@ -36,6 +37,7 @@ from tenants.models import (
     needs_sign_on,
 )
 from tenants.services import invitations, people
+from tenants.services.approvals import has_approvers
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -379,6 +381,8 @@ def _refresh(connection: SignOnConnection, known: SignOnIdentity, asserted: Asse
     member = known.member
     role = _role(connection, asserted)
     is_last = member.role == Role.OWNER and not people.has_another_owner(connection.tenant, member)
+    if role not in APPROVERS:
+        is_last = is_last or not has_approvers(connection.tenant, member)
     if connection.role_claim and role != member.role and not is_last:
         old, member.role = member.role, role
         Member.objects.filter(pk=member.pk).update(role=role, role_since=clock.now(), role_by=None)

@@ -16,6 +16,7 @@ from django.test import Client
 from byokportal import clock
 from byokportal.errors import DomainError, NotAllowed, NotFound
 from keys import services as key_services
+from keys.arns import KeyArn
 from keys.models import KeyRegistration
 from support import follow, notices
 from tenants import approvals, audit, errors, services
@@ -512,3 +513,102 @@ def test_another_organisations_approval_is_not_there(
     approval = asked(lambda: key_services.set_latency(two, seconds=900, actor=acting(alice)))
     path = f"/api/v1/tenants/{mallory.tenant_id}/approvals/{approval.pk}"
     assert [api_of(mallory).get(path).status_code, api_of(mallory).delete(path).status_code] == [404, 404]
+
+
+# --- what a hostile member tries ------------------------------------------------------------------------------------
+
+
+def test_who_approves_does_not_put_something_else_in_its_place(
+    two: Tenant, alice: Member, dora: Member, browser_of: Callable[..., Client]
+) -> None:
+    """Dora changes what Alice asked for, approves, and must not find it asked for in Alice's name."""
+    key_services.save_draft(two, actor=acting(alice))
+    approval = asked(lambda: key_services.submit_registration(two, actor=acting(alice)))
+    other = KeyArn.parse("arn:aws:kms:eu-central-1:111122223333:key/99999999-2222-3333-4444-555555555555")
+    key_services.save_draft(two, key_arn=other, actor=acting(dora))
+    for _ in range(2):
+        browser_of(dora).post(f"/tenants/{two.pk}/approvals/{approval.pk}/approve/")
+    assert [(one.pk, one.status) for one in Approval.objects.all()] == [(approval.pk, Status.WAITING)]
+    assert not KeyRegistration.objects.filter(tenant=two, status="submitted").exists()
+    with pytest.raises(errors.ApprovalOver):
+        services.approve(approval, actor=acting(dora))
+
+
+def test_an_approval_to_resume_ends_with_the_suspension_that_it_is_for(
+    two: Tenant, alice: Member, carol: Member, dora: Member
+) -> None:
+    key_services.suspend(two, reason="a drill", actor=acting(alice))
+    stale = asked(lambda: key_services.resume(two, reason="over", actor=acting(alice)))
+    other = asked(lambda: key_services.resume(two, reason="over", actor=acting(carol)))
+    services.approve(other, actor=acting(dora))
+    key_services.suspend(two, reason="an incident", actor=acting(dora))
+    with pytest.raises(errors.ApprovalOver):
+        services.approve(stale, actor=acting(carol))
+    assert key_services.key_state(two).status == "suspended"
+
+
+def test_open_invitations_of_owners_end_when_a_second_person_is_needed(
+    tenant: Tenant, alice: Member, carol: Member
+) -> None:
+    kept = services.invite(tenant, email="a@acme.example", role=Role.ADMIN, actor=acting(alice))
+    gone = services.invite(tenant, email="o@acme.example", role=Role.OWNER, actor=acting(alice))
+    aged(alice, carol)
+    services.require_second_person(tenant, actor=acting(alice))
+    for one in (kept, gone):
+        one.refresh_from_db()
+    assert (kept.status, gone.status) == ("pending", "withdrawn")
+    with pytest.raises(errors.InvitationOver):
+        services.resend_invitation(gone, actor=acting(alice))
+
+
+def test_when_somebody_came_in_counts_and_not_when_the_mail_was_written(
+    tenant: Tenant, alice: Member, carol: Member, active: KeyRegistration
+) -> None:
+    early = services.invite(tenant, email="puppet@acme.example", role=Role.ADMIN, actor=acting(alice))
+    aged(alice, carol)
+    services.require_second_person(tenant, actor=acting(alice))
+    puppet = services.accept_invitation(services.new_link(early), password="a-password-of-tests-1")
+    at = clock.now() - timedelta(hours=73)
+    Tenant.objects.filter(pk=tenant.pk).update(second_person_since=at - timedelta(hours=1))
+    Member.objects.filter(pk=puppet.pk).update(created_at=at, role_since=at)
+    type(early).objects.filter(pk=early.pk).update(created_at=at - timedelta(days=2))
+    approval = asked(lambda: key_services.set_latency(tenant, seconds=900, actor=acting(alice)))
+    with pytest.raises(errors.NotSecondPerson):
+        services.approve(approval, actor=acting(puppet))
+
+
+@pytest.mark.parametrize("how", ["remove", "demote"])
+def test_nobody_takes_away_the_last_who_could_approve_against_their_will(
+    how: str, tenant: Tenant, alice: Member, dora: Member
+) -> None:
+    aged(alice, dora)
+    services.require_second_person(tenant, actor=acting(alice))
+    puppet = invited_by(alice, "puppet@acme.example", Role.ADMIN)
+    at = clock.now() - timedelta(hours=73)
+    Tenant.objects.filter(pk=tenant.pk).update(second_person_since=at - timedelta(hours=1))
+    Member.objects.filter(pk=puppet.pk).update(created_at=at, role_since=at)
+    with pytest.raises(errors.TooFewApprovers), transaction.atomic():
+        if how == "remove":
+            services.remove_member(dora, reason="x", actor=acting(alice))
+        else:
+            services.change_role(dora, role=Role.AUDITOR, actor=acting(alice))
+    # The puppet goes, and whoever wants to leave does.
+    services.remove_member(puppet, reason="x", actor=acting(alice))
+
+
+def test_one_member_keeps_no_other_from_asking(two: Tenant, alice: Member, carol: Member) -> None:
+    for number in range(10):
+        asked(lambda number=number: key_services.set_latency(two, seconds=500 + number, actor=acting(alice)))
+    with pytest.raises(errors.SecondPersonNeeded) as told, transaction.atomic():
+        key_services.set_latency(two, seconds=900, actor=acting(alice))
+    assert services.ask_second_person(told.value) is None
+    assert "nobody was asked" in str(told.value)
+    asked(lambda: key_services.set_latency(two, seconds=900, actor=acting(carol)))
+
+
+def test_who_approves_reads_all_that_a_token_may(two: Tenant, alice: Member) -> None:
+    wanted = {"name": "ci", "permissions": ["operate"], "may_change_serving_key": True}
+    approval = asked(lambda: services.mint_token(alice, **wanted, actor=acting(alice)))
+    assert approval.sentence == (
+        "Make the automation token ci that may operate, and replace, resume and leave a key in service, for 90 days"
+    )
