@@ -26,7 +26,9 @@ SECRETS = re.compile(
     r"(?=[A-Za-z0-9/+]{0,39}[0-9])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=_-])"
     # The secret in the address of a mailed link: an invitation, a new password
     r"|(?:(?<=/invitations/)|(?<=/recoveries/)|(?<=/addresses/))[A-Za-z0-9_-]{40,200}"
-    r"(?=/)|(?<=/password/reset/key/)[A-Za-z0-9_:-]{8,200}",
+    r"(?=/)|(?<=/password/reset/key/)[A-Za-z0-9_:-]{8,200}"
+    # What a directory answers with
+    r"|(?:(?<=[?&]code=)|(?<=[?&]state=))[^&\s\"']+",
     re.DOTALL,
 )
 

@@ -28,7 +28,8 @@ from byokportal.errors import AddressRefused, AddressUnreachable
 
 SECONDS = 5.0
 LARGEST = 256 * 1024  # bytes of a body
-AT_ONCE, AT_ONCE_FOR_ONE = 16, 3  # calls of one process: in all, and for one tenant
+# Calls of one process: for all tenants together (a quarter of the threads of the pages), and for one.
+AT_ONCE_FOR_ONE = 3
 
 ADDRESS = re.compile(r"(https?)://([A-Za-z0-9.-]{1,253})(?::([0-9]{1,5}))?((?:/|\?)[!$-;=?-Z_a-z~\[\]]*)?", re.ASCII)
 LABEL = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.ASCII)
@@ -291,11 +292,17 @@ _lock = threading.Lock()
 _running: Counter[str] = Counter()
 
 
+def at_once() -> int:
+    """Return how many calls this process makes at once."""
+    threads: int = settings.WEB_THREADS
+    return max(AT_ONCE_FOR_ONE, threads // 8)
+
+
 @contextmanager
 def _one_of_few(whose: str) -> Iterator[None]:
     """Let few calls run at once: addresses that never answer must not take every thread of the pages."""
     with _lock:
-        if _running.total() >= AT_ONCE or _running[whose] >= AT_ONCE_FOR_ONE:
+        if _running.total() >= at_once() or _running[whose] >= AT_ONCE_FOR_ONE:
             raise AddressUnreachable(why="Too many calls run at this moment.")
         _running[whose] += 1
     try:

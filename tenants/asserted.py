@@ -28,6 +28,8 @@ class Asserted:
     values: tuple[str, ...]
     has_second_factor: bool
     authenticated_at: datetime | None
+    # Google's name for the organisation that an account belongs to; empty: a consumer's, or another issuer's.
+    hosted_domain: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """Return it as a row keeps it."""
@@ -39,6 +41,7 @@ class Asserted:
             "values": list(self.values),
             "has_second_factor": self.has_second_factor,
             "authenticated_at": at,
+            "hosted_domain": self.hosted_domain,
         }
 
     @classmethod
@@ -52,6 +55,7 @@ class Asserted:
             values=tuple(kept["values"]),
             has_second_factor=kept["has_second_factor"],
             authenticated_at=None if at is None else datetime.fromtimestamp(at, UTC),
+            hosted_domain=kept.get("hosted_domain", ""),
         )
 
 

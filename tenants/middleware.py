@@ -27,6 +27,7 @@ OPEN = (
     "portal:sign-on-go",
     "portal:sign-on-callback",
     "portal:sign-on-finish",
+    "portal:sign-on-again",
     "problems",
     "healthz",
     "readyz",

@@ -216,7 +216,7 @@ def _asserted(client: Client, claims: Mapping[str, Any]) -> Asserted:
     listed = values if isinstance(values, list) else [values]
     methods = claims.get("amr")
     said = {one for one in [*(methods if isinstance(methods, list) else []), claims.get("acr")] if isinstance(one, str)}
-    at = claims.get("auth_time")
+    at, hosted = claims.get("auth_time"), claims.get("hd")
     proved_at = None
     if isinstance(at, int | float) and not isinstance(at, bool) and 0 < at < 2**35:
         proved_at = datetime.fromtimestamp(at, UTC)
@@ -227,6 +227,7 @@ def _asserted(client: Client, claims: Mapping[str, Any]) -> Asserted:
         values=tuple(one for one in listed if isinstance(one, str)),
         has_second_factor=bool(said & client.factor_values),
         authenticated_at=proved_at,
+        hosted_domain=hosted.lower() if isinstance(hosted, str) else "",
     )
 
 

@@ -10,7 +10,16 @@ from datetime import timedelta
 from typing import Literal
 
 from byokportal import clock
-from tenants.models import AccessToken, ClientSecret, Invitation, ServiceAccount
+from tenants.models import (
+    AccessToken,
+    ClientSecret,
+    Invitation,
+    MailDomain,
+    Member,
+    ServiceAccount,
+    SignOnConnection,
+    SignOnIdentity,
+)
 
 Kind = Literal["at", "st", "cs", "il", "sl"]  # automation token, service's token, client secret, link of an invitation
 LIFETIME = 900  # seconds of a service account's bearer token
@@ -65,6 +74,16 @@ def verify(raw: str) -> AccessToken | None:
     return token if token is not None and _holder_may_act(token) else None
 
 
+def _directory_stands(member: Member) -> bool:
+    """Tell whether the directory that brought a member in may still do so; no other way in is left for that person."""
+    identity = SignOnIdentity.objects.filter(member=member, made_account=True).select_related("connection").first()
+    if identity is None:
+        return True
+    connection, domain = identity.connection, identity.email.rpartition("@")[2]
+    is_present = connection.removed_at is None and connection.mode != SignOnConnection.Mode.DRAFT
+    return is_present and MailDomain.objects.verified().filter(tenant=member.tenant_id, name=domain).exists()
+
+
 def _holder_may_act(token: AccessToken) -> bool:
     """Tell whether whoever the token belongs to is still in:
     a token never outlives its holder, nor the secret that made it.
@@ -76,7 +95,8 @@ def _holder_may_act(token: AccessToken) -> bool:
         assert token.secret is not None
         return token.service_account.disabled_at is None and token.secret.counts(clock.now())
     if token.member is not None:
-        return token.member.removed_at is None and token.member.user.is_active
+        is_in = token.member.removed_at is None and token.member.user.is_active
+        return is_in and _directory_stands(token.member)
     assert token.invitation is not None
     return token.invitation.status == Invitation.Status.PENDING and not token.invitation.is_expired
 

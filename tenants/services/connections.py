@@ -26,7 +26,7 @@ from tenants.models import (
     Tenant,
     came_by_sign_on,
 )
-from tenants.services import guards
+from tenants.services import guards, invitations
 from tenants.services.approvals import require_approvers
 from tenants.services.words import reason_of
 
@@ -204,6 +204,8 @@ def remove_connection(connection: SignOnConnection, *, reason: str, actor: Actor
     Member.objects.filter(pk__in=[one.pk for one in going]).update(removed_at=now)
     AccessToken.objects.filter(member__in=going, revoked_at=None).update(revoked_at=now)
     for one in going:
+        invitations.withdraw_invitations_by(one, reason=reason, actor=actor)
+        invitations.withdraw_invitations_to(one, reason=reason, actor=actor)
         audit.record("tenants.member.left_with_sign_on", tenant=tenant, actor=actor, target=one, email=one.user.email)
     audit.record(
         "tenants.sign_on.removed",

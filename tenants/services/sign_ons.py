@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from allauth.account.models import EmailAddress
 from django.contrib.auth import get_user_model
+from django.db.models import Exists, OuterRef
 
 from byokportal import clock
 from byokportal.errors import InvalidInput, NotFound
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
 
 Purpose, Mode = SignOnAttempt.Purpose, SignOnConnection.Mode
 AGAIN_LEEWAY = timedelta(seconds=30)  # that the directory's clock may be behind ours
+# Everybody may have an account there.
+GOOGLE = "https://accounts.google.com"
 ENDED = "Your membership was ended. Ask an owner of your organisation to invite you."
 NOT_AGAIN = "Your organisation's sign-on did not ask you anew who you are. Tell an owner of your organisation."
 
@@ -122,6 +125,7 @@ def note_answer(attempt: SignOnAttempt, *, asserted: Asserted) -> None:
     """
     email = _address_of(asserted)
     _domain_of(attempt.connection, email)
+    _require_organization(attempt.connection, asserted)
     rows = SignOnAttempt.objects.filter(pk=attempt.pk, asserted__isnull=True, finished_at=None)
     if not rows.update(asserted=replace(asserted, email=email).as_json()):
         raise SignOnOver
@@ -181,13 +185,14 @@ def link_account(attempt: SignOnAttempt, *, user: User, signed_in_at: datetime |
         )
     _domain_of(connection, asserted.email)
     member = Member.objects.of(connection.tenant).filter(user=user).select_related("user").first()
+    known = _identity(connection, asserted)
     if connection.mode == Mode.DRAFT and (member is None or member.role != Role.OWNER):
         raise SignOnRefused(why="This sign-on is still being tried by the owners.")
     if member is None:
-        if Member.everybody.filter(tenant=connection.tenant, user=user).exists():
+        # Whoever was shown out stays out, under another account too.
+        if known is not None or Member.everybody.filter(tenant=connection.tenant, user=user).exists():
             raise SignOnRefused(why=ENDED)
         member = _member(connection, user, asserted)
-    known = _identity(connection, asserted)
     if known is not None and known.member.removed_at is None and known.member_id != member.pk:
         raise SignOnRefused(why="Somebody else of your organisation is known by this sign-on already.")
     if (
@@ -228,6 +233,8 @@ def sign_on_again(attempt: SignOnAttempt, *, session: SignOnSession) -> None:
     if (asserted.issuer, asserted.subject) != (identity.issuer, identity.subject):
         raise SignOnRefused(why="Somebody else signed in at your organisation's sign-on. Sign in as yourself.")
     if asserted.authenticated_at is None or asserted.authenticated_at < attempt.created_at - AGAIN_LEEWAY:
+        raise SignOnRefused(why=NOT_AGAIN)
+    if session.has_second_factor and not asserted.has_second_factor:
         raise SignOnRefused(why=NOT_AGAIN)
     _finish(attempt)
 
@@ -293,6 +300,18 @@ def _domain_of(connection: SignOnConnection, email: str) -> MailDomain:
     return found
 
 
+def _require_organization(connection: SignOnConnection, asserted: Asserted) -> None:
+    """Raise unless the account is one of the organisation's, at an issuer where everybody may have one.
+
+    A consumer's account at Google may carry an address of the organisation; only one of its own Workspace carries the
+    claim `hd` (https://developers.google.com/identity/openid-connect/openid-connect, "ID token's payload").
+    """
+    if connection.issuer != GOOGLE:
+        return
+    if not MailDomain.objects.of(connection.tenant).verified().filter(name=asserted.hosted_domain).exists():
+        raise SignOnRefused(why="This is no account of your organisation at Google. Choose the account of your work.")
+
+
 def _taken(attempt: SignOnAttempt, *purposes: str) -> tuple[SignOnConnection, Asserted]:
     """Return connection and answer of an attempt, the tenant's row held; both as they stand now."""
     Tenant.objects.select_for_update(no_key=True).get(pk=attempt.connection.tenant_id)
@@ -345,6 +364,12 @@ def _join(connection: SignOnConnection, asserted: Asserted) -> SignOnIdentity:
         raise SignOnRefused(
             why=f"Somebody else of your organisation is known as {asserted.email}. An owner removes them first."
         )
+    # Whoever left with a connection may come by the next one; whoever was shown out may not.
+    with_connection = SignOnIdentity.objects.filter(member=OuterRef("pk"), connection__removed_at__isnull=False)
+    was_here = Member.everybody.filter(~Exists(with_connection), tenant=connection.tenant).exclude(removed_at=None)
+    invited_as = was_here.filter(invitation__email=asserted.email)
+    if invited_as.exists() or was_here.filter(user__email__iexact=asserted.email).exists():
+        raise SignOnRefused(why=ENDED)
     user = get_user_model().objects.create_user(username=str(uuid.uuid4()), email=asserted.email)
     member = _member(connection, user, asserted)
     return SignOnIdentity.objects.create(

@@ -14,6 +14,7 @@ from typing import Any
 
 import directory as dir
 import pytest
+from allauth.account.models import EmailAddress
 from conftest import PASSWORD, acting
 from directory import Directory, back, connect, enter, link, offered, over, sign_in, verified_domain
 from django.contrib.auth.models import User
@@ -21,8 +22,9 @@ from django.test import Client
 
 from byokportal import clock
 from byokportal.errors import DomainError
-from tenants import oidc, services
+from tenants import oidc, services, tokens
 from tenants.models import Member, SignOnAttempt, SignOnConnection, SignOnIdentity, SignOnSession, Tenant
+from tenants.services import sign_ons
 
 pytestmark = pytest.mark.django_db
 
@@ -231,6 +233,83 @@ def test_a_removed_member_is_not_let_in_again_by_linking(world: World) -> None:
     assert answer.status_code == 409
     assert not Member.objects.of(world.tenant).filter(user=world.bob.user).exists()
     assert not world.reaches(browser)
+
+
+def test_a_removed_person_of_the_directory_is_not_let_in_by_another_account(world: World) -> None:
+    world.acme.person("dora")
+    enter(Client(), world.acme, "dora")
+    dora = Member.objects.get(tenant=world.tenant, user__email="dora@acme.example")
+    services.remove_member(dora, reason="left", actor=acting(world.alice))
+    User.objects.filter(pk=dora.user_id).update(email="gone@acme.example")
+    elsewhere = services.invite(
+        world.mallory.tenant, email="dora@acme.example", role="admin", actor=acting(world.mallory)
+    )
+    other = services.accept_invitation(services.new_link(elsewhere), password=PASSWORD)
+    browser = Client()
+    assert enter(browser, world.acme, "dora")["Location"] == "/sign-on/link/"
+    browser.post("/accounts/login/", {"login": "dora@acme.example", "password": PASSWORD})
+    assert browser.post("/sign-on/link/").status_code == 409
+    assert not Member.objects.of(world.tenant).filter(user=other.user).exists()
+
+
+def test_a_removed_member_who_changed_the_address_is_not_let_in_as_somebody_new(world: World) -> None:
+    services.remove_member(world.bob, reason="left", actor=acting(world.alice))
+    User.objects.filter(pk=world.bob.user_id).update(email="bob@elsewhere.example")
+    EmailAddress.objects.filter(user=world.bob.user).update(email="bob@elsewhere.example")
+    world.acme.person("bob", email="bob@acme.example")
+    browser = Client()
+    assert enter(browser, world.acme, "bob").status_code == 409
+    assert not world.reaches(browser)
+
+
+@pytest.mark.parametrize("hosted", [{}, {"hd": "evil.example"}, {"hd": ""}, {"hd": 7}])
+def test_a_consumers_account_at_google_with_an_address_of_ours_is_none_of_ours(
+    world: World, hosted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sign_ons, "GOOGLE", world.acme.issuer)
+    world.acme.person("eve", email="eve@acme.example", **hosted)
+    browser = Client()
+    assert enter(browser, world.acme, "eve").status_code == 409
+    assert not world.reaches(browser)
+    world.acme.person("dora", email="dora@acme.example", hd="acme.example")
+    browser = Client()
+    enter(browser, world.acme, "dora")
+    assert world.reaches(browser)
+
+
+def test_what_a_person_of_the_directory_leaves_behind_ends_with_the_connection(world: World) -> None:
+    connection = services.connection_of(world.tenant)
+    world.acme.person("dora")
+    enter(Client(), world.acme, "dora")
+    dora = Member.objects.get(tenant=world.tenant, user__email="dora@acme.example")
+    Member.objects.filter(pk=dora.pk).update(role="owner")
+    dora.refresh_from_db()
+    invitation = services.invite(world.tenant, email="dora@home.example", role="owner", actor=acting(dora))
+    raw = services.new_link(invitation)
+    services.remove_connection(connection, reason="broken into", actor=acting(world.alice))
+    with pytest.raises(DomainError) as raised:
+        services.accept_invitation(raw, password=PASSWORD)
+    assert raised.value.code == "invitation_over"
+
+
+@pytest.mark.parametrize("how", ["domain removed", "domain lapsed", "draft"])
+def test_a_token_of_a_person_of_the_directory_ends_with_what_brought_them_in(world: World, how: str) -> None:
+    world.acme.person("dora")
+    enter(Client(), world.acme, "dora")
+    dora = Member.objects.get(tenant=world.tenant, user__email="dora@acme.example")
+    Member.objects.filter(pk=dora.pk).update(role="admin")
+    dora.refresh_from_db()
+    _, raw = services.mint_token(dora, name="t", permissions=["operate"], actor=acting(dora))
+    _, of_alice = services.mint_token(world.alice, name="t", permissions=["operate"], actor=acting(world.alice))
+    assert tokens.verify(raw) is not None
+    if how == "domain removed":
+        services.remove_domain(world.tenant.mail_domains.get(), reason="r", actor=acting(world.alice))
+    elif how == "domain lapsed":
+        world.tenant.mail_domains.update(status="lapsed")
+    else:
+        SignOnConnection.objects.filter(tenant=world.tenant).update(mode="draft")
+    assert tokens.verify(raw) is None
+    assert tokens.verify(of_alice) is not None
 
 
 def test_one_of_kores_people_is_neither_made_nor_linked(world: World, sam: User) -> None:
