@@ -292,7 +292,7 @@ _lock = threading.Lock()
 _running: Counter[str] = Counter()
 
 
-def at_once() -> int:
+def concurrent_calls() -> int:
     """Return how many calls this process makes at once."""
     threads: int = settings.WEB_THREADS
     return max(AT_ONCE_FOR_ONE, threads // 8)
@@ -302,7 +302,7 @@ def at_once() -> int:
 def _one_of_few(whose: str) -> Iterator[None]:
     """Let few calls run at once: addresses that never answer must not take every thread of the pages."""
     with _lock:
-        if _running.total() >= at_once() or _running[whose] >= AT_ONCE_FOR_ONE:
+        if _running.total() >= concurrent_calls() or _running[whose] >= AT_ONCE_FOR_ONE:
             raise AddressUnreachable(why="Too many calls run at this moment.")
         _running[whose] += 1
     try:
