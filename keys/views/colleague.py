@@ -41,8 +41,9 @@ def _linked(view: View) -> View:
         if attempts.count(BY_ADDRESS, address) > BY_ADDRESS.count:
             raise RateLimited(retry_after=BY_ADDRESS.seconds)
         link = services.link_by_secret(mailed_links.secret_of(request, NAME))
-        if link is None:
-            return render(request, "portal/setup_link_over.html", status=404)
+        # A page that was opened by another link must not go on with this one's organisation.
+        if link is None or request.GET.get("link", str(link.pk)) != str(link.pk):
+            return render(request, "portal/setup_link_over.html", {"is_another": link is not None}, status=404)
         return view(request, link, *args, **kwargs)
 
     return counted
@@ -87,7 +88,11 @@ def check_policy(request: HttpRequest, link: SetupLink) -> HttpResponse:
         with portal.refusals_on(form):
             kind, text = form.cleaned_data["kind"], form.cleaned_data["policy"]
             reading = pasted.shown(link.tenant, kind, text, services.check_policy(link.tenant, kind=kind, text=text))
-    return render(request, "portal/setup_link_policy.html", {"form": form, "reading": reading, "link": link})
+    return render(
+        request,
+        "portal/setup_link_policy.html",
+        {"form": form, "reading": reading, "link": link, "here": f"?link={link.pk}"},
+    )
 
 
 @require_GET
@@ -129,6 +134,7 @@ def _shown(request: HttpRequest, link: SetupLink, *, outputs_form: OutputsForm |
     shown = [steps.document_of(texts, name) for name in NAMES]
     context = {
         "link": link,
+        "here": f"?link={link.pk}",
         "organisation": tenant.name,
         "start": steps.start_of(tenant),
         "arns": steps.arns_of(registration),

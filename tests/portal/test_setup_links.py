@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -22,6 +23,7 @@ from keys.models import ArnProposal, KeyRegistration, SetupLink
 from keys.services import links
 from support import follow, notices
 from tenants import attempts, roles, tokens
+from tenants import services as tenant_services
 from tenants.models import AuditEvent, Member, Tenant
 
 KEY = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -313,3 +315,36 @@ def test_openings_are_counted_all_and_logged_once_an_hour(alice: Member, tenant:
     SetupLink.objects.filter(pk=link.pk).update(last_opened_at=clock.now() - timedelta(hours=2))
     colleague.get("/setup-link/")
     assert _names().count("keys.link.opened") == 2
+
+
+def test_a_page_of_one_link_does_nothing_with_another_organisations(
+    tenant: Tenant, alice: Member, mallory: Member
+) -> None:
+    _, ours = services.make_link(tenant, name="Cloud platform", actor=acting(alice))
+    theirs, raw = services.make_link(mallory.tenant, name="Cloud platform", actor=acting(mallory))
+    colleague = _colleague(ours)
+    page = colleague.get("/setup-link/").content.decode()
+    addresses = set(re.findall(r'(?:href|action)="(/setup-link/[^"]+)"', page))
+    assert len(addresses) >= 5
+    colleague.get(f"/setup-links/{raw}/")
+    for address in addresses:
+        assert "?link=" in address
+        answer = colleague.post(address, {"outputs": ROLE}) if "propose" in address else colleague.get(address)
+        assert answer.status_code == 404
+        assert mallory.tenant.external_id not in answer.content.decode()
+    assert not theirs.proposals.exists()
+
+
+@pytest.mark.parametrize("how", ["removed", "demoted", "switched off"])
+def test_a_link_ends_with_the_membership_of_who_made_it(how: str, tenant: Tenant, alice: Member) -> None:
+    carol = invited(tenant, "carol@acme.example", "admin")
+    _, raw = services.make_link(tenant, name="Cloud platform", actor=acting(carol))
+    colleague = _colleague(raw)
+    assert colleague.get("/setup-link/").status_code == 200
+    if how == "removed":
+        tenant_services.remove_member(carol, reason="left", actor=acting(alice))
+    elif how == "demoted":
+        tenant_services.change_role(carol, role="auditor", actor=acting(alice))
+    else:
+        type(carol.user).objects.filter(pk=carol.user_id).update(is_active=False)
+    assert colleague.get("/setup-link/").status_code == 404
