@@ -134,16 +134,15 @@ def choose_documents(tenant: Tenant, choices: Choices, *, actor: Actor) -> Choic
         raise InvalidInput(
             errors={"permissions_boundary": [f"This is not in the partition {partition}, where your role has to be."]}
         )
-    DocumentChoices.objects.update_or_create(
-        tenant=tenant,
-        defaults={
-            "role_path": choices.role_path,
-            "permissions_boundary": choices.permissions_boundary,
-            "tags": [list(pair) for pair in choices.tags],
-            "makes_key": choices.makes_key,
-            "changed_at": clock.now(),
-        },
-    )
+    facts = {
+        "role_path": choices.role_path,
+        "permissions_boundary": choices.permissions_boundary,
+        "tags": [list(pair) for pair in choices.tags],
+        "makes_key": choices.makes_key,
+        "changed_at": clock.now(),
+    }
+    if not DocumentChoices.objects.filter(tenant=tenant).update(**facts):
+        DocumentChoices.objects.create(tenant=tenant, **facts)
     audit.record(
         "keys.documents.chosen",
         tenant=tenant,

@@ -22,6 +22,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from allauth.account.models import EmailAddress
 from conftest import acting, acting_staff, an_approval, health_of, save_draft, with_health
 from django.contrib.auth.models import User
 from django.db import Error, IntegrityError, OperationalError, connection, connections, transaction
@@ -33,12 +34,14 @@ from keys import services as key_services
 from keys.configuration import apply
 from keys.health import blame, judging, measuring
 from keys.models import (
+    ArnProposal,
     BranchKey,
     EncryptionTest,
     Incident,
     KeyRegistration,
     RevocationDrill,
     RoleConfiguration,
+    SetupLink,
 )
 from keys.policies.choices import Choices
 from keys.proof.encryption_test import CHECKS, runner
@@ -48,8 +51,21 @@ from support import services as support_services
 from support.models import Ticket
 from tenants import audit, onboarding, roles, transactions
 from tenants import services as tenant_services
+from tenants.asserted import Asserted
 from tenants.audit import COMMAND, SYSTEM
-from tenants.models import Approval, AuditEvent, Invitation, MailDomain, Member, OwnerRecovery, ServiceRole, Tenant
+from tenants.models import (
+    Approval,
+    AuditEvent,
+    Invitation,
+    MailDomain,
+    Member,
+    OwnerRecovery,
+    ServiceRole,
+    SignOnAttempt,
+    SignOnConnection,
+    SignOnIdentity,
+    Tenant,
+)
 
 KEY = "arn:aws:kms:eu-central-1:111122223333:key/{}"
 ROLE = "arn:aws:iam::111122223333:role/{}"
@@ -178,6 +194,57 @@ class World:
     @property
     def my_approval(self) -> Approval:
         return Approval.objects.get(tenant=self.tenant)
+
+    def with_connection(self) -> None:
+        if SignOnConnection.objects.of(self.tenant).exists():
+            return
+        facts = {"issuer": "https://login.acme.example", "client_id": "c", "sealed_secret": "", "mode": "offered"}
+        SignOnConnection.objects.create(tenant=self.tenant, default_role="auditor", **facts)
+
+    @property
+    def connection(self) -> SignOnConnection:
+        return SignOnConnection.objects.select_related("tenant").get(tenant=self.tenant)
+
+    def with_answer(self, who: str = "new") -> None:
+        self.with_connection()
+        MailDomain.objects.get_or_create(
+            tenant=self.tenant, name=f"{self.name}.example", defaults={"token": "t", "status": "verified"}
+        )
+        attempt, _ = tenant_services.begin_sign_on(self.connection, purpose="sign_in")
+        said = Asserted("https://login.acme.example", "s", f"{who}@{self.name}.example", (), False, None)
+        type(attempt).objects.filter(pk=attempt.pk).update(asserted=said.as_json())
+
+    def with_answer_of_alice(self) -> None:
+        email = f"a@{self.name}.example"
+        EmailAddress.objects.get_or_create(user=self.alice.user, email=email, defaults={"verified": True})
+        self.with_answer("a")
+
+    @property
+    def answered(self) -> SignOnAttempt:
+        mine = SignOnAttempt.objects.filter(connection__tenant=self.tenant, asserted__isnull=False)
+        return mine.select_related("connection__tenant").latest("created_at")
+
+    def with_link_to_directory(self) -> None:
+        self.with_connection()
+        facts = {"issuer": "https://login.acme.example", "subject": "alice", "email": "a@acme.example"}
+        SignOnIdentity.objects.create(connection=self.connection, member=self.alice, made_account=False, **facts)
+
+    def with_setup_link(self) -> None:
+        if not SetupLink.objects.of(self.tenant).exists():
+            key_services.make_link(self.tenant, name="n", actor=self.actor)
+
+    @property
+    def setup_link(self) -> SetupLink:
+        return SetupLink.objects.select_related("tenant").filter(tenant=self.tenant).earliest("created_at")
+
+    def with_proposal(self) -> None:
+        self.with_setup_link()
+        if not ArnProposal.objects.filter(tenant=self.tenant).exists():
+            key_services.propose(self.setup_link, text=ROLE.format(f"{self.name}5"))
+
+    @property
+    def proposal(self) -> ArnProposal:
+        return ArnProposal.objects.filter(tenant=self.tenant).select_related("tenant", "link").earliest("created_at")
 
     def with_one_owner(self) -> None:
         Member.objects.filter(pk=self.bob.pk).update(role="auditor")
@@ -347,6 +414,56 @@ OPERATIONS: dict[str, Line] = {
         lambda w: tenant_services.look_at_domain_again(w.mail_domain(), actor=w.actor)
     ),
     "tenants.remove_domain": Line(lambda w: tenant_services.remove_domain(w.mail_domain(), reason="r", actor=w.actor)),
+    "tenants.set_connection": Line(
+        lambda w: tenant_services.set_connection(
+            w.my_tenant,
+            issuer="https://login.acme.example",
+            client_id="another",
+            client_secret="",
+            provider={},
+            role_claim="",
+            role_values={},
+            default_role="auditor",
+            may_make_owners=False,
+            factor_values=[],
+            actor=w.actor,
+        ),
+        before=World.with_connection,
+    ),
+    "tenants.set_sign_on_mode": Line(
+        lambda w: tenant_services.set_sign_on_mode(w.connection, mode="draft", actor=w.actor),
+        before=World.with_connection,
+    ),
+    "tenants.remove_connection": Line(
+        lambda w: tenant_services.remove_connection(w.connection, reason="r", actor=w.actor),
+        before=World.with_connection,
+    ),
+    "tenants.begin_sign_on": Line(
+        lambda w: tenant_services.begin_sign_on(w.connection, purpose="sign_in"), before=World.with_connection
+    ),
+    "tenants.sign_on": Line(lambda w: tenant_services.sign_on(w.answered), before=World.with_answer),
+    "tenants.link_account": Line(
+        lambda w: tenant_services.link_account(w.answered, user=w.alice.user, signed_in_at=clock.now()),
+        before=World.with_answer_of_alice,
+    ),
+    "tenants.unlink_account": Line(
+        lambda w: tenant_services.unlink_account(w.anew(w.alice), actor=w.actor), before=World.with_link_to_directory
+    ),
+    "keys.make_link": Line(lambda w: key_services.make_link(w.my_tenant, name="n", actor=w.actor)),
+    "keys.revoke_link": Line(
+        lambda w: key_services.revoke_link(w.setup_link, actor=w.actor), before=World.with_setup_link
+    ),
+    "keys.propose": Line(
+        lambda w: key_services.propose(w.setup_link, text=ROLE.format(f"{w.name}5")), before=World.with_setup_link
+    ),
+    "keys.confirm_proposal": Line(
+        lambda w: key_services.confirm_proposal(w.proposal, actor=w.actor),
+        {"prepared_status": "rejected"},
+        before=World.with_proposal,
+    ),
+    "keys.refuse_proposal": Line(
+        lambda w: key_services.refuse_proposal(w.proposal, actor=w.actor), before=World.with_proposal
+    ),
     "keys.ask_again": Line(lambda w: key_services.ask_again(w.my_tenant, actor=w.actor)),
     "keys.save_draft": Line(
         lambda w: save_draft(w.my_tenant, role_arn=ROLE.format(f"{w.name}3"), actor=w.actor),
@@ -405,13 +522,16 @@ OPERATIONS: dict[str, Line] = {
     "support.record_view": Line(lambda w: support_services.record_view(w.my_tenant, actor=COMMAND)),
 }
 # A second person has to approve it; where none is needed nothing changes.
-UNRECORDED = {"tenants.drop_second_person"}
+UNRECORDED = {"tenants.drop_second_person", "tenants.begin_sign_on"}
 # What has an actor and is no transaction on rows of one tenant, with the reason.
 ELSEWHERE = {
     "tenants.tokens_seen_by": "reads only",
     "keys.admit_database": "of all tenants at once, when the database is another one",
     "tenants.request_address_change": "of a person's account, not of a tenant's rows",
     "tenants.confirm_address_change": "the same; it writes a line into each log",
+    "tenants.take_answer": "of one browser's sign-in, before any row of the tenant is touched",
+    "tenants.note_answer": "the same",
+    "tenants.sign_on_again": "the same: it ends the sign-in, and the proof stands in the session",
     "tenants.create_canary_tenant": "before there is a tenant",
     "tenants.record_service_role": "before there is a tenant",
 }
