@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import string
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -65,6 +66,9 @@ COMMANDS: dict[Kind, str] = {
 }
 
 
+INVISIBLE = string.whitespace + "\ufeff\u200b\u200c\u200d\u2060\u00a0\u2028\u2029"
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """What a text is.
@@ -91,7 +95,8 @@ def unwrap(text: str, kind: Kind | None = None, values: Values | None = None) ->
     line = 0 if plain.count("\n") == text.count("\n") else text[: len(text) - len(text.lstrip())].count("\n") + 1
     if _is_json(plain):
         return Found(plain, "an encoded policy" if plain != text else "", line)
-    start = plain.lstrip()[:1]
+    # Signs that nobody sees (a byte order mark, zero-width and no-break spaces) are named later, and are blanks here.
+    start = plain.lstrip(INVISIBLE)[:1]
     if start in "{[" and start and not TERRAFORM.search(plain):
         return Found(plain, "", line)
     made, name = _candidates(plain)
