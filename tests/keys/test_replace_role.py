@@ -191,5 +191,5 @@ def test_the_scripts_make_the_role_that_was_given_and_leave_the_other_alone(desk
     terraform = desk.document("terraform")
     assert keep in terraform and 'path               = "/kore/"' in terraform and '"SecondRole"' in terraform
     script = desk.document("cli")
-    assert keep in script and "--role-name SecondRole --path /kore/" in script
+    assert keep in script and "--role-name SecondRole" in script and "--path /kore/" in script
     assert documents.render(documents.key_policy_statement(NEW, [desk.old])) in script

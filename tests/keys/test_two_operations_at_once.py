@@ -86,6 +86,9 @@ class World:
 
     def __post_init__(self) -> None:
         now = clock.now()
+        if self.prepared_status == "draft":
+            # Nothing is open of what was not shared yet, whatever the other of two operations needs.
+            self.configuration_status = "done"
         self.tenant = Tenant.objects.create(name=self.name, service_role=self.role)
         onboarding.OnboardingStep.objects.bulk_create(
             onboarding.OnboardingStep(tenant=self.tenant, number=number) for number in range(1, 7)
@@ -231,7 +234,7 @@ class World:
 
     def with_setup_link(self) -> None:
         if not SetupLink.objects.of(self.tenant).exists():
-            key_services.make_link(self.tenant, name="n", actor=self.actor)
+            key_services.make_link(self.tenant, name="n", actor=COMMAND)
 
     @property
     def setup_link(self) -> SetupLink:
