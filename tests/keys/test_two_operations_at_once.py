@@ -790,7 +790,8 @@ def test_a_deadlock_is_tried_once_more_with_the_objects_as_they_were(way: str) -
 
     with ThreadPoolExecutor(2) as pool:
         list(pool.map(work, [0, 1]))
-    assert len(world.runs) == 3, "one of the two was tried once more"
+    # Both, where each of the two finds the deadlock before the other one's locks are gone.
+    assert len(world.runs) in {3, 4}, "one of the two was tried once more"
     assert set(names) == {"a", "b"}, "it found its objects as they were"
 
 
