@@ -41,7 +41,8 @@ class Approval(models.Model):
         REFUSED = "refused", "Refused"
         WITHDRAWN = "withdrawn", "Withdrawn"
 
-    # Every change of an approval: from → to. Each is a compare-and-set with a line in the log.
+    # Every change of an approval: from → to. Each is a compare-and-set; what a person decides has a line in the log, as
+    # has the operation that is done. One that has expired is withdrawn without one when the same is asked for again.
     MOVES: ClassVar = {
         (Status.WAITING, Status.APPROVED),
         (Status.WAITING, Status.REFUSED),

@@ -99,7 +99,7 @@ def _ask(tenant: Tenant, operation: str, arguments: str, reason: str, *, actor: 
         tenant=tenant,
         operation=operation,
         arguments=arguments,
-        reason=" ".join(reason.split())[:200] or NO_REASON,
+        reason=reason or NO_REASON,
         requested_by=actor.member,
         token=actor.token,
         is_by_token=actor.token is not None,
@@ -175,7 +175,7 @@ def withdraw_approval(approval: Approval, *, actor: Actor) -> None:
     found = _held(approval)
     if not found.is_open:
         raise ApprovalOver
-    Approval.objects.filter(pk=found.pk).update(status=Status.WITHDRAWN)
+    _move(found, Status.WITHDRAWN, actor, was=Status(found.status))
     audit.record("tenants.approval.withdrawn", tenant=found.tenant, actor=actor, target=found, what=found.sentence)
 
 
@@ -283,7 +283,7 @@ def _move(
 ) -> None:
     assert (was, status) in Approval.MOVES
     facts: dict[str, Any] = {"status": status}
-    if was == Status.WAITING:
+    if status in {Status.APPROVED, Status.REFUSED}:
         facts |= {"decided_by": actor.member, "decided_at": clock.now(), "decision_reason": reason}
     if not Approval.objects.filter(pk=approval.pk, status=was).update(**facts):
         raise ApprovalOver

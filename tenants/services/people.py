@@ -69,8 +69,7 @@ def remove_member(member: Member, *, reason: str, actor: Actor) -> None:
     actor = guards.as_now(actor)
     roles.require(actor, "tenants.remove_member", tenant)
     reason = reason_of(reason)
-    require_another_owner(tenant, held)
-    require_approvers(tenant, held, actor=actor)
+    _require_may_go(tenant, held, actor)
     if held.role == Role.OWNER:
         facts: dict[str, Any] = {"member": held.pk, "email": held.user.email}
         approvals.require(actor, "tenants.remove_member", tenant, reason=reason, **facts)
@@ -93,6 +92,7 @@ def leave_organisation(member: Member, *, actor: Actor) -> None:
     roles.require(actor, "tenants.leave", tenant)
     if actor.member is None or actor.member.pk != held.pk:
         raise NotFound
+    _require_may_go(tenant, held, actor)
     _remove(tenant, held, reason="left the organisation", actor=actor)
     audit.record("tenants.member.left", tenant=tenant, actor=actor, target=held, email=held.user.email)
 
@@ -144,10 +144,14 @@ def _held(member: Member) -> tuple[Tenant, Member]:
     return tenant, held
 
 
-def _remove(tenant: Tenant, member: Member, *, reason: str, actor: Actor) -> None:
+def _require_may_go(tenant: Tenant, member: Member, actor: Actor) -> None:
+    """Raise unless the organisation can do without the member; asked before a second person is."""
     require_another_owner(tenant, member)
-    require_approvers(tenant, member)
+    require_approvers(tenant, member, actor=actor)
     connections.require_not_break_glass(member)
+
+
+def _remove(tenant: Tenant, member: Member, *, reason: str, actor: Actor) -> None:
     Member.objects.filter(pk=member.pk).update(removed_at=clock.now())
     end_access(member, reason=reason, actor=actor)
     invitations.withdraw_invitations_to(member, reason=reason, actor=actor)
