@@ -28,7 +28,7 @@ from byokportal.errors import AddressRefused, AddressUnreachable
 
 SECONDS = 5.0
 LARGEST = 256 * 1024  # bytes of a body
-# Calls of one process: for all tenants together (a quarter of the threads of the pages), and for one.
+# Calls of one process for one tenant.
 AT_ONCE_FOR_ONE = 3
 
 ADDRESS = re.compile(r"(https?)://([A-Za-z0-9.-]{1,253})(?::([0-9]{1,5}))?((?:/|\?)[!$-;=?-Z_a-z~\[\]]*)?", re.ASCII)
@@ -293,7 +293,7 @@ _running: Counter[str] = Counter()
 
 
 def concurrent_calls() -> int:
-    """Return how many calls this process makes at once."""
+    """Return how many calls this process makes at once: a quarter of the threads that answer pages, or one tenant's."""
     threads: int = settings.WEB_THREADS
     return max(AT_ONCE_FOR_ONE, threads // 8)
 
