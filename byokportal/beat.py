@@ -30,6 +30,8 @@ class Scheduler(PersistentScheduler):  # type: ignore[misc]  # celery's beat has
         return super().adjust(n, drift)
 
     def apply_entry(self, entry: Any, producer: Any = None) -> None:
+        if entry.name in settings.BEAT_REPORTS:
+            report(settings.BEAT_REPORTS[entry.name])
         look = settings.BEAT_LOOKS.get(entry.task)
         if look is None or may_be_due(look):
             super().apply_entry(entry, producer)
@@ -51,6 +53,16 @@ def may_be_due(look: str) -> bool:
         log.warning("beat_cannot_look", look=look, why=type(error).__name__)
         connection.close()
         return True
+
+
+def report(how: str) -> None:
+    """Say that beat is at work, by a function at a dotted path; a database that gives no answer keeps nothing up."""
+    try:
+        with deadline.at_most(WAIT_AT_MOST):
+            import_string(how)()
+    except Exception as error:  # noqa: BLE001  beat must not end with it, nor keep a connection that is broken
+        log.warning("beat_cannot_report", how=how, why=type(error).__name__)
+        connection.close()
 
 
 @cache

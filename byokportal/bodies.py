@@ -19,6 +19,11 @@ from byokportal.errors import BodyTooLarge, MalformedBody, MediaTypeNotTaken
 
 LIMIT = 64 * 1024  # bytes
 LIMIT_DATA_KEYS = 256 * 1024
+LIMIT_SCIM = 256 * 1024  # a group with two thousand people
+LIMIT_MAIL = 256 * 1024
+LIMIT_CLOUDTRAIL = 256 * 1024  # about 2,000 records, packed
+MAIL = "/api/inbound/mail"
+CLOUDTRAIL = re.compile(r"/api/v1/tenants/[^/]{1,64}/reconciliations", re.ASCII)
 DATA_KEYS = re.compile(
     r"(?P<before>/api/v1/tenants/)(?P<tenant>[^/]{1,64})(?P<route>/data-keys(?:/[a-z]{1,16})?)", re.ASCII
 )
@@ -38,6 +43,9 @@ class BodyMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if request.path.startswith("/api/"):
             limit = LIMIT_DATA_KEYS if DATA_KEYS.fullmatch(request.path) else LIMIT
+            limit = LIMIT_SCIM if problems.is_scim(request) else limit
+            limit = LIMIT_MAIL if request.path == MAIL else limit
+            limit = LIMIT_CLOUDTRAIL if CLOUDTRAIL.fullmatch(request.path) else limit
             declared = request.META.get("CONTENT_LENGTH") or "0"
             if not declared.isascii() or not declared.isdigit() or int(declared[:12]) > limit:
                 return _refused(request, limit)

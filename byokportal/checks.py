@@ -17,7 +17,8 @@ from urllib.parse import urlsplit
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, Tags, Warning, register
 
-from byokportal import environment, redis_url
+from byokportal import environment, outbound, redis_url
+from byokportal.errors import AddressRefused
 
 # Setting → smallest and largest value that makes sense. Tests and the demo shorten times; a week is a slip of a zero.
 DAY = 86_400
@@ -36,13 +37,29 @@ RANGES: dict[str, tuple[float, float]] = {
     "GOOD_ANSWERS_APART": (0, 600),
     "GOOD_ANSWERS_SPAN": (0, 3600),
     "DUE_SECONDS": (0.01, 60),
+    "CANARY_SECONDS": (1, 3600),
+    "SERVICE_ROLES_ROOM": (1, 100_000),
+    "SERVICE_ROLES_WARN": (0, 100_000),
+    "SERVICE_ROLES_QUOTA_WARN": (0, 1_000_000),
+    "SERVICE_ROLE_SHARE": (0.1, 0.75),
     "BRANCH_KEY_ROTATION_DAYS": (0, 3650),
     "DATA_KEYS_PER_CALLER": (1, 10**9),
     "DATA_KEYS_PER_TENANT": (1, 10**9),
     "WEB_THREADS": (2, 1000),
+    "TICKET_REMIND_MINUTES": (0, 10_080),
+    "TICKET_REOPEN_DAYS": (0, 3650),
+    "TEST_RETENTION_DAYS": (1, 36_500),
+    "CANARY_TEST_RETENTION_DAYS": (1, 36_500),
+    "NOTICE_RETENTION_DAYS": (30, 36_500),
+    "SEAL_HEAD_SECONDS": (1, DAY),
+    "SEAL_USES_SECONDS": (1, DAY),
 }
 ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
 KEY = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+", re.ASCII)
+SIGNS = re.compile(r"whsec_[A-Za-z0-9+/]{32,88}={0,2}", re.ASCII)
+# 24 bytes at least; base64.
+SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{32,88}={0,2}", re.ASCII)
+MAILBOX = re.compile(r"[A-Za-z0-9._-]{1,11}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+", re.ASCII)
 HOST = re.compile(r"\.?[A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\]", re.ASCII)
 EXAMPLES = ("example.com", "example.org", "kore.example")  # what .env.example and our defaults say
 SIMILAR = 0.85  # of difflib: one letter in ten is another one
@@ -79,7 +96,7 @@ def production_is_not_embedded(app_configs: Any, **_: Any) -> list[CheckMessage]
 
 @register(Tags.security, deploy=True)
 def addresses_are_those_that_people_use(app_configs: Any, **_: Any) -> list[CheckMessage]:
-    return [*_base_url(), *_hosts(), *_mail(), *_accounts(), *_origins()]
+    return [*_base_url(), *_hosts(), *_mail(), *_inbound_mail(), *_clocks_of_tickets(), *_accounts(), *_origins()]
 
 
 def _base_url() -> Iterable[CheckMessage]:
@@ -151,6 +168,38 @@ def _mail() -> Iterable[CheckMessage]:
             yield _warning(f"{name} is still the example's.", "Set it to one of yours.", "W003")
 
 
+def _inbound_mail() -> Iterable[CheckMessage]:
+    secrets, address = settings.INBOUND_MAIL_SECRETS, settings.INBOUND_MAIL_ADDRESS
+    if bool(secrets) != bool(address):
+        yield _error(
+            "Answers to tickets by mail need both INBOUND_MAIL_SECRETS and INBOUND_MAIL_ADDRESS.",
+            "Set both, or neither (docs/tickets.md).",
+            "E030",
+        )
+    for secret in secrets:
+        if not SECRET.fullmatch(secret):
+            yield _error(
+                "A secret in INBOUND_MAIL_SECRETS is none: anybody could write tickets.",
+                'whsec_ and 32 random bytes in base64: echo "whsec_$(openssl rand -base64 32)".',
+                "E031",
+            )
+    if address and not MAILBOX.fullmatch(address):
+        yield _error(
+            f"INBOUND_MAIL_ADDRESS {address!r} is no address that a word can be added to.",
+            "Like reply@byok.example.com: at most eleven characters before the @, no plus.",
+            "E032",
+        )
+
+
+def _clocks_of_tickets() -> Iterable[CheckMessage]:
+    for name in ("TICKET_FIRST_ANSWER_MINUTES", "TICKET_RESOLUTION_MINUTES"):
+        minutes = getattr(settings, name)
+        if len(minutes) != 4 or minutes != sorted(minutes) or not all(0 < each <= 525_600 for each in minutes):
+            yield _error(
+                f"{name} is not four times that grow.", "Minutes for urgent, high, normal, low: 30,60,240,1440.", "E033"
+            )
+
+
 def _accounts() -> Iterable[CheckMessage]:
     for name in ("AWS_ACCOUNT_ID", "CANARY_ACCOUNT_ID"):
         account = getattr(settings, name)
@@ -162,6 +211,50 @@ def _accounts() -> Iterable[CheckMessage]:
         yield _error(
             "PLATFORM_KEY_ARN is no ARN of a KMS key.", "Like arn:aws:kms:eu-central-1:…:key/…; no alias.", "E016"
         )
+
+
+@register(Tags.security, deploy=True)
+def somebody_is_on_call(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """Say before the first bad night that its page reaches nobody; no value is repeated, because each is a secret."""
+    found: list[CheckMessage] = []
+    for name in ("ON_CALL_WEBHOOK_URL", "ON_CALL_PAGERDUTY_URL"):
+        try:
+            if getattr(settings, name):
+                outbound.target_of(getattr(settings, name))
+        except AddressRefused as error:
+            hint = f"{error} OUTBOUND_ALLOW exempts an origin of yours."
+            found.append(_error(f"{name} is no address that we call.", hint, "E022"))
+    if settings.ON_CALL_WEBHOOK_URL and not SIGNS.fullmatch(settings.ON_CALL_WEBHOOK_SECRET):
+        hint = "whsec_ and the base64 of 24 to 64 random bytes, as the receiver has it."
+        found.append(_error("ON_CALL_WEBHOOK_SECRET signs nothing.", hint, "E023"))
+    if not settings.ON_CALL_WEBHOOK_URL and not settings.ON_CALL_PAGERDUTY_ROUTING_KEY:
+        hint = "Set ON_CALL_WEBHOOK_URL and its secret, or ON_CALL_PAGERDUTY_ROUTING_KEY; then manage.py test_on_call."
+        found.append(_warning("Nobody is called when an incident of ours opens: it is mailed only.", hint, "W006"))
+    return found
+
+
+@register(Tags.security, deploy=True)
+def the_heads_of_the_logs_are_signed(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    if settings.SEAL_KEY or settings.SEAL_KMS_KEY_ARN:
+        return []
+    hint = "Set SEAL_KMS_KEY_ARN, or SEAL_KEY_FILE, and SEAL_HEADS_DIR (docs/seal.md)."
+    return [
+        _warning("No key signs the heads of the logs: nobody can prove that they were not rewritten.", hint, "W005")
+    ]
+
+
+@register(Tags.security, deploy=True)
+def copies_of_branch_keys_can_be_written(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    found = []
+    if not re.fullmatch(r"(?:[A-Za-z0-9._-]+/)+", settings.ESCROW_PREFIX, re.ASCII):
+        hint = "Letters, digits, dots, hyphens and underscores, and a slash at the end: branch-keys/."
+        found.append(_error("ESCROW_PREFIX is no folder of a bucket.", hint, "E024"))
+    if settings.ESCROW_ENDPOINT_URL and not settings.ESCROW_ENDPOINT_URL.startswith("https://"):
+        found.append(_error("ESCROW_ENDPOINT_URL is no https address.", "Begin it with https://.", "E025"))
+    if settings.ESCROW_BUCKET and not (settings.SEAL_KEY or settings.SEAL_KMS_KEY_ARN):
+        hint = "Set SEAL_KMS_KEY_ARN, or SEAL_KEY_FILE: copies are signed by the key of the seal (docs/escrow.md)."
+        found.append(_error("ESCROW_BUCKET is set, and nothing signs the copies: none is written.", hint, "E026"))
+    return found
 
 
 @register(Tags.security, deploy=True)

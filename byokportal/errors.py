@@ -7,6 +7,8 @@ from datetime import datetime
 from enum import Enum
 from typing import ClassVar, Self
 
+from byokportal.translation import lazy, translate
+
 
 class Kind(Enum):
     """What sort of failure it is; `byokportal.problems` alone knows the HTTP status of each."""
@@ -64,7 +66,26 @@ class DomainError(Exception):
         self.retry_after = retry_after
         self.errors = errors or {}
         self.params = params
-        super().__init__(self.detail.format(**params))
+        self.template = self.detail
+        super().__init__(self.template.format(**params))
+
+    @property
+    def heading(self) -> str:
+        """The title in the language of whoever reads the page; `title` is English, as the API has it."""
+        return translate(self.title)
+
+    @property
+    def sentence(self) -> str:
+        """The words in the language of whoever reads the page; `str(error)` is English, as the API has it."""
+        shown = {
+            name: translate(value) if value and isinstance(value, str) else value for name, value in self.params.items()
+        }
+        return translate(self.template).format(**shown)
+
+    @property
+    def in_full(self) -> str:
+        """The title and the words, for a page."""
+        return f"{self.heading}. {self.sentence}"
 
     def again(self) -> Self:
         """Return an equal error: one that was raised collects the tracebacks of everybody who raises it."""
@@ -93,78 +114,78 @@ def own(error: BaseException) -> BaseException:
 
 class InvalidInput(DomainError):
     kind, code = Kind.INVALID, "invalid_input"
-    title = "The input is not valid"
-    detail = "Something in the request is not as it has to be. Each field says what."
+    title = lazy("The input is not valid")
+    detail = lazy("Something in the request is not as it has to be. Each field says what.")
 
 
 class MalformedBody(DomainError):
     kind, code = Kind.INVALID, "malformed_body"
-    title = "The body could not be read"
-    detail = "The body is not the JSON that this address takes: {why}. Send one JSON object in UTF-8."
+    title = lazy("The body could not be read")
+    detail = lazy("The body is not the JSON that this address takes: {why}. Send one JSON object in UTF-8.")
 
 
 class SecretPasted(DomainError):
     """A secret stands in a text that we would keep: it is not kept, and must not be shown again either."""
 
     kind, code = Kind.INVALID, "secret_pasted"
-    title = "This looks like a secret"
+    title = lazy("This looks like a secret")
     detail = "{why}"
     turn = Turn.TENANT
 
 
 class NotAuthenticated(DomainError):
     kind, code = Kind.UNAUTHENTICATED, "not_authenticated"
-    title = "You are not signed in"
-    detail = "Send a valid bearer token in the Authorization header. Tokens end; ask for a new one."
+    title = lazy("You are not signed in")
+    detail = lazy("Send a valid bearer token in the Authorization header. Tokens end; ask for a new one.")
 
 
 class NotAllowed(DomainError):
     kind, code = Kind.FORBIDDEN, "not_allowed"
-    title = "You may not do this"
-    detail = "This needs the permission {permission}, which you do not have. Ask an owner of your organisation."
+    title = lazy("You may not do this")
+    detail = lazy("This needs the permission {permission}, which you do not have. Ask an owner of your organisation.")
 
 
 class NotFound(DomainError):
     kind, code = Kind.NOT_FOUND, "not_found"
-    title = "There is nothing here"
-    detail = "This address names nothing that you can see."
+    title = lazy("There is nothing here")
+    detail = lazy("This address names nothing that you can see.")
 
 
 class MethodNotAllowed(DomainError):
     kind, code = Kind.METHOD, "method_not_allowed"
-    title = "This address does not take that method"
-    detail = "{method} is not possible here. The API description names the methods of each address."
+    title = lazy("This address does not take that method")
+    detail = lazy("{method} is not possible here. The API description names the methods of each address.")
 
 
 class BodyTooLarge(DomainError):
     kind, code = Kind.TOO_LARGE, "body_too_large"
-    title = "The body is too large"
-    detail = "This address takes at most {limit} bytes. Send less, in several requests if you must."
+    title = lazy("The body is too large")
+    detail = lazy("This address takes at most {limit} bytes. Send less, in several requests if you must.")
 
 
 class MediaTypeNotTaken(DomainError):
     kind, code = Kind.MEDIA_TYPE, "media_type_not_taken"
-    title = "The media type is not taken here"
-    detail = "This address takes {wanted}. Set the Content-Type header to that."
+    title = lazy("The media type is not taken here")
+    detail = lazy("This address takes {wanted}. Set the Content-Type header to that.")
 
 
 class Conflict(DomainError):
     kind, code = Kind.CONFLICT, "conflict"
-    title = "Somebody changed this at the same moment"
-    detail = "Nothing was changed by you. Look at what is there now, and do it again if it is still to be done."
+    title = lazy("Somebody changed this at the same moment")
+    detail = lazy("Nothing was changed by you. Look at what is there now, and do it again if it is still to be done.")
     retryable = True
 
 
 class AddressRefused(DomainError):
     kind, code = Kind.INVALID, "address_refused"
-    title = "We do not call this address"
+    title = lazy("We do not call this address")
     detail = "{why}"
     turn = Turn.TENANT
 
 
 class AddressUnreachable(DomainError):
     kind, code = Kind.UPSTREAM, "address_unreachable"
-    title = "The address did not answer as it has to"
+    title = lazy("The address did not answer as it has to")
     detail = "{why}"
     turn = Turn.TENANT
     retryable = True
@@ -172,15 +193,15 @@ class AddressUnreachable(DomainError):
 
 class RateLimited(DomainError):
     kind, code = Kind.LIMITED, "rate_limited"
-    title = "Too many requests"
-    detail = "You have used your share for now. Try again after the time that Retry-After names."
+    title = lazy("Too many requests")
+    detail = lazy("You have used your share for now. Try again after the time that Retry-After names.")
     retryable = True
 
 
 class SharedCacheUnavailable(DomainError):
     kind, code = Kind.UNAVAILABLE, "shared_cache_unavailable"
-    title = "You cannot sign in at this moment"
-    detail = (
+    title = lazy("You cannot sign in at this moment")
+    detail = lazy(
         "The store in which we count attempts does not answer, and without it nobody is let in. Try again in a minute. "
         "A key that is suspended stays so."
     )
@@ -190,7 +211,7 @@ class SharedCacheUnavailable(DomainError):
 
 class DatabaseUnavailable(DomainError):
     kind, code = Kind.UNAVAILABLE, "database_unavailable"
-    title = "Our database does not answer"
-    detail = "Nothing was changed and no key was given out. Try again after the time that Retry-After names."
+    title = lazy("Our database does not answer")
+    detail = lazy("Nothing was changed and no key was given out. Try again after the time that Retry-After names.")
     turn = Turn.KORE
     retryable = True

@@ -25,6 +25,7 @@ from django.conf import settings
 
 from byokportal import clock, resolver
 from byokportal.errors import AddressRefused, AddressUnreachable
+from byokportal.translation import translate as _
 
 SECONDS = 5.0
 LARGEST = 256 * 1024  # bytes of a body
@@ -108,7 +109,7 @@ def target_of(address: str) -> Target:
     """
     found = ADDRESS.fullmatch(address)
     if found is None or len(address) > 2000:
-        raise AddressRefused(why="It is like https://host.example/path, without a user name and without a fragment.")
+        raise AddressRefused(why=_("It is like https://host.example/path, without a user name and without a fragment."))
     scheme, host = found[1], found[2].lower()
     port = int(found[3]) if found[3] else {"https": 443, "http": 80}[scheme]
     path = found[4] or "/"
@@ -116,13 +117,13 @@ def target_of(address: str) -> Target:
     if target.is_allowed:
         return target
     if scheme != "https":
-        raise AddressRefused(why="It begins with https://.")
+        raise AddressRefused(why=_("It begins with https://."))
     labels = host.split(".")
     # A last label that begins with a digit makes it a number: an IPv4 address in one of its many spellings.
     if len(labels) < 2 or not all(LABEL.fullmatch(one) for one in labels) or labels[-1][0].isdigit():
-        raise AddressRefused(why="It names a host of the public internet by its full name, not by a number.")
+        raise AddressRefused(why=_("It names a host of the public internet by its full name, not by a number."))
     if not (port == 443 or 1024 <= port <= 65_535):
-        raise AddressRefused(why="Its port is 443, or 1024 and above.")
+        raise AddressRefused(why=_("Its port is 443, or 1024 and above."))
     return target
 
 
@@ -148,6 +149,7 @@ def request(
     body: bytes | None = None,
     seconds: float = SECONDS,
     largest: int = LARGEST,
+    at_once: int | None = None,
 ) -> Answer:
     """Call an address that a tenant gave, and return what it answers, whatever its status.
 
@@ -155,6 +157,7 @@ def request(
         whose: the tenant that gave the address; how many calls at once are counted for it.
         seconds: for the name, the connection, TLS, the request and the whole answer together.
         largest: bytes of the body of the answer.
+        at_once: calls of this process at once, in one that answers no pages; else `concurrent_calls`.
 
     Raises:
         AddressRefused: we do not call such an address.
@@ -162,14 +165,14 @@ def request(
     """
     target = target_of(address)
     ends_at = clock.monotonic() + seconds
-    with _one_of_few(whose):
+    with _one_of_few(whose, at_once or concurrent_calls()):
         candidates = _resolved(target, ends_at)
         try:
             return _call(target, candidates, method, dict(headers or {}), body, ends_at, largest)
         except TimeoutError:
-            raise AddressUnreachable(why="It did not answer in time.") from None
+            raise AddressUnreachable(why=_("It did not answer in time.")) from None
         except ssl.SSLCertVerificationError:
-            raise AddressUnreachable(why="Its certificate is not valid for that name.") from None
+            raise AddressUnreachable(why=_("Its certificate is not valid for that name.")) from None
         except (OSError, http.client.HTTPException, ValueError) as error:
             raise AddressUnreachable(why=_why(error)) from None
 
@@ -180,14 +183,16 @@ def _resolved(target: Target, ends_at: float) -> list[str]:
         return [str(ipaddress.ip_address(target.host))]  # only OUTBOUND_ALLOW lets one get here
     if target.is_allowed and target.host == "localhost":
         return ["127.0.0.1"]
+    # Two answers would tell a tenant which names there are in a DNS of ours.
+    refused = AddressRefused(why=_("Its name leads to no address on the public internet."))
     try:
         found = resolver.addresses(target.host, seconds=_left(ends_at))
     except resolver.NoSuchRecord:
-        raise AddressUnreachable(why="The DNS does not know its name.") from None
+        raise refused from None
     except (resolver.NoAnswer, TimeoutError):
-        raise AddressUnreachable(why="The DNS did not answer.") from None
+        raise AddressUnreachable(why=_("The DNS did not answer.")) from None
     if not target.is_allowed and not all(is_public(one) for one in found):
-        raise AddressRefused(why="Its name leads to an address that is not on the public internet.")
+        raise refused
     return found
 
 
@@ -207,17 +212,17 @@ def _call(
         connection.request(method, target.path, body, {**headers, "Accept-Encoding": "identity", "Connection": "close"})
         response = connection.getresponse()
         if 300 <= response.status < 400:
-            raise AddressUnreachable(why="It sends us to another address, and we follow no redirect.")
+            raise AddressUnreachable(why=_("It sends us to another address, and we follow no redirect."))
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-            raise AddressUnreachable(why="Its answer is compressed, which we did not ask for.")
+            raise AddressUnreachable(why=_("Its answer is compressed, which we did not ask for."))
         promised = response.length or 0
         if promised > largest:
-            raise AddressUnreachable(why="Its answer is too large.")
+            raise AddressUnreachable(why=_("Its answer is too large."))
         text = response.read(largest + 1)
         if len(text) < promised:
-            raise AddressUnreachable(why="Its answer broke off.")
+            raise AddressUnreachable(why=_("Its answer broke off."))
         if len(text) > largest:
-            raise AddressUnreachable(why="Its answer is too large.")
+            raise AddressUnreachable(why=_("Its answer is too large."))
         return Answer(response.status, {name.lower(): value for name, value in response.headers.items()}, text)
     finally:
         connection.close()
@@ -299,11 +304,11 @@ def concurrent_calls() -> int:
 
 
 @contextmanager
-def _one_of_few(whose: str) -> Iterator[None]:
+def _one_of_few(whose: str, most: int) -> Iterator[None]:
     """Let few calls run at once: addresses that never answer must not take every thread of the pages."""
     with _lock:
-        if _running.total() >= concurrent_calls() or _running[whose] >= AT_ONCE_FOR_ONE:
-            raise AddressUnreachable(why="Too many calls run at this moment.")
+        if _running.total() >= most or _running[whose] >= AT_ONCE_FOR_ONE:
+            raise AddressUnreachable(why=_("Too many calls run at this moment."))
         _running[whose] += 1
     try:
         yield
@@ -316,9 +321,9 @@ def _one_of_few(whose: str) -> Iterator[None]:
 
 def _why(error: Exception) -> str:
     if isinstance(error, ssl.SSLError):
-        return "It does not speak TLS as it has to."
+        return _("It does not speak TLS as it has to.")
     if isinstance(error, ConnectionRefusedError):
-        return "It refused the connection."
+        return _("It refused the connection.")
     if isinstance(error, OSError):
-        return "The connection failed."
-    return "Its answer is no HTTP that we understand."
+        return _("The connection failed.")
+    return _("Its answer is no HTTP that we understand.")

@@ -52,7 +52,7 @@ class SecretTextsMiddleware:
             secret_texts.refuse_in((name, text) for name in sorted(fields) for text in request.POST.getlist(name))
         except SecretPasted as error:
             if request.htmx:  # type: ignore[attr-defined]
-                messages.error(request, f"{error.title}. {error}")
+                messages.error(request, error.in_full)
                 there = request.htmx.current_url_abs_path or "/"  # type: ignore[attr-defined]
                 answer: HttpResponse = HttpResponseClientRedirect(there)
                 return answer

@@ -42,6 +42,15 @@ STATUS: dict[Kind, int] = {
     Kind.UNAVAILABLE: 503,
 }
 
+SCIM, SCIM_JSON, SCIM_ERROR = "/api/scim/", "application/scim+json", "urn:ietf:params:scim:api:messages:2.0:Error"
+# Code → the keyword of RFC 7644, table 9.
+SCIM_TYPES = {
+    "directory_name_taken": "uniqueness",
+    "invalid_input": "invalidValue",
+    "secret_pasted": "invalidValue",
+    "malformed_body": "invalidSyntax",
+}
+
 
 def problem(error: DomainError, request_id: str) -> dict[str, Any]:
     """Return the members of a problem, as design.md 9 lists them; field errors add `errors`."""
@@ -106,8 +115,33 @@ def bug(request_id: str) -> bytes:
     return json.dumps(body).encode()
 
 
+def is_scim(request: HttpRequest) -> bool:
+    """Tell whether a directory asks: its errors have the form of RFC 7644, 3.12."""
+    return request.path.startswith(SCIM)
+
+
+def scim_text(status: int, detail: str, scim_type: str = "") -> str:
+    """Return the body of an error as SCIM has it."""
+    body = {"schemas": [SCIM_ERROR], "status": str(status), "detail": detail}
+    return json.dumps(body | ({"scimType": scim_type} if scim_type else {}))
+
+
+def scim_response(error: DomainError) -> HttpResponse:
+    """Return a problem as SCIM has it."""
+    fields = [f"{field}: {sentence}" for field, sentences in error.errors.items() for sentence in sentences]
+    detail = f"{error.title}. {' '.join(fields) or error}"
+    return HttpResponse(
+        scim_text(STATUS[error.kind], detail, SCIM_TYPES.get(error.code, "")),
+        status=STATUS[error.kind],
+        content_type=SCIM_JSON,
+        headers=headers_of(error),
+    )
+
+
 def json_response(error: DomainError, request: HttpRequest) -> HttpResponse:
     """Return a problem outside DRF."""
+    if is_scim(request):
+        return scim_response(error)
     return HttpResponse(
         json_text(error, request_id_of(request)),
         status=STATUS[error.kind],
@@ -223,7 +257,7 @@ class PortalProblemsMiddleware:
         if exception.kind is Kind.NOT_FOUND:
             raise Http404 from exception
         if exception.kind is Kind.FORBIDDEN:
-            raise PermissionDenied(str(exception)) from exception
+            raise PermissionDenied(exception.sentence) from exception
         return on_a_page(request, exception)
 
 
@@ -232,7 +266,7 @@ def on_a_page(request: HttpRequest, error: DomainError) -> HttpResponse:
     back = request.headers.get("Referer", "")
     own = url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure())
     if request.method == "POST" and own:
-        messages.error(request, f"{error.title}. {error}")
+        messages.error(request, error.in_full)
         return redirect(back)
     answer = render(request, "errors/problem.html", {"error": error}, status=STATUS[error.kind])
     for name, value in headers_of(error).items():
@@ -257,6 +291,9 @@ def server_error(request: HttpRequest) -> HttpResponse:
     error = of_database(exception) if exception is not None else None
     if error is not None:
         return _without_database(error, request)
+    if is_scim(request):
+        detail = f"This is our mistake and it is recorded. Request id: {request_id_of(request)}"
+        return HttpResponse(scim_text(500, detail), status=500, content_type=SCIM_JSON)
     if request.path.startswith("/api/"):
         return HttpResponse(bug(request_id_of(request)), status=500, content_type="application/problem+json")
     return render(request, "500.html", status=500)

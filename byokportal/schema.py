@@ -6,7 +6,11 @@ from datetime import UTC, datetime
 from string import Formatter
 from typing import Any
 
-from drf_spectacular.extensions import OpenApiAuthenticationExtension, OpenApiSerializerFieldExtension
+from drf_spectacular.extensions import (
+    OpenApiAuthenticationExtension,
+    OpenApiSerializerExtension,
+    OpenApiSerializerFieldExtension,
+)
 from drf_spectacular.openapi import AutoSchema
 from rest_framework import serializers
 
@@ -46,6 +50,19 @@ class BlobExtension(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped
 
     def map_serializer_field(self, auto_schema: AutoSchema, direction: str) -> dict[str, Any]:
         return {"type": "string", "contentEncoding": "base64"}
+
+
+class ShapeExtension(OpenApiSerializerExtension):  # type: ignore[no-untyped-call]
+    """What comes in holds no other names."""
+
+    target_class = "byokportal.shapes.Shape"
+    match_subclasses = True
+
+    def map_serializer(self, auto_schema: AutoSchema, direction: str) -> dict[str, Any]:
+        described: dict[str, Any] = auto_schema._map_serializer(  # type: ignore[no-untyped-call]
+            self.target, direction, bypass_extensions=True
+        )
+        return described | ({"additionalProperties": False} if direction == "request" else {})
 
 
 class ContextExtension(OpenApiSerializerFieldExtension):  # type: ignore[no-untyped-call]
@@ -88,7 +105,9 @@ class ProblemSchema(AutoSchema):
             body["content"]["application/problem+json"]["examples"] = examples
             if any(error.retryable for error in errors):
                 body["headers"] = {"Retry-After": RETRY_AFTER}
-            bodies[str(status)] = body | {"description": ", ".join(examples)}
+            described = bodies.get(str(status), {})
+            body["content"] = described.get("content", {}) | body["content"]
+            bodies[str(status)] = body | {"description": described.get("description") or ", ".join(examples)}
         return bodies
 
 
@@ -99,8 +118,12 @@ IDEMPOTENT = {"idempotency_key_invalid", "idempotency_key_reused", "request_in_p
 
 
 def codes_of(view: type) -> set[str]:
-    """Return the codes of the problems that an address answers: those of every address, and what its classes name."""
-    return {*ProblemSchema.always, *(code for part in view.__mro__ for code in vars(part).get("problems", ()))}
+    """Return the codes of the problems that an address answers: those of every address, or which of them it names in
+    `always`, and what its classes name."""
+    return {
+        *getattr(view, "always", ProblemSchema.always),
+        *(code for part in view.__mro__ for code in vars(part).get("problems", ())),
+    }
 
 
 # What stands in the sentence of an example in place of what only a real failure knows.

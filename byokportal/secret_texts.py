@@ -17,6 +17,8 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import unquote
 
 from byokportal.errors import SecretPasted
+from byokportal.translation import lazy
+from byokportal.translation import translate as _
 
 # AWS, IAM guide "Unique identifiers": AKIA and ASIA are access keys, ABIA and ACCA bearer and context-specific ones.
 KEY_ID = re.compile(r"(?<![A-Z0-9])(?:AKIA|ASIA|ABIA|ACCA|A3T[A-Z0-9])[A-Z0-9]{16}(?![A-Z0-9])", re.ASCII)
@@ -51,18 +53,18 @@ def found_in(text: str) -> str:
     """Return what secret a text holds, in words; "" when it holds none."""
     for reading in _readings(text):
         if PRIVATE_KEY.search(reading):
-            return "a private key"
+            return lazy("a private key")
         if OURS.search(reading):
-            return "a token or client secret of Kore.ai's"
+            return lazy("a token or client secret of Kore.ai's")
         if _has_jwt(reading):
-            return "a JSON Web Token"
+            return lazy("a JSON Web Token")
     if not KEY_ID.search(_plain(text)):
         return ""
     for reading in _readings(text):
         if SESSION_TOKEN.search(reading):
-            return "an AWS access key with its session token"
+            return lazy("an AWS access key with its session token")
     if _has_secret_key(_plain(text)):
-        return "an AWS access key with its secret"
+        return lazy("an AWS access key with its secret")
     return ""
 
 
@@ -77,9 +79,10 @@ def refuse(*texts: str, field: str = "") -> None:
     """
     what = next(filter(None, map(found_in, texts)), "") or (found_in("\n".join(texts)) if len(texts) > 1 else "")
     if what:
-        why = (
-            f"This holds what looks like {what}. We did not keep it, but it was sent to us: "
-            "rotate it now, then send the text without it."
+        why = _(
+            "This holds what looks like %(what)s. We did not keep it, but it was sent to us: "
+            "rotate it now, then send the text without it.",
+            what=_(what),
         )
         raise SecretPasted(why=why, errors={field: [why]} if field else None)
 
@@ -128,7 +131,7 @@ def _has_jwt(text: str) -> bool:
 def _starts(run: str) -> Iterator[int]:
     for begin in HEADER_BEGINS:
         at = -1
-        for _ in range(STARTS):
+        for _start in range(STARTS):
             at = run.find(begin, at + 1)
             if at < 0:
                 break

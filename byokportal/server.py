@@ -14,6 +14,8 @@ import argparse
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from byokportal import metrics
+
 # Seconds that a connection is kept while nothing is asked: services call again and again. Longer than a proxy keeps it.
 KEEP_ALIVE = 75
 # Seconds that requests under way have when the server is told to stop.
@@ -47,6 +49,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes; one for each core")
     parser.add_argument("--application", default="byokportal.asgi:application", help="another one, for a benchmark")
     given = parser.parse_args()
+    metrics.serve()
     uvicorn.run(
         given.application,
         host=given.host,

@@ -86,6 +86,7 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[:
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 MIDDLEWARE = [
     "byokportal.kept.NeverKeptMiddleware",
+    "byokportal.metrics.MetricsMiddleware",
     "byokportal.addresses.ClientAddressMiddleware",
     # a load balancer asks by address: no Host of ours, no session, no redirect to https
     "byokportal.health.HealthMiddleware",
@@ -94,6 +95,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "byokportal.logs.RequestIdMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
+    "byokportal.languages.LanguageMiddleware",  # before what may answer with a page
     "byokportal.bodies.BodyMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -141,7 +143,10 @@ if EMBEDDED:  # no collecting and compressing before the first page
     WHITENOISE_USE_FINDERS = True
 APPEND_SLASH = False
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024  # bytes; the API's own limits are in byokportal.bodies
-LANGUAGE_CODE = "en"
+LANGUAGE_CODE = "en"  # of the sources, and of all that machines read (byokportal.languages)
+LANGUAGES = [("en", "English"), ("de", "Deutsch")]
+USE_I18N = True
+LOCALE_PATHS = [BASE_DIR / "locale"]
 TIME_ZONE = "UTC"
 FORMAT_MODULE_PATH = ["byokportal.formats"]
 USE_TZ = True
@@ -201,13 +206,22 @@ CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
-# people are waiting; "bulk" is for what may take long, "sweep" for the probes of all tenants
+# people are waiting; "bulk" is for what may take long, "sweep" for the probes of all tenants, "webhooks" for
+# receivers that may be slow
 CELERY_TASK_DEFAULT_QUEUE = "checks"
+# How often it is looked whether a canary is missing, or waits for its next step.
+CANARY_SECONDS = env.float("CANARY_SECONDS", default=15 if EMBEDDED else 300)
 DUE_SECONDS = env.float("DUE_SECONDS", default=2.0)  # beat's safety net: how often due rows are looked for
 CELERY_BEAT_SCHEDULE = {
     "enqueue-due-configurations": {"task": "keys.tasks.enqueue_due_configurations", "schedule": DUE_SECONDS},
     "enqueue-due-tests": {"task": "keys.tasks.enqueue_due_tests", "schedule": DUE_SECONDS},
-    "close-filled-roles": {"task": "keys.tasks.close_filled_roles", "schedule": 60.0},
+    "attend-due-activations": {"task": "keys.tasks.attend_due_activations", "schedule": DUE_SECONDS},
+    "keep-room": {"task": "keys.tasks.keep_room", "schedule": DUE_SECONDS},
+    "ask-canaries": {"task": "keys.tasks.ask_canaries", "schedule": DUE_SECONDS},
+    "keep-canaries": {"task": "keys.tasks.keep_canaries", "schedule": CANARY_SECONDS},
+    "send-canaries": {"task": "keys.tasks.send_canaries", "schedule": DUE_SECONDS},
+    "advance-canaries": {"task": "support.tasks.advance_canaries", "schedule": CANARY_SECONDS},
+    "look-for-drift": {"task": "keys.tasks.look_for_drift", "schedule": DUE_SECONDS},
     "enqueue-due-branch-keys": {"task": "keys.tasks.enqueue_due_branch_keys", "schedule": DUE_SECONDS},
     "enqueue-awaited-probes": {"task": "keys.tasks.enqueue_due_probes", "schedule": DUE_SECONDS},
     "clear-wrappings": {"task": "keys.tasks.clear_wrappings", "schedule": 3600.0},
@@ -215,28 +229,75 @@ CELERY_BEAT_SCHEDULE = {
     "roll-up-uses": {"task": "keys.tasks.roll_up_uses", "schedule": 5.0},
     "follow-the-log": {"task": "support.tasks.follow_log", "schedule": DUE_SECONDS},
     "send-due-notices": {"task": "support.tasks.send_notices", "schedule": 10.0},
+    "deliver-due-webhooks": {"task": "support.tasks.deliver_webhooks", "schedule": DUE_SECONDS},
+    "call-on-call": {"task": "support.tasks.call_on_call", "schedule": DUE_SECONDS},
+    "remind-of-due-tickets": {"task": "support.tasks.remind_of_tickets", "schedule": 10.0},
+    "prune-inbound-mails": {"task": "support.tasks.prune_inbound_mails", "schedule": 3600.0},
+    "prune-webhooks": {"task": "support.tasks.prune_webhooks", "schedule": 3600.0},
+    "follow-the-fleet": {"task": "support.tasks.follow_fleet", "schedule": max(5.0, DUE_SECONDS)},
+    "count-the-fleet": {"task": "support.tasks.count_fleet", "schedule": 60.0},
+    "run-due-bulk-operations": {"task": "support.tasks.run_bulk", "schedule": DUE_SECONDS},
     "complete-due-recoveries": {"task": "support.tasks.complete_recoveries", "schedule": 60.0},
+    "escrow-due-branch-keys": {"task": "keys.tasks.escrow_branch_keys", "schedule": DUE_SECONDS},
+    "publish-due-log-head": {"task": "keys.tasks.publish_log_head", "schedule": 60.0},
+    "roll-up-sealed-uses": {"task": "keys.tasks.roll_up_sealed_uses", "schedule": 60.0},
+    "seal-the-log": {"task": "tenants.tasks.seal_log", "schedule": min(1.0, DUE_SECONDS)},
+    "mail-due-log-heads": {"task": "tenants.tasks.mail_log_heads", "schedule": 60.0},
     "look-at-due-domains": {"task": "tenants.tasks.look_at_due_domains", "schedule": 10.0},
+    "look-at-due-connections": {"task": "tenants.tasks.look_at_due_connections", "schedule": 60.0},
+    "clear-old-tests": {"task": "keys.tasks.clear_tests", "schedule": 3600.0},
+    "clear-old-notices": {"task": "support.tasks.clear_notices", "schedule": 3600.0},
     "clear-expired": {"task": "tenants.tasks.clear_expired", "schedule": 3600.0},
 }
+# One message to each queue: a worker that takes it says that it is at work (`support.fleet.heartbeats`).
+QUEUES = ("checks", "bulk", "sweep", "webhooks", "configuration")
+for _queue in QUEUES:
+    CELERY_BEAT_SCHEDULE[f"report-in-{_queue}"] = {
+        "task": "support.tasks.report_in",
+        "schedule": 15.0,
+        "options": {"queue": _queue},
+    }
 # A message that nobody took is worth nothing once the next is there: after an hour without a worker there would be
 # 1,800 of each. Not less than a minute, because the end is compared on the worker's clock with beat's.
 for _entry in CELERY_BEAT_SCHEDULE.values():
-    _entry["options"] = {"expires": max(60.0, float(_entry["schedule"]))}
+    _entry["options"] = {**_entry.get("options", {}), "expires": max(60.0, float(_entry["schedule"]))}
 
 CELERY_BEAT_SCHEDULER = "byokportal.beat:Scheduler"
 # What beat asks the database first; it sends the task only where something is due.
 BEAT_LOOKS = {
     "keys.tasks.enqueue_due_configurations": "keys.due.configurations",
+    "keys.tasks.keep_room": "keys.due.room",
+    "keys.tasks.ask_canaries": "keys.due.canaries",
+    "keys.tasks.send_canaries": "keys.due.canary_rounds",
+    "keys.tasks.look_for_drift": "keys.due.drift",
     "keys.tasks.enqueue_due_tests": "keys.due.tests",
+    "keys.tasks.attend_due_activations": "keys.due.activations",
     "keys.tasks.enqueue_due_branch_keys": "keys.due.branch_keys",
+    "keys.tasks.escrow_branch_keys": "keys.due.escrow",
     "keys.tasks.enqueue_due_probes": "keys.due.awaited_probes",
     "keys.tasks.sweep": "keys.due.probes",
     "keys.tasks.roll_up_uses": "keys.due.uses",
+    "tenants.tasks.mail_log_heads": "tenants.due.head_mailings",
+    "tenants.tasks.seal_log": "tenants.due.unsealed",
     "tenants.tasks.look_at_due_domains": "tenants.due.domains",
+    "tenants.tasks.look_at_due_connections": "tenants.due.connections",
     "support.tasks.follow_log": "support.due.events",
+    "support.tasks.follow_fleet": "support.due.fleet",
+    "support.tasks.run_bulk": "support.due.bulk",
     "support.tasks.send_notices": "support.due.notices",
+    "support.tasks.deliver_webhooks": "support.due.deliveries",
+    "support.tasks.call_on_call": "support.due.on_call",
+    "support.tasks.remind_of_tickets": "support.due.reminders",
 }
+
+# --- what is counted for Prometheus -------------------------------------------------------------------------
+
+# `host:port` of each group of processes (web, each kind of worker, beat); without it nothing listens.
+METRICS_ADDRESS = env.str("METRICS_ADDRESS", default="")
+# What beat's address tells beside its own numbers: those of the whole system, out of the database and the broker.
+METRICS_OF_ALL = "support.figures.Figures"
+# With which entry of its schedule beat says that it is at work, and how.
+BEAT_REPORTS = {"report-in-checks": "support.fleet.heartbeats.beat_is_at_work"}
 
 # --- AWS --------------------------------------------------------------------------------------------------
 
@@ -252,7 +313,24 @@ EXTRA_REGIONS = env.list("EXTRA_REGIONS", default=[])
 EGRESS_ADDRESSES = env.list("EGRESS_ADDRESSES", default=[])
 # Where `manage.py cloudformation_template` lies in S3; without it no page offers a quick-create link.
 CFN_TEMPLATE_URL = env.str("CFN_TEMPLATE_URL", default="")
+# Who the service roles trust: the principal of web and workers. Needed where the configuration worker is another one.
+BASE_PRINCIPAL_ARN = env.str("BASE_PRINCIPAL_ARN", default="")
+# The role in CANARY_ACCOUNT_ID by which the configuration worker makes canaries; without it service roles are opened
+# by hand.
+CANARY_WRITER_ROLE_ARN = env.str("CANARY_WRITER_ROLE_ARN", default="")
+# With places for fewer new tenants than this, the next service role is opened; below the second number, or when the
+# quotas of our account leave room for fewer than the third, a person is told.
+SERVICE_ROLES_ROOM = env.int("SERVICE_ROLES_ROOM", default=500)
+SERVICE_ROLES_WARN = env.int("SERVICE_ROLES_WARN", default=100)
+SERVICE_ROLES_QUOTA_WARN = env.int("SERVICE_ROLES_QUOTA_WARN", default=2_000)
+# Of the characters that IAM takes in a service role's policies, how many are for new tenants.
+SERVICE_ROLE_SHARE = env.float("SERVICE_ROLE_SHARE", default=0.75)
 SERVICE_SIDE_APPROVAL = env.str("SERVICE_SIDE_APPROVAL", default="automatic")
+# Who of ours is called when an incident opens: a webhook that we sign (Standard Webhooks), PagerDuty, both or none.
+ON_CALL_WEBHOOK_URL = env.str("ON_CALL_WEBHOOK_URL", default="")
+ON_CALL_WEBHOOK_SECRET = env.str("ON_CALL_WEBHOOK_SECRET", default="")
+ON_CALL_PAGERDUTY_ROUTING_KEY = env.str("ON_CALL_PAGERDUTY_ROUTING_KEY", default="")
+ON_CALL_PAGERDUTY_URL = env.str("ON_CALL_PAGERDUTY_URL", default="https://events.pagerduty.com/v2/enqueue")
 SUPPORT_URL = env.str("SUPPORT_URL", default="https://support.kore.ai/")
 
 BRANCH_KEY_ROTATION_DAYS = env.float("BRANCH_KEY_ROTATION_DAYS", default=90)
@@ -281,6 +359,33 @@ GOOD_ANSWERS_SPAN = env.float("GOOD_ANSWERS_SPAN", default=15)
 SNAPSHOT_SECONDS = 0.5  # how often a process that gives out data keys asks what has changed (keys.datakeys.snapshots)
 # … in a thread of its own, and new copies of branch keys come in others; without: within the requests.
 DATA_KEY_THREADS = True
+
+# --- the seal of the log (docs/seal.md) ----------------------------------------------------------------------------
+
+# The Ed25519 key that signs the heads of the logs: PEM, or one of the spec ECC_NIST_EDWARDS25519 in AWS KMS. The
+# embedded run makes one in VAR_DIR; without any nothing is signed.
+SEAL_KEY = env.str("SEAL_KEY", default="")
+SEAL_KMS_KEY_ARN = env.str("SEAL_KMS_KEY_ARN", default="")
+# Where signed heads are kept outside the database: a directory that every worker sees.
+SEAL_HEADS_DIR = env.str("SEAL_HEADS_DIR", default=str(VAR_DIR / "log-heads"))
+SEAL_HEAD_SECONDS = env.float("SEAL_HEAD_SECONDS", default=3600)
+SEAL_USES_SECONDS = env.float("SEAL_USES_SECONDS", default=3600)  # after which uses of keys are rolled up and sealed
+
+# --- how long rows are kept that nothing needs any more (docs/capacity.md) ------------------------------------
+
+TEST_RETENTION_DAYS = env.int("TEST_RETENTION_DAYS", default=400)  # tests of a registration, but for its newest
+CANARY_TEST_RETENTION_DAYS = env.int("CANARY_TEST_RETENTION_DAYS", default=30)
+NOTICE_RETENTION_DAYS = env.int("NOTICE_RETENTION_DAYS", default=400)  # mails that were sent or are not wanted any more
+
+# --- copies of wrapped branch keys (docs/escrow.md) -------------------------------------------------------------
+
+ESCROW_BUCKET = env.str("ESCROW_BUCKET", default="")  # "": no copies
+ESCROW_PREFIX = env.str("ESCROW_PREFIX", default="branch-keys/")
+ESCROW_REGION = env.str("ESCROW_REGION", default="")
+ESCROW_ENDPOINT_URL = env.str("ESCROW_ENDPOINT_URL", default="")  # of a store that speaks S3; "": Amazon's
+# "": those of the base principal
+ESCROW_ACCESS_KEY_ID = env.str("ESCROW_ACCESS_KEY_ID", default="")
+ESCROW_SECRET_ACCESS_KEY = env.str("ESCROW_SECRET_ACCESS_KEY", default="")
 
 # --- sign-in ------------------------------------------------------------------------------------------------
 
@@ -356,6 +461,8 @@ SESSION_COOKIE_NAME = f"{_host}sessionid"
 CSRF_COOKIE_NAME = f"{_host}csrftoken"
 LANGUAGE_COOKIE_NAME = f"{_host}language"
 LANGUAGE_COOKIE_SECURE = _https
+LANGUAGE_COOKIE_HTTPONLY = True
+LANGUAGE_COOKIE_AGE = 365 * 24 * 3600  # seconds
 MESSAGES_COOKIE_NAME = f"{_host}messages"
 DEVICE_COOKIE_NAME = f"{_host}device"  # tenants.sign_in
 MESSAGE_STORAGE = "byokportal.kept.MessagesCookie"
@@ -426,6 +533,12 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": [],
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": r"/api/v1",
+    # Several shapes have a status of their own.
+    "ENUM_NAME_OVERRIDES": {
+        "RoleEnum": "tenants.models.Role",
+        "WebhookStatusEnum": ["on", "off", "failing"],
+        "DeliveryStatusEnum": "support.models.WebhookDelivery.Status",
+    },
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "byokportal.schema.add_examples"],
 }
 
@@ -438,6 +551,23 @@ if EMAIL_CONFIG["EMAIL_BACKEND"].endswith("filebased.EmailBackend"):
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="byok@kore.example")
 SUPPORT_EMAIL = env.str("SUPPORT_EMAIL", default="byok-support@kore.example")
+# Answers to tickets by mail (docs/tickets.md): secrets of the mail gateway, `whsec_…`, the newest first, and the
+# address that it takes mails for. Without both no mail comes in, and none of ours can be answered.
+INBOUND_MAIL_SECRETS = env.list("INBOUND_MAIL_SECRETS", default=[])
+INBOUND_MAIL_ADDRESS = env.str("INBOUND_MAIL_ADDRESS", default="")
+
+# --- clocks of tickets, in minutes, day and night: urgent, high, normal, low ----------------------------------------
+
+TICKET_FIRST_ANSWER_MINUTES = [
+    float(part) for part in env.list("TICKET_FIRST_ANSWER_MINUTES", default=["30", "60", "240", "1440"])
+]
+TICKET_RESOLUTION_MINUTES = [
+    float(part) for part in env.list("TICKET_RESOLUTION_MINUTES", default=["480", "1440", "4320", "10080"])
+]
+# So long before a clock runs out somebody is reminded, and once more when it does.
+TICKET_REMIND_MINUTES = env.float("TICKET_REMIND_MINUTES", default=60)
+# A cause that returns within this time opens its ticket again; later it gets a new one.
+TICKET_REOPEN_DAYS = env.float("TICKET_REOPEN_DAYS", default=30)
 
 # --- logs ---------------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 from django.utils.asyncio import async_unsafe
 
-from byokportal import deadline
+from byokportal import deadline, metrics
 from byokportal.errors import DatabaseUnavailable, own
 
 Result = TypeVar("Result")
@@ -71,6 +71,7 @@ class Singleflight(Generic[Result]):
             if under_way is None:
                 under_way = self._under_way[name] = Call()
         if not leads:
+            metrics.JOINS.inc()
             return _within_budget(under_way) if asks_database else under_way.outcome(None)
         try:
             under_way.result = call()

@@ -41,11 +41,17 @@ class Mark(CurrentTransaction):
         return _LAST_ROW, ()
 
 
-def kept(snapshot: str) -> str:
+def kept(snapshot: str, *, still_writes: bool = False) -> str:
     """Return what the column `SNAPSHOT` said in the form that is kept:
-    at most `LONG` characters, its own transaction counted as seen."""
+    at most `LONG` characters, its own transaction counted as seen.
+
+    Args:
+        still_writes: its own transaction may write more, so it and what came after the oldest open one is not seen.
+    """
     text, _, own = snapshot.partition("/")
     oldest, newest, among = text.split(":")
+    if own and still_writes:
+        return f"{oldest}:{oldest}:"
     if own and int(own) >= int(newest):
         between = [str(number) for number in range(int(newest), int(own))]
         newest, among = str(int(own) + 1), ",".join([*filter(None, [among]), *between])

@@ -10,21 +10,23 @@ import re
 from datetime import UTC, datetime, timedelta
 
 from byokportal.errors import DomainError
+from byokportal.translation import lazy
+from byokportal.translation import translate as _
 
 CODE = re.compile(r"[a-z][a-z0-9]*(?:[_.][a-z0-9]+)+", re.ASCII)
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:\+00:00|Z)", re.ASCII)
 # Codes that are no error's: its words are its title.
 WORDS = {
-    "insecure_trust": "The role lets in others than our service role with the External ID",
-    "external_id_not_required": "The trust policy does not ask for the External ID",
-    "external_id_not_exact": "The trust policy takes another External ID too",
-    "trust_policy_allows_everybody": "The trust policy lets everybody in",
-    "propagation_delay": "The change may not have reached all of AWS yet",
-    "our_service_role_recreated": "Our service role is another one than your trust policy knows",
-    "our_policy_drift": "Our policy in IAM is not what we last wrote",
-    "our_canary_broken": "The role of ours that always lets us in does not",
-    "waiting_for_tenant": "waiting for the organisation",
-    "not_asked": "not asked yet",
+    "insecure_trust": lazy("The role lets in others than our service role with the External ID"),
+    "external_id_not_required": lazy("The trust policy does not ask for the External ID"),
+    "external_id_not_exact": lazy("The trust policy takes another External ID too"),
+    "trust_policy_allows_everybody": lazy("The trust policy lets everybody in"),
+    "propagation_delay": lazy("The change may not have reached all of AWS yet"),
+    "our_service_role_recreated": lazy("Our service role is another one than your trust policy knows"),
+    "our_policy_drift": lazy("Our policy in IAM is not what we last wrote"),
+    "our_canary_broken": lazy("The role of ours that always lets us in does not"),
+    "waiting_for_tenant": lazy("waiting for the organisation"),
+    "not_asked": lazy("not asked yet"),
 }
 NAMES = {
     "aws": "AWS",
@@ -54,7 +56,8 @@ STAFF = {
 
 def of(code: str) -> str:
     """Return the words of a code; one that nobody gave words is at least written as words are."""
-    return WORDS.get(code) or _titles().get(code) or _spelt(code)
+    words = WORDS.get(code) or _titles().get(code)
+    return _(words) if words else _spelt(code)
 
 
 def label(value: object) -> str:
@@ -71,19 +74,29 @@ def label(value: object) -> str:
 def minute(at: datetime, *, now: datetime) -> str:
     """Return the first full minute that is not before an instant, in UTC, with its day where that is not today."""
     at, now = (at + timedelta(minutes=1, microseconds=-1)).astimezone(UTC), now.astimezone(UTC)
-    day = "" if at.date() == now.date() else f"{at.day} {at:%B}, "
-    return f"{day}{at:%H:%M} UTC"
+    if at.date() == now.date():
+        return f"{at:%H:%M} UTC"
+    month = f"{at:%B}"
+    return _("%(day)s %(month)s, %(time)s UTC", day=at.day, month=_(month), time=f"{at:%H:%M}")
+
+
+def instant(at: datetime) -> str:
+    """Return an instant as a sentence says it: 29 November 2026, 14:05 UTC."""
+    month = f"{at:%B}"
+    return _("%(day)s %(month)s %(year)s, %(time)s UTC", day=at.day, month=_(month), year=at.year, time=f"{at:%H:%M}")
 
 
 def person(label: str) -> str:
     """Return the label of an actor (`member:…`, `kore:…`, `service:…`, `system`) as people read it."""
     kind, colon, name = label.partition(":")
     if kind == "kore":
-        return f"{name} (Kore.ai)" if "@" in name else "Kore.ai support"
+        return f"{name} (Kore.ai)" if "@" in name else _("Kore.ai support")
     if kind == "link":
-        return f"{name} (by the link)"
+        return _("%(name)s (by the link)", name=name)
+    if label == "directory":
+        return _("the organisation's directory")
     if not colon:
-        return "the system" if kind in {"", "system"} else kind
+        return _("the system") if kind in {"", "system"} else kind
     return name
 
 

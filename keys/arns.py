@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, NoReturn, Self
 
 from byokportal import secret_texts
+from byokportal.translation import lazy
+from byokportal.translation import translate as _
 from keys.errors import ArnRefused, SecretPasted
 
 MAX_LENGTH = 2048  # characters; what AWS takes for an ARN
@@ -40,9 +42,12 @@ ROLE_NAME = re.compile(r"[A-Za-z0-9+=,.@_-]{1,64}")
 # AWS takes more in a path; `*`, `?` and `${` there would widen *our* policy, which names the ARN (design.md 6).
 ROLE_PATH = re.compile(r"/(?:[A-Za-z0-9+=,.@_-]+/)*")
 SECRETS = (
-    (re.compile(r"(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}"), "an AWS access key ID"),
-    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY"), "a private key"),
-    (re.compile(r"(?<![A-Za-z0-9/+=])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])"), "what looks like an AWS secret access key"),
+    (re.compile(r"(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}"), lazy("an AWS access key ID")),
+    (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY"), lazy("a private key")),
+    (
+        re.compile(r"(?<![A-Za-z0-9/+=])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])"),
+        lazy("what looks like an AWS secret access key"),
+    ),
 )
 
 
@@ -77,19 +82,33 @@ def _clean(text: str, *, field: str) -> str:
     """Return the text without surrounding blanks, or refuse what can be no ARN at all."""
     found = [what for pattern, what in SECRETS if pattern.search(text) and not text.strip().startswith("arn:")]
     for what in filter(None, (*found[:1], secret_texts.found_in(text))):
-        why = f"This is {what}, not an ARN. We did not keep it. It was sent to us, so rotate it now, then give the ARN."
+        why = _(
+            "This is %(what)s, not an ARN. We did not keep it. It was sent to us, so rotate it now, then give the ARN.",
+            what=_(what),
+        )
         raise SecretPasted(why=why, errors={field: [why]})
     text = text.strip(" \t\r\n")
     if not text:
-        _refuse(field, "The ARN is missing. Copy it from the AWS console and paste it here.")
+        _refuse(field, _("The ARN is missing. Copy it from the AWS console and paste it here."))
     if len(text) > MAX_LENGTH:
-        _refuse(field, f"This has {len(text)} characters; an ARN has at most {MAX_LENGTH}.")
+        _refuse(
+            field,
+            _(
+                "This has %(count)s characters; an ARN has at most %(max_length)s.",
+                count=len(text),
+                max_length=MAX_LENGTH,
+            ),
+        )
     for position, character in enumerate(text, start=1):
         if not 0x21 <= ord(character) <= 0x7E:
             _refuse(
                 field,
-                f"Character {position} (U+{ord(character):04X}) does not belong in an ARN: "
-                "it is a blank, invisible or a look-alike letter. Copy the ARN again from the AWS console.",
+                _(
+                    "Character %(position)s (U+%(character)s) does not belong in an ARN: it is a blank, "
+                    "invisible or a look-alike letter. Copy the ARN again from the AWS console.",
+                    position=position,
+                    character=f"{ord(character):04X}",
+                ),
             )
     return text
 
@@ -102,14 +121,32 @@ def _refuse(field: str, why: str) -> NoReturn:
 # "Service-linked roles"; IAM Identity Center guide, "Permission sets"). The console puts roles of the customer's own
 # below /service-role/: those are fine.
 RESERVED = {
-    "aws-service-role": (
+    "aws-service-role": lazy(
         "This is a service-linked role of AWS: only the AWS service that it belongs to can change its trust policy. "
         "Create a role of your own (step 2) and give its ARN."
     ),
-    "aws-reserved": (
+    "aws-reserved": lazy(
         "This is a role that AWS keeps for itself, as IAM Identity Center makes them (aws-reserved): "
         "its trust policy cannot be edited. Create a role of your own (step 2) and give its ARN."
     ),
+}
+
+
+ELSEWHERE = {
+    "role": lazy(
+        "This role is in AWS's partition %(partition)s, and Kore.ai's service role is in %(ours)s. "
+        "AWS lets nothing cross from one partition to another. "
+        "Create the role in an AWS account of the partition %(ours)s and give its ARN."
+    ),
+    "key": lazy(
+        "This key is in AWS's partition %(partition)s, and Kore.ai's service role is in %(ours)s. "
+        "AWS lets nothing cross from one partition to another. "
+        "Create the key in an AWS account of the partition %(ours)s and give its ARN."
+    ),
+}
+CLOSED = {
+    "role": lazy("This role is in %(whose)s. Create the role in your own AWS account and give its ARN."),
+    "key": lazy("This key is in %(whose)s. Create the key in your own AWS account and give its ARN."),
 }
 
 
@@ -138,26 +175,25 @@ class Rules:
         if arn.partition != self.partition:
             _refuse(
                 about,
-                f"This {what} is in AWS's partition {arn.partition}, and Kore.ai's service role is in "
-                f"{self.partition}. AWS lets nothing cross from one partition to another. "
-                f"Create the {what} in an AWS account of the partition {self.partition} and give its ARN.",
+                _(ELSEWHERE[what], partition=arn.partition, ours=self.partition),
             )
         if arn.account in self.closed:
             _refuse(
                 about,
-                (
-                    f"This {what} is in {self.closed[arn.account]}. "
-                    f"Create the {what} in your own AWS account and give its ARN."
-                ),
+                _(CLOSED[what], whose=_(self.closed[arn.account])),
             )
         if isinstance(arn, RoleArn) and (reserved := RESERVED.get(arn.path.split("/")[1].lower())):
-            _refuse(about, reserved)
+            _refuse(about, _(reserved))
         if isinstance(arn, KeyArn) and arn.region not in self.regions.get(arn.partition, ()):
             _refuse(
                 about,
-                f"AWS has no Region {arn.region} in its partition {arn.partition} that we know of. "
-                "Copy the ARN again from the key's page in the AWS console. "
-                "If AWS has opened this Region only now, contact Kore.ai support.",
+                _(
+                    "AWS has no Region %(region)s in its partition %(partition)s that we know of. Copy the ARN "
+                    "again from the key's page in the AWS console. If AWS has opened this Region only now, "
+                    "contact Kore.ai support.",
+                    region=arn.region,
+                    partition=arn.partition,
+                ),
             )
 
 
@@ -165,14 +201,17 @@ def _checked(text: str, *, field: str, service: str, example: str) -> tuple[str,
     """Split and check what both kinds share; return partition, Region, account and resource."""
     found = parts(text)
     if found is None or found.prefix != "arn":
-        _refuse(field, f"This is not an ARN. It has to look like {example}.")
-    _, partition, named, region, account, resource = found
+        _refuse(field, _("This is not an ARN. It has to look like %(example)s.", example=example))
+    partition, named, region, account, resource = found[1:]
     if not PARTITION.fullmatch(partition):
-        _refuse(field, f"AWS has no partition of that name. It has to look like {example}.")
+        _refuse(field, _("AWS has no partition of that name. It has to look like %(example)s.", example=example))
     if named != service:
-        _refuse(field, f"This ARN names something else than is needed here. It has to look like {example}.")
+        _refuse(
+            field,
+            _("This ARN names something else than is needed here. It has to look like %(example)s.", example=example),
+        )
     if not ACCOUNT.fullmatch(account):
-        _refuse(field, "The account id in the ARN has to be 12 digits.")
+        _refuse(field, _("The account id in the ARN has to be 12 digits."))
     return partition, region, account, resource
 
 
@@ -215,25 +254,31 @@ class RoleArn:
             example=example,
         )
         if resource.startswith("assumed-role/"):
-            _refuse(field, f"This is a session of a role (assumed-role). Give the role itself, like {example}.")
+            _refuse(
+                field,
+                _(
+                    "This is a session of a role (assumed-role). Give the role itself, like %(example)s.",
+                    example=example,
+                ),
+            )
         if resource.startswith("user/"):
-            _refuse(field, "This is an IAM user. Create an IAM role (step 2) and give its ARN.")
+            _refuse(field, _("This is an IAM user. Create an IAM role (step 2) and give its ARN."))
         if resource == "root":
-            _refuse(field, "This is the account itself (root). Create an IAM role (step 2) and give its ARN.")
+            _refuse(field, _("This is the account itself (root). Create an IAM role (step 2) and give its ARN."))
         if region:
-            _refuse(field, f"An IAM ARN names no Region. It has to look like {example}.")
+            _refuse(field, _("An IAM ARN names no Region. It has to look like %(example)s.", example=example))
         if not resource.startswith("role/"):
-            _refuse(field, f"This ARN does not name an IAM role. It has to look like {example}.")
+            _refuse(field, _("This ARN does not name an IAM role. It has to look like %(example)s.", example=example))
         if any(sign in resource for sign in ("*", "?", "$")):
-            _refuse(field, "A Role ARN here names exactly one role: wildcards and variables (*, ?, $) are refused.")
-        path, _, name = resource[len("role") :].rpartition("/")
+            _refuse(field, _("A Role ARN here names exactly one role: wildcards and variables (*, ?, $) are refused."))
+        path, name = resource[len("role") :].rsplit("/", 1)
         path += "/"
         if not ROLE_NAME.fullmatch(name):
-            _refuse(field, "The role name has 1 to 64 characters, of letters, digits and + = , . @ _ - only.")
+            _refuse(field, _("The role name has 1 to 64 characters, of letters, digits and + = , . @ _ - only."))
         if not ROLE_PATH.fullmatch(path) or len(path) > 512:
             _refuse(
                 field,
-                (
+                _(
                     "The path of the role may hold letters, digits and + = , . "
                     "@ _ - only, between single slashes, 512 characters at most."
                 ),
@@ -271,24 +316,28 @@ class KeyArn:
         if not REGION.fullmatch(region) or (partition not in belongs and partition in {"aws", *BEGINNINGS}):
             _refuse(
                 field,
-                f"The Region in the ARN is none of AWS's partition {partition}. It has to look like {example}. "
-                "Copy the ARN again from the key's page.",
+                _(
+                    "The Region in the ARN is none of AWS's partition %(partition)s. It has to look like "
+                    "%(example)s. Copy the ARN again from the key's page.",
+                    partition=partition,
+                    example=example,
+                ),
             )
         if resource.startswith("alias/"):
             _refuse(
                 field,
-                (
+                _(
                     "This is an alias. An alias can be pointed at another key at any time; "
                     "give the ARN of the key itself (key/…)."
                 ),
             )
         if not resource.startswith("key/"):
-            _refuse(field, f"This ARN does not name a KMS key. It has to look like {example}.")
+            _refuse(field, _("This ARN does not name a KMS key. It has to look like %(example)s.", example=example))
         key_id = resource[len("key/") :]
         if key_id.startswith("mrk-") and not MULTI_REGION_ID.fullmatch(key_id):
             _refuse(
                 field,
-                (
+                _(
                     "The id of a multi-Region key is mrk- and 32 hexadecimal digits. "
                     "Copy the ARN again from the key's page."
                 ),
@@ -296,7 +345,7 @@ class KeyArn:
         if not (UUID.fullmatch(key_id) or MULTI_REGION_ID.fullmatch(key_id)):
             _refuse(
                 field,
-                (
+                _(
                     "The key id is a UUID in small letters, or mrk- and 32 hexadecimal digits. "
                     "Copy the ARN again from the key's page."
                 ),

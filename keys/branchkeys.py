@@ -1,5 +1,4 @@
-"""A tenant's branch keys: make one, rotate it, move it to the key that protects the tenant now,
-retire what nothing needs any more.
+"""A tenant's branch keys: make one, rotate it, move it to the key that protects the tenant now.
 
 The row in the database is the job. `due_at` says when a branch key is looked at: the current one when it is to be
 rotated, any other one at once when the key that wraps it no longer is the tenant's. A worker that is killed leaves a
@@ -16,11 +15,13 @@ from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Count, Max, Min, Q
+from django.db.models import Count, Max, Min
 
 from byokportal import clock, database
 from byokportal.errors import DomainError
-from keys import aws, horizon, lifecycle
+from keys import aws, escrow, horizon, lifecycle, retirement
+from keys.access import Access
+from keys.actions import Variant
 from keys.arns import KeyArn
 from keys.aws.kms import KmsKey
 from keys.errors import RegistrationBusy
@@ -28,13 +29,10 @@ from keys.models import (
     DEFAULT_SCOPE,
     BranchKey,
     BranchKeyLoad,
-    KeyHealth,
     KeyRegistration,
-    RoleConfiguration,
     put_off_if_it_breaks,
 )
 from tenants import audit, transactions
-from tenants.audit import Actor
 from tenants.models import Tenant
 
 Status = KeyRegistration.Status
@@ -72,17 +70,22 @@ def kms_key(
     purpose: str,
     keep: bool = False,
     also: KeyArn | None = None,
+    encrypts: bool = False,
 ) -> KmsKey:
     """Return the key behind a registration, or the platform's own where there is none.
 
     Args:
         keep: the session is used again in this process (`keys.aws.open_key`).
         also: another key of the same Region that the session has to reach too (kms:ReEncrypt).
+        encrypts: what another key wrapped is to be wrapped by this one.
     """
     key = KeyArn.parse(key_arn)
     if registration is None:
         return aws.platform_key(key)
-    return aws.open_key(replace(registration.access(tenant), key=key), purpose=purpose, keep=keep, also=also)
+    access = registration.access(tenant)
+    return aws.open_key(
+        replace(access.encrypting() if encrypts else access, key=key), purpose=purpose, keep=keep, also=also
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +170,7 @@ def _put_in_place(tenant: Tenant, made: BranchKey, *, instead_of: BranchKey | No
         is_current=False, due_at=None if instead_of else clock.now()
     )
     made.due_at = _rotation(clock.now())
+    made.escrow_due_at = escrow.wanted_at()
     made.save(force_insert=True)
     lifecycle.changed(tenant.pk)
     audit.record("keys.branch_key.created", tenant=tenant, actor=audit.SYSTEM, target=made, key_arn=made.key_arn)
@@ -201,12 +205,16 @@ def protector(tenant: Tenant) -> tuple[bool, KeyRegistration | None]:
 
 def remaining(tenant: Tenant) -> list[Remaining]:
     """Return what still opens only with another key than the tenant's present one, key by key: a query, not a guess."""
-    is_there, present = protector(tenant)
-    if not is_there:
+    return opened_by_others(tenant, protector(tenant)[1])
+
+
+def opened_by_others(tenant: Tenant, serving: KeyRegistration | None) -> list[Remaining]:
+    """Return the same, where the registration that serves is read already (None: none does)."""
+    if serving is None and not settings.PLATFORM_KEY_ARN:
         return []
     rows = (
         BranchKey.objects.of(tenant)
-        .exclude(registration=present)
+        .exclude(registration=serving)
         .values("key_arn", "registration__role_arn", "registration__moved_at")
         .annotate(count=Count("id"), reason=Max("reason"), next_at=Min("due_at"), first=Min("created_at"))
         .order_by("first")
@@ -222,6 +230,22 @@ def remaining(tenant: Tenant) -> list[Remaining]:
         )
         for row in rows
     ]
+
+
+def way_to(tenant: Tenant, registration: KeyRegistration) -> Access:
+    """Return how our service role reaches the key, with all that its documents have to allow: the narrower ones need
+    kms:Encrypt too as long as branch keys have to be wrapped anew by this key."""
+    access = registration.access(tenant)
+    return access.encrypting() if access.is_narrow and _has_to_take_over(tenant, registration) else access
+
+
+def _has_to_take_over(tenant: Tenant, registration: KeyRegistration) -> bool:
+    """Tell whether another key wraps a branch key that is to move to this one, or may still make one."""
+    if registration.status not in {*KeyRegistration.SERVING, *KeyRegistration.IN_PREPARATION}:
+        return False
+    if BranchKey.objects.of(tenant).exclude(registration=registration).exists():
+        return True
+    return registration.status in KeyRegistration.IN_PREPARATION and protector(tenant)[0]
 
 
 def begin_moving(tenant: Tenant) -> None:
@@ -263,7 +287,7 @@ def _attend(branch_key_id: str, claim: datetime) -> uuid.UUID | None:
     except DomainError as error:
         _postpone(row, claim, error, is_at_home=is_at_home)
         return None
-    return retire(row.registration) if row.registration else None
+    return retirement.retire(row.registration) if row.registration else None
 
 
 def _rotate(row: BranchKey, registration: KeyRegistration | None, claim: datetime) -> None:
@@ -291,6 +315,7 @@ def _write_moved(row: BranchKey, present: KeyRegistration | None, claim: datetim
         failures=0,
         reason="",
         due_at=_rotation(row.created_at) if row.is_current else None,
+        **escrow.of_another_wrapping(),
     )
     if moved:
         horizon.keep(row)
@@ -325,7 +350,8 @@ def _say_until_when(registration: KeyRegistration) -> None:
 
 
 def _wrapped_anew(row: BranchKey, present: KeyRegistration | None) -> bytes:
-    """Return the branch key wrapped by the present key: by one kms:ReEncrypt where one session reaches both keys."""
+    """Return the branch key wrapped by the present key: by one kms:ReEncrypt where one session reaches both keys and
+    both registrations allow it, else by kms:Decrypt with the old and kms:Encrypt with the present one."""
     context, tenant, old = context_of(row.tenant_id, row.pk), row.tenant, row.registration
     if present is not None and old is not None and _one_session_reaches(old, present):
         key = kms_key(tenant, present, row.key_arn, purpose="re-encrypt", also=KeyArn.parse(present.key_arn))
@@ -333,11 +359,13 @@ def _wrapped_anew(row: BranchKey, present: KeyRegistration | None) -> bytes:
     key = kms_key(tenant, old, row.key_arn, purpose="re-encrypt")
     opened = unwrap(key, bytes(row.wrapped), tenant=tenant.pk, branch_key=row.pk, data_scope=row.data_scope)
     destination = present.key_arn if present else settings.PLATFORM_KEY_ARN
-    return kms_key(tenant, present, destination, purpose="re-encrypt").encrypt(opened.plaintext, context).ciphertext
+    new = kms_key(tenant, present, destination, purpose="re-encrypt", encrypts=True)
+    return new.encrypt(opened.plaintext, context).ciphertext
 
 
 def _one_session_reaches(old: KeyRegistration, present: KeyRegistration) -> bool:
-    return old.role_arn == present.role_arn and _region(old) == _region(present)
+    is_allowed = old.actions == present.actions == Variant.GUIDE
+    return is_allowed and old.role_arn == present.role_arn and _region(old) == _region(present)
 
 
 def _region(registration: KeyRegistration) -> str:
@@ -367,88 +395,3 @@ def _postpone(row: BranchKey, claim: datetime, error: DomainError, *, is_at_home
 
 def _facts(error: DomainError) -> Mapping[str, object]:
     return {name: error.params[name] for name in ("aws_code", "action", "aws_request_id") if name in error.params}
-
-
-# --- the end of a registration ------------------------------------------------------------------------------------
-
-
-@transactions.atomic
-def retire(registration: KeyRegistration) -> uuid.UUID | None:
-    """Retire a registration that neither a branch key nor a backup needs any more,
-    and ask for its role to leave our policy.
-
-    Returns:
-        The id of that `RoleConfiguration`; None when it is still needed or somebody else retired it.
-    """
-    if not _lock_retiring(registration) or not horizon.is_over(registration):
-        return None
-    return _retire(registration, actor=audit.SYSTEM, reason="no branch key needs it")
-
-
-@transactions.atomic
-def end_horizon(registration: KeyRegistration, *, reason: str, actor: Actor) -> uuid.UUID | None:
-    """Retire a registration that only backups need, now: its key is compromised.
-    It is part of an operation, which asks who may.
-
-    Raises:
-        RegistrationBusy: it is not that far, or somebody was faster.
-    """
-    if not _lock_retiring(registration):
-        raise RegistrationBusy(status=registration.get_status_display().lower(), wanted="given up")
-    return _retire(registration, actor=actor, reason=f"backup horizon ended: {reason}")
-
-
-def _lock_retiring(registration: KeyRegistration) -> bool:
-    KeyRegistration.objects.select_for_update(no_key=True).get(pk=registration.pk)
-    registration.refresh_from_db()
-    return registration.status == Status.RETIRING and not registration.branch_keys.exists()
-
-
-def _retire(registration: KeyRegistration, *, actor: Actor, reason: str) -> uuid.UUID | None:
-    claim = registration.role_claim
-    lifecycle.move(
-        registration,
-        Status.RETIRED,
-        actor=actor,
-        reason=reason,
-        role_claim=None,
-    )
-    KeyHealth.objects.filter(registration=registration).update(next_probe_at=None, probe_claimed_at=None)
-    horizon.forget(registration)
-    # An older one of the same role had handed the claim on (`activation.activate`);
-    # it needs the role longer than this one did.
-    older = KeyRegistration.objects.filter(
-        tenant=registration.tenant_id, status=Status.RETIRING, role_claim__startswith=f"{claim}#"
-    ).first()
-    if older is not None:
-        KeyRegistration.objects.filter(pk=older.pk).update(role_claim=claim)
-    return request_removal(registration)
-
-
-def request_removal(registration: KeyRegistration) -> uuid.UUID | None:
-    """Ask for a role that our policy names for this registration to be taken out again;
-    None when it never was in it."""
-    written = registration.configurations.filter(
-        action=RoleConfiguration.Action.ADD,
-        role_arn=registration.role_arn,
-        attempts__gt=0,  # a worker has begun to write it
-    )
-    if not registration.role_arn or not written.exists():
-        return None
-    return RoleConfiguration.objects.create(
-        tenant=registration.tenant,
-        registration=registration,
-        service_role=registration.tenant.service_role,
-        action=RoleConfiguration.Action.REMOVE,
-        role_arn=registration.role_arn,
-        status=RoleConfiguration.Status.QUEUED,
-    ).pk
-
-
-def unneeded() -> list[KeyRegistration]:
-    """Return retiring registrations that neither a branch key nor a backup needs:
-    their horizon is over, or they never made one."""
-    retiring = KeyRegistration.objects.filter(status=Status.RETIRING).filter(horizon.over())
-    empty = retiring.filter(~Q(pk__in=BranchKey.objects.exclude(registration=None).values("registration")))
-    empty = empty.select_related("tenant__service_role").order_by("?")
-    return list(empty[:200])  # in no order: those that cannot be retired must not always be the first 200

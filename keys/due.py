@@ -14,6 +14,8 @@ from django.db.models.functions import Coalesce, Now
 from keys import horizon
 from keys.models import (
     BranchKey,
+    Canary,
+    DriftResolution,
     EncryptionTest,
     Incident,
     KeyHealth,
@@ -22,7 +24,9 @@ from keys.models import (
     KeyUseCursor,
     RevocationDrill,
     RoleConfiguration,
+    ServiceRolePolicy,
 )
+from tenants.models import ServiceRole
 
 Rows = list[QuerySet[Any]]
 
@@ -31,14 +35,41 @@ def configurations() -> Rows:
     return [RoleConfiguration.objects.filter(due_at__lte=Now())]
 
 
+def room() -> Rows:
+    return [ServiceRole.objects.filter(count_due_at__lte=Now())]
+
+
+def canaries() -> Rows:
+    return [ServiceRole.objects.exclude(canary_role_arn="").filter(canary_due_at__lte=Now())]
+
+
+def canary_rounds() -> Rows:
+    return [Canary.objects.exclude(stage=Canary.Stage.MAKING).filter(due_at__lte=Now())]
+
+
+def drift() -> Rows:
+    return [
+        ServiceRolePolicy.objects.filter(look_due_at__lte=Now()),
+        DriftResolution.objects.filter(due_at__lte=Now()),
+    ]
+
+
 def tests() -> Rows:
     return [EncryptionTest.objects.filter(due_at__lte=Now())]
+
+
+def activations() -> Rows:
+    return [KeyRegistration.objects.in_preparation().filter(activation_due_at__lte=Now())]
 
 
 def branch_keys() -> Rows:
     """Also registrations that may not be needed any more."""
     retiring = KeyRegistration.objects.filter(status=KeyRegistration.Status.RETIRING)
     return [BranchKey.objects.filter(due_at__lte=Now()), retiring.filter(horizon.over(Now()))]
+
+
+def escrow() -> Rows:
+    return [BranchKey.objects.filter(escrow_due_at__lte=Now())]
 
 
 def awaited_probes() -> Rows:

@@ -2,6 +2,7 @@
 
 from byokportal import errors
 from byokportal.errors import DomainError, Kind, Turn
+from byokportal.translation import lazy
 
 # --- what the tenant gives us -------------------------------------------------------------------
 
@@ -10,7 +11,7 @@ class ArnRefused(DomainError):
     """An ARN that cannot be used; the reason is a full sentence for the person who typed it."""
 
     kind, code = Kind.INVALID, "arn_refused"
-    title = "This ARN cannot be used"
+    title = lazy("This ARN cannot be used")
     detail = "{why}"
     turn = Turn.TENANT
 
@@ -23,22 +24,23 @@ class RoleArnTaken(DomainError):
     """Neutral on purpose: it must not tell who else uses the role."""
 
     kind, code = Kind.CONFLICT, "role_arn_taken"
-    title = "This role cannot be registered"
-    detail = "Use another IAM role for this organisation, or contact Kore.ai support with this message."
+    title = lazy("This role cannot be registered")
+    detail = lazy("Use another IAM role for this organisation, or contact Kore.ai support with this message.")
     turn = Turn.TENANT
 
 
 class ArnsMissing(DomainError):
     kind, code = Kind.CONFLICT, "arns_missing"
-    title = "An ARN is missing"
-    detail = "Give {names} first, then come back to this."
+    title = lazy("An ARN is missing")
+    detail = lazy("Give {names} first, then come back to this.")
+    NAMES = (lazy("key_arn"), lazy("role_arn"), lazy("key_arn and role_arn"))
     turn = Turn.TENANT
 
 
 class TooManyLinks(DomainError):
     kind, code = Kind.CONFLICT, "too_many_links"
-    title = "There are enough links"
-    detail = "Your organisation has {limit} links that are open. Revoke one that nobody needs, then make another."
+    title = lazy("There are enough links")
+    detail = lazy("Your organisation has {limit} links that are open. Revoke one that nobody needs, then make another.")
     turn = Turn.TENANT
 
 
@@ -46,8 +48,8 @@ class LinkOver(DomainError):
     """Neutral on purpose: it must not tell whether there ever was such a link."""
 
     kind, code = Kind.NOT_FOUND, "link_over"
-    title = "This link leads nowhere any more"
-    detail = (
+    title = lazy("This link leads nowhere any more")
+    detail = lazy(
         "It was revoked, has ended, or the key is in service. Ask the person who sent it to you for a new one, if "
         "there is something left to do."
     )
@@ -56,41 +58,52 @@ class LinkOver(DomainError):
 
 class ProposalDecided(DomainError):
     kind, code = Kind.CONFLICT, "proposal_decided"
-    title = "This was decided before"
-    detail = "The proposed ARNs were taken over, refused or replaced by others. Load the page again."
+    title = lazy("This was decided before")
+    detail = lazy("The proposed ARNs were taken over, refused or replaced by others. Load the page again.")
     turn = Turn.TENANT
 
 
 class RegistrationBusy(DomainError):
     kind, code = Kind.CONFLICT, "registration_busy"
-    title = "The registration is in another state"
-    detail = "The registration is {status}, so it cannot be {wanted} now. Reload to see where it stands."
+    title = lazy("The registration is in another state")
+    detail = lazy("The registration is {status}, so it cannot be {wanted} now. Reload to see where it stands.")
+    # What stands in the two places, for the catalogs.
+    STATUSES = (
+        *(lazy("draft"), lazy("shared"), lazy("being configured"), lazy("being tested"), lazy("needs a change")),
+        *(lazy("active"), lazy("unreachable"), lazy("suspended"), lazy("retiring"), lazy("retired")),
+        *(lazy("suspended by AWS"), lazy("suspended by your organisation"), lazy("suspended by Kore.ai")),
+        *(lazy("no longer serving"), lazy("changing")),
+    )
+    WANTED = (
+        *(lazy("tested"), lazy("changed"), lazy("approved"), lazy("drilled"), lazy("given up"), lazy("activated")),
+        *(lazy("resumed"), lazy("left"), lazy("used for new data keys"), lazy("suspended"), lazy("retired")),
+    )
 
 
 class IncidentOver(DomainError):
     kind, code = Kind.CONFLICT, "incident_over"
-    title = "The incident is over"
-    detail = "It was closed already. Reload to see by whom, or that it ended by itself."
+    title = lazy("The incident is over")
+    detail = lazy("It was closed already. Reload to see by whom, or that it ended by itself.")
 
 
 class NoRegistration(DomainError):
     kind, code = Kind.CONFLICT, "no_registration"
-    title = "There is no key registered yet"
-    detail = "Give your CMK ARN and Role ARN and share them (steps 1, 2 and 6) first."
+    title = lazy("There is no key registered yet")
+    detail = lazy("Give your CMK ARN and Role ARN and share them (steps 1, 2 and 6) first.")
     turn = Turn.TENANT
 
 
 class ServiceRoleFull(DomainError):
     kind, code = Kind.CONFLICT, "service_role_full"
-    title = "The Role ARN is too long for the room that is left"
-    detail = "Your Role ARN has {length} characters. Use a shorter role name or path, or contact Kore.ai support."
+    title = lazy("The Role ARN is too long for the room that is left")
+    detail = lazy("Your Role ARN has {length} characters. Use a shorter role name or path, or contact Kore.ai support.")
     turn = Turn.TENANT
 
 
 class PlatformKeyMissing(DomainError):
     kind, code = Kind.CONFLICT, "platform_key_missing"
-    title = "There is no other key to go back to"
-    detail = (
+    title = lazy("There is no other key to go back to")
+    detail = lazy(
         "Nothing would protect your data without your key here. Replace the key instead, or contact Kore.ai support."
     )
     turn = Turn.KORE
@@ -101,15 +114,15 @@ class PlatformKeyMissing(DomainError):
 
 class RoleNotAssumable(DomainError):
     kind, code = Kind.KEY_REFUSED, "role_not_assumable"
-    title = "AWS did not let us assume your role"
-    detail = "AWS STS answered {aws_code}. Check the role and its trust policy (step 2)."
+    title = lazy("AWS did not let us assume your role")
+    detail = lazy("AWS STS answered {aws_code}. Check the role and its trust policy (step 2).")
     turn = Turn.TENANT
 
 
 class KeyAccessDenied(DomainError):
     kind, code = Kind.KEY_REFUSED, "kms_access_denied"
-    title = "AWS refused access to the key"
-    detail = (
+    title = lazy("AWS refused access to the key")
+    detail = lazy(
         "AWS KMS answered {aws_code} for {action}. Check the key policy (step 3) and the permissions policy (step 2)."
     )
     turn = Turn.TENANT
@@ -117,29 +130,31 @@ class KeyAccessDenied(DomainError):
 
 class KeyNotFound(DomainError):
     kind, code = Kind.KEY_REFUSED, "kms_key_not_found"
-    title = "AWS does not find the key"
-    detail = "AWS KMS answered {aws_code} for {action}. Check the CMK ARN (step 1)."
+    title = lazy("AWS does not find the key")
+    detail = lazy("AWS KMS answered {aws_code} for {action}. Check the CMK ARN (step 1).")
     turn = Turn.TENANT
 
 
 class KeyDisabled(DomainError):
     kind, code = Kind.KEY_REFUSED, "kms_key_disabled"
-    title = "The key is disabled"
-    detail = "The CMK is disabled in AWS KMS. Enable it and it is used again without any further step."
+    title = lazy("The key is disabled")
+    detail = lazy("The CMK is disabled in AWS KMS. Enable it and it is used again without any further step.")
     turn = Turn.TENANT
 
 
 class KeyPendingDeletion(DomainError):
     kind, code = Kind.KEY_REFUSED, "kms_key_pending_deletion"
-    title = "The key is scheduled for deletion"
-    detail = "The CMK waits for its deletion in AWS KMS. Cancel the deletion and enable the key to keep your data."
+    title = lazy("The key is scheduled for deletion")
+    detail = lazy(
+        "The CMK waits for its deletion in AWS KMS. Cancel the deletion and enable the key to keep your data."
+    )
     turn = Turn.TENANT
 
 
 class KeyPendingImport(DomainError):
     kind, code = Kind.KEY_REFUSED, "kms_key_pending_import"
-    title = "The key has no key material"
-    detail = (
+    title = lazy("The key has no key material")
+    detail = lazy(
         "The CMK is pending import: its key material was never imported, has expired or was deleted. Import it again."
     )
     turn = Turn.TENANT
@@ -147,8 +162,8 @@ class KeyPendingImport(DomainError):
 
 class KeyUnusable(DomainError):
     kind, code = Kind.KEY_REFUSED, "kms_key_unusable"
-    title = "The key cannot be used"
-    detail = (
+    title = lazy("The key cannot be used")
+    detail = lazy(
         "AWS KMS answered {aws_code} for {action}: the CMK is of another kind or in a state that does not allow it."
     )
     turn = Turn.TENANT
@@ -156,29 +171,29 @@ class KeyUnusable(DomainError):
 
 class WrongKeyAnswered(DomainError):
     kind, code = Kind.KEY_REFUSED, "kms_wrong_key"
-    title = "Another key answered"
-    detail = "AWS KMS answered with a key that is not the CMK you gave us. Check the CMK ARN (step 1)."
+    title = lazy("Another key answered")
+    detail = lazy("AWS KMS answered with a key that is not the CMK you gave us. Check the CMK ARN (step 1).")
     turn = Turn.TENANT
 
 
 class CiphertextInvalid(DomainError):
     kind, code = Kind.UNREADABLE, "kms_ciphertext_invalid"
-    title = "AWS KMS could not open this ciphertext"
-    detail = "The ciphertext is damaged or belongs to another encryption context."
+    title = lazy("AWS KMS could not open this ciphertext")
+    detail = lazy("The ciphertext is damaged or belongs to another encryption context.")
 
 
 class AwsThrottled(DomainError):
     kind, code = Kind.UNAVAILABLE, "aws_throttled"
-    title = "AWS asks us to slow down"
-    detail = "AWS answered {aws_code} for {action}. Nothing is wrong with the key; try again after Retry-After."
+    title = lazy("AWS asks us to slow down")
+    detail = lazy("AWS answered {aws_code} for {action}. Nothing is wrong with the key; try again after Retry-After.")
     turn = Turn.NOBODY
     retryable = True
 
 
 class AwsUnreachable(DomainError):
     kind, code = Kind.UNAVAILABLE, "aws_unreachable"
-    title = "We cannot reach AWS"
-    detail = (
+    title = lazy("We cannot reach AWS")
+    detail = lazy(
         "{action} got no usable answer ({aws_code}). Nothing says that the key was taken back; "
         "try again after Retry-After."
     )
@@ -188,8 +203,8 @@ class AwsUnreachable(DomainError):
 
 class OwnAccessBroken(DomainError):
     kind, code = Kind.UNAVAILABLE, "own_access_broken"
-    title = "Our own access to AWS does not work"
-    detail = (
+    title = lazy("Our own access to AWS does not work")
+    detail = lazy(
         "AWS answered {aws_code} for {action}. This is on our side: Kore.ai is told and you need not change anything."
     )
     turn = Turn.KORE
@@ -198,8 +213,8 @@ class OwnAccessBroken(DomainError):
 
 class AwsSurprise(DomainError):
     kind, code = Kind.UPSTREAM, "aws_surprise"
-    title = "AWS gave an answer that we do not know"
-    detail = "AWS answered {aws_code} for {action}. No key was given out; Kore.ai looks into it."
+    title = lazy("AWS gave an answer that we do not know")
+    detail = lazy("AWS answered {aws_code} for {action}. No key was given out; Kore.ai looks into it.")
     turn = Turn.KORE
 
 
@@ -208,15 +223,45 @@ class AwsSurprise(DomainError):
 
 class PolicyDrift(DomainError):
     kind, code = Kind.UPSTREAM, "policy_drift"
-    title = "Our policy in IAM is not what we last wrote"
-    detail = "The policy {policy} was changed by somebody else. It is left as it is until a person has looked at it."
+    title = lazy("Our policy in IAM is not what we last wrote")
+    detail = lazy(
+        "The policy {policy} was changed by somebody else. It is left as it is until a person has looked at it."
+    )
+    turn = Turn.KORE
+
+
+class NoDrift(DomainError):
+    kind, code = Kind.CONFLICT, "no_drift"
+    title = lazy("IAM holds what we last wrote")
+    detail = lazy("The policy {policy} is as we left it when IAM was last looked at, so there is nothing to resolve.")
+    turn = Turn.NOBODY
+
+
+class DriftChanged(DomainError):
+    kind, code = Kind.CONFLICT, "drift_changed"
+    title = lazy("It is not what was looked at any more")
+    detail = lazy("The policy {policy} was changed again, or is decided upon already. Look at it anew.")
+    turn = Turn.KORE
+
+
+class NotOursToTake(DomainError):
+    kind, code = Kind.CONFLICT, "not_ours_to_take"
+    title = lazy("This document cannot be taken over")
+    detail = lazy("What stands in IAM is nothing that we could have written: {why}. Write ours again instead.")
+    turn = Turn.KORE
+
+
+class SecondLeadNeeded(DomainError):
+    kind, code = Kind.CONFLICT, "second_lead_needed"
+    title = lazy("Another support lead decides")
+    detail = lazy("You asked for it yourself. Another support lead has to look at the difference and decide.")
     turn = Turn.KORE
 
 
 class PolicyRefused(DomainError):
     kind, code = Kind.UPSTREAM, "policy_refused"
-    title = "IAM does not take our policy"
-    detail = (
+    title = lazy("IAM does not take our policy")
+    detail = lazy(
         "IAM answered {aws_code} to a policy of ours, whichever role it names. Nothing was changed; "
         "Kore.ai looks into it."
     )
@@ -225,8 +270,8 @@ class PolicyRefused(DomainError):
 
 class RoleRefusedByIam(DomainError):
     kind, code = Kind.CONFLICT, "role_refused_by_iam"
-    title = "AWS IAM does not take your Role ARN"
-    detail = (
+    title = lazy("AWS IAM does not take your Role ARN")
+    detail = lazy(
         "IAM refuses a policy of ours that names your role, so we cannot ask for it. "
         "Create an IAM role with another name or path (step 2), give its ARN and share it again."
     )
@@ -235,8 +280,8 @@ class RoleRefusedByIam(DomainError):
 
 class LeaseTaken(DomainError):
     kind, code = Kind.CONFLICT, "lease_taken"
-    title = "Somebody else is changing this service role"
-    detail = "Another worker holds the lease of {service_role}. It is tried again by itself."
+    title = lazy("Somebody else is changing this service role")
+    detail = lazy("Another worker holds the lease of {service_role}. It is tried again by itself.")
     turn = Turn.NOBODY
 
 
@@ -245,30 +290,30 @@ class LeaseTaken(DomainError):
 
 class KeyNotActive(DomainError):
     kind, code = Kind.CONFLICT, "key_not_active"
-    title = "There is no key in service"
-    detail = "This tenant has no active key and there is no platform key. Finish the six steps first."
+    title = lazy("There is no key in service")
+    detail = lazy("This tenant has no active key and there is no platform key. Finish the six steps first.")
     turn = Turn.TENANT
 
 
 class KeySuspended(DomainError):
     kind, code = Kind.KEY_REFUSED, "suspended"
-    title = "The key is suspended"
-    detail = "The key is suspended by {suspended_by}. Purge what you keep; it works again once it is resumed."
+    title = lazy("The key is suspended")
+    detail = lazy("The key is suspended by {suspended_by}. Purge what you keep; it works again once it is resumed.")
     turn = Turn.TENANT
 
 
 class KeyUnreachable(DomainError):
     kind, code = Kind.UNAVAILABLE, "key_unreachable"
-    title = "We cannot tell whether the key may be used"
-    detail = "The key could not be asked. New keys are not given out in doubt; try again after Retry-After."
+    title = lazy("We cannot tell whether the key may be used")
+    detail = lazy("The key could not be asked. New keys are not given out in doubt; try again after Retry-After.")
     turn = Turn.KORE
     retryable = True
 
 
 class DatabaseNotAdmitted(DomainError):
     kind, code = Kind.UNAVAILABLE, "database_not_admitted"
-    title = "Our database has to be looked at first"
-    detail = (
+    title = lazy("Our database has to be looked at first")
+    detail = lazy(
         "Our database was restored or replaced and may not know of every stop. "
         "No key is given out until Kore.ai has looked at it; try again after Retry-After."
     )
@@ -278,8 +323,8 @@ class DatabaseNotAdmitted(DomainError):
 
 class BlobUnreadable(DomainError):
     kind, code = Kind.UNREADABLE, "wrapped_key_unreadable"
-    title = "The wrapped key cannot be opened"
-    detail = (
+    title = lazy("The wrapped key cannot be opened")
+    detail = lazy(
         "It is damaged, belongs to another tenant or was made with another context. "
         "Send it with the context it was made with."
     )
@@ -287,14 +332,14 @@ class BlobUnreadable(DomainError):
 
 class ContextInvalid(DomainError):
     kind, code = Kind.INVALID, "context_invalid"
-    title = "The context is not valid"
+    title = lazy("The context is not valid")
     detail = "{why}"
 
 
 class DocumentUnknown(DomainError):
     kind, code = Kind.NOT_FOUND, "document_unknown"
-    title = "There is no such document"
-    detail = "The documents are {names}."
+    title = lazy("There is no such document")
+    detail = lazy("The documents are {names}.")
 
 
 # What a suspended registration answers with, by the code that it was suspended for.

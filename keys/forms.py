@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import re
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
+from django.utils.translation import gettext_lazy
 
 from byokportal import secret_texts
+from byokportal.filters import PeriodForm
+from byokportal.translation import translate as _
+from keys import key_uses
+from keys.actions import Variant
 from keys.arns import SECRETS, KeyArn, RoleArn
 from keys.errors import ArnRefused
+from keys.models import ACTIONS, KeyRegistration
 from keys.policies.choices import Choices, tags_of_text, text_of_tags
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
 
 POLICY_LENGTH = 65_536  # characters; twice the largest policy that AWS takes, for those that come escaped in an answer
 
@@ -33,7 +43,7 @@ class ArnField(forms.Field):
     """An ARN, read by its own parser, whose refusals the form shows; what is taken of this tenant,
     the service says (`keys.services.acceptance`)."""
 
-    def __init__(self, kind: type[KeyArn | RoleArn], *, label: str) -> None:
+    def __init__(self, kind: type[KeyArn | RoleArn], *, label: StrOrPromise) -> None:
         # the parser itself says that an ARN is missing
         super().__init__(label=label, required=False)
         self.kind = kind
@@ -47,11 +57,11 @@ class ArnField(forms.Field):
 
 
 class KeyArnForm(_CarefulForm):
-    key_arn = ArnField(KeyArn, label="CMK ARN")
+    key_arn = ArnField(KeyArn, label=gettext_lazy("CMK ARN"))
 
 
 class RoleArnForm(_CarefulForm):
-    role_arn = ArnField(RoleArn, label="Role ARN")
+    role_arn = ArnField(RoleArn, label=gettext_lazy("Role ARN"))
 
 
 class OutputsForm(_CarefulForm):
@@ -60,10 +70,10 @@ class OutputsForm(_CarefulForm):
     secrets = SECRETS[:2]  # the third, forty characters in a row, is what ids in outputs look like too
 
     outputs = forms.CharField(
-        label="Stack outputs, what terraform output -json prints, or the Role ARN alone",
+        label=gettext_lazy("Stack outputs, what terraform output -json prints, or the Role ARN alone"),
         max_length=POLICY_LENGTH,
         widget=forms.Textarea(attrs={"rows": 5}),
-        error_messages={"required": "Paste what it printed, or the Role ARN."},
+        error_messages={"required": gettext_lazy("Paste what it printed, or the Role ARN.")},
     )
 
     def clean_outputs(self) -> str:
@@ -71,8 +81,11 @@ class OutputsForm(_CarefulForm):
         for pattern, what in self.secrets:
             if pattern.search(text):
                 raise forms.ValidationError(
-                    f"This holds {what}. We did not keep it. It was sent to us, so rotate it now, "
-                    "then paste the outputs alone."
+                    _(
+                        "This holds %(what)s. We did not keep it. It was sent to us, so rotate it now, "
+                        "then paste the outputs alone.",
+                        what=_(what),
+                    )
                 )
         return text
 
@@ -81,29 +94,41 @@ class DocumentChoicesForm(forms.Form):
     """What the documents say beside the guide's policies; the service reads it."""
 
     role_path = forms.CharField(
-        label="Role path",
+        label=gettext_lazy("Role path"),
         required=False,
         max_length=600,
-        help_text="Where your roles live, such as /security/. Empty is the top.",
+        help_text=gettext_lazy("Where your roles live, such as /security/. Empty is the top."),
     )
     permissions_boundary = forms.CharField(
-        label="Permissions boundary",
+        label=gettext_lazy("Permissions boundary"),
         required=False,
         max_length=2048,
-        help_text=(
+        help_text=gettext_lazy(
             "The ARN of the managed policy that your organisation bounds roles by. "
             "It has to allow the KMS actions on your key, or the role can do nothing."
         ),
     )
     tags = forms.CharField(
-        label="Tags",
+        label=gettext_lazy("Tags"),
         required=False,
         max_length=25_000,
         widget=forms.Textarea(attrs={"rows": 4}),
-        help_text="key=value, one a line.",
+        help_text=gettext_lazy("key=value, one a line."),
     )
     makes_key = forms.BooleanField(
-        label="Make the key too: with its policy, an alias and yearly rotation", required=False
+        label=gettext_lazy("Make the key too: with its policy, an alias and yearly rotation"), required=False
+    )
+    actions = forms.ChoiceField(
+        label=gettext_lazy("What your policies allow us"),
+        choices=ACTIONS,
+        widget=forms.RadioSelect,
+        required=False,
+        help_text=gettext_lazy(
+            "The narrower choice is enough to serve. Replacing the key needs kms:Encrypt as well, on the new key and "
+            "until everything has moved: the documents then hold it, the test asks for it, and you can take it away "
+            "afterwards. The same holds where you come from a key of Kore.ai. What you choose here counts from the "
+            "next registration that you share."
+        ),
     )
 
     def choices(self) -> Choices:
@@ -113,7 +138,8 @@ class DocumentChoicesForm(forms.Form):
             InvalidInput: with the reason under its field.
         """
         data = self.cleaned_data
-        return Choices.read(**{**data, "tags": tags_of_text(data["tags"])})
+        actions = data["actions"] or Variant.GUIDE
+        return Choices.read(**{**data, "actions": actions, "tags": tags_of_text(data["tags"])})
 
     @staticmethod
     def initial_of(choices: Choices) -> dict[str, object]:
@@ -122,17 +148,37 @@ class DocumentChoicesForm(forms.Form):
             "permissions_boundary": choices.permissions_boundary,
             "tags": text_of_tags(choices.tags),
             "makes_key": choices.makes_key,
+            "actions": choices.actions,
         }
 
 
 class ValidationForm(forms.Form):
     """What became of the optional step 4."""
 
-    outcome = forms.ChoiceField(choices=[("done", "I ran the commands"), ("skipped", "Skip this step")])
+    outcome = forms.ChoiceField(
+        choices=[("done", gettext_lazy("I ran the commands")), ("skipped", gettext_lazy("Skip this step"))]
+    )
 
 
 class ShareForm(forms.Form):
     """Step 6 has nothing to fill in: it confirms what stands on the page."""
+
+
+class ActivationForm(forms.Form):
+    """When a tested registration goes into service; the service reads it."""
+
+    activation = forms.ChoiceField(
+        label=gettext_lazy("When does it go into service?"),
+        choices=KeyRegistration.Activation.choices,
+        widget=forms.RadioSelect,
+        error_messages=dict.fromkeys(("required", "invalid_choice"), gettext_lazy("Choose one of the three.")),
+    )
+    activate_at = forms.DateTimeField(
+        label=gettext_lazy("Date and time (UTC)"),
+        required=False,
+        help_text=gettext_lazy("Within 90 days. A test that is not older than an hour has to pass then."),
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+    )
 
 
 class PolicyForm(_CarefulForm):
@@ -141,17 +187,25 @@ class PolicyForm(_CarefulForm):
     secrets = SECRETS[:2]  # the third, forty characters in a row, is what ids in policies look like too
 
     kind = forms.ChoiceField(
-        choices=[("trust", "Trust policy"), ("permissions", "Permissions policy"), ("key", "Key policy")]
+        label=gettext_lazy("Kind"),
+        choices=[
+            ("trust", gettext_lazy("Trust policy")),
+            ("permissions", gettext_lazy("Permissions policy")),
+            ("key", gettext_lazy("Key policy")),
+        ],
     )
-    policy = forms.CharField(label="Your policy", max_length=POLICY_LENGTH, widget=forms.Textarea)
+    policy = forms.CharField(label=gettext_lazy("Your policy"), max_length=POLICY_LENGTH, widget=forms.Textarea)
 
     def clean_policy(self) -> str:
         text = str(self.cleaned_data["policy"])
         for pattern, what in self.secrets:
             if pattern.search(text):
                 raise forms.ValidationError(
-                    f"This holds {what}. We did not keep it. It was sent to us, so rotate it now, "
-                    "then paste the policy without it."
+                    _(
+                        "This holds %(what)s. We did not keep it. It was sent to us, so rotate it now, "
+                        "then paste the policy without it.",
+                        what=_(what),
+                    )
                 )
         return text
 
@@ -161,7 +215,7 @@ class OutputForm(forms.Form):
     and what holds credentials is not shown again."""
 
     output = forms.CharField(
-        label="What the command printed", max_length=POLICY_LENGTH, strip=False, widget=forms.Textarea
+        label=gettext_lazy("What the command printed"), max_length=POLICY_LENGTH, strip=False, widget=forms.Textarea
     )
 
     def forget(self) -> None:
@@ -178,18 +232,18 @@ class LinkForm(forms.Form):
     """Who gets a link to steps 1 to 4, and for how long."""
 
     name = forms.CharField(
-        label="Who is it for?",
+        label=gettext_lazy("Who is it for?"),
         max_length=120,
-        help_text="It stands in your log: a name or a team, such as Cloud platform.",
-        error_messages={"required": "Say whom it is for: it stands in your log."},
+        help_text=gettext_lazy("It stands in your log: a name or a team, such as Cloud platform."),
+        error_messages={"required": gettext_lazy("Say whom it is for: it stands in your log.")},
     )
     days = forms.IntegerField(
-        label="For how many days?",
+        label=gettext_lazy("For how many days?"),
         initial=30,
         min_value=1,
         max_value=90,
         error_messages=dict.fromkeys(
-            ("required", "invalid", "min_value", "max_value"), "Choose 1 to 90 days, a whole number."
+            ("required", "invalid", "min_value", "max_value"), gettext_lazy("Choose 1 to 90 days, a whole number.")
         ),
     )
 
@@ -198,9 +252,9 @@ class TestForm(forms.Form):
     """Ask for a test; a tenant that waits for its change window says until when a refusal is no verdict."""
 
     keep_until = forms.DateTimeField(
-        label="Keep testing until (UTC)",
+        label=gettext_lazy("Keep testing until (UTC)"),
         required=False,
-        help_text=(
+        help_text=gettext_lazy(
             "At most seven days away. Leave it empty, and a refusal counts once AWS had time to pass on your change."
         ),
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
@@ -209,7 +263,9 @@ class TestForm(forms.Form):
 
 class ReasonForm(forms.Form):
     reason = forms.CharField(
-        label="Why?", max_length=200, error_messages={"required": "Say why: it stands in your log."}
+        label=gettext_lazy("Why?"),
+        max_length=200,
+        error_messages={"required": gettext_lazy("Say why: it stands in your log.")},
     )
 
 
@@ -217,8 +273,10 @@ class LeaveForm(ReasonForm):
     """Giving up BYOK: a box to tick stands between a slip and the operation."""
 
     sure = forms.BooleanField(
-        label="From then on Kore.ai's key protects our data, and taking our key away stops nothing any more.",
-        error_messages={"required": "Tick this once you have read it."},
+        label=gettext_lazy(
+            "From then on Kore.ai's key protects our data, and taking our key away stops nothing any more."
+        ),
+        error_messages={"required": gettext_lazy("Tick this once you have read it.")},
     )
 
 
@@ -226,17 +284,62 @@ class EndHorizonForm(ReasonForm):
     """Giving up an old key before its time: a box to tick stands between a slip and what a restored backup loses."""
 
     sure = forms.BooleanField(
-        label="I have read what a restored backup loses, and accept it.",
-        error_messages={"required": "Tick this once you have read it."},
+        label=gettext_lazy("I have read what a restored backup loses, and accept it."),
+        error_messages={"required": gettext_lazy("Tick this once you have read it.")},
     )
 
 
 class LatencyForm(forms.Form):
     seconds = forms.IntegerField(
-        label="Seconds",
+        label=gettext_lazy("Seconds"),
         min_value=0,
         max_value=900,
         error_messages=dict.fromkeys(
-            ("required", "invalid", "min_value", "max_value"), "Choose 0 to 900 seconds, a whole number."
+            ("required", "invalid", "min_value", "max_value"), gettext_lazy("Choose 0 to 900 seconds, a whole number.")
         ),
     )
+
+
+class DaysForm(forms.Form):
+    """A period of whole days, both included, in fields that are called as they stand in an address."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name, label in (("from", gettext_lazy("First day (UTC)")), ("to", gettext_lazy("Last day (UTC)"))):
+            day = forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
+            self.fields[name] = forms.DateField(label=label, required=False, input_formats=["%Y-%m-%d"], widget=day)
+
+
+class KeyUsesForm(PeriodForm):
+    """Which uses of the key somebody asks for, in the portal and by API."""
+
+    service = forms.CharField(label=gettext_lazy("Service"), required=False, max_length=200)
+    operation = forms.ChoiceField(
+        label=gettext_lazy("What"),
+        required=False,
+        choices=[
+            ("", gettext_lazy("Made, opened and moved")),
+            *((one, gettext_lazy(done)) for one, done in key_uses.DONE.items()),
+        ],
+    )
+    request_id = forms.CharField(label=gettext_lazy("Request id"), required=False, max_length=64)
+    context_digest = forms.RegexField(
+        "(?a:[0-9a-fA-F]{64})",
+        label=gettext_lazy("Digest of the context"),
+        required=False,
+        error_messages={"invalid": gettext_lazy("A digest is 64 characters from 0 to 9 and a to f: SHA-256 in hex.")},
+    )
+    aws_request_id = forms.CharField(label=gettext_lazy("Request id of AWS"), required=False, max_length=128)
+
+    def wanted(self) -> key_uses.Wanted:
+        """Return what a valid form asks for."""
+        given = self.cleaned_data
+        return key_uses.Wanted(
+            service=given["service"],
+            operation=given["operation"],
+            since=given["from"],
+            until=given["to"],
+            context_digest=given["context_digest"].lower(),
+            request_id=given["request_id"],
+            aws_request_id=given["aws_request_id"],
+        )

@@ -12,10 +12,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db.models import Count, Exists, OuterRef, Q
-from django.db.models.functions import Now
+from django.db.models import Count, Exists, OuterRef, Q, Subquery
+from django.db.models.functions import Coalesce, Now
+from django.utils import translation
+from django.utils.formats import number_format
 
-from byokportal import clock
+from byokportal import clock, words
+from byokportal.translation import ngettext
+from byokportal.translation import translate as _
 from keys.models import BranchKey, BranchKeyWrapping, KeyRegistration
 from tenants.models import Tenant
 
@@ -41,32 +45,46 @@ class Kept:
     @property
     def why(self) -> str:
         """Return why it is needed, as a sentence."""
-        return (
-            f"Every branch key has moved, but a backup of our database from before {written(self.since)} opens only "
-            f"with this key, through this role. Backups are kept for {days()}."
+        return _(
+            "Every branch key has moved, but a backup of our database from before %(since)s opens only with this key, "
+            "through this role. Backups are kept for %(days)s.",
+            since=written(self.since),
+            days=days(),
         )
 
     @property
     def loses(self) -> str:
         """Return what is lost if we have to restore such a backup without the key."""
-        keys = "1 branch key" if self.count == 1 else f"{self.count:,} branch keys"
-        return (
-            f"A backup of our database from before {written(self.since)} holds {keys} that only this key opens. "
-            f"If we have to restore one before {written(self.until)}, everything that was encrypted under "
-            f"{'it' if self.count == 1 else 'them'} stays closed for ever: "
-            "no copy of the key, no other role and nobody at Kore.ai can open it. What you use now is not touched."
+        return ngettext(
+            "A backup of our database from before %(since)s holds %(count)s branch key that only this key opens. "
+            "If we have to restore one before %(until)s, everything that was encrypted under it stays closed for ever: "
+            "no copy of the key, no other role and nobody at Kore.ai can open it. What you use now is not touched.",
+            "A backup of our database from before %(since)s holds %(count)s branch keys that only this key opens. "
+            "If we have to restore one before %(until)s, everything that was encrypted under them stays closed for "
+            "ever: no copy of the key, no other role and nobody at Kore.ai can open it. What you use now is not "
+            "touched.",
+            self.count,
+            since=written(self.since),
+            until=written(self.until),
+            count=number_format(self.count, force_grouping=True),
         )
 
 
 def days() -> str:
     """Return for how long backups are kept, in words."""
     number = settings.BACKUP_RETENTION_DAYS
-    return f"{number:g} day{'' if number == 1 else 's'}"
+    return ngettext("%(count)s day", "%(count)s days", int(number) if number == int(number) else 2, count=f"{number:g}")
+
+
+def recorded(at: datetime) -> str:
+    """Return a time as a row keeps it: in English, whoever's request it is."""
+    with translation.override("en"):
+        return written(at)
 
 
 def written(at: datetime) -> str:
     """Return a time as a sentence says it."""
-    return f"{at.day} {at:%B %Y}, {at:%H:%M} UTC"
+    return words.instant(at)
 
 
 def keep(row: BranchKey) -> None:
@@ -107,16 +125,15 @@ def kept(tenant: Tenant) -> list[Kept]:
     """Return the old keys of a tenant that only backups need, the one that is needed longest last."""
     rows = KeyRegistration.objects.of(tenant).filter(status=Status.RETIRING).exclude(over())
     waiting = rows.filter(~Exists(BranchKey.objects.filter(registration=OuterRef("pk"))))
-    counts = dict(
-        BranchKeyWrapping.objects.filter(registration__in=waiting)
-        .values_list("registration_id")
-        .annotate(count=Count("branch_key", distinct=True))
-    )
+    wrapped = BranchKeyWrapping.objects.filter(registration=OuterRef("pk")).order_by().values("registration")
+    counted = wrapped.annotate(count=Count("branch_key", distinct=True)).values("count")
     found = []
-    for one in waiting.order_by("last_moved_at"):
+    for one in waiting.annotate(branch_key_count=Coalesce(Subquery(counted), 0)).order_by("last_moved_at"):
         since, until = one.last_moved_at, one.needed_until
         if since is not None and until is not None:
-            found.append(Kept(one.pk, one.key_arn, one.role_arn, counts.get(one.pk, 0), since, until))
+            # the count is annotated
+            count: int = one.branch_key_count  # type: ignore[attr-defined]
+            found.append(Kept(one.pk, one.key_arn, one.role_arn, count, since, until))
     return found
 
 

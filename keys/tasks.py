@@ -9,12 +9,32 @@ import structlog
 from celery import shared_task
 from django.db import transaction
 
-from byokportal import clock
-from keys import branchkeys, health, horizon, usage
-from keys.configuration import apply
-from keys.models import WAKE_AGAIN, BranchKey, EncryptionTest, KeyHealth, RoleConfiguration, not_woken_lately
+from byokportal import clock, database
+from keys import (
+    activation,
+    branchkeys,
+    canary_rounds,
+    escrow,
+    health,
+    horizon,
+    kept_tests,
+    log_heads,
+    retirement,
+    usage,
+    use_rollups,
+)
+from keys.configuration import apply, canary_roles, drift, room
+from keys.models import (
+    WAKE_AGAIN,
+    BranchKey,
+    DriftResolution,
+    EncryptionTest,
+    KeyHealth,
+    KeyRegistration,
+    RoleConfiguration,
+    not_woken_lately,
+)
 from keys.proof.encryption_test import runner
-from tenants.models import ServiceRole
 
 log = structlog.get_logger(__name__)
 CHUNK = 200  # rows a run; the rest is due at the next one
@@ -36,22 +56,49 @@ def _wake(task: Any, **ids: str) -> None:
     task.apply_async(kwargs=ids, expires=WAKE_AGAIN.total_seconds())
 
 
-@shared_task(soft_time_limit=45, time_limit=60)
+# Only the worker of this queue holds rights to change IAM (docs/deploy.md).
+@shared_task(queue="configuration", soft_time_limit=45, time_limit=60)
 def configure_service_role(*, configuration_id: str) -> None:
     test_id = apply.apply(configuration_id)
     if test_id is not None:
         _wake(run_test, test_id=str(test_id))
 
 
-@shared_task(queue="bulk", soft_time_limit=25, time_limit=30)
-def close_filled_roles() -> None:
-    for role in ServiceRole.objects.filter(is_open=True):
-        apply.close_if_filled(role)
+@shared_task(queue="configuration", soft_time_limit=45, time_limit=60)
+def keep_room() -> None:
+    room.keep()
+
+
+@shared_task(queue="configuration", soft_time_limit=45, time_limit=60)
+def look_for_drift() -> None:
+    drift.look()
+    for pk in DriftResolution.objects.wake(clock.now(), CHUNK):
+        drift.resolve(pk)
+
+
+@shared_task(queue="configuration", soft_time_limit=45, time_limit=60)
+def resolve_drift(*, resolution_id: str) -> None:
+    drift.resolve(int(resolution_id))
 
 
 @shared_task(soft_time_limit=45, time_limit=60)
 def run_test(*, test_id: str) -> None:
     runner.run(test_id)
+
+
+@shared_task(soft_time_limit=25, time_limit=30)
+def attend_due_activations() -> None:
+    for registration in KeyRegistration.objects.in_preparation().due_for_activation(clock.now())[:CHUNK]:
+        try:
+            test_id = activation.attend(registration)
+        except Exception as error:
+            if database.is_unusable(error):  # it says nothing about the row
+                raise
+            log.exception("activation_not_attended", registration=str(registration.pk))
+            activation.put_off(registration)
+            continue
+        if test_id is not None:
+            _wake(run_test, test_id=str(test_id))
 
 
 @shared_task(soft_time_limit=55, time_limit=60)
@@ -82,6 +129,21 @@ def enqueue_due_tests() -> None:
         _wake(run_test, test_id=str(pk))
 
 
+@shared_task(queue="configuration", soft_time_limit=45, time_limit=60)
+def keep_canaries() -> None:
+    canary_roles.keep()
+
+
+@shared_task(soft_time_limit=45, time_limit=60)
+def ask_canaries() -> None:
+    health.ask_canaries()
+
+
+@shared_task(soft_time_limit=110, time_limit=120)
+def send_canaries() -> None:
+    canary_rounds.go()
+
+
 @shared_task(queue="sweep", soft_time_limit=80, time_limit=85)  # less than the 90 s for which a claim lasts
 def sweep() -> None:
     """Probe the chunk that is due, then see what that ends and what a drill has measured;
@@ -98,6 +160,21 @@ def roll_up_uses() -> None:
 
 
 @shared_task(queue="bulk", soft_time_limit=45, time_limit=60)
+def roll_up_sealed_uses() -> None:
+    use_rollups.roll_up()
+
+
+@shared_task(queue="bulk", soft_time_limit=110, time_limit=120)
+def publish_log_head() -> None:
+    log_heads.publish_due()
+
+
+@shared_task(queue="bulk", soft_time_limit=45, time_limit=60)
+def escrow_branch_keys() -> None:
+    escrow.write_due()
+
+
+@shared_task(queue="bulk", soft_time_limit=45, time_limit=60)
 def attend_branch_key(*, branch_key_id: str) -> None:
     _enqueue_removal(branchkeys.attend(branch_key_id))
 
@@ -111,11 +188,16 @@ def _enqueue_removal(configuration_id: uuid.UUID | None) -> None:
 def enqueue_due_branch_keys() -> None:
     for pk in BranchKey.objects.wake(clock.now(), CHUNK):
         _wake(attend_branch_key, branch_key_id=str(pk))
-    for registration in branchkeys.unneeded():
+    for registration in retirement.unneeded():
         try:
-            _enqueue_removal(branchkeys.retire(registration))
+            _enqueue_removal(retirement.retire(registration))
         except Exception:  # one that cannot be retired must not keep the others
             log.exception("registration_not_retired", registration=str(registration.pk))
+
+
+@shared_task(queue="bulk", soft_time_limit=45, time_limit=60)
+def clear_tests() -> None:
+    kept_tests.clear()
 
 
 @shared_task(soft_time_limit=25, time_limit=30)

@@ -2,7 +2,22 @@
 
 from django.urls import path
 
-from keys.views import branchkeys, colleague, drills, facts, guide, key, links, pasted, steps, tests
+from keys.views import (
+    activation,
+    branchkeys,
+    colleague,
+    drills,
+    evidence,
+    facts,
+    guide,
+    home,
+    key,
+    key_uses,
+    links,
+    pasted,
+    steps,
+    tests,
+)
 
 urlpatterns = [
     path("guide", guide.guide, name="guide"),
@@ -13,6 +28,7 @@ urlpatterns = [
     path("setup-link/documents/<slug:name>", colleague.document, name="setup-link-document"),
     path("setup-link/change-request/", colleague.change_request, name="setup-link-change-request"),
     path("setup-link/change-request.md", colleague.change_request_file, name="setup-link-change-request-file"),
+    path("tenants/<uuid:tenant>/home/", home.home, name="overview"),
     path("tenants/<uuid:tenant>/links/", links.links, name="links"),
     path("tenants/<uuid:tenant>/links/<uuid:link>/revoke/", links.revoke, name="revoke-link"),
     path("tenants/<uuid:tenant>/proposals/<uuid:proposal>/confirm/", links.confirm, name="confirm-proposal"),
@@ -33,6 +49,22 @@ urlpatterns = [
     path("tenants/<uuid:tenant>/tests/<uuid:test>/", tests.test, name="test"),
     path("tenants/<uuid:tenant>/key/", key.key, name="key"),
     path("tenants/<uuid:tenant>/key/live/", key.key_live, name="key-live"),
+    path("tenants/<uuid:tenant>/log/evidence/", evidence.evidence, name="evidence"),
+    path(
+        "tenants/<uuid:tenant>/log/evidence/evidence.json",
+        evidence.evidence_file,
+        {"extension": "json"},
+        name="evidence-json",
+    ),
+    path(
+        "tenants/<uuid:tenant>/log/evidence/evidence.pdf",
+        evidence.evidence_file,
+        {"extension": "pdf"},
+        name="evidence-pdf",
+    ),
+    path("tenants/<uuid:tenant>/log/uses/", key_uses.key_uses, name="key-uses"),
+    path("tenants/<uuid:tenant>/log/uses/export.jsonl", key_uses.export, {"extension": "jsonl"}, name="key-uses-jsonl"),
+    path("tenants/<uuid:tenant>/log/uses/export.csv", key_uses.export, {"extension": "csv"}, name="key-uses-csv"),
     path("tenants/<uuid:tenant>/key/drills/", drills.drill_list, name="drills"),
     path("tenants/<uuid:tenant>/key/drills/<uuid:drill>/", drills.drill, name="drill"),
     path("tenants/<uuid:tenant>/key/drills/<uuid:drill>/live/", drills.drill_live, name="drill-live"),
@@ -47,5 +79,7 @@ urlpatterns = [
     path("tenants/<uuid:tenant>/key/rotate/", branchkeys.rotate, name="rotate"),
     path("tenants/<uuid:tenant>/key/leave/", branchkeys.leave, name="leave"),
     path("tenants/<uuid:tenant>/registration/preparing/", branchkeys.preparing, name="preparing"),
+    path("tenants/<uuid:tenant>/registration/activation/", activation.activation, name="activation"),
+    path("tenants/<uuid:tenant>/registration/activate/", activation.activate, name="activate"),
     path("tenants/<uuid:tenant>/registration/withdraw/", branchkeys.withdraw, name="withdraw"),
 ]

@@ -49,9 +49,9 @@ class Uses:
 
 def roll_up() -> int:
     """Add up what is settled, in batches; return how many rows that were."""
-    until, added = clock.monotonic() + SECONDS, 0
-    through = _settled()
-    while through is not None and clock.monotonic() < until:
+    ends, added = clock.monotonic() + SECONDS, 0
+    through = settled()
+    while through is not None and clock.monotonic() < ends:
         rows, is_done = _add(through)
         added += rows
         if is_done:
@@ -70,7 +70,7 @@ def generated(tenant: Tenant) -> Uses:
     return Uses((known.keys or 0 if known else 0) + (recent["keys"] or 0), recent["rows"] < TAIL)
 
 
-def _settled() -> int | None:
+def settled() -> int | None:
     """Return an id up to which no row can come any more; None when somebody inserts for longer than we wait."""
     if connection.vendor != "postgresql":
         return KeyUse.objects.aggregate(last=Max("pk"))["last"] or 0
@@ -92,14 +92,14 @@ def _settled() -> int | None:
 
 
 @transactions.atomic
-def _add(settled: int) -> tuple[int, bool]:
+def _add(until: int) -> tuple[int, bool]:
     """Add the next batch; return how many rows it had, and whether all that is settled is added up."""
     KeyUseCursor.objects.get_or_create(pk=1)
     through = KeyUseCursor.objects.select_for_update(no_key=True).get(pk=1).through
-    if through >= settled:
+    if through >= until:
         return 0, True
-    left = KeyUse.objects.filter(pk__gt=through, pk__lte=settled).order_by("pk")
-    last = left.values_list("pk", flat=True)[BATCH - 1 : BATCH].first() or settled
+    left = KeyUse.objects.filter(pk__gt=through, pk__lte=until).order_by("pk")
+    last = left.values_list("pk", flat=True)[BATCH - 1 : BATCH].first() or until
     groups = (
         KeyUse.objects.filter(pk__gt=through, pk__lte=last)
         .annotate(hour=TruncHour("at", tzinfo=UTC))
@@ -120,7 +120,7 @@ def _add(settled: int) -> tuple[int, bool]:
         [(*name, requests[name], keys[name]) for name in sorted(keys, key=str)],
     )
     KeyUseCursor.objects.filter(pk=1).update(through=last)
-    return sum(requests.values()), last == settled
+    return sum(requests.values()), last == until
 
 
 def _upsert(model: type[KeyUseHour | KeyUseTotal], names: list[str], rows: Iterable[tuple[Any, ...]]) -> None:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Q, QuerySet
-from django.db.models.functions import Now
+from django.db.models import Q, QuerySet, Subquery, Value
+from django.db.models.functions import Coalesce, Now
 
-from support.models import Notice
+from support.models import BulkOperation, FleetFigures, Notice, OnCallMessage, Ticket, WebhookDelivery
 from tenants.models import AuditEvent
 
 Rows = list[QuerySet[Any]]
@@ -22,3 +22,24 @@ def events() -> Rows:
 
 def notices() -> Rows:
     return [Notice.objects.filter(sent_at=None, due_at__lte=Now())]
+
+
+def deliveries() -> Rows:
+    return [WebhookDelivery.objects.filter(status=WebhookDelivery.Status.PENDING, due_at__lte=Now())]
+
+
+def on_call() -> Rows:
+    return [OnCallMessage.objects.pending().filter(due_at__lte=Now())]
+
+
+def reminders() -> Rows:
+    return [Ticket.objects.filter(remind_at__lte=Now())]
+
+
+def fleet() -> Rows:
+    through = FleetFigures.objects.filter(pk=1).values("through")[:1]
+    return [AuditEvent.objects.filter(pk__gt=Coalesce(Subquery(through), Value(0)))]
+
+
+def bulk() -> Rows:
+    return [BulkOperation.objects.filter(due_at__lte=Now())]

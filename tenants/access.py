@@ -48,9 +48,10 @@ def membership(user: AbstractBaseUser | AnonymousUser, tenant_id: uuid.UUID | st
     Raises:
         NotFound: there is no such tenant, or the person is not in it.
     """
+    others = Member.objects.filter(user_id=OuterRef("user_id")).exclude(pk=OuterRef("pk"))
     member = (
         Member.objects.filter(user_id=user.pk or 0, tenant_id=_uuid(tenant_id))
-        .annotate(needs_sign_on=needs_sign_on())
+        .annotate(needs_sign_on=needs_sign_on(), has_others=Exists(others))
         .select_related("tenant__service_role", "user")
         .first()
     )

@@ -11,17 +11,20 @@ from django.contrib import messages
 from django.contrib.auth.models import AbstractBaseUser
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils import translation
+from django.utils.translation import gettext_lazy
 
 from byokportal import addresses
+from byokportal.translation import translate as _
 from tenants import fresh, services, sign_in, sign_on_sessions
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
 
 WAYS = {
-    "reauthenticate": "Use your password instead",
-    "mfa_reauthenticate": "Use a code instead",
-    "mfa_reauthenticate:webauthn": "Use a passkey instead",
+    "reauthenticate": gettext_lazy("Use your password instead"),
+    "mfa_reauthenticate": gettext_lazy("Use a code instead"),
+    "mfa_reauthenticate:webauthn": gettext_lazy("Use a passkey instead"),
 }
 
 
@@ -47,14 +50,14 @@ class InvitedOnlyAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allaut
     """Nobody signs up: `tenants.services.invite` makes the account, its mail lets the person choose a password."""
 
     error_messages = DefaultAccountAdapter.error_messages | {
-        "account_inactive": "This account is switched off. Ask an owner of your organisation.",
-        "email_password_mismatch": (
+        "account_inactive": gettext_lazy("This account is switched off. Ask an owner of your organisation."),
+        "email_password_mismatch": gettext_lazy(
             "Mail address and password do not fit together. Try again, or choose a new password."
         ),
-        "enter_current_password": "This is not your current password. Try again.",
-        "incorrect_password": "This is not your password. Try again.",
-        "too_many_login_attempts": "Too many attempts failed. Wait five minutes, then try again.",
-        "rate_limited": "Too many mails were asked for. Use the link in the last one, or wait an hour.",
+        "enter_current_password": gettext_lazy("This is not your current password. Try again."),
+        "incorrect_password": gettext_lazy("This is not your password. Try again."),
+        "too_many_login_attempts": gettext_lazy("Too many attempts failed. Wait five minutes, then try again."),
+        "rate_limited": gettext_lazy("Too many mails were asked for. Use the link in the last one, or wait an hour."),
     }
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
@@ -79,7 +82,9 @@ class InvitedOnlyAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allaut
         if getattr(request, "sign_on_made", None) is None:
             request.session.pop(sign_on_sessions.KEY, None)
             if services.only_by_sign_on(cast("User", user)):
-                messages.info(request, "Your organisation lets you in by its own sign-on. Give your mail address here.")
+                messages.info(
+                    request, _("Your organisation lets you in by its own sign-on. Give your mail address here.")
+                )
                 return redirect("portal:sign-on-start")
         answer: HttpResponse | None = super().pre_login(request, user, **options)
         return answer
@@ -101,7 +106,8 @@ class InvitedOnlyAdapter(DefaultAccountAdapter):  # type: ignore[misc]  # allaut
 
     def send_mail(self, template_prefix: str, email: str, context: dict[str, Any]) -> None:
         addresses_of_ours = {"base_url": settings.BASE_URL, "support_url": settings.SUPPORT_URL}
-        super().send_mail(template_prefix, email, addresses_of_ours | context)
+        with translation.override(services.language_of(email)):
+            super().send_mail(template_prefix, email, addresses_of_ours | context)
 
     def post_login(self, request: HttpRequest, user: AbstractBaseUser, **facts: Any) -> HttpResponse:
         response: HttpResponse = super().post_login(request, user, **facts)

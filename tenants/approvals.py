@@ -15,6 +15,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from byokportal import clock
+from byokportal.translation import translate as _
 from tenants.audit import Actor
 from tenants.errors import SecondPersonNeeded
 from tenants.models import Approval, Member, Role, Tenant
@@ -76,6 +77,15 @@ def as_text(arguments: dict[str, Any]) -> str:
     return json.dumps(arguments, sort_keys=True, ensure_ascii=False)
 
 
+def sentence_of(approval: Approval) -> str:
+    """Return what is asked for in the language of whoever reads it; the row keeps it in English."""
+    held = HELD.get(approval.operation)
+    if held is None or _(held.sentence) == held.sentence:
+        return approval.sentence
+    given = {name: _(value) if value and isinstance(value, str) else value for name, value in approval.given().items()}
+    return _(held.sentence).format_map(given)
+
+
 def approvers(tenant: Tenant) -> MemberQuerySet:
     """Return the members who can act as owner or admin."""
     return Member.objects.of(tenant).filter(role__in=APPROVERS, user__is_active=True)
@@ -88,20 +98,20 @@ def why_not(member: Member, approval: Approval, tenant: Tenant) -> str:
         member: as it stands now, with `invitation` loaded.
     """
     if member.pk == approval.requested_by_id:
-        return "You asked for it. Another owner or admin has to decide."
+        return _("You asked for it. Another owner or admin has to decide.")
     why = _why_not_old_enough(member, approval)
     if not why and _is_made_by(member, approval.requested_by_id, tenant) and _has_others(member, approval, tenant):
-        return "The person who asked for it let you in or gave you your role. Somebody else has to decide."
+        return _("The person who asked for it let you in or gave you your role. Somebody else has to decide.")
     return why
 
 
 def _why_not_old_enough(member: Member, approval: Approval) -> str:
     if member.role not in APPROVERS or not member.user.is_active:
-        return "Only owners and admins decide about this."
+        return _("Only owners and admins decide about this.")
     if member.created_at > approval.created_at - BELONGS_FOR:
-        return "You joined less than 72 hours before it was asked for. Somebody else has to decide."
+        return _("You joined less than 72 hours before it was asked for. Somebody else has to decide.")
     if member.role_since > approval.created_at:
-        return "You became owner or admin after it was asked for. Somebody else has to decide."
+        return _("You became owner or admin after it was asked for. Somebody else has to decide.")
     return ""
 
 

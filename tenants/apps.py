@@ -11,7 +11,7 @@ class TenantsConfig(AppConfig):
         from allauth.mfa.signals import authenticator_added, authenticator_removed, authenticator_reset
         from django.contrib.auth.signals import user_logged_in
 
-        from tenants import accounts, fresh, idle, sign_in_changes
+        from tenants import accounts, fresh, idle, language, sign_in_changes
 
         authentication_step_completed.connect(fresh.note, dispatch_uid="tenants.fresh")
         password_reset.connect(accounts.prove, dispatch_uid="tenants.accounts")
@@ -24,3 +24,4 @@ class TenantsConfig(AppConfig):
         ):
             signal.connect(note, dispatch_uid="tenants.sign_in_changes")
         user_logged_in.connect(idle.begin, dispatch_uid="tenants.idle")
+        user_logged_in.connect(language.bring, dispatch_uid="tenants.language")

@@ -10,10 +10,22 @@ from typing import Any
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from tenants.models import MailDomain
+from tenants.models import AuditEvent, HeadMailing, MailDomain, SignOnConnection
 
 Rows = list[QuerySet[Any]]
 
 
 def domains() -> Rows:
     return [MailDomain.objects.present().filter(next_look_at__lte=Now())]
+
+
+def connections() -> Rows:
+    return [SignOnConnection.objects.present().filter(next_look_at__lte=Now())]
+
+
+def unsealed() -> Rows:
+    return [AuditEvent.objects.not_sealed()]
+
+
+def head_mailings() -> Rows:
+    return [HeadMailing.objects.filter(due_at__lte=Now())]

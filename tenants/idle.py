@@ -15,6 +15,7 @@ from django.utils.http import urlencode
 from django_htmx.http import HttpResponseClientRedirect
 
 from byokportal import clock
+from byokportal.translation import translate as _
 from tenants import return_page
 
 KEY = "seen"  # in the session: when it began, and when the person last did something
@@ -60,7 +61,7 @@ class IdleMiddleware:
 
     def _out(self, request: HttpRequest) -> HttpResponse:
         logout(request)
-        messages.info(request, "You were signed out because nothing happened for a while. Sign in to go on.")
+        messages.info(request, _("You were signed out because nothing happened for a while. Sign in to go on."))
         # A page is asked for anew, by nobody now: it says itself whether somebody has to sign in.
         return self.get_response(request) if request.method in {"GET", "HEAD"} else redirect(_sign_in(request))
 

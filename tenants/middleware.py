@@ -15,6 +15,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django_htmx.http import HttpResponseClientRedirect
 
+from byokportal.translation import translate as _
 from tenants import return_page, services, sign_on_sessions
 from tenants.errors import FreshSignInNeeded, SecondPersonNeeded
 
@@ -23,9 +24,14 @@ OPEN = (
     "account_",
     "mfa_",
     "api:",
+    "scim:",
+    "portal:language",
     "portal:sign-on-start",
     "portal:sign-on-go",
     "portal:sign-on-callback",
+    "portal:saml-acs",
+    "portal:saml-metadata",
+    "portal:saml-answer",
     "portal:sign-on-finish",
     "portal:sign-on-again",
     "problems",
@@ -54,7 +60,7 @@ class SecondFactorMiddleware:
             return None
         messages.info(
             request,
-            "Set up a second factor first: an authenticator app or a passkey. It protects your organisation's key.",
+            _("Set up a second factor first: an authenticator app or a passkey. It protects your organisation's key."),
         )
         return redirect("mfa_index")
 
@@ -83,11 +89,11 @@ class FreshSignInMiddleware:
         if not methods:
             return None  # a page that says so: there is nothing here that this person could give again
         if request.method == "GET":
-            messages.info(request, f"{exception.title}, then this page opens.")
+            messages.info(request, _("Sign in again first, then this page opens."))
         else:
             messages.info(
                 request,
-                f"{exception.title}. Nothing is done yet: you come back to the page, and do it there once more.",
+                _("Sign in again first. Nothing is done yet: you come back to the page, and do it there once more."),
             )
         there = f"{methods[0]['url']}?{urlencode({'next': return_page.of(request)})}"
         return HttpResponseClientRedirect(there) if request.htmx else redirect(there)  # type: ignore[attr-defined]

@@ -20,6 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from byokportal import clock, outbound
 from byokportal.errors import DomainError
+from byokportal.translation import lazy
+from byokportal.translation import translate as _
 from tenants.asserted import Asserted
 from tenants.errors import DirectoryUnfit, SignOnRefused
 
@@ -28,7 +30,9 @@ ALGORITHMS = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES
 LEEWAY = 60  # seconds that the issuer's clock may be off
 WELL_KNOWN = "/.well-known/openid-configuration"
 ENDPOINTS = ("authorization_endpoint", "token_endpoint", "jwks_uri")
-NOT_RIGHT = "What your organisation's sign-on answered is not right: {what}. Tell an owner of your organisation."
+NOT_RIGHT = lazy(
+    "What your organisation's sign-on answered is not right: %(what)s. Tell an owner of your organisation."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +60,19 @@ def discover(issuer: str, *, whose: str) -> dict[str, Any]:
         DirectoryUnfit: what it says of itself is not that of this issuer, or lacks something.
     """
     if "?" in issuer:
-        raise DirectoryUnfit(why="An issuer is an address without a query.")
+        raise DirectoryUnfit(why=_("An issuer is an address without a query."))
     said = _json(outbound.request(issuer.rstrip("/") + WELL_KNOWN, whose=whose), DirectoryUnfit)
     if said.get("issuer") != issuer:
-        raise DirectoryUnfit(why="The address answers for another issuer than the one given, character by character.")
+        raise DirectoryUnfit(
+            why=_("The address answers for another issuer than the one given, character by character.")
+        )
     found: dict[str, Any] = {}
     for name in (*ENDPOINTS, "userinfo_endpoint"):
         address = said.get(name)
         if address is None and name not in ENDPOINTS:
             continue
         if not isinstance(address, str):
-            raise DirectoryUnfit(why=f"It names no {name}.")
+            raise DirectoryUnfit(why=_("It names no %(name)s.", name=name))
         outbound.target_of(address)
         found[name] = address
     methods = said.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
@@ -120,7 +126,7 @@ def redeem(client: Client, *, code: str, nonce: str, verifier: str) -> Asserted:
         address, whose=client.whose, method="POST", headers=headers, body=urlencode(form).encode()
     )
     if answer.status != 200:
-        raise _refused("it did not take our client id and secret, or the code")
+        raise _refused(_("it did not take our client id and secret, or the code"))
     tokens = _json(answer, SignOnRefused)
     keys = _json(outbound.request(client.provider["jwks_uri"], whose=client.whose), SignOnRefused).get("keys")
     claims = verified(tokens.get("id_token"), keys, issuer=client.issuer, client_id=client.client_id, nonce=nonce)
@@ -139,7 +145,7 @@ def verified(token: Any, keys: Any, *, issuer: str, client_id: str, nonce: str) 
         header = jwt.get_unverified_header(token)
         algorithm = header.get("alg")
         if algorithm not in ALGORITHMS:
-            raise _refused("its signature is of a kind that we do not take")
+            raise _refused(_("its signature is of a kind that we do not take"))
         key = _key(keys, header)
         # Times are compared below, on the clock that all our processes share.
         claims: dict[str, Any] = jwt.decode(
@@ -158,21 +164,21 @@ def verified(token: Any, keys: Any, *, issuer: str, client_id: str, nonce: str) 
     except DomainError:
         raise
     except (jwt.PyJWTError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
-        raise _refused("its ID token is not signed by it for us") from None
+        raise _refused(_("its ID token is not signed by it for us")) from None
     now = clock.now().timestamp()
     if not isinstance(claims["exp"], int | float) or claims["exp"] <= now - LEEWAY:
-        raise _refused("its ID token has ended")
+        raise _refused(_("its ID token has ended"))
     if not isinstance(claims["iat"], int | float) or claims["iat"] > now + LEEWAY:
-        raise _refused("its ID token is of the future")
+        raise _refused(_("its ID token is of the future"))
     if not isinstance(claims.get("nbf", 0), int | float) or claims.get("nbf", 0) > now + LEEWAY:
-        raise _refused("its ID token is of the future")
+        raise _refused(_("its ID token is of the future"))
     audiences = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
     if (len(audiences) > 1 or "azp" in claims) and claims.get("azp") != client_id:
-        raise _refused("its ID token is for another client")
+        raise _refused(_("its ID token is for another client"))
     if not nonce or claims.get("nonce") != nonce:
-        raise _refused("its ID token belongs to another sign-in")
+        raise _refused(_("its ID token belongs to another sign-in"))
     if not isinstance(claims["sub"], str) or not 1 <= len(claims["sub"]) <= 255 or not claims["sub"].isprintable():
-        raise _refused("it names nobody")
+        raise _refused(_("it names nobody"))
     return claims
 
 
@@ -187,10 +193,10 @@ def _key(keys: Any, header: Mapping[str, Any]) -> Any:
     ]
     named = [one for one in usable if one.get("kid") == header.get("kid")] if "kid" in header else usable
     if len(named) != 1:
-        raise _refused("it has no key that signed its ID token")
+        raise _refused(_("it has no key that signed its ID token"))
     key = jwt.PyJWK(named[0], algorithm=header["alg"]).key
     if isinstance(key, RSAPublicKey) and key.key_size < 2048:
-        raise _refused("its key is too short")
+        raise _refused(_("its key is too short"))
     return key
 
 
@@ -202,16 +208,16 @@ def _userinfo(client: Client, access_token: Any, subject: str) -> dict[str, Any]
     answer = outbound.request(client.provider["userinfo_endpoint"], whose=client.whose, headers=headers)
     said = _json(answer, SignOnRefused)
     if said.get("sub") != subject:
-        raise _refused("it speaks of two people at once")
+        raise _refused(_("it speaks of two people at once"))
     return {name: said[name] for name in ("email", "email_verified") if name in said}
 
 
 def _asserted(client: Client, claims: Mapping[str, Any]) -> Asserted:
     email = claims.get("email")
     if not isinstance(email, str) or not email:
-        raise _refused("it names no mail address")
+        raise _refused(_("it names no mail address"))
     if claims.get("email_verified", True) not in (True, "true"):
-        raise _refused("it says that your mail address is not verified")
+        raise _refused(_("it says that your mail address is not verified"))
     values = claims.get(client.role_claim) if client.role_claim else None
     listed = values if isinstance(values, list) else [values]
     methods = claims.get("amr")
@@ -238,9 +244,9 @@ def _json(answer: outbound.Answer, error: type[DirectoryUnfit] | type[SignOnRefu
         said = None
     if answer.status == 200 and isinstance(said, dict):
         return said
-    what = "an address of it did not answer as OpenID Connect says"
-    raise error(why=NOT_RIGHT.format(what=what) if error is SignOnRefused else f"{what[0].upper()}{what[1:]}.")
+    what = _("an address of it did not answer as OpenID Connect says")
+    raise error(why=_(NOT_RIGHT, what=what) if error is SignOnRefused else f"{what[0].upper()}{what[1:]}.")
 
 
 def _refused(what: str) -> SignOnRefused:
-    return SignOnRefused(why=NOT_RIGHT.format(what=what))
+    return SignOnRefused(why=_(NOT_RIGHT, what=what))

@@ -8,12 +8,14 @@ from datetime import datetime
 
 from byokportal import clock, words
 from byokportal.errors import Turn
+from byokportal.translation import lazy
+from byokportal.translation import translate as _
 from tenants import audit, transactions
 from tenants.audit import Actor
 from tenants.models import OnboardingMove, OnboardingStep, Tenant
 
 Status = OnboardingStep.Status
-NOTHING = "Nothing to do"
+NOTHING = lazy("Nothing to do.")
 EXPECTED = "expected"  # the name of a `Change` in a step's evidence
 DONE = frozenset({Status.DONE, Status.SKIPPED})
 
@@ -31,70 +33,80 @@ class Step:
 STEPS = (
     Step(
         1,
-        "CMK",
-        "Ensure you have a KMS Customer Managed Key",
+        lazy("CMK"),
+        lazy("Ensure you have a KMS Customer Managed Key"),
         {
-            Status.NOT_STARTED: "Give the CMK ARN.",
-            Status.WAITING_FOR_TENANT: "Give the CMK ARN.",
-            Status.IN_PROGRESS: "Nothing to do: the test is looking at the key.",
-            Status.FAILED: "Look at what the test says about your key, correct it, then test again.",
+            Status.NOT_STARTED: lazy("Give the CMK ARN."),
+            Status.WAITING_FOR_TENANT: lazy("Give the CMK ARN."),
+            Status.IN_PROGRESS: lazy("Nothing to do: the test is looking at the key."),
+            Status.FAILED: lazy("Look at what the test says about your key, correct it, then test again."),
         },
     ),
     Step(
         2,
-        "IAM role",
-        "Create an IAM role for our application",
+        lazy("IAM role"),
+        lazy("Create an IAM role for our application"),
         {
-            Status.NOT_STARTED: "Create the role with the trust policy and the permissions policy shown here.",
-            Status.WAITING_FOR_TENANT: "Create the role with the two policies shown here, then give the Role ARN.",
-            Status.IN_PROGRESS: "Nothing to do: the test is looking at the role.",
-            Status.FAILED: "Correct the document that the test names, then test again.",
+            Status.NOT_STARTED: lazy("Create the role with the trust policy and the permissions policy shown here."),
+            Status.WAITING_FOR_TENANT: lazy(
+                "Create the role with the two policies shown here, then give the Role ARN."
+            ),
+            Status.IN_PROGRESS: lazy("Nothing to do: the test is looking at the role."),
+            Status.FAILED: lazy("Correct the document that the test names, then test again."),
         },
     ),
     Step(
         3,
-        "Key policy",
-        "Grant the role access to your Customer Managed Key",
+        lazy("Key policy"),
+        lazy("Grant the role access to your Customer Managed Key"),
         {
-            Status.NOT_STARTED: "Give the Role ARN first (step 2).",
-            Status.WAITING_FOR_TENANT: "Add the statement shown here to your key policy.",
-            Status.IN_PROGRESS: "Nothing to do: the test shows whether the key policy lets the role in.",
-            Status.FAILED: "Correct the key policy as the test says, then test again.",
+            Status.NOT_STARTED: lazy("Give the Role ARN first (step 2)."),
+            Status.WAITING_FOR_TENANT: lazy("Add the statement shown here to your key policy."),
+            Status.IN_PROGRESS: lazy("Nothing to do: the test shows whether the key policy lets the role in."),
+            Status.FAILED: lazy("Correct the key policy as the test says, then test again."),
         },
     ),
     Step(
         4,
-        "Validate",
-        "Validate IAM and KMS Configuration (Optional)",
+        lazy("Validate"),
+        lazy("Validate IAM and KMS Configuration (Optional)"),
         {
-            Status.NOT_STARTED: "If you like, look at your side before we do. Our own test follows in any case.",
-            Status.WAITING_FOR_TENANT: "If you like, look at your side before we do. Our own test follows in any case.",
-            Status.IN_PROGRESS: "Compare the output with what is shown here.",
+            Status.NOT_STARTED: lazy("If you like, look at your side before we do. Our own test follows in any case."),
+            Status.WAITING_FOR_TENANT: lazy(
+                "If you like, look at your side before we do. Our own test follows in any case."
+            ),
+            Status.IN_PROGRESS: lazy("Compare the output with what is shown here."),
         },
     ),
     Step(
         5,
-        "Service-side configuration",
-        "Service-Side Configuration",
+        lazy("Service-side configuration"),
+        lazy("Service-Side Configuration"),
         {
-            Status.NOT_STARTED: "Share both ARNs first (step 6).",
-            Status.WAITING_FOR_TENANT: "Correct the step that the test names, then test again.",
-            Status.WAITING_FOR_KORE: "Nothing to do: Kore.ai has a ticket for it.",
-            Status.IN_PROGRESS: "Nothing to do: our side is being configured and tested. It takes about a minute.",
-            Status.FAILED: "Nothing to do: Kore.ai has a ticket for it.",
+            Status.NOT_STARTED: lazy("Share both ARNs first (step 6)."),
+            Status.WAITING_FOR_TENANT: lazy("Correct the step that the test names, then test again."),
+            Status.WAITING_FOR_KORE: lazy("Nothing to do: Kore.ai has a ticket for it."),
+            Status.IN_PROGRESS: lazy(
+                "Nothing to do: our side is being configured and tested. It takes about a minute."
+            ),
+            Status.FAILED: lazy("Nothing to do: Kore.ai has a ticket for it."),
         },
     ),
     Step(
         6,
-        "Share",
-        "Share required information",
+        lazy("Share"),
+        lazy("Share required information"),
         {
-            Status.NOT_STARTED: "Finish steps 1 to 3 first.",
-            Status.WAITING_FOR_TENANT: "Check both ARNs and share them.",
+            Status.NOT_STARTED: lazy("Finish steps 1 to 3 first."),
+            Status.WAITING_FOR_TENANT: lazy("Check both ARNs and share them."),
         },
     ),
 )
 BY_NUMBER = {step.number: step for step in STEPS}
+
+
+# Evidence of step 5 while everything is tested: the time at which the key goes into service, or BUTTON.
+ACTIVATION, BUTTON = "activation", "by_button"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +133,13 @@ class Change:
     def words(self) -> str:
         """The sentence of the tracker."""
         at = words.minute(datetime.fromisoformat(self.counts_at), now=clock.now())
-        return f"{self.why} If it is still so at {at}, change {self.what} (step {self.step}) as the test says."
+        return _(
+            "%(why)s If it is still so at %(at)s, change %(what)s (step %(step)s) as the test says.",
+            why=_(self.why),
+            at=at,
+            what=_(self.what),
+            step=self.step,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,35 +246,56 @@ def overview(tenant: Tenant) -> list[StepView]:
     return views(OnboardingStep.objects.filter(tenant=tenant).order_by("number"))
 
 
+def is_set_up(tenant: Tenant) -> bool:
+    """Tell whether the last of our own steps is done, so that there is a key to look at."""
+    return OnboardingStep.objects.filter(tenant=tenant, number=5, status=Status.DONE).exists()
+
+
 def views(steps: Iterable[OnboardingStep]) -> list[StepView]:
     """Return the steps of one tenant with their words; while a change is expected none says that nothing is to do."""
     found = [view(step) for step in steps]
     expected = next((step.number for step in found if EXPECTED in step.evidence), None)
     if expected is None:
         return found
+    first = _("First see step %(step)s.", step=expected)
     return [
-        replace(step, next="Done." if step.status in DONE else f"First see step {expected}.")
-        if step.next.startswith(NOTHING)
-        else step
-        for step in found
+        replace(step, next=_("Done.") if step.status in DONE else first) if _is_idle(step) else step for step in found
     ]
+
+
+def _is_idle(step: StepView) -> bool:
+    """Tell whether the table says that nothing is to do, and nothing else does."""
+    if step.evidence.get(EXPECTED) or (step.status == Status.WAITING_FOR_TENANT and step.evidence.get(ACTIVATION)):
+        return False
+    return _next_in_table(step.number, step.status).startswith(NOTHING.rstrip("."))
+
+
+def _next_in_table(number: int, status: str) -> str:
+    return BY_NUMBER[number].next.get(status, NOTHING)
 
 
 def view(step: OnboardingStep) -> StepView:
     """Return one step with its words."""
     table = BY_NUMBER[step.number]
     expected = step.evidence.get(EXPECTED)
-    following = table.next.get(step.status, f"{NOTHING}.")
+    following = _(_next_in_table(step.number, step.status))
     if expected and step.status != Status.FAILED:
         following = Change(**expected).words
+    turn = whose_turn(step.number, step.status)
+    activation = step.evidence.get(ACTIVATION) if step.status == Status.WAITING_FOR_TENANT else None
+    if activation == BUTTON:
+        following = _("Tested: every check passed. Your key waits for you: activate it when you want it in service.")
+    elif activation:
+        following = _("Tested: every check passed. Your key goes into service at %(at)s.", at=words.label(activation))
+        turn = Turn.NOBODY.value
     return StepView(
         number=step.number,
-        name=table.name,
-        title=table.title,
+        name=_(table.name),
+        title=_(table.title),
         status=step.status,
         label=step.get_status_display(),
         since=step.since,
-        whose_turn=whose_turn(step.number, step.status),
+        whose_turn=turn,
         evidence=step.evidence,
         next=following,
     )

@@ -49,4 +49,4 @@ def refusals_on(form: forms.Form) -> Iterator[None]:
             for sentence in sentences:
                 form.add_error(field if field in form.fields else None, sentence)
         if not error.errors:
-            form.add_error(None, f"{error.title}. {error}")
+            form.add_error(None, error.in_full)

@@ -48,9 +48,15 @@ VIEWED = (
     "keys.encryptiontest",
     "keys.roleconfiguration",
     "keys.incident",
+    "keys.canary",
+    "keys.driftresolution",
     "keys.revocationdrill",
     "support.ticket",
     "support.notice",
+    "support.oncallmessage",
+    "support.bulkoperation",
+    "support.webhookendpoint",
+    "support.webhookdelivery",
     "auth.user",
 )
 
@@ -84,6 +90,11 @@ MANAGE_STAFF = StaffPermission("manage_staff", "Can create, group and switch off
 RECOVER_OWNER = StaffPermission(
     "recover_owner", "Can ask for the recovery of an organisation's owner, or approve one", LEADS
 )
+RESOLVE_DRIFT = StaffPermission("resolve_drift", "Can decide about a policy of ours that somebody else changed", LEADS)
+RUN_BULK = StaffPermission("run_bulk", "Can do on many tenants at once what they can do on one", DESK)
+DECIDE_BULK = StaffPermission(
+    "decide_bulk", "Can approve, as the second lead, what another does on many tenants", LEADS
+)
 # In the order that the migrations know: another order, label or row needs `manage.py makemigrations support`.
 STAFF_PERMISSIONS = (
     APPROVE_CONFIGURATION,
@@ -97,6 +108,9 @@ STAFF_PERMISSIONS = (
     MANAGE_SERVICE_ACCOUNTS,
     MANAGE_STAFF,
     RECOVER_OWNER,
+    RESOLVE_DRIFT,
+    RUN_BULK,
+    DECIDE_BULK,
 )
 
 
@@ -111,6 +125,9 @@ class Operation:
         scope: the scope with which a service account may; empty: no service.
         is_fresh: a person needs to have signed in, or proved it again, lately (`tenants.fresh`). Staff always do.
         needs_mark: a token needs the mark that its owner gave it when it was made.
+        directory: the tenant's directory does it, by its own token.
+        by_mail: a person may do it by a mail to an address that is theirs alone (`support.tickets.signed_addresses`);
+            nobody asks then how long ago they signed in.
     """
 
     members: frozenset[Role] = frozenset()
@@ -119,12 +136,18 @@ class Operation:
     scope: str = ""
     is_fresh: bool = False
     needs_mark: bool = False
+    directory: bool = False
+    by_mail: bool = False
 
 
 OPERATIONS: dict[str, Operation] = {
     "tenants.read": Operation(ALL, token=READ),
     "keys.check_policy": Operation(ALL, token=READ),
+    "keys.reconcile": Operation(ALL, token=READ),
     "keys.register": Operation(CHANGE, token=SETUP),
+    # Beside a serving key both ask for keys.replace too.
+    "keys.choose_activation": Operation(CHANGE, token=SETUP),
+    "keys.activate": Operation(CHANGE, token=SETUP),
     "keys.choose_documents": Operation(CHANGE, token=SETUP),
     # It lets somebody in who has no account: people alone, as with an invitation.
     "keys.make_link": Operation(CHANGE, is_fresh=True),
@@ -143,8 +166,15 @@ OPERATIONS: dict[str, Operation] = {
     "keys.set_latency": Operation(OWN),
     "keys.rotate": Operation(CHANGE, token=OPERATE),
     "keys.close_incident": Operation(staff=CLOSE_INCIDENT),
+    "keys.probe_incident": Operation(staff=RUN_TEST),
+    # What beat does for our own tenants.
+    "keys.advance_canary": Operation(),
+    "keys.resolve_drift": Operation(staff=RESOLVE_DRIFT),
     # The command line alone, by whoever has restored it.
     "keys.admit_database": Operation(),
+    "keys.rebuild_branch_keys": Operation(),
+    "keys.reopen_logs": Operation(),
+    "keys.restore_check": Operation(),
     "keys.generate": Operation(scope=GENERATE),
     "keys.decrypt": Operation(scope=DECRYPT),
     "keys.rewrap": Operation(scope=REWRAP),
@@ -152,6 +182,7 @@ OPERATIONS: dict[str, Operation] = {
     "tenants.create": Operation(staff=CREATE_TENANT),
     "tenants.invite": Operation(OWN, CREATE_TENANT, token=PEOPLE, is_fresh=True),
     "tenants.change_role": Operation(OWN, token=PEOPLE, is_fresh=True),
+    "tenants.restore": Operation(),
     "tenants.remove_member": Operation(OWN, token=PEOPLE, is_fresh=True),
     "tenants.leave": Operation(ALL),
     "tenants.mint_token": Operation(CHANGE, is_fresh=True),
@@ -161,6 +192,11 @@ OPERATIONS: dict[str, Operation] = {
     "tenants.reset_second_factor": Operation(OWN, is_fresh=True),
     # Mail domains and the connection to a directory: who may say here who somebody is.
     "tenants.change_sign_on": Operation(OWN, token=PEOPLE, is_fresh=True),
+    # It says who is in, for years: a person makes it, and no other token does.
+    "tenants.make_directory_token": Operation(OWN, is_fresh=True),
+    "tenants.provision": Operation(directory=True),
+    # Mails that say how long the log is, to anybody whom an owner names.
+    "tenants.change_head_recipients": Operation(OWN, token=PEOPLE, is_fresh=True),
     "tenants.require_second_person": Operation(OWN, is_fresh=True),
     "tenants.decide": Operation(CHANGE, is_fresh=True),
     # What one has asked for oneself.
@@ -169,11 +205,29 @@ OPERATIONS: dict[str, Operation] = {
     "tenants.manage_staff": Operation(staff=MANAGE_STAFF),
     "tenants.recover_owner": Operation(staff=RECOVER_OWNER),
     "tenants.object_to_recovery": Operation(ALL),
-    "support.open_ticket": Operation(ALL, token=SETUP),
-    "support.answer_ticket": Operation(ALL, ANSWER_TICKET, token=SETUP),
+    "support.open_ticket": Operation(ALL, ANSWER_TICKET, token=SETUP),
+    "support.answer_ticket": Operation(ALL, ANSWER_TICKET, token=SETUP, by_mail=True),
     "support.close_ticket": Operation(staff=ANSWER_TICKET),
+    "support.take_incident": Operation(staff=ANSWER_TICKET),
+    # What organisations hear, or do not hear, of a fault of ours.
+    "support.decide_held_mails": Operation(staff=CLOSE_INCIDENT),
+    "support.tell_affected": Operation(staff=CLOSE_INCIDENT),
+    "support.test_on_call": Operation(staff=CLOSE_INCIDENT),
+    # On many tenants at once: each row asks for what it needs on one of them too.
+    "support.run_bulk": Operation(staff=RUN_BULK),
+    "support.decide_bulk": Operation(staff=DECIDE_BULK),
+    "support.review_staff": Operation(staff=MANAGE_STAFF),
+    # Hand out, sort, merge.
+    "support.manage_ticket": Operation(staff=ANSWER_TICKET),
+    # Where the organisation's events go: who may send them away, and keep them from arriving.
+    "support.change_webhooks": Operation(CHANGE, token=SETUP, is_fresh=True),
+    "support.send_webhooks": Operation(CHANGE, token=SETUP),
+    # One's own; nobody chooses for others.
+    "support.choose_mails": Operation(ALL),
 }
 NOBODY = Operation()
+# How an actor acts who wrote a mail.
+MAIL = "mail"
 
 
 def allowed(actor: Actor, operation: str, tenant: Tenant | None = None) -> bool:
@@ -181,8 +235,12 @@ def allowed(actor: Actor, operation: str, tenant: Tenant | None = None) -> bool:
     if actor.kind == "system":
         return True
     row = OPERATIONS.get(operation, NOBODY)
+    if actor.via == MAIL and not row.by_mail:
+        return False
     if actor.kind == "staff":
         return actor.user is not None and staff_may(actor.user, operation)
+    if actor.directory is not None:
+        return row.directory and tenant is not None and actor.directory.tenant_id == tenant.pk
     if actor.tenant_id is None or (tenant is not None and actor.tenant_id != tenant.pk):
         return False
     if actor.token is not None and (not row.token or row.token not in actor.token.permissions):
@@ -225,4 +283,6 @@ def staff_sees(user: AbstractBaseUser | AnonymousUser, model: str) -> bool:
 
 def needs_fresh(actor: Actor, operation: str) -> bool:
     """Tell whether this person has to have signed in lately for the operation."""
+    if actor.via == MAIL:
+        return False
     return actor.kind == "staff" or (actor.kind == "member" and OPERATIONS.get(operation, NOBODY).is_fresh)

@@ -18,12 +18,15 @@ from django.contrib import messages
 from django.contrib.auth.models import AbstractBaseUser
 from django.http import HttpResponse
 from django.shortcuts import redirect
+from django.utils.translation import gettext_lazy
 from django.views.generic import FormView
 from qrcode.image.svg import SvgPathFillImage
 
 SEALED = "sealed:"  # what was stored before has no such mark and is read as it is
 REAL = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)  # recovery codes stand in for one of these
-LAST = "This is your only second factor, and one is required here. Add another first; then you can remove this one."
+LAST = gettext_lazy(
+    "This is your only second factor, and one is required here. Add another first; then you can remove this one."
+)
 
 
 class Adapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth has no types
@@ -31,8 +34,10 @@ class Adapter(DefaultMFAAdapter):  # type: ignore[misc]  # allauth has no types
 
     error_messages = DefaultMFAAdapter.error_messages | {
         "cannot_delete_authenticator": LAST,
-        "cannot_generate_recovery_codes": "Set up an authenticator app or a passkey first; then make recovery codes.",
-        "incorrect_code": (
+        "cannot_generate_recovery_codes": gettext_lazy(
+            "Set up an authenticator app or a passkey first; then make recovery codes."
+        ),
+        "incorrect_code": gettext_lazy(
             "This code is wrong, or it has been used. Type the one that your app shows now, or a recovery code."
         ),
     }

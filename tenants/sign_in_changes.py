@@ -12,36 +12,38 @@ from typing import Any
 from allauth.mfa.models import Authenticator
 from django.contrib.auth.models import AbstractBaseUser
 
+from byokportal.translation import lazy
 from tenants import audit, transactions
 from tenants.audit import Actor
 from tenants.services.people import members_logs
 
-NAMES = {
-    Authenticator.Type.TOTP: "an authenticator app",
-    Authenticator.Type.WEBAUTHN: "a passkey",
-    Authenticator.Type.RECOVERY_CODES: "recovery codes",
+CAME = {
+    Authenticator.Type.TOTP: lazy("an authenticator app came to the second factors"),
+    Authenticator.Type.WEBAUTHN: lazy("a passkey came to the second factors"),
+    Authenticator.Type.RECOVERY_CODES: lazy("recovery codes came to the second factors"),
+}
+WENT = {
+    Authenticator.Type.TOTP: lazy("an authenticator app went from the second factors"),
+    Authenticator.Type.WEBAUTHN: lazy("a passkey went from the second factors"),
+    Authenticator.Type.RECOVERY_CODES: lazy("recovery codes went from the second factors"),
 }
 
 
 def password_chosen(*, user: AbstractBaseUser, **_: Any) -> None:
     """A new password, by the page or by the mailed link."""
-    _note(user, "a new password was chosen")
+    _note(user, lazy("a new password was chosen"))
 
 
 def factor_added(*, user: AbstractBaseUser, authenticator: Authenticator, **_: Any) -> None:
-    _note(user, f"{_name(authenticator)} came to the second factors")
+    _note(user, CAME[Authenticator.Type(authenticator.type)])
 
 
 def factor_removed(*, user: AbstractBaseUser, authenticator: Authenticator, **_: Any) -> None:
-    _note(user, f"{_name(authenticator)} went from the second factors")
+    _note(user, WENT[Authenticator.Type(authenticator.type)])
 
 
 def codes_made_anew(*, user: AbstractBaseUser, **_: Any) -> None:
-    _note(user, "new recovery codes were made, and the old ones ended")
-
-
-def _name(authenticator: Authenticator) -> str:
-    return NAMES[Authenticator.Type(authenticator.type)]
+    _note(user, lazy("new recovery codes were made, and the old ones ended"))
 
 
 def _note(user: AbstractBaseUser, what: str) -> None:

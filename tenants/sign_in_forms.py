@@ -4,7 +4,7 @@ of allauth's own limits."""
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from allauth.account import forms as account
 from allauth.account.adapter import get_adapter
@@ -15,21 +15,28 @@ from allauth.mfa.totp import forms as totp
 from allauth.mfa.webauthn import forms as webauthn
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy
 from redis.exceptions import RedisError
 
 from tenants import attempts, services, sign_in
 from tenants.attempts import Limit
 
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise
+
+
 USED = Limit("used-codes", 1, 90)  # a code is right for 30 seconds
 
 
-NOT_THIS_PASSKEY = "This passkey does not fit your account, or you waited too long. Try again, or use another way."
+NOT_THIS_PASSKEY = gettext_lazy(
+    "This passkey does not fit your account, or you waited too long. Try again, or use another way."
+)
 
 
 class Labelled:
     """A form whose labels are ours; a placeholder would only say the label again, and goes away when one types."""
 
-    labels: dict[str, str]
+    labels: dict[str, StrOrPromise]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -72,7 +79,7 @@ def once(form: mfa.BaseAuthenticateForm, check: Callable[[], str]) -> str:
         return code
 
 
-def code_field(label: str) -> forms.CharField:
+def code_field(label: StrOrPromise) -> forms.CharField:
     """Return a field for six digits: the phone shows digits to type, and offers the code that it knows."""
     widget = forms.TextInput(attrs={"autocomplete": "one-time-code", "inputmode": "numeric"})
     return forms.CharField(label=label, widget=widget)
@@ -81,7 +88,7 @@ def code_field(label: str) -> forms.CharField:
 class SetUpAppForm(totp.ActivateTOTPForm):  # type: ignore[misc]  # allauth has no types
     """The first code of an authenticator app; the secret that it comes from is kept in the session until then."""
 
-    code = code_field("Code")
+    code = code_field(gettext_lazy("Code"))
 
     def secret_in_fours(self) -> str:
         """Return the secret for people who type it."""
@@ -91,7 +98,7 @@ class SetUpAppForm(totp.ActivateTOTPForm):  # type: ignore[misc]  # allauth has 
 class CodeForm(mfa.AuthenticateForm):  # type: ignore[misc]
     """The second factor of a sign-in."""
 
-    code = code_field("Code of your authenticator app, or a recovery code")
+    code = code_field(gettext_lazy("Code of your authenticator app, or a recovery code"))
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -104,37 +111,44 @@ class CodeForm(mfa.AuthenticateForm):  # type: ignore[misc]
 class CodeAgainForm(mfa.ReauthenticateForm):  # type: ignore[misc]
     """The second factor, given once more."""
 
-    code = code_field("Code of your authenticator app, or a recovery code")
+    code = code_field(gettext_lazy("Code of your authenticator app, or a recovery code"))
 
     def clean_code(self) -> str:
         return counted(self.user.email, lambda: once(self, super(CodeAgainForm, self).clean_code), also=sign_in.CODES)
 
 
 class LoginForm(Labelled, account.LoginForm):  # type: ignore[misc]
-    labels = {"login": "Mail address", "password": "Password"}
+    labels: dict[str, StrOrPromise] = {"login": gettext_lazy("Mail address"), "password": gettext_lazy("Password")}
 
 
 class PasswordAgainForm(Labelled, account.ReauthenticateForm):  # type: ignore[misc]
-    labels = {"password": "Password"}
+    labels: dict[str, StrOrPromise] = {"password": gettext_lazy("Password")}
 
 
 class ChangePasswordForm(Labelled, account.ChangePasswordForm):  # type: ignore[misc]
     """A new password for the current one, which somebody at an open screen might guess."""
 
-    labels = {"oldpassword": "Current password", "password1": "New password", "password2": "New password, once more"}
+    labels: dict[str, StrOrPromise] = {
+        "oldpassword": gettext_lazy("Current password"),
+        "password1": gettext_lazy("New password"),
+        "password2": gettext_lazy("New password, once more"),
+    }
 
     def clean_oldpassword(self) -> str:
         return counted(self.user.email, super().clean_oldpassword)
 
 
 class NewPasswordForm(Labelled, account.ResetPasswordKeyForm):  # type: ignore[misc]
-    labels = {"password1": "New password", "password2": "New password, once more"}
+    labels: dict[str, StrOrPromise] = {
+        "password1": gettext_lazy("New password"),
+        "password2": gettext_lazy("New password, once more"),
+    }
 
 
 class ResetPasswordForm(Labelled, account.ResetPasswordForm):  # type: ignore[misc]
     """A mail with a link for a new password. Each one counts: there is no failure to tell from a success."""
 
-    labels = {"email": "Mail address"}
+    labels: dict[str, StrOrPromise] = {"email": gettext_lazy("Mail address")}
 
     def clean_email(self) -> str:
         email: str = super().clean_email()
@@ -169,10 +183,12 @@ class PasskeyAgainForm(PasskeyForm, webauthn.ReauthenticateWebAuthnForm):  # typ
 
 
 class AddPasskeyForm(webauthn.AddWebAuthnForm):  # type: ignore[misc]
-    name = forms.CharField(label="Name", max_length=100, required=False)
+    name = forms.CharField(label=gettext_lazy("Name"), max_length=100, required=False)
     passwordless = forms.BooleanField(
-        label="Sign in with it alone, without the password",
-        help_text="Untick this for a key that has no PIN, fingerprint or face: it then comes after your password.",
+        label=gettext_lazy("Sign in with it alone, without the password"),
+        help_text=gettext_lazy(
+            "Untick this for a key that has no PIN, fingerprint or face: it then comes after your password."
+        ),
         required=False,
         initial=True,
     )
@@ -181,9 +197,11 @@ class AddPasskeyForm(webauthn.AddWebAuthnForm):  # type: ignore[misc]
         try:
             cleaned: dict[str, Any] = super().clean()
         except (ValidationError, ValueError, TypeError, KeyError, AttributeError):
-            raise ValidationError("Your browser's answer does not fit, or you waited too long. Try again.") from None
+            raise ValidationError(
+                gettext_lazy("Your browser's answer does not fit, or you waited too long. Try again.")
+            ) from None
         return cleaned
 
 
 class RenamePasskeyForm(webauthn.EditWebAuthnForm):  # type: ignore[misc]
-    name = forms.CharField(label="Name", max_length=100)
+    name = forms.CharField(label=gettext_lazy("Name"), max_length=100)

@@ -18,6 +18,7 @@ from django.urls import reverse
 from django.utils.http import urlencode
 from django_htmx.http import HttpResponseClientRedirect
 
+from byokportal.translation import translate as _
 from tenants import return_page, services
 from tenants.errors import SignOnNeeded, SignOnSessionBound
 from tenants.models import SignOnSession
@@ -30,6 +31,9 @@ OPEN = {
     "portal:sign-on-start",
     "portal:sign-on-go",
     "portal:sign-on-callback",
+    "portal:saml-acs",
+    "portal:saml-metadata",
+    "portal:saml-answer",
     "portal:sign-on-finish",
     "portal:sign-on-again",
     "problems",
@@ -59,7 +63,7 @@ class SignOnMiddleware:
             row = services.session_of(request.session[KEY])
             if row is None or str(row.identity.member.user_id) != str(request.session[SESSION_KEY]):
                 logout(request)
-                messages.info(request, "Your sign-in has ended. Sign in with your organisation to go on.")
+                messages.info(request, _("Your sign-in has ended. Sign in with your organisation to go on."))
                 return _to(request, reverse("portal:sign-on-start"))
             request.sign_on = row  # type: ignore[attr-defined]
         return self.get_response(request)

@@ -21,7 +21,8 @@ from tenants.models import (
     SignOnIdentity,
 )
 
-Kind = Literal["at", "st", "cs", "il", "sl"]  # automation token, service's token, client secret, link of an invitation
+# Automation token, service's token, client secret, link of an invitation, link of the set-up, directory's token.
+Kind = Literal["at", "st", "cs", "il", "sl", "dt"]
 LIFETIME = 900  # seconds of a service account's bearer token
 
 

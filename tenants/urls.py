@@ -2,12 +2,28 @@
 
 from django.urls import path
 
-from tenants.views import address, approvals, invitation, organisation, people, recovery, sign_on, sign_on_flow, tokens
+from tenants.views import (
+    address,
+    approvals,
+    directory,
+    invitation,
+    language,
+    log,
+    log_seal,
+    organisation,
+    people,
+    recovery,
+    saml_flow,
+    sign_on,
+    sign_on_flow,
+    tokens,
+)
 
 urlpatterns = [
     path("", organisation.home, name="home"),
     path("invitations/<str:secret>/", invitation.link, name="invitation-link"),
     path("invitation/", invitation.invitation, name="invitation"),
+    path("language/", language.choose, name="language"),
     path("address/", address.address, name="address"),
     path("address/confirm/", address.confirm, name="confirm-address"),
     path("addresses/<str:secret>/", address.link, name="address-link"),
@@ -20,8 +36,17 @@ urlpatterns = [
     path("sign-on/link/", sign_on_flow.link, name="sign-on-link"),
     path("sign-on/again/", sign_on_flow.again, name="sign-on-again"),
     path("sign-on/<uuid:tenant>/callback/", sign_on_flow.callback, name="sign-on-callback"),
+    path("sign-on/<uuid:tenant>/saml/", saml_flow.acs, name="saml-acs"),
+    path("sign-on/<uuid:tenant>/saml/metadata/", saml_flow.metadata, name="saml-metadata"),
+    path("sign-on/answer/", saml_flow.answer, name="saml-answer"),
     path("tenants/<uuid:tenant>/", organisation.tracker, name="tracker"),
-    path("tenants/<uuid:tenant>/log/", organisation.log, name="log"),
+    path("tenants/<uuid:tenant>/log/", log.log, name="log"),
+    path("tenants/<uuid:tenant>/log/export.jsonl", log.export, {"extension": "jsonl"}, name="log-jsonl"),
+    path("tenants/<uuid:tenant>/log/export.csv", log.export, {"extension": "csv"}, name="log-csv"),
+    path("tenants/<uuid:tenant>/log/seal/", log_seal.seal, name="log-seal"),
+    path("tenants/<uuid:tenant>/log/seal/head.json", log_seal.head_file, name="log-head-file"),
+    path("tenants/<uuid:tenant>/log/seal/verify_log.py", log_seal.verifier, name="log-verifier"),
+    path("tenants/<uuid:tenant>/log/seal/recipients/<int:recipient>/remove/", log_seal.remove, name="remove-recipient"),
     path("tenants/<uuid:tenant>/people/", people.members, name="members"),
     path("tenants/<uuid:tenant>/people/<int:number>/role/", people.change_role, name="change-role"),
     path("tenants/<uuid:tenant>/people/<int:number>/remove/", people.remove_member, name="remove-member"),
@@ -48,11 +73,24 @@ urlpatterns = [
     path("tenants/<uuid:tenant>/sign-on/link/", sign_on_flow.begin_link, name="begin-sign-on-link"),
     path("tenants/<uuid:tenant>/sign-on/unlink/", sign_on_flow.unlink, name="unlink-sign-on"),
     path("tenants/<uuid:tenant>/sign-on/connection/", sign_on.connection, name="sign-on-connection"),
+    path("tenants/<uuid:tenant>/sign-on/saml/", sign_on.saml, name="sign-on-saml"),
     path("tenants/<uuid:tenant>/sign-on/mode/", sign_on.mode, name="sign-on-mode"),
     path("tenants/<uuid:tenant>/sign-on/remove/", sign_on.remove, name="remove-sign-on"),
     path("tenants/<uuid:tenant>/sign-on/domains/", sign_on.add_domain, name="add-domain"),
     path("tenants/<uuid:tenant>/sign-on/domains/<uuid:domain>/look/", sign_on.look_at_domain, name="look-at-domain"),
     path("tenants/<uuid:tenant>/sign-on/domains/<uuid:domain>/remove/", sign_on.remove_domain, name="remove-domain"),
+    path("tenants/<uuid:tenant>/directory/", directory.directory, name="directory"),
+    path("tenants/<uuid:tenant>/directory/token/", directory.make_token, name="make-directory-token"),
+    path(
+        "tenants/<uuid:tenant>/directory/tokens/<uuid:scim_token>/revoke/",
+        directory.revoke_token,
+        name="revoke-directory-token",
+    ),
+    path(
+        "tenants/<uuid:tenant>/directory/groups/<uuid:group>/role/", directory.group_role, name="directory-group-role"
+    ),
+    path("tenants/<uuid:tenant>/directory/remove/", directory.remove, name="remove-directory"),
+    path("tenants/<uuid:tenant>/directory/join/", directory.join, name="join-by-directory"),
     path("tenants/<uuid:tenant>/approvals/", approvals.approvals, name="approvals"),
     path("tenants/<uuid:tenant>/approvals/require/", approvals.require_second_person, name="require-second-person"),
     path("tenants/<uuid:tenant>/approvals/drop/", approvals.drop_second_person, name="drop-second-person"),

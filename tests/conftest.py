@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import prepared_database
 import pytest
+import worlds
 from allauth.mfa.models import Authenticator
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.contrib.auth.models import Group, User
@@ -24,7 +27,7 @@ from fido2.webauthn import Aaguid, AttestationObject, AttestedCredentialData, Au
 
 from byokportal import clock, schema
 from byokportal.localaws.testing import LocalAws
-from keys import branchkeys, datakeys, health, services
+from keys import branchkeys, datakeys, health, retirement, services
 from keys.arns import KeyArn, RoleArn
 from keys.aws import sessions
 from keys.configuration import apply, opening
@@ -32,10 +35,12 @@ from keys.datakeys import admission
 from keys.models import BranchKey, EncryptionTest, KeyHealth, KeyRegistration, RoleConfiguration, ServingProcess
 from keys.proof.encryption_test import runner
 from support import follow
+from support import services as support_services
+from support.models import WebhookDelivery, WebhookEndpoint
 from tenants import attempts, audit, fresh, roles, tokens
 from tenants import services as tenant_services
 from tenants.audit import Actor
-from tenants.models import Approval, Invitation, Member, Role, ServiceAccount, ServiceRole, Tenant
+from tenants.models import Approval, AuditEvent, Invitation, Member, Role, ServiceAccount, ServiceRole, Tenant
 
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # playwright runs a loop in the test's own thread
 
@@ -43,6 +48,44 @@ CUSTOMER = "111122223333"
 OTHER_CUSTOMER = "444455556666"
 REGION = "eu-central-1"
 PASSWORD = "a long passphrase of tests"
+
+
+# --- the second run, on PostgreSQL and Redis -------------------------------------------------------------
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--on-servers", action="store_true", help="leave out what asks neither database nor broker")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In the run on servers, leave out the tests to which they are nothing, and pages in a browser."""
+    if not config.getoption("--on-servers"):
+        return
+    kept, left = [], []
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        asks = (
+            item.get_closest_marker("django_db") or fixtures & {"db", "transactional_db"} or "servers" in item.keywords
+        )
+        (kept if asks and "page" not in fixtures else left).append(item)
+    config.hook.pytest_deselected(items=left)
+    items[:] = kept
+
+
+# --- the database ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def django_db_keepdb(request: pytest.FixtureRequest, django_db_modify_db_settings: None) -> bool:
+    """Start from a file that is migrated already, where there is one: pytest-django then keeps what it finds."""
+    return prepared_database.copy() or bool(request.config.getvalue("reuse_db"))
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_keepdb: bool, django_db_blocker: Any) -> None:
+    if not django_db_keepdb:
+        with django_db_blocker.unblock():
+            prepared_database.keep()
 
 
 # --- the local AWS ---------------------------------------------------------------------------------------
@@ -116,7 +159,13 @@ class Customer:
 
 @pytest.fixture
 def customer(aws: LocalAws) -> Customer:
-    return Customer(aws)
+    return Customer(aws)  # `active` gives it key and role
+
+
+@pytest.fixture(autouse=True)
+def _heads_of_another_test(settings: Any) -> None:
+    """Publish to a folder of one's own: beside the heads of another test this database would be one of before them."""
+    settings.SEAL_HEADS_DIR = str(settings.VAR_DIR / f"heads-{uuid.uuid4()}")
 
 
 @pytest.fixture(autouse=True)
@@ -127,15 +176,40 @@ def _nobody_has_tried_anything() -> None:
 # --- the cast ------------------------------------------------------------------------------------------------
 
 
+# What `active` is made from: a test that has one of its own does not begin in the world that has them all.
+OF_ACTIVE = ("service_role", "tenant", "alice", "customer", "work", "active")
+
+
 @pytest.fixture
-def service_role(db: None, aws: LocalAws) -> ServiceRole:
-    return opening.open_service_role()
+def _world(request: pytest.FixtureRequest, db: None, aws: LocalAws) -> None:
+    """Begin with a service role, and where `active` is wanted with Acme Bank's key in service (`worlds`)."""
+    holders = (request.module, request.cls)
+    is_whole = "active" in request.fixturenames and not any(hasattr(one, name) for one in holders for name in OF_ACTIVE)
+    if request.node.get_closest_marker("anew") is None:
+        if is_whole:
+            worlds.put_back("active", lambda: _bring_into_service(aws), aws)
+        else:
+            worlds.put_back("role", _open, aws)
+        sessions.forget_all()
+        datakeys.start_anew()
+    else:
+        _open()
+
+
+def _open() -> None:
+    opening.open_service_role()
+
+
+@pytest.fixture
+def service_role(_world: None) -> ServiceRole:
+    return ServiceRole.objects.get()
 
 
 @pytest.fixture
 def tenant(service_role: ServiceRole) -> Tenant:
     """Alice's organisation."""
-    return tenant_services.create_tenant("Acme Bank", owner_email="alice@acme.example", actor=audit.COMMAND)
+    found = Tenant.objects.filter(name="Acme Bank").select_related("service_role").first()
+    return found or tenant_services.create_tenant("Acme Bank", owner_email="alice@acme.example", actor=audit.COMMAND)
 
 
 def join(invitation: Invitation) -> Member:
@@ -216,6 +290,21 @@ def an_approval(member: Member) -> Approval:
     )
 
 
+def a_webhook(member: Member) -> WebhookEndpoint:
+    """Add a webhook that nobody answers, with one delivery that was given up."""
+    webhook, _ = support_services.add_webhook(
+        member.tenant,
+        format="standard",
+        address="https://hooks.acme.example/byok",
+        description="SIEM",
+        kinds=["key"],
+        actor=acting(member),
+    )
+    event = AuditEvent.objects.filter(tenant=member.tenant).earliest("pk")
+    WebhookDelivery.objects.create(tenant=member.tenant, endpoint=webhook, event=event, status="dead", why="gone")
+    return webhook
+
+
 def acting_staff(user: User) -> Actor:
     """Return one of Kore.ai's staff, signed in a moment ago, as the actor."""
     return Actor.staff(user, signed_in_at=clock.now())
@@ -264,9 +353,10 @@ class DocumentedClient(Client):
 
     def request(self, **request: Any) -> Any:
         answer = super().request(**request)
-        if answer.get("Content-Type") == "application/problem+json" and answer.json()["code"] != "bug":
+        view = getattr(resolve(request["PATH_INFO"]).func, "cls", None)  # None: beside the API, as mail gateways' is
+        is_problem = answer.get("Content-Type") == "application/problem+json"
+        if view is not None and is_problem and answer.json()["code"] != "bug":
             code = answer.json()["code"]
-            view = resolve(request["PATH_INFO"]).func.cls
             named = schema.codes_of(view) | (schema.IDEMPOTENT if "HTTP_IDEMPOTENCY_KEY" in request else set())
             assert code in named, f"{view.__name__} answers {code}, which its `problems` do not name"
         return answer
@@ -292,29 +382,30 @@ def api_of() -> Callable[[Member | ServiceAccount], Client]:
 # --- the workers --------------------------------------------------------------------------------------------
 
 
+def _work_until_quiet() -> None:
+    """Do all due work until nothing is due: what the worker and beat do."""
+    for _ in range(60):
+        now = timezone.now()
+        configurations = list(RoleConfiguration.objects.due(now))
+        tests = list(EncryptionTest.objects.due(now))
+        branch_keys = list(BranchKey.objects.due(now))
+        for branch_key in branch_keys:
+            branchkeys.attend(str(branch_key.pk))
+        for registration in retirement.unneeded():
+            retirement.retire(registration)
+        for configuration in configurations:
+            apply.apply(str(configuration.pk))
+        for test in tests:
+            runner.run(str(test.pk))
+        if not configurations and not tests and not branch_keys and not follow.follow():
+            return
+    raise AssertionError("the work never ends")
+
+
 @pytest.fixture
 def work() -> Callable[[], None]:
-    """Return a function that does all due work until nothing is due: what the worker and beat do."""
-
-    def until_quiet() -> None:
-        for _ in range(60):
-            now = timezone.now()
-            configurations = list(RoleConfiguration.objects.due(now))
-            tests = list(EncryptionTest.objects.due(now))
-            branch_keys = list(BranchKey.objects.due(now))
-            for branch_key in branch_keys:
-                branchkeys.attend(str(branch_key.pk))
-            for registration in branchkeys.unneeded():
-                branchkeys.retire(registration)
-            for configuration in configurations:
-                apply.apply(str(configuration.pk))
-            for test in tests:
-                runner.run(str(test.pk))
-            if not configurations and not tests and not branch_keys and not follow.follow():
-                return
-        raise AssertionError("the work never ends")
-
-    return until_quiet
+    """Return a function that does all due work until nothing is due."""
+    return _work_until_quiet
 
 
 def health_of(registration: KeyRegistration) -> KeyHealth:
@@ -355,12 +446,25 @@ def heartbeat(*processes: ServingProcess) -> None:
 @pytest.fixture
 def active(tenant: Tenant, alice: Member, customer: Customer, work: Callable[[], None]) -> KeyRegistration:
     """Acme Bank with its key in service, by the six steps."""
-    customer.follow_the_guide(tenant, acting(alice))
-    services.submit_registration(tenant, actor=acting(alice))
-    work()
-    registration = KeyRegistration.objects.get(tenant=tenant)
+    registration = KeyRegistration.objects.filter(tenant=tenant).select_related("tenant__service_role").first()
+    if registration is None:
+        _through_the_six_steps(tenant, alice, customer, work)
+        registration = KeyRegistration.objects.get(tenant=tenant)
+    customer.key_arn, customer.role_arn = registration.key_arn, registration.role_arn
     assert registration.status == KeyRegistration.Status.ACTIVE, registration.reason
     return registration
+
+
+def _through_the_six_steps(tenant: Tenant, owner: Member, customer: Customer, work: Callable[[], None]) -> None:
+    customer.follow_the_guide(tenant, acting(owner))
+    services.submit_registration(tenant, actor=acting(owner))
+    work()
+
+
+def _bring_into_service(aws: LocalAws) -> None:
+    _open()
+    tenant = tenant_services.create_tenant("Acme Bank", owner_email="alice@acme.example", actor=audit.COMMAND)
+    _through_the_six_steps(tenant, owner_of(tenant), Customer(aws), _work_until_quiet)
 
 
 # --- append-only tables in tests that commit ----------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Runs the suite once more on PostgreSQL and Redis:
+"""Runs what asks a database or a broker once more, on PostgreSQL and Redis:
 those of DATABASE_URL and REDIS_URL, else servers started for the run."""
 
 from __future__ import annotations
@@ -26,10 +26,24 @@ def main() -> int:
         except FileNotFoundError as missing:
             print(f"== SKIPPED: the suite on PostgreSQL and Redis; {missing} was not found on this machine")
             return 1 if os.environ.get("CI") else 0
-        print("== the suite on PostgreSQL and Redis", flush=True)
+        print("== what asks a database or a broker, on PostgreSQL and Redis", flush=True)
         environment = {**os.environ, "DATABASE_URL": database, "REDIS_URL": broker}
         return subprocess.run(
-            [sys.executable, "-m", "pytest", "-n", "2", "-q", "-m", "not slow"], env=environment, check=False
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-n",
+                "2",
+                "--dist",
+                "worksteal",
+                "-q",
+                "--on-servers",
+                "-m",
+                "not slow or servers",
+            ],
+            env=environment,
+            check=False,
         ).returncode
 
 
@@ -72,7 +86,7 @@ def postgresql(*, durable: bool = False) -> Iterator[str]:
             "-c",
             f"fsync={'on' if durable else 'off'}",
             "-c",
-            "max_connections=120",
+            "max_connections=300",
         ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -14,7 +14,10 @@ os.environ.setdefault("BACKUP_RETENTION_DAYS", "0")
 os.environ.setdefault("DENIED_PROBE_SECONDS", "0,0,0")
 _on_redis = "REDIS_URL" in os.environ  # the second leg of `make ci`
 
+from byokportal import catalogs  # noqa: E402
 from byokportal.settings import *  # noqa: E402, F403
+
+catalogs.compile_all()  # those that a translator has just written
 
 CLOCK = "machine"  # time_machine moves it
 SNAPSHOT_SECONDS, DATA_KEY_THREADS = 0, False  # a test sees at once what it changed, and starts no thread

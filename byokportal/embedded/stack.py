@@ -202,7 +202,11 @@ class Stack:
     def _start_workers(self) -> None:
         # A person who waits for a test has processes of their own:
         # a sweep, or a mail server that hangs, takes them none.
-        for name, queues in (("worker", "checks"), ("background", "bulk,sweep")):
+        for name, queues in (
+            ("worker", "checks"),
+            ("background", "bulk,sweep,webhooks"),
+            ("configuration", "configuration"),
+        ):
             self._child(
                 name,
                 "-m",
@@ -215,7 +219,7 @@ class Stack:
                 "-Q",
                 queues,
                 "-c",
-                "2",
+                "1" if name == "configuration" else "2",
                 "-l",
                 "warning",
                 "--without-gossip",

@@ -59,9 +59,9 @@ def answer(
         raise AwsError("UnknownOperationException", "")
     action = f"cloudtrail:{operation}"
     request = Request(action, "*", caller.principal, identities.context_of(caller, region, now), caller.account)
-    decision = evaluator.evaluate(request, **caller.layers(state, caller.account))
-    if not decision.allowed:
-        raise denials.plain(caller, action, "*", decision, code="AccessDeniedException", status=400)
+    evaluation = evaluator.evaluate(request, **caller.layers(state, caller.account))
+    if not evaluation.allowed:
+        raise denials.plain(caller, action, "*", evaluation, code="AccessDeniedException", status=400)
     return moto_adapter.json_answer(state.trail.lookup(caller.account, region, given))
 
 

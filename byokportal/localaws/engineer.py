@@ -6,7 +6,9 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from byokportal.localaws.mistakes import DELEGATES, MISTAKES, Mistake, Policy, Values
+from byokportal.localaws.mistakes import MISTAKES
+from byokportal.localaws.mistakes.definition import Mistake, Policy, Values
+from byokportal.localaws.mistakes.key_policy import DELEGATES
 from keys.policies import documents
 
 BOUNDARY, INLINE = "AIforWorkBoundary", "HouseRules"

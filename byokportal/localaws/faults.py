@@ -130,6 +130,7 @@ class Faults:
         self._rules: list[Rule] = []
         self._lock = threading.Lock()
         self._numbers = 0
+        self._cleared = threading.Event()
 
     def add(self, rule: Rule) -> Rule:
         """Let a rule stand, and return it with its number.
@@ -151,7 +152,14 @@ class Faults:
             kept = [rule for rule in self._rules if number is not None and rule.number != number]
             cleared = len(self._rules) - len(kept)
             self._rules = kept
+            if number is None:
+                self._cleared.set()
+                self._cleared = threading.Event()
             return cleared
+
+    def until_cleared(self) -> threading.Event:
+        """Return what is set as soon as all rules are taken back: a call that waits then goes on at once."""
+        return self._cleared
 
     def rules(self) -> list[dict[str, Any]]:
         """Return the rules as plain values."""

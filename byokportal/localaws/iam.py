@@ -26,6 +26,18 @@ from keys.policies import evaluator
 from keys.policies.evaluator import Request
 
 READS = re.compile(r"(Get|List|Simulate)\w+")
+# Of these the boundary that the role or user has already is the request's (Service Authorization Reference, IAM).
+OF_A_BOUNDED_HOLDER = {
+    f"{verb}{kind}{what}"
+    for kind in ("Role", "User")
+    for verb, what in (
+        ("Attach", "Policy"),
+        ("Detach", "Policy"),
+        ("Put", "Policy"),
+        ("Delete", "Policy"),
+        ("Delete", "PermissionsBoundary"),
+    )
+}
 # What a request names → the path that its ARN begins with, and moto's rows of it.
 NAMED = {
     "GroupName": ("group", "groups"),
@@ -45,10 +57,13 @@ def answer(state: State, caller: Caller, region: str, form: Mapping[str, str], n
         context["iam:PolicyARN"] = form["PolicyArn"]
     if "PermissionsBoundary" in form:
         context["iam:PermissionsBoundary"] = form["PermissionsBoundary"]
+    elif action in OF_A_BOUNDED_HOLDER:
+        boundary = getattr(iam_limits.holder(caller.account, form), "permissions_boundary_arn", None)
+        context |= {"iam:PermissionsBoundary": boundary} if boundary else {}
     request = Request(f"iam:{action}", resource, caller.principal, context)
-    decision = evaluator.evaluate(request, **caller.layers(state, caller.account))
-    if not decision.allowed:
-        raise denials.plain(caller, f"iam:{action}", resource, decision)
+    evaluation = evaluator.evaluate(request, **caller.layers(state, caller.account))
+    if not evaluation.allowed:
+        raise denials.plain(caller, f"iam:{action}", resource, evaluation)
     if action == "GetUser" and "UserName" not in form:
         return iam_oneself.root_user(caller)
     about = iam_limits.holder(caller.account, form)

@@ -13,9 +13,13 @@ from byokportal.localaws.errors import AwsError
 from byokportal.localaws.identities import Caller
 from byokportal.localaws.state import State
 from keys.policies import evaluator
-from keys.policies.evaluator import Policy, Principal, Request, Verdict
+from keys.policies.evaluator import EvalDecision, Policy, Principal, Request
 
-WORDS = {Verdict.ALLOWED: "allowed", Verdict.EXPLICIT_DENY: "explicitDeny", Verdict.IMPLICIT_DENY: "implicitDeny"}
+WORDS = {
+    EvalDecision.ALLOWED: "allowed",
+    EvalDecision.EXPLICIT_DENY: "explicitDeny",
+    EvalDecision.IMPLICIT_DENY: "implicitDeny",
+}
 NAMESPACE = "https://iam.amazonaws.com/doc/2010-05-08/"
 
 
@@ -37,14 +41,14 @@ def answer(state: State, caller: Caller, form: Mapping[str, str], now: datetime)
             request = Request(action, resource, who, _context(form, holder.account), owner[0])
             # Without a resource policy the simulator speaks of the identity side alone, keys and roles included.
             stand_in = resource_policy or _trusting(holder.account, action, resource)
-            decision = evaluator.evaluate(
+            evaluation = evaluator.evaluate(
                 request,
                 identity=identity,
                 resource=stand_in,
                 boundaries=boundaries,
                 scps=state.scps.get(holder.account, ()),
             )
-            results.append(_result(action, resource, decision))
+            results.append(_result(action, resource, evaluation))
     text = (
         f'<SimulatePrincipalPolicyResponse xmlns="{NAMESPACE}"><SimulatePrincipalPolicyResult>'
         "<IsTruncated>false</IsTruncated>"
@@ -61,19 +65,19 @@ def _trusting(account: str, action: str, resource: str) -> Policy:
     }
 
 
-def _result(action: str, resource: str, decision: evaluator.Decision) -> str:
+def _result(action: str, resource: str, evaluation: evaluator.Evaluation) -> str:
     matched = (
         (
-            f"<member><SourcePolicyId>{escape(decision.statement)}</SourcePolicyId>"
+            f"<member><SourcePolicyId>{escape(evaluation.statement)}</SourcePolicyId>"
             "<SourcePolicyType>IAM Policy</SourcePolicyType></member>"
         )
-        if decision.statement
+        if evaluation.statement
         else ""
     )
     return (
         f"<member><EvalActionName>{escape(action)}</EvalActionName>"
         f"<EvalResourceName>{escape(resource)}</EvalResourceName>"
-        f"<EvalDecision>{WORDS[decision.verdict]}</EvalDecision><MatchedStatements>{matched}</MatchedStatements>"
+        f"<EvalDecision>{WORDS[evaluation.decision]}</EvalDecision><MatchedStatements>{matched}</MatchedStatements>"
         "<MissingContextValues/></member>"
     )
 

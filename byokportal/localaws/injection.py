@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -47,6 +46,7 @@ def suffer(faults: Faults, asked: Asked, account: str) -> Met:
     accounts = tuple({account, evaluator.account_of(target)} - {""})
     call = Call(asked.service, asked.operation, accounts, _key(asked))
     ahead, spoils = 0.0, ""
+    cleared = faults.until_cleared()
     for rule in faults.met(call, wanted=lambda fault: fault not in AT_ONCE):
         if rule.fault == "code":
             status = 400 if asked.is_json else 403
@@ -58,9 +58,9 @@ def suffer(faults: Faults, asked: Asked, account: str) -> Met:
             case "clock":
                 ahead += value
             case "latency":
-                time.sleep(value)
+                cleared.wait(value)
             case "timeout":
-                time.sleep(value)
+                cleared.wait(value)
                 raise ConnectionResetError("a fault")
             case "reset":
                 raise ConnectionResetError("a fault")

@@ -187,13 +187,18 @@ def _without_key(call: Call) -> moto_adapter.Answer:
         key_policies.check(
             call.state, call.caller, call.region, call.given["Policy"], call.given, call.caller.account, call.now
         )
-    answered = call.by_moto(call.caller.account, {**call.given, "KeySpec": spec, "KeyUsage": usage})
+    answered = call.by_moto(
+        call.caller.account, {**call.given, "KeySpec": kms_kinds.MOTOS.get(spec, spec), "KeyUsage": usage}
+    )
     if answered.status >= 400:
         return answered
     body = json.loads(answered.body)
     if call.given.get("MultiRegion"):
         body = _rename(call, body)
     key = kms_backends[call.caller.account][call.region].keys[body["KeyMetadata"]["KeyId"]]
+    if spec == kms_kinds.EDWARDS:
+        kms_pairs.make_edwards(key)
+        body["KeyMetadata"] |= {"KeySpec": spec, "CustomerMasterKeySpec": spec}
     body["KeyMetadata"] = _described(key, body["KeyMetadata"])
     if call.given.get("Origin") == "EXTERNAL":  # it has no key material yet
         key.key_state, key.enabled = "PendingImport", False

@@ -152,14 +152,14 @@ class Call:
         """
         facts = self._facts(key, context or {})
         request = Request(f"kms:{action}", key.arn, self.caller.principal, facts, key.account_id)
-        decision = evaluator.evaluate(
+        evaluation = evaluator.evaluate(
             request,
             resource=self.policy_of(key),
             granted=grants.covering(key, self.caller, action, context or {}),
             **self.caller.layers(self.state, key.account_id),
         )
-        if not decision.allowed:
-            raise denials.kms(self.caller, f"kms:{action}", key.arn, decision, by_ciphertext=by_ciphertext)
+        if not evaluation.allowed:
+            raise denials.kms(self.caller, f"kms:{action}", key.arn, evaluation, by_ciphertext=by_ciphertext)
         if key.account_id != self.caller.account and self.operation not in ACROSS_ACCOUNTS:
             who = f"User: {self.caller.principal.arn} is not authorized to perform: kms:{action}"
             raise AwsError("AccessDeniedException", f"{who} on resource: {key.arn}")
@@ -192,9 +192,9 @@ class Call:
         """
         request = Request("kms:CreateGrant", key.arn, self.caller.principal, self._facts(key, {}), key.account_id)
         layers = self.caller.layers(self.state, key.account_id)
-        decision = evaluator.evaluate(request, resource=self.policy_of(key), **layers)
-        if not decision.allowed and not grants.gives_on(key, self.caller, self.given):
-            raise denials.kms(self.caller, "kms:CreateGrant", key.arn, decision)
+        evaluation = evaluator.evaluate(request, resource=self.policy_of(key), **layers)
+        if not evaluation.allowed and not grants.gives_on(key, self.caller, self.given):
+            raise denials.kms(self.caller, "kms:CreateGrant", key.arn, evaluation)
 
     def may_retire(self, key: Key, grant: Any) -> None:
         """See that the caller may retire a grant: the grant says so, or its account's identity policies do where
@@ -207,14 +207,14 @@ class Call:
         # The permission has no effect in a key policy: the account decides, of the key or of the retiring principal.
         leaves_it = {"Effect": "Allow", "Principal": {"AWS": self.caller.account}, "Action": "*", "Resource": "*"}
         may = self.caller.account == key.account_id or grants.is_account(grant.retiring_principal, self.caller.account)
-        decision = evaluator.evaluate(
+        evaluation = evaluator.evaluate(
             request,
             resource={"Version": evaluator.VARIABLES_SINCE, "Statement": [leaves_it] if may else []},
             **self.caller.layers(self.state, key.account_id),
         )
-        denied = decision.verdict is evaluator.Verdict.EXPLICIT_DENY
-        if not decision.allowed and (denied or not grants.retires(grant, self.caller)):
-            raise denials.kms(self.caller, "kms:RetireGrant", key.arn, decision)
+        denied = evaluation.decision is evaluator.EvalDecision.EXPLICIT_DENY
+        if not evaluation.allowed and (denied or not grants.retires(grant, self.caller)):
+            raise denials.kms(self.caller, "kms:RetireGrant", key.arn, evaluation)
 
     def usable(self, key: Key) -> None:
         """See that the key takes the operation in its state."""

@@ -11,6 +11,7 @@ from moto.kms.models import Key
 from byokportal.localaws.errors import AwsError
 
 SYMMETRIC = "SYMMETRIC_DEFAULT"
+EDWARDS = "ECC_NIST_EDWARDS25519"
 OAEP = ["RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256"]
 RSA_SIGNING = [f"RSASSA_{padding}_SHA_{bits}" for padding in ("PKCS1_V1_5", "PSS") for bits in (256, 384, 512)]
 # What DescribeKey calls the algorithms of a usage.
@@ -29,8 +30,10 @@ SPECS: dict[str, Algorithms] = {
     "ECC_NIST_P384": {"SIGN_VERIFY": ["ECDSA_SHA_384"], "KEY_AGREEMENT": ["ECDH"]},
     "ECC_NIST_P521": {"SIGN_VERIFY": ["ECDSA_SHA_512"], "KEY_AGREEMENT": ["ECDH"]},
     "ECC_SECG_P256K1": {"SIGN_VERIFY": ["ECDSA_SHA_256"]},
+    EDWARDS: {"SIGN_VERIFY": ["ED25519_SHA_512"]},
     **{f"HMAC_{bits}": {"GENERATE_VERIFY_MAC": [f"HMAC_SHA_{bits}"]} for bits in (224, 256, 384, 512)},
 }
+MOTOS = {EDWARDS: "ECC_NIST_P256"}  # what moto is asked for in place of a spec that it does not know
 # Operation → the usage that it needs, and its parameter for the algorithm.
 NEEDS = {
     **dict.fromkeys(("Encrypt", "Decrypt", "ReEncrypt"), "ENCRYPT_DECRYPT"),

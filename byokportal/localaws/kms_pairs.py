@@ -9,7 +9,7 @@ from typing import Any
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from moto.kms.models import Key
 
@@ -98,6 +98,10 @@ def _to_sign(call: Call) -> tuple[Key, str, bytes, tuple[Any, ...]]:
     algorithm, message = call.given["SigningAlgorithm"], ciphertexts.bytes_of(call.given, "Message")
     key = call.begin(call.given["KeyId"])
     kms_kinds.check(call.operation, key, algorithm)
+    if algorithm == "ED25519_SHA_512":  # RFC 8032: the message itself is signed
+        if call.given.get("MessageType", "RAW") != "RAW":
+            raise AwsError("ValidationException", f"Algorithm {algorithm} takes MessageType RAW.")
+        return key, algorithm, message, ()
     digest: Any = _hash_of(algorithm)
     if call.given.get("MessageType") == "DIGEST":
         if len(message) != digest.digest_size:
@@ -109,6 +113,12 @@ def _to_sign(call: Call) -> tuple[Key, str, bytes, tuple[Any, ...]]:
         size = _hash_of(algorithm).digest_size
         return key, algorithm, message, (padding.PSS(padding.MGF1(_hash_of(algorithm)), size), digest)
     return key, algorithm, message, (padding.PKCS1v15(), digest)
+
+
+def make_edwards(key: Key) -> None:
+    """Make a new key one of the spec that moto does not know."""
+    key.key_spec = kms_kinds.EDWARDS
+    key.private_key.private_key = ed25519.Ed25519PrivateKey.generate()
 
 
 def get_public_key(call: Call) -> dict[str, Any]:

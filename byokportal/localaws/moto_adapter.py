@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-import botocore.session
+from botocore.loaders import Loader
+from botocore.regions import EndpointResolver
 from moto.kms import models as kms_models
 from moto.kms.responses import KmsResponse
 from moto.moto_server.werkzeug_app import create_backend_app
@@ -42,7 +43,9 @@ def json_answer(value: Any) -> Answer:
 @cache
 def regions(service: str) -> frozenset[str]:
     """Return the Regions of the standard partition in which a service is offered."""
-    return frozenset(botocore.session.get_session().get_available_regions(service))
+    # Out of botocore's own file: a session would read the developer's profile, which may be broken or not there.
+    resolver = EndpointResolver(Loader().load_data("endpoints"))
+    return frozenset(resolver.get_available_endpoints(service))
 
 
 def is_region(service: str, name: str) -> bool:

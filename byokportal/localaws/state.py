@@ -128,6 +128,11 @@ class State:
 
     def changed(self) -> None:
         """Write the state to the file, atomically: an acknowledged change survives a kill."""
+        if self.lasts:
+            write_private(self.file, HEADER % VERSION + self.dump())
+
+    def dump(self) -> bytes:
+        """Return everything that lasts."""
         buffer = io.BytesIO()
         held = {
             "admins": _plain(self.admins),
@@ -137,9 +142,22 @@ class State:
             "rcps": self.rcps,
             "organizations": self.organizations,
         }
-        _Pickler(buffer, protocol=5).dump((held, _moto_rows()))  # also where nothing lasts: that it can be is tested so
-        if self.lasts:
-            write_private(self.file, HEADER % VERSION + buffer.getvalue())
+        _Pickler(buffer, protocol=5).dump((held, _moto_rows()))
+        return buffer.getvalue()
+
+    def load(self, dumped: bytes) -> None:
+        """Take over what `dump` returned; nothing is there of what was before."""
+        _drop_moto()
+        held, rows = _Unpickler(io.BytesIO(dumped)).load()
+        for name in ("admins", "roots"):
+            mine: dict[str, Keys] = getattr(self, name)
+            mine |= {account: Keys(*facts) for account, facts in held[name].items() if account in mine}
+        self.session_key, self.scps, self.rcps = held["session_key"], held["scps"], held["rcps"]
+        self.organizations = held["organizations"]
+        for account, iam in rows["iam"].items():
+            iam_backends[account]["aws"].__dict__.update(iam)
+        for (account, region), kms in rows["kms"].items():
+            kms_backends[account][region].__dict__.update(kms)
 
     def _read(self) -> None:
         _drop_moto()
@@ -152,18 +170,9 @@ class State:
                 "Remove it (and localaws.json beside it) to start with fresh accounts."
             )
         try:
-            held, rows = _Unpickler(io.BytesIO(body)).load()
+            self.load(body)
         except (pickle.UnpicklingError, EOFError, AttributeError, ImportError, IndexError, ValueError) as error:
             raise SystemExit(f"{self.file} is damaged ({error}). Remove it to start with fresh accounts.") from None
-        for name in ("admins", "roots"):
-            mine: dict[str, Keys] = getattr(self, name)
-            mine |= {account: Keys(*facts) for account, facts in held[name].items() if account in mine}
-        self.session_key, self.scps, self.rcps = held["session_key"], held["scps"], held["rcps"]
-        self.organizations = held["organizations"]
-        for account, iam in rows["iam"].items():
-            iam_backends[account]["aws"].__dict__.update(iam)
-        for (account, region), kms in rows["kms"].items():
-            kms_backends[account][region].__dict__.update(kms)
 
 
 def write_private(path: Path, data: bytes) -> None:

@@ -102,11 +102,11 @@ def _xml(role: Holder, session: Session, token: str) -> str:
 
 def _authorise(state: State, caller: Caller, role: Holder | None, request: Request) -> None:
     trust: Policy = role.trust if role else evaluator.NO_POLICY
-    decision = evaluator.evaluate(
+    evaluation = evaluator.evaluate(
         request, resource=trust, **caller.layers(state, evaluator.account_of(request.resource))
     )
-    if role is None or not decision.allowed:
-        raise denials.assume_role(caller, request.action, request.resource, decision)
+    if role is None or not evaluation.allowed:
+        raise denials.assume_role(caller, request.action, request.resource, evaluation)
 
 
 # --- what a session takes with it -----------------------------------------------------------------------------------

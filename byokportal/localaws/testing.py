@@ -58,8 +58,18 @@ class LocalAws:
         self.gate.state.scps[account], self.gate.state.rcps[account] = list(scps), list(rcps)
 
     def reset(self) -> None:
-        """Back to fresh accounts with the same administrators."""
+        """Back to fresh accounts with the same administrators; what was there could have been written down."""
+        self.gate.state.dump()
         self.gate.state.forget()
+        self.gate.calls.clear()
+
+    def kept(self) -> bytes:
+        """Return the state of all accounts, for `put_back`."""
+        return self.gate.state.dump()
+
+    def put_back(self, kept: bytes) -> None:
+        """Give all accounts a state that they had; no call was made in it yet."""
+        self.gate.state.load(kept)
         self.gate.calls.clear()
 
     def session(self, account: str) -> boto3.Session:

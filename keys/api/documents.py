@@ -12,6 +12,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from keys import services
+from keys.actions import Variant
 from keys.api.serializers import RegistrationOut
 from keys.models import choices_of
 from keys.policies import choices
@@ -23,6 +24,12 @@ class ChoicesIn(serializers.Serializer[Any]):
     permissions_boundary = serializers.CharField(required=False, default="", max_length=2048, allow_blank=True)
     tags = serializers.DictField(child=serializers.CharField(allow_blank=True), required=False, default=dict)
     makes_key = serializers.BooleanField(required=False, default=False)
+    actions = serializers.CharField(
+        required=False,
+        default=Variant.GUIDE,
+        max_length=16,
+        help_text="guide or narrow: which actions the policies allow",
+    )
 
 
 class ChoicesOut(serializers.Serializer[Any]):
@@ -30,6 +37,7 @@ class ChoicesOut(serializers.Serializer[Any]):
     permissions_boundary = serializers.CharField()
     tags = serializers.SerializerMethodField()
     makes_key = serializers.BooleanField()
+    actions = serializers.CharField(help_text="guide or narrow; a registration that is shared keeps its own")
 
     def get_tags(self, chosen: Any) -> dict[str, str]:
         return dict(chosen.tags)
@@ -62,9 +70,9 @@ class ChangeRequest(endpoints.TenantView):
 
 class Choices(endpoints.TenantView):
     """What the documents say beside the guide's policies: role path, permissions boundary, tags, whether they make the
-    key too. A PUT replaces all of it; what it leaves out goes back to its default."""
+    key too, and which actions they allow. A PUT replaces all of it; what it leaves out goes back to its default."""
 
-    problems = ("invalid_input", "not_allowed")
+    problems = ("invalid_input", "not_allowed", "registration_busy")
 
     @extend_schema(operation_id="get_document_choices", responses=ChoicesOut)
     def get(self, request: Request, tenant: str) -> Response:

@@ -34,8 +34,15 @@ class RegistrationOut(serializers.Serializer[Any]):
     suspended_by = serializers.CharField()
     key_arn = serializers.CharField()
     role_arn = serializers.CharField()
+    actions = serializers.CharField(help_text="guide or narrow: which actions on the key its documents allow us")
     since = serializers.DateTimeField(source="moved_at")
     needed_until = serializers.DateTimeField(allow_null=True)
+    tested_at = serializers.DateTimeField(
+        allow_null=True, help_text="while it is in preparation: when a test of this role and key passed last"
+    )
+    activation = serializers.CharField(help_text="when_tested, at_time or by_button")
+    activate_at = serializers.DateTimeField(allow_null=True)
+    activation_missed = serializers.CharField(help_text="why it did not go into service at the time that was chosen")
 
 
 class Empty(Shape):

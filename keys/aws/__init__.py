@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from keys.access import Access
 from keys.arns import KeyArn
-from keys.aws import sessions
+from keys.aws import clients, sessions
 from keys.aws.kms import KmsKey
 
 
@@ -32,7 +32,7 @@ def open_key(
     """
     _, key = access.both()
     credentials = sessions.tenant_role(access, also=also, purpose=purpose, keep=keep)
-    client = sessions.hot_client if hot else sessions.client
+    client = clients.hot_client if hot else clients.client
     return KmsKey(str(key), client("kms", key.region, credentials), credentials)
 
 
@@ -43,11 +43,11 @@ def key_from_outside(access: Access) -> KmsKey:
     return key_in_session(key, sessions.service_role(str(access.service_role), key.region))
 
 
-def key_in_session(key: KeyArn, credentials: sessions.Credentials) -> KmsKey:
+def key_in_session(key: KeyArn, credentials: clients.Credentials) -> KmsKey:
     """Return a key through a session that the caller opened."""
-    return KmsKey(str(key), sessions.client("kms", key.region, credentials), credentials)
+    return KmsKey(str(key), clients.client("kms", key.region, credentials), credentials)
 
 
 def platform_key(key: KeyArn) -> KmsKey:
     """Return our own CMK, for tenants without BYOK; the base principal uses it directly."""
-    return KmsKey(str(key), sessions.client("kms", key.region), None)
+    return KmsKey(str(key), clients.client("kms", key.region), None)

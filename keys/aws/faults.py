@@ -85,6 +85,8 @@ IAM: dict[str, type[DomainError]] = {  # somebody else changes the same thing: I
     "EntityTemporarilyUnmodifiable": errors.AwsUnreachable,
     "ServiceFailure": errors.AwsUnreachable,
 }
+# The codes that we know.
+KNOWN = frozenset({*ANYWHERE, *KMS, *IAM, "AccessDenied", "AccessDeniedException", "NoSuchEntity", "LimitExceeded"})
 # The state stands in the sentence, under either code (KMS guide, "Key states of KMS keys", notes 2 and 3;
 # for the external key stores "Troubleshooting external key stores"). The first phrase that is found decides.
 STATE_CODES = {"DisabledException", "KMSInvalidStateException", "KMSInternalException"}
@@ -136,6 +138,18 @@ def code_of(error: Exception) -> str:
     """Return AWS's error code, or the name of the transport failure."""
     if isinstance(error, ClientError):
         return _ascii(error.response.get("Error", {}).get("Code", "")) or "Unknown"
+    return type(error).__name__
+
+
+def known(code: str) -> str:
+    """Return a code of AWS's that we know, "other" for the rest."""
+    return code if code in KNOWN else "other"
+
+
+def code_for_metrics(error: Exception) -> str:
+    """Return AWS's code where we know it, else "other": what a stranger sends must not become a label of its own."""
+    if isinstance(error, ClientError):
+        return known(code_of(error))
     return type(error).__name__
 
 

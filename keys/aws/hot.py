@@ -29,6 +29,7 @@ from botocore.parsers import ResponseParserError, ResponseParserFactory
 from botocore.serialize import create_serializer
 from botocore.utils import parse_timestamp
 
+from byokportal import metrics
 from keys import errors
 from keys.aws import connections, faults
 
@@ -91,6 +92,10 @@ class Client:
         return self._ask(operation, parameters)
 
     def _ask(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
+        with metrics.timed_call(self._service, operation, faults.code_for_metrics):
+            return self._asked(operation, parameters)
+
+    def _asked(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
         serializer, parser, model = _protocol(self._service)
         shape = model.operation_model(operation)
         ready = serializer.serialize_to_request(parameters, shape)

@@ -13,7 +13,8 @@ from django.conf import settings
 
 from keys import errors
 from keys.arns import PrincipalArn
-from keys.aws import faults, sessions
+from keys.aws import clients, faults, sessions
+from keys.policies import principals
 
 REGION = "us-east-1"  # where IAM is answered
 Before = Callable[[], None] | None  # is called before each call: renews the lease, or raises because it was lost
@@ -46,7 +47,7 @@ def _call(action: str, method: str, *, account: str = "", before: Before = None,
     if before is not None:
         before()
     try:
-        return getattr(sessions.client("iam", REGION, account=account), method)(**parameters)
+        return getattr(_client(account), method)(**parameters)
     except faults.RAISED as error:
         if faults.code_of(error) in {"NoSuchEntity", "EntityAlreadyExists"}:
             raise
@@ -57,6 +58,21 @@ def _call(action: str, method: str, *, account: str = "", before: Before = None,
         raise faults.translate(error, f"iam:{action}", denied=errors.OwnAccessBroken) from error
 
 
+def _client(account: str) -> Any:
+    """Return IAM of our account; of the canary's account by the role that may write there."""
+    if account and settings.AWS_MODE == "real":
+        return clients.client("iam", REGION, sessions.service_role(settings.CANARY_WRITER_ROLE_ARN, REGION))
+    return clients.client("iam", REGION, account=account)
+
+
+def account_summary() -> dict[str, int]:
+    """Return what our account has in IAM and may have, by IAM's names (IAM API reference, GetAccountSummary)."""
+    return {
+        str(name): int(number)
+        for name, number in _call("GetAccountSummary", "get_account_summary")["SummaryMap"].items()
+    }
+
+
 def _is_about_the_document(error: Exception) -> bool:
     code = faults.code_of(error)
     return code in NOT_TAKEN or (code == "LimitExceeded" and "PolicySize" in str(error))
@@ -64,7 +80,7 @@ def _is_about_the_document(error: Exception) -> bool:
 
 def arn_of(name: str, *, partition: str = "aws") -> str:
     """Return the ARN of the managed policy of that name in our account."""
-    return f"arn:{partition}:iam::{settings.AWS_ACCOUNT_ID}:policy/{name}"
+    return f"arn:{partition}:iam::{settings.AWS_ACCOUNT_ID}:policy{principals.PATH}{name}"
 
 
 def read_policy(policy_arn: str, *, before: Before = None) -> Written | None:
@@ -81,7 +97,14 @@ def read_policy(policy_arn: str, *, before: Before = None) -> Written | None:
 def create_policy(name: str, document: str, *, before: Before = None) -> None:
     """Create one of our managed policies; one of that name that stands there already is left as it is."""
     try:
-        _call("CreatePolicy", "create_policy", before=before, PolicyName=name, PolicyDocument=document)
+        _call(
+            "CreatePolicy",
+            "create_policy",
+            before=before,
+            PolicyName=name,
+            Path=principals.PATH,
+            PolicyDocument=document,
+        )
     except ClientError as error:
         if faults.code_of(error) != "EntityAlreadyExists":
             raise faults.translate(error, "iam:CreatePolicy") from error
@@ -104,7 +127,7 @@ def attached(role_name: str, *, before: Before = None) -> set[str]:
     """Return the ARNs of the managed policies that are attached to a service role."""
     if before is not None:
         before()
-    pages = sessions.client("iam", REGION).get_paginator("list_attached_role_policies").paginate(RoleName=role_name)
+    pages = clients.client("iam", REGION).get_paginator("list_attached_role_policies").paginate(RoleName=role_name)
     try:
         return {policy["PolicyArn"] for page in pages for policy in page["AttachedPolicies"]}
     except faults.RAISED as error:
@@ -114,6 +137,32 @@ def attached(role_name: str, *, before: Before = None) -> set[str]:
 def inline_policies(role_name: str) -> set[str]:
     """Return the names of the inline policies of a service role."""
     return set(_call("ListRolePolicies", "list_role_policies", RoleName=role_name)["PolicyNames"])
+
+
+def restore_version(policy_arn: str, is_good: Callable[[dict[str, Any]], bool], *, before: Before = None) -> bool:
+    """Make the newest version the default whose document is good; False when none of the five is."""
+    try:
+        versions = _call("ListPolicyVersions", "list_policy_versions", before=before, PolicyArn=policy_arn)["Versions"]
+        for version_id in sorted((one["VersionId"] for one in versions), key=lambda one: -int(one.removeprefix("v"))):
+            answer = _call(
+                "GetPolicyVersion",
+                "get_policy_version",
+                before=before,
+                PolicyArn=policy_arn,
+                VersionId=version_id,
+            )
+            if is_good(_document(answer["PolicyVersion"]["Document"])):
+                _call(
+                    "SetDefaultPolicyVersion",
+                    "set_default_policy_version",
+                    before=before,
+                    PolicyArn=policy_arn,
+                    VersionId=version_id,
+                )
+                return True
+    except ClientError:  # it is not there (any more)
+        pass
+    return False
 
 
 def takes(policy_arn: str, document: str, *, before: Before = None) -> bool:
@@ -174,9 +223,13 @@ def partition() -> str:
 def base_principal() -> str:
     """Return the ARN that a service role has to trust: our base principal, a role rather than one of its sessions.
 
+    It is BASE_PRINCIPAL_ARN, or else who asks: the configuration worker is another principal.
+
     Raises:
         OwnAccessBroken: it is the account's root, which AWS lets assume no role, or another account.
     """
+    if settings.BASE_PRINCIPAL_ARN:
+        return str(settings.BASE_PRINCIPAL_ARN)
     principal, arn = _identity()
     if principal.kind != "assumed-role":
         return arn
@@ -191,18 +244,35 @@ def _identity() -> tuple[PrincipalArn, str]:
     return principal, who.arn
 
 
-def create_role(name: str, trust: dict[str, Any], *, account: str = "") -> Role:
-    """Create a role, or return the one of that name;
+def create_role(name: str, trust: dict[str, Any], *, account: str = "", partition: str = "aws") -> Role:
+    """Create a role under our path and within our boundary, or return the one of that name;
     it is never recreated, because trust policies hold its unique id."""
     try:
         role = _call(
-            "CreateRole", "create_role", account=account, RoleName=name, AssumeRolePolicyDocument=json.dumps(trust)
+            "CreateRole",
+            "create_role",
+            account=account,
+            RoleName=name,
+            Path=principals.PATH,
+            AssumeRolePolicyDocument=json.dumps(trust),
+            PermissionsBoundary=principals.boundary_arn(account or settings.AWS_ACCOUNT_ID, partition=partition),
         )["Role"]
     except ClientError as error:
         if faults.code_of(error) != "EntityAlreadyExists":
             raise faults.translate(error, "iam:CreateRole") from error
         role = _call("GetRole", "get_role", account=account, RoleName=name)["Role"]
     return Role(role["Arn"], role["RoleId"], _document(role["AssumeRolePolicyDocument"]))
+
+
+def create_boundary(document: dict[str, Any], *, account: str = "") -> None:
+    """Create the permissions boundary of our roles in an account, once.
+
+    On the local AWS only: elsewhere no principal of ours may write it."""
+    name, whose = principals.BOUNDARY, account or settings.AWS_ACCOUNT_ID
+    try:
+        _call("GetPolicy", "get_policy", account=account, PolicyArn=principals.boundary_arn(whose))
+    except ClientError:
+        _call("CreatePolicy", "create_policy", account=account, PolicyName=name, PolicyDocument=json.dumps(document))
 
 
 def set_trust(name: str, trust: dict[str, Any], *, account: str) -> None:

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from keys import errors
-from keys.aws import faults, sessions
+from keys.aws import clients, faults, sessions
 
 Context = Mapping[str, str]
 
@@ -56,7 +56,7 @@ class KmsKey:
 
     arn: str
     client: Any = field(repr=False)
-    session: sessions.Credentials | None  # None: the base principal itself
+    session: clients.Credentials | None  # None: the base principal itself
 
     @property
     def session_expires_at(self) -> datetime | None:

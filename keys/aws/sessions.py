@@ -4,28 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import boto3
-import botocore.session
-from botocore.config import Config
-from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES  # spelled so by botocore
-from botocore.credentials import ReadOnlyCredentials
 from django.conf import settings
 
 from byokportal import clock
 from byokportal.errors import DomainError
 from byokportal.lru import Lru
 from byokportal.singleflight import Singleflight
-from keys import errors
+from keys import actions, errors
 from keys.access import Access
 from keys.arns import KeyArn, PrincipalArn, RoleArn
-from keys.aws import faults, hot
+from keys.aws import clients, faults
+from keys.aws.clients import Credentials
 from keys.policies import documents
 
 log = logging.getLogger(__name__)
@@ -33,33 +28,6 @@ log = logging.getLogger(__name__)
 SECONDS = 900  # of a session with a tenant: the shortest that STS gives (API reference, AssumeRole)
 EARLY = timedelta(seconds=60)  # a session is renewed that long before its end
 CACHED = 20_000  # sessions kept at most
-CONFIG = Config(
-    connect_timeout=3,  # seconds
-    read_timeout=5,
-    retries={"mode": "standard", "total_max_attempts": 2},
-    tcp_keepalive=True,
-    max_pool_connections=20,
-)
-LOCAL_CONFIG = CONFIG.merge(Config(proxies={}))  # an HTTP_PROXY of the developer's is not on the way to this machine
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """Temporary credentials of a role, until when they last, and who they are.
-
-    Args:
-        session_name: what the tenant's CloudTrail calls the session.
-        expires_at: on our own clock, counted from before AWS was asked:
-            AWS's instant would be compared with another machine's clock.
-    """
-
-    access_key_id: str = field(repr=False)
-    secret_access_key: str = field(repr=False)
-    token: str = field(repr=False)
-    expires_at: datetime
-    role_unique_id: str
-    request_id: str = ""
-    session_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,24 +48,22 @@ class Identity:
     arn: str
     user_id: str
     request_id: str
+    # `Date` of the answer, as AWS wrote it; empty where it was missing.
+    date: str = ""
 
 
 _lock = threading.Lock()
 _cache: Lru[tuple[str, ...], Credentials] = Lru(CACHED)
 # at most one AssumeRole for a session, whoever asks for it at once
 _under_way: Singleflight[Credentials] = Singleflight()
-_clients: dict[tuple[str, str, str], Any] = {}  # those of long-lived credentials
-_endpoints: dict[tuple[str, str], str] = {}
-_boto3: dict[str, Any] = {}  # AWS_MODE → its session
-_local_file: dict[str, Any] = {}  # localaws.json as it was read last, and when it had changed
+_of_local_aws: dict[str, object] = {}  # when the one had started that gave the sessions
 
 
 def forget_all() -> None:
-    """Drop every session and what was read of the local AWS."""
+    """Drop every session and every client, and what was read of the local AWS."""
     with _lock:
         _cache.clear()
-        _clients.clear()
-        _local_file.clear()
+    clients.forget_all()
 
 
 def forget_role(arn: str) -> None:
@@ -114,128 +80,14 @@ def forget(credentials: Credentials) -> None:
             _cache.pop(name)
 
 
-def _local() -> dict[str, Any]:
-    """Return localaws.json, read again when it changed; the sessions of a local AWS that started anew are dropped.
-
-    Raises:
-        OwnAccessBroken: the file is missing; the developer's own AWS credentials are never used in its place.
-    """
-    path = settings.LOCALAWS_FILE
-    try:
-        changed = path.stat().st_mtime_ns
-        if _local_file.get("changed") != changed:
-            found = json.loads(path.read_text())
-            read = {"endpoint": str(found["endpoint"]), "accounts": dict(found["accounts"])}
-            with _lock:
-                _cache.clear()
-                _clients.clear()
-                _local_file.update(changed=changed, read=read)
-        return _local_file["read"]  # type: ignore[no-any-return]
-    except (OSError, ValueError, TypeError, KeyError):
-        raise errors.OwnAccessBroken(
-            retry_after=5, aws_code=f"{path.name} is missing or unreadable", action="finding the local AWS"
-        ) from None
-
-
-def _session() -> Any:
-    """Return the one boto3 session of this AWS_MODE:
-    parsing the service models costs most of a client, so all share them.
-
-    In local mode it reads no environment variable, no profile and no file of the developer's.
-    """
-    mode = settings.AWS_MODE
-    if mode not in _boto3:
-        if mode == "local":
-            deaf = {
-                name: (None, None, default, convert)
-                for name, (_, _, default, convert) in BOTOCORE_DEFAUT_SESSION_VARIABLES.items()
-            }
-            deaf |= dict.fromkeys(("config_file", "credentials_file"), (None, None, os.devnull, None))
-            made = botocore.session.Session(session_vars=deaf)
-        else:
-            made = botocore.session.Session()
-            made.set_config_variable("sts_regional_endpoints", "regional")  # the global one is in us-east-1 alone
-        _boto3[mode] = boto3.Session(botocore_session=made)
-    return _boto3[mode]
-
-
-def client(service: str, region: str, credentials: Credentials | None = None, *, account: str = "") -> Any:
-    """Return a boto3 client: of the base principal, of temporary credentials, or (local AWS)
-    of an account's administrator.
-
-    Args:
-        region: where to call; IAM is answered in us-east-1.
-        account: only with the local AWS: whose administrator user acts.
-
-    Raises:
-        OwnAccessBroken: there is no local AWS, or no usable credentials in the environment.
-    """
-    options: dict[str, Any] = {"region_name": region, "config": CONFIG}
-    if settings.AWS_MODE == "local":
-        options |= {"config": LOCAL_CONFIG, "endpoint_url": _local()["endpoint"]}
-        if credentials is None:
-            options |= _administrator(account or settings.AWS_ACCOUNT_ID)
-    if credentials is not None:
-        options |= {
-            "aws_access_key_id": credentials.access_key_id,
-            "aws_secret_access_key": credentials.secret_access_key,
-            "aws_session_token": credentials.token,
-        }
-        with _lock:  # creating clients in a shared session is not thread-safe (boto3 guide, "Multithreading")
-            return _made(service, options)
-    with _lock:
-        name = (service, region, account)
-        if name not in _clients:
-            _clients[name] = _made(service, options)
-        return _clients[name]
-
-
-def hot_client(service: str, region: str, credentials: Credentials) -> hot.Client:
-    """Return the way to a service for the hot paths (`keys.aws.hot`), at the endpoint that boto3 would call.
-
-    Raises:
-        OwnAccessBroken: there is no local AWS.
-    """
-    if settings.AWS_MODE == "local":
-        endpoint = str(_local()["endpoint"])
-    else:
-        if (service, region) not in _endpoints:
-            _endpoints[service, region] = str(client(service, region, credentials).meta.endpoint_url)
-        endpoint = _endpoints[service, region]
-    signing = ReadOnlyCredentials(credentials.access_key_id, credentials.secret_access_key, credentials.token)
-    return hot.Client(service, region, endpoint, signing)
-
-
-def _made(service: str, options: dict[str, Any]) -> Any:
-    try:
-        made = _session().client(service, **options)
-    except faults.RAISED as error:
-        raise faults.translate(error, f"{service}:client") from error
-    made.meta.events.register("before-parse", _refuse_pages)
-    return made
-
-
-def _refuse_pages(operation_model: Any, response_dict: dict[str, Any], **_: Any) -> None:
-    faults.refuse_pages(response_dict["status_code"], response_dict["body"], operation_model)
-
-
-def _administrator(account: str) -> dict[str, str]:
-    """Return the keys of an account's administrator user; our base principal is the one of AWS_ACCOUNT_ID."""
-    keys = _local()["accounts"].get(account)
-    if keys is None:
-        raise errors.OwnAccessBroken(
-            retry_after=5, aws_code=f"localaws.json has no account {account}", action="signing in to the local AWS"
-        )
-    return {"aws_access_key_id": keys["access_key_id"], "aws_secret_access_key": keys["secret_access_key"]}
-
-
 def identity(credentials: Credentials | None, region: str) -> Identity:
     """Ask who we are; needs no permission, so a failure is about credentials, clock or network."""
     try:
-        answer = client("sts", region, credentials).get_caller_identity()
+        answer = clients.client("sts", region, credentials).get_caller_identity()
     except faults.RAISED as error:
         raise faults.translate(error, "sts:GetCallerIdentity", denied=errors.OwnAccessBroken) from error
-    return Identity(answer["Account"], answer["Arn"], answer["UserId"], faults.request_id_in(answer))
+    date = str(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", ""))
+    return Identity(answer["Account"], answer["Arn"], answer["UserId"], faults.request_id_in(answer), date)
 
 
 def service_role(service_role_arn: str, region: str, *, fresh: bool = False) -> Credentials:
@@ -254,7 +106,8 @@ def service_role(service_role_arn: str, region: str, *, fresh: bool = False) -> 
 
 
 def tenant_role(access: Access, *, purpose: str, also: KeyArn | None = None, keep: bool = False) -> Credentials:
-    """Become a tenant's role, narrowed to exactly its key and the guide's five patterns (design.md 8).
+    """Become a tenant's role, narrowed to exactly its key and what its documents allow us, or to what the
+    purpose needs where that is less (design.md 8).
 
     Args:
         also: a second key that the session may use.
@@ -267,6 +120,7 @@ def tenant_role(access: Access, *, purpose: str, also: KeyArn | None = None, kee
     """
     role, key = access.both()
     region, key_arns = key.region, [str(each) for each in (key, also) if each]
+    allowed = actions.NARROW if purpose in SERVES else access.actions
 
     def assume() -> Credentials:
         return _assume(
@@ -275,11 +129,11 @@ def tenant_role(access: Access, *, purpose: str, also: KeyArn | None = None, kee
             str(role),
             external_id=access.external_id,
             session_name=session_name(purpose, access.tenant),
-            policy=json.dumps(documents.session_policy(key_arns), separators=(",", ":")),
+            policy=json.dumps(documents.session_policy(key_arns, allowed), separators=(",", ":")),
             denied=errors.RoleNotAssumable,
         )
 
-    name = ("tenant", str(access.service_role), str(role), access.external_id, purpose, *key_arns)
+    name = ("tenant", str(access.service_role), str(role), access.external_id, purpose, *key_arns, *allowed)
     return _cached(name, assume) if keep else assume()
 
 
@@ -290,6 +144,9 @@ PURPOSES = {
     "re-encrypt": "moves wrapped keys to another key of yours",
     "test": "proves the set-up, also that it refuses what it has to refuse",
 }
+
+
+SERVES = frozenset({"data-keys", "probe"})  # these make and open branch keys and look at the key: `actions.NARROW`
 
 
 def session_name(purpose: str, tenant: str) -> str:
@@ -354,7 +211,7 @@ def _assume(
     try:
         # The base principal's credentials come from wherever boto3 finds them;
         # those of our service roles are plain values.
-        sts = client("sts", region) if source is None else hot_client("sts", region, source)
+        sts = clients.client("sts", region) if source is None else clients.hot_client("sts", region, source)
         answer = sts.assume_role(**options)
     except faults.RAISED as error:
         ours = faults.translate(error, "sts:AssumeRole", denied=denied)
@@ -394,9 +251,19 @@ def _is_over(kept: Credentials) -> bool:
     return kept.expires_at - EARLY <= clock.recent()
 
 
+def _forget_those_of_another_local_aws() -> None:
+    """Drop every session when the local AWS started anew: it knows none of them."""
+    since = clients.local_since()
+    if _of_local_aws.get("since") == since:
+        return
+    with _lock:
+        _cache.clear()
+        _of_local_aws["since"] = since
+
+
 def _cached(name: tuple[str, ...], assume: Callable[[], Credentials], *, fresh: bool = False) -> Credentials:
     if settings.AWS_MODE == "local":
-        _local()  # a local AWS that started anew knows none of the old sessions
+        _forget_those_of_another_local_aws()
     found = None if fresh else _cache.get(name)
     if found is not None and not _is_over(found):
         return found

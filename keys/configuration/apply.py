@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import uuid
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.conf import settings
 
@@ -13,7 +12,7 @@ from byokportal import clock
 from byokportal.errors import DomainError, Kind
 from keys import arns, errors, lifecycle
 from keys.aws import iam, sessions
-from keys.configuration import isolating, lease, packing
+from keys.configuration import inspection, isolating, lease, packing, quotas, room
 from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration, ServiceRolePolicy, put_off_if_it_breaks
 from tenants import audit, onboarding, transactions
 from tenants.models import OnboardingStep, ServiceRole
@@ -54,10 +53,11 @@ def _apply(configuration_id: str, claimed_at: datetime) -> uuid.UUID | None:
     if configuration.action == Action.REMOVE:
         sessions.forget_role(configuration.role_arn)
         _removed(configuration, claimed_at, written)
-        return None
-    assert written is not None  # an ADD always has a policy to stand in
-    test_id = _added(configuration, claimed_at, written)
-    close_if_filled(configuration.service_role)
+        test_id = None
+    else:
+        assert written is not None  # an ADD always has a policy to stand in
+        test_id = _added(configuration, claimed_at, written)
+    room.count(configuration.service_role)
     return test_id
 
 
@@ -79,17 +79,18 @@ def _write(configuration: RoleConfiguration, held: lease.Lease) -> iam.Written |
         return None
     if configuration.action == Action.ADD:
         packing.require_safe(arn, partition=partition)
-    slot = packing.slot_for(arn, slots, our_account=settings.AWS_ACCOUNT_ID)
+    limit, most = quotas.limits()
+    slot = packing.slot_for(arn, slots, our_account=settings.AWS_ACCOUNT_ID, limit=limit, slots=most)
     row = rows.get(slot) or ServiceRolePolicy.objects.create(service_role=role, slot=slot)
     name = f"{role.name}-{slot}"
     policy_arn = row.policy_arn or iam.arn_of(name, partition=partition)
 
     there = iam.read_policy(policy_arn, before=held.hold)
-    present = _present(row, there, configuration, partition)
+    present = inspection.present(row, there, role, partition)
     if row.policy_arn and policy_arn not in iam.attached(role.name, before=held.hold):
-        raise _drift(row, policy_arn, "not attached")
+        raise inspection.drift(row, policy_arn, "not attached")
     wanted = present | {arn} if configuration.action == Action.ADD else present - {arn}
-    document = _document(wanted, partition)
+    document = inspection.document(wanted, partition)
     taken_out = set[str]()
     try:
         if there is None:
@@ -98,14 +99,16 @@ def _write(configuration: RoleConfiguration, held: lease.Lease) -> iam.Written |
             iam.write_version(policy_arn, packing.text(document), before=held.hold)
     except errors.PolicyRefused:
         if there is None:
-            iam.create_policy(name, packing.text(_document(set(), partition)), before=held.hold)
+            iam.create_policy(name, packing.text(inspection.document(set(), partition)), before=held.hold)
         taken_out = isolating.to_blame(
             present & wanted,
             arn if configuration.action == Action.ADD else None,
-            lambda some: iam.takes(policy_arn, packing.text(_document(set(some), partition)), before=held.hold),
+            lambda some: iam.takes(
+                policy_arn, packing.text(inspection.document(set(some), partition)), before=held.hold
+            ),
         )
         wanted -= taken_out
-        document = _document(wanted, partition)
+        document = inspection.document(wanted, partition)
         iam.write_version(policy_arn, packing.text(document), before=held.hold)
     if not row.policy_arn:  # new, or its writer was killed before it said so
         iam.attach(policy_arn, role_name=role.name, before=held.hold)
@@ -117,6 +120,7 @@ def _write(configuration: RoleConfiguration, held: lease.Lease) -> iam.Written |
         "policy_arn": policy_arn,
         "role_arns": sorted(wanted),
         "written_hash": packing.digest(document),
+        "version": back.version,
     }
     if present != wanted:
         facts["written_at"] = clock.now()
@@ -142,50 +146,6 @@ def _say_who_was_taken_out(service_role: ServiceRole, role_arns: set[str]) -> No
             status=Status.FAILED, due_at=None, finished_at=clock.now(), reason=errors.RoleRefusedByIam.code
         )
         _reject(configuration, errors.RoleRefusedByIam())
-
-
-def _present(
-    row: ServiceRolePolicy, there: iam.Written | None, configuration: RoleConfiguration, partition: str
-) -> set[str]:
-    """Return the role ARNs that stand in our policy in IAM, if it is what we wrote.
-
-    That is what the row says, or what a worker wrote that was killed before it could say so: then it differs
-    by the one ARN of a configuration that was begun and did not come to its end.
-
-    Raises:
-        PolicyDrift: somebody else wrote it.
-    """
-    known = set(row.role_arns)
-    if there is None:
-        if row.policy_arn:
-            raise _drift(row, row.policy_arn, "not there")
-        return set()
-    found = packing.digest(there.document)
-    if found == row.written_hash:
-        return known
-    begun = (
-        RoleConfiguration.objects.filter(service_role=configuration.service_role, attempts__gt=0)
-        .exclude(status__in=[Status.PROPAGATING, Status.DONE])
-        .values_list("role_arn", flat=True)
-        .distinct()
-    )
-    for some in (known, *(known ^ {arn} for arn in begun)):
-        if found == packing.digest(_document(some, partition)):
-            return some
-    raise _drift(row, there.policy_arn, "another document")
-
-
-def _drift(row: ServiceRolePolicy, policy_arn: str, what: str) -> DomainError:
-    """Return the error for a policy that is not as we left it:
-    right after our own write IAM may still show the old one."""
-    window = timedelta(seconds=settings.PROPAGATION_WINDOW)
-    if row.written_at is not None and clock.now() - row.written_at < window:
-        return errors.AwsUnreachable(retry_after=5, aws_code=what, action="iam:GetPolicyVersion")
-    return errors.PolicyDrift(policy=policy_arn, found=what)
-
-
-def _document(role_arns: set[str], partition: str) -> dict[str, Any]:
-    return packing.document(sorted(role_arns), our_account=settings.AWS_ACCOUNT_ID, partition=partition)
 
 
 def _still_named(configuration: RoleConfiguration) -> bool:
@@ -310,12 +270,3 @@ def _call_a_person(event: str, configuration: RoleConfiguration, error: DomainEr
         onboarding.advance(
             tenant, 5, Step.WAITING_FOR_KORE, actor=audit.SYSTEM, reason=error.code, evidence={"code": error.code}
         )
-
-
-def close_if_filled(service_role: ServiceRole) -> None:
-    """Take no new tenants on a service role that is filled to 60 %; every pinned tenant without an ARN
-    reserves 128 characters."""
-    policies = {policy.slot: policy.role_arns for policy in ServiceRolePolicy.objects.filter(service_role=service_role)}
-    without = service_role.tenants.exclude(registrations__role_arn__gt="").count()
-    if packing.is_filled(policies, our_account=settings.AWS_ACCOUNT_ID, reserved=without * 128):
-        ServiceRole.objects.filter(pk=service_role.pk).update(is_open=False)

@@ -10,7 +10,8 @@ from django.conf import settings
 from byokportal.errors import InvalidInput
 from keys import arns
 from keys.aws import iam
-from keys.policies import documents
+from keys.configuration import packing
+from keys.policies import documents, principals
 from tenants import audit, services
 from tenants.models import ServiceRole, new_external_id
 
@@ -37,16 +38,19 @@ def open_service_role(name: str | None = None, *, with_canary_tenant: bool = Fal
     known = ServiceRole.objects.filter(name=name).first()
     if known is not None:
         return _with_canary_tenant(known) if with_canary_tenant else known
+    if settings.AWS_MODE == "local":
+        iam.create_boundary(principals.boundary(settings.AWS_ACCOUNT_ID))
     trust = trust_of_service_role(iam.base_principal())
-    role = iam.create_role(name, trust)
+    role = iam.create_role(name, trust, partition=_partition())
     if role.trust != trust:
         words = "IAM has a role of this name that does not trust our base principal alone. Choose another name."
         raise InvalidInput(errors={"name": [words]})
     external_id = new_external_id()
-    partition = arns.partition_of(role.arn)
-    canary_arn = f"arn:{partition}:iam::{settings.CANARY_ACCOUNT_ID}:role/byok-canary-{name}"
+    canary_arn = (
+        f"arn:{arns.partition_of(role.arn)}:iam::{settings.CANARY_ACCOUNT_ID}:role{principals.PATH}byok-canary-{name}"
+    )
     iam.put_inline_policy(name, INLINE, _probes_permission(canary_arn))
-    if settings.AWS_MODE == "local":
+    if can_open():
         _create_canary(name, canary_trust(role.arn, external_id))
     made = services.record_service_role(
         name,
@@ -54,9 +58,22 @@ def open_service_role(name: str | None = None, *, with_canary_tenant: bool = Fal
         unique_id=role.unique_id,
         canary_role_arn=canary_arn,
         canary_external_id=external_id,
+        places=packing.places(
+            {},
+            given=(),
+            silent=0,
+            each=packing.GUIDE_SHAPED,
+            our_account=settings.AWS_ACCOUNT_ID,
+            share=settings.SERVICE_ROLE_SHARE,
+        ),
         actor=audit.COMMAND,
     )
     return _with_canary_tenant(made) if with_canary_tenant else made
+
+
+def can_open() -> bool:
+    """Tell whether we may make the canary too: without one a service role is opened by hand."""
+    return settings.AWS_MODE == "local" or bool(settings.CANARY_WRITER_ROLE_ARN)
 
 
 def _with_canary_tenant(service_role: ServiceRole) -> ServiceRole:
@@ -67,9 +84,17 @@ def _with_canary_tenant(service_role: ServiceRole) -> ServiceRole:
 def _create_canary(name: str, trust: dict[str, Any]) -> None:
     """Create the canary role; one that an attempt before this one left behind gets the External ID that we keep."""
     canary = f"byok-canary-{name}"
-    if iam.create_role(canary, trust, account=settings.CANARY_ACCOUNT_ID).trust != trust:
+    if settings.AWS_MODE == "local":
+        iam.create_boundary(principals.canary_boundary(settings.CANARY_ACCOUNT_ID), account=settings.CANARY_ACCOUNT_ID)
+    made = iam.create_role(canary, trust, account=settings.CANARY_ACCOUNT_ID, partition=_partition())
+    if made.trust != trust:
         iam.set_trust(canary, trust, account=settings.CANARY_ACCOUNT_ID)
     iam.put_inline_policy(canary, "byok-outsider", canary_permission(), account=settings.CANARY_ACCOUNT_ID)
+
+
+def _partition() -> str:
+    """Return the partition of our account: the base principal's, where it is named, else of who asks."""
+    return arns.partition_of(settings.BASE_PRINCIPAL_ARN) if settings.BASE_PRINCIPAL_ARN else iam.partition()
 
 
 def trust_of_service_role(base_principal_arn: str) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import structlog
 from django.conf import settings
 from django.db import connection
 
-from byokportal import clock, database, deadline
+from byokportal import clock, database, deadline, metrics
 from byokportal.errors import DomainError, Kind
 from keys import aws, branchkeys, errors, health
 from keys.access import Access
@@ -27,12 +27,14 @@ from keys.aws.kms import KmsKey
 from keys.datakeys import envelope
 from keys.datakeys.bulkhead import Bulkhead
 from keys.datakeys.cache import BranchKeys, Unwrapped
-from keys.datakeys.snapshots import WAIT, Snapshot, Snapshots, WrappedBranchKey, why_not
+from keys.datakeys.snapshots import WAIT, Snapshots
+from keys.datakeys.tenant_snapshot import Snapshot, WrappedBranchKey, why_not
 from keys.models import BranchKey, KeyRegistration
 from tenants.models import Tenant
 
 log = structlog.get_logger(__name__)
 Job = Callable[[], None]
+HIT, MISS = metrics.BRANCH_KEYS.labels("hit"), metrics.BRANCH_KEYS.labels("miss")
 Told = TypeVar("Told")
 
 REFRESHERS = 8  # threads that fetch new copies in the background
@@ -227,6 +229,7 @@ class Acquisition:
     def _find(self, snapshot: Snapshot, key_id: uuid.UUID, *, uses: int) -> Unwrapped | None:
         """Return a branch key out of memory, counted in; one that is due is fetched anew meanwhile."""
         found = self.keys.take(key_id, snapshot.tenant, snapshot.generation, uses=uses)
+        (MISS if found is None else HIT).inc()
         if found is not None and found.is_due(self.keys.monotonic()):
             try:
                 self._refresh(snapshot, key_id)

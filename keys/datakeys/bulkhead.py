@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 from django.utils.asyncio import async_unsafe
 
-from byokportal import clock
+from byokportal import clock, metrics
 from byokportal.errors import DomainError
 from byokportal.singleflight import Singleflight, StillUnderWay
 from keys import errors
@@ -161,6 +161,7 @@ class Bulkhead:
 
 def refused(why: str, seconds: float) -> errors.AwsUnreachable:
     """Return what a caller is told who is not allowed to wait."""
+    metrics.BULKHEAD_REFUSALS.inc()
     return errors.AwsUnreachable(
         retry_after=max(1, math.ceil(seconds)), aws_code=why, action="kms:Decrypt", aws_request_id=""
     )

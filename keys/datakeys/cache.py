@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import NamedTuple, NoReturn, Self
 
-from byokportal import clock
+from byokportal import clock, metrics
 from byokportal.lru import Lru
 from keys.datakeys.envelope import Secret
 
@@ -42,6 +42,7 @@ class Unwrapped:
     """One branch key, unwrapped. Use it inside `with`: it is not overwritten before the last user is done."""
 
     __slots__ = (
+        "_began",
         "_deadline",
         "_ends",
         "_is_dropped",
@@ -66,6 +67,7 @@ class Unwrapped:
         secret: Secret,
         *,
         ends: float,
+        began: float,
         deadline: float,
         refresh_at: float,
         load: uuid.UUID | None = None,
@@ -76,6 +78,7 @@ class Unwrapped:
         Args:
             is_for_one: it was loaded for one request, which may end it.
             load: the `BranchKeyLoad` that says how the key came here.
+            began: when its load began, on the monotonic clock.
             ends: on the database's clock, seconds since the epoch.
             deadline: the same instant on the monotonic clock; so is `refresh_at`.
         """
@@ -83,7 +86,7 @@ class Unwrapped:
         self.load, self.is_for_one = load, is_for_one
         self.until = datetime.fromtimestamp(ends, UTC)
         self._ends = self.until.timestamp()  # to the microsecond what the caller is told
-        self._deadline, self._refresh_at = deadline, refresh_at
+        self._began, self._deadline, self._refresh_at = began, deadline, refresh_at
         self.uses = 0
         self._users, self._is_dropped, self._lock = 0, False, threading.Lock()
 
@@ -124,6 +127,9 @@ class Unwrapped:
             self._is_dropped = True
             if not self._users:
                 self.secret.wipe()
+
+    def age(self, monotonic: float) -> float:
+        return monotonic - self._began
 
     def lives(self, now: float, monotonic: float) -> bool:
         return now < self._ends and monotonic < self._deadline
@@ -231,6 +237,7 @@ class BranchKeys:
             generation,
             secret,
             ends=wall + life,
+            began=monotonic,
             deadline=monotonic + life,
             refresh_at=monotonic + life * random.uniform(*REFRESH),  # noqa: S311
             load=load,
@@ -309,3 +316,4 @@ class BranchKeys:
         if not mine:
             del self._of[copy.tenant]
         copy.drop()
+        metrics.BRANCH_KEY_AGE.observe(copy.age(self.monotonic()))

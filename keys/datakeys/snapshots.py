@@ -28,23 +28,22 @@ import socket
 import threading
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
 from django.conf import settings
 from django.db import connection, transaction
-from django.db.models import FilteredRelation, Q
 from django.utils.asyncio import async_unsafe
 
 from byokportal import clock, database, deadline
-from byokportal.errors import DatabaseUnavailable, DomainError
+from byokportal.errors import DatabaseUnavailable
 from byokportal.lru import Lru
 from byokportal.singleflight import Singleflight
 from keys import errors
-from keys.datakeys import admission
+from keys.datakeys import admission, tenant_snapshot
 from keys.datakeys.cache import BranchKeys
-from keys.models import CacheDrop, KeyRegistration, ServingProcess
+from keys.datakeys.tenant_snapshot import Snapshot
+from keys.models import CacheDrop, ServingProcess
 from tenants import limits
 from tenants.models import Tenant
 
@@ -61,61 +60,6 @@ HEARTBEAT = 2.0  # seconds
 # A process that has not been seen for so long gives out nothing: its part of the fair shares goes to the others.
 LIVE = timedelta(seconds=TOO_OLD + 2 * HEARTBEAT)
 FORGOTTEN = timedelta(days=30)  # processes that were not seen for so long, and what they dropped
-
-
-@dataclass(frozen=True, slots=True)
-class WrappedBranchKey:
-    """A branch key as the database holds it, and the way to the CMK that opens it."""
-
-    id: uuid.UUID
-    wrapped: bytes = field(repr=False)
-    key_arn: str
-    registration: uuid.UUID | None  # None: the platform key
-    role_arn: str
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """What is known of one tenant's key."""
-
-    tenant: uuid.UUID
-    changed_at: datetime
-    read_at: float  # monotonic
-    generation: int
-    latency: int  # seconds
-    external_id: str = field(repr=False)
-    service_role_arn: str
-    registration: uuid.UUID | None  # the serving one
-    status: str
-    suspended_by: str
-    reason: str
-    since: datetime | None
-    role_arn: str
-    key_arn: str
-    current: WrappedBranchKey | None  # what wraps new data keys; None: it has to be made
-
-
-def why_not(snapshot: Snapshot | None, *, new: bool) -> DomainError | None:
-    """Return why no data key is given out where a tenant stands like this; None when one is.
-
-    Args:
-        new: it is to be made, not opened.
-    """
-    if snapshot is None or (snapshot.registration is None and not settings.PLATFORM_KEY_ARN):
-        return errors.KeyNotActive()
-    if snapshot.status == KeyRegistration.Status.SUSPENDED:
-        return _refusal(snapshot)
-    if new and snapshot.status == KeyRegistration.Status.UNREACHABLE:  # new keys fail closed in every doubt
-        return errors.KeyUnreachable(since=snapshot.since, retry_after=30)
-    return None
-
-
-def _refusal(snapshot: Snapshot) -> DomainError:
-    """Return the error that a suspended registration answers with: AWS's own code where AWS said no."""
-    if snapshot.suspended_by == KeyRegistration.SuspendedBy.AWS and snapshot.reason in errors.REFUSALS:
-        return errors.REFUSALS[snapshot.reason](since=snapshot.since, aws_code="the refusal", action="our last call")
-    by = KeyRegistration.SuspendedBy(snapshot.suspended_by).label
-    return errors.KeySuspended(since=snapshot.since, suspended_by=by)
 
 
 class Snapshots:
@@ -378,9 +322,9 @@ class Snapshots:
         with database.needed(), deadline.at_most(WAIT):
             # What was known before a read is what it is judged by: a look may learn of a newer one meanwhile.
             least = self._generations.get(tenant, 0)
-            copy = read(tenant, began)
+            copy = tenant_snapshot.read(tenant, began)
             if copy is not None and copy.generation < least:
-                copy = read(tenant, began)
+                copy = tenant_snapshot.read(tenant, began)
         if copy is None:
             return None
         if copy.generation < least:
@@ -393,58 +337,3 @@ class Snapshots:
         if epoch != self._epoch:  # everything had to go meanwhile, and this was read before
             self._copies.pop(tenant)
         return copy
-
-
-def read(tenant: uuid.UUID, at: float) -> Snapshot | None:
-    """Read one tenant from the database, in one query.
-
-    Args:
-        at: monotonic, now.
-    """
-    serving, current = "serving", "current"
-    row = (
-        Tenant.objects.annotate(
-            serving=FilteredRelation("registrations", condition=Q(registrations__status__in=KeyRegistration.SERVING)),
-            current=FilteredRelation("branch_keys", condition=Q(branch_keys__is_current=True)),
-        )
-        .filter(pk=tenant)
-        .values_list(
-            "key_changed_at",
-            "key_generation",
-            "revocation_latency",
-            "external_id",
-            "service_role__arn",
-            *(
-                f"{serving}__{name}"
-                for name in ("id", "status", "suspended_by", "reason", "moved_at", "role_arn", "key_arn")
-            ),
-            *(f"{current}__{name}" for name in ("id", "wrapped", "key_arn", "registration_id")),
-        )
-        .first()
-    )
-    if row is None:
-        return None
-    changed_at, generation, latency, external_id, service_role_arn = row[:5]
-    registration, status, suspended_by, reason, since, role_arn, key_arn = row[5:12]
-    key_id, wrapped, wrapped_by, of_registration = row[12:]
-    branch_key = None
-    # one of the key before is left to be moved, and wraps nothing new
-    if key_id is not None and of_registration == registration:
-        branch_key = WrappedBranchKey(key_id, bytes(wrapped), wrapped_by, registration, role_arn or "")
-    return Snapshot(
-        tenant,
-        changed_at,
-        at,
-        generation,
-        latency,
-        external_id,
-        service_role_arn,
-        registration,
-        status or "",
-        suspended_by or "",
-        reason or "",
-        since,
-        role_arn or "",
-        key_arn or "",
-        branch_key,
-    )

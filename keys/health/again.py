@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.conf import settings
+from django.db.models import Q, QuerySet
 
 from byokportal import clock
 from keys.health import timing
@@ -93,6 +94,31 @@ def ask(registration: KeyRegistration, *, is_a_person: bool = False) -> bool:
         facts["dense_until"] = max(now + timing.ASK_ON, row.dense_until or now)
     KeyHealth.objects.filter(pk=row.pk).update(**facts)
     return due <= now
+
+
+MOST, A_SECOND = 2_000, 50  # keys that one press asks, and how many of them fall due within a second
+PRESSED_AGAIN = timedelta(seconds=10)  # within which a second press asks nothing again
+
+
+def ask_many(registrations: QuerySet[KeyRegistration]) -> int:
+    """Make the next probes of these due from now on, so many a second: AWS and our own policies bear that.
+
+    The sweep takes them, so refusals are judged together. Whoever was asked for a moment ago is left as it is, and a
+    probe that is under way answers.
+
+    Returns:
+        how many are asked; those beyond `MOST` are not.
+    """
+    now = clock.now()
+    rows = KeyHealth.objects.filter(registration__in=registrations).probed()
+    rows = rows.filter(Q(probe_claimed_at=None) | Q(probe_claimed_at__lte=now - CLAIM_LASTS))
+    rows = rows.filter(Q(probe_asked_at=None) | Q(probe_asked_at__lte=now - PRESSED_AGAIN))
+    ids = list(rows.order_by("pk").values_list("pk", flat=True)[:MOST])
+    for number, start in enumerate(range(0, len(ids), A_SECOND)):
+        due, some = now + timedelta(seconds=number), KeyHealth.objects.filter(pk__in=ids[start : start + A_SECOND])
+        some.filter(next_probe_at__gt=due).update(next_probe_at=due)
+        some.update(probe_asked_at=now)
+    return len(ids)
 
 
 def pace() -> timing.Pace:

@@ -146,25 +146,19 @@ def _why_ours(
     layer = error_grammar.denial_of(faults.aws_message_of(error)).layer
     if layer in OUR_LAYERS.get(type(error), ()):
         return f"AWS names our own {layer} policy", True
+    region = KeyArn.parse(refused[0].registration.key_arn).region
+    if any(one.registration.tenant.is_canary for one in refused):  # nobody but us has its role and its key
+        return f"{BY_THE_CANARY}{error.code} in {region}", True
     if isinstance(error, errors.RoleNotAssumable):
-        canary = Access.of_texts(
-            tenant="ours",
-            service_role_arn=service_role.arn,
-            external_id=service_role.canary_external_id,
-            role_arn=service_role.canary_role_arn,
-        )
-        outcome = sessions.probe(
-            canary,
-            canary.external_id,
-            # the STS that refused
-            region=KeyArn.parse(refused[0].registration.key_arn).region,
-            session=sessions.session_name("canary", canary.tenant),
-        )
+        # the STS that refused
+        outcome = canary(service_role, region)
         if outcome.allowed is not True:
             sessions.forget_role(service_role.arn)
             return f"the canary got {outcome.aws_code}", outcome.allowed is False
         if refused[0].registration.role_arn not in policies([service_role]):
             return "no policy of ours names the role", True
+    elif _is_our_key_refused(service_role, region):
+        return "the canary's own key is refused too", True
     looked = looked_at([service_role])
     if all(is_settled(one, looked) for one in refused):
         return "", False
@@ -174,6 +168,37 @@ def _why_ours(
     if count >= _many(service_role):
         return f"{count} organisations refused at once", True
     return ("", False) if is_anybody_let_in else _witnesses(service_role, refused)
+
+
+def _is_our_key_refused(service_role: ServiceRole, region: str) -> bool:
+    """Ask the key of our own tenant in that Region, by the whole path: no customer can have changed anything there."""
+    ours = KeyHealth.objects.filter(
+        tenant__canary__service_role=service_role,
+        tenant__canary__region=region,
+        registration__status__in=[Status.ACTIVE, Status.UNREACHABLE],
+    )
+    rows = list(ours.select_related("registration__tenant__service_role")[:1])
+    return any(isinstance(asking.ask(question).error, DOUBTFUL) for question in questions.of(rows))
+
+
+def canary(service_role: ServiceRole, region: str) -> sessions.AssumeOutcome:
+    """Ask whether the canary of a service role still lets us in, at the STS of a Region."""
+    access = Access.of_texts(
+        tenant="ours",
+        service_role_arn=service_role.arn,
+        external_id=service_role.canary_external_id,
+        role_arn=service_role.canary_role_arn,
+    )
+    session = sessions.session_name("canary", access.tenant)
+    return sessions.probe(access, access.external_id, region=region, session=session)
+
+
+BY_THE_CANARY = "the canary is refused: "  # how the reason of an incident begins that no tenant has met yet
+
+
+def canary_is_refused(service_role: ServiceRole, how: str) -> None:
+    """Open the incident of a service role whose canary is refused, whether or not a tenant has met it."""
+    _open(service_role, BY_THE_CANARY + how, ())
 
 
 def _window_began(service_role: ServiceRole) -> datetime:
@@ -189,6 +214,7 @@ def _refused_lately(service_role: ServiceRole) -> set[uuid.UUID]:
     a refusal that has stood for long is no sign of anything new."""
     rows = KeyHealth.objects.filter(
         tenant__service_role=service_role,
+        tenant__is_canary=False,
         refused_code__in=DOUBTFUL_CODES,
         refused_since__gt=_window_began(service_role),
     )
@@ -196,7 +222,8 @@ def _refused_lately(service_role: ServiceRole) -> set[uuid.UUID]:
 
 
 def _many(service_role: ServiceRole) -> int:
-    tenants = KeyRegistration.objects.serving().filter(tenant__service_role=service_role).count()
+    serving = KeyRegistration.objects.serving().filter(tenant__service_role=service_role, tenant__is_canary=False)
+    tenants = serving.count()
     return max(int(settings.MANY_DENIALS), math.ceil(float(settings.MANY_DENIALS_SHARE) * tenants))
 
 
@@ -231,7 +258,8 @@ def note_if_many(service_role: ServiceRole) -> None:
     """Open an incident when our own side fails for many tenants of a service role, however each of them heard of it."""
     since = _looked_at(service_role)
     # One that was not asked again since a person looked is no new sign.
-    count = held(service_role).filter(Q(health__last_probe_at__gt=since) | Q(moved_at__gt=since)).count()
+    customers = held(service_role).filter(tenant__is_canary=False)
+    count = customers.filter(Q(health__last_probe_at__gt=since) | Q(moved_at__gt=since)).count()
     if count >= _many(service_role):
         _open(service_role, f"our own side does not work for {count} organisations", ())
 
@@ -251,7 +279,8 @@ def _open(service_role: ServiceRole, why: str, refused: Sequence[KeyHealth], *, 
     blamed = _blamed(service_role) if takes_back else []
     transactions.hold(*(registration.tenant_id for registration in blamed))
     now, why = clock.now(), why[:200]
-    count = len(_refused_lately(service_role) | {health.registration_id for health in refused})
+    customers = {one.registration_id for one in refused if not one.registration.tenant.is_canary}
+    count = len(_refused_lately(service_role) | customers)
     running = Incident.objects.filter(service_role=service_role, closed_at=None)
     if running.update(seen_at=now):
         running.filter(refused__lt=count).update(refused=count)
@@ -313,7 +342,8 @@ def close_what_is_over() -> int:
     closed = 0
     now = clock.now()
     for incident in Incident.objects.filter(closed_at=None).select_related("service_role"):
-        if incident.seen_at >= _a_window_ago() and held(incident.service_role).exists():
+        is_going_on = incident.why.startswith(BY_THE_CANARY) or held(incident.service_role).exists()
+        if incident.seen_at >= _a_window_ago() and is_going_on:
             continue
         try:
             closed += _close(incident, now)

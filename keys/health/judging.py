@@ -3,16 +3,16 @@ its state, its next probe, the steps that fall back (design.md 3 and 8)."""
 
 from __future__ import annotations
 
-import random
 from datetime import datetime, timedelta
 
 from django.conf import settings
 
 from byokportal import clock
 from byokportal.errors import DomainError, Kind, Turn
+from byokportal.translation import lazy
 from keys import errors, horizon, lifecycle
 from keys.errors import RegistrationBusy
-from keys.health import again, blame, kept, notes, timing
+from keys.health import again, blame, kept, notes, pauses, row, timing
 from keys.health.again import RESUMED
 from keys.health.asking import Answer
 from keys.health.questions import INSECURE
@@ -26,7 +26,6 @@ AWS = KeyRegistration.SuspendedBy.AWS
 
 SECOND_LOOK = 5.0  # seconds after the first silence of a key that served: a lost packet is no news yet
 UNPROBED = 60.0  # seconds that a request's refusal waits for a probe: without a worker it is taken as final then
-HOUR, DAY = 3_600.0, 86_400.0  # between questions about a key that only backups need, or that a button stops
 
 # What DescribeKey says of the key itself.
 # All other refusals are a policy's, which AWS learns of node by node (`timing`).
@@ -67,24 +66,24 @@ def good(health: KeyHealth, answer: Answer | None = None, *, claim: datetime | N
     Args:
         claim: of the probe that asked; what was learnt under a lost claim is not used.
     """
-    if not _lock(health, claim):
+    if not row.lock(health, claim):
         return
     registration = health.registration
     # what was asked is what DescribeKey says, and no answer undoes a pressed button
     if registration.is_stopped_by_a_person:
-        _note(health, pause_when_well(health), answer)
+        row.note(health, pauses.when_well(health), answer)
         return
     at = answer.at if answer else clock.now()
     if health.refused_since is not None and health.refused_since > at:  # a request heard a no since then
-        _set(health, probe_claimed_at=None)
+        row.write(health, probe_claimed_at=None)
         return
     way = _way_back(health, answer, at)
     proves_nothing = way is None and registration.status == Status.SUSPENDED
     if way is not None and not way.is_back:
         pause, good_since = way.ask_in.total_seconds(), health.good_since or at
     else:
-        pause, good_since = _pause(health) if proves_nothing else pause_when_well(health), None
-    _note(
+        pause, good_since = pauses.when_refused(health) if proves_nothing else pauses.when_well(health), None
+    row.note(
         health,
         pause,
         answer,
@@ -164,7 +163,7 @@ def _was_unprobed(health: KeyHealth) -> bool:
 def _leave_to_probe(health: KeyHealth, refusal: DomainError) -> DomainError:
     """Let a probe say whose doing a refusal is, at once:
     it reads our policy in IAM back, which the processes of the web may not."""
-    if _lock(health, None):
+    if row.lock(health, None):
         _note_refusal(health, refusal, None, health.last_probe_at)
     return errors.KeyUnreachable(retry_after=5)
 
@@ -174,13 +173,13 @@ def _refused(
     health: KeyHealth, error: DomainError, answer: Answer | None = None, *, claim: datetime | None = None
 ) -> None:
     """AWS said no and it is the tenant's doing: stop."""
-    if not _lock(health, claim):
+    if not row.lock(health, claim):
         return
     registration = health.registration
     is_news, deletion_at = health.refused_code != error.code, notes.deletion_date(health)
     _note_refusal(health, error, answer, health.last_probe_at)
     if claim is not None:
-        _note(health, _pause(health), answer, denied_probes=health.denied_probes + 1)
+        row.note(health, pauses.when_refused(health), answer, denied_probes=health.denied_probes + 1)
     was_stopped = registration.status == Status.SUSPENDED
     if registration.status == Status.RETIRING and is_news:
         kept.warn(health, error)
@@ -213,14 +212,14 @@ def _warn_of_deletion(health: KeyHealth, *, known: datetime | None) -> None:
 
 
 def _suspend(health: KeyHealth, reason: str, *, is_probed: bool) -> None:
-    registration, pause = health.registration, _pause(health)
+    registration, pause = health.registration, pauses.when_refused(health)
     try:
         lifecycle.move(registration, Status.SUSPENDED, actor=audit.SYSTEM, reason=reason, suspended_by=AWS)
     except RegistrationBusy:
         return
     # A probe has set the time of the next one already.
-    facts = {} if is_probed else {"next_probe_at": next_at(pause)}
-    _set(health, good_probes=0, good_since=None, **facts)
+    facts = {} if is_probed else {"next_probe_at": pauses.next_at(pause)}
+    row.write(health, good_probes=0, good_since=None, **facts)
     audit.record(
         "keys.key.suspended",
         tenant=registration.tenant,
@@ -264,28 +263,28 @@ def _unreachable(
         claim: as in `good`.
         refusal: AWS's own words, where it refused us and that is our doing.
     """
-    if not _lock(health, claim):
+    if not row.lock(health, claim):
         return
     registration = health.registration
     if refusal is not None:
         _note_refusal(health, refusal, answer, health.last_probe_at)
     is_first = _is_first_silence(health, error, refusal)
     if claim is not None:
-        pause = min(SECOND_LOOK, _pause(health)) if is_first else _pause(health)
-        _note(health, pause, answer, good_probes=0, good_since=None, denied_probes=health.denied_probes + 1)
+        pause = min(SECOND_LOOK, pauses.when_refused(health)) if is_first else pauses.when_refused(health)
+        row.note(health, pause, answer, good_probes=0, good_since=None, denied_probes=health.denied_probes + 1)
         if is_first:
             return
     if registration.status == Status.UNREACHABLE and registration.reason != error.code and refusal is not None:
         _say(registration, error.code)
     if registration.status != Status.ACTIVE:
         return
-    pause = _pause(health)
+    pause = pauses.when_refused(health)
     try:
         lifecycle.move(registration, Status.UNREACHABLE, actor=audit.SYSTEM, reason=error.code)
     except RegistrationBusy:
         return
     if claim is None:  # a request met it: a probe says soon whether it lasts
-        _set(health, good_probes=0, good_since=None, next_probe_at=next_at(pause))
+        row.write(health, good_probes=0, good_since=None, next_probe_at=pauses.next_at(pause))
         again.ask(registration)
     turn = error.turn if error.turn in {Turn.KORE, Turn.NOBODY} else Turn.KORE
     audit.record(
@@ -309,13 +308,13 @@ def _is_first_silence(health: KeyHealth, error: DomainError, refusal: DomainErro
 def _note_trust(health: KeyHealth, answer: Answer, claim: datetime) -> None:
     """Keep what a look at the trust policy found;
     a serving role that lets anybody in twice is suspended (design.md 3)."""
-    if not _lock(health, claim):
+    if not row.lock(health, claim):
         return
     registration, now = health.registration, answer.at
     if answer.is_narrow:
-        _set(health, insecure_since=None, trust_looked_at=now)
+        row.write(health, insecure_since=None, trust_looked_at=now)
     elif health.insecure_since is None:
-        _set(health, insecure_since=now, denied_since=now)
+        row.write(health, insecure_since=now, denied_since=now)
         audit.record("keys.key.trust_too_wide", tenant=registration.tenant, actor=audit.SYSTEM, target=registration)
     elif now >= health.insecure_since + timedelta(seconds=settings.EXTERNAL_ID_PROBE_GAP):
         if registration.status in {Status.ACTIVE, Status.UNREACHABLE}:
@@ -337,69 +336,12 @@ def _steps_recover(registration: KeyRegistration) -> None:
             step.number,
             Step.DONE,
             actor=audit.SYSTEM,
-            reason="the key answers again",
+            reason=lazy("the key answers again"),
             evidence=about,
         )
 
 
 # --- the row ----------------------------------------------------------------------------------------------------
-
-
-def _lock(health: KeyHealth, claim: datetime | None) -> bool:
-    """Lock the registration, then its health, and load both anew; False when the probe's claim on it is gone,
-    or it moved since the probe was asked."""
-    registration, known = health.registration, health.registration.moved_at
-    rows = KeyHealth.objects.select_for_update(no_key=True)
-    if claim is not None:
-        rows = rows.filter(probe_claimed_at=claim)
-    try:
-        registration.refresh_from_db(from_queryset=KeyRegistration.objects.select_for_update(no_key=True))
-        health.refresh_from_db(from_queryset=rows)
-    except (KeyRegistration.DoesNotExist, KeyHealth.DoesNotExist):
-        return False
-    finally:
-        health.registration = registration
-    if claim is not None and registration.moved_at != known:
-        _set(health, probe_claimed_at=None)
-        return False
-    return True
-
-
-def _set(health: KeyHealth, **facts: object) -> None:
-    """Write these columns, and no others, into a row that the caller has locked."""
-    KeyHealth.objects.filter(pk=health.pk).update(**facts)
-    for name, value in facts.items():
-        setattr(health, name, value)
-
-
-def _note(health: KeyHealth, pause: float, answer: Answer | None, *, is_exact: bool = False, **facts: object) -> None:
-    """Give the claim back, count, and say when the next probe is:
-    soon, where somebody asked for one while this one was under way."""
-    claim, asked = health.probe_claimed_at, health.probe_asked_at
-    is_awaited = health.is_probe_awaited and asked is not None and claim is not None and asked > claim
-    soon = clock.now() + min(timing.APART, timedelta(seconds=pause))
-    facts |= {
-        "probe_claimed_at": None,
-        "probe_failures": 0,
-        "last_probe_at": answer.at if answer else clock.now(),
-        "next_probe_at": soon if is_awaited else next_at(pause, is_exact=is_exact),
-    }
-    if not is_awaited and claim is not None:
-        facts["is_probe_awaited"] = False
-    if answer is not None and answer.facts is not None:
-        facts["key_facts"] = facts_of(answer)
-    _set(health, **facts)
-
-
-def facts_of(answer: Answer) -> dict[str, str]:
-    """Return what people have to know of DescribeKey's answer, as the row keeps it."""
-    found = answer.facts
-    if found is None:
-        return {}
-    facts = {"state": found.state, "origin": found.origin}
-    if found.deletion_at is not None:
-        facts["deletion_at"] = found.deletion_at.isoformat()
-    return facts
 
 
 def _say(registration: KeyRegistration, reason: str) -> None:
@@ -420,40 +362,4 @@ def _note_refusal(health: KeyHealth, error: DomainError, answer: Answer | None, 
         facts["denied_since"] = answer.at if answer else clock.now()
     if is_first:
         facts |= {"refused_since": answer.at if answer else clock.now(), "allowed_until": last_asked}
-    _set(health, **facts)
-
-
-def pause_when_well(health: KeyHealth) -> float:
-    """Return the seconds until a key that answers is asked again."""
-    registration = health.registration
-    if registration.needed_until is not None:  # only backups need that one
-        pause = DAY
-    else:
-        pause = HOUR if registration.is_stopped_by_a_person else settings.PROBE_SECONDS
-    if health.insecure_since is not None:  # the second look comes a gap later
-        pause = min(pause, settings.EXTERNAL_ID_PROBE_GAP)
-    return float(_dense(health, pause))
-
-
-def _pause(health: KeyHealth) -> float:
-    """Return the seconds until a key that did not answer is asked again: longer each time."""
-    registration = health.registration
-    if registration.needed_until is not None:
-        return HOUR
-    # whatever AWS says, it stays stopped: only the date of a deletion is looked for
-    if registration.is_stopped_by_a_person:
-        return float(_dense(health, HOUR))
-    pauses = settings.DENIED_PROBE_SECONDS
-    return float(_dense(health, pauses[min(health.denied_probes, len(pauses) - 1)]))
-
-
-def _dense(health: KeyHealth, pause: float) -> float:
-    is_dense = health.dense_until is not None and health.dense_until > clock.now()
-    return min(pause, settings.DRILL_PROBE_SECONDS) if is_dense else pause
-
-
-def next_at(pause: float, *, is_exact: bool = False) -> datetime:
-    """Return the time in so many seconds, jittered unless somebody waits for it:
-    ten thousand keys are not asked at once."""
-    jitter = 1.0 if is_exact else random.uniform(0.9, 1.1)  # noqa: S311  jitter is no secret
-    return clock.now() + timedelta(seconds=pause * jitter)
+    row.write(health, **facts)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from byokportal.errors import DomainError
+from byokportal.translation import translate as _
 from keys import errors, horizon
 from keys.arns import KeyArn
 from keys.health import blame
@@ -15,15 +17,18 @@ from tenants import audit
 from tenants.models import Tenant
 
 
-def notes(tenant: Tenant) -> list[Note]:
-    """Return what is to be known of the keys that a tenant had before, the most urgent first."""
-    retiring = KeyHealth.objects.of(tenant).filter(registration__status=KeyRegistration.Status.RETIRING)
-    olds = list(retiring.select_related("registration").order_by("registration__moved_at"))
+def notes(tenant: Tenant, known: Iterable[KeyHealth]) -> list[Note]:
+    """Return what is to be known of the keys that a tenant had before, the most urgent first.
+
+    Args:
+        known: of all the tenant's keys that are not retired, each with its registration.
+    """
+    olds = [one for one in known if one.registration.status == KeyRegistration.Status.RETIRING]
     if not olds:
         return []
     found: list[Note] = []
     kept = {one.registration_id: one for one in horizon.kept(tenant)}
-    for health in olds:
+    for health in sorted(olds, key=lambda one: one.registration.moved_at or one.registration.created_at):
         old, at = health.registration, all_notes.deletion_date(health)
         one = kept.get(old.pk)
         if one is None:  # branch keys still open with it, or its time is over
@@ -32,12 +37,17 @@ def notes(tenant: Tenant) -> list[Note]:
             continue
         why = at_risk(health, one.until)
         if why and at is not None:
-            text = f"{why} {one.loses} Cancel the deletion and enable the key:"
+            text = f"{why} {one.loses} {_('Cancel the deletion and enable the key:')}"
             found.append(Note("old_key_pending_deletion", text, is_urgent=True, command=_cancel(old), at=at))
         elif why:
             found.append(Note("old_key_refused", f"{why} {one.loses}", is_urgent=True, at=one.until))
         until = horizon.written(one.until)
-        keep = f"Keep the old key {one.key_arn} and the role {one.role_arn} as they are until {until}."
+        keep = _(
+            "Keep the old key %(key)s and the role %(role)s as they are until %(until)s.",
+            key=one.key_arn,
+            role=one.role_arn,
+            until=until,
+        )
         found.append(Note("old_key_needed", f"{keep} {one.why}", at=one.until))
     return sorted(found, key=lambda note: not note.is_urgent)
 
@@ -47,11 +57,18 @@ def at_risk(health: KeyHealth, until: datetime) -> str:
     "" when nothing is wrong."""
     old, at = health.registration, all_notes.deletion_date(health)
     if at is not None:
-        return "" if at >= until else f"On {horizon.written(at)}, AWS deletes the old key {old.key_arn}."
+        return (
+            ""
+            if at >= until
+            else _("On %(at)s, AWS deletes the old key %(key)s.", at=horizon.written(at), key=old.key_arn)
+        )
     error = errors.REFUSALS.get(health.refused_code)
     if health.refused_since is None or error is None:
         return ""
-    return f"The old key {old.key_arn} does not answer us: {error.title[0].lower()}{error.title[1:]}."
+    title = _(error.title)
+    if title == error.title:
+        title = f"{title[0].lower()}{title[1:]}"
+    return _("The old key %(key)s does not answer us: %(title)s.", key=old.key_arn, title=title)
 
 
 def warn(health: KeyHealth, error: DomainError) -> None:

@@ -12,6 +12,7 @@ from datetime import datetime
 import structlog
 
 from byokportal import clock
+from byokportal.translation import lazy
 from keys.health import stops
 from keys.models import KeyHealth, KeyRegistration, RegistrationMove, RevocationDrill
 from tenants import audit, transactions
@@ -56,10 +57,10 @@ def _look(drill: RevocationDrill, health: KeyHealth) -> None:
     registration, now = health.registration, clock.now()
     by_a_person = registration.suspended_by not in {"", AWS}
     if by_a_person or registration.status not in KeyRegistration.SERVING:
-        where = f"suspended by {registration.get_suspended_by_display()}" if by_a_person else "out of service"
+        where = f"suspended by {registration.suspended_by_in_english}" if by_a_person else "out of service"
         end(drill, Status.CANCELLED, f"the key was {where}")
     elif now > drill.until:
-        end(drill, Status.EXPIRED, "the time was over")
+        end(drill, Status.EXPIRED, lazy("the time was over"))
     elif drill.status == Status.WAITING_FOR_REFUSAL:
         if registration.status == Registration.SUSPENDED:
             _stopped_by_aws(drill, health)
@@ -107,7 +108,7 @@ def _done(drill: RevocationDrill, now: datetime) -> None:
     assert drill.refused_at is not None
     _sparse(drill)
     if drill.held_nothing:
-        drill.status, drill.finished_at, drill.reason = Status.INCONCLUSIVE, now, "no process held a key"
+        drill.status, drill.finished_at, drill.reason = Status.INCONCLUSIVE, now, lazy("no process held a key")
         audit.record("keys.drill.without_result", tenant=drill.tenant, actor=audit.SYSTEM, target=drill)
         return
     drill.status, drill.finished_at = Status.DONE, now

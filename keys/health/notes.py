@@ -6,10 +6,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
+from django.utils.formats import number_format
+
+from byokportal import words
+from byokportal.translation import lazy, ngettext
+from byokportal.translation import translate as _
 from keys import usage
 from keys.arns import KeyArn
 from keys.health.questions import INSECURE
 from keys.models import BranchKey, KeyHealth, KeyRegistration
+
+TEST_WARNING = "test_warning"  # what the last test found worth knowing
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,24 +49,27 @@ def of(health: KeyHealth) -> list[Note]:
     if at is not None:
         found.append(deletion(registration, at))
     if health.key_facts.get("state") == "PendingImport":
-        found.append(Note("kms_key_pending_import", _IMPORT, is_urgent=True))
+        found.append(Note("kms_key_pending_import", _(_IMPORT), is_urgent=True))
     if registration.reason == INSECURE or health.insecure_since is not None:
-        found.append(Note(INSECURE, _INSECURE, is_urgent=True, at=health.insecure_since))
+        found.append(Note(INSECURE, _(_INSECURE), is_urgent=True, at=health.insecure_since))
     if registration.reason == "kms_wrong_key":
         found.append(
-            Note("kms_wrong_key", f"Another key than {registration.key_arn} answers. Check the CMK ARN (step 1).")
+            Note(
+                "kms_wrong_key",
+                _("Another key than %(key)s answers. Check the CMK ARN (step 1).", key=registration.key_arn),
+            )
         )
-    found += [Note("test_warning", str(text)) for text in registration.warnings]
+    found += [Note(TEST_WARNING, str(text)) for text in registration.warnings]
     return found
 
 
 MANY = 1_000  # branch keys that a page counts
 
-_IMPORT = (
+_IMPORT = lazy(
     "The key has no key material: it has expired or was deleted. "
     "Until you import the same material again, nothing that the key protects opens."
 )
-_INSECURE = (
+_INSECURE = lazy(
     "AWS lets us become your role without the right External ID, so others could use it too. "
     "Set the trust policy to the document of step 2. Seen twice, the key is suspended; "
     "it comes back by itself after two good answers."
@@ -72,18 +82,7 @@ def deletion(registration: KeyRegistration, at: datetime) -> Note:
     under_it = BranchKey.objects.filter(tenant=registration.tenant_id, key_arn=registration.key_arn)
     branch_keys = under_it.order_by()[:MANY].count()
     made = usage.generated(registration.tenant)
-    some = "up to" if made.is_exact else "more than"
-    lost = (
-        f"{'at least ' if branch_keys == MANY else ''}{_many(branch_keys, 'branch key')} under it, "
-        f"and with {'it' if branch_keys == 1 else 'them'} {some} {_many(made.keys, 'data key')} made so far, "
-        "can never be opened again by anybody"
-        if branch_keys
-        else "it is gone for ever; no data is under it yet"
-    )
-    text = (
-        f"On {at.day} {at:%B %Y}, {at:%H:%M} UTC, AWS deletes the key. Then {lost}. "
-        "Cancel the deletion and enable the key:"
-    )
+    text = _lost(branch_keys, made.keys, is_exact=made.is_exact, at=words.instant(at))
     command = (
         f"aws kms cancel-key-deletion --region {arn.region} --key-id {registration.key_arn} && "
         f"aws kms enable-key --region {arn.region} --key-id {registration.key_arn}"
@@ -91,5 +90,26 @@ def deletion(registration: KeyRegistration, at: datetime) -> Note:
     return Note("kms_key_pending_deletion", text, is_urgent=True, command=command, at=at)
 
 
-def _many(count: int, what: str) -> str:
-    return f"{count:,} {what}" if count == 1 else f"{count:,} {what}s"
+def _lost(branch_keys: int, data_keys: int, *, is_exact: bool, at: str) -> str:
+    if not branch_keys:
+        return _(
+            "On %(at)s, AWS deletes the key. Then it is gone for ever; no data is under it yet. "
+            "Cancel the deletion and enable the key:",
+            at=at,
+        )
+    under = ngettext("%(count)s branch key", "%(count)s branch keys", branch_keys, count=_grouped(branch_keys))
+    made = ngettext("%(count)s data key", "%(count)s data keys", data_keys, count=_grouped(data_keys))
+    return ngettext(
+        "On %(at)s, AWS deletes the key. Then %(branch_keys)s under it, and with it %(data_keys)s made so far, "
+        "can never be opened again by anybody. Cancel the deletion and enable the key:",
+        "On %(at)s, AWS deletes the key. Then %(branch_keys)s under it, and with them %(data_keys)s made so far, "
+        "can never be opened again by anybody. Cancel the deletion and enable the key:",
+        branch_keys,
+        at=at,
+        branch_keys=_("at least %(keys)s", keys=under) if branch_keys == MANY else under,
+        data_keys=_("up to %(keys)s", keys=made) if is_exact else _("more than %(keys)s", keys=made),
+    )
+
+
+def _grouped(count: int) -> str:
+    return number_format(count, force_grouping=True)

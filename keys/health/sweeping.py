@@ -21,7 +21,7 @@ from django.db.models import F
 from byokportal import clock, database
 from byokportal.errors import DomainError, Kind
 from keys.errors import RoleNotAssumable
-from keys.health import asking, blame, judging, questions, timing
+from keys.health import asking, blame, judging, pauses, questions, row, timing
 from keys.health.asking import Answer, Question
 from keys.models import KeyHealth, KeyHealthQuerySet, KeyRegistration, pause_after
 
@@ -155,7 +155,7 @@ def _is_as_it_was(health: KeyHealth, answer: Answer) -> bool:
         and health.denied_probes == 0
         and health.refused_since is None
         and health.insecure_since is None
-        and health.key_facts == judging.facts_of(answer)
+        and health.key_facts == row.facts_of(answer)
     )
 
 
@@ -202,13 +202,13 @@ def _write(well: Sequence[tuple[KeyHealth, Answer]], claim: datetime) -> list[tu
         return []
     ids = [health.pk for health, _ in well]
     ats = [answer.at for _, answer in well]
-    nexts = [judging.next_at(judging.pause_when_well(health)) for health, _ in well]
+    nexts = [pauses.next_at(pauses.when_well(health)) for health, _ in well]
     looks = [answer.at if answer.is_narrow else None for _, answer in well]
     soon = clock.now() + timing.APART
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
             cursor.execute(POSTGRESQL, [ids, soon, ids, ats, nexts, looks, claim])
-            written = {row[0] for row in cursor.fetchall()}
+            written = {one[0] for one in cursor.fetchall()}
             return [(health, answer) for health, answer in well if health.pk not in written]
         stored = connection.ops.adapt_datetimefield_value
         rows = [

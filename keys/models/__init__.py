@@ -1,7 +1,8 @@
 """Rows of the keys app, one module for each noun: facts, constraints and the words to read them by."""
 
-from keys.models.choices import DocumentChoices, choices_of
-from keys.models.configuration import RoleConfiguration, ServiceRolePolicy
+from keys.models.canaries import Canary
+from keys.models.choices import ACTIONS, DocumentChoices, choices_of
+from keys.models.configuration import AccountQuotas, DriftResolution, RoleConfiguration, ServiceRolePolicy
 from keys.models.custody import (
     BranchKey,
     BranchKeyLoad,
@@ -26,20 +27,24 @@ from keys.models.loss import Incident, RevocationDrill
 from keys.models.proof import CheckResult, EncryptionTest
 from keys.models.registration import KeyRegistration, KeyRegistrationQuerySet, RegistrationMove
 from keys.models.scopes import DEFAULT_SCOPE
-from keys.models.usage import KeyUseCursor, KeyUseHour, KeyUseTotal
+from keys.models.usage import KeyUseCursor, KeyUseHour, KeyUseRollUp, KeyUseTotal
 
 __all__ = [
+    "ACTIONS",
     "CLAIM_LASTS",
     "DEFAULT_SCOPE",
     "WAKE_AGAIN",
+    "AccountQuotas",
     "ArnProposal",
     "BranchKey",
     "BranchKeyLoad",
     "BranchKeyWrapping",
     "CacheDrop",
+    "Canary",
     "CheckResult",
     "DatabaseAdmission",
     "DocumentChoices",
+    "DriftResolution",
     "EncryptionTest",
     "Incident",
     "Job",
@@ -51,6 +56,7 @@ __all__ = [
     "KeyUse",
     "KeyUseCursor",
     "KeyUseHour",
+    "KeyUseRollUp",
     "KeyUseTotal",
     "RegistrationMove",
     "RevocationDrill",

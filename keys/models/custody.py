@@ -7,6 +7,7 @@ from typing import ClassVar, Self
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy
 
 from byokportal import clock
 from keys.models.jobs import JobQuerySet
@@ -39,6 +40,11 @@ class BranchKey(models.Model):
     failures = models.PositiveIntegerField(default=0)  # runs in a row that ended in an error nobody expects
     woken_at = models.DateTimeField(null=True)  # when a worker was last sent a message about it
     reason = models.CharField(max_length=200, blank=True)  # error code of the last attempt
+    # the copy outside the database (`keys.escrow`): since when it is wrapped like this, and until when the copy waits
+    wrapped_at = models.DateTimeField(null=True, default=clock.now)
+    escrowed_at = models.DateTimeField(null=True)  # null: there is no copy of this wrapping
+    escrow_due_at = models.DateTimeField(null=True)
+    escrow_attempts = models.PositiveIntegerField(default=0, db_default=0)
     objects = BranchKeyQuerySet.as_manager()
 
     class Meta:
@@ -50,7 +56,12 @@ class BranchKey(models.Model):
                 name="keys_one_current_branch_key_per_tenant_scope",
             ),
         ]
-        indexes: ClassVar = [models.Index(fields=["due_at"], name="keys_branch_key_due")]
+        indexes: ClassVar = [
+            models.Index(fields=["due_at"], name="keys_branch_key_due"),
+            models.Index(
+                fields=["escrow_due_at"], condition=Q(escrow_due_at__isnull=False), name="keys_branch_key_escrow_due"
+            ),
+        ]
 
     def __str__(self) -> str:
         return str(self.id)
@@ -102,7 +113,11 @@ class BranchKeyLoad(models.Model):
 
     class Meta:
         ordering: ClassVar = ["at"]
-        indexes: ClassVar = [models.Index(fields=["tenant", "at"], name="keys_load_by_tenant")]
+        indexes: ClassVar = [
+            models.Index(fields=["tenant", "at"], name="keys_load_by_tenant"),
+            models.Index(fields=["tenant", "aws_request_id"], name="keys_load_by_request"),
+            models.Index(fields=["aws_request_id"], name="keys_load_by_request_alone"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.branch_key_id} at {self.at}"
@@ -113,12 +128,12 @@ class KeyUse(models.Model):
     Append-only by a database trigger."""
 
     class Operation(models.TextChoices):
-        GENERATE = "generate", "Generate"
-        DECRYPT = "decrypt", "Decrypt"
-        REWRAP = "rewrap", "Rewrap"
+        GENERATE = "generate", gettext_lazy("Generate")
+        DECRYPT = "decrypt", gettext_lazy("Decrypt")
+        REWRAP = "rewrap", gettext_lazy("Rewrap")
 
     id = models.BigAutoField(primary_key=True)
-    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="key_uses")
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="key_uses", db_index=False)
     operation = models.CharField(max_length=8, choices=Operation)
     count = models.PositiveSmallIntegerField()  # data keys in this request
     caller = models.CharField(max_length=200)
@@ -133,7 +148,15 @@ class KeyUse(models.Model):
 
     class Meta:
         ordering: ClassVar = ["id"]
-        indexes: ClassVar = [models.Index(fields=["tenant", "id"], name="keys_use_by_tenant")]
+        indexes: ClassVar = [
+            models.Index(fields=["tenant", "id"], name="keys_use_by_tenant"),
+            # What people look one use up by, with the order in which it is shown (keys.key_uses). Every row pays for
+            # each of them: service and operation have none, and are looked for within a time.
+            models.Index(fields=["tenant", "at", "id"], name="keys_use_by_time"),
+            models.Index(fields=["tenant", "context_digest", "at", "id"], name="keys_use_by_digest"),
+            models.Index(fields=["tenant", "request_id", "at", "id"], name="keys_use_by_request"),
+            models.Index(fields=["load", "at", "id"], name="keys_use_by_load"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.operation} {self.count}"
@@ -163,7 +186,9 @@ class CacheDrop(models.Model):
 
     # No constraint in the database: a process writes down the drops of all tenants at once,
     # and the check would wait for a locked one.
-    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="cache_drops", db_constraint=False)
+    tenant = models.ForeignKey(
+        Tenant, on_delete=models.PROTECT, related_name="cache_drops", db_constraint=False, db_index=False
+    )
     process = models.ForeignKey(ServingProcess, on_delete=models.CASCADE, related_name="drops")
     generation = models.PositiveBigIntegerField()
     count = models.PositiveSmallIntegerField()  # branch keys that it forgot; 0: it held none

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import ClassVar, Self
+from uuid import UUID
 
 from django.db import models
 from django.db.models import Q
@@ -23,6 +25,14 @@ class KeyHealthQuerySet(models.QuerySet["KeyHealth"]):
         row = self.filter(registration=registration).first() or KeyHealth(tenant_id=registration.tenant_id)
         row.registration = registration
         return row
+
+    def known_of(self, registrations: Sequence[KeyRegistration]) -> dict[UUID, KeyHealth]:
+        """Return the same of several, by registration, with one query."""
+        rows = {one.pk: KeyHealth(tenant_id=one.tenant_id) for one in registrations}
+        rows |= {row.registration_id: row for row in self.filter(registration__in=rows)} if rows else {}
+        for one in registrations:
+            rows[one.pk].registration = one
+        return rows
 
     def probed(self) -> Self:
         return self.filter(registration__status__in=KeyRegistration.PROBED)

@@ -7,9 +7,10 @@ from typing import ClassVar, Self
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy
 
 from byokportal import clock
-from keys.models.registration import KeyRegistration
+from keys.models.registration import KeyRegistration, RegistrationMove
 from tenants.models import Member, Role, Tenant
 
 
@@ -18,8 +19,8 @@ class SetupLinkQuerySet(models.QuerySet["SetupLink"]):
         return self.filter(tenant=tenant)
 
     def open(self) -> Self:
-        """Return those that still lead somewhere: neither revoked nor expired, and no registration has become active
-        since they were made."""
+        """Return those that still lead somewhere: neither revoked nor expired, and since they were made no registration
+        has become active, or was given up in preparation."""
         return self.filter(self._is_open())
 
     def with_is_open(self) -> Self:
@@ -31,10 +32,21 @@ class SetupLinkQuerySet(models.QuerySet["SetupLink"]):
         done = KeyRegistration.objects.filter(
             tenant=models.OuterRef("tenant"), activated_at__gte=models.OuterRef("created_at")
         )
+        given_up = RegistrationMove.objects.filter(
+            tenant=models.OuterRef("tenant"),
+            old_status__in=KeyRegistration.IN_PREPARATION,
+            new_status=KeyRegistration.Status.RETIRED,
+            at__gte=models.OuterRef("created_at"),
+        )
         may_still = Q(maker=None) | Q(
             maker__removed_at=None, maker__user__is_active=True, maker__role__in=[Role.OWNER, Role.ADMIN]
         )
-        return ~Q(models.Exists(done)) & Q(revoked_at=None, expires_at__gt=clock.now()) & may_still
+        return (
+            ~Q(models.Exists(done))
+            & ~Q(models.Exists(given_up))
+            & Q(revoked_at=None, expires_at__gt=clock.now())
+            & may_still
+        )
 
 
 class SetupLink(models.Model):
@@ -66,10 +78,10 @@ class ArnProposal(models.Model):
     """ARNs that came in by a link; they count once an owner or admin confirms them."""
 
     class Status(models.TextChoices):
-        PENDING = "pending", "Waits for you"
-        CONFIRMED = "confirmed", "Taken over"
-        REFUSED = "refused", "Refused"
-        REPLACED = "replaced", "Replaced by another"
+        PENDING = "pending", gettext_lazy("Waits for you")
+        CONFIRMED = "confirmed", gettext_lazy("Taken over")
+        REFUSED = "refused", gettext_lazy("Refused")
+        REPLACED = "replaced", gettext_lazy("Replaced by another")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="arn_proposals")

@@ -7,6 +7,7 @@ from typing import ClassVar, Self
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy
 
 from byokportal import clock
 from keys.models.registration import KeyRegistration
@@ -52,14 +53,14 @@ class RevocationDrill(models.Model):
     it gives the key again, we measure."""
 
     class Status(models.TextChoices):
-        WAITING_FOR_REFUSAL = "waiting_for_refusal", "Waiting for you to disable the key"
-        STOPPING = "stopping", "AWS refuses us: our processes stop"
-        WAITING_FOR_KEY = "waiting_for_key", "Stopped: waiting for you to enable the key"
-        RECOVERING = "recovering", "AWS lets us in again: service comes back"
-        DONE = "done", "Done"
-        CANCELLED = "cancelled", "Cancelled"
-        EXPIRED = "expired", "Ran out of time"
-        INCONCLUSIVE = "inconclusive", "Without a result: no process held a key"
+        WAITING_FOR_REFUSAL = "waiting_for_refusal", gettext_lazy("Waiting for you to disable the key")
+        STOPPING = "stopping", gettext_lazy("AWS refuses us: our processes stop")
+        WAITING_FOR_KEY = "waiting_for_key", gettext_lazy("Stopped: waiting for you to enable the key")
+        RECOVERING = "recovering", gettext_lazy("AWS lets us in again: service comes back")
+        DONE = "done", gettext_lazy("Done")
+        CANCELLED = "cancelled", gettext_lazy("Cancelled")
+        EXPIRED = "expired", gettext_lazy("Ran out of time")
+        INCONCLUSIVE = "inconclusive", gettext_lazy("Without a result: no process held a key")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="drills")

@@ -8,6 +8,8 @@ from typing import ClassVar, Self
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.fields.json import KeyTextTransform
+from django.utils.translation import gettext_lazy
 
 from byokportal import clock
 from keys.models.jobs import Job, JobQuerySet
@@ -27,22 +29,25 @@ class EncryptionTest(Job):
     """One run of the encryption test (design.md 5); its verdicts are the `CheckResult` rows."""
 
     class Status(models.TextChoices):
-        QUEUED = "queued", "Queued"
-        RUNNING = "running", "Running"
-        WAITING = "waiting", "Waiting to try again"
-        WAITING_FOR_KORE = "waiting_for_kore", "Waiting for Kore.ai"  # our own side does not work; it too tries again
-        FINISHED = "finished", "Finished"
-        CANCELLED = "cancelled", "Cancelled"
+        QUEUED = "queued", gettext_lazy("Queued")
+        RUNNING = "running", gettext_lazy("Running")
+        WAITING = "waiting", gettext_lazy("Waiting to try again")
+        WAITING_FOR_KORE = (
+            "waiting_for_kore",
+            gettext_lazy("Waiting for Kore.ai"),
+        )  # our own side does not work; it too tries again
+        FINISHED = "finished", gettext_lazy("Finished")
+        CANCELLED = "cancelled", gettext_lazy("Cancelled")
 
     class Verdict(models.TextChoices):
-        PASS = "pass", "Passed"
-        FAIL = "fail", "Failed"
-        SKIPPED = "skipped", "Skipped"
-        UNKNOWN = "unknown", "Cannot tell yet"
+        PASS = "pass", gettext_lazy("Passed")
+        FAIL = "fail", gettext_lazy("Failed")
+        SKIPPED = "skipped", gettext_lazy("Skipped")
+        UNKNOWN = "unknown", gettext_lazy("Cannot tell yet")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="tests")
-    registration = models.ForeignKey(KeyRegistration, on_delete=models.PROTECT, related_name="tests")
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="tests", db_index=False)
+    registration = models.ForeignKey(KeyRegistration, on_delete=models.PROTECT, related_name="tests", db_index=False)
     status = models.CharField(max_length=16, choices=Status, default=Status.QUEUED)
     verdict = models.CharField(max_length=8, choices=Verdict, blank=True)
     requested_by = models.CharField(max_length=200)
@@ -63,6 +68,7 @@ class EncryptionTest(Job):
             models.Index(fields=["due_at"], name="keys_test_due"),
             models.Index(fields=["tenant", "-created_at"], name="keys_test_newest"),
             models.Index(fields=["registration", "-created_at"], name="keys_test_of_registration"),
+            models.Index(fields=["-created_at"], name="keys_test_newest_of_all"),
         ]
 
     def __str__(self) -> str:
@@ -73,7 +79,7 @@ class CheckResult(models.Model):
     """The verdict of one check in one test, with its evidence and, when it failed or is about to, its remedy."""
 
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="check_results")
-    test = models.ForeignKey(EncryptionTest, on_delete=models.PROTECT, related_name="checks")
+    test = models.ForeignKey(EncryptionTest, on_delete=models.PROTECT, related_name="checks", db_index=False)
     position = models.PositiveSmallIntegerField()
     code = models.CharField(max_length=64)
     title = models.CharField(max_length=120, blank=True)  # what it asks, for people
@@ -93,6 +99,8 @@ class CheckResult(models.Model):
     class Meta:
         ordering: ClassVar = ["test", "position"]
         constraints: ClassVar = [models.UniqueConstraint(fields=["test", "code"], name="keys_each_check_once_a_test")]
+        # A customer names a call of ours by AWS's request id.
+        indexes: ClassVar = [models.Index(KeyTextTransform("request_id", "evidence"), name="keys_check_by_request")]
 
     def __str__(self) -> str:
         return f"{self.code}: {self.verdict}"

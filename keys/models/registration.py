@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import ClassVar, Self
 
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.utils import translation
+from django.utils.translation import gettext_lazy
 
 from byokportal import clock, visibility
 from keys.access import Access
+from keys.actions import Variant
+from keys.models.choices import ACTIONS
 from keys.policies.documents import Beside
 from tenants.models import Tenant
 
@@ -26,6 +31,9 @@ class KeyRegistrationQuerySet(models.QuerySet["KeyRegistration"]):
     def in_preparation(self) -> Self:
         return self.filter(status__in=KeyRegistration.IN_PREPARATION)
 
+    def due_for_activation(self, now: datetime) -> Self:
+        return self.filter(activation_due_at__lte=now).order_by("activation_due_at")
+
     def replacement(self) -> KeyRegistration | None:
         """The one in preparation that is to take over from one that serves."""
         return self.in_preparation().exclude(replaces=None).select_related("replaces").first()
@@ -33,12 +41,7 @@ class KeyRegistrationQuerySet(models.QuerySet["KeyRegistration"]):
     def beside(self, registration: KeyRegistration) -> Beside:
         """What its documents have to name too:
         keys and roles of others that still open, and that share its role or its key."""
-        others = self.probed().filter(tenant=registration.tenant_id).exclude(pk=registration.pk).order_by("created_at")
-        arns = list(others.values_list("key_arn", "role_arn"))
-        return Beside(
-            keys=tuple(key for key, role in arns if role == registration.role_arn and key != registration.key_arn),
-            roles=tuple(role for key, role in arns if key == registration.key_arn and role != registration.role_arn),
-        )
+        return registration.beside_among(self.probed().filter(tenant=registration.tenant_id))
 
     def keys_of_role(self, registration: KeyRegistration) -> tuple[str, ...]:
         """Return the keys that still open and that the role of a registration reaches, its own among them."""
@@ -46,6 +49,10 @@ class KeyRegistrationQuerySet(models.QuerySet["KeyRegistration"]):
         return tuple(
             dict.fromkeys(with_role.exclude(role_arn="").order_by("created_at").values_list("key_arn", flat=True))
         )
+
+    def not_retired(self) -> Self:
+        """The few of a tenant that are prepared, serve or still open something."""
+        return self.exclude(status=KeyRegistration.Status.RETIRED)
 
     def probed(self) -> Self:
         """What health looks at: everything that serves or still opens old data."""
@@ -56,28 +63,43 @@ class KeyRegistration(models.Model):
     """One Role ARN and one CMK ARN that a tenant offers; its moves are in `keys.lifecycle`."""
 
     class Status(models.TextChoices):
-        DRAFT = "draft", "Draft"
-        SUBMITTED = "submitted", "Shared"
-        CONFIGURING = "configuring", "Being configured"
-        TESTING = "testing", "Being tested"
-        REJECTED = "rejected", "Needs a change"
-        ACTIVE = "active", "Active"
-        UNREACHABLE = "unreachable", "Unreachable"
-        SUSPENDED = "suspended", "Suspended"
-        RETIRING = "retiring", "Retiring"
-        RETIRED = "retired", "Retired"
+        DRAFT = "draft", gettext_lazy("Draft")
+        SUBMITTED = "submitted", gettext_lazy("Shared")
+        CONFIGURING = "configuring", gettext_lazy("Being configured")
+        TESTING = "testing", gettext_lazy("Being tested")
+        REJECTED = "rejected", gettext_lazy("Needs a change")
+        ACTIVE = "active", gettext_lazy("Active")
+        UNREACHABLE = "unreachable", gettext_lazy("Unreachable")
+        SUSPENDED = "suspended", gettext_lazy("Suspended")
+        RETIRING = "retiring", gettext_lazy("Retiring")
+        RETIRED = "retired", gettext_lazy("Retired")
 
     class SuspendedBy(models.TextChoices):
         AWS = "aws", "AWS"
-        TENANT = "tenant", "your organisation"
+        TENANT = "tenant", gettext_lazy("your organisation")
         KORE = "kore", "Kore.ai"
+
+    class Activation(models.TextChoices):
+        """When a tested registration goes into service."""
+
+        WHEN_TESTED = "when_tested", gettext_lazy("As soon as the test passes")
+        AT_TIME = "at_time", gettext_lazy("At a time that you choose")
+        BY_BUTTON = "by_button", gettext_lazy("When you press Activate")
+
+    class Missed(models.TextChoices):
+        """Why it did not go into service at the time that was chosen."""
+
+        NOT_TESTED = "not_tested", gettext_lazy("no test had passed by then")
+        TEST_FAILED = "test_failed", gettext_lazy("the test found something to change")
+        SUSPENDED = "suspended", gettext_lazy("the key that it replaces is suspended")
+        TAKEN = "taken", gettext_lazy("its role cannot be used")
 
     SERVING = ("active", "unreachable", "suspended")
     PROBED = (*SERVING, "retiring")
     IN_PREPARATION = ("draft", "submitted", "configuring", "testing", "rejected")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="registrations")
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="registrations", db_index=False)
     key_arn = models.CharField(max_length=2048, blank=True)
     role_arn = models.CharField(max_length=2048, blank=True)
     status = models.CharField(max_length=16, choices=Status, default=Status.DRAFT)
@@ -95,6 +117,18 @@ class KeyRegistration(models.Model):
     # The tenant's own Suspend, also while Kore.ai's stands above it: only the tenant's Resume takes it back.
     tenant_suspended_at = models.DateTimeField(null=True)
     warnings = models.JSONField(default=list)
+    activation = models.CharField(
+        max_length=16, choices=Activation, default=Activation.WHEN_TESTED, db_default=Activation.WHEN_TESTED
+    )
+    # The time that was chosen, or when the button was pressed; null: neither yet.
+    activate_at = models.DateTimeField(null=True)
+    # Which actions its role and key allow us: the tenant's choice when it was shared.
+    actions = models.CharField(
+        max_length=8, choices=ACTIONS, default=Variant.GUIDE.value, db_default=Variant.GUIDE.value
+    )
+    activation_due_at = models.DateTimeField(null=True)  # when a worker looks next; null: nothing to do
+    activation_missed = models.CharField(max_length=16, choices=Missed, blank=True, db_default="")
+    tested_at = models.DateTimeField(null=True)  # when a test of role and key as they stand now passed last
     objects = KeyRegistrationQuerySet.as_manager()
 
     class Meta:
@@ -122,13 +156,33 @@ class KeyRegistration(models.Model):
                 condition=Q(status__in=("draft", "retired")) | (~Q(key_arn="") & ~Q(role_arn="")),
                 name="keys_shared_means_both_arns",
             ),
+            models.CheckConstraint(
+                condition=~Q(activation="at_time") | Q(activate_at__isnull=False), name="keys_at_time_says_when"
+            ),
         ]
         indexes: ClassVar = [
             models.Index(fields=["tenant", "status"], name="keys_registration_by_status"),
+            models.Index(fields=["activation_due_at"], name="keys_activation_due"),
+            # The back office: newest first, and whose an ARN is.
+            models.Index(fields=["-created_at"], name="keys_registration_newest"),
+            models.Index(fields=["key_arn"], name="keys_registration_by_key"),
+            models.Index(fields=["role_arn"], name="keys_registration_by_role"),
         ]
 
     def __str__(self) -> str:
         return f"{self.tenant_id}: {self.get_status_display()}"
+
+    @property
+    def status_in_english(self) -> str:
+        """The status as a refusal has it (`keys.errors.RegistrationBusy`), in small letters."""
+        with translation.override("en"):
+            return self.get_status_display().lower()
+
+    @property
+    def suspended_by_in_english(self) -> str:
+        """Who suspended it, as a refusal has it."""
+        with translation.override("en"):
+            return self.get_suspended_by_display()
 
     def access(self, tenant: Tenant) -> Access:
         """Return how our service role reaches the key.
@@ -145,12 +199,44 @@ class KeyRegistration(models.Model):
             external_id=tenant.external_id,
             role_arn=self.role_arn,
             key_arn=self.key_arn,
+            variant=self.actions,
+        )
+
+    def beside_among(self, rows: Iterable[KeyRegistration]) -> Beside:
+        """Return what its documents have to name too: keys and roles of those rows that still open, and that share its
+        role or its key.
+
+        Args:
+            rows: registrations of its tenant.
+        """
+        others = [row for row in rows if row.pk != self.pk and row.status in self.PROBED]
+        others.sort(key=lambda row: row.created_at)
+        return Beside(
+            keys=tuple(row.key_arn for row in others if row.role_arn == self.role_arn and row.key_arn != self.key_arn),
+            roles=tuple(
+                row.role_arn for row in others if row.key_arn == self.key_arn and row.role_arn != self.role_arn
+            ),
         )
 
     @property
     def is_stopped_by_a_person(self) -> bool:
         """Whether a button is pressed, the organisation's or Kore.ai's."""
         return self.suspended_by in {self.SuspendedBy.TENANT, self.SuspendedBy.KORE}
+
+    @property
+    def waits_for_activation(self) -> bool:
+        """Whether its test has passed and it goes into service at the tenant's word."""
+        return self.status == self.Status.TESTING and self.tested_at is not None
+
+    def is_to_serve(self, now: datetime) -> bool:
+        """Tell whether a test that passes now puts it in service.
+
+        Args:
+            now: the database's time.
+        """
+        return self.activation == self.Activation.WHEN_TESTED or (
+            self.activate_at is not None and self.activate_at <= now
+        )
 
     @property
     def needed_until(self) -> datetime | None:

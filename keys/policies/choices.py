@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Self
 
 from byokportal.errors import InvalidInput
+from byokportal.translation import translate as _
+from keys.actions import Variant
 from keys.arns import MAX_LENGTH, PARTITION, ROLE_PATH
 
 PATH_LENGTH, TAGS, TAG_KEY, TAG_VALUE = 512, 50, 128, 256
@@ -34,12 +36,14 @@ class Choices:
         permissions_boundary: ARN of the managed policy that bounds the role; "" for none.
         tags: of the role, its policy and a key that is made.
         makes_key: the documents make the key too, with its policy, an alias and rotation.
+        actions: which actions the policies allow us: the guide's five patterns, or the exact names of our calls.
     """
 
     role_path: str = "/"
     permissions_boundary: str = ""
     tags: tuple[Tag, ...] = ()
     makes_key: bool = False
+    actions: str = Variant.GUIDE
 
     @classmethod
     def read(
@@ -49,6 +53,7 @@ class Choices:
         permissions_boundary: str = "",
         tags: Iterable[Iterable[str]] = (),
         makes_key: bool = False,
+        actions: str = Variant.GUIDE,
     ) -> Self:
         """Return what a person typed, or the database holds, as choices.
 
@@ -59,37 +64,46 @@ class Choices:
         path, boundary = role_path.strip() or "/", permissions_boundary.strip()
         if len(path) > PATH_LENGTH or not ROLE_PATH.fullmatch(path):
             wrong["role_path"] = [
-                "A role path begins and ends with a slash and has only letters, digits and +=,.@_- between, "
-                f"at most {PATH_LENGTH} characters: /security/byok/"
+                _(
+                    "A role path begins and ends with a slash and has only letters, digits and +=,.@_- between, "
+                    "at most %(path_length)s characters: /security/byok/",
+                    path_length=PATH_LENGTH,
+                )
             ]
         if boundary and (len(boundary) > MAX_LENGTH or not BOUNDARY.fullmatch(boundary)):
             wrong["permissions_boundary"] = [
-                "A permissions boundary is the ARN of a managed policy: arn:aws:iam::111122223333:policy/Boundary"
+                _("A permissions boundary is the ARN of a managed policy: arn:aws:iam::111122223333:policy/Boundary")
             ]
         pairs = [tuple(each) for each in tags]
         if why := _wrong_tags(pairs):
             wrong["tags"] = [why]
+        if actions not in set(Variant):
+            wrong["actions"] = [_("Choose guide or narrow.")]
         if wrong:
             raise InvalidInput(errors=wrong)
-        return cls(path, boundary, tuple((key, value) for key, value in pairs), makes_key)
+        return cls(path, boundary, tuple((key, value) for key, value in pairs), makes_key, Variant(actions))
 
 
 def _wrong_tags(pairs: list[tuple[str, ...]]) -> str:
     """Return what is wrong with the tags, "" when nothing is."""
     if len(pairs) > TAGS:
-        return f"AWS takes at most {TAGS} tags; these are {len(pairs)}."
+        return _("AWS takes at most %(tags)s tags; these are %(count)s.", tags=TAGS, count=len(pairs))
     if any(len(pair) != 2 for pair in pairs):
-        return "Write each tag as key=value, one a line."
+        return _("Write each tag as key=value, one a line.")
     for key, value in pairs:
         if not 1 <= len(key) <= TAG_KEY or len(value) > TAG_VALUE or key != key.strip():
-            return f"A tag has a key of 1 to {TAG_KEY} and a value of up to {TAG_VALUE} characters."
+            return _(
+                "A tag has a key of 1 to %(tag_key)s and a value of up to %(tag_value)s characters.",
+                tag_key=TAG_KEY,
+                tag_value=TAG_VALUE,
+            )
         if not all(sign.isalnum() or sign in SIGNS for sign in key + value):
-            return "A tag has only letters, digits, blanks and _.:/=+-@ in it."
+            return _("A tag has only letters, digits, blanks and _.:/=+-@ in it.")
         if key.lower().startswith("aws:"):
-            return "Tags that begin with aws: are AWS's own."
+            return _("Tags that begin with aws: are AWS's own.")
     keys = [key.lower() for key, _ in pairs]
     if len(set(keys)) < len(keys):
-        return "Two tags have the same key; AWS tells no capital letters apart there."
+        return _("Two tags have the same key; AWS tells no capital letters apart there.")
     return ""
 
 

@@ -122,11 +122,12 @@ def quick_create_link(values: Values, template_url: str, *, region: str = "") ->
         region: of the stack; "" lets the console choose, where the key is made.
 
     Returns:
-        "" where a link cannot say it: in another partition than the three with a public console, and while two
-        registrations share the role or the key.
+        "" where a link cannot say it: in another partition than the three with a public console, while two
+        registrations share the role or the key, and of narrower actions: the hosted template has the guide's.
     """
     host = CONSOLES.get(values.access.service_role.partition, "")
-    if not template_url or not host or values.beside.keys or values.beside.roles:
+    is_alone = not values.beside.keys and not values.beside.roles
+    if not template_url or not host or not is_alone or values.access.is_narrow:
         return ""
     filled = {
         "ServiceRoleArn": str(values.access.service_role),

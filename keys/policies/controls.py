@@ -81,7 +81,7 @@ def service_control_policy(known: Known) -> str:
         {
             "Sid": "ByokRoleDoesNothingElse",
             "Effect": "Deny",
-            "NotAction": list(guide.ACTIONS),
+            "NotAction": list(known.access.actions),
             "Resource": "*",
             "Condition": of_role,
         },
@@ -113,12 +113,12 @@ def resource_control_policy(known: Known) -> str:
 
 def key_policy_conditions(known: Known) -> str:
     """The statement of step 3 in two: what carries an encryption context has to carry yours."""
-    statement = guide.key_policy_statement(str(known.role), known.beside.roles)
+    statement = guide.key_policy_statement(str(known.role), known.beside.roles, known.access.actions)
     address = {"IpAddress": {"aws:SourceIp": list(known.egress)}} if known.egress else {}
     context = {"StringEquals": {"kms:EncryptionContext:tenant": known.access.tenant}}
     use = {
         **statement,
-        "Action": [action for action in guide.ACTIONS if action != DESCRIBE],
+        "Action": [action for action in known.access.actions if action != DESCRIBE],
         "Condition": {**context, **address},
     }
     describe = {**statement, "Sid": "AllowYourAppToDescribe", "Action": DESCRIBE}

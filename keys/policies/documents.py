@@ -77,7 +77,7 @@ def of(name: str, access: Access, *, beside: Beside = ALONE, choices: Choices = 
         case "trust-policy":
             return render(trust_policy(str(access.service_role), access.external_id))
         case "permissions-policy":
-            return render(permissions_policy(str(access.key), beside.keys))
+            return render(permissions_policy(str(access.key), beside.keys, access.actions))
         case "key-policy-statement":
-            return render(key_policy_statement(str(access.role), beside.roles))
+            return render(key_policy_statement(str(access.role), beside.roles, access.actions))
     return SCRIPTS[name](Values(access, beside, choices))

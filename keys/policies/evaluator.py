@@ -32,7 +32,7 @@ TRUSTED = {"sts:tagsession", "sts:setsourceidentity"}  # asked of the role's tru
 VARIABLES_SINCE = "2012-10-17"  # before it `${…}` in a policy is plain text (IAM guide, "Policy variables")
 
 
-class Verdict(StrEnum):
+class EvalDecision(StrEnum):
     ALLOWED = "allowed"
     IMPLICIT_DENY = "implicit deny"
     EXPLICIT_DENY = "explicit deny"
@@ -80,17 +80,17 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
-    """The verdict, and what decided it."""
+class Evaluation:
+    """The decision, and what led to it."""
 
-    verdict: Verdict
+    decision: EvalDecision
     layer: str
     statement: str
     because: str
 
     @property
     def allowed(self) -> bool:
-        return self.verdict is Verdict.ALLOWED
+        return self.decision is EvalDecision.ALLOWED
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def evaluate(
     scps: Levels = (),
     rcps: Levels = (),
     granted: str = "",
-) -> Decision:
+) -> Evaluation:
     """Decide a request: explicit deny first, then every layer that has to allow.
 
     Args:
@@ -144,7 +144,9 @@ def evaluate(
     favoured = _decided(replace(request, favoured=True), **layers)
     if not favoured.allowed:
         return favoured
-    return Decision(Verdict.UNSEEN, certain.layer, certain.statement, "It hangs on what cannot be seen from here.")
+    return Evaluation(
+        EvalDecision.UNSEEN, certain.layer, certain.statement, "It hangs on what cannot be seen from here."
+    )
 
 
 def _decided(
@@ -157,10 +159,10 @@ def _decided(
     scps: Levels,
     rcps: Levels,
     granted: str,
-) -> Decision:
+) -> Evaluation:
     action, who = request.action.lower(), request.principal
     if action in FREE:
-        return Decision(Verdict.ALLOWED, IDENTITY, "", f"{request.action} needs no permission.")
+        return Evaluation(EvalDecision.ALLOWED, IDENTITY, "", f"{request.action} needs no permission.")
     trust = action in TRUSTED or action.startswith("sts:assumerole")
     resource_layer = TRUST if trust else RESOURCE
     above = _levels(scps) if who.account and not who.is_service_linked else []
@@ -176,8 +178,8 @@ def _decided(
     for layer, policies in layers:
         for policy in policies:
             for hit in _hits(policy, "Deny", request, layer, bounded=bool(boundaries)):
-                return Decision(
-                    Verdict.EXPLICIT_DENY,
+                return Evaluation(
+                    EvalDecision.EXPLICIT_DENY,
                     layer,
                     hit.name,
                     f"{hit.name} of the {layer} explicitly denies {request.action}.",
@@ -203,7 +205,7 @@ def _allow(
     identity: Sequence[Policy],
     session: Policy | None,
     boundaries: Sequence[Policy],
-) -> Decision:
+) -> Evaluation:
     """Find the layers that have to allow, in the order in which AWS names the missing one."""
     who, is_kms = request.principal, request.action.lower().startswith("kms:")
     if is_kms and ":alias/aws/" in request.resource:
@@ -215,8 +217,8 @@ def _allow(
     if by_resource is None and (has_policy or not same_account or not who.account):
         return _implicit(resource_layer, request)
     if by_resource is not None and (same_account or not who.account):
-        allowed = Decision(
-            Verdict.ALLOWED,
+        allowed = Evaluation(
+            EvalDecision.ALLOWED,
             resource_layer,
             by_resource.name,
             f"{by_resource.name} of the {resource_layer} allows {request.action}.",
@@ -244,11 +246,11 @@ def _allow(
     words = f"{by_identity.name} of the {IDENTITY} allows {request.action}."
     if by_resource is not None:
         words = f"{words[:-1]}, and so does {by_resource.name} of the {resource_layer}."
-    return Decision(Verdict.ALLOWED, IDENTITY, by_identity.name, words)
+    return Evaluation(EvalDecision.ALLOWED, IDENTITY, by_identity.name, words)
 
 
-def _implicit(layer: str, request: Request) -> Decision:
-    return Decision(Verdict.IMPLICIT_DENY, layer, "", f"No {layer} allows {request.action}.")
+def _implicit(layer: str, request: Request) -> Evaluation:
+    return Evaluation(EvalDecision.IMPLICIT_DENY, layer, "", f"No {layer} allows {request.action}.")
 
 
 def _best(hits: Iterator[_Hit]) -> _Hit | None:

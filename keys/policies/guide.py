@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from keys import actions
+
 Document = dict[str, Any]
-ACTIONS = ("kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey")
+ACTIONS = actions.GUIDE
 ROLE_NAME = "AIforWorkByokAccessRole"
 POLICY_NAME = "AIforWorkKMSPolicy"
 
@@ -48,40 +50,42 @@ def trust_policy(service_role_arn: Any, external_id: Any) -> Document:
     }
 
 
-def permissions_policy(key_arn: Any, beside: Sequence[str] = ()) -> Document:
+def permissions_policy(key_arn: Any, beside: Sequence[str] = (), allowed: Sequence[str] = ACTIONS) -> Document:
     """Return the permissions policy of the tenant's role (guide, step 2).
 
     Args:
         beside: other keys that the role has to reach too while one replaces the other.
+        allowed: the guide's actions, or those of the narrower variant (`keys.actions`).
     """
     resource = [*beside, key_arn] if beside else key_arn
     return {
         "Version": "2012-10-17",
-        "Statement": [{"Sid": "AllowKMSActions", "Effect": "Allow", "Action": list(ACTIONS), "Resource": resource}],
+        "Statement": [{"Sid": "AllowKMSActions", "Effect": "Allow", "Action": list(allowed), "Resource": resource}],
     }
 
 
-def key_policy_statement(role_arn: Any, beside: Sequence[str] = ()) -> Document:
+def key_policy_statement(role_arn: Any, beside: Sequence[str] = (), allowed: Sequence[str] = ACTIONS) -> Document:
     """Return the statement that the tenant adds to its key policy (guide, step 3).
 
     Args:
         beside: other roles that the key has to let in too while one replaces the other.
+        allowed: as of `permissions_policy`.
     """
     return {
         "Sid": "AllowYourAppAccess",
         "Effect": "Allow",
         "Principal": {"AWS": [role_arn, *beside] if beside else role_arn},
-        "Action": list(ACTIONS),
+        "Action": list(allowed),
         "Resource": "*",
     }
 
 
-def session_policy(key_arns: Sequence[str]) -> Document:
+def session_policy(key_arns: Sequence[str], allowed: Sequence[str] = ACTIONS) -> Document:
     """Return the inline policy of our sessions in the tenant's role:
-    exactly these keys and the five patterns (design.md 8)."""
+    exactly these keys, and the guide's five patterns or what the tenant narrowed them to (design.md 8)."""
     return {
         "Version": "2012-10-17",
-        "Statement": [{"Effect": "Allow", "Action": list(ACTIONS), "Resource": list(key_arns)}],
+        "Statement": [{"Effect": "Allow", "Action": list(allowed), "Resource": list(key_arns)}],
     }
 
 

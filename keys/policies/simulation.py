@@ -65,7 +65,7 @@ def simulate(question: Mapping[str, Any]) -> dict[str, str]:
     context = _context(question.get("context"))
     who = _with_role_of(who, context)
     request = Request(action, resource, who, {**_implied(who, action, resource, account), **context}, account)
-    decision = evaluator.evaluate(
+    evaluation = evaluator.evaluate(
         request,
         identity=_policies(question, "identityPolicies"),
         resource=_policy(question.get("resourcePolicy"), "resourcePolicy"),
@@ -74,7 +74,7 @@ def simulate(question: Mapping[str, Any]) -> dict[str, str]:
         scps=_levels(question, "scps"),
         rcps=_levels(question, "rcps"),
     )
-    return {"verdict": decision.verdict.value, "because": decision.because}
+    return {"verdict": evaluation.decision.value, "because": evaluation.because}
 
 
 def principal_of(given: object) -> Principal:

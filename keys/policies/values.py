@@ -62,10 +62,10 @@ class Values:
         return guide.trust_policy(str(self.access.service_role), self.access.external_id)
 
     def permissions(self, key: Any) -> Document:
-        return guide.permissions_policy(key, self.beside.keys)
+        return guide.permissions_policy(key, self.beside.keys, self.access.actions)
 
     def statement(self, role: Any) -> Document:
-        return guide.key_policy_statement(role, self.beside.roles)
+        return guide.key_policy_statement(role, self.beside.roles, self.access.actions)
 
     @property
     def keeps(self) -> str:

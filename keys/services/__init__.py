@@ -1,19 +1,37 @@
 """Operations of the keys app, one module for each noun; the other apps and the entry points call them from here."""
 
+from keys.services.activation import activate, choose_activation
+from keys.services.canaries import advance_canary
 from keys.services.databases import admit_database
-from keys.services.documents import Texts, change_request, choose_documents, document, texts_of
+from keys.services.documents import Texts, access_of, change_request, choose_documents, document, texts_of
+from keys.services.drift import (
+    Policy,
+    approve_resolution,
+    change_of,
+    policies_of,
+    policy_of,
+    refuse_resolution,
+    request_resolution,
+    resolutions_of,
+    restore_last_good,
+    review_restoration,
+)
 from keys.services.drills import cancel_drill, start_drill
+from keys.services.escrow import Rebuilt, rebuild_branch_keys
+from keys.services.evidence import evidence, period
 from keys.services.facts import Facts, control, facts_of
 from keys.services.horizon import end_horizon
-from keys.services.incidents import close_incident
+from keys.services.incidents import close_incident, probe_incident
 from keys.services.key import (
     Drop,
     KeyState,
     ask_again,
     drop_caches,
     key_state,
+    key_state_among,
     last_drop,
     leave,
+    registrations_with_generation,
     resume,
     rotate_branch_key,
     set_latency,
@@ -32,36 +50,56 @@ from keys.services.links import (
     refuse_proposal,
     revoke_link,
 )
+from keys.services.overview import Overview, ServiceUse, overview, use_by_service
 from keys.services.proof import (
     check_policy,
     compare_tests,
     granted_by_policy,
     likely_changes_of,
+    read_newest_test,
     read_output,
     read_test,
     remedies_of,
     start_test,
 )
+from keys.services.reconciliation import Reconciliation, facts_of_reconciliation, reconcile
 from keys.services.registration import (
     approve_configuration,
     save_draft,
     save_outputs,
+    shown_among,
     shown_registration,
     submit_registration,
     withdraw,
 )
+from keys.services.reopening import Reopened, reopen_logs
+from keys.services.restoring import LogLine, Restored, read_line, restore_check
 
 __all__ = [
     "Drop",
     "Facts",
     "KeyState",
+    "LogLine",
+    "Overview",
+    "Policy",
+    "Rebuilt",
+    "Reconciliation",
+    "Reopened",
+    "Restored",
+    "ServiceUse",
     "Texts",
+    "access_of",
+    "activate",
     "admit_database",
+    "advance_canary",
     "approve_configuration",
+    "approve_resolution",
     "ask_again",
     "cancel_drill",
+    "change_of",
     "change_request",
     "check_policy",
+    "choose_activation",
     "choose_documents",
     "close_incident",
     "compare_tests",
@@ -70,9 +108,12 @@ __all__ = [
     "document",
     "drop_caches",
     "end_horizon",
+    "evidence",
     "facts_of",
+    "facts_of_reconciliation",
     "granted_by_policy",
     "key_state",
+    "key_state_among",
     "last_drop",
     "leave",
     "likely_changes_of",
@@ -80,25 +121,44 @@ __all__ = [
     "link_of",
     "make_link",
     "note_opened",
+    "overview",
     "pending_proposal",
+    "period",
+    "policies_of",
+    "policy_of",
+    "probe_incident",
     "proposal_of",
     "propose",
     "read_key_states",
+    "read_line",
+    "read_newest_test",
     "read_output",
     "read_test",
+    "rebuild_branch_keys",
+    "reconcile",
     "refuse_proposal",
+    "refuse_resolution",
+    "registrations_with_generation",
     "remedies_of",
+    "reopen_logs",
+    "request_resolution",
+    "resolutions_of",
+    "restore_check",
+    "restore_last_good",
     "resume",
+    "review_restoration",
     "revoke_link",
     "rotate_branch_key",
     "save_draft",
     "save_outputs",
     "set_latency",
+    "shown_among",
     "shown_registration",
     "start_drill",
     "start_test",
     "submit_registration",
     "suspend",
     "texts_of",
+    "use_by_service",
     "withdraw",
 ]

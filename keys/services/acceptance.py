@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.conf import settings
 
+from byokportal.translation import lazy
 from keys import arns
 from keys.arns import Rules
 from keys.aws import regions
@@ -14,12 +15,12 @@ def rules_of(tenant: Tenant) -> Rules:
     """Return what is taken from this tenant, wherever it gives an ARN; `Rules.judge` says what is refused."""
     role = tenant.service_role
     partition = arns.partition_of(role.arn)
-    closed = dict.fromkeys([settings.AWS_ACCOUNT_ID, role.account_id], "Kore.ai's own account")
+    closed = dict.fromkeys([settings.AWS_ACCOUNT_ID, role.account_id], lazy("Kore.ai's own account"))
     if settings.PLATFORM_KEY_ARN:
-        closed[_account(settings.PLATFORM_KEY_ARN)] = "Kore.ai's own account"
+        closed[_account(settings.PLATFORM_KEY_ARN)] = lazy("Kore.ai's own account")
     canary = () if tenant.is_canary else (settings.CANARY_ACCOUNT_ID, _account(role.canary_role_arn))
     for account in canary:
-        closed.setdefault(account, "an account of Kore.ai's that only our own checks use")
+        closed.setdefault(account, lazy("an account of Kore.ai's that only our own checks use"))
     return Rules(partition, closed, regions.of(partition))
 
 

@@ -34,7 +34,7 @@ def start_drill(tenant: Tenant, *, actor: Actor) -> RevocationDrill:
     if running is not None:
         return running
     if registration.status != KeyRegistration.Status.ACTIVE:
-        raise errors.RegistrationBusy(status=registration.get_status_display().lower(), wanted="drilled")
+        raise errors.RegistrationBusy(status=registration.status_in_english, wanted="drilled")
     now = clock.now()
     until = now + timedelta(seconds=settings.DRILL_SECONDS)
     drill = RevocationDrill.objects.create(

@@ -8,20 +8,21 @@ from dataclasses import dataclass
 from django.conf import settings
 
 from byokportal.errors import NotFound
+from byokportal.translation import lazy
 from keys import errors
 from keys.arns import KeyArn
 from keys.aws import regions, sessions
 from keys.models import KeyRegistration
-from keys.policies import controls, documents
+from keys.policies import controls
 from keys.services.documents import access_of, beside_of
 from keys.services.registration import shown_registration
 from tenants.models import Tenant
 
 # Every call that carries an encryption context has the first; DescribeKey carries none (docs/wrapped-keys.md).
 CONTEXT = {
-    "tenant": "your organisation's id here, in every call that carries a context",
-    "branch-key": "the id of the key that wraps data keys, in calls for one of these",
-    "purpose": "test or probe, in calls that prove that the key works",
+    "tenant": lazy("your organisation's id here, in every call that carries a context"),
+    "branch-key": lazy("the id of the key that wraps data keys, in calls for one of these"),
+    "purpose": lazy("test or probe, in calls that prove that the key works"),
 }
 
 
@@ -73,7 +74,7 @@ def facts_of(tenant: Tenant) -> Facts:
         external_id=tenant.external_id,
         session_names={purpose: sessions.session_name(purpose, str(tenant.pk)) for purpose in sessions.PURPOSES},
         encryption_context=CONTEXT,
-        actions=documents.ACTIONS,
+        actions=access.actions,
         egress_addresses=tuple(settings.EGRESS_ADDRESSES),
         regions=tuple(dict.fromkeys(KeyArn.parse(arn).region for arn in keys)),
         accepted_regions=tuple(sorted(regions.of(partition).get(partition, ()))),

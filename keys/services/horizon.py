@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from byokportal.errors import InvalidInput
-from keys import branchkeys, errors, horizon, tasks
+from byokportal.translation import lazy
+from byokportal.translation import translate as _
+from keys import errors, horizon, retirement, tasks
 from keys.models import KeyRegistration
 from tenants import approvals, audit, roles, transactions
 from tenants.approvals import HELD, Held
@@ -29,20 +31,22 @@ def end_horizon(registration: KeyRegistration, *, accepts_loss: bool, reason: st
     roles.require(actor, "keys.end_horizon", tenant)
     reason = reason_of(reason)
     if not accepts_loss:
-        raise InvalidInput(errors={"accepts_loss": ["Read what a restored backup loses, then say that you accept it."]})
+        raise InvalidInput(
+            errors={"accepts_loss": [_("Read what a restored backup loses, then say that you accept it.")]}
+        )
     kept = next((one for one in horizon.kept(tenant) if one.registration_id == registration.pk), None)
     if kept is None:
-        raise errors.RegistrationBusy(status=registration.get_status_display().lower(), wanted="given up")
+        raise errors.RegistrationBusy(status=registration.status_in_english, wanted="given up")
     facts = {"registration": str(registration.pk), "key_arn": kept.key_arn}
     approvals.require(actor, "keys.end_horizon", tenant, reason=reason, **facts)
-    removal_id = branchkeys.end_horizon(registration, reason=reason, actor=actor)
+    removal_id = retirement.end_horizon(registration, reason=reason, actor=actor)
     audit.record(
         "keys.registration.horizon_ended",
         tenant=tenant,
         actor=actor,
         target=registration,
         key_arn=kept.key_arn,
-        since=horizon.written(kept.since),
+        since=horizon.recorded(kept.since),
         count=kept.count,
         reason=reason,
     )
@@ -55,4 +59,4 @@ def _end(tenant: Tenant, given: dict[str, Any], reason: str, actor: Actor) -> No
     end_horizon(registration, accepts_loss=True, reason=reason, actor=actor)
 
 
-HELD["keys.end_horizon"] = Held("Give up the old key {key_arn} now; backups that need it no longer open", _end)
+HELD["keys.end_horizon"] = Held(lazy("Give up the old key {key_arn} now; backups that need it no longer open"), _end)

@@ -1,9 +1,9 @@
-"""Operations of incidents: a person has looked, and closes one (design.md 8)."""
+"""Operations of incidents: a person has looked, and closes one, or asks all that it holds (design.md 8)."""
 
 from __future__ import annotations
 
 from byokportal import clock
-from keys import errors, tasks
+from keys import errors, health, tasks
 from keys.health import blame
 from keys.models import Incident, KeyHealth
 from tenants import audit, roles, transactions
@@ -37,3 +37,31 @@ def close_incident(incident: Incident, *, reason: str, actor: Actor) -> None:
         reason=reason,
     )
     tasks.enqueue(tasks.sweep)
+
+
+@transactions.atomic
+def probe_incident(incident: Incident, *, reason: str, actor: Actor) -> int:
+    """Ask AWS about every key that an incident holds, from now on and some of them each second.
+
+    Returns:
+        how many are asked.
+
+    Raises:
+        IncidentOver: it is closed; nobody is held for it.
+    """
+    roles.require(actor, "keys.probe_incident")
+    reason = reason_of(reason)
+    if not Incident.objects.filter(pk=incident.pk, closed_at=None).exists():
+        raise errors.IncidentOver
+    count = health.ask_many(blame.held(incident.service_role))
+    audit.record(
+        "keys.incident.probes_requested",
+        tenant=None,
+        actor=actor,
+        target=incident,
+        service_role_arn=incident.service_role.arn,
+        count=count,
+        reason=reason,
+    )
+    tasks.enqueue(tasks.sweep)
+    return count

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import reduce
+from operator import or_
 
 from django.conf import settings
+from django.db.models import F, Q, Subquery
 
 from byokportal import clock
 from byokportal.errors import InvalidInput, Turn
+from byokportal.translation import lazy
+from byokportal.translation import translate as _
 from keys import branchkeys, errors, health, lifecycle, tasks
 from keys.health import again, kept, notes, stops
 from keys.models import BranchKey, KeyHealth, KeyRegistration, RoleConfiguration
-from keys.services.registration import give_up_preparation, shown_registration
+from keys.proof.encryption_test.report import stored
+from keys.services.registration import give_up_preparation, shown_among
 from tenants import approvals, audit, onboarding, roles, transactions
 from tenants.approvals import HELD, Held
 from tenants.audit import Actor
@@ -81,18 +87,39 @@ class KeyState:
     way_back: again.WayBack | None = None  # of a key that good answers bring back
     is_asked: bool = False  # somebody asked for a probe, and its answer is not here yet
 
+    @property
+    def next_probe_in(self) -> int:
+        """Seconds until AWS is asked again, which the page counts down: a wrong clock of its reader does no harm."""
+        return max(0, round((self.next_probe_at - clock.now()).total_seconds())) if self.next_probe_at else 0
+
 
 def key_state(tenant: Tenant) -> KeyState:
     """Return where the tenant's key stands, and whose turn it is."""
-    registration = KeyRegistration.objects.of(tenant).serving().first() or shown_registration(tenant)
-    tenant.refresh_from_db(fields=["key_generation"])
+    return key_state_among(tenant, registrations_with_generation(tenant))
+
+
+def registrations_with_generation(tenant: Tenant) -> list[KeyRegistration]:
+    """Return the tenant's registrations that are not retired, each with the generation of its keys."""
+    rows = KeyRegistration.objects.of(tenant).not_retired()
+    return list(rows.annotate(generation=F("tenant__key_generation")))
+
+
+def key_state_among(tenant: Tenant, rows: list[KeyRegistration]) -> KeyState:
+    """Return the state of the tenant's key, where `registrations_with_generation` is read already."""
+    if rows:
+        tenant.key_generation = rows[0].generation  # type: ignore[attr-defined]  # annotated
+    else:
+        tenant.refresh_from_db(fields=["key_generation"])
+    is_serving = (row for row in rows if row.status in KeyRegistration.SERVING)
+    registration = next(is_serving, None) or shown_among(tenant, rows)
     serving = registration is not None and registration.status in KeyRegistration.SERVING
     protected_by = "tenant" if serving else "platform" if settings.PLATFORM_KEY_ARN else "nobody"
     if registration is None:
         return KeyState(
-            "none", "No key yet", None, "", Turn.TENANT.value, "", None, protected_by, tenant.key_generation, "", ""
+            "none", _("No key yet"), None, "", Turn.TENANT.value, "", None, protected_by, tenant.key_generation, "", ""
         )
-    known = KeyHealth.objects.known(registration)
+    all_known = KeyHealth.objects.known_of(rows)
+    known = all_known.get(registration.pk) or KeyHealth.objects.known(registration)
     # no answer brings it back
     is_left_alone = registration.is_stopped_by_a_person and not known.is_probe_awaited
     return KeyState(
@@ -110,10 +137,18 @@ def key_state(tenant: Tenant) -> KeyState:
         refused_since=known.refused_since,
         refused_code=known.refused_code,
         deletion_date=notes.deletion_date(known) if serving else None,
-        warnings=(*(notes.of(known) if serving else ()), *kept.notes(tenant)),
+        warnings=(*(_warnings(known) if serving else ()), *kept.notes(tenant, all_known.values())),
         way_back=again.way_back(known),
         is_asked=known.is_probe_awaited,
     )
+
+
+def _warnings(known: KeyHealth) -> list[notes.Note]:
+    """Return what is to be known of the key; what a test kept is said in the language of the moment."""
+    return [
+        replace(note, text=stored.again(note.text)) if note.code == notes.TEST_WARNING else note
+        for note in notes.of(known)
+    ]
 
 
 def _whose_turn(registration: KeyRegistration) -> str:
@@ -124,6 +159,9 @@ def _whose_turn(registration: KeyRegistration) -> str:
             return (
                 Turn.KORE.value if registration.suspended_by == KeyRegistration.SuspendedBy.KORE else Turn.TENANT.value
             )
+        case Status.TESTING if registration.waits_for_activation:
+            is_timed = registration.activation == KeyRegistration.Activation.AT_TIME
+            return Turn.NOBODY.value if is_timed else Turn.TENANT.value
         case Status.ACTIVE | Status.RETIRING | Status.RETIRED:
             return Turn.NOBODY.value
     return Turn.KORE.value
@@ -139,8 +177,18 @@ def suspend(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
     """
     roles.require(actor, "keys.suspend", tenant)
     reason = reason_of(reason)
-    registration = _serving(tenant)
     by = KeyRegistration.SuspendedBy.TENANT if actor.is_tenants else KeyRegistration.SuspendedBy.KORE
+    return press(tenant, by=by, reason=reason, actor=actor)
+
+
+@transactions.atomic
+def press(tenant: Tenant, *, by: KeyRegistration.SuspendedBy, reason: str, actor: Actor) -> KeyState:
+    """Let the button of one side be pressed; it is part of an operation, which asks who may.
+
+    Raises:
+        KeyNotActive, RegistrationBusy: as `suspend`.
+    """
+    registration = _serving(tenant)
     # The tenant's button stays pressed under Kore.ai's: each side undoes its own only.
     presses = by == KeyRegistration.SuspendedBy.TENANT and registration.tenant_suspended_at is None
     facts: dict[str, object] = {"tenant_suspended_at": clock.now()} if presses else {}
@@ -179,9 +227,9 @@ def resume(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
     is_tenant = actor.is_tenants
     is_pressed = registration.tenant_suspended_at is not None if is_tenant else registration.suspended_by == kores
     if registration.status != Status.SUSPENDED or not is_pressed:
-        state = registration.get_status_display().lower()
+        state = registration.status_in_english
         raise errors.RegistrationBusy(
-            status=f"{state} by {registration.get_suspended_by_display()}" if registration.suspended_by else state,
+            status=f"{state} by {registration.suspended_by_in_english}" if registration.suspended_by else state,
             wanted="resumed",
         )
     # An approval is for this suspension, and ends with it.
@@ -249,11 +297,14 @@ def drop_caches(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
 def last_drop(tenant: Tenant) -> Drop | None:
     """Return what became of the last stop or drop; None: there was none."""
     # The newest of each name is one step in an index; the newest of all three would be looked for in the whole log.
-    newest = [AuditEvent.objects.of(tenant).filter(name=name).order_by("-id").first() for name in DROPPING]
-    event = max((event for event in newest if event is not None), key=lambda event: event.pk, default=None)
+    mine = AuditEvent.objects.of(tenant).order_by("-id")
+    newest = [Q(pk=Subquery(mine.filter(name=name).values("pk")[:1])) for name in DROPPING]
+    stopped = {"generation": F("tenant__key_generation"), "stopped_in": F("tenant__key_stopped_in")}
+    event = mine.filter(reduce(or_, newest)).annotate(**stopped).first()
     if event is None:
         return None
-    tenant.refresh_from_db(fields=["key_generation", "key_stopped_in"])
+    tenant.key_generation = event.generation  # type: ignore[attr-defined]  # annotated
+    tenant.key_stopped_in = event.stopped_in  # type: ignore[attr-defined]  # annotated
     processes = stops.of(tenant, generation=tenant.key_generation, since=event.at)
     return Drop(tenant.key_generation, event.at, processes)
 
@@ -267,7 +318,7 @@ def set_latency(tenant: Tenant, *, seconds: int, actor: Actor) -> None:
     """
     roles.require(actor, "keys.set_latency", tenant)
     if not 0 <= seconds <= 900:
-        raise InvalidInput(errors={"seconds": ["Choose 0 to 900 seconds."]})
+        raise InvalidInput(errors={"seconds": [_("Choose 0 to 900 seconds.")]})
     if seconds > Tenant.objects.values_list("revocation_latency", flat=True).get(pk=tenant.pk):
         approvals.require(actor, "keys.set_latency", tenant, seconds=seconds)
     Tenant.objects.filter(pk=tenant.pk).update(revocation_latency=seconds)
@@ -310,7 +361,7 @@ def leave(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
         raise errors.PlatformKeyMissing
     registration = _serving(tenant)
     if registration.status != Status.ACTIVE:
-        raise errors.RegistrationBusy(status=registration.get_status_display().lower(), wanted="left")
+        raise errors.RegistrationBusy(status=registration.status_in_english, wanted="left")
     facts = {"registration": str(registration.pk), "key_arn": registration.key_arn}
     approvals.require(actor, "keys.leave", tenant, reason=reason, **facts)
     lifecycle.move(registration, Status.RETIRING, actor=actor, reason="left")
@@ -332,12 +383,13 @@ def _serving(tenant: Tenant) -> KeyRegistration:
 
 
 HELD["keys.resume"] = Held(
-    "Resume the key", lambda tenant, given, reason, actor: resume(tenant, reason=reason, actor=actor)
+    lazy("Resume the key"), lambda tenant, given, reason, actor: resume(tenant, reason=reason, actor=actor)
 )
 HELD["keys.leave"] = Held(
-    "Give up your own key {key_arn}", lambda tenant, given, reason, actor: leave(tenant, reason=reason, actor=actor)
+    lazy("Give up your own key {key_arn}"),
+    lambda tenant, given, reason, actor: leave(tenant, reason=reason, actor=actor),
 )
 HELD["keys.set_latency"] = Held(
-    "Raise the revocation latency to {seconds} seconds",
+    lazy("Raise the revocation latency to {seconds} seconds"),
     lambda tenant, given, reason, actor: set_latency(tenant, seconds=given["seconds"], actor=actor),
 )

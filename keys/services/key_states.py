@@ -26,6 +26,7 @@ from django.db import connection
 from django.db.models import QuerySet
 from django.utils.dateparse import parse_datetime
 
+from byokportal import visibility
 from byokportal.errors import InvalidInput
 from keys.datakeys import admission
 from keys.models import KeyRegistration, RegistrationMove
@@ -33,8 +34,6 @@ from tenants.models import ServiceAccount
 
 AT_MOST = 500  # changes in one answer
 TOLD = (*KeyRegistration.SERVING, "retiring", "retired")
-# characters of a snapshot with very many open transactions; then its oldest one stands for it, and more comes twice
-LONG = 1_500
 BEFORE = timedelta(minutes=10)  # a time, as cursors once were: what committed later than its time says is told again
 SNAPSHOT = re.compile(r"\d{1,19}:\d{1,19}:(\d{1,19}(,\d{1,19})*)?", re.ASCII)
 
@@ -108,12 +107,8 @@ def _by_snapshot(moves: QuerySet[RegistrationMove], cursor: _Cursor) -> tuple[Se
 
 def _snapshot() -> str:
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_current_snapshot()::text, pg_current_xact_id_if_assigned()::text")
-        found, own = cursor.fetchone()
-    oldest = found.split(":")[0]
-    # A snapshot does not list its own transaction among those that are open:
-    # what that still writes would count as told.
-    return found if len(found) <= LONG and own is None else f"{oldest}:{oldest}:"
+        cursor.execute(f"SELECT {visibility.SNAPSHOT['postgresql']}")
+        return visibility.kept(cursor.fetchone()[0], still_writes=True)
 
 
 def _database() -> str:

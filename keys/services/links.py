@@ -13,6 +13,7 @@ from django.db.models import F
 
 from byokportal import clock
 from byokportal.errors import InvalidInput, NotFound
+from byokportal.translation import translate as _
 from keys import errors
 from keys.arns import KeyArn, RoleArn
 from keys.models import ArnProposal, KeyRegistration, SetupLink
@@ -48,7 +49,7 @@ def make_link(tenant: Tenant, *, name: str, days: int = DAYS, actor: Actor) -> t
     roles.require(actor, "keys.make_link", tenant)
     name = name_of(name)
     if not 1 <= days <= MOST_DAYS:
-        raise InvalidInput(errors={"days": [f"A link lasts 1 to {MOST_DAYS} days."]})
+        raise InvalidInput(errors={"days": [_("A link lasts 1 to %(most_days)s days.", most_days=MOST_DAYS)]})
     if SetupLink.objects.of(tenant).open().count() >= OPEN_LINKS:
         raise errors.TooManyLinks(limit=OPEN_LINKS)
     raw = tokens.new_secret("sl")
@@ -91,7 +92,7 @@ def link_of(tenant: Tenant, pk: uuid.UUID) -> SetupLink:
 def link_by_secret(raw: str) -> SetupLink | None:
     """Return the open link that a secret belongs to; looking uses nothing up.
 
-    None: it was revoked, has ended, was never made, or the key is in service; nobody is told which.
+    None: it was revoked, has ended, was never made, or what it was for is in service or given up; nobody is told which.
     """
     of_digest = SetupLink.objects.open().filter(digest=tokens.digest(raw))
     return of_digest.select_related("tenant__service_role").first()

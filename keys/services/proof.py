@@ -8,12 +8,13 @@ from datetime import datetime
 from typing import get_args
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Subquery
 
 from byokportal import clock
 from byokportal.errors import InvalidInput
+from byokportal.translation import translate as _
 from keys import errors, health, lifecycle, tasks
-from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
+from keys.models import CheckResult, EncryptionTest, KeyRegistration, RoleConfiguration
 from keys.proof import pasted
 from keys.proof.encryption_test import remedies
 from keys.proof.encryption_test.report import comparison, presentation, remedy_order
@@ -32,12 +33,20 @@ Step = OnboardingStep.Status
 Configuration = RoleConfiguration
 
 
-def remedies_of(test: EncryptionTest) -> list[tuple[int, str]]:
+def remedies_of(test: EncryptionTest, *, with_documents: bool = False) -> list[tuple[int, str]]:
     """Return step and change, in the order of the remedies, in words for a mail or a ticket:
-    without documents, without the External ID."""
+    without the External ID.
+
+    Args:
+        with_documents: below each change stands the corrected document, in full.
+    """
+    external_id = test.tenant.external_id
+    found = remedy_order.in_order(test.checks.all())
+    if with_documents:
+        return [(one.step, _text_of(one, external_id) if one.changes else f"{one.headline}.") for one in found]
     return [
-        (remedy.step, remedies.away_from_the_page(change, test.tenant.external_id))
-        for remedy in remedy_order.in_order(test.checks.all())
+        (remedy.step, remedies.away_from_the_page(change, external_id))
+        for remedy in found
         for change in remedy.changes or (f"{remedy.headline}.",)
     ]
 
@@ -78,12 +87,12 @@ def start_test(tenant: Tenant, *, actor: Actor, reason: str = "", keep_until: da
         reason = reason_of(reason)
     now = clock.now()
     if keep_until is not None and not 0 < (keep_until - now).total_seconds() <= 7 * 86_400:
-        raise InvalidInput(errors={"keep_until": ["Choose a time within the next seven days."]})
+        raise InvalidInput(errors={"keep_until": [_("Choose a time within the next seven days.")]})
     registration = shown_registration(tenant)
     if registration is None or registration.status in {Status.DRAFT, Status.RETIRING, Status.RETIRED}:
         raise errors.NoRegistration
     if registration.status in {Status.SUBMITTED, Status.CONFIGURING}:
-        raise errors.RegistrationBusy(status=registration.get_status_display().lower(), wanted="tested")
+        raise errors.RegistrationBusy(status=registration.status_in_english, wanted="tested")
     if registration.status == Status.REJECTED and registration.reason == errors.RoleRefusedByIam.code:
         raise errors.RoleRefusedByIam  # our policy does not name the role, so a test could only wait for us
     # The test proves; what brings a stopped key back is that AWS answers well twice, so it is asked that too, at once.
@@ -101,6 +110,8 @@ def start_test(tenant: Tenant, *, actor: Actor, reason: str = "", keep_until: da
         KeyRegistration.objects.filter(pk=registration.pk, status=Status.TESTING).update(changed_at=now)
         tasks.enqueue(tasks.run_test, test_id=str(running.pk))
         return running
+    # Who asks for another test of what is tested already may have changed something just now: as above.
+    KeyRegistration.objects.filter(pk=registration.pk, status=Status.TESTING).update(changed_at=now)
     if registration.status == Status.REJECTED:
         if registration.replaces_id is not None and actor.is_tenants:
             roles.require(actor, "keys.replace", tenant)
@@ -121,6 +132,13 @@ def read_test(test: EncryptionTest) -> presentation.TestReport:
     return presentation.read(test, list(test.checks.all()), test.registration)
 
 
+def read_newest_test(registration: KeyRegistration) -> presentation.TestReport | None:
+    """Return the newest test of a registration as people read it, by one query; None while it has no check yet."""
+    newest = EncryptionTest.objects.filter(registration=registration).order_by("-created_at").values("pk")[:1]
+    rows = list(CheckResult.objects.filter(test=Subquery(newest)).select_related("test"))
+    return presentation.read(rows[0].test, rows, registration) if rows else None
+
+
 def compare_tests(tests: QuerySet[EncryptionTest], *, start: int, count: int) -> comparison.Comparison:
     """Return runs side by side.
 
@@ -138,15 +156,18 @@ def check_policy(tenant: Tenant, *, kind: str, text: str) -> pasted.PastedPolicy
     return pasted.lint(_kind(kind), text, replace(_own_values(tenant), rules=acceptance.rules_of(tenant)))
 
 
-def granted_by_policy(tenant: Tenant, *, kind: str, text: str) -> dict[str, pasted.Given]:
-    """Return what a policy that the tenant pasted gives us by itself: `sts:AssumeRole`, or patterns of the guide,
-    each for certain or as far as we can see."""
-    return pasted.granted(_kind(kind), text, replace(_own_values(tenant), rules=acceptance.rules_of(tenant)))
+def granted_by_policy(tenant: Tenant, *, kind: str, text: str) -> dict[str, str]:
+    """Return what a policy that the tenant pasted gives us by itself: `sts:AssumeRole`, or each action of its
+    documents, as `given`, `unseen` (as far as we can see) or `missing`."""
+    values = replace(_own_values(tenant), rules=acceptance.rules_of(tenant))
+    asked = ("sts:AssumeRole",) if kind == "trust" else values.access.actions
+    found = pasted.granted(_kind(kind), text, values)
+    return {each: found.get(each, "missing") for each in asked}
 
 
 def _kind(name: str) -> pasted.Kind:
     if name not in get_args(pasted.Kind):
-        raise InvalidInput(errors={"kind": ["Choose trust, permissions or key."]})
+        raise InvalidInput(errors={"kind": [_("Choose trust, permissions or key.")]})
     return name  # type: ignore[return-value]
 
 

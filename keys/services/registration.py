@@ -8,10 +8,11 @@ from django.conf import settings
 from django.db.models import F
 
 from byokportal import clock
-from keys import branchkeys, errors, lifecycle, tasks
+from byokportal.translation import lazy
+from keys import errors, lifecycle, retirement, tasks
 from keys.arns import KeyArn, RoleArn
 from keys.configuration import packing
-from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration
+from keys.models import EncryptionTest, KeyRegistration, RoleConfiguration, ServiceRolePolicy, choices_of
 from keys.proof.pasted import stack_outputs
 from keys.services import acceptance
 from tenants import approvals, audit, onboarding, roles, transactions
@@ -29,7 +30,8 @@ Configuration = RoleConfiguration
 def save_draft(
     tenant: Tenant, *, key_arn: KeyArn | None = None, role_arn: RoleArn | None = None, actor: Actor
 ) -> KeyRegistration:
-    """Keep the ARNs that the tenant gives, each checked at once; a rejected registration becomes a draft again.
+    """Keep the ARNs that the tenant gives, each checked at once; a rejected registration, and one that is tested and
+    waits for its activation, becomes a draft again.
 
     Args:
         key_arn: None leaves it as it is.
@@ -48,23 +50,32 @@ def save_draft(
     if role_arn is not None:
         rules.judge(role_arn)
         given["role_arn"] = str(role_arn)
-    _require_replace_beside_a_serving_key(tenant, actor)
+    require_replace_beside_a_serving_key(tenant, actor)
     registration = KeyRegistration.objects.of(tenant).in_preparation().first()
     if registration is None:
         serving = KeyRegistration.objects.of(tenant).serving().first()
         inherited = {"key_arn": serving.key_arn, "role_arn": serving.role_arn} if serving else {}
-        registration = KeyRegistration.objects.create(tenant=tenant, replaces=serving, **{**inherited, **given})
+        registration = KeyRegistration.objects.create(
+            tenant=tenant, replaces=serving, actions=choices_of(tenant).actions, **{**inherited, **given}
+        )
     changed = {name: value for name, value in given.items() if getattr(registration, name) != value}
-    if registration.status not in {Status.DRAFT, Status.REJECTED} and changed:
-        raise errors.RegistrationBusy(status=registration.get_status_display().lower(), wanted="changed")
-    if changed and registration.status == Status.REJECTED:
-        lifecycle.move(registration, Status.DRAFT, actor=actor, reason="changed by the tenant")
+    was_tested = registration.waits_for_activation
+    if registration.status not in {Status.DRAFT, Status.REJECTED} and changed and not was_tested:
+        raise errors.RegistrationBusy(status=registration.status_in_english, wanted="changed")
+    if changed and registration.status != Status.DRAFT:
+        # What was tested is another role or key than the one that is given now.
+        _cancel_tests(registration)
+        reason = "changed by the tenant"
+        lifecycle.move(registration, Status.DRAFT, actor=actor, reason=reason, tested_at=None, role_claim=None)
     if "role_arn" in changed:
         _request_removal(registration)
     if changed:
         KeyRegistration.objects.filter(pk=registration.pk).update(changed_at=clock.now(), **changed)
         registration.refresh_from_db()
     audit.record("keys.registration.drafted", tenant=tenant, actor=actor, target=registration, **given)
+    if changed and was_tested and registration.replaces_id is None:
+        onboarding.advance(tenant, 5, Step.NOT_STARTED, actor=actor, evidence={})
+        onboarding.advance(tenant, 6, Step.WAITING_FOR_TENANT, actor=actor, evidence={})
     _advance_draft(tenant, registration, given, actor=actor)
     return registration
 
@@ -81,7 +92,7 @@ def save_outputs(tenant: Tenant, *, text: str, actor: Actor) -> KeyRegistration:
     return save_draft(tenant, key_arn=found.key, role_arn=found.role, actor=actor)
 
 
-def _require_replace_beside_a_serving_key(tenant: Tenant, actor: Actor) -> None:
+def require_replace_beside_a_serving_key(tenant: Tenant, actor: Actor) -> None:
     """Raise unless the actor may replace the key that serves, if one does:
     what is prepared beside it takes over from it."""
     if KeyRegistration.objects.of(tenant).serving().exists():
@@ -90,7 +101,7 @@ def _require_replace_beside_a_serving_key(tenant: Tenant, actor: Actor) -> None:
 
 def _request_removal(registration: KeyRegistration) -> None:
     """Ask for the removal from our policy of the role that this registration named until now."""
-    removal_id = branchkeys.request_removal(registration)
+    removal_id = retirement.request_removal(registration)
     if removal_id is not None:
         tasks.enqueue(tasks.configure_service_role, configuration_id=str(removal_id))
 
@@ -126,7 +137,7 @@ def submit_registration(tenant: Tenant, *, actor: Actor) -> KeyRegistration:
         TokenNotMarked, FreshSignInNeeded: a key serves, so this replaces it.
     """
     roles.require(actor, "keys.register", tenant)
-    _require_replace_beside_a_serving_key(tenant, actor)
+    require_replace_beside_a_serving_key(tenant, actor)
     registration = KeyRegistration.objects.of(tenant).in_preparation().first()
     if registration is None:
         raise errors.NoRegistration
@@ -138,12 +149,16 @@ def submit_registration(tenant: Tenant, *, actor: Actor) -> KeyRegistration:
     role = RoleArn.parse(registration.role_arn, rules=rules)
     if KeyRegistration.objects.filter(role_claim=role.claim).exclude(tenant=tenant).exists():
         raise errors.RoleArnTaken(errors={"role_arn": [errors.RoleArnTaken.detail]})
-    packing.require_room(registration.role_arn)
+    written = ServiceRolePolicy.objects.filter(service_role=tenant.service_role)
+    policies = {policy.slot: policy.role_arns for policy in written}
+    packing.require_room(registration.role_arn, policies, our_account=settings.AWS_ACCOUNT_ID)
     if KeyRegistration.objects.of(tenant).serving().exists():
         arns = {"key_arn": registration.key_arn, "role_arn": registration.role_arn}
         approvals.require(actor, "keys.replace", tenant, **arns)
     now = clock.now()
-    lifecycle.move(registration, Status.SUBMITTED, actor=actor, submitted_at=now, changed_at=now)
+    # another choice at this very moment is of the next registration: this one has what was read here
+    chosen = registration.actions
+    lifecycle.move(registration, Status.SUBMITTED, actor=actor, submitted_at=now, changed_at=now, actions=chosen)
     audit.record(
         "keys.registration.submitted",
         tenant=tenant,
@@ -151,8 +166,10 @@ def submit_registration(tenant: Tenant, *, actor: Actor) -> KeyRegistration:
         target=registration,
         key_arn=registration.key_arn,
         role_arn=registration.role_arn,
+        actions=registration.actions,
     )
-    approved = settings.SERVICE_SIDE_APPROVAL == "automatic"
+    # Our own tenant waits for nobody: it has to be there before customers are.
+    approved = settings.SERVICE_SIDE_APPROVAL == "automatic" or tenant.is_canary
     configuration = RoleConfiguration.objects.create(
         tenant=tenant,
         registration=registration,
@@ -224,6 +241,12 @@ def withdraw(tenant: Tenant, *, reason: str, actor: Actor) -> None:
         onboarding.restart(tenant, actor=actor, reason="withdrawn")
 
 
+def _cancel_tests(registration: KeyRegistration) -> None:
+    registration.tests.open().update(
+        status=EncryptionTest.Status.CANCELLED, finished_at=clock.now(), due_at=None, claimed_at=None
+    )
+
+
 def give_up_preparation(tenant: Tenant, *, reason: str, actor: Actor) -> KeyRegistration | None:
     """Retire the registration in preparation with all that runs for it, and return it; None: there is none.
 
@@ -236,13 +259,12 @@ def give_up_preparation(tenant: Tenant, *, reason: str, actor: Actor) -> KeyRegi
     if registration is None:
         return None
     now = clock.now()
-    registration.tests.open().update(
-        status=EncryptionTest.Status.CANCELLED, finished_at=now, due_at=None, claimed_at=None
-    )
+    _cancel_tests(registration)
     registration.configurations.filter(status__in=Configuration.OPEN).update(
         status=Configuration.Status.CANCELLED, finished_at=now, due_at=None, claimed_at=None
     )
-    lifecycle.move(registration, Status.RETIRED, actor=actor, reason=reason)
+    facts = {"role_claim": None, "activation_due_at": None, "tested_at": None}
+    lifecycle.move(registration, Status.RETIRED, actor=actor, reason=reason, **facts)
     audit.record("keys.registration.withdrawn", tenant=tenant, actor=actor, target=registration, reason=reason)
     _request_removal(registration)
     return registration
@@ -251,12 +273,20 @@ def give_up_preparation(tenant: Tenant, *, reason: str, actor: Actor) -> KeyRegi
 def shown_registration(tenant: Tenant) -> KeyRegistration | None:
     """Return the registration that people mean:
     the one in preparation, else the serving one, else the last that served, else the newest."""
+    return shown_among(tenant, list(KeyRegistration.objects.of(tenant).not_retired()))
+
+
+def shown_among(tenant: Tenant, rows: list[KeyRegistration]) -> KeyRegistration | None:
+    """Return the same, where all of the tenant's registrations that are not retired are read already."""
+    for statuses in (KeyRegistration.IN_PREPARATION, KeyRegistration.SERVING):
+        found = next((row for row in rows if row.status in statuses), None)
+        if found is not None:
+            return found
     mine = KeyRegistration.objects.of(tenant)
-    last = mine.order_by(F("activated_at").desc(nulls_last=True), "-created_at")
-    return mine.in_preparation().first() or mine.serving().first() or last.first()
+    return mine.order_by(F("activated_at").desc(nulls_last=True), "-created_at").first()
 
 
 HELD["keys.replace"] = Held(
-    "Replace the key in service: {key_arn}, used through {role_arn}",
+    lazy("Replace the key in service: {key_arn}, used through {role_arn}"),
     lambda tenant, given, reason, actor: submit_registration(tenant, actor=actor),
 )

@@ -8,12 +8,14 @@ from uuid import UUID
 from django import forms
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
+from django.db.models import Count, Window
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from byokportal import clock
 from byokportal.errors import NotFound
+from byokportal.translation import translate as _
 from keys import branchkeys, horizon, services
 from keys.forms import EndHorizonForm, LeaveForm, ReasonForm
 from keys.models import BranchKey, KeyRegistration
@@ -26,15 +28,18 @@ SHOWN = 50  # branch keys on the page, newest first
 
 def _page(request: HttpRequest, member: Member, **given: object) -> HttpResponse:
     tenant = member.tenant
-    mine = BranchKey.objects.of(tenant)
+    rows = services.registrations_with_generation(tenant)
+    mine = list(BranchKey.objects.of(tenant).annotate(total=Window(Count("pk")))[:SHOWN])
     context = {
-        "state": services.key_state(tenant),
-        "preparing": KeyRegistration.objects.of(tenant).in_preparation().first(),
-        "total": mine.count(),
-        "remaining": branchkeys.remaining(tenant),
+        "state": services.key_state_among(tenant, rows),
+        "preparing": next((row for row in rows if row.status in KeyRegistration.IN_PREPARATION), None),
+        "total": mine[0].total if mine else 0,  # type: ignore[attr-defined]  # annotated
+        "remaining": branchkeys.opened_by_others(
+            tenant, next((row for row in rows if row.status in KeyRegistration.SERVING), None)
+        ),
         "kept": horizon.kept(tenant),
         "retention": horizon.days(),
-        "branch_keys": mine[:SHOWN],
+        "branch_keys": mine,
         "rotation_days": settings.BRANCH_KEY_ROTATION_DAYS,
         "has_platform_key": bool(settings.PLATFORM_KEY_ARN),
         "reason_form": ReasonForm(),
@@ -91,7 +96,7 @@ def _operation(
 @require_POST
 def rotate(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Ask for a fresh branch key ahead of its schedule."""
-    message = "A fresh branch key is on its way. What the old one wrapped goes on opening."
+    message = _("A fresh branch key is on its way. What the old one wrapped goes on opening.")
     return _operation(
         request, tenant, ReasonForm(request.POST), services.rotate_branch_key, message=message, pressed="rotate"
     )
@@ -101,7 +106,7 @@ def rotate(request: HttpRequest, tenant: UUID) -> HttpResponse:
 @require_POST
 def withdraw(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Give up what is in preparation."""
-    message = "The registration in preparation is withdrawn. A key that serves goes on serving."
+    message = _("The registration in preparation is withdrawn. A key that serves goes on serving.")
     return _operation(request, tenant, ReasonForm(request.POST), services.withdraw, message=message, pressed="withdraw")
 
 
@@ -109,7 +114,7 @@ def withdraw(request: HttpRequest, tenant: UUID) -> HttpResponse:
 @require_POST
 def leave(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Give up BYOK."""
-    message = (
+    message = _(
         "The platform's key takes over. Keep your role and your key until nothing below names them any more, "
         "backups included."
     )
@@ -143,7 +148,7 @@ def end_horizon(request: HttpRequest, tenant: UUID, registration: UUID) -> HttpR
         lambda _: services.end_horizon(
             found, accepts_loss=form.cleaned_data["sure"], reason=form.cleaned_data["reason"], actor=actor
         ),
-        message=(
+        message=_(
             "The old key and its role are given up. Make a fresh branch key now, if whoever has the key may have "
             "a backup too."
         ),

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from byokportal import addresses, markdown
 from byokportal.errors import RateLimited
+from byokportal.translation import translate as _
 from keys import services
 from keys.forms import OutputsForm, PolicyForm
 from keys.models import EncryptionTest, SetupLink
@@ -73,7 +74,7 @@ def propose(request: HttpRequest, link: SetupLink) -> HttpResponse:
         with portal.refusals_on(form):
             proposal = services.propose(link, text=form.cleaned_data["outputs"])
             arns = " and ".join(filter(None, (proposal.key_arn, proposal.role_arn)))
-            messages.success(request, f"{arns} came in. An owner or admin confirms it.")
+            messages.success(request, _("%(arns)s came in. An owner or admin confirms it.", arns=arns))
             return redirect("portal:setup-link")
     return _shown(request, link, outputs_form=form)
 
@@ -140,8 +141,9 @@ def _shown(request: HttpRequest, link: SetupLink, *, outputs_form: OutputsForm |
         "arns": steps.arns_of(registration),
         "documents": {each.name.replace("-", "_"): each for each in shown},
         "choices": texts.choices,
+        "narrow": texts.narrow,
         "files": FILES,
-        "commands": pasted.commands_of(registration),
+        "commands": pasted.commands_of(tenant, registration),
         "outputs_form": outputs_form or OutputsForm(),
         "proposal": services.pending_proposal(tenant),
         "reading": services.read_test(test) if test else None,

@@ -13,6 +13,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from byokportal.errors import NotFound
+from byokportal.translation import translate as _
 from keys import services
 from keys.arns import KeyArn
 from keys.models import RevocationDrill
@@ -77,5 +78,5 @@ def cancel_drill(request: HttpRequest, tenant: UUID, drill: UUID) -> HttpRespons
     if found is None:
         raise NotFound
     services.cancel_drill(found, actor=portal.actor(request, member))
-    messages.success(request, "The drill is cancelled. If you disabled the key, enable it again.")
+    messages.success(request, _("The drill is cancelled. If you disabled the key, enable it again."))
     return redirect("portal:drill", member.tenant.pk, found.pk)

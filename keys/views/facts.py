@@ -9,6 +9,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
+from byokportal.translation import lazy
+from byokportal.translation import translate as _
 from keys import services
 from keys.aws.sessions import PURPOSES
 from keys.policies.controls import FILES
@@ -17,36 +19,45 @@ from tenants import access, portal
 # Control → its heading, and where it goes.
 WORDS = {
     "scp": (
-        "Service control policy",
-        "For the organization of the role's account: the role does nothing but use this key.",
+        lazy("Service control policy"),
+        lazy("For the organization of the role's account: the role does nothing but use this key."),
     ),
     "rcp": (
-        "Resource control policy",
-        "For the role's account: nobody but our service role becomes it, and never without your External ID. "
-        "Our test tries without it on purpose; that stays refused.",
+        lazy("Resource control policy"),
+        lazy(
+            "For the role's account: nobody but our service role becomes it, and never without your External ID. "
+            "Our test tries without it on purpose; that stays refused."
+        ),
     ),
     "key-policy-conditions": (
-        "Key policy statements with conditions",
-        "In the place of the statement of step 3: every call but DescribeKey, which carries no encryption context, "
-        "has to carry your organisation's.",
+        lazy("Key policy statements with conditions"),
+        lazy(
+            "In the place of the statement of step 3: every call but DescribeKey, which carries no encryption context, "
+            "has to carry your organisation's."
+        ),
     ),
-    "eventbridge-key": ("EventBridge: the key was changed", "An event pattern for a rule in the key's Region."),
+    "eventbridge-key": (
+        lazy("EventBridge: the key was changed"),
+        lazy("An event pattern for a rule in the key's Region."),
+    ),
     "eventbridge-role": (
-        "EventBridge: the role was changed",
-        "An event pattern for a rule in us-east-1, where IAM's events are.",
+        lazy("EventBridge: the role was changed"),
+        lazy("An event pattern for a rule in us-east-1, where IAM's events are."),
     ),
     "cloudwatch-alarms": (
-        "CloudWatch alarms",
-        "A script that makes two alarms on the log group of your CloudTrail: somebody else used the key; "
-        "AWS refused us the key. Where you share the key with services of your own, leave the first one out.",
+        lazy("CloudWatch alarms"),
+        lazy(
+            "A script that makes two alarms on the log group of your CloudTrail: somebody else used the key; "
+            "AWS refused us the key. Where you share the key with services of your own, leave the first one out."
+        ),
     ),
     "cloudtrail-lake": (
-        "CloudTrail Lake query",
-        "Every use of the key through the role. Put the id of your event data store behind FROM.",
+        lazy("CloudTrail Lake query"),
+        lazy("Every use of the key through the role. Put the id of your event data store behind FROM."),
     ),
     "logs-insights": (
-        "CloudWatch Logs Insights query",
-        "The same for the log group of your trail: CloudTrail Lake takes no new customers since May 2026.",
+        lazy("CloudWatch Logs Insights query"),
+        lazy("The same for the log group of your trail: CloudTrail Lake takes no new customers since May 2026."),
     ),
 }
 
@@ -57,8 +68,8 @@ def facts(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Show the facts and the ready texts."""
     member = access.member_for(request, tenant)
     found = services.facts_of(member.tenant)
-    sessions = [(name, PURPOSES[purpose]) for purpose, name in found.session_names.items()]
-    ready = [(each, *WORDS[each.name], FILES[each.name]) for each in found.controls]
+    sessions = [(name, _(PURPOSES[purpose])) for purpose, name in found.session_names.items()]
+    ready = [(each, *map(_, WORDS[each.name]), FILES[each.name]) for each in found.controls]
     return render(request, "portal/facts.html", portal.page(member, facts=found, sessions=sessions, controls=ready))
 
 

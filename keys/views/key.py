@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_GET, require_POST
 
+from byokportal.translation import translate as _
 from keys import services
 from keys.forms import (
     LatencyForm,
@@ -32,10 +33,16 @@ def _key_page(request: HttpRequest, member: Member, **given: object) -> HttpResp
         "reason_form": ReasonForm(),
         "pressed": "",
         "drop": services.last_drop(member.tenant),
+        "use": _impact(member, state),
         "drill": RevocationDrill.objects.of(member.tenant).first(),
         **given,
     }
     return render(request, "portal/key.html", portal.page(member, **context))
+
+
+def _impact(member: Member, state: services.KeyState) -> tuple[services.ServiceUse, ...]:
+    """Return who uses the key, while AWS is about to delete it."""
+    return services.use_by_service(member.tenant)[1] if state.deletion_date else ()
 
 
 @login_required
@@ -50,7 +57,8 @@ def key(request: HttpRequest, tenant: UUID) -> HttpResponse:
 def key_live(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Show the state and who has dropped what, as a fragment that htmx asks for again."""
     member = access.member_for(request, tenant)
-    context = {"state": services.key_state(member.tenant), "drop": services.last_drop(member.tenant)}
+    state = services.key_state(member.tenant)
+    context = {"state": state, "drop": services.last_drop(member.tenant), "use": _impact(member, state)}
     return render(request, "portal/parts/key_state.html", portal.page(member, **context))
 
 
@@ -76,7 +84,7 @@ def _operation(
 @require_POST
 def suspend(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """The kill switch."""
-    message = "The key is suspended. Within 5 seconds nothing that it protects opens; Resume brings it back."
+    message = _("The key is suspended. Within 5 seconds nothing that it protects opens; Resume brings it back.")
     return _operation(request, tenant, services.suspend, message=message, pressed="suspend")
 
 
@@ -84,7 +92,7 @@ def suspend(request: HttpRequest, tenant: UUID) -> HttpResponse:
 @require_POST
 def resume(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Undo the organisation's own suspension."""
-    message = "We ask your key now. Its answers are below; two good ones bring it back within seconds."
+    message = _("We ask your key now. Its answers are below; two good ones bring it back within seconds.")
     return _operation(request, tenant, services.resume, message=message, pressed="resume")
 
 
@@ -98,7 +106,7 @@ def ask_again(request: HttpRequest, tenant: UUID) -> HttpResponse:
         tenant,
         form,
         lambda member: services.ask_again(member.tenant, actor=portal.actor(request, member)),
-        message="We ask AWS about your key now. What it says is below.",
+        message=_("We ask AWS about your key now. What it says is below."),
         then="portal:key",
         page=lambda request, member: _key_page(request, member, ask_form=form),
     )
@@ -108,7 +116,7 @@ def ask_again(request: HttpRequest, tenant: UUID) -> HttpResponse:
 @require_POST
 def drop_caches(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Make every process of ours forget its unwrapped keys now."""
-    message = "Every unwrapped copy is dropped within 5 seconds. The next use asks your key again."
+    message = _("Every unwrapped copy is dropped within 5 seconds. The next use asks your key again.")
     return _operation(request, tenant, services.drop_caches, message=message, pressed="drop-caches")
 
 
@@ -124,7 +132,7 @@ def set_latency(request: HttpRequest, tenant: UUID) -> HttpResponse:
         lambda member: services.set_latency(
             member.tenant, seconds=form.cleaned_data["seconds"], actor=portal.actor(request, member)
         ),
-        message="When you take the key back in AWS, it stops within {seconds} seconds.",
+        message=_("When you take the key back in AWS, it stops within {seconds} seconds."),
         then="portal:key",
         page=lambda request, member: _key_page(request, member, latency_form=form),
     )

@@ -13,6 +13,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST
 
 from byokportal import words
+from byokportal.translation import translate as _
 from keys import services
 from keys.forms import LinkForm
 from keys.models import SetupLink
@@ -52,7 +53,7 @@ def revoke(request: HttpRequest, tenant: UUID, link: UUID) -> HttpResponse:
     member = access.member_for(request, tenant)
     found = services.link_of(member.tenant, link)
     services.revoke_link(found, actor=portal.actor(request, member))
-    messages.success(request, f"The link for {found.name} leads nowhere any more.")
+    messages.success(request, _("The link for %(name)s leads nowhere any more.", name=found.name))
     return redirect("portal:links", member.tenant.pk)
 
 
@@ -63,7 +64,7 @@ def confirm(request: HttpRequest, tenant: UUID, proposal: UUID) -> HttpResponse:
     member = access.member_for(request, tenant)
     found = services.proposal_of(member.tenant, proposal)
     services.confirm_proposal(found, actor=portal.actor(request, member))
-    messages.success(request, "The ARNs are saved. Look at both, then share them.")
+    messages.success(request, _("The ARNs are saved. Look at both, then share them."))
     return redirect("portal:step", member.tenant.pk, 6)
 
 
@@ -73,5 +74,5 @@ def refuse(request: HttpRequest, tenant: UUID, proposal: UUID) -> HttpResponse:
     """Refuse proposed ARNs."""
     member = access.member_for(request, tenant)
     services.refuse_proposal(services.proposal_of(member.tenant, proposal), actor=portal.actor(request, member))
-    messages.success(request, "The ARNs are refused. Nothing of them is saved.")
+    messages.success(request, _("The ARNs are refused. Nothing of them is saved."))
     return redirect("portal:links", member.tenant.pk)

@@ -10,33 +10,35 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
 
+from byokportal.translation import lazy
+from byokportal.translation import translate as _
 from keys import services
 from keys.arns import KeyArn, RoleArn
 from keys.forms import OutputForm, PolicyForm
 from keys.models import KeyRegistration
-from keys.policies import difference, documents
+from keys.policies import difference
 from keys.proof import pasted
 from keys.proof.pasted.outputs import commands
 from tenants import access, portal
 from tenants.models import Tenant
 
 VERDICTS = {
-    "ok": ("Right", "This says what the guide asks for, and lets nobody else in."),
-    "incomplete": ("Not yet right", "With this we cannot use your key. What to correct stands below."),
-    "unsafe": ("Too wide", "This lets others in. Correct it before you go on."),
-    "unreadable": ("AWS would not save this", "AWS takes only strict JSON with the elements of a policy."),
+    "ok": (lazy("Right"), lazy("This says what the guide asks for, and lets nobody else in.")),
+    "incomplete": (lazy("Not yet right"), lazy("With this we cannot use your key. What to correct stands below.")),
+    "unsafe": (lazy("Too wide"), lazy("This lets others in. Correct it before you go on.")),
+    "unreadable": (lazy("AWS would not save this"), lazy("AWS takes only strict JSON with the elements of a policy.")),
 }
-UNSEEN = (
+UNSEEN = lazy(
     "Nothing that we can see is wrong with this. It has a condition that only AWS can decide: go on, "
     "and the encryption test will tell."
 )
 # Where the corrected document goes in the AWS console.
 PLACES = {
-    "trust": "IAM > Roles > Your role > Trust relationships > Edit trust policy",
-    "permissions": "IAM > Policies > Your policy > Edit > JSON",
-    "key": "KMS > Customer managed keys > Your key > Key policy > Edit",
+    "trust": lazy("IAM > Roles > Your role > Trust relationships > Edit trust policy"),
+    "permissions": lazy("IAM > Policies > Your policy > Edit > JSON"),
+    "key": lazy("KMS > Customer managed keys > Your key > Key policy > Edit"),
 }
-WHOLE = (
+WHOLE = lazy(
     "This stands alone: it could not be merged with what you pasted. "
     "Do not put it in the place of a key policy that holds more."
 )
@@ -80,38 +82,38 @@ class Shown:
 def shown(tenant: Tenant, kind: str, text: str, reading: pasted.PastedPolicy) -> Shown:
     """Return a reading beside the lines that it speaks of, and what changes."""
     granted = services.granted_by_policy(tenant, kind=kind, text=text)
-    asked = ("sts:AssumeRole",) if kind == "trust" else documents.ACTIONS
     by_line: dict[int, list[pasted.Finding]] = {}
     for finding in reading.findings:
         by_line.setdefault(finding.line, []).append(finding)
     texts = pasted.json_document.split_lines(text)
     lines = [Line(number, each, by_line.get(number, [])) for number, each in enumerate(texts, start=1)]
     changes = reading.corrected != reading.before
-    title, lead = VERDICTS[reading.verdict]
+    title, lead = map(_, VERDICTS[reading.verdict])
     if reading.verdict == "ok" and any(each.code == "condition_unseen" for each in reading.findings):
-        lead = UNSEEN
+        lead = _(UNSEEN)
     is_alone = any(each.code == "statement_alone" for each in reading.findings)
     return Shown(
         kind,
         reading.verdict,
         title,
         lead,
-        [(each, granted.get(each, "missing")) for each in asked],
+        list(granted.items()),
         reading.findings,
         lines if reading.findings else [],
         difference.lines(reading.before, reading.corrected) if changes and reading.before else [],
         reading.corrected if changes else "",
-        PLACES[kind],
-        WHOLE if kind == "key" and not reading.before and not is_alone else "",
+        _(PLACES[kind]),
+        _(WHOLE) if kind == "key" and not reading.before and not is_alone else "",
         is_alone,
     )
 
 
-def commands_of(registration: KeyRegistration | None) -> list[commands.Command]:
+def commands_of(tenant: Tenant, registration: KeyRegistration | None) -> list[commands.Command]:
     """Return the commands of step 4, as soon as both ARNs are given."""
     if registration is None or not registration.role_arn or not registration.key_arn:
         return []
-    return commands.of(RoleArn.parse(registration.role_arn), KeyArn.parse(registration.key_arn))
+    allowed = services.access_of(tenant, registration).actions
+    return commands.of(RoleArn.parse(registration.role_arn), KeyArn.parse(registration.key_arn), allowed)
 
 
 @login_required

@@ -14,6 +14,8 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from byokportal.errors import NotFound
+from byokportal.translation import lazy
+from byokportal.translation import translate as _
 from keys import services
 from keys.errors import ArnsMissing, RoleRefusedByIam
 from keys.forms import (
@@ -44,9 +46,9 @@ DOCUMENTS = {
 PASTED = {2: ("trust", "permissions"), 3: ("key",)}
 AFTER = {1: 2, 2: 3, 4: 5}  # where the page leads once its form is saved; step 6 leads back to the tracker
 SAVED = {
-    1: "The CMK ARN is saved. Next: the IAM role.",
-    2: "The Role ARN is saved. Next: the key policy.",
-    4: "Noted.",
+    1: lazy("The CMK ARN is saved. Next: the IAM role."),
+    2: lazy("The Role ARN is saved. Next: the key policy."),
+    4: lazy("Noted."),
     6: "Both ARNs are shared. The rest is on our side; the steps below show how it goes.",
 }
 
@@ -68,17 +70,24 @@ class Progress:
     configuration: RoleConfiguration | None
     is_configuring: bool
     reading: TestReport | None  # of the newest test
+    among: list[KeyRegistration]  # all of the tenant that are not retired
 
 
 def document_of(texts: services.Texts, name: str) -> Document:
     try:
         return Document(name, texts.document(name), "")
     except ArnsMissing as error:  # not a refusal here: the page says which step gives the ARN
-        return Document(name, "", str(error))
+        return Document(name, "", error.sentence)
 
 
-def progress_of(tenant: Tenant) -> Progress:
-    registration = services.shown_registration(tenant)
+def progress_of(tenant: Tenant, number: int = 5) -> Progress:
+    """Read what is going on, as far as the page of one step shows it: all but step 5 need no more than what the newest
+    test has to say."""
+    among = list(KeyRegistration.objects.of(tenant).not_retired())
+    registration = services.shown_among(tenant, among)
+    if number != 5:
+        reading = services.read_newest_test(registration) if registration else None
+        return Progress(registration, None, False, reading, among)
     configuration = RoleConfiguration.objects.of(tenant).filter(registration=registration).first()
     tests = EncryptionTest.objects.of(tenant).filter(registration=registration)
     test = tests.select_related("registration").prefetch_related("checks").first()
@@ -87,9 +96,8 @@ def progress_of(tenant: Tenant) -> Progress:
         RoleConfiguration.Status.PROPAGATING,
     }
     is_testing = test is not None and test.finished_at is None
-    return Progress(
-        registration, configuration, configuring and not is_testing, services.read_test(test) if test else None
-    )
+    reading = services.read_test(test) if test else None
+    return Progress(registration, configuration, configuring and not is_testing, reading, among)
 
 
 def arns_of(registration: KeyRegistration | None) -> dict[str, str]:
@@ -119,13 +127,13 @@ def step(request: HttpRequest, tenant: UUID, number: int) -> HttpResponse:
     member = access.member_for(request, tenant)
     if number not in onboarding.BY_NUMBER or (request.method == "POST" and number not in FORMS):
         raise NotFound
-    progress = progress_of(member.tenant)
+    progress = progress_of(member.tenant, number)
     form_class = FORMS.get(number, forms.Form)
     form = form_class(request.POST) if request.method == "POST" else form_class(initial=arns_of(progress.registration))
     if request.method == "POST" and form.is_valid():
         with portal.refusals_on(form):
             _save(request, member, number, form.cleaned_data)
-            messages.success(request, SAVED[number])
+            messages.success(request, _(SAVED[number]))
             # The tracker is about the key that serves: how a replacement goes is seen on the page of its test.
             after = 5 if number == 6 and _preparing(progress.registration) else AFTER.get(number)
             return (
@@ -153,8 +161,10 @@ def outputs(request: HttpRequest, tenant: UUID) -> HttpResponse:
 
 
 def _saved(registration: KeyRegistration) -> str:
-    both = {"CMK ARN": registration.key_arn, "Role ARN": registration.role_arn}
-    return "We keep " + " and ".join(f"the {name} {arn}" for name, arn in both.items() if arn) + "."
+    key, role = registration.key_arn, registration.role_arn
+    if key and role:
+        return _("We keep the CMK ARN %(key)s and the Role ARN %(role)s.", key=key, role=role)
+    return _("We keep the Role ARN %(role)s.", role=role) if role else _("We keep the CMK ARN %(key)s.", key=key)
 
 
 def _after_outputs(tenant: Tenant, registration: KeyRegistration) -> int:
@@ -173,14 +183,14 @@ def choose_documents(request: HttpRequest, tenant: UUID) -> HttpResponse:
     if form.is_valid():
         with portal.refusals_on(form):
             services.choose_documents(member.tenant, form.choices(), actor=portal.actor(request, member))
-            messages.success(request, "Every document on these pages says it now.")
+            messages.success(request, _("Every document on these pages says it now."))
             return redirect("portal:step", member.tenant.pk, 2)
     return _step_2(request, member, choices_form=form)
 
 
 def _step_2(request: HttpRequest, member: Member, **refused: forms.Form) -> HttpResponse:
     """Show step 2 with a form that was refused."""
-    progress = progress_of(member.tenant)
+    progress = progress_of(member.tenant, 2)
     form = RoleArnForm(initial=arns_of(progress.registration))
     return render(request, "portal/step.html", {**page_of(member, 2, form, progress), **refused})
 
@@ -188,7 +198,7 @@ def _step_2(request: HttpRequest, member: Member, **refused: forms.Form) -> Http
 def page_of(member: Member, number: int, form: forms.Form, progress: Progress) -> dict[str, object]:
     tenant = member.tenant
     steps = onboarding.overview(tenant)
-    texts = services.texts_of(tenant, progress.registration) if number in DOCUMENTS else None
+    texts = services.texts_of(tenant, progress.registration, among=progress.among) if number in DOCUMENTS else None
     return portal.page(
         member,
         step=steps[number - 1],
@@ -199,6 +209,7 @@ def page_of(member: Member, number: int, form: forms.Form, progress: Progress) -
             for document in (document_of(texts, name) for name in DOCUMENTS.get(number, ()) if texts)
         },
         choices=texts.choices if texts else None,
+        narrow=texts.narrow if texts else "",
         choices_form=DocumentChoicesForm(initial=DocumentChoicesForm.initial_of(texts.choices)) if texts else None,
         quick_create_link=texts.quick_create_link if texts else "",
         outputs_form=OutputsForm(),
@@ -206,7 +217,7 @@ def page_of(member: Member, number: int, form: forms.Form, progress: Progress) -
         policy_forms=[PolicyForm(initial={"kind": kind}, auto_id=f"{kind}-%s") for kind in PASTED.get(number, ())],
         start=start_of(tenant),
         arns=arns_of(progress.registration),
-        commands=pasted.commands_of(progress.registration) if number == 4 else (),
+        commands=pasted.commands_of(tenant, progress.registration) if number == 4 else (),
         output_form=OutputForm(),
         registration=progress.registration,
         progress=progress,

@@ -1,3 +1,11 @@
+// What is written below, in English where the page brings no words of its own (templates/portal/parts/script_words.html).
+const words = {
+  copied: "Copied", copyLabel: "Copy", selected: "Selected: press Ctrl+C",
+  inSeconds: "in SECONDS s", inMinutes: "in MINUTES min", anyMoment: "any moment", local: "TIME where you are",
+  noPasskey: "Your browser gave no passkey. Try again, or use another way.",
+  ...document.getElementById("words")?.dataset,
+};
+
 // Copy buttons: the text of the box they name goes to the clipboard. Without this script people select it themselves.
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
@@ -5,16 +13,16 @@ document.addEventListener("click", async (event) => {
   const box = document.getElementById(button.dataset.copy);
   try {
     await navigator.clipboard.writeText(box.textContent);
-    button.textContent = "Copied";
+    button.textContent = words.copied;
   } catch {
     const range = document.createRange();
     range.selectNodeContents(box);
     const selection = window.getSelection();
     selection.removeAllRanges();
     selection.addRange(range);
-    button.textContent = "Selected: press Ctrl+C";
+    button.textContent = words.selected;
   }
-  setTimeout(() => { button.textContent = "Copy"; }, 2500);
+  setTimeout(() => { button.textContent = words.copyLabel; }, 2500);
 });
 
 // Countdowns: "in 12 s" instead of the time of day, from seconds that the server counted. Without this script the time stands there.
@@ -22,7 +30,9 @@ const countDown = () => {
   for (const place of document.querySelectorAll("[data-countdown]")) {
     place.endsAt ??= performance.now() + Number(place.dataset.countdown) * 1000;
     const seconds = Math.max(0, Math.round((place.endsAt - performance.now()) / 1000));
-    place.textContent = seconds ? `in ${seconds < 120 ? `${seconds} s` : `${Math.round(seconds / 60)} min`}` : "any moment";
+    if (!seconds) place.textContent = words.anyMoment;
+    else if (seconds < 120) place.textContent = words.inSeconds.replace("SECONDS", seconds);
+    else place.textContent = words.inMinutes.replace("MINUTES", Math.round(seconds / 60));
   }
 };
 countDown();
@@ -32,7 +42,7 @@ setInterval(countDown, 1000);
 const localTimes = () => {
   for (const place of document.querySelectorAll("time[datetime]:not([title])")) {
     const at = new Date(place.dateTime);
-    if (!Number.isNaN(at.valueOf())) place.title = `${at.toLocaleString()} where you are`;
+    if (!Number.isNaN(at.valueOf())) place.title = words.local.replace("TIME", at.toLocaleString());
   }
 };
 localTimes();
@@ -61,5 +71,5 @@ document.addEventListener("allauth.error", (event) => {
   event.preventDefault();
   const place = document.getElementById("passkey-failed");
   place.className = "errors";
-  place.textContent = "Your browser gave no passkey. Try again, or use another way.";
+  place.textContent = words.noPasskey;
 });

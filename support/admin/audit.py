@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib import admin
 
 from byokportal import words
@@ -10,12 +12,23 @@ from tenants import audit
 from tenants.models import AuditEvent
 
 
+class EventsForStaff(CodesForStaff):
+    """The events that there are by the table, not those of a log of millions of lines."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.lookup_choices: Any = sorted(audit.EVENTS)
+
+
 @admin.register(AuditEvent)
 class AuditEventAdmin(ReadOnlyAdmin):
     list_display = ("at", "tenant", "actor", "sentence", "kind", "request_id")
-    list_filter = (("name", CodesForStaff),)
+    list_filter = (("name", EventsForStaff),)
     list_select_related = ("tenant",)
-    search_fields = ("tenant__name", "actor", "name", "request_id")
+    search_fields = ("tenant__name", "request_id")
+    search_help_text = "Tenant by name, id, ARN, account id or mail address; a request id of ours or of AWS"
+    tenant_path = "tenant"
+    own_search = "request_id"
     fields = ("at", "tenant", "actor", "kind", "sentence", "payload", "request_id", "followed_at")
     ordering = ("-id",)
 

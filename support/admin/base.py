@@ -12,16 +12,19 @@ from django.contrib import admin, messages
 from django.contrib.admin import AllValuesFieldListFilter, ChoicesFieldListFilter, ModelAdmin, SimpleListFilter
 from django.contrib.admin.utils import get_fields_from_path
 from django.core.exceptions import FieldDoesNotExist, PermissionDenied
+from django.core.paginator import Paginator
 from django.db import IntegrityError
-from django.db.models import CharField, Model
+from django.db.models import CharField, Model, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
+from django.utils.functional import cached_property
 from django.views.decorators.cache import never_cache
 
 from byokportal import errors, problems, words
 from byokportal.errors import DomainError
+from support.fleet import search
 from support.forms import ReasonForm
 from tenants import fresh, roles, shown_once
 from tenants.audit import Actor
@@ -73,6 +76,11 @@ class Operation:
     is_offered: Callable[[Any], bool] = _always
     is_destructive: bool = False
 
+    @property
+    def short(self) -> str:
+        """The verb of its label, for a small button beside it."""
+        return self.label.split()[0].rstrip(":")
+
 
 # What an address may ask of a column. No patterns: the database would run whatever somebody writes.
 LOOKUPS = frozenset(
@@ -98,6 +106,8 @@ LOOKUPS = frozenset(
 )
 
 
+# Rows of a list that one can leaf through.
+LISTED = 5_000
 CODES = {"reason", "refused_code", "why"}  # columns that hold a code of ours, or words
 ACTORS = {"opened_by", "requested_by", "started_by", "approved_by", "closed_by", "author", "actor", "invited_by"}
 
@@ -118,6 +128,15 @@ class CodesForStaff(AllValuesFieldListFilter):
             yield {**choice, "display": words.label(choice["display"])}
 
 
+class BoundedPaginator(Paginator):  # type: ignore[type-arg]
+    """Pages of a list that are never counted to the end: behind the last one a filter or the search leads on."""
+
+    @cached_property
+    def count(self) -> int:  # type: ignore[override]
+        rows: Any = self.object_list
+        return int(rows.order_by()[:LISTED].count())
+
+
 class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
     """Rows to look at; nothing is added, changed or deleted here, not even by a superuser."""
 
@@ -127,6 +146,11 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
     change_form_template = "admin/object.html"
     change_list_template = "admin/list.html"
     show_full_result_count = False
+    paginator = BoundedPaginator
+    # The column that says whose a row is: what is searched for is then found as in the fleet, and its rows after that.
+    tenant_path: ClassVar[str] = ""
+    # A look-up in the list itself that is searched too; it has an index for that.
+    own_search: ClassVar[str] = ""
     list_per_page = 50
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
@@ -171,6 +195,17 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
 
     def has_delete_permission(self, request: HttpRequest, obj: object = None) -> bool:
         return False
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        if not self.tenant_path or not search_term:
+            return super().get_search_results(request, queryset, search_term)
+        tenants = search.rows(search_term).order_by().values("pk")
+        found = Q(**{f"{self.tenant_path}__in": tenants})
+        if self.own_search:
+            found |= Q(**{self.own_search: search.clean(search_term)})
+        return queryset.filter(found), False
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         """Tell whether the address of a list may ask for that:
@@ -241,6 +276,14 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
         """Return what the page of the object shows beside its fields."""
         return {}
 
+    def initial_of(self, request: HttpRequest, operation: Operation, obj: Any) -> dict[str, Any]:
+        """Return what the form of an operation shows first."""
+        return operation.initial(obj)
+
+    def beside(self, request: HttpRequest, operation: Operation, obj: Any) -> dict[str, Any]:
+        """Return what the confirmation of an operation shows beside its form."""
+        return {}
+
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         shown = [operation for operation in self.list_operations if roles.staff_may(request.user, operation.row)]
         context = {
@@ -283,7 +326,9 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
 
     def _confirm(self, request: HttpRequest, operation: Operation, obj: Model | None) -> HttpResponse:
         """Show the confirmation; once it is given, do the operation and say what came of it."""
-        form = operation.form(request.POST if request.method == "POST" else None, initial=operation.initial(obj))
+        form = operation.form(
+            request.POST if request.method == "POST" else None, initial=self.initial_of(request, operation, obj)
+        )
         name = f"admin:{self.opts.app_label}_{self.opts.model_name}"
         back = reverse(f"{name}_changelist") if obj is None else reverse(f"{name}_change", args=[obj.pk])
         context = {
@@ -293,6 +338,7 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
             "original": obj,
             "form": form,
             "back": back,
+            **self.beside(request, operation, obj),
         }
         shown = shown_once.take(request)
         if shown is not None:

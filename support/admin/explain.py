@@ -14,6 +14,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 
 from keys.proof.diagnosis import advice, causes, parsing, redaction
 from keys.proof.diagnosis.parsing import ParsedError
+from support.admin import explained_answers
 from support.forms import AwsErrorForm
 
 TURNS = {
@@ -55,7 +56,7 @@ def page(request: HttpRequest, context: Mapping[str, Any]) -> HttpResponse:
     Secrets are taken out before anything reads the text, so that no part of one can come back as a name or a resource.
     """
     form = AwsErrorForm(request.POST if request.method == "POST" else None)
-    shown: dict[str, Any] = {"title": "Explain an AWS error", "form": form}
+    shown: dict[str, Any] = {"title": "Explain an AWS error", "form": form, **explained_answers.offer(request)}
     if request.method == "POST":
         text, in_text = redaction.removed(request.POST.get("text", ""))
         operation, in_operation = redaction.removed(request.POST.get("operation", ""))

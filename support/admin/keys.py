@@ -13,12 +13,11 @@ from django.http import HttpRequest
 
 from byokportal import words
 from keys import services as key_services
-from keys.models import EncryptionTest, Incident, KeyHealth, KeyRegistration, RevocationDrill, RoleConfiguration
+from keys.models import EncryptionTest, KeyHealth, KeyRegistration, RevocationDrill, RoleConfiguration
 from support import services
-from support.admin import progress, timeline
+from support.admin import progress
 from support.admin.base import CODES, Answer, Operation, ReadOnlyAdmin
 from support.admin.tenants import OPERATIONS
-from support.forms import ClosingForm
 from tenants.audit import Actor
 
 
@@ -76,6 +75,7 @@ class KeyRegistrationAdmin(ReadOnlyAdmin):
     list_filter = ("status", "suspended_by")
     list_select_related = ("tenant",)
     search_fields = ("tenant__name", "=id", "key_arn", "role_arn")
+    tenant_path = "tenant"
     search_help_text = "Tenant, id, ARN or account id"
     fields = (
         "tenant",
@@ -99,10 +99,8 @@ class KeyRegistrationAdmin(ReadOnlyAdmin):
         tests = list(obj.tests.select_related("registration").prefetch_related("checks")[:20])
         return {
             "progress": progress.of(obj.tenant),
-            "timeline": timeline.of(obj.tenant),
             "tests": tests,
             "newest": key_services.read_test(tests[0]) if tests else None,
-            "drop": key_services.last_drop(obj.tenant),
         }
 
 
@@ -112,6 +110,7 @@ class EncryptionTestAdmin(ReadOnlyAdmin):
     list_filter = ("status", "verdict")
     list_select_related = ("tenant",)
     search_fields = ("tenant__name", "=id", "registration__role_arn", "registration__key_arn")
+    tenant_path = "tenant"
     fields = (
         "tenant",
         "registration",
@@ -139,6 +138,7 @@ class RoleConfigurationAdmin(ReadOnlyAdmin):
     list_filter = ("status", "action", "service_role")
     list_select_related = ("tenant", "service_role")
     search_fields = ("tenant__name", "=id", "role_arn")
+    tenant_path = "tenant"
     fields = (
         "tenant",
         "registration",
@@ -156,6 +156,9 @@ class RoleConfigurationAdmin(ReadOnlyAdmin):
     )
     operations: ClassVar[tuple[Operation, ...]] = APPROVE
 
+    def about(self, request: HttpRequest, obj: RoleConfiguration) -> dict[str, Any]:
+        return {"policy_change": key_services.change_of(obj) if obj.finished_at is None else []}
+
 
 @admin.register(RevocationDrill)
 class RevocationDrillAdmin(ReadOnlyAdmin):
@@ -172,6 +175,7 @@ class RevocationDrillAdmin(ReadOnlyAdmin):
     list_filter = ("status",)
     list_select_related = ("tenant",)
     search_fields = ("tenant__name", "=id")
+    tenant_path = "tenant"
     fields = (
         "tenant",
         "registration",
@@ -193,41 +197,3 @@ class RevocationDrillAdmin(ReadOnlyAdmin):
         "served_at",
         "finished_at",
     )
-
-
-def _close(incident: Incident, data: dict[str, Any], actor: Actor) -> Answer:
-    key_services.close_incident(incident, reason=data["reason"], actor=actor)
-    return "The incident is closed. The keys that were held are asked again now; those that AWS refuses are suspended."
-
-
-def _is_open(incident: Incident) -> bool:
-    return incident.closed_at is None
-
-
-@admin.register(Incident)
-class IncidentAdmin(ReadOnlyAdmin):
-    """What is our own doing: docs/runbook.md says what one does."""
-
-    list_display = ("service_role", "why", "refused", "opened_at", "seen_at", "closed_at")
-    list_filter = (("closed_at", admin.EmptyFieldListFilter),)
-    list_select_related = ("service_role",)
-    fields = ("service_role", "why", "refused", "opened_at", "seen_at", "closed_at", "closed_by", "closing_reason")
-    operations = (
-        Operation(
-            "close",
-            "Close the incident: it is the tenants' doing",
-            "From now on what AWS refuses counts as the doing of each of these tenants: their keys are asked again at "
-            "once, those that AWS refuses are suspended, and their owners get a mail. Close it only when you know "
-            "that nothing on our side is broken. It ends by itself when AWS lets them in again. "
-            "If the canary is refused, or AWS names a policy of ours, the next incident opens at once.",
-            "keys.close_incident",
-            _close,
-            form=ClosingForm,
-            is_offered=_is_open,
-            is_destructive=True,
-        ),
-    )
-
-    def about(self, request: HttpRequest, obj: Incident) -> dict[str, Any]:
-        held = KeyRegistration.objects.filter(tenant__service_role=obj.service_role, status="unreachable")
-        return {"registrations": held.select_related("tenant")[:50], "of_many": True}

@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
+from support import services
 from support.admin.base import Answer, Operation, ReadOnlyAdmin
 from support.forms import GroupsForm, NewStaffForm
 from tenants import services as tenant_services
@@ -22,6 +23,7 @@ class MemberAdmin(ReadOnlyAdmin):
     list_filter = ("role",)
     list_select_related = ("user", "tenant")
     search_fields = ("user__email", "tenant__name")
+    tenant_path = "tenant"
     fields = ("user", "tenant", "role", "created_at")
 
 
@@ -36,8 +38,15 @@ def _regroup(user: User, data: dict[str, Any], actor: Actor) -> Answer:
 
 
 def _switch_off(user: User, data: dict[str, Any], actor: Actor) -> Answer:
-    tenant_services.switch_off(user, reason=data["reason"], actor=actor)
-    return f"{user.email} is switched off. Sessions and tokens end within 5 seconds."
+    short = tenant_services.switch_off(user, reason=data["reason"], actor=actor)
+    done = f"{user.email} is switched off. Sessions and tokens end within 5 seconds."
+    if not short:
+        return done
+    names = ", ".join(tenant.name for tenant in short)
+    return (
+        f"{done} {names} wants a second person for its operations, and fewer than two who could approve are left: "
+        "its owners have a mail that asks them to let somebody else in."
+    )
 
 
 def _switch_on(user: User, data: dict[str, Any], actor: Actor) -> Answer:
@@ -48,6 +57,11 @@ def _switch_on(user: User, data: dict[str, Any], actor: Actor) -> Answer:
 def _reset_second_factor(user: User, data: dict[str, Any], actor: Actor) -> Answer:
     tenant_services.reset_staff_second_factor(user, reason=data["reason"], actor=actor)
     return f"{user.email} sets up a new second factor at the next sign-in."
+
+
+def _review(_: None, data: dict[str, Any], actor: Actor) -> Answer:
+    services.record_review(reason=data["reason"], actor=actor)
+    return "The review is recorded. The desk reminds us in a quarter."
 
 
 def _names(data: dict[str, Any]) -> list[str]:
@@ -111,6 +125,14 @@ class UserAdmin(ReadOnlyAdmin):
             ROW,
             _create_staff,
             form=NewStaffForm,
+        ),
+        Operation(
+            "record-review",
+            "Record that the review is done",
+            "You have looked at who of us is in which group, signs in how, and looked at which tenants. Say what you "
+            "found and changed. The next review is due in a quarter.",
+            "support.review_staff",
+            _review,
         ),
     )
 

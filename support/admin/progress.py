@@ -1,4 +1,4 @@
-"""How far a tenant has come: the step that it waits at (lists), and the six steps with their reasons (its page)."""
+"""How far a tenant has come: the six steps with their reasons."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from tenants import onboarding
 from tenants.models import OnboardingMove, OnboardingStep, Tenant
 from tenants.onboarding import StepView
 
-JOURNEY = (1, 2, 3, 6, 5)  # sharing comes before our side is configured; step 4 is optional and holds nobody up
-OVER = {OnboardingStep.Status.DONE, OnboardingStep.Status.SKIPPED}
 # The tenant reads "Waiting for you"; staff read who that is.
 LABELS = {"waiting_for_tenant": "Waiting for the tenant"}
 
@@ -30,21 +28,12 @@ def label(status: str, default: str) -> str:
     return LABELS.get(status, default)
 
 
-def waits_at(tenant: Tenant) -> StepView | None:
-    """Return the step that the tenant is at, None when all is done; reads `tenant.steps.all()`, so prefetch it."""
-    views = {step.number: onboarding.view(step) for step in tenant.steps.all()}
-    failed = [view for view in views.values() if view.status == OnboardingStep.Status.FAILED]
-    open_ = [views[number] for number in JOURNEY if number in views and views[number].status not in OVER]
-    return next(iter(failed + open_), None)
-
-
 def of(tenant: Tenant) -> list[StepProgress]:
     """Return the six steps, each with the reason of its last change."""
     newest = OnboardingMove.objects.filter(step=OuterRef("pk")).order_by("-at", "-id").values("reason")[:1]
-    reasons = dict(
-        OnboardingStep.objects.filter(tenant=tenant).values_list("number", Coalesce(Subquery(newest), Value("")))
-    )
+    rows = OnboardingStep.objects.filter(tenant=tenant).order_by("number")
+    steps = list(rows.annotate(why=Coalesce(Subquery(newest), Value(""))))
     return [
-        StepProgress(step, label(step.status, step.label), reasons.get(step.number, ""))
-        for step in onboarding.overview(tenant)
+        StepProgress(view, label(view.status, view.label), getattr(step, "why", ""))
+        for step, view in zip(steps, onboarding.views(steps), strict=True)
     ]

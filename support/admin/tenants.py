@@ -1,22 +1,29 @@
-"""Tenants in the back office: where each one waits, its six steps, its timeline, and the operations done for it."""
+"""Tenants in the back office: the page of each one, and the operations done for it."""
 
 from __future__ import annotations
 
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseNotAllowed
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
 
 from keys import services as key_services
-from keys.models import BranchKey, KeyRegistration, RoleConfiguration
+from keys.models import KeyRegistration
 from support import services
-from support.admin import progress, timeline
+from support.admin import about, explained_answers, pasted, tenant_page
 from support.admin.base import Answer, Operation, ReadOnlyAdmin
-from support.forms import FirstOwnerForm, NewOwnerForm, NewTenantForm
+from support.forms import FirstOwnerForm, NewOwnerForm, NewTenantForm, OpenTicketForm
+from support.models import FleetRow
+from tenants import roles
 from tenants import services as tenant_services
 from tenants.audit import Actor
-from tenants.models import Member, OnboardingStep, Role, ServiceRole, Tenant
+from tenants.models import Role, Tenant
 
 
 def _approve(tenant: Tenant, data: dict[str, Any], actor: Actor) -> Answer:
@@ -47,7 +54,8 @@ def _ask_again(tenant: Tenant, data: dict[str, Any], actor: Actor) -> Answer:
 def _drop_caches(tenant: Tenant, data: dict[str, Any], actor: Actor) -> Answer:
     key_services.drop_caches(tenant, reason=data["reason"], actor=actor)
     return (
-        "Every process drops what it holds of this tenant within 5 seconds. Under “Last stop or drop” each one says so."
+        "Every process drops what it holds of this tenant within 5 seconds. "
+        "Under “Ids, ARNs, people”, “Last stop or drop”, each one says so."
     )
 
 
@@ -57,7 +65,7 @@ def _invite(tenant: Tenant, data: dict[str, Any], actor: Actor) -> Answer:
 
 
 def _never_had_an_owner(tenant: Tenant) -> bool:
-    return not Member.everybody.filter(tenant=tenant).exists()
+    return not about.of(tenant).everybody
 
 
 def _withdraw_invitation(tenant: Tenant, data: dict[str, Any], actor: Actor) -> Answer:
@@ -87,11 +95,11 @@ def _recover_second_factor(tenant: Tenant, data: dict[str, Any], actor: Actor) -
 
 
 def _has_no_owner(tenant: Tenant) -> bool:
-    return not _never_had_an_owner(tenant) and not Member.objects.of(tenant).owners().exists()
+    return not _never_had_an_owner(tenant) and about.of(tenant).owners == 0
 
 
 def _has_one_owner(tenant: Tenant) -> bool:
-    return Member.objects.of(tenant).owners().count() == 1
+    return about.of(tenant).owners == 1
 
 
 def _create(_: None, data: dict[str, Any], actor: Actor) -> Answer:
@@ -99,30 +107,34 @@ def _create(_: None, data: dict[str, Any], actor: Actor) -> Answer:
     return f"{tenant.name} is there and its owner is invited."
 
 
+def _open_ticket(tenant: Tenant, data: dict[str, Any], actor: Actor) -> Answer:
+    words = {name: data[name] for name in ("topic", "step", "subject", "text")}
+    ticket = services.open_ticket(tenant, **words, actor=actor)
+    return f"“{ticket.subject}” is open and waits for them; those who want such mails get one."
+
+
 def _waits_for_approval(tenant: Tenant) -> bool:
-    return RoleConfiguration.objects.of(tenant).filter(status=RoleConfiguration.Status.WAITING_FOR_APPROVAL).exists()
+    return about.of(tenant).waits_for_approval
 
 
 def _is_serving(tenant: Tenant) -> bool:
-    return KeyRegistration.objects.of(tenant).serving().exclude(status=KeyRegistration.Status.SUSPENDED).exists()
+    serving = about.of(tenant).serving
+    return serving is not None and serving.status != KeyRegistration.Status.SUSPENDED
 
 
 def _is_suspended_by_us(tenant: Tenant) -> bool:
-    ours = KeyRegistration.SuspendedBy.KORE
-    return KeyRegistration.objects.of(tenant).serving().filter(suspended_by=ours).exists()
+    serving = about.of(tenant).serving
+    return serving is not None and serving.suspended_by == KeyRegistration.SuspendedBy.KORE
 
 
 def _has_branch_keys(tenant: Tenant) -> bool:
-    return BranchKey.objects.of(tenant).exists()
+    return about.of(tenant).has_branch_keys
 
 
 def _is_testable(tenant: Tenant) -> bool:
     status = KeyRegistration.Status
-    return (
-        KeyRegistration.objects.of(tenant)
-        .filter(status__in=[status.TESTING, status.REJECTED, *KeyRegistration.SERVING])
-        .exists()
-    )
+    testable = {status.TESTING, status.REJECTED, *KeyRegistration.SERVING}
+    return any(one.status in testable for one in about.of(tenant).registrations)
 
 
 OPERATIONS = (
@@ -184,10 +196,6 @@ OPERATIONS = (
 )
 
 
-# What the page of a tenant shows at most: while keys are dropped it asks for itself every two seconds.
-REGISTRATIONS, PEOPLE = 50, 200
-
-
 class WaitsAt(admin.SimpleListFilter):
     """Tenants that stand at one step: not done, and not merely not begun."""
 
@@ -201,10 +209,7 @@ class WaitsAt(admin.SimpleListFilter):
         number = self.value()
         if number is None or number not in {str(known) for known in range(1, 7)}:
             return queryset
-        begun = OnboardingStep.objects.filter(number=int(number)).exclude(
-            status__in=[*progress.OVER, OnboardingStep.Status.NOT_STARTED]
-        )
-        return queryset.filter(pk__in=begun.values("tenant"))
+        return queryset.filter(pk__in=FleetRow.objects.filter(step=int(number)).values("pk"))
 
 
 class WhoseTurn(admin.SimpleListFilter):
@@ -212,7 +217,7 @@ class WhoseTurn(admin.SimpleListFilter):
 
     title = "whose turn"
     parameter_name = "turn"
-    CHOICES: ClassVar = {"waiting_for_tenant": "The tenant's", "waiting_for_kore": "Ours", "failed": "Needs a change"}
+    CHOICES: ClassVar = {"tenant": "The tenant's", "kore": "Ours"}
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return list(self.CHOICES.items())
@@ -220,28 +225,28 @@ class WhoseTurn(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: QuerySet[Tenant]) -> QuerySet[Tenant]:
         if self.value() not in self.CHOICES:
             return queryset
-        return queryset.filter(pk__in=OnboardingStep.objects.filter(status=self.value()).values("tenant"))
+        return queryset.filter(pk__in=FleetRow.objects.filter(waits_for=self.value()).values("pk"))
 
 
 @admin.register(Tenant)
 class TenantAdmin(ReadOnlyAdmin):
-    list_display = ("name", "waits_at", "status", "since", "whose_turn", "service_role", "created_at")
-    list_filter = (WaitsAt, WhoseTurn, "service_role")
+    list_display = ("name", "service_role", "created_at")
+    list_filter = (WaitsAt, WhoseTurn)
     list_select_related = ("service_role",)
-    search_fields = ("name", "=id", "registrations__role_arn", "registrations__key_arn", "members__user__email")
-    search_help_text = "Name, id, ARN or account id, mail address of a member"
-    fields = (
-        "name",
-        "id",
-        "external_id",
-        "service_role",
-        "revocation_latency",
-        "key_generation",
-        "people",
-        "created_at",
-    )
+    search_fields = ("name",)
+    tenant_path = "pk"
+    search_help_text = "Name, id, ARN, account id, mail address or request id"
+    fields = ("name", "id", "service_role", "created_at")
     operations = (
         *OPERATIONS,
+        Operation(
+            "open-ticket",
+            "Open a ticket",
+            "They read it and answer there.",
+            "support.open_ticket",
+            _open_ticket,
+            form=OpenTicketForm,
+        ),
         Operation(
             "invite",
             "Invite the first owner",
@@ -303,45 +308,61 @@ class TenantAdmin(ReadOnlyAdmin):
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Tenant]:
-        return super().get_queryset(request).prefetch_related("steps")
+        return about.with_flags(super().get_queryset(request).select_related("service_role"))
 
-    @admin.display(description="waits at")
-    def waits_at(self, tenant: Tenant) -> str:
-        step = progress.waits_at(tenant)
-        return f"{step.number}. {step.name}" if step else "all done"
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view
+        return [
+            path("<path:object_id>/drop/", view(self.drop_view), name="tenants_tenant_drop"),
+            path("<path:object_id>/explain/", view(self.explain_view), name="tenants_tenant_explain"),
+            *super().get_urls(),
+        ]
 
-    @admin.display
-    def status(self, tenant: Tenant) -> str:
-        step = progress.waits_at(tenant)
-        return progress.label(step.status, step.label) if step else ""
+    def object_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        if not self.has_view_permission(request) or request.method not in {"GET", "HEAD"}:
+            raise PermissionDenied
+        tenant = self._seen(request, object_id)
+        context = tenant_page.context(request, tenant, self.operations)
+        return TemplateResponse(request, "admin/tenant.html", {**self.admin_site.each_context(request), **context})
 
-    @admin.display
-    def since(self, tenant: Tenant) -> Any:
-        step = progress.waits_at(tenant)
-        return step.since if step else None
+    def _seen(self, request: HttpRequest, object_id: Any) -> Tenant:
+        """Return a tenant, and note in its log that this person looks at it."""
+        actor = Actor.staff(request.user)
+        try:
+            tenant = about.with_last_look(self.get_queryset(request), actor=actor).get(pk=object_id)
+        except (Tenant.DoesNotExist, ValidationError, ValueError):
+            raise Http404 from None
+        if not services.is_view_recorded(tenant.looked_at):  # type: ignore[attr-defined]
+            services.record_view(tenant, actor=actor)
+        return tenant
 
-    @admin.display(description="whose turn")
-    def whose_turn(self, tenant: Tenant) -> str:
-        step = progress.waits_at(tenant)
-        return {"kore": "ours", "tenant": "the tenant's"}.get(step.whose_turn, "nobody's") if step else ""
-
-    @admin.display
-    def people(self, tenant: Tenant) -> str:
-        return ", ".join(str(member) for member in Member.objects.of(tenant).select_related("user")[:PEOPLE])
-
-    def about(self, request: HttpRequest, obj: Tenant) -> dict[str, Any]:
-        services.record_view(obj, actor=Actor.staff(request.user))
-        registrations = KeyRegistration.objects.of(obj)[:REGISTRATIONS]
-        return {
-            "progress": progress.of(obj),
-            "timeline": timeline.of(obj),
-            "registrations": registrations,
-            "drop": key_services.last_drop(obj),
+    def drop_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Show the last stop or drop, process by process; while one has not said so the page asks for itself again."""
+        if request.method not in {"GET", "HEAD"}:
+            return HttpResponseNotAllowed(["GET"])
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        found = self._seen(request, object_id)
+        context = {
+            "title": f"Last stop or drop of {found.name}",
+            "tenant": found,
+            "drop": key_services.last_drop(found),
         }
+        return TemplateResponse(request, "admin/drop.html", {**self.admin_site.each_context(request), **context})
 
+    def explain_view(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """Say what a text means that this tenant sent; nothing of it is kept."""
+        return never_cache(sensitive_post_parameters()(self._explained))(request, object_id)  # type: ignore[no-any-return]
 
-@admin.register(ServiceRole)
-class ServiceRoleAdmin(ReadOnlyAdmin):
-    list_display = ("name", "arn", "is_open", "created_at")
-    search_fields = ("name", "arn")
-    fields = ("name", "arn", "unique_id", "canary_role_arn", "is_open", "lease_owner", "lease_until", "created_at")
+    def _explained(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        if not self.has_view_permission(request) or not roles.staff_sees(request.user, "support.ticket"):
+            raise PermissionDenied
+        found = self._seen(request, object_id)
+        text = request.POST.get("text", "") if request.method == "POST" else ""
+        context = {
+            "title": f"What {found.name} sent",
+            "tenant": found,
+            "read": pasted.read(found, text) if text else None,
+            **explained_answers.offer(request),
+        }
+        return TemplateResponse(request, "admin/explained.html", {**self.admin_site.each_context(request), **context})

@@ -19,7 +19,7 @@ from tenants.models import Tenant
 
 
 def _ticket(tenant: Tenant, ticket: str) -> Ticket:
-    found = Ticket.objects.of(tenant).filter(pk=endpoints.as_uuid(ticket)).first()
+    found = Ticket.objects.of(tenant).filter(pk=endpoints.as_uuid(ticket)).select_related("merged_into").first()
     if found is None:
         raise NotFound
     return found
@@ -55,13 +55,14 @@ class Tickets(endpoints.TenantView):
 
 
 class TicketMessages(endpoints.TenantView):
-    """What was said in a ticket; internal notes of support are not here."""
+    """What was said in a ticket; internal notes of support are not here. Of a merged one it is what stands in the other
+    ticket, and an answer goes there."""
 
     problems = ("invalid_input", "not_allowed", "ticket_closed")
 
     @extend_schema(operation_id="list_ticket_messages", responses=shapes.MessagesOut)
     def get(self, request: Request, tenant: str, ticket: str) -> Response:
-        found = _ticket(self.mine(request, tenant), ticket)
+        found = services.current(_ticket(self.mine(request, tenant), ticket))
         return Response(shapes.MessagesOut({"items": found.messages.filter(is_internal=False), "next": None}).data)
 
     @extend_schema(
@@ -78,6 +79,6 @@ class TicketMessages(endpoints.TenantView):
         def do() -> Any:
             services.answer_ticket(found, text=given["text"], actor=self.caller(request).actor)
             found.refresh_from_db()
-            return shapes.TicketOut(found).data
+            return shapes.TicketOut(services.current(found)).data
 
         return self.once(request, mine, 201, do)

@@ -31,7 +31,7 @@ class ApprovalOut(serializers.Serializer[Any]):
     decided_at = serializers.DateTimeField(allow_null=True)
 
     def get_status(self, approval: Any) -> str:
-        return "expired" if approval.label == "Expired" else str(approval.status)
+        return "expired" if approval.is_expired else str(approval.status)
 
     def get_decided_by(self, approval: Any) -> str:
         return approval.decided_by.user.email if approval.decided_by else ""

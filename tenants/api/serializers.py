@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
-
-from tenants import audit
 
 
 class SetupOut(serializers.Serializer[Any]):
@@ -35,23 +31,20 @@ class OnboardingOut(serializers.Serializer[Any]):
 class EventOut(serializers.Serializer[Any]):
     id = serializers.IntegerField()
     name = serializers.CharField()
-    sentence = serializers.SerializerMethodField()
+    kind = serializers.CharField()
+    sentence = serializers.CharField()
     actor = serializers.CharField()
     at = serializers.DateTimeField()
     request_id = serializers.CharField()
-    data = serializers.SerializerMethodField()  # type: ignore[assignment]  # a field, not the property
-
-    def get_sentence(self, event: Any) -> str:
-        return audit.sentence(event)
-
-    @extend_schema_field(OpenApiTypes.OBJECT)
-    def get_data(self, event: Any) -> dict[str, object]:
-        return audit.data_of(event)
+    data = serializers.DictField()  # type: ignore[assignment]  # a field, not the property
 
 
 class EventsOut(serializers.Serializer[Any]):
     items = EventOut(many=True)
     next = serializers.CharField(allow_null=True)
+    looked_back_to = serializers.DateTimeField(
+        allow_null=True, help_text="where the search stopped before the page was full; `next` goes on from there"
+    )
 
 
 class TokenIn(serializers.Serializer[Any]):
@@ -61,6 +54,13 @@ class TokenIn(serializers.Serializer[Any]):
     scope = serializers.CharField(required=False)
     client_id = serializers.CharField(required=False)
     client_secret = serializers.CharField(required=False)
+
+
+class TokenRefused(serializers.Serializer[Any]):
+    """An error of RFC 6749, section 5.2."""
+
+    error = serializers.ChoiceField(["invalid_request", "invalid_client", "invalid_scope", "unsupported_grant_type"])
+    error_description = serializers.CharField()
 
 
 class TokenOut(serializers.Serializer[Any]):

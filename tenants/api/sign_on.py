@@ -4,25 +4,39 @@ from __future__ import annotations
 
 from typing import Any
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import extend_schema, extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from tenants import endpoints, oidc, roles, services
+from byokportal.errors import InvalidInput
+from tenants import endpoints, oidc, roles, saml_metadata, services
 from tenants.api.people import RemoveIn
 from tenants.models import Member, Role, SignOnConnection
 
 MODES = ["draft", "offered", "required"]
+PROTOCOLS = ["oidc", "saml"]
 
 
 class SignOnIn(serializers.Serializer[Any]):
-    issuer = serializers.CharField(max_length=500)
-    client_id = serializers.CharField(max_length=200)
+    protocol = serializers.ChoiceField(PROTOCOLS, required=False, default="oidc")
+    issuer = serializers.CharField(max_length=500, required=False, default="", help_text="OpenID Connect needs it")
+    client_id = serializers.CharField(max_length=200, required=False, default="", help_text="OpenID Connect needs it")
     client_secret = serializers.CharField(
         max_length=500, required=False, default="", help_text="leave it out to keep the one before"
     )
-    role_claim = serializers.CharField(max_length=120, required=False, default="", allow_blank=True)
+    metadata_url = serializers.CharField(
+        max_length=500,
+        required=False,
+        default="",
+        help_text="SAML: where the directory publishes its metadata; it is read now and every day",
+    )
+    metadata = serializers.CharField(
+        max_length=60_000, required=False, default="", help_text="SAML: the metadata itself, in place of its address"
+    )
+    role_claim = serializers.CharField(
+        max_length=120, required=False, default="", allow_blank=True, help_text="claim or attribute that names roles"
+    )
     role_values = serializers.DictField(
         child=serializers.ChoiceField(Role.choices), required=False, default=dict, help_text="value of the claim → role"
     )
@@ -32,7 +46,7 @@ class SignOnIn(serializers.Serializer[Any]):
         child=serializers.CharField(max_length=200),
         required=False,
         default=["mfa"],
-        help_text="values of amr or acr that mean: with a second factor",
+        help_text="values of amr, acr or AuthnContextClassRef that mean: with a second factor",
     )
 
 
@@ -46,9 +60,18 @@ class ModeIn(serializers.Serializer[Any]):
     )
 
 
+class CertificateOut(serializers.Serializer[Any]):
+    subject = serializers.CharField()
+    fingerprint = serializers.CharField(help_text="SHA-256")
+    ends_at = serializers.DateTimeField()
+
+
 class SignOnOut(serializers.Serializer[Any]):
+    protocol = serializers.ChoiceField(PROTOCOLS)
     issuer = serializers.CharField()
     client_id = serializers.CharField()
+    metadata_url = serializers.SerializerMethodField()
+    certificates = serializers.SerializerMethodField(help_text="SAML: by which the directory signs")
     mode = serializers.ChoiceField(MODES)
     break_glass = serializers.IntegerField(source="break_glass_id", allow_null=True)
     role_claim = serializers.CharField()
@@ -58,10 +81,17 @@ class SignOnOut(serializers.Serializer[Any]):
     factor_values = serializers.ListField(child=serializers.CharField())
     created_at = serializers.DateTimeField()
 
+    def get_metadata_url(self, connection: SignOnConnection) -> str:
+        return str(connection.provider.get("metadata_url", ""))
+
+    @extend_schema_field(CertificateOut(many=True))
+    def get_certificates(self, connection: SignOnConnection) -> Any:
+        return CertificateOut(saml_metadata.certificates_of(connection.provider), many=True).data
+
 
 class SignOn(endpoints.TenantView):
-    """The connection to the organisation's directory. A new one is a draft until an owner has linked an account by it,
-    in the portal."""
+    """The connection to the organisation's directory, by OpenID Connect or SAML 2.0. A new one is a draft until an
+    owner has linked an account by it, in the portal."""
 
     problems = (
         "address_refused",
@@ -82,7 +112,14 @@ class SignOn(endpoints.TenantView):
         mine, actor = self.mine(request, tenant), self.caller(request).actor
         roles.require(actor, "tenants.change_sign_on", mine)  # before anybody is called for it
         given = self.given(request, SignOnIn)
-        provider = oidc.discover(given["issuer"], whose=str(mine.pk))
+        source = {name: given.pop(name) for name in ("metadata_url", "metadata")}
+        if given["protocol"] == SignOnConnection.Protocol.SAML:
+            given |= {"client_id": "", "client_secret": ""}
+            given["issuer"], provider = saml_metadata.given(**source, whose=str(mine.pk))
+        elif given["issuer"]:
+            provider = oidc.discover(given["issuer"], whose=str(mine.pk))
+        else:
+            raise InvalidInput(errors={"issuer": ["Give the issuer's address."]})
         return Response(SignOnOut(services.set_connection(mine, **given, provider=provider, actor=actor)).data)
 
     @extend_schema(operation_id="remove_sign_on", request=RemoveIn, responses={204: None})

@@ -1,26 +1,21 @@
-"""Addresses of the tenants app: tokens, set-up, onboarding, the log."""
+"""Addresses of the tenants app: tokens, set-up, onboarding."""
 
 from __future__ import annotations
 
 import base64
 import binascii
-import json
-from collections.abc import Iterator
 
-from django.http import HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
-from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, extend_schema
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from byokportal import addresses, pages
+from byokportal import addresses
 from tenants import access, attempts, onboarding, roles, services, tokens
-from tenants.api.serializers import EventOut, EventsOut, OnboardingOut, SetupOut, TokenIn, TokenOut
+from tenants.api.serializers import OnboardingOut, SetupOut, TokenIn, TokenOut, TokenRefused
 from tenants.attempts import Limit
-from tenants.models import AuditEvent, Tenant
-
-CURSOR = OpenApiParameter("cursor", str, description="the `next` of the page before")
+from tenants.models import Tenant
 
 
 class Setup(APIView):
@@ -52,37 +47,6 @@ class Onboarding(APIView):
         return Response(OnboardingOut({"steps": onboarding.overview(_of_member(request, tenant))}).data)
 
 
-class Events(APIView):
-    """The log, newest first."""
-
-    problems = ("not_allowed", "invalid_input")
-
-    @extend_schema(operation_id="list_events", parameters=[CURSOR], responses=EventsOut)
-    def get(self, request: Request, tenant: str) -> Response:
-        mine = _of_member(request, tenant)
-        return Response(EventsOut(pages.page(AuditEvent.objects.of(mine), request.query_params.get("cursor", ""))).data)
-
-
-class EventsExport(APIView):
-    """The whole log as JSON lines, oldest first: the canonical payload of each event."""
-
-    problems = ("not_allowed",)
-
-    @extend_schema(operation_id="export_events", responses={(200, "application/x-ndjson"): OpenApiTypes.STR})
-    def get(self, request: Request, tenant: str) -> StreamingHttpResponse:
-        mine = _of_member(request, tenant)
-
-        def lines() -> Iterator[str]:
-            for event in AuditEvent.objects.of(mine).order_by("pk").iterator(chunk_size=500):
-                yield (
-                    json.dumps({**EventOut().to_representation(event), "payload": event.payload, "seal": event.seal})
-                    + "\n"
-                )
-
-        headers = {"Content-Disposition": f'attachment; filename="events-{mine.pk}.jsonl"'}
-        return StreamingHttpResponse(lines(), content_type="application/x-ndjson", headers=headers)
-
-
 def _of_member(request: Request, tenant: str) -> Tenant:
     mine = access.tenant_for(request.user, tenant)  # type: ignore[arg-type]
     access.require_member(request.user)  # type: ignore[arg-type]
@@ -103,11 +67,13 @@ class Token(APIView):
 
     authentication_classes = ()
     permission_classes = ()
+    always = ("not_found", "method_not_allowed", "body_too_large", "database_unavailable")
 
     @extend_schema(
         operation_id="get_token",
+        auth=[],
         request={"application/x-www-form-urlencoded": TokenIn},
-        responses={200: TokenOut, 400: OpenApiTypes.OBJECT, 401: OpenApiTypes.OBJECT, 429: OpenApiTypes.OBJECT},
+        responses={200: TokenOut, **dict.fromkeys((400, 401, 429), TokenRefused)},
     )
     def post(self, request: Request) -> HttpResponse:
         return _token(request._request)

@@ -2,9 +2,17 @@
 
 from tenants.models.approvals import APPROVAL_LASTS, Approval, ApprovalQuerySet
 from tenants.models.credentials import AccessToken, AccessTokenQuerySet, ClientSecret, ServiceAccount
+from tenants.models.directory import (
+    Directory,
+    DirectoryGroup,
+    DirectoryToken,
+    DirectoryUser,
+    is_by_directory,
+)
 from tenants.models.domains import MailDomain, MailDomainQuerySet
 from tenants.models.idempotency import IdempotentRequest
 from tenants.models.log import AuditEvent, AuditEventQuerySet
+from tenants.models.log_trees import HeadMailing, HeadRecipient, LogHead, LogNode, LogTree, Sealer, TenantHead
 from tenants.models.onboarding import OnboardingMove, OnboardingStep
 from tenants.models.organisations import Tenant
 from tenants.models.people import (
@@ -15,6 +23,7 @@ from tenants.models.people import (
     InvitationLink,
     Member,
     MemberQuerySet,
+    PersonLanguage,
     Role,
 )
 from tenants.models.recovery import OBJECTION_LASTS, ObjectionLink, OwnerRecovery
@@ -22,6 +31,7 @@ from tenants.models.service_roles import ServiceRole, new_external_id
 from tenants.models.shown_once import SealedValues
 from tenants.models.sign_on import (
     ATTEMPT_LASTS,
+    SignOnAssertion,
     SignOnAttempt,
     SignOnConnection,
     SignOnIdentity,
@@ -44,9 +54,18 @@ __all__ = [
     "AuditEvent",
     "AuditEventQuerySet",
     "ClientSecret",
+    "Directory",
+    "DirectoryGroup",
+    "DirectoryToken",
+    "DirectoryUser",
+    "HeadMailing",
+    "HeadRecipient",
     "IdempotentRequest",
     "Invitation",
     "InvitationLink",
+    "LogHead",
+    "LogNode",
+    "LogTree",
     "MailDomain",
     "MailDomainQuerySet",
     "Member",
@@ -55,16 +74,21 @@ __all__ = [
     "OnboardingMove",
     "OnboardingStep",
     "OwnerRecovery",
+    "PersonLanguage",
     "Role",
     "SealedValues",
+    "Sealer",
     "ServiceAccount",
     "ServiceRole",
+    "SignOnAssertion",
     "SignOnAttempt",
     "SignOnConnection",
     "SignOnIdentity",
     "SignOnSession",
     "Tenant",
+    "TenantHead",
     "came_by_sign_on",
+    "is_by_directory",
     "needs_sign_on",
     "new_external_id",
 ]

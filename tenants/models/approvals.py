@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Self
 
 from django.db import models
 from django.db.models import F, Q
+from django.utils.translation import gettext, gettext_lazy
 
 from byokportal import clock
 from tenants.models.credentials import AccessToken
@@ -35,11 +36,11 @@ class Approval(models.Model):
     """An operation that a member asked for; it is done once another owner or admin has approved it."""
 
     class Status(models.TextChoices):
-        WAITING = "waiting", "Waits for a second person"
-        APPROVED = "approved", "Approved"
-        DONE = "done", "Approved and done"
-        REFUSED = "refused", "Refused"
-        WITHDRAWN = "withdrawn", "Withdrawn"
+        WAITING = "waiting", gettext_lazy("Waits for a second person")
+        APPROVED = "approved", gettext_lazy("Approved")
+        DONE = "done", gettext_lazy("Approved and done")
+        REFUSED = "refused", gettext_lazy("Refused")
+        WITHDRAWN = "withdrawn", gettext_lazy("Withdrawn")
 
     # Every change of an approval: from → to. Each is a compare-and-set; what a person decides has a line in the log, as
     # has the operation that is done. One that has expired is withdrawn without one when the same is asked for again.
@@ -52,7 +53,7 @@ class Approval(models.Model):
     }
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="approvals")
+    tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="approvals", db_index=False)
     # Its row in `tenants.roles.OPERATIONS`.
     operation = models.CharField(max_length=64)
     # What it is to be done with: JSON, keys sorted. It holds no secret.
@@ -102,10 +103,14 @@ class Approval(models.Model):
         return self.status in {self.Status.WAITING, self.Status.APPROVED} and self.expires_at > clock.now()
 
     @property
+    def is_expired(self) -> bool:
+        """Tell whether nobody decided, or nobody did it, in time."""
+        return self.status in {self.Status.WAITING, self.Status.APPROVED} and not self.is_open
+
+    @property
     def label(self) -> str:
         """Return what people read of it."""
-        is_over = self.status in {self.Status.WAITING, self.Status.APPROVED} and not self.is_open
-        return "Expired" if is_over else str(self.get_status_display())
+        return gettext("Expired") if self.is_expired else str(self.get_status_display())
 
     def given(self) -> dict[str, Any]:
         """Return what it is to be done with."""

@@ -97,7 +97,7 @@ class AccessToken(models.Model):
     permissions = models.JSONField(default=list)  # an automation token's: tenants.roles.TOKEN_PERMISSIONS
     may_change_serving_key = models.BooleanField(default=False)  # its owner's mark: replace, leave, resume
     last_used_at = models.DateTimeField(null=True, blank=True)  # to the minute or so
-    expires_at = models.DateTimeField()
+    expires_at = models.DateTimeField(db_index=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
     objects = AccessTokenQuerySet.as_manager()

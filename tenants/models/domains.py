@@ -7,6 +7,7 @@ from typing import ClassVar, Self
 
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext_lazy
 
 from byokportal import clock
 from tenants.models.organisations import Tenant
@@ -30,9 +31,9 @@ class MailDomain(models.Model):
     """A mail domain that a tenant says is its own, and what the DNS says about it. The row is the job of looking."""
 
     class Status(models.TextChoices):
-        PENDING = "pending", "Waits for the DNS record"
-        VERIFIED = "verified", "Verified"
-        LAPSED = "lapsed", "The DNS record is gone"
+        PENDING = "pending", gettext_lazy("Waits for the DNS record")
+        VERIFIED = "verified", gettext_lazy("Verified")
+        LAPSED = "lapsed", gettext_lazy("The DNS record is gone")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="mail_domains")

@@ -19,7 +19,7 @@ class IdempotentRequest(models.Model):
     request_hash = models.CharField(max_length=64)
     status = models.PositiveSmallIntegerField(null=True)  # null: still running
     answer = models.JSONField(null=True)
-    created_at = models.DateTimeField(default=clock.now)
+    created_at = models.DateTimeField(default=clock.now, db_index=True)
 
     class Meta:
         constraints: ClassVar = [

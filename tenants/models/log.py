@@ -22,6 +22,9 @@ class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
         """What is to be followed now: new, or put off until a time that has come."""
         return self.not_followed().filter(Q(next_at=None) | Q(next_at__lte=now))
 
+    def not_sealed(self) -> Self:
+        return self.filter(seal="")
+
     def put_off(self) -> Self:
         """What could not be followed and is tried again."""
         return self.not_followed().filter(attempts__gt=0)
@@ -32,7 +35,9 @@ class AuditEvent(models.Model):
     only the follow mark, its attempts and the seal are filled in later."""
 
     id = models.BigAutoField(primary_key=True)
-    tenant = models.ForeignKey(Tenant, null=True, on_delete=models.PROTECT, related_name="events")  # null: ours alone
+    tenant = models.ForeignKey(
+        Tenant, null=True, on_delete=models.PROTECT, related_name="events", db_index=False
+    )  # null: ours alone
     name = models.CharField(max_length=80)
     actor = models.CharField(max_length=200)
     payload = models.TextField()  # canonical JSON of everything above and the data: what a seal covers
@@ -42,9 +47,11 @@ class AuditEvent(models.Model):
     attempts = models.PositiveIntegerField(default=0)
     next_at = models.DateTimeField(null=True)
     followed_at = models.DateTimeField(null=True)  # a flag on the row: commits land out of order, the highest id lies
+    # Its leaf in the tree of its log (tenants.log_trees): number, hash, and the salt of its fields (byokportal.leaves).
     seal_number = models.PositiveBigIntegerField(null=True)
-    previous_seal = models.CharField(max_length=64, default="", blank=True)
+    previous_seal = models.CharField(max_length=64, default="", blank=True)  # of an earlier plan; always empty
     seal = models.CharField(max_length=64, default="", blank=True)
+    seal_salt = models.TextField(null=True)  # noqa: DJ001  null: SQLite adds no other column without making a table anew
     objects = AuditEventQuerySet.as_manager()
 
     class Meta:
@@ -52,7 +59,21 @@ class AuditEvent(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["tenant", "id"], name="tenants_event_by_tenant"),
             models.Index(fields=["tenant", "name", "id"], name="tenants_event_by_name"),
+            # What people filter by, each with the order in which it is shown (tenants.log).
+            models.Index(fields=["tenant", "at", "id"], name="tenants_event_by_time"),
+            models.Index(fields=["tenant", "actor", "at", "id"], name="tenants_event_by_actor"),
+            models.Index(fields=["tenant", "name", "at", "id"], name="tenants_event_by_name_time"),
+            models.Index(fields=["tenant", "request_id", "at", "id"], name="tenants_event_by_request"),
             models.Index(fields=["id"], condition=Q(followed_at=None), name="tenants_event_not_followed"),
+            models.Index(fields=["request_id"], condition=~Q(request_id=""), name="tenants_event_by_request_id"),
+            models.Index(fields=["id"], condition=Q(seal=""), name="tenants_event_not_sealed"),
+            # What one of our people looked at, over all tenants (support.staff).
+            models.Index(fields=["actor", "at"], condition=Q(name="tenants.tenant.viewed"), name="tenants_event_looks"),
+        ]
+        constraints: ClassVar = [
+            models.UniqueConstraint(
+                fields=["tenant", "seal_number"], condition=~Q(seal=""), name="tenants_each_number_once"
+            ),
         ]
 
     def __str__(self) -> str:

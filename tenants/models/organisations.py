@@ -19,7 +19,7 @@ class Tenant(models.Model):
     name = models.CharField(max_length=120)
     external_id = models.CharField(max_length=64, unique=True, default=new_external_id, editable=False)
     service_role = models.ForeignKey(ServiceRole, on_delete=models.PROTECT, related_name="tenants", editable=False)
-    # Ours, in the canary account: `open_service_role` makes it, nobody joins it. It never changes (held by a trigger).
+    # Ours, in the canary account: nobody joins it. It never changes (held by a trigger).
     is_canary = models.BooleanField(default=False, editable=False)
     revocation_latency = models.PositiveIntegerField(default=300)  # seconds
     key_generation = models.PositiveBigIntegerField(default=0)  # grows with every stop; caches compare it

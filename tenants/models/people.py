@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.utils.translation import gettext, gettext_lazy
 
 from byokportal import clock
 from tenants.models.organisations import Tenant
@@ -20,9 +21,9 @@ if TYPE_CHECKING:
 class Role(models.TextChoices):
     """What a member may do; the permissions of each are in `tenants.roles`."""
 
-    OWNER = "owner", "Owner"
-    ADMIN = "admin", "Admin"
-    AUDITOR = "auditor", "Auditor"
+    OWNER = "owner", gettext_lazy("Owner")
+    ADMIN = "admin", gettext_lazy("Admin")
+    AUDITOR = "auditor", gettext_lazy("Auditor")
 
 
 class MemberQuerySet(models.QuerySet["Member"]):
@@ -52,6 +53,8 @@ class Member(models.Model):
     role = models.CharField(max_length=16, choices=Role)
     created_at = models.DateTimeField(default=clock.now, editable=False)
     removed_at = models.DateTimeField(null=True, blank=True, editable=False)
+    # The tenant's directory did that, and may undo it; what a person did it may not.
+    is_ended_by_directory = models.BooleanField(default=False, editable=False)
     # Since when it has this role, and who gave it after the invitation; null: the invitation did.
     role_since = models.DateTimeField(default=clock.now, editable=False)
     role_by = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
@@ -73,6 +76,18 @@ class Member(models.Model):
         return f"{self.user.email} ({self.get_role_display()})"
 
 
+class PersonLanguage(models.Model):
+    """The language that a person chose for pages and mails; without a row it is what the browser asks for."""
+
+    user = models.OneToOneField(
+        settings.AUTH_USER_MODEL, primary_key=True, on_delete=models.CASCADE, related_name="language"
+    )
+    language = models.CharField(max_length=8, choices=settings.LANGUAGES)
+
+    def __str__(self) -> str:
+        return self.language
+
+
 INVITATION_LASTS = timedelta(days=7)
 
 
@@ -92,9 +107,9 @@ class Invitation(models.Model):
     """Who was invited, as what, by whom, until when; the mailed link makes the invited person a member, once."""
 
     class Status(models.TextChoices):
-        PENDING = "pending", "Invited"
-        USED = "used", "Accepted"
-        WITHDRAWN = "withdrawn", "Withdrawn"
+        PENDING = "pending", gettext_lazy("Invited")
+        USED = "used", gettext_lazy("Accepted")
+        WITHDRAWN = "withdrawn", gettext_lazy("Withdrawn")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="invitations")
@@ -143,7 +158,7 @@ class Invitation(models.Model):
     @property
     def label(self) -> str:
         """Return what people read of it."""
-        return "Expired" if self.is_expired else str(self.get_status_display())
+        return gettext("Expired") if self.is_expired else str(self.get_status_display())
 
 
 class InvitationLink(models.Model):

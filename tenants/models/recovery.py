@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
+from django.utils.translation import gettext_lazy
 
 from byokportal import clock
 from tenants.models.organisations import Tenant
@@ -30,15 +31,15 @@ class OwnerRecovery(models.Model):
     unless a member objects within 72 hours."""
 
     class Kind(models.TextChoices):
-        NEW_OWNER = "new_owner", "Invite a new owner"
-        SECOND_FACTOR = "second_factor", "Reset the only owner's second factor"
+        NEW_OWNER = "new_owner", gettext_lazy("Invite a new owner")
+        SECOND_FACTOR = "second_factor", gettext_lazy("Reset the only owner's second factor")
 
     class Status(models.TextChoices):
-        REQUESTED = "requested", "Waits for a second lead"
-        WAITING = "waiting", "Members may object"
-        DONE = "done", "Done"
-        OBJECTED = "objected", "A member objected"
-        WITHDRAWN = "withdrawn", "Withdrawn"
+        REQUESTED = "requested", gettext_lazy("Waits for a second lead")
+        WAITING = "waiting", gettext_lazy("Members may object")
+        DONE = "done", gettext_lazy("Done")
+        OBJECTED = "objected", gettext_lazy("A member objected")
+        WITHDRAWN = "withdrawn", gettext_lazy("Withdrawn")
 
     # Every change of a recovery: from → to. Each is a compare-and-set with a line in the log.
     MOVES: ClassVar = {
@@ -66,6 +67,7 @@ class OwnerRecovery(models.Model):
     objects = OwnerRecoveryQuerySet.as_manager()
 
     class Meta:
+        verbose_name_plural = "owner recoveries"
         ordering: ClassVar = ["-created_at"]
         constraints: ClassVar = [
             models.UniqueConstraint(

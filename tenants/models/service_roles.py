@@ -24,6 +24,10 @@ class ServiceRole(models.Model):
     canary_role_arn = models.CharField(max_length=2048, blank=True)
     canary_external_id = models.CharField(max_length=64, default=new_external_id, editable=False)
     is_open = models.BooleanField(default=True)  # takes new tenants
+    # How many more: each new tenant takes one, and the configuration worker counts anew (`keys.configuration.room`).
+    places = models.PositiveIntegerField(default=100)
+    count_due_at = models.DateTimeField(default=clock.now, db_index=True)
+    canary_due_at = models.DateTimeField(default=clock.now, db_index=True)  # when its canary is asked next
     lease_owner = models.CharField(max_length=64, blank=True)
     lease_until = models.DateTimeField(null=True, blank=True)
     lease_number = models.PositiveBigIntegerField(default=0)

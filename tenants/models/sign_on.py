@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from django.conf import settings
 from django.db import models
 from django.db.models import Exists, OuterRef, Q
+from django.utils.translation import gettext_lazy
 
 from byokportal import clock
 from tenants.models.domains import MailDomain
@@ -37,29 +38,41 @@ class SignOnConnectionQuerySet(models.QuerySet["SignOnConnection"]):
 
 
 class SignOnConnection(models.Model):
-    """How people of a tenant sign in by its directory (OpenID Connect). Its issuer never changes: people are known by
-    it."""
+    """How people of a tenant sign in by its directory. Protocol and issuer never change: people are known by them."""
+
+    class Protocol(models.TextChoices):
+        OIDC = "oidc", gettext_lazy("OpenID Connect")
+        SAML = "saml", gettext_lazy("SAML 2.0")
 
     class Mode(models.TextChoices):
-        DRAFT = "draft", "Being tried"
-        OFFERED = "offered", "Offered"
-        REQUIRED = "required", "Required"
+        DRAFT = "draft", gettext_lazy("Being tried")
+        OFFERED = "offered", gettext_lazy("Offered")
+        REQUIRED = "required", gettext_lazy("Required")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="sign_on_connections")
+    protocol = models.CharField(max_length=8, choices=Protocol, default=Protocol.OIDC)
     mode = models.CharField(max_length=16, choices=Mode, default=Mode.DRAFT)
-    issuer = models.CharField(max_length=500)
-    client_id = models.CharField(max_length=200)
-    sealed_secret = models.TextField()  # tenants.sealing
-    provider = models.JSONField(default=dict)  # the endpoints that the issuer named when this was last saved
+    issuer = models.CharField(max_length=500)  # with SAML the entity id
+    client_id = models.CharField(max_length=200, blank=True)  # empty with SAML, and the secret too
+    sealed_secret = models.TextField(blank=True)  # tenants.sealing
+    # What the directory says of itself: endpoints; with SAML address, certificates, and where the metadata stands.
+    provider = models.JSONField(default=dict)
     role_claim = models.CharField(max_length=120, blank=True)
     role_values = models.JSONField(default=dict)  # value of that claim → role
     default_role = models.CharField(
         max_length=16, choices=Role, blank=True
     )  # for who has no such value; empty: refused
     may_make_owners = models.BooleanField(default=False)
-    factor_values = models.JSONField(default=list)  # of amr or acr, that say: with a second factor
+    # Of amr or acr, or AuthnContextClassRef, that say: with a second factor.
+    factor_values = models.JSONField(default=list)
     break_glass = models.ForeignKey(Member, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    # What the directory says of itself is read again each day; and how many days before the end of its last certificate
+    # the owners were told so.
+    looked_at = models.DateTimeField(null=True)
+    next_look_at = models.DateTimeField(default=clock.now, db_index=True)
+    look_problem = models.CharField(max_length=300, blank=True)
+    warned_days = models.SmallIntegerField(null=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
     removed_at = models.DateTimeField(null=True, blank=True)
     objects = SignOnConnectionQuerySet.as_manager()
@@ -81,7 +94,9 @@ class SignOnConnection(models.Model):
 class SignOnIdentity(models.Model):
     """Whom a connection knows: by its issuer and the subject, never by an address."""
 
-    connection = models.ForeignKey(SignOnConnection, on_delete=models.PROTECT, related_name="identities")
+    connection = models.ForeignKey(
+        SignOnConnection, on_delete=models.PROTECT, related_name="identities", db_index=False
+    )
     issuer = models.CharField(max_length=500)
     subject = models.CharField(max_length=255)
     member = models.ForeignKey(Member, on_delete=models.PROTECT, related_name="sign_on_identities")
@@ -107,9 +122,9 @@ class SignOnAttempt(models.Model):
     """A sign-in that was begun in one browser, and what the directory answered. Each step of it is done once."""
 
     class Purpose(models.TextChoices):
-        SIGN_IN = "sign_in", "Sign in"
-        LINK = "link", "Link an account"
-        AGAIN = "again", "Sign in again"
+        SIGN_IN = "sign_in", gettext_lazy("Sign in")
+        LINK = "link", gettext_lazy("Link an account")
+        AGAIN = "again", gettext_lazy("Sign in again")
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     connection = models.ForeignKey(SignOnConnection, on_delete=models.CASCADE, related_name="attempts")
@@ -123,6 +138,10 @@ class SignOnAttempt(models.Model):
     created_at = models.DateTimeField(default=clock.now, editable=False)
     expires_at = models.DateTimeField(db_index=True)
     answered_at = models.DateTimeField(null=True)  # the directory's answer came, right or wrong
+    # Of SAML, whose answer comes without cookies: what it said, and the SHA-256 of what the browser that brought it
+    # was given. It counts for nothing until that browser turns out to be the one that began.
+    delivered = models.JSONField(null=True)
+    delivered_to = models.CharField(max_length=64, blank=True)
     asserted = models.JSONField(null=True)  # tenants.asserted.Asserted, once it was found right
     finished_at = models.DateTimeField(null=True)
 
@@ -131,6 +150,22 @@ class SignOnAttempt(models.Model):
 
     def __str__(self) -> str:
         return f"{self.purpose} at {self.connection_id}"
+
+
+class SignOnAssertion(models.Model):
+    """An assertion of SAML that was taken, until it is too old to be taken again."""
+
+    connection = models.ForeignKey(SignOnConnection, on_delete=models.CASCADE, related_name="+", db_index=False)
+    digest = models.CharField(max_length=64)  # SHA-256 of its id, hex
+    expires_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["connection", "digest"], name="tenants_one_use_of_an_assertion"),
+        ]
+
+    def __str__(self) -> str:
+        return self.digest
 
 
 class SignOnSessionQuerySet(models.QuerySet["SignOnSession"]):

@@ -8,6 +8,7 @@ from allauth.account.models import EmailAddress
 
 from byokportal import clock
 from byokportal.errors import InvalidInput
+from byokportal.translation import translate as _
 from tenants import audit, fresh, tokens, transactions
 from tenants.audit import Actor
 from tenants.errors import AddressChangeOver, AddressTaken, MemberAddress
@@ -35,11 +36,13 @@ def request_address_change(user: User, *, email: str, signed_in_at: datetime | N
     fresh.require_at(signed_in_at)
     email = invitations.address_of(email)
     if email == user.email.lower():
-        raise InvalidInput(errors={"email": ["This is your address already."]})
+        raise InvalidInput(errors={"email": [_("This is your address already.")]})
     _refuse(user, email)
     mine = AddressChange.objects.filter(user=user)
     if mine.filter(created_at__gt=clock.now() - ADDRESS_CHANGE_LASTS).count() >= CHANGES:
-        raise InvalidInput(errors={"email": [f"You asked for {CHANGES} changes today. Try again tomorrow."]})
+        raise InvalidInput(
+            errors={"email": [_("You asked for %(changes)s changes today. Try again tomorrow.", changes=CHANGES)]}
+        )
     mine.filter(used_at=None).update(expires_at=clock.now())
     change = AddressChange.objects.create(user=user, email=email, expires_at=clock.now() + ADDRESS_CHANGE_LASTS)
     audit.record(

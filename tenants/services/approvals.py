@@ -10,8 +10,10 @@ from django.db.models import QuerySet
 
 from byokportal import clock
 from byokportal.errors import NotAuthenticated, NotFound
+from byokportal.translation import lazy
 from tenants import approvals, audit, roles, transactions
 from tenants.approvals import HELD, Held
+from tenants.approvals import sentence_of as sentence_of
 from tenants.audit import Actor
 from tenants.errors import ApprovalOver, NotSecondPerson, SecondPersonNeeded, TooFewApprovers
 from tenants.models import APPROVAL_LASTS, Approval, Member, Tenant
@@ -290,6 +292,6 @@ def _move(
 
 
 HELD["tenants.require_second_person"] = Held(
-    "Do without a second person's approval from now on",
+    lazy("Do without a second person's approval from now on"),
     lambda tenant, given, reason, actor: drop_second_person(tenant, reason=reason, actor=actor),
 )

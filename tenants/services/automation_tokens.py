@@ -10,6 +10,8 @@ from django.db.models import QuerySet
 
 from byokportal import clock
 from byokportal.errors import InvalidInput, NotFound
+from byokportal.translation import lazy
+from byokportal.translation import translate as _
 from tenants import approvals, audit, roles, tokens, transactions
 from tenants.approvals import HELD, Held
 from tenants.audit import Actor
@@ -55,7 +57,16 @@ def mint_token(
         )
         approvals.require(actor, "tenants.mint_token", tenant, name=name_of(name), **may)
     if AccessToken.objects.filter(member=member).valid(clock.now()).count() >= AUTOMATION_TOKENS:
-        raise InvalidInput(errors={"name": [f"You have {AUTOMATION_TOKENS} valid tokens. Revoke one first."]})
+        raise InvalidInput(
+            errors={
+                "name": [
+                    _(
+                        "You have %(automation_tokens)s valid tokens. Revoke one first.",
+                        automation_tokens=AUTOMATION_TOKENS,
+                    )
+                ]
+            }
+        )
     return _mint(
         tenant,
         {"member": member},
@@ -88,12 +99,16 @@ def mint_token_of_invitation(
 def _check(role: str, permissions: Collection[str], days: int) -> None:
     unknown = set(permissions) - set(roles.TOKEN_PERMISSIONS)
     if unknown or not permissions:
-        raise InvalidInput(errors={"permissions": [f"Choose from {', '.join(roles.TOKEN_PERMISSIONS)}."]})
+        raise InvalidInput(
+            errors={"permissions": [_("Choose from %(names)s.", names=", ".join(roles.TOKEN_PERMISSIONS))]}
+        )
     if roles.PEOPLE in permissions and role != Role.OWNER:
-        raise InvalidInput(errors={"permissions": ["Only an owner's token may manage people."]})
+        raise InvalidInput(errors={"permissions": [_("Only an owner's token may manage people.")]})
     longest = LONGEST_DAYS_WITH_PEOPLE if roles.PEOPLE in permissions else LONGEST_DAYS
     if not 1 <= days <= longest:
-        raise InvalidInput(errors={"days": [f"A token with these permissions lasts 1 to {longest} days."]})
+        raise InvalidInput(
+            errors={"days": [_("A token with these permissions lasts 1 to %(longest)s days.", longest=longest)]}
+        )
 
 
 def _mint(
@@ -160,4 +175,4 @@ def holder_of(token: AccessToken) -> str:
 
 
 # The secret is shown to whoever makes it, so that person makes it, once it is approved.
-HELD["tenants.mint_token"] = Held("Make the automation token {name} that may {may}, for {days} days")
+HELD["tenants.mint_token"] = Held(lazy("Make the automation token {name} that may {may}, for {days} days"))

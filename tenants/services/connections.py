@@ -11,7 +11,9 @@ from django.utils.crypto import salted_hmac
 
 from byokportal import clock
 from byokportal.errors import InvalidInput, NotFound
-from tenants import approvals, audit, roles, sealing, transactions
+from byokportal.translation import lazy
+from byokportal.translation import translate as _
+from tenants import approvals, audit, connection_looks, roles, saml_metadata, sealing, transactions
 from tenants.approvals import HELD, Held
 from tenants.audit import Actor
 from tenants.errors import BreakGlassOwner, LastOwner, SignOnNotReady
@@ -26,12 +28,20 @@ from tenants.models import (
     Tenant,
     came_by_sign_on,
 )
-from tenants.services import guards, invitations
+from tenants.services import directory_rules, guards, invitations
 from tenants.services.approvals import require_approvers
 from tenants.services.words import reason_of
 
 VALUES, FACTORS = 50, 20  # of one claim that name roles; that count as a second factor
-Mode = SignOnConnection.Mode
+Mode, Protocol = SignOnConnection.Mode, SignOnConnection.Protocol
+
+
+def _events() -> dict[str, tuple[str, str]]:
+    """Return which event says that a connection was made, and which that it was changed."""
+    return {
+        Protocol.OIDC: ("tenants.sign_on.set_up", "tenants.sign_on.changed"),
+        Protocol.SAML: ("tenants.sign_on.saml_set_up", "tenants.sign_on.saml_changed"),
+    }
 
 
 def connection_of(tenant: Tenant) -> SignOnConnection:
@@ -50,9 +60,10 @@ def connection_of(tenant: Tenant) -> SignOnConnection:
 def set_connection(
     tenant: Tenant,
     *,
+    protocol: str = Protocol.OIDC,
     issuer: str,
-    client_id: str,
-    client_secret: str,
+    client_id: str = "",
+    client_secret: str = "",
     provider: Mapping[str, Any],
     role_claim: str,
     role_values: Mapping[str, str],
@@ -64,8 +75,9 @@ def set_connection(
     """Set up the connection of a tenant, or change what it is known by; a new one is tried first.
 
     Args:
-        client_secret: empty keeps the one before.
-        provider: what `tenants.oidc.discover` found for the issuer.
+        issuer: with SAML the directory's entity id.
+        client_id: empty with SAML, and so is the secret; an empty secret keeps the one before.
+        provider: what `tenants.oidc.discover` or `tenants.saml_metadata.read` found of the issuer.
         role_values: value of the claim → role.
         default_role: for who has no such value; empty refuses them.
 
@@ -74,19 +86,25 @@ def set_connection(
     """
     tenant, actor = _held(tenant, actor)
     old = SignOnConnection.objects.of(tenant).present().first()
+    if protocol not in Protocol.values:
+        raise InvalidInput(errors={"protocol": [_("Choose from %(names)s.", names=", ".join(Protocol.values))]})
+    if old is not None and old.protocol != protocol:
+        raise InvalidInput(errors={"protocol": [_("Remove the present connection first, then set up another.")]})
     if old is not None and old.issuer != issuer:
-        why = "People are known by the issuer, so it stays. Remove this connection, then set up another."
+        why = _("People are known by the issuer, so it stays. Remove this connection, then set up another.")
         raise InvalidInput(errors={"issuer": [why]})
-    _check(issuer, client_id, client_secret or (old is not None and "kept"), role_claim, role_values, factor_values)
+    _check(issuer, role_claim, role_values, factor_values)
+    if protocol == Protocol.OIDC:
+        _check_client(client_id, client_secret or (old is not None and "kept"))
     if default_role not in {"", Role.ADMIN, Role.AUDITOR}:
-        raise InvalidInput(errors={"default_role": ["Choose admin, auditor, or nobody."]})
+        raise InvalidInput(errors={"default_role": [_("Choose admin, auditor, or nobody.")]})
     approvals.require(
         actor,
         "tenants.change_sign_on",
         tenant,
-        what=_in_words(
-            issuer, client_id, client_secret, role_claim, role_values, default_role, may_make_owners, factor_values
-        ),
+        what=f"{_in_words(protocol, issuer, provider, client_id, client_secret)}; "
+        + _roles_in_words(role_claim, role_values, default_role, may_make_owners, factor_values),
+        protocol=str(protocol),
         client_id=client_id,
         issuer=issuer,
         # What is approved is this secret; of it a digest under SECRET_KEY stands in the row.
@@ -106,20 +124,28 @@ def set_connection(
         "default_role": default_role,
         "may_make_owners": may_make_owners,
         "factor_values": sorted(set(factor_values)),
+        "look_problem": "",
+        "warned_days": None,
+        "looked_at": clock.now(),
+        "next_look_at": clock.now() + connection_looks.A_DAY,
     } | ({"sealed_secret": sealing.seal(client_secret)} if client_secret else {})
     if old is None:
-        connection = SignOnConnection.objects.create(tenant=tenant, issuer=issuer, **facts)
+        connection = SignOnConnection.objects.create(tenant=tenant, protocol=protocol, issuer=issuer, **facts)
     else:
         SignOnConnection.objects.filter(pk=old.pk).update(**facts)
         connection = SignOnConnection.objects.get(pk=old.pk)
+    made, changed = _events()[protocol]
     audit.record(
-        "tenants.sign_on.set_up" if old is None else "tenants.sign_on.changed",
+        made if old is None else changed,
         tenant=tenant,
         actor=actor,
         target=connection,
         issuer=issuer,
         client_id=client_id,
         new_secret=bool(client_secret),
+        certificates=_fingerprints(provider),
+        sso_url=provider.get("sso_url", ""),
+        metadata_url=provider.get("metadata_url", ""),
         role_claim=role_claim,
         role_values=dict(role_values),
         default_role=default_role,
@@ -144,12 +170,12 @@ def set_sign_on_mode(
     tenant, actor = _held(connection.tenant, actor)
     held = _present(tenant, connection)
     if mode not in Mode.values:
-        raise InvalidInput(errors={"mode": [f"Choose from {', '.join(Mode.values)}."]})
+        raise InvalidInput(errors={"mode": [_("Choose from %(names)s.", names=", ".join(Mode.values))]})
     if mode != Mode.DRAFT:
         if not MailDomain.objects.of(tenant).verified().exists():
-            raise SignOnNotReady(why="None of your mail domains is verified. Verify one first.")
+            raise SignOnNotReady(why=_("None of your mail domains is verified. Verify one first."))
         if not held.identities.filter(member__role=Role.OWNER, member__removed_at=None).exists():
-            raise SignOnNotReady(why="No owner has linked an account by it. Link yours first: that tries it.")
+            raise SignOnNotReady(why=_("No owner has linked an account by it. Link yours first: that tries it."))
     keeper = _break_glass(tenant, break_glass) if mode == Mode.REQUIRED else None
     who = keeper.user.email if keeper else "nobody"
     approvals.require(
@@ -171,6 +197,7 @@ def set_sign_on_mode(
         mode=mode,
         break_glass=who,
     )
+    directory_rules.settle_kept(tenant)
     return held
 
 
@@ -216,6 +243,7 @@ def remove_connection(connection: SignOnConnection, *, reason: str, actor: Actor
         count=len(going),
         reason=reason,
     )
+    directory_rules.settle_kept(tenant)
 
 
 def require_not_break_glass(member: Member) -> None:
@@ -243,6 +271,7 @@ def no_longer_required(tenant: Tenant) -> None:
             mode=Mode.OFFERED.value,
             break_glass="nobody",
         )
+        directory_rules.settle_kept(tenant)
 
 
 def _held(tenant: Tenant, actor: Actor) -> tuple[Tenant, Actor]:
@@ -270,60 +299,73 @@ def _break_glass(tenant: Tenant, member: Member | None) -> Member:
     owners = Member.objects.of(tenant).owners().select_related("user")
     keeper = owners.filter(pk=member.pk).first() if member else None
     if keeper is None:
-        raise SignOnNotReady(why="Choose the owner who still signs in without it.")
+        raise SignOnNotReady(why=_("Choose the owner who still signs in without it."))
     factors = Authenticator.objects.filter(user=keeper.user_id)
     has_passkey = factors.filter(type=Authenticator.Type.WEBAUTHN).exists()
     came = Member.objects.filter(came_by_sign_on(), pk=keeper.pk).exists()
     if came or not (keeper.user.has_usable_password() or has_passkey):
-        raise SignOnNotReady(why="That owner has no password and no passkey. Choose one who can sign in without it.")
+        raise SignOnNotReady(why=_("That owner has no password and no passkey. Choose one who can sign in without it."))
     if settings.MFA_REQUIRED and not factors.exclude(type=Authenticator.Type.RECOVERY_CODES).exists():
-        raise SignOnNotReady(why="That owner has no second factor. Let them set one up first.")
+        raise SignOnNotReady(why=_("That owner has no second factor. Let them set one up first."))
     return keeper
+
+
+def _check_client(client_id: str, has_secret: object) -> None:
+    errors: dict[str, list[str]] = {}
+    if not 1 <= len(client_id) <= 200 or not client_id.isprintable():
+        errors["client_id"] = [_("Give the client id that your directory gave this application.")]
+    if not has_secret:
+        errors["client_secret"] = [_("Give the client secret that your directory gave this application.")]
+    if errors:
+        raise InvalidInput(errors=errors)
 
 
 def _check(
     issuer: str,
-    client_id: str,
-    has_secret: object,
     role_claim: str,
     role_values: Mapping[str, str],
     factor_values: Collection[str],
 ) -> None:
     errors: dict[str, list[str]] = {}
     if not 1 <= len(issuer) <= 500:
-        errors["issuer"] = ["Give the issuer's address."]
-    if not 1 <= len(client_id) <= 200 or not client_id.isprintable():
-        errors["client_id"] = ["Give the client id that your directory gave this application."]
-    if not has_secret:
-        errors["client_secret"] = ["Give the client secret that your directory gave this application."]
+        errors["issuer"] = [_("Give the issuer's address.")]
     if len(role_claim) > 120 or not role_claim.isprintable():
-        errors["role_claim"] = ["The name of a claim has at most 120 printable characters."]
+        errors["role_claim"] = [_("The name of a claim has at most 120 printable characters.")]
     if role_values and not role_claim:
-        errors["role_claim"] = ["Name the claim in which these values stand."]
+        errors["role_claim"] = [_("Name the claim in which these values stand.")]
     if len(role_values) > VALUES or any(not 1 <= len(value) <= 200 for value in role_values):
-        errors["role_values"] = [f"At most {VALUES} values, each of at most 200 characters."]
+        errors["role_values"] = [_("At most %(values)s values, each of at most 200 characters.", values=VALUES)]
     if any(role not in Role.values for role in role_values.values()):
-        errors["role_values"] = [f"A role is one of {', '.join(Role.values)}."]
+        errors["role_values"] = [_("A role is one of %(names)s.", names=", ".join(Role.values))]
     if len(factor_values) > FACTORS or any(not 1 <= len(value) <= 200 for value in factor_values):
-        errors["factor_values"] = [f"At most {FACTORS} values, each of at most 200 characters."]
+        errors["factor_values"] = [_("At most %(factors)s values, each of at most 200 characters.", factors=FACTORS)]
     if errors:
         raise InvalidInput(errors=errors)
 
 
-def _in_words(
-    issuer: str,
-    client_id: str,
-    client_secret: str,
+def _in_words(protocol: str, issuer: str, provider: Mapping[str, Any], client_id: str, client_secret: str) -> str:
+    """Return which directory a second person approves, and by what we know it."""
+    if protocol == Protocol.OIDC:
+        return f"set up {issuer} with the client {client_id} and {'a new' if client_secret else 'the same'} secret"
+    where = provider.get("metadata_url")
+    changes = f" and publishes that at {where}" if where else ""
+    return f"set up {issuer} (SAML 2.0), which signs by {_fingerprints(provider)}{changes}"
+
+
+def _fingerprints(provider: Mapping[str, Any]) -> str:
+    return ", ".join(one.fingerprint for one in saml_metadata.certificates_of(provider))
+
+
+def _roles_in_words(
     role_claim: str,
     role_values: Mapping[str, str],
     default_role: str,
     may_make_owners: bool,
     factor_values: Collection[str],
 ) -> str:
-    """Return all that a second person approves with a connection, as a sentence."""
+    """Return what follows from what the directory says of a person."""
     by_claim = ", ".join(f"“{value}” → {role}" for value, role in sorted(role_values.items()))
     return (
-        f"set up {issuer} with the client {client_id} and {'a new' if client_secret else 'the same'} secret; "
         f"roles by the claim “{role_claim}”: {by_claim or 'none'}; everybody else: {default_role or 'refused'}; "
         f"owners by the claim: {'yes' if may_make_owners else 'no'}; "
         f"second factor by: {', '.join(sorted(set(factor_values))) or 'nothing'}"
@@ -336,4 +378,4 @@ def identity_of(member: Member) -> SignOnIdentity | None:
 
 
 # Who asked for it does it again, and finds the approval: the facts are many, and one of them is a secret.
-HELD["tenants.change_sign_on"] = Held("Change the sign-on: {what}")
+HELD["tenants.change_sign_on"] = Held(lazy("Change the sign-on: {what}"))

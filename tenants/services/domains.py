@@ -11,6 +11,7 @@ from django.conf import settings
 
 from byokportal import clock, secret_texts
 from byokportal.errors import InvalidInput, NotFound
+from byokportal.translation import translate as _
 from tenants import approvals, audit, public_domains, roles, tasks, transactions
 from tenants.audit import Actor
 from tenants.errors import DomainNotYours, TooManyDomains
@@ -37,7 +38,7 @@ def domain_of(text: str) -> str:
         name = ""
     if len(name) > 200 or not LABELS.fullmatch(name):
         raise InvalidInput(
-            errors={"name": ["This is no mail domain. Give what stands after the @, like acme.example."]}
+            errors={"name": [_("This is no mail domain. Give what stands after the @, like acme.example.")]}
         )
     return name
 
@@ -62,7 +63,7 @@ def add_domain(tenant: Tenant, *, name: str, actor: Actor) -> MailDomain:
         raise DomainNotYours(errors={"name": [DomainNotYours.detail]})
     mine = MailDomain.objects.of(tenant).present()
     if mine.filter(name=name).exists():
-        raise InvalidInput(errors={"name": ["This domain is in the list already."]})
+        raise InvalidInput(errors={"name": [_("This domain is in the list already.")]})
     if mine.count() >= DOMAINS:
         raise TooManyDomains(limit=DOMAINS)
     approvals.require(actor, "tenants.change_sign_on", tenant, what=f"name the mail domain {name}", domain=name)

@@ -10,9 +10,12 @@ from django.conf import settings
 from django.contrib.auth import get_user_model, password_validation
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
+from django.db.models import QuerySet
 
 from byokportal import clock
 from byokportal.errors import InvalidInput, NotFound
+from byokportal.translation import lazy
+from byokportal.translation import translate as _
 from tenants import approvals, audit, roles, tokens, transactions
 from tenants.approvals import HELD, Held
 from tenants.audit import Actor
@@ -57,10 +60,10 @@ def address_of(email: str) -> str:
     try:
         validate_email(email)
     except ValidationError:
-        raise InvalidInput(errors={"email": ["This is not a mail address."]}) from None
+        raise InvalidInput(errors={"email": [_("This is not a mail address.")]}) from None
     # before it is in lower case: that makes an ASCII letter of the sign for kelvin
     if not email.isascii() or len(email) > 150:
-        raise InvalidInput(errors={"email": ["A mail address here has at most 150 ASCII characters."]})
+        raise InvalidInput(errors={"email": [_("A mail address here has at most 150 ASCII characters.")]})
     return email.lower()
 
 
@@ -71,7 +74,7 @@ def role_of(role: str) -> Role:
         InvalidInput: there is none.
     """
     if role not in Role.values:
-        raise InvalidInput(errors={"role": [f"The role is one of {', '.join(Role.values)}."]})
+        raise InvalidInput(errors={"role": [_("The role is one of %(names)s.", names=", ".join(Role.values))]})
     return Role(role)
 
 
@@ -106,7 +109,7 @@ def add_invitation(tenant: Tenant, *, email: str, role: str, actor: Actor) -> In
     for old in open_ones.filter(email=email):
         if not old.is_expired:
             raise AlreadyInvited(email=email)
-        _withdraw(old, reason="it had expired, and another one takes its place", actor=actor)
+        _withdraw(old, reason=lazy("it had expired, and another one takes its place"), actor=actor)
     if open_ones.count() >= OPEN_INVITATIONS:
         raise TooManyInvitations(limit=OPEN_INVITATIONS)
     invitation = Invitation.objects.create(
@@ -163,8 +166,14 @@ def withdraw_invitations_by(member: Member, *, reason: str, actor: Actor) -> Non
 def withdraw_invitations_to(member: Member, *, reason: str, actor: Actor) -> None:
     """Withdraw the open invitations of the organisation to an address of a member who goes;
     the caller holds the tenant's row."""
-    for invitation in Invitation.objects.open().filter(tenant=member.tenant_id, email__in=_addresses(member.user)):
+    for invitation in open_invitations_to(member):
         _withdraw(invitation, reason=reason, actor=actor)
+
+
+def open_invitations_to(member: Member) -> QuerySet[Invitation]:
+    """Return the open invitations of the organisation to an address that a member has proved."""
+    mine = Invitation.objects.open().filter(tenant=member.tenant_id, email__in=proved_addresses(member.user))
+    return mine.select_related("tenant")
 
 
 def withdraw_owner_invitations(tenant: Tenant, *, reason: str, actor: Actor) -> None:
@@ -175,7 +184,7 @@ def withdraw_owner_invitations(tenant: Tenant, *, reason: str, actor: Actor) -> 
 
 def withdraw_by_system(invitation: Invitation) -> None:
     """Withdraw an invitation that something else takes the place of; the caller holds the tenant's row."""
-    _withdraw(invitation, reason="another invitation takes its place", actor=audit.SYSTEM)
+    _withdraw(invitation, reason=lazy("another invitation takes its place"), actor=audit.SYSTEM)
 
 
 def _held(invitation: Invitation, actor: Actor) -> Invitation:
@@ -303,7 +312,7 @@ def accept_invitation(raw: str, *, user: User | None = None, password: str = "")
 
 def _who_accepts(invitation: Invitation, user: User | None, password: str) -> User:
     if user is not None:
-        if invitation.email not in _addresses(user):
+        if invitation.email not in proved_addresses(user):
             raise WrongAccountForInvitation(email=invitation.email)
         return user
     account = _account(invitation.email)
@@ -358,7 +367,7 @@ def is_switched_off(email: str) -> bool:
     return account is not None and not account.is_active
 
 
-def _addresses(user: User) -> list[str]:
+def proved_addresses(user: User) -> list[str]:
     """Return the addresses that the user has proved, in lower case."""
     return [
         address.lower()
@@ -368,7 +377,7 @@ def _addresses(user: User) -> list[str]:
 
 def has_proved(user: User, email: str) -> bool:
     """Tell whether the address is one that the user has proved."""
-    return email in _addresses(user)
+    return email in proved_addresses(user)
 
 
 def refuse_staff(email: str) -> None:
@@ -407,6 +416,6 @@ def invitation_of(tenant: Tenant, pk: uuid.UUID) -> Invitation:
 
 
 HELD["tenants.invite"] = Held(
-    "Invite {email} as {role}",
+    lazy("Invite {email} as {role}"),
     lambda tenant, given, reason, actor: invite(tenant, email=given["email"], role=given["role"], actor=actor),
 )

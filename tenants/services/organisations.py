@@ -6,9 +6,8 @@ from django.conf import settings
 
 from tenants import audit, onboarding, roles, transactions
 from tenants.audit import Actor
-from tenants.errors import NoOpenServiceRole
 from tenants.models import Role, ServiceRole, Tenant
-from tenants.services import invitations
+from tenants.services import invitations, service_roles
 from tenants.services.words import name_of
 
 
@@ -21,9 +20,7 @@ def create_tenant(name: str, *, owner_email: str, actor: Actor) -> Tenant:
         InvalidInput: the name or the address cannot be used.
     """
     roles.require(actor, "tenants.create")
-    service_role = ServiceRole.objects.filter(is_open=True).order_by("created_at").first()
-    if service_role is None:
-        raise NoOpenServiceRole
+    service_role = service_roles.take_place()
     tenant = Tenant.objects.create(
         name=name_of(name), service_role=service_role, revocation_latency=settings.DEFAULT_REVOCATION_LATENCY
     )
@@ -34,17 +31,20 @@ def create_tenant(name: str, *, owner_email: str, actor: Actor) -> Tenant:
 
 
 @transactions.atomic
-def create_canary_tenant(service_role: ServiceRole, *, actor: Actor) -> Tenant:
-    """Create the tenant of our own on a service role, whose role and key are in the canary account;
+def create_canary_tenant(service_role: ServiceRole, *, region: str = "", actor: Actor) -> Tenant:
+    """Create a tenant of our own on a service role, whose role and key are in the canary account;
     nobody joins it. Twice is once.
 
-    `open_service_role` alone calls it.
+    Args:
+        region: where its key is; "": whichever there is.
     """
     roles.require(actor, "tenants.create")
-    there = Tenant.objects.filter(service_role=service_role, is_canary=True).first()
+    name = f"Canary of {service_role.name}" + (f" in {region}" if region else "")
+    ours = Tenant.objects.filter(service_role=service_role, is_canary=True).order_by("created_at")
+    there = (ours.filter(name=name) if region else ours).first()
     if there is not None:
         return there
-    tenant = Tenant.objects.create(name=f"Canary of {service_role.name}", service_role=service_role, is_canary=True)
+    tenant = Tenant.objects.create(name=name, service_role=service_role, is_canary=True)
     audit.record("tenants.tenant.created", tenant=tenant, actor=actor, target=tenant, name=tenant.name)
     onboarding.begin(tenant, actor=actor)
     return tenant

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from allauth.usersessions.models import UserSession
 from django.contrib.auth.models import AbstractBaseUser
 
 from byokportal import clock
 from byokportal.errors import NotFound
+from byokportal.translation import lazy
 from tenants import approvals, audit, roles, transactions
 from tenants.approvals import HELD, Held
 from tenants.audit import Actor
 from tenants.errors import LastOwner
-from tenants.models import AccessToken, Member, Role, Tenant
-from tenants.services import connections, guards, invitations
+from tenants.models import Member, Role, Tenant
+from tenants.services import connections, endings, guards, invitations
 from tenants.services.approvals import require_approvers
 from tenants.services.words import reason_of
 
@@ -80,6 +80,17 @@ def remove_member(member: Member, *, reason: str, actor: Actor) -> None:
 
 
 @transactions.atomic
+def remove_as_logged(member: Member, *, reason: str, actor: Actor) -> None:
+    """Show a member out again whom the log has as removed, in a database that has forgotten it; also a last owner."""
+    tenant, held = _held(member)
+    roles.require(actor, "tenants.restore", tenant)
+    _remove(tenant, held, reason=reason, actor=actor)
+    audit.record(
+        "tenants.member.removed", tenant=tenant, actor=actor, target=held, email=held.user.email, reason=reason
+    )
+
+
+@transactions.atomic
 def leave_organisation(member: Member, *, actor: Actor) -> None:
     """End one's own membership.
 
@@ -118,19 +129,6 @@ def members_logs(user: AbstractBaseUser) -> list[Tenant | None]:
     return [one.tenant for one in Member.objects.filter(user_id=user.pk).select_related("tenant")] or [None]
 
 
-def end_sessions(user_id: int) -> None:
-    """Sign a person out everywhere; the next request of each browser is a stranger's."""
-    for session in UserSession.objects.filter(user_id=user_id):
-        session.end()
-
-
-def end_access(member: Member, *, reason: str, actor: Actor) -> None:
-    """End what a member could still act by: tokens, and the invitations that the member made;
-    the caller holds the tenant's row."""
-    AccessToken.objects.filter(member=member, revoked_at=None).update(revoked_at=clock.now())
-    invitations.withdraw_invitations_by(member, reason=reason, actor=actor)
-
-
 def _held(member: Member) -> tuple[Tenant, Member]:
     """Return the tenant, its row held, and the member as it stands now.
 
@@ -153,9 +151,9 @@ def _require_may_go(tenant: Tenant, member: Member, actor: Actor) -> None:
 
 def _remove(tenant: Tenant, member: Member, *, reason: str, actor: Actor) -> None:
     Member.objects.filter(pk=member.pk).update(removed_at=clock.now())
-    end_access(member, reason=reason, actor=actor)
+    endings.end_access(member, reason=reason, actor=actor)
     invitations.withdraw_invitations_to(member, reason=reason, actor=actor)
-    end_sessions(member.user_id)
+    endings.end_sessions(member.user_id)
 
 
 def _member(tenant: Tenant, number: int) -> Member:
@@ -166,10 +164,10 @@ def _member(tenant: Tenant, number: int) -> Member:
 
 
 HELD["tenants.change_role"] = Held(
-    "Make {email} {role}",
+    lazy("Make {email} {role}"),
     lambda tenant, given, reason, actor: change_role(_member(tenant, given["member"]), role=given["role"], actor=actor),
 )
 HELD["tenants.remove_member"] = Held(
-    "Remove the owner {email}",
+    lazy("Remove the owner {email}"),
     lambda tenant, given, reason, actor: remove_member(_member(tenant, given["member"]), reason=reason, actor=actor),
 )

@@ -11,7 +11,7 @@ from tenants import audit, roles, transactions
 from tenants.audit import Actor
 from tenants.errors import OwnSecondFactor, SharedAccount
 from tenants.models import Member, Tenant
-from tenants.services import guards, people
+from tenants.services import endings, guards
 from tenants.services.words import reason_of
 
 
@@ -61,4 +61,4 @@ def _in_words(kinds: list[str]) -> str:
 def remove_second_factors(user_id: int) -> None:
     """Remove every second factor of an account, recovery codes too, and sign it out everywhere."""
     Authenticator.objects.filter(user_id=user_id).delete()
-    people.end_sessions(user_id)
+    endings.end_sessions(user_id)

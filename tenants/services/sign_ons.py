@@ -18,6 +18,8 @@ from django.db.models import Exists, OuterRef
 
 from byokportal import clock
 from byokportal.errors import InvalidInput, NotFound
+from byokportal.translation import lazy
+from byokportal.translation import translate as _
 from tenants import asserted as assertions
 from tenants import audit, fresh, tokens, transactions
 from tenants.approvals import APPROVERS
@@ -37,7 +39,7 @@ from tenants.models import (
     Tenant,
     needs_sign_on,
 )
-from tenants.services import invitations, people
+from tenants.services import directory_rules, invitations, people
 from tenants.services.approvals import has_approvers
 
 if TYPE_CHECKING:
@@ -45,12 +47,16 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
-Purpose, Mode = SignOnAttempt.Purpose, SignOnConnection.Mode
+Purpose, Mode, Protocol = SignOnAttempt.Purpose, SignOnConnection.Mode, SignOnConnection.Protocol
 AGAIN_LEEWAY = timedelta(seconds=30)  # that the directory's clock may be behind ours
 # Everybody may have an account there.
 GOOGLE = "https://accounts.google.com"
-ENDED = "Your membership was ended. Ask an owner of your organisation to invite you."
-NOT_AGAIN = "Your organisation's sign-on did not ask you anew who you are. Tell an owner of your organisation."
+ENDED = lazy("Your membership was ended. Ask an owner of your organisation to invite you.")
+NOT_NAMED = lazy(
+    "Your organisation's directory does not name you here, or gives you no role. Ask whoever looks after it to assign "
+    "this application to you, and to put you into the right group."
+)
+NOT_AGAIN = lazy("Your organisation's sign-on did not ask you anew who you are. Tell an owner of your organisation.")
 
 
 def connection_for(email: str) -> SignOnConnection | None:
@@ -106,9 +112,8 @@ def take_answer(raw: str, *, tenant_id: uuid.UUID, state: str) -> SignOnAttempt:
         SignOnOver: this browser began none with that state, or it was answered before.
     """
     attempt = attempt_of(raw)
-    if attempt.connection.tenant_id != tenant_id or not secrets.compare_digest(
-        attempt.state.encode(), state.encode("utf-8", "replace")
-    ):
+    is_its = attempt.connection.tenant_id == tenant_id and attempt.connection.protocol == Protocol.OIDC
+    if not is_its or not secrets.compare_digest(attempt.state.encode(), state.encode("utf-8", "replace")):
         raise SignOnOver
     unanswered = SignOnAttempt.objects.filter(pk=attempt.pk, answered_at=None)
     if not unanswered.update(answered_at=clock.now()):
@@ -144,16 +149,18 @@ def sign_on(attempt: SignOnAttempt) -> SignOnSession | None:
     """
     connection, asserted = _taken(attempt, Purpose.SIGN_IN)
     if connection.mode == Mode.DRAFT:
-        raise SignOnRefused(why="This sign-on is still being tried. Sign in as you did before.")
+        raise SignOnRefused(why=_("This sign-on is still being tried. Sign in as you did before."))
     domain = _domain_of(connection, asserted.email)
     known = _identity(connection, asserted)
+    if known is not None and directory_rules.come_back(known.member, actor=audit.SYSTEM) is not None:
+        known = _identity(connection, asserted)
     if known is None or known.member.removed_at is not None:
         if known is None and not _has_account(asserted.email):
             known = _join(connection, asserted)
         elif _has_account(asserted.email):
             return None
         else:
-            raise SignOnRefused(why=ENDED)
+            raise SignOnRefused(why=_(ENDED))
     else:
         _refresh(connection, known, asserted)
     _finish(attempt)
@@ -180,28 +187,34 @@ def link_account(attempt: SignOnAttempt, *, user: User, signed_in_at: datetime |
         raise StaffAddress
     if not user.is_active or not invitations.has_proved(user, asserted.email):
         raise SignOnRefused(
-            why=f"Your organisation's sign-on knows you as {asserted.email}, which is no address of the account that "
-            "you are signed in with."
+            why=_(
+                "Your organisation's sign-on knows you as %(email)s, which is no address of the account that "
+                "you are signed in with.",
+                email=asserted.email,
+            )
         )
     _domain_of(connection, asserted.email)
     member = Member.objects.of(connection.tenant).filter(user=user).select_related("user").first()
     known = _identity(connection, asserted)
     if connection.mode == Mode.DRAFT and (member is None or member.role != Role.OWNER):
-        raise SignOnRefused(why="This sign-on is still being tried by the owners.")
+        raise SignOnRefused(why=_("This sign-on is still being tried by the owners."))
     if member is None:
         # Whoever was shown out stays out, under another account too.
-        if known is not None or Member.everybody.filter(tenant=connection.tenant, user=user).exists():
-            raise SignOnRefused(why=ENDED)
+        out = Member.everybody.filter(directory_rules.shown_out(connection.tenant))
+        if known is not None and known.member.user_id != user.pk:
+            raise SignOnRefused(why=_(ENDED))
+        if out.filter(user=user).exists():
+            raise SignOnRefused(why=_(ENDED))
         member = _member(connection, user, asserted)
     if known is not None and known.member.removed_at is None and known.member_id != member.pk:
-        raise SignOnRefused(why="Somebody else of your organisation is known by this sign-on already.")
+        raise SignOnRefused(why=_("Somebody else of your organisation is known by this sign-on already."))
     if (
         SignOnIdentity.objects.filter(connection=connection, member=member)
         .exclude(pk=known.pk if known else 0)
         .exists()
     ):
         raise SignOnRefused(
-            why="Your account is known by another person of your directory. An owner removes that link first."
+            why=_("Your account is known by another person of your directory. An owner removes that link first.")
         )
     if known is None:
         known = SignOnIdentity(connection=connection, issuer=asserted.issuer, subject=asserted.subject)
@@ -231,11 +244,11 @@ def sign_on_again(attempt: SignOnAttempt, *, session: SignOnSession) -> None:
     if attempt.user_id != identity.member.user_id or connection.pk != identity.connection_id:
         raise SignOnOver
     if (asserted.issuer, asserted.subject) != (identity.issuer, identity.subject):
-        raise SignOnRefused(why="Somebody else signed in at your organisation's sign-on. Sign in as yourself.")
+        raise SignOnRefused(why=_("Somebody else signed in at your organisation's sign-on. Sign in as yourself."))
     if asserted.authenticated_at is None or asserted.authenticated_at < attempt.created_at - AGAIN_LEEWAY:
-        raise SignOnRefused(why=NOT_AGAIN)
+        raise SignOnRefused(why=_(NOT_AGAIN))
     if session.has_second_factor and not asserted.has_second_factor:
-        raise SignOnRefused(why=NOT_AGAIN)
+        raise SignOnRefused(why=_(NOT_AGAIN))
     _finish(attempt)
 
 
@@ -284,7 +297,7 @@ def _address_of(asserted: Asserted) -> str:
     try:
         return invitations.address_of(asserted.email)
     except InvalidInput:
-        raise SignOnRefused(why="The mail address that your organisation's sign-on names for you is none.") from None
+        raise SignOnRefused(why=_("The mail address that your organisation's sign-on names for you is none.")) from None
 
 
 def _domain_of(connection: SignOnConnection, email: str) -> MailDomain:
@@ -293,7 +306,11 @@ def _domain_of(connection: SignOnConnection, email: str) -> MailDomain:
     found = mine.filter(name=email.rpartition("@")[2]).first()
     if found is None:
         raise SignOnRefused(
-            why=f"Your organisation's sign-on knows you as {email}, and that is no verified domain of the organisation."
+            why=_(
+                "Your organisation's sign-on knows you as %(email)s, and that is no verified domain of the "
+                "organisation.",
+                email=email,
+            )
         )
     if invitations.is_staff_address(email):
         raise StaffAddress
@@ -309,7 +326,9 @@ def _require_organization(connection: SignOnConnection, asserted: Asserted) -> N
     if connection.issuer != GOOGLE:
         return
     if not MailDomain.objects.of(connection.tenant).verified().filter(name=asserted.hosted_domain).exists():
-        raise SignOnRefused(why="This is no account of your organisation at Google. Choose the account of your work.")
+        raise SignOnRefused(
+            why=_("This is no account of your organisation at Google. Choose the account of your work.")
+        )
 
 
 def _taken(attempt: SignOnAttempt, *purposes: str) -> tuple[SignOnConnection, Asserted]:
@@ -344,6 +363,11 @@ def _has_account(email: str) -> bool:
 
 
 def _role(connection: SignOnConnection, asserted: Asserted) -> Role:
+    if directory_rules.directory_of(connection.tenant) is not None:
+        # It is the list of who is in: nobody comes in beside it.
+        if (named := directory_rules.role_to_join(connection.tenant, asserted.email)) is None:
+            raise SignOnRefused(why=_(NOT_NAMED))
+        return named
     role = assertions.role_of(
         asserted.values,
         roles=connection.role_values,
@@ -352,7 +376,7 @@ def _role(connection: SignOnConnection, asserted: Asserted) -> Role:
     )
     if role is None:
         raise SignOnRefused(
-            why="Your directory gives you no role here. Ask whoever looks after it to put you into the right group."
+            why=_("Your directory gives you no role here. Ask whoever looks after it to put you into the right group.")
         )
     return role
 
@@ -362,14 +386,17 @@ def _join(connection: SignOnConnection, asserted: Asserted) -> SignOnIdentity:
     same = Member.objects.of(connection.tenant).filter(user__email__iexact=asserted.email)
     if same.exists():
         raise SignOnRefused(
-            why=f"Somebody else of your organisation is known as {asserted.email}. An owner removes them first."
+            why=_(
+                "Somebody else of your organisation is known as %(email)s. An owner removes them first.",
+                email=asserted.email,
+            )
         )
     # Whoever left with a connection may come by the next one; whoever was shown out may not.
     with_connection = SignOnIdentity.objects.filter(member=OuterRef("pk"), connection__removed_at__isnull=False)
-    was_here = Member.everybody.filter(~Exists(with_connection), tenant=connection.tenant).exclude(removed_at=None)
+    was_here = Member.everybody.filter(~Exists(with_connection), directory_rules.shown_out(connection.tenant))
     invited_as = was_here.filter(invitation__email=asserted.email)
     if invited_as.exists() or was_here.filter(user__email__iexact=asserted.email).exists():
-        raise SignOnRefused(why=ENDED)
+        raise SignOnRefused(why=_(ENDED))
     user = get_user_model().objects.create_user(username=str(uuid.uuid4()), email=asserted.email)
     member = _member(connection, user, asserted)
     return SignOnIdentity.objects.create(
@@ -385,6 +412,7 @@ def _join(connection: SignOnConnection, asserted: Asserted) -> SignOnIdentity:
 def _member(connection: SignOnConnection, user: User, asserted: Asserted) -> Member:
     tenant = connection.tenant
     member = Member.objects.create(tenant=tenant, user=user, role=_role(connection, asserted))
+    directory_rules.arrived(member, asserted.email)
     for invitation in Invitation.objects.of(tenant).open().filter(email=asserted.email):
         invitations.withdraw_by_system(invitation)
     audit.record(
@@ -404,7 +432,9 @@ def _refresh(connection: SignOnConnection, known: SignOnIdentity, asserted: Asse
     if not known.made_account:
         return
     member = known.member
-    role = _role(connection, asserted)
+    # Where a directory tells who is in, the role is its, or is for people to change.
+    is_told = directory_rules.directory_of(connection.tenant) is not None
+    role = Role(member.role) if is_told else _role(connection, asserted)
     is_last = member.role == Role.OWNER and not people.has_another_owner(connection.tenant, member)
     if role not in APPROVERS:
         is_last = is_last or not has_approvers(connection.tenant, member)
@@ -421,7 +451,7 @@ def _refresh(connection: SignOnConnection, known: SignOnIdentity, asserted: Asse
             old=old,
         )
         if old == Role.OWNER:
-            invitations.withdraw_invitations_by(member, reason="the directory says: no owner", actor=audit.SYSTEM)
+            invitations.withdraw_invitations_by(member, reason=lazy("the directory says: no owner"), actor=audit.SYSTEM)
     others = Member.objects.of(connection.tenant).exclude(pk=member.pk).filter(user__email__iexact=asserted.email)
     if asserted.email != member.user.email and not others.exists() and not _has_account(asserted.email):
         get_user_model().objects.filter(pk=member.user_id).update(email=asserted.email)

@@ -16,8 +16,8 @@ from byokportal.errors import InvalidInput
 from tenants import audit, roles, transactions
 from tenants.audit import Actor
 from tenants.errors import AlreadyStaff, MemberAddress, NotOneself
-from tenants.models import Invitation, Member, Role
-from tenants.services import people, second_factors
+from tenants.models import Invitation, Member, Role, Tenant
+from tenants.services import approvals, endings, people, second_factors
 from tenants.services.invitations import address_of
 from tenants.services.words import reason_of
 
@@ -83,8 +83,14 @@ def regroup_staff(user: User, *, groups: Collection[str], reason: str, actor: Ac
 
 
 @transactions.atomic
-def switch_off(user: User, *, reason: str, actor: Actor) -> None:
+def switch_off(user: User, *, reason: str, actor: Actor) -> list[Tenant]:
     """Switch off an account: one of our people, or a member who is no owner. Sessions and tokens end within 5 s.
+
+    A stolen account waits for nobody, also where it leaves an organisation that wants a second person with fewer than
+    two who could approve anything: its log says so, and its owners are mailed.
+
+    Returns:
+        those organisations.
 
     Raises:
         MemberAddress: the person is an owner; only the organisation's owners remove one.
@@ -98,13 +104,17 @@ def switch_off(user: User, *, reason: str, actor: Actor) -> None:
     if any(member.role == Role.OWNER for member in memberships):
         raise MemberAddress(errors={"reason": ["The person is an owner: staff never remove an owner."]})
     get_user_model().objects.filter(pk=user.pk).update(is_active=False)
-    people.end_sessions(user.pk)
+    endings.end_sessions(user.pk)
     for member in memberships:
-        people.end_access(member, reason=reason, actor=actor)
+        endings.end_access(member, reason=reason, actor=actor)
     for tenant in people.members_logs(user):
         audit.record(
             "tenants.account.switched_off", tenant=tenant, actor=actor, target=user, email=user.email, reason=reason
         )
+    short = [member.tenant for member in memberships if not approvals.has_approvers(member.tenant, member)]
+    for tenant in short:
+        audit.record("tenants.second_person.short", tenant=tenant, actor=actor, target=user, email=user.email)
+    return short
 
 
 @transactions.atomic

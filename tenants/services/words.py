@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from byokportal import secret_texts
 from byokportal.errors import InvalidInput
+from byokportal.translation import translate as _
 from tenants.errors import ReasonMissing
 
 
@@ -31,5 +32,5 @@ def name_of(name: str, *, field: str = "name") -> str:
     secret_texts.refuse(name, field=field)
     name = " ".join(name.split())
     if not name or len(name) > 120 or not name.isprintable():
-        raise InvalidInput(errors={field: ["A name has 1 to 120 printable characters."]})
+        raise InvalidInput(errors={field: [_("A name has 1 to 120 printable characters.")]})
     return name

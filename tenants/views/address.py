@@ -9,6 +9,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
+from byokportal.translation import translate as _
 from tenants import fresh, mailed_links, portal, services
 from tenants.forms import AddressForm
 
@@ -28,7 +29,11 @@ def address(request: HttpRequest) -> HttpResponse:
                 signed_in_at=fresh.signed_in_at(request),
             )
             messages.success(
-                request, f"A mail with a link goes to {change.email}. Your address changes when you use the link."
+                request,
+                _(
+                    "A mail with a link goes to %(email)s. Your address changes when you use the link.",
+                    email=change.email,
+                ),
             )
             return redirect("portal:address")
     return render(request, "portal/address.html", {"form": form})
@@ -50,6 +55,6 @@ def confirm(request: HttpRequest) -> HttpResponse:
     change = services.address_change_by_link(secret, request.user)  # type: ignore[arg-type]  # signed in
     if request.method == "POST":
         email = services.confirm_address_change(secret, user=request.user)  # type: ignore[arg-type]
-        messages.success(request, f"Your address is {email} now. Sign in with it from now on.")
+        messages.success(request, _("Your address is %(email)s now. Sign in with it from now on.", email=email))
         return mailed_links.forget(redirect("portal:address"), NAME)
     return render(request, "portal/confirm_address.html", {"change": change})

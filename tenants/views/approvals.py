@@ -12,6 +12,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from byokportal import clock
+from byokportal.translation import translate as _
 from tenants import access, portal, roles, services
 from tenants.forms import RemoveForm
 from tenants.models import Approval, Member
@@ -32,7 +33,7 @@ def require_second_person(request: HttpRequest, tenant: UUID) -> HttpResponse:
     """Let a second person be needed from now on."""
     member = access.member_for(request, tenant)
     services.require_second_person(member.tenant, actor=portal.actor(request, member))
-    messages.success(request, "From now on a second person approves these. Suspend still needs nobody else.")
+    messages.success(request, _("From now on a second person approves these. Suspend still needs nobody else."))
     return redirect("portal:approvals", member.tenant.pk)
 
 
@@ -45,7 +46,7 @@ def drop_second_person(request: HttpRequest, tenant: UUID) -> HttpResponse:
         with portal.refusals_on(form):
             reason = form.cleaned_data["reason"]
             services.drop_second_person(member.tenant, reason=reason, actor=portal.actor(request, member))
-            messages.success(request, "No second person is needed any more.")
+            messages.success(request, _("No second person is needed any more."))
             return redirect("portal:approvals", member.tenant.pk)
     return _page(request, member, form=form)
 
@@ -58,8 +59,16 @@ def approve(request: HttpRequest, tenant: UUID, approval: UUID) -> HttpResponse:
     found = services.approve(services.approval_of(member.tenant, approval), actor=portal.actor(request, member))
     is_done = found.status == Approval.Status.DONE
     asked_by = found.requested_by.user.email
-    next_step = "It is done." if is_done else f"{asked_by} does it now, within 24 hours of asking."
-    messages.success(request, f"Approved: {found.sentence}. {next_step}")
+    sentence = services.sentence_of(found)
+    if is_done:
+        words = _("Approved: %(sentence)s. It is done.", sentence=sentence)
+    else:
+        words = _(
+            "Approved: %(sentence)s. %(email)s does it now, within 24 hours of asking.",
+            sentence=sentence,
+            email=asked_by,
+        )
+    messages.success(request, words)
     return redirect("portal:approvals", member.tenant.pk)
 
 
@@ -74,8 +83,12 @@ def refuse(request: HttpRequest, tenant: UUID, approval: UUID) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         with portal.refusals_on(form):
             services.refuse(found, reason=form.cleaned_data["reason"], actor=actor)
-            messages.success(request, f"Refused: {found.sentence}. {found.requested_by.user.email} gets a mail.")
+            sentence, email = services.sentence_of(found), found.requested_by.user.email
+            messages.success(
+                request, _("Refused: %(sentence)s. %(email)s gets a mail.", sentence=sentence, email=email)
+            )
             return redirect("portal:approvals", member.tenant.pk)
+    found.sentence = services.sentence_of(found)  # shown, and not saved
     return render(request, "portal/refuse_approval.html", portal.page(member, approval=found, form=form))
 
 
@@ -86,7 +99,7 @@ def withdraw(request: HttpRequest, tenant: UUID, approval: UUID) -> HttpResponse
     member = access.member_for(request, tenant)
     found = services.approval_of(member.tenant, approval)
     services.withdraw_approval(found, actor=portal.actor(request, member))
-    messages.success(request, f"You no longer ask for it: {found.sentence}.")
+    messages.success(request, _("You no longer ask for it: %(sentence)s.", sentence=services.sentence_of(found)))
     return redirect("portal:approvals", member.tenant.pk)
 
 
@@ -96,14 +109,16 @@ def _page(request: HttpRequest, member: Member, *, form: RemoveForm | None = Non
     me = Member.objects.select_related("user", "invitation", "tenant").get(pk=member.pk)
     waiting, usable = asked.waiting(clock.now()), asked.usable(clock.now())  # type: ignore[attr-defined]
     shown = [*waiting, *usable]
-    closed = asked.exclude(pk__in=[one.pk for one in shown])
+    closed = Paginator(asked.exclude(pk__in=[one.pk for one in shown]), CLOSED_A_PAGE).get_page(request.GET.get("page"))
+    for one in (*shown, *closed):
+        one.sentence = services.sentence_of(one)  # shown, and not saved
     context = portal.page(
         member,
         waiting=[
             {"approval": one, "is_mine": one.requested_by_id == me.pk, "why_not": services.why_not_decide(me, one)}
             for one in shown
         ],
-        closed=Paginator(closed, CLOSED_A_PAGE).get_page(request.GET.get("page")),
+        closed=closed,
         form=form or RemoveForm(),
     )
     return render(request, "portal/approvals.html", context)

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods
 
+from byokportal.translation import translate as _
 from tenants import fresh, mailed_links, portal, services
 from tenants.forms import AcceptForm
 
@@ -39,7 +40,7 @@ def invitation(request: HttpRequest) -> HttpResponse:
             answer = redirect("portal:tracker", member.tenant_id)
             if signed_in is None:
                 _sign_in(request, member.user)
-            messages.success(request, f"Welcome to {member.tenant.name}.")
+            messages.success(request, _("Welcome to %(name)s.", name=member.tenant.name))
             return mailed_links.forget(answer, NAME)
     context = {
         "invitation": found,

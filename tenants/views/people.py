@@ -12,9 +12,10 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from byokportal.errors import NotFound
+from byokportal.translation import translate as _
 from tenants import access, portal, roles, services
 from tenants.forms import InviteForm, RemoveForm, RoleForm
-from tenants.models import Invitation, Member, OwnerRecovery, came_by_sign_on
+from tenants.models import Invitation, Member, OwnerRecovery, came_by_sign_on, is_by_directory
 
 PEOPLE_A_PAGE = 100
 
@@ -28,9 +29,13 @@ def members(request: HttpRequest, tenant: UUID) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         with portal.refusals_on(form):
             invited = services.invite(member.tenant, **form.cleaned_data, actor=portal.actor(request, member))
-            messages.success(request, f"{invited.email} is invited. The mail with the link is on its way.")
+            messages.success(
+                request, _("%(email)s is invited. The mail with the link is on its way.", email=invited.email)
+            )
             return redirect("portal:members", member.tenant.pk)
-    everybody = Member.objects.of(member.tenant).annotate(came_by_sign_on=came_by_sign_on())
+    everybody = Member.objects.of(member.tenant).annotate(
+        came_by_sign_on=came_by_sign_on(), is_by_directory=is_by_directory()
+    )
     everybody = everybody.select_related("user", "invitation__inviter__user", "role_by__user", "tenant")
     people = Paginator(everybody, PEOPLE_A_PAGE).get_page(request.GET.get("page"))
     factors = services.second_factors_of(people)
@@ -53,7 +58,7 @@ def change_role(request: HttpRequest, tenant: UUID, number: int) -> HttpResponse
     member = access.member_for(request, tenant)
     changed = _member(member, number)
     services.change_role(changed, role=request.POST.get("role", ""), actor=portal.actor(request, member))
-    messages.success(request, f"{changed.user.email} is {changed.get_role_display().lower()} now.")
+    messages.success(request, _("%(email)s is %(role)s now.", email=changed.user.email, role=_(changed.role)))
     return redirect("portal:members", member.tenant.pk)
 
 
@@ -70,11 +75,15 @@ def remove_member(request: HttpRequest, tenant: UUID, number: int) -> HttpRespon
         with portal.refusals_on(form):
             if is_leaving:
                 services.leave_organisation(going, actor=actor)
-                messages.success(request, f"You left {member.tenant.name}. Sign in again for your other organisations.")
+                messages.success(
+                    request,
+                    _("You left %(name)s. Sign in again for your other organisations.", name=member.tenant.name),
+                )
                 return redirect("portal:home")
             services.remove_member(going, reason=form.cleaned_data["reason"], actor=actor)
             messages.success(
-                request, f"{going.user.email} is out. Sessions and tokens of this person end within 5 seconds."
+                request,
+                _("%(email)s is out. Sessions and tokens of this person end within 5 seconds.", email=going.user.email),
             )
             return redirect("portal:members", member.tenant.pk)
     return render(request, "portal/remove_member.html", portal.page(member, going=going, form=form))
@@ -91,7 +100,9 @@ def reset_second_factor(request: HttpRequest, tenant: UUID, number: int) -> Http
     if request.method == "POST" and form.is_valid():
         with portal.refusals_on(form):
             services.reset_second_factor(colleague, reason=form.cleaned_data["reason"], actor=actor)
-            messages.success(request, f"{colleague.user.email} sets up a new second factor at the next sign-in.")
+            messages.success(
+                request, _("%(email)s sets up a new second factor at the next sign-in.", email=colleague.user.email)
+            )
             return redirect("portal:members", member.tenant.pk)
     return render(request, "portal/reset_second_factor.html", portal.page(member, colleague=colleague, form=form))
 
@@ -103,7 +114,7 @@ def resend_invitation(request: HttpRequest, tenant: UUID, invitation: UUID) -> H
     member = access.member_for(request, tenant)
     found = services.invitation_of(member.tenant, invitation)
     services.resend_invitation(found, actor=portal.actor(request, member))
-    messages.success(request, f"{found.email} gets a new link; the one before no longer works.")
+    messages.success(request, _("%(email)s gets a new link; the one before no longer works.", email=found.email))
     return redirect("portal:members", member.tenant.pk)
 
 
@@ -114,7 +125,9 @@ def withdraw_invitation(request: HttpRequest, tenant: UUID, invitation: UUID) ->
     member = access.member_for(request, tenant)
     found = services.invitation_of(member.tenant, invitation)
     services.withdraw_invitation(found, reason="withdrawn on the People page", actor=portal.actor(request, member))
-    messages.success(request, f"The invitation of {found.email} is withdrawn. Its link no longer works.")
+    messages.success(
+        request, _("The invitation of %(email)s is withdrawn. Its link no longer works.", email=found.email)
+    )
     return redirect("portal:members", member.tenant.pk)
 
 

@@ -12,6 +12,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from byokportal.errors import NotFound
+from byokportal.translation import translate as _
 from tenants import access, mailed_links, portal, services
 from tenants.models import OwnerRecovery
 
@@ -53,5 +54,5 @@ def object_signed_in(request: HttpRequest, tenant: UUID, recovery: UUID) -> Http
     if found is None:
         raise NotFound
     services.object_to_recovery(found, actor=portal.actor(request, member))
-    messages.success(request, "You stopped the recovery. Everybody concerned gets a mail.")
+    messages.success(request, _("You stopped the recovery. Everybody concerned gets a mail."))
     return redirect("portal:members", member.tenant.pk)

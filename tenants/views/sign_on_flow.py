@@ -20,11 +20,13 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from byokportal import addresses
 from byokportal.errors import NotFound, RateLimited
-from tenants import access, attempts, fresh, mailed_links, oidc, portal, sealing, services, sign_on_sessions
+from byokportal.translation import translate as _
+from tenants import access, attempts, fresh, mailed_links, oidc, portal, saml, sealing, services, sign_on_sessions
 from tenants.attempts import Limit
 from tenants.errors import SignOnRefused
 from tenants.forms import SignOnForm
 from tenants.models import SignOnAttempt, SignOnConnection, SignOnSession
+from tenants.views import saml_flow
 
 NAME = "sign-on"  # of the cookie
 BEGUN = Limit("sign-on", 30, 60)  # sign-ins begun from one address
@@ -41,7 +43,7 @@ def start(request: HttpRequest) -> HttpResponse:
         connection = services.connection_for(form.cleaned_data["email"])
         if connection is not None:
             return _begin(request, connection, Purpose.SIGN_IN)
-        form.add_error("email", "No organisation signs in here by this address. Sign in with your password.")
+        form.add_error("email", _("No organisation signs in here by this address. Sign in with your password."))
     return render(request, "account/sign_on_start.html", {"form": form})
 
 
@@ -84,7 +86,7 @@ def unlink(request: HttpRequest, tenant: UUID) -> HttpResponse:
         raise NotFound
     fresh.require(request)
     services.unlink_account(member, actor=portal.actor(request, member))
-    messages.success(request, "Your organisation's sign-on no longer leads to this account.")
+    messages.success(request, _("Your organisation's sign-on no longer leads to this account."))
     return redirect("portal:sign-on", member.tenant.pk)
 
 
@@ -112,13 +114,18 @@ def go(request: HttpRequest) -> HttpResponse:
     A page with a link and a Refresh header, since our policy lets no form end at another host (form-action).
     """
     attempt = services.attempt_of(mailed_links.secret_of(request, NAME))
-    address = oidc.authorize_url(
-        client_of(attempt.connection),
-        state=attempt.state,
-        nonce=attempt.nonce,
-        verifier=attempt.verifier,
-        is_again=attempt.purpose == Purpose.AGAIN,
-    )
+    is_again = attempt.purpose == Purpose.AGAIN
+    if attempt.connection.protocol == SignOnConnection.Protocol.SAML:
+        directory, request_id = saml_flow.directory_of(attempt.connection), services.request_id_of(attempt)
+        address = saml.request_url(directory, request=request_id, is_again=is_again)
+    else:
+        address = oidc.authorize_url(
+            client_of(attempt.connection),
+            state=attempt.state,
+            nonce=attempt.nonce,
+            verifier=attempt.verifier,
+            is_again=is_again,
+        )
     answer = render(request, "account/sign_on_go.html", {"address": address, "host": urlsplit(address).netloc})
     answer["Refresh"] = f"0;url={address}"
     answer["Referrer-Policy"] = "no-referrer"
@@ -134,9 +141,9 @@ def callback(request: HttpRequest, tenant: UUID) -> HttpResponse:
     client = client_of(attempt.connection)
     # RFC 9207: an answer of another issuer, led here by somebody in between
     if request.GET.get("iss", client.issuer) != client.issuer:
-        raise SignOnRefused(why="The answer came from another sign-on than your organisation's. Begin again.")
+        raise SignOnRefused(why=_("The answer came from another sign-on than your organisation's. Begin again."))
     if "error" in request.GET or not request.GET.get("code"):
-        raise SignOnRefused(why="Your organisation's sign-on did not let you in. Try again, or ask whoever runs it.")
+        raise SignOnRefused(why=_("Your organisation's sign-on did not let you in. Try again, or ask whoever runs it."))
     asserted = oidc.redeem(client, code=request.GET["code"][:4000], nonce=attempt.nonce, verifier=attempt.verifier)
     services.note_answer(attempt, asserted=asserted)
     return redirect("portal:sign-on-finish")
@@ -175,7 +182,7 @@ def link(request: HttpRequest) -> HttpResponse:
             raise NotFound
         fresh.require(request)
         member = services.link_account(attempt, user=signed_in, signed_in_at=fresh.signed_in_at(request))
-        messages.success(request, f"{member.tenant.name}'s sign-on leads to this account now.")
+        messages.success(request, _("%(name)s's sign-on leads to this account now.", name=member.tenant.name))
         page = "portal:sign-on-start" if attempt.connection.mode == SignOnConnection.Mode.REQUIRED else "portal:home"
         return mailed_links.forget(redirect(page), NAME)
     context = {

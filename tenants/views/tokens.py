@@ -14,6 +14,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from byokportal import clock, words
 from byokportal.errors import NotFound
+from byokportal.translation import translate as _
 from tenants import access, portal, services, shown_once
 from tenants.forms import MAY, TokenForm
 from tenants.models import AccessToken, Member, Role
@@ -68,5 +69,5 @@ def revoke_token(request: HttpRequest, tenant: UUID, token: UUID) -> HttpRespons
     if found is None:
         raise NotFound
     services.revoke_token(found, actor=actor)
-    messages.success(request, f"The token {found.name} is revoked. It stops working within 5 seconds.")
+    messages.success(request, _("The token %(name)s is revoked. It stops working within 5 seconds.", name=found.name))
     return redirect("portal:tokens", member.tenant.pk)

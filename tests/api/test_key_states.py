@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
+from byokportal import visibility
 from keys.models import KeyRegistration, RegistrationMove
 from keys.services import key_states
 from tenants import audit
@@ -126,7 +127,7 @@ def test_what_stays_open_for_long_makes_nothing_come_again_and_again(
     assert follower.all() == list(range(2, 12))
     assert follower.all() == []
     # a snapshot that is too long for an address: more comes twice, nothing is left out
-    monkeypatch.setattr(key_states, "LONG", 1)
+    monkeypatch.setattr(visibility, "LONG", 1)
     assert follower.all() == []
     assert set(follower.all()) == set(range(2, 12))
     early.commit()

@@ -196,6 +196,8 @@ def shape(of: BaseDatabaseWrapper) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.slow
+@pytest.mark.servers
 def test_an_old_database_is_brought_up_to_date(old: tuple[str, BaseDatabaseWrapper], tmp_path: Path) -> None:
     url, there = old
     migrate(
@@ -279,6 +281,8 @@ def test_an_old_database_is_brought_up_to_date(old: tuple[str, BaseDatabaseWrapp
     assert isinstance(was["acme"].pk, uuid.UUID)
 
 
+@pytest.mark.slow
+@pytest.mark.servers
 def test_what_probes_found_goes_back_to_the_registration_and_forward_again(
     old: tuple[str, BaseDatabaseWrapper], tmp_path: Path
 ) -> None:

@@ -10,7 +10,9 @@ from keys.models import BranchKey, BranchKeyLoad, KeyUse
 from tenants import audit
 from tenants.models import AuditEvent, ServiceRole, Tenant
 
-FREE = {"tenants_auditevent": {"followed_at", "attempts", "next_at", "seal", "seal_number", "previous_seal"}}
+FREE = {
+    "tenants_auditevent": {"followed_at", "attempts", "next_at", "seal", "seal_number", "previous_seal", "seal_salt"}
+}
 FIXED = {"tenants_tenant": {"external_id", "service_role_id"}}  # the others are facts that change
 
 

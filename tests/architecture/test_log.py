@@ -9,7 +9,7 @@ from pathlib import Path
 from django.conf import settings
 
 from keys.services import key
-from support import follow
+from support import follow, reactions
 from tenants import audit
 
 
@@ -36,5 +36,5 @@ def test_every_event_of_the_table_is_recorded_by_somebody() -> None:
 
 
 def test_whatever_reacts_to_an_event_or_shows_one_names_one_of_the_table() -> None:
-    named = {*follow.REACTIONS, *follow.ACCOUNTS, *follow.INCIDENTS, *audit.STATUSES, *key.DROPPING}
+    named = {*reactions.REACTIONS, *follow.ACCOUNTS, *follow.INCIDENTS, *audit.STATUSES, *key.DROPPING}
     assert sorted(named - set(audit.EVENTS)) == []

@@ -9,7 +9,18 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 # The same noun is meant to recur in these: the entry points and rows of one thing.
-SAME_NOUN = {"services", "views", "api", "models", "admin", "management", "templatetags", "formats", "migrations"}
+SAME_NOUN = {
+    "services",
+    "views",
+    "api",
+    "scim",
+    "models",
+    "admin",
+    "management",
+    "templatetags",
+    "formats",
+    "migrations",
+}
 # Programs of their own inside byokportal.
 PROGRAMS = ("byokportal/localaws/", "byokportal/embedded/", "byokportal/demo/")
 # Never imported by this name alone; Python 3 has no implicit relative imports.

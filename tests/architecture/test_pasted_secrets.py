@@ -49,6 +49,7 @@ MODULES = (
     "keys.forms",
     "support.forms",
     "tenants.api.serializers",
+    "tenants.api.directory",
     "tenants.api.domains",
     "tenants.api.people",
     "tenants.api.sign_on",

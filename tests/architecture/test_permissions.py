@@ -4,6 +4,7 @@ Django's permissions, groups of staff, buttons, scopes of services."""
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from django.db.models import Model
 
 from byokportal import clock
 from byokportal.errors import NotAllowed
-from keys.models import Incident
+from keys.models import DriftResolution, Incident, ServiceRolePolicy
 from support.groups import permissions_of
-from support.models import Ticket
+from support.models import BulkOperation, Ticket
 from tenants import roles
 from tenants.audit import Actor
-from tenants.models import Role, ServiceAccount, Tenant
+from tenants.errors import FreshSignInNeeded
+from tenants.models import Member, Role, ServiceAccount, ServiceRole, Tenant
 
 BUTTONS: list[tuple[type[Model], Any]] = [
     (model, button)
@@ -85,11 +87,15 @@ def test_every_button_names_a_row_for_staff_and_every_row_for_staff_has_a_button
 def test_a_button_names_the_row_that_its_service_asks_for(model: type[Model], button: Any, tenant: Tenant) -> None:
     nobody = Actor.staff(User.objects.create_user("kim@kore.example", is_staff=True), signed_in_at=clock.now())
     role = tenant.service_role
+    policy = ServiceRolePolicy.objects.create(service_role=role, slot=0, found="not attached")
     obj = {
         Tenant: tenant,
         User: nobody.user,
         ServiceAccount: ServiceAccount(),
         Incident: Incident(service_role=role),
+        ServiceRole: role,
+        DriftResolution: DriftResolution(policy=policy),
+        BulkOperation: BulkOperation(kind="suspend", total=1, requested_by=nobody.user),
     }.get(model) or model(tenant=tenant)
     data: dict[str, Any] = {
         "name": "N",
@@ -104,6 +110,13 @@ def test_a_button_names_the_row_that_its_service_asks_for(model: type[Model], bu
         "has_all_tenants": True,
         "hours": 1,
         "groups": [],
+        "slot": 0,
+        "topic": "question",
+        "subject": "s",
+        "step": None,
+        "priority": "high",
+        "chosen": "",
+        "choice": "take_ours",
     }
     with pytest.raises(NotAllowed) as refused:
         button.do(obj, data, nobody)
@@ -127,7 +140,9 @@ def test_every_row_for_some_of_the_members_has_its_button_in_the_portal() -> Non
 
 
 def test_every_page_of_the_back_office_is_one_that_the_groups_may_look_at() -> None:
-    assert {model._meta.label_lower for model in admin.site._registry} == set(roles.VIEWED)
+    shown = {model._meta.label_lower for model in admin.site._registry}
+    assert shown - set(roles.VIEWED) == set(), "name the model in VIEWED of tenants/roles.py"
+    assert set(roles.VIEWED) - shown == set(), "import its module in SupportAdminConfig.ready"
 
 
 def test_every_scope_of_a_service_opens_an_operation() -> None:
@@ -143,3 +158,35 @@ def test_nobody_but_the_table_asks_django_for_a_permission_or_spells_a_scope() -
         if "migrations" not in path.parts and spelled.search(path.read_text())
     }
     assert found == {"tenants/roles.py"}
+
+
+def test_a_mail_does_what_the_table_lets_mails_do_and_asks_for_no_sign_in(tenant: Tenant, alice: Member) -> None:
+    by_page, by_mail = Actor.of_member(alice, via="portal"), Actor.of_member(alice, via=roles.MAIL)
+    allowed = {name for name in roles.OPERATIONS if roles.allowed(by_page, name, tenant)}
+    taken = {name for name in roles.OPERATIONS if roles.allowed(by_mail, name, tenant)}
+    assert taken == {"support.answer_ticket"} < allowed
+    roles.require(by_mail, "support.answer_ticket", tenant)
+
+
+def test_what_the_table_calls_fresh_is_refused_to_an_old_sign_in_in_the_service_itself(
+    tenant: Tenant, alice: Member, sam: User
+) -> None:
+    def refused(actor: Actor) -> set[str]:
+        found = set()
+        for name in roles.OPERATIONS:
+            try:
+                roles.require(actor, name, tenant)
+            except FreshSignInNeeded:
+                found.add(name)
+            except NotAllowed:
+                pass
+        return found
+
+    old = clock.now() - timedelta(seconds=settings.FRESH_SIGN_IN_SECONDS + 1)
+    for at in (old, None):
+        of_owners = {name for name, row in roles.OPERATIONS.items() if row.is_fresh and Role.OWNER in row.members}
+        assert refused(Actor.of_member(alice, via="portal", signed_in_at=at)) == of_owners
+        assert refused(Actor.staff(sam, signed_in_at=at)) == {
+            name for name in roles.OPERATIONS if roles.staff_may(sam, name)
+        }
+    assert refused(Actor.of_member(alice, via="portal", signed_in_at=clock.now())) == set()

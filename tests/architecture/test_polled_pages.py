@@ -31,20 +31,21 @@ from keys.models import (
     RoleConfiguration,
     ServingProcess,
 )
-from support.models import Ticket, TicketMessage
+from support.models import BulkItem, BulkOperation, Ticket, TicketMessage
 from tenants.models import AuditEvent, Member, OnboardingMove, Tenant
 
 TEMPLATES = Path(__file__).resolve().parents[2] / "templates"
 HTMX = {"HX-Request": "true"}
 # Each template that polls → the address that it asks, and the queries that this makes.
 POLLED = {
-    "admin/parts/drop.html": ("/admin/tenants/tenant/{tenant}/change/", 37),
+    "admin/parts/bulk.html": ("/admin/support/bulkoperation/{bulk}/change/", 7),
+    "admin/parts/drop.html": ("/admin/tenants/tenant/{tenant}/drop/", 8),
     "admin/parts/test.html": ("/admin/keys/encryptiontest/{test}/change/", 14),
     "portal/parts/drill.html": ("/tenants/{tenant}/key/drills/{drill}/live/", 4),
-    "portal/parts/key_state.html": ("/tenants/{tenant}/key/live/", 17),
+    "portal/parts/key_state.html": ("/tenants/{tenant}/key/live/", 13),
     "portal/parts/live_test.html": ("/tenants/{tenant}/tests/{test}/", 5),
     "portal/parts/preparing.html": ("/tenants/{tenant}/registration/preparing/", 4),
-    "portal/parts/test_progress.html": ("/tenants/{tenant}/tests/progress/", 8),
+    "portal/parts/test_progress.html": ("/tenants/{tenant}/tests/progress/", 7),
     "portal/parts/tracker_steps.html": ("/tenants/{tenant}/", 4),
 }
 
@@ -187,7 +188,9 @@ def test_what_they_read_does_not_grow(
     KeyHealth.objects.update(key_facts={"deletion_at": "2999-01-01T00:00:00+00:00"})
     drill = services.start_drill(tenant, actor=acting(alice))
     test = EncryptionTest.objects.of(tenant).get()
-    ids = {"tenant": tenant.pk, "drill": drill.pk, "test": test.pk}
+    bulk = BulkOperation.objects.create(kind="probe", status="queued", total=1, requested_by=sam, reason="r")
+    BulkItem.objects.create(operation=bulk, tenant=tenant, position=0)
+    ids = {"tenant": tenant.pk, "drill": drill.pk, "test": test.pk, "bulk": bulk.pk}
     pages = {
         name: (path.format(**ids), browser_of(sam if path.startswith("/admin") else alice))
         for name, (path, _) in POLLED.items()

@@ -23,11 +23,13 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from url_map import addresses, is_page
 
+from keys import log_heads
 from keys.models import CheckResult, EncryptionTest, KeyRegistration, RevocationDrill, RoleConfiguration
 from support import services as support_services
-from support.models import Notice, Ticket
-from tenants import audit, roles, services
-from tenants.models import Approval, MailDomain, Member, SignOnConnection
+from support.fleet import counting, projection
+from support.models import Notice, Ticket, WebhookDelivery, WebhookEndpoint
+from tenants import audit, log_trees, roles, services
+from tenants.models import Approval, AuditEvent, Directory, MailDomain, Member, SignOnConnection
 
 RECORDED = Path(__file__).with_name("query_budgets.json")
 KEY = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -43,6 +45,18 @@ def _fill(alice: Member, rows: int, *, name: str) -> None:
         invited(tenant, f"{one}@acme.example", "auditor")
         services.invite(tenant, email=f"{one}@elsewhere.example", role="auditor", actor=acting(alice))
         MailDomain.objects.create(tenant=tenant, name=f"{one}.example", token="t")
+        directory = Directory.objects.get(tenant=tenant)
+        directory.tokens.create(digest=one, made_by="member:alice@acme.example")
+        group = directory.groups.create(display_name=one)
+        group.users.create(
+            directory=directory,
+            user_name=one,
+            user_name_key=one,
+            email=f"{one}@acme.example",
+            is_active=True,
+            resource={},
+            member=Member.objects.get(user__email=f"{one}@acme.example"),
+        )
         services.mint_token(alice, name=one, actor=audit.COMMAND)
         services.create_service_account(one, tenants=[tenant, other], scopes=roles.SCOPES, actor=audit.COMMAND)
         ticket = support_services.open_ticket(tenant, topic="question", subject=one, text=one, actor=audit.SYSTEM)
@@ -55,6 +69,12 @@ def _fill(alice: Member, rows: int, *, name: str) -> None:
             requested_by=Member.objects.get(user__email=f"{one}@acme.example"),
             expires_at=timezone.now() + timedelta(1),
         )
+        WebhookEndpoint.objects.create(
+            tenant=tenant, description=one, origin="https://a.example", kinds=["key"], sealed_address=""
+        )
+        event = AuditEvent.objects.of(tenant).latest("pk")
+        for endpoint in WebhookEndpoint.objects.all():
+            WebhookDelivery.objects.create(tenant=tenant, endpoint=endpoint, event=event)
         Notice.objects.create(tenant=tenant, template="key-active", recipient=f"{one}@acme.example")
         for owner in (tenant, other):
             registration = KeyRegistration.objects.create(tenant=owner, key_arn=KEY, role_arn=ROLE, status="retired")
@@ -77,10 +97,13 @@ def _fill(alice: Member, rows: int, *, name: str) -> None:
         KeyRegistration.objects.create(tenant=other, key_arn=KEY, role_arn=ROLE, role_claim=one, **suspended)
 
 
-NOT_COUNTED = {"portal:end-horizon": "of a key that only backups need, and one in this world serves"}
+NOT_COUNTED = {
+    "portal:end-horizon": "of a key that only backups need, and one in this world serves",
+    "portal:sign-on-saml": "the connection of this world speaks the other protocol",
+}
 
 
-def _portal(objects: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def portal_pages(objects: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield every page of a tenant, as it is recorded and as it is asked for; step 1 to 6 are a page each."""
     shown = [one for one in addresses() if one.route.startswith("tenants/<uuid:tenant>/") and is_page(one)]
     for route in (one.route for one in shown if one.name not in NOT_COUNTED):
@@ -94,6 +117,9 @@ def _portal(objects: dict[str, Any]) -> Iterator[tuple[str, str]]:
 def _office(objects: dict[type[Model], Any]) -> Iterator[tuple[str, str]]:
     """Yield every list of the back office, and the page of one row of each that has one in this world."""
     yield "/admin/", "/admin/"
+    yield "/admin/fleet/", "/admin/fleet/"
+    yield "/admin/tickets/", "/admin/tickets/"
+    yield "/admin/fleet/?q=", "/admin/fleet/?q=Acme&step=1"
     for model in admin.site._registry:
         of_model = f"/admin/{model._meta.app_label}/{model._meta.model_name}/"
         yield of_model, of_model
@@ -113,9 +139,8 @@ def _count(client: Client, path: str) -> int:
     return sum("FOR NO KEY UPDATE" not in query["sql"] for query in queries)
 
 
-def test_list_pages_make_the_recorded_number_of_queries_however_many_rows(
-    alice: Member, sam: User, browser_of: Callable[[Member | User], Client]
-) -> None:
+def world_of(alice: Member) -> dict[str, Any]:
+    """Make an organisation with a row of everything, and return what the addresses of its pages name."""
     tenant = alice.tenant
     serving = {"status": "active", "activated_at": timezone.now(), "role_claim": "111122223333/a"}
     registration = KeyRegistration.objects.create(tenant=tenant, key_arn=KEY, role_arn=ROLE, **serving)
@@ -133,18 +158,32 @@ def test_list_pages_make_the_recorded_number_of_queries_however_many_rows(
     SignOnConnection.objects.create(
         tenant=tenant, mode="offered", issuer="https://login.acme.example", client_id="byok", sealed_secret=""
     )
+    Directory.objects.create(tenant=tenant)
     _fill(alice, 1, name="first")
     ticket = Ticket.objects.of(tenant).first()
     assert ticket is not None
     named = {"tenant": tenant, "ticket": ticket, "test": test, "drill": drill, "number": alice}
-    named |= {
+    return named | {
         "domain": MailDomain.objects.of(tenant).first(),
         "approval": Approval.objects.filter(tenant=tenant).first(),
+        "webhook": WebhookEndpoint.objects.first(),
     }
-    pages = [(browser_of(alice), *page) for page in _portal(named)]
+
+
+def test_list_pages_make_the_recorded_number_of_queries_however_many_rows(
+    alice: Member, sam: User, browser_of: Callable[[Member | User], Client]
+) -> None:
+    named = world_of(alice)
+    registration = named["test"].registration
+    pages = [(browser_of(alice), *page) for page in portal_pages(named)]
     pages += [(browser_of(sam), *page) for page in _office({type(row): row for row in (*named.values(), registration)})]
+    log_trees.seal()
+    log_heads.publish_due()
+    projection.follow()
+    counting.count()
     few = {name: _count(client, path) for client, name, path in pages}
     _fill(alice, 8, name="more")
+    projection.follow()
     many = {name: _count(client, path) for client, name, path in pages}
     assert many == few
     if os.environ.get("RECORD_QUERY_BUDGETS"):

@@ -16,6 +16,7 @@ import yaml
 from celery import current_app
 from conftest import with_health
 from django.conf import settings
+from django.contrib.auth.models import User
 from django.db import OperationalError, connection
 from django.utils import timezone
 
@@ -23,6 +24,7 @@ from byokportal import beat
 from keys import tasks, usage
 from keys.models import (
     BranchKey,
+    Canary,
     EncryptionTest,
     Incident,
     KeyHealth,
@@ -32,16 +34,25 @@ from keys.models import (
     RoleConfiguration,
 )
 from support import tasks as support_tasks  # noqa: F401  a worker knows them all
-from support.models import Notice
-from tenants import audit
+from support.models import (
+    BulkOperation,
+    FleetFigures,
+    Notice,
+    OnCallMessage,
+    Ticket,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
+from tenants import audit, log_trees
 from tenants import tasks as tenant_tasks  # noqa: F401
-from tenants.models import AuditEvent, Tenant
+from tenants.models import AuditEvent, ServiceRole, Tenant
 
 ROOT = Path(__file__).parents[2]
+# What changes IAM: the worker of its queue alone holds rights there.
+CHANGE_IAM = {"configure_service_role", "keep_room", "keep_canaries", "look_for_drift", "resolve_drift"}
 WAITED_FOR = {
     "run_test",
     "probe",
-    "configure_service_role",
     "enqueue_due_tests",
     "enqueue_due_probes",
     "enqueue_due_configurations",
@@ -49,11 +60,16 @@ WAITED_FOR = {
 SLOW = {
     "sweep",
     "send_notices",
+    "prune_webhooks",
+    "prune_inbound_mails",
+    "remind_of_tickets",
     "attend_branch_key",
     "clear_expired",
-    "close_filled_roles",
+    "clear_tests",
+    "clear_notices",
     "complete_recoveries",
     "roll_up_uses",
+    "run_bulk",
 }
 
 
@@ -76,15 +92,18 @@ def test_who_waits_for_a_test_waits_for_nothing_slow() -> None:
     queue = {name: getattr(task, "queue", None) or settings.CELERY_TASK_DEFAULT_QUEUE for name, task in ours().items()}
     assert {queue[name] for name in WAITED_FOR} == {"checks"}
     assert {queue[name] for name in SLOW} == {"bulk", "sweep"}
+    assert {name for name, its in queue.items() if its == "configuration"} == CHANGE_IAM
     assert [name for name, its in queue.items() if its == "sweep"] == ["sweep"]
+    assert [name for name, its in queue.items() if its == "webhooks"] == ["deliver_webhooks"]
     workers = re.findall(r'"-Q", "([a-z,]+)"', (ROOT / "docker-compose.yml").read_text())
     embedded = re.findall(
-        r'\("\w+", "((?:checks|bulk|sweep)[a-z,]*)"\)', (ROOT / "byokportal/embedded/stack.py").read_text()
+        r'\("\w+", "((?:checks|bulk|sweep|configuration)[a-z,]*)"\)',
+        (ROOT / "byokportal/embedded/stack.py").read_text(),
     )
     documented = re.findall(r"worker -Q ([a-z,]+)`", (ROOT / "docs/deploy.md").read_text())
     for found in (workers, embedded, documented):
         assert sorted(",".join(found).split(",")) == sorted(set(queue.values())), "each queue has one kind of worker"
-        assert "checks" in found, "a worker of its own"
+        assert {"checks", "configuration"} <= set(found), "workers of their own"
     assert yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["worker"]
 
 
@@ -169,7 +188,22 @@ def test_what_an_operation_sends_expires_too(sent: list[Any]) -> None:
 
 
 # `backend_cleanup` is Celery's own.
-UNASKED = {"close_filled_roles", "clear_wrappings", "complete_recoveries", "clear_expired", "backend_cleanup"}
+UNASKED = {
+    "clear_wrappings",
+    "complete_recoveries",
+    "clear_expired",
+    "clear_tests",
+    "clear_notices",
+    "prune_webhooks",
+    "prune_inbound_mails",
+    "publish_log_head",
+    "report_in",
+    "keep_canaries",
+    "advance_canaries",
+    "count_fleet",
+    "roll_up_sealed_uses",
+    "backend_cleanup",
+}
 
 
 @pytest.fixture
@@ -189,11 +223,27 @@ def look(sent: list[Any], tmp_path: Path) -> Iterator[Callable[[], set[str]]]:
     beat._statements.cache_clear()
 
 
+def _delivery(registration: KeyRegistration) -> None:
+    facts = {"description": "d", "origin": "https://a.example", "sealed_address": ""}
+    endpoint = WebhookEndpoint.objects.create(tenant=registration.tenant, **facts)
+    WebhookDelivery.objects.create(tenant=registration.tenant, endpoint=endpoint)
+
+
+def _bulk_operation(registration: KeyRegistration) -> None:
+    user = User.objects.create_user("sam@kore.example", is_staff=True)
+    BulkOperation.objects.create(kind="probe", status="queued", total=1, requested_by=user, reason="r")
+
+
 @pytest.fixture
 def quiet(tenant: Tenant) -> KeyRegistration:
     """A registration in service, with nothing due."""
     AuditEvent.objects.update(followed_at=timezone.now())
+    log_trees.seal()
     Notice.objects.all().delete()
+    newest = AuditEvent.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+    FleetFigures.objects.create(pk=1, through=newest)
+    later = timezone.now() + timedelta(hours=1)
+    ServiceRole.objects.update(count_due_at=later, canary_due_at=later)
     facts = {"tenant": tenant, "key_arn": "k", "role_arn": "r", "role_claim": "1/r"}
     registration = KeyRegistration.objects.create(**facts, status="active", activated_at=timezone.now())
     return with_health(registration, next_probe_at=timezone.now() + timedelta(hours=1))
@@ -227,6 +277,14 @@ def test_while_nothing_is_due_beat_sends_nothing(quiet: KeyRegistration, look: C
             "enqueue_due_probes",
             lambda r: KeyHealth.objects.update(next_probe_at=timezone.now(), is_probe_awaited=True),
         ),
+        ("keep_room", lambda r: ServiceRole.objects.update(count_due_at=timezone.now())),
+        ("ask_canaries", lambda r: ServiceRole.objects.update(canary_due_at=timezone.now())),
+        (
+            "send_canaries",
+            lambda r: Canary.objects.create(
+                tenant=r.tenant, service_role=r.tenant.service_role, region="eu-central-1", stage="serving"
+            ),
+        ),
         ("sweep", lambda r: KeyHealth.objects.update(next_probe_at=timezone.now())),
         ("sweep", lambda r: Incident.objects.create(service_role=r.tenant.service_role, why="tests")),
         (
@@ -240,6 +298,18 @@ def test_while_nothing_is_due_beat_sends_nothing(quiet: KeyRegistration, look: C
             lambda r: KeyUse.objects.create(tenant=r.tenant, operation="generate", count=1, caller="tests"),
         ),
         ("follow_log", lambda r: audit.record("keys.drill.started", tenant=r.tenant, actor=audit.SYSTEM, seconds=1)),
+        ("seal_log", lambda r: audit.record("keys.drill.started", tenant=r.tenant, actor=audit.SYSTEM, seconds=1)),
+        ("follow_fleet", lambda r: audit.record("keys.drill.started", tenant=r.tenant, actor=audit.SYSTEM, seconds=1)),
+        ("run_bulk", lambda r: _bulk_operation(r)),
+        ("deliver_webhooks", lambda r: _delivery(r)),
+        (
+            "call_on_call",
+            lambda r: OnCallMessage.objects.create(channel="webhook", action="trigger", dedup_key="tests"),
+        ),
+        (
+            "remind_of_tickets",
+            lambda r: Ticket.objects.create(tenant=r.tenant, subject="s", opened_by="tests", remind_at=timezone.now()),
+        ),
         (
             "send_notices",
             lambda r: Notice.objects.create(tenant=r.tenant, template="x", recipient="a@b.example", context={}),

@@ -298,12 +298,12 @@ def _weigh() -> None:
     django.setup()
     from keys import datakeys
     from keys.aws import sessions
-    from keys.datakeys import envelope, snapshots
+    from keys.datakeys import envelope, tenant_snapshot
 
     engine = datakeys.Engine()
     before = _resident()
     for number in range(TENANTS):
-        _cache_one(engine, number, snapshots, sessions, envelope)
+        _cache_one(engine, number, tenant_snapshot, sessions, envelope)
     ours = _resident() - before
     assert len(engine.keys) == TENANTS
 
@@ -342,15 +342,17 @@ def _weigh_clients() -> int:
         stub.kill()
 
 
-def _cache_one(engine: Any, number: int, snapshots: Any, sessions: Any, envelope: Any) -> None:
+def _cache_one(engine: Any, number: int, tenant_snapshot: Any, sessions: Any, envelope: Any) -> None:
     """Let a process hold one tenant as after its first request: snapshot, branch key, session; sizes as AWS's."""
+    from keys.aws.clients import Credentials
+
     tenant, key_id, registration = uuid.uuid4(), uuid.uuid4(), uuid.uuid4()
     account = f"{number:012}"
     role_arn = f"arn:aws:iam::{account}:role/AIforWorkByokAccessRole"
     key_arn = f"arn:aws:kms:eu-central-1:{account}:key/{uuid.uuid4()}"
     external_id = "byok-" + os.urandom(32).hex()[:43]
-    row = snapshots.WrappedBranchKey(key_id, os.urandom(184), key_arn, registration, role_arn)
-    copy = snapshots.Snapshot(
+    row = tenant_snapshot.WrappedBranchKey(key_id, os.urandom(184), key_arn, registration, role_arn)
+    copy = tenant_snapshot.Snapshot(
         tenant,
         datetime.now(UTC),
         time.monotonic(),
@@ -369,7 +371,7 @@ def _cache_one(engine: Any, number: int, snapshots: Any, sessions: Any, envelope
     )
     engine.snapshots._copies.put(tenant, copy)
     engine.snapshots._generations[tenant] = 0
-    session = sessions.Credentials(
+    session = Credentials(
         "ASIA" + os.urandom(8).hex().upper(),
         os.urandom(20).hex(),
         os.urandom(600).hex(),

@@ -26,7 +26,7 @@ from django.utils import timezone  # noqa: E402
 
 from byokportal.celery import stay_on_one_core  # noqa: E402
 from keys import health  # noqa: E402
-from keys.aws import sessions  # noqa: E402
+from keys.aws import clients, sessions  # noqa: E402
 from keys.models import BranchKey, KeyHealth, KeyRegistration  # noqa: E402
 from tenants.models import ServiceRole, Tenant  # noqa: E402
 
@@ -84,8 +84,8 @@ def prepare(count: int) -> ServiceRole:
     settings.LOCALAWS_FILE.write_text(json.dumps({"version": 1, "endpoint": os.environ["STUB"], "accounts": accounts}))
     # Becoming a service role goes through boto3, which in local mode trusts no certificate of ours;
     # the sweep starts after it.
-    sessions._local()  # reading it for the first time empties the cache
-    ours = sessions.Credentials("a", "s", "t", datetime.now(UTC) + timedelta(hours=1), role.unique_id)
+    sessions._forget_those_of_another_local_aws()  # reading it for the first time empties the cache
+    ours = clients.Credentials("a", "s", "t", datetime.now(UTC) + timedelta(hours=1), role.unique_id)
     sessions._cache.put(("service", role.arn, REGION), ours)
     return role
 

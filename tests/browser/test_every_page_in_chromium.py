@@ -22,7 +22,7 @@ from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from axe_playwright_python.sync_playwright import Axe
 from browser.test_portal_in_chromium import PASSWORD, chromium, page, pytestmark, said, serious
-from conftest import Customer, acting, acting_staff, an_approval, invited, passkey_of, with_health
+from conftest import Customer, a_webhook, acting, acting_staff, an_approval, invited, passkey_of, with_health
 from django.contrib.admin import site
 from django.contrib.auth.models import Group, User
 from django.urls import reverse
@@ -31,15 +31,37 @@ from url_map import addresses, is_page
 
 from byokportal import clock
 from keys import services as key_services
-from keys.models import CheckResult, EncryptionTest, Incident, KeyRegistration, RevocationDrill
+from keys.models import (
+    Canary,
+    CheckResult,
+    EncryptionTest,
+    Incident,
+    KeyRegistration,
+    RevocationDrill,
+    ServiceRolePolicy,
+)
+from support import seeding
 from support import services as support_services
-from support.models import Notice
+from support.fleet import counting, projection
+from support.models import AffectedTenant, FleetRow, Notice, OnCallMessage, WebhookDelivery, WebhookEndpoint
 from tenants import audit, roles, services, tokens
-from tenants.models import Approval, AuditEvent, Member, OwnerRecovery, SignOnConnection, Tenant
+from tenants.models import (
+    Approval,
+    AuditEvent,
+    Directory,
+    DirectoryGroup,
+    DirectoryToken,
+    Member,
+    OwnerRecovery,
+    SignOnConnection,
+    Tenant,
+)
 from tenants.services import staff
 
 LONG = "Gesellschaft-mit-sehr-langem-Namen-" * 3
 PHONE = 375
+SMALLEST = 320
+WIDE = 1440
 # A colour on its way to another one is neither.
 CHANGED = "() => document.getAnimations().filter(one => one instanceof CSSTransition).forEach(one => one.finish())"
 STICKS_OUT = """() => [...document.querySelectorAll("body *")].findLast(
@@ -64,9 +86,13 @@ HERS = (
     "account_logout",
     "portal:address",
     "portal:confirm-address",
+    "portal:overview",
     "portal:tracker",
     "portal:step",
     "portal:log",
+    "portal:log-seal",
+    "portal:evidence",
+    "portal:key-uses",
     "portal:members",
     "portal:remove-member",
     "portal:reset-second-factor",
@@ -75,6 +101,8 @@ HERS = (
     "portal:sign-on-connection",
     "portal:remove-sign-on",
     "portal:sign-on-needed",
+    "portal:directory",
+    "portal:remove-directory",
     "portal:tokens",
     "portal:approvals",
     "portal:refuse",
@@ -87,12 +115,17 @@ HERS = (
     "portal:tests",
     "portal:test",
     "portal:key",
+    "portal:activation",
     "portal:branch-keys",
     "portal:end-horizon",
     "portal:drills",
     "portal:drill",
     "portal:tickets",
     "portal:ticket",
+    "portal:mails",
+    "portal:webhooks",
+    "portal:webhook",
+    "portal:remove-webhook",
 )
 # What anybody reads without a session.
 OPEN = (
@@ -121,6 +154,8 @@ NOT_LOOKED_AT = {
     "account_set_password": "404",
     "account_email": "404",
     "healthz": "for machines",
+    "byok-log": "for machines",
+    **{one.name: "for a directory" for one in addresses() if one.name.startswith("scim:")},
     "readyz": "for machines",
     "schema": "for machines",
     "portal:home": "leads on to the organisation",
@@ -132,7 +167,19 @@ NOT_LOOKED_AT = {
     "portal:sign-on-again": "the same",
     "portal:sign-on-callback": "leads on",
     "portal:sign-on-finish": "leads on",
+    "portal:sign-on-saml": "looked at in test_saml_in_chromium.py: an organisation has one connection",
+    "portal:saml-acs": "leads on",
+    "portal:saml-answer": "leads on",
+    "portal:saml-metadata": "for machines",
     "portal:document": "a file",
+    "portal:log-head-file": "a file",
+    "portal:log-verifier": "a file",
+    "portal:log-jsonl": "a file",
+    "portal:log-csv": "a file",
+    "portal:evidence-json": "a file",
+    "portal:evidence-pdf": "a file",
+    "portal:key-uses-jsonl": "a file",
+    "portal:key-uses-csv": "a file",
     "portal:control": "a file",
     "portal:setup-link-enter": "leads on, without the secret",
     "portal:setup-link-document": "a file",
@@ -142,6 +189,12 @@ NOT_LOOKED_AT = {
     "portal:key-live": "a part of the key's page",
     "portal:drill-live": "a part of a drill's page",
     "portal:preparing": "a part of the key's page",
+    "admin:fleet_csv": "a file",
+    "admin:our_people_export": "a file",
+    "admin:fleet_save_view": "a button",
+    "admin:answer_explained": "a button",
+    "inbound-mail": "a mail gateway's",
+    "admin:fleet_remove_view": "a button",
     "admin:login": "leads to the portal's",
     "admin:logout": "a button",
     "admin:autocomplete": "JSON",
@@ -162,7 +215,9 @@ def models() -> list[str]:
 
 
 def test_every_page_is_in_a_table() -> None:
-    tables = {*HERS, *OPEN, *NOT_LOOKED_AT, "admin:index", "admin:explain_aws_error"}
+    tables = {*HERS, *OPEN, *NOT_LOOKED_AT, "admin:index", "admin:explain_aws_error", "admin:fleet"}
+    tables |= {"admin:tenants_tenant_drop", "admin:tenants_tenant_explain", "admin:fleet_bulk", "admin:our_people"}
+    tables |= {"admin:tickets"}
     tables |= {f"admin:{model}_{page}" for model in models() for page in OF_ONE}
     mounted = {one.name for one in addresses() if not one.name.startswith("api:")}
     assert sorted(mounted - tables - BUTTONS) == []
@@ -189,19 +244,25 @@ class Look:
         self.page.wait_for_load_state("networkidle")
         found = [f"the console says {one}" for one in self.said] + self.too_wide()
         found += serious(self.page)
+        self.picture(path, "phone")
+        self.page.set_viewport_size({"width": SMALLEST, "height": 800})
+        found += self.too_wide()
+        self.page.set_viewport_size({"width": WIDE, "height": 900})
+        found += [f"wide: {one}" for one in [*self.too_wide(), *serious(self.page)]]
         self.picture(path, "light")
         self.page.emulate_media(color_scheme="dark")
         self.page.evaluate(CHANGED)
-        found += [f"dark: {one}" for one in serious(self.page, only=["color-contrast", "link-in-text-block"])]
         self.picture(path, "dark")
+        self.page.set_viewport_size({"width": PHONE, "height": 800})
+        found += [f"dark: {one}" for one in serious(self.page, only=["color-contrast", "link-in-text-block"])]
         self.page.emulate_media(color_scheme="light")
         self.said.clear()  # what axe itself asks for is no fault of the page
         self.found += [f"{path}: {one}" for one in found]
 
     def too_wide(self) -> list[str]:
-        """Return how wide the page is if that is more than the phone, and the innermost thing that sticks out."""
-        wide = self.page.evaluate("document.scrollingElement.scrollWidth")
-        return [f"{wide} px wide: {self.page.evaluate(STICKS_OUT)}"] if wide > PHONE else []
+        """Return how wide the page is if that is more than the window, and the innermost thing that sticks out."""
+        wide, window = self.page.evaluate("[document.scrollingElement.scrollWidth, innerWidth]")
+        return [f"{wide} of {window} px wide: {self.page.evaluate(STICKS_OUT)}"] if wide > window else []
 
     def picture(self, path: str, scheme: str) -> None:
         """Keep a picture where SCREENSHOTS names a folder."""
@@ -312,6 +373,11 @@ def full(tenant: Tenant, alice: Member, sam: User, active: KeyRegistration, sett
         corrected='{\n "b": 2\n}',
         decide="aws iam get-role --role-name " + "Long" * 16,
     )
+    webhook = a_webhook(alice)
+    WebhookEndpoint.objects.update(
+        description=LONG[:120], origin=f"https://{'hooks.' * 30}acme.example", failing_since=clock.now()
+    )
+    WebhookDelivery.objects.update(answer="x" * 500, why=LONG, attempts=3, last_at=clock.now(), answer_status=500)
     SignOnConnection.objects.create(
         tenant=tenant,
         mode="offered",
@@ -321,11 +387,26 @@ def full(tenant: Tenant, alice: Member, sam: User, active: KeyRegistration, sett
         role_claim="groups",
         role_values={LONG: "admin"},
     )
+    directory = Directory.objects.create(tenant=tenant, may_make_owners=True)
+    DirectoryToken.objects.create(directory=directory, digest="d", made_by=f"member:{alice.user.email}")
+    group = DirectoryGroup.objects.create(directory=directory, display_name=LONG, role="admin")
+    for number, person in enumerate((bob, None)):
+        group.users.create(
+            directory=directory,
+            user_name=f"{LONG[:60]}{number}@acme.example",
+            user_name_key=str(number),
+            email=f"{number}@acme.example",
+            is_active=number == 0,
+            resource={},
+            member=person,
+            is_given=True,
+        )
     return {
         "approval": asked.pk,
         "domain": domain.pk,
         "number": bob.pk,
         "ticket": ticket.pk,
+        "webhook": webhook.pk,
         "test": failed.pk,
         "registration": old.pk,
         "drill": drill.pk,
@@ -364,7 +445,9 @@ def paths(name: str, tenant: Tenant, known: dict[str, Any]) -> list[str]:
 
 
 @pytest.mark.slow
-def test_every_page_of_a_member(look: Look, tenant: Tenant, alice: Member, full: dict[str, Any]) -> None:
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_every_page_of_a_member(look: Look, tenant: Tenant, alice: Member, full: dict[str, Any], language: str) -> None:
+    look.page.set_extra_http_headers({"accept-language": language})
     passkey = passkey_of(alice)
     Authenticator.objects.filter(pk=passkey.pk).update(data={**passkey.data, "name": LONG})
     change = services.request_address_change(alice.user, email="alice.new@acme.example", signed_in_at=clock.now())
@@ -379,6 +462,7 @@ def test_every_page_of_a_member(look: Look, tenant: Tenant, alice: Member, full:
     key_services.suspend(tenant, reason=LONG, actor=acting(alice))
     look.at(f"/tenants/{tenant.pk}/key/")
     look.at(f"/tenants/{tenant.pk}/nothing-here/", status=404)
+    assert look.page.get_attribute("html", "lang") == language
     assert not look.found, "\n".join(look.found)
 
 
@@ -395,7 +479,11 @@ def test_every_form_of_a_member_sent_empty(look: Look, tenant: Tenant, alice: Me
 
 
 @pytest.mark.slow
-def test_every_page_without_a_session(look: Look, tenant: Tenant, sam: User, recovery: OwnerRecovery) -> None:
+@pytest.mark.parametrize("language", ["en", "de"])
+def test_every_page_without_a_session(
+    look: Look, tenant: Tenant, sam: User, recovery: OwnerRecovery, language: str
+) -> None:
+    look.page.set_extra_http_headers({"accept-language": language})
     look.page.context.clear_cookies()
     invitation = tenant.invitations.filter(status="pending").first()
     assert invitation is not None
@@ -418,10 +506,27 @@ def test_every_page_of_the_back_office(
     page = look.page
     page.context.clear_cookies()
     services.create_service_account(LONG[:60], tenants=[tenant], scopes=roles.SCOPES, actor=audit.COMMAND)
-    Incident.objects.create(service_role=tenant.service_role, why="AWS refuses " + LONG)
+    incident = Incident.objects.create(service_role=tenant.service_role, why="AWS refuses " + LONG)
+    AffectedTenant.objects.create(incident=incident, tenant=tenant, since=clock.now())
+    facts = {"channel": "pagerduty", "action": "trigger", "dedup_key": "d" * 200, "why": "w" * 200}
+    OnCallMessage.objects.create(incident=incident, last_at=clock.now(), **facts)
+    ours = services.create_canary_tenant(tenant.service_role, region="eu-central-1", actor=audit.COMMAND)
+    Canary.objects.create(
+        tenant=ours, service_role=tenant.service_role, region="eu-central-1", why="w" * 200, failing_since=clock.now()
+    )
+    Notice.objects.create(
+        template="key-unreachable", recipient=f"{'h' * 60}@acme.example", tenant=tenant, due_at=None, held_for=incident
+    )
+    policy, _ = ServiceRolePolicy.objects.update_or_create(
+        service_role=tenant.service_role,
+        slot=0,
+        defaults={"found": "another document", "found_document": {"Statement": LONG}, "found_at": clock.now()},
+    )
+    key_services.request_resolution(policy, choice="take_ours", reason=LONG[:200], actor=acting_staff(sam))
     Notice.objects.create(
         template="invitation", recipient=f"{'n' * 60}@acme.example", tenant=tenant, due_at=clock.now()
     )
+    a_webhook(tenant.members.filter(role="owner")[0])
     TOTP.activate(sam, generate_totp_secret())
     code = RecoveryCodes.activate(sam).get_unused_codes()[0]
     page.goto("/admin/")
@@ -436,8 +541,30 @@ def test_every_page_of_the_back_office(
     page.fill("input[name=code]", code)
     page.click("text=Use the code")
     page.wait_for_url("**/admin/")
-    for path in (reverse("admin:index"), reverse("admin:explain_aws_error")):
+    support_services.open_ticket(tenant, topic="question", subject=LONG, text="w" * 900, actor=audit.SYSTEM)
+    seeding.seed(30, uses_each=0)
+    projection.follow()
+    counting.count()
+    for path in (
+        reverse("admin:index"),
+        reverse("admin:explain_aws_error"),
+        reverse("admin:fleet"),
+        reverse("admin:tickets"),
+    ):
         look.at(path)
+    look.at(f"{reverse('admin:fleet')}?q=nobody+is+called+so")
+    look.at(f"{reverse('admin:our_people')}?looks={sam.pk}")
+    for kind in ("test", "ask", "window", "suspend"):
+        look.at(f"{reverse('admin:fleet_bulk')}?kind={kind}&all=1")
+    everybody = list(FleetRow.objects.values_list("pk", flat=True))
+    support_services.begin_bulk(kind="suspend", tenants=everybody, facts={}, reason=LONG, actor=acting_staff(sam))
+    for state in ("needs_change", "waits_for_tenant"):
+        row = FleetRow.objects.filter(state=state).first()
+        assert row is not None
+        look.at(reverse("admin:tenants_tenant_change", args=[row.pk]))
+    look.at(reverse("admin:tenants_tenant_change", args=[tenant.pk]))
+    for name in ("drop", "explain"):
+        look.at(reverse(f"admin:tenants_tenant_{name}", args=[tenant.pk]))
     for model, looks in site._registry.items():
         name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
         look.at(reverse(f"{name}_changelist"))

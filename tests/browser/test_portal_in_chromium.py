@@ -95,7 +95,7 @@ def test_the_six_steps_in_the_browser(
 
     page.wait_for_url("**/steps/3/")
     customer.add_key_statement(json.loads(page.inner_text("#key-policy-statement")))
-    page.click("summary")
+    page.click("main summary")
     page.fill("textarea", "{}")
     page.click("button:has-text('Read it')")
     page.wait_for_selector("text=What we read")

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any, cast
 
+import browsing
 import pytest
 import qrcode
 from allauth.mfa.models import Authenticator
@@ -95,7 +96,7 @@ def device(page: Page) -> CDPSession:
 
 
 def sign_out(page: Page) -> None:
-    page.click("header >> text=Sign out")
+    browsing.sign_out(page)
     page.wait_for_url("**/accounts/login/")
 
 

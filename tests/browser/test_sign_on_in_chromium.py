@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import browsing
 import directory as dir
 import pytest
 from browser.test_mailed_links_in_chromium import opened
@@ -79,7 +80,7 @@ def test_an_owner_connects_the_directory_and_comes_in_by_it(
     page.click("section[aria-labelledby=mode] button[type=submit]")
     page.wait_for_selector("text=still signs in without it >> nth=0")
     fine(page)
-    page.click("text=Sign out")
+    browsing.sign_out(page)
     # a colleague comes in by the directory
     directory.person("dora")
     page.goto("/accounts/login/")

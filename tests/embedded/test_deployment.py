@@ -3,20 +3,28 @@ and what `check --deploy` says of settings that are a mistake."""
 
 from __future__ import annotations
 
+import contextlib
+import fnmatch
 import os
 import re
+import runpy
+import shutil
+import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from cryptography import x509
 from django.core import checks
+from django.core.cache.backends.redis import RedisCache
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
 
-from byokportal import environment, staticfiles
+from byokportal import environment, redis_url, staticfiles
 from byokportal.environment import Environment
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -107,6 +115,10 @@ def found() -> list[checks.CheckMessage]:
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
+        ("ESCROW_PREFIX", "branch-keys"),
+        ("ESCROW_PREFIX", ""),
+        ("ESCROW_ENDPOINT_URL", "http://s3.acme.test"),
+        ("ESCROW_BUCKET", "byok-escrow"),
         ("BASE_URL", "http://byok.acme.test"),
         ("BASE_URL", "https://byok.acme.test/"),
         ("BASE_URL", "byok.acme.test"),
@@ -266,18 +278,35 @@ def test_pages_come_where_nobody_collected_the_static_files(settings: Any, tmp_p
 
 def test_compose_waits_for_the_migration_looks_after_each_part_and_lets_it_end() -> None:
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
-    assert set(services) == {"migrate", "web", "worker", "background", "beat", "postgres", "redis"}
+    assert set(services) == {
+        "certificates",
+        "proxy",
+        "migrate",
+        "web",
+        "worker",
+        "background",
+        "probes",
+        "webhooks",
+        "configuration",
+        "beat",
+        "postgres",
+        "redis",
+    }
     assert services["migrate"]["restart"] == "no"
-    for name in ("web", "worker", "background", "beat"):
+    for name in ("web", "worker", "background", "probes", "webhooks", "configuration", "beat"):
         waits_for = {part: rule["condition"] for part, rule in services[name]["depends_on"].items()}
         assert waits_for == {
             "migrate": "service_completed_successfully",
             "postgres": "service_healthy",
             "redis": "service_healthy",
         }
-        assert services[name]["env_file"] == ".env"
+        own = [".env", {"path": ".env.configuration", "required": False}]
+        assert services[name]["env_file"] == (own if name == "configuration" else ".env")
+    assert services["certificates"]["restart"] == "no"
+    for name in ("proxy", "redis"):
+        assert services[name]["depends_on"]["certificates"]["condition"] == "service_completed_successfully"
     for name, service in services.items():
-        if name == "migrate":
+        if name in {"migrate", "certificates"}:
             continue
         assert service["restart"] == "unless-stopped"
         assert service["healthcheck"]["test"][0] in {"CMD", "CMD-SHELL"}
@@ -286,3 +315,158 @@ def test_compose_waits_for_the_migration_looks_after_each_part_and_lets_it_end()
 
     assert int(services["web"]["stop_grace_period"][:-1]) > server.GRACEFUL
     assert "max_connections=300" in services["postgres"]["command"]
+
+
+def test_compose_has_a_worker_for_each_queue(settings: Any) -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    commands = [service.get("command", []) for service in services.values()]
+    queues = [command[command.index("-Q") + 1] for command in commands if "-Q" in command]
+    assert sorted(queues) == sorted({*settings.QUEUES, "configuration"})
+
+
+def test_who_seals_and_who_signs_share_the_published_heads() -> None:
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    where = example()["SEAL_HEADS_DIR"]
+    for queue in ("checks", "bulk"):
+        (service,) = (one for one in compose["services"].values() if queue in one.get("command", []))
+        assert f"heads:{where}" in service["volumes"]
+    assert "heads" in compose["volumes"]
+    # A new volume takes its owner from the directory that it is laid over.
+    assert f" {where}\n" in (ROOT / "Dockerfile").read_text()
+
+
+def test_no_part_of_compose_can_change_its_own_files_or_gain_rights() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    for name, service in services.items():
+        assert service["read_only"] is True and service["cap_drop"] == ["ALL"], name
+        assert service["security_opt"] == ["no-new-privileges:true"], name
+        assert name == "proxy" or not service.get("ports"), f"{name} is reached past the proxy"
+        is_ours = service.get("build") == "."
+        assert is_ours or re.fullmatch(r"[a-z]+:[0-9.a-z-]+@sha256:[0-9a-f]{64}", service["image"]), name
+    assert {name for name, service in services.items() if service.get("cap_add")} == {"certificates", "postgres"}
+    assert {name for name, service in services.items() if service.get("user") == "root"} == {"certificates"}
+    assert services["certificates"]["network_mode"] == "none"
+
+
+def test_redis_speaks_tls_alone_and_everybody_checks_its_certificate() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    command = services["redis"]["command"]
+    assert command[command.index("--port") + 1] == "0"
+    for name in ("migrate", "web", "worker", "background", "probes", "webhooks", "configuration", "beat"):
+        url = services[name]["environment"]["REDIS_URL"]
+        read = redis_url.parse(url)
+        assert url.startswith("rediss://redis:") and all("no such file here" in one for one in read.problems)
+        assert "tls:/run/tls:ro" in services[name]["volumes"]
+
+
+@pytest.mark.skipif(shutil.which("redis-server") is None, reason="redis-server is not on this machine")
+def test_a_redis_with_such_a_certificate_is_spoken_to_and_its_name_is_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "chown", lambda *_: None)
+    runpy.run_path(str(ROOT / "deploy/compose/certificates.py"))["main"](tmp_path, "localhost")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    given = [one.replace("/run/tls/redis", f"{tmp_path}/proxy") for one in services["redis"]["command"]]
+    command = [one.replace("/run/tls", str(tmp_path)) for one in given]
+    command[command.index("--tls-port") + 1] = str(port)
+    server = subprocess.Popen([*command, "--bind", "127.0.0.1", "--dir", str(tmp_path)], stdout=subprocess.DEVNULL)
+    try:
+        read = redis_url.parse(f"rediss://localhost:{port}/0?ssl_ca_certs={tmp_path}/ca.pem")
+        cache = RedisCache(read.plain, {"OPTIONS": read.tls})
+        while server.poll() is None:  # it starts, or ends with an error
+            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+                break
+            time.sleep(0.02)
+        cache.set("x", 1)
+        assert cache.get("x") == 1
+        other = redis_url.parse(f"rediss://127.0.0.1:{port}/0?ssl_ca_certs={tmp_path}/ca.pem")
+        pool = RedisCache(other.plain, {"OPTIONS": other.tls})._cache._get_connection_pool(write=True)
+        with pytest.raises(Exception, match="CERTIFICATE_VERIFY_FAILED"):
+            pool.make_connection()._connect()
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def test_postgresql_has_room_for_the_connections_of_every_process() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    (most,) = re.findall(r"max_connections=([0-9]+)", " ".join(services["postgres"]["command"]))
+    image = (ROOT / "Dockerfile").read_text()
+    (web,) = re.findall(r'"--workers", "([0-9]+)"', image)
+    (of_web,) = re.findall(r"processes × ([0-9]+)", (ROOT / "docs/deploy.md").read_text())
+    needed = int(web) * int(of_web) + 1 + 5  # beat; a person and what the server keeps for its owner
+    for service in services.values():
+        command = service.get("command", [])
+        if "worker" in command:
+            threads = 16 if "webhooks" in command else 1
+            needed += (int(command[command.index("-c") + 1]) + 1) * threads
+    assert needed <= int(most), needed
+
+
+def test_the_proxy_of_compose_has_the_bounds_of_the_example() -> None:
+    def bounds(text: str) -> list[str]:
+        lines = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
+        return [line for line in lines if not line.startswith(("server ", "server_name", "ssl_certificate", "listen"))]
+
+    of_compose = (ROOT / "deploy/compose/nginx.conf").read_text()
+    assert bounds(of_compose) == bounds((ROOT / "docs/examples/nginx.conf").read_text())
+
+
+def test_the_certificates_of_compose_are_of_one_authority_whose_key_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    owners: dict[str, int] = {}
+    monkeypatch.setattr(os, "chown", lambda path, user, group: owners.update({Path(path).name: user}))
+    made = runpy.run_path(str(ROOT / "deploy/compose/certificates.py"))
+    made["main"](tmp_path, "byok.acme.test")
+    files = {one.name for one in tmp_path.iterdir()}
+    assert files == {"ca.pem", "proxy.key", "proxy.pem", "redis.key", "redis.pem"}
+    assert owners == {"redis.key": 999, "proxy.key": 101}
+    ca = x509.load_pem_x509_certificate((tmp_path / "ca.pem").read_bytes())
+    for name, host in (("redis", "redis"), ("proxy", "byok.acme.test")):
+        one = x509.load_pem_x509_certificate((tmp_path / f"{name}.pem").read_bytes())
+        one.verify_directly_issued_by(ca)
+        names = one.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        assert names.get_values_for_type(x509.DNSName) == [host]
+        assert (tmp_path / f"{name}.key").stat().st_mode & 0o777 == 0o400
+    before = (tmp_path / "redis.pem").read_bytes()
+    made["main"](tmp_path, "byok.acme.test")
+    assert (tmp_path / "redis.pem").read_bytes() == before, "a second start makes no others"
+
+
+def test_the_image_runs_as_nobody_in_particular_from_a_pinned_base_without_a_compiler() -> None:
+    text = (ROOT / "Dockerfile").read_text()
+    bases = re.findall(r"^FROM (\S+)", text, re.MULTILINE)
+    assert len(bases) == 2 and all(re.fullmatch(r"python:3\.13-slim@sha256:[0-9a-f]{64}", one) for one in bases)
+    last = text.rpartition("FROM ")[2]
+    assert "USER byok" in last and "pip install" not in last and "apt-get" not in text
+    assert "--only-binary :all:" in text
+    ignored = (ROOT / ".dockerignore").read_text().split()
+    assert {"tests", "byokportal/localaws", "byokportal/embedded", "byokportal/demo"} <= set(ignored)
+
+
+@pytest.mark.slow
+def test_what_the_image_holds_starts_without_what_it_leaves_out(tmp_path: Path) -> None:
+    left_out = [one for one in (ROOT / ".dockerignore").read_text().split() if not one.startswith("!")]
+    image = tmp_path / "image"
+
+    def unwanted(folder: str, names: list[str]) -> list[str]:
+        here = Path(folder).relative_to(ROOT)
+        paths = {name: (here / name).as_posix() for name in names}
+        return [name for name, path in paths.items() if any(fnmatch.fnmatch(path, one.removeprefix("**/")) or
+                fnmatch.fnmatch(name, one.removeprefix("**/")) for one in left_out)]  # fmt: skip
+
+    shutil.copytree(ROOT, image, ignore=unwanted)
+    assert not (image / "byokportal/localaws").exists() and not (image / "tests").exists()
+    left = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    ran = subprocess.run(
+        [sys.executable, "-c", "import byokportal.asgi, byokportal.celery, byokportal.server"],
+        cwd=image,
+        env={**left, **example(), **FILLED, "VAR_DIR": str(tmp_path), "STATIC_ROOT": ""},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr

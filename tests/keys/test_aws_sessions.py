@@ -21,7 +21,7 @@ from keys import aws as keys_aws
 from keys import errors, services
 from keys.access import Access
 from keys.arns import RoleArn
-from keys.aws import iam, sessions
+from keys.aws import clients, iam, sessions
 from keys.models import KeyRegistration
 from tenants.models import Member, ServiceRole, Tenant
 
@@ -51,7 +51,7 @@ def developer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(home))
     for name, value in DEVELOPER.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(sessions, "_boto3", {})
+    monkeypatch.setattr(clients, "_boto3", {})
     sessions.forget_all()
 
 
@@ -73,7 +73,7 @@ def test_without_localaws_json_nothing_is_asked(developer: None, settings: Any, 
 
 def test_an_account_that_is_not_in_localaws_json_is_named(aws: LocalAws) -> None:
     with pytest.raises(errors.OwnAccessBroken, match="121212121212"):
-        sessions.client("iam", "us-east-1", account="121212121212")
+        clients.client("iam", "us-east-1", account="121212121212")
 
 
 def test_a_local_aws_that_does_not_listen_is_unreachable_not_denied(
@@ -151,7 +151,7 @@ def test_a_tenants_session_reaches_its_key_and_nothing_else(
     services_statement = json.loads(services.document(tenant, "key-policy-statement"))
     second = replace(customer, key_arn=other)
     second.add_key_statement(services_statement)
-    key = keys_aws.open_key(active.access(tenant), purpose="data-keys")
+    key = keys_aws.open_key(active.access(tenant), purpose="test")
     assert key.session_expires_at is not None
     assert key.session_expires_at <= datetime.now(UTC) + timedelta(seconds=sessions.SECONDS)
     key.generate({"tenant": str(tenant.pk)})
@@ -180,23 +180,33 @@ def test_a_session_that_aws_does_not_know_any_more_is_asked_for_anew(
     assert opened().generate({"tenant": str(tenant.pk)}).plaintext
 
 
-def test_another_key_that_answers_is_refused(tenant: Tenant, customer: Customer, active: KeyRegistration) -> None:
+@pytest.mark.parametrize("member", ["KeyId", "SourceKeyId"])
+def test_another_key_that_answers_is_refused(
+    member: str, tenant: Tenant, customer: Customer, active: KeyRegistration
+) -> None:
     """A key at an alias or a replica answers with its own ARN: not the one that was asked for."""
     key = keys_aws.open_key(
         active.access(tenant),
-        purpose="data-keys",
+        purpose="test",
     )
 
     class Lying:
         def __getattr__(self, name: str) -> Callable[..., Any]:
             def call(**parameters: Any) -> Any:
                 answer = getattr(key.client, name)(**parameters)
-                return answer | {"KeyId": active.key_arn.replace("key/", "key/f")}
+                return answer | {member: active.key_arn.replace("key/", "key/f")}
 
             return call
 
-    with pytest.raises(errors.WrongKeyAnswered):
-        keys_aws.KmsKey(active.key_arn, Lying(), key.session).generate({"tenant": str(tenant.pk)})
+    context, lying = {"tenant": str(tenant.pk)}, keys_aws.KmsKey(active.key_arn, Lying(), key.session)
+    blob = key.generate(context).ciphertext
+    calls: list[Callable[[], Any]] = [lambda: lying.re_encrypt(blob, context, context)]
+    if member == "KeyId":
+        calls += [lambda: lying.generate(context), lambda: lying.decrypt(blob, context)]
+        calls += [lambda: lying.generate_wrapped(context), lambda: lying.encrypt(b"x", context)]
+    for call in calls:
+        with pytest.raises(errors.WrongKeyAnswered):
+            call()
     assert customer.key_arn == active.key_arn
 
 
@@ -257,7 +267,7 @@ def test_a_session_of_another_role_than_was_asked_for_is_refused(
 ) -> None:
     """boto3's client becomes our service role, the one of the hot paths the tenant's."""
 
-    def become() -> sessions.Credentials:
+    def become() -> clients.Credentials:
         return sessions.tenant_role(
             active.access(tenant),
             purpose="data-keys",

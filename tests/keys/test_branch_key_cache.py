@@ -86,7 +86,8 @@ def made_by(made: datakeys.NewDataKey) -> Any:
 def test_the_cache_ends_when_it_said(engine: Engine, tenant: Tenant, aws: LocalAws) -> None:
     began = datetime.now(UTC)
     made = generate(engine, tenant)[0]
-    assert 270 <= (made.cache_until - began).total_seconds() <= 301
+    assert (made.cache_until - began).total_seconds() >= 270
+    assert (made.cache_until - datetime.now(UTC)).total_seconds() <= 301
     aws.calls.clear()
     with time_machine.travel(made.cache_until, tick=False):
         generate(engine, tenant)
@@ -411,7 +412,7 @@ def test_the_thread_that_looks_notices_a_stop_by_itself(
     generate(engine, tenant)
     assert len(engine.keys) == 1
     services.suspend(tenant, reason="audit", actor=acting(alice))
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60  # only so that a failure ends
     while len(engine.keys) or not CacheDrop.objects.filter(process=engine.snapshots.process).exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -21,7 +21,7 @@ from django.test import Client
 
 from byokportal.localaws.testing import LocalAws
 from keys import datakeys, services
-from keys.aws import hot, sessions
+from keys.aws import clients, hot, sessions
 from keys.models import KeyRegistration, KeyUse, RegistrationMove
 from support import follow
 from support.models import Notice
@@ -281,7 +281,7 @@ def _in_a_hurry(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     """Wait less long for an AWS that is silent than in service;
     a busy machine is in no hurry while the key comes into service."""
     monkeypatch.setattr(hot, "READ_TIMEOUT", 1)
-    monkeypatch.setattr(sessions, "LOCAL_CONFIG", sessions.LOCAL_CONFIG.merge(Config(read_timeout=1)))
+    monkeypatch.setattr(clients, "LOCAL_CONFIG", clients.LOCAL_CONFIG.merge(Config(read_timeout=1)))
     hot._forget_pools()
     yield
     hot._forget_pools()

@@ -25,7 +25,7 @@ from byokportal.errors import DomainError
 from byokportal.localaws.testing import LocalAws
 from keys import aws as keys_aws
 from keys import errors
-from keys.aws import connections, faults, hot, sessions
+from keys.aws import clients, connections, faults, hot, sessions
 from keys.models import KeyRegistration
 from tenants.models import Tenant
 
@@ -90,7 +90,7 @@ def test_it_fails_as_boto3_does(way: Any, customer: Customer, tenant: Tenant, ac
     }
     mine, his = (
         refused_by(lambda make=make: make("sts", "eu-central-1", source).assume_role(**asked))
-        for make in (sessions.hot_client, sessions.client)
+        for make in (clients.hot_client, clients.client)
     )
     assert mine == his
     assert mine[0] == "AccessDenied"
@@ -186,9 +186,9 @@ def test_all_tenants_share_one_pool_and_one_tls_context(way: Any) -> None:
 def test_real_aws_is_called_at_its_regional_endpoints(way: Any, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     credentials = way().session
     settings.AWS_MODE = "real"
-    monkeypatch.setattr(sessions, "_endpoints", {})
+    monkeypatch.setattr(clients, "_endpoints", {})
     endpoint = {
-        service: sessions.hot_client(service, region, credentials)._endpoint
+        service: clients.hot_client(service, region, credentials)._endpoint
         for service, region in (("sts", "eu-central-1"), ("kms", "cn-north-1"))
     }
     assert endpoint == {
@@ -202,9 +202,9 @@ def test_many_at_once_assume_the_role_once(way: Any, aws: LocalAws) -> None:
     aws.calls.clear()
     gate = threading.Barrier(24)
 
-    def ask(_: int) -> sessions.Credentials | None:
+    def ask(_: int) -> clients.Credentials | None:
         gate.wait()
-        session: sessions.Credentials | None = way().session
+        session: clients.Credentials | None = way().session
         return session
 
     with ThreadPoolExecutor(24) as pool:

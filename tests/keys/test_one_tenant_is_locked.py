@@ -22,7 +22,8 @@ from byokportal import clock
 from byokportal.errors import DatabaseUnavailable
 from byokportal.localaws.testing import LocalAws
 from keys import datakeys, health, services
-from keys.datakeys import ledger
+from keys.datakeys import acquisition, ledger, snapshots
+from keys.datakeys.http import operations
 from keys.datakeys.ledger import links, recording
 from keys.health import asking
 from keys.models import CacheDrop, KeyHealth, KeyRegistration, KeyUse
@@ -61,8 +62,10 @@ def held(tenant: Tenant, mode: str) -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _a_busy_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     """A commit may take longer here than in service."""
-    monkeypatch.setattr(recording, "WAIT", 4.0)
+    for module in (recording, snapshots, acquisition):
+        monkeypatch.setattr(module, "WAIT", 4.0)
     monkeypatch.setattr(links, "COMMIT", 4.0)
+    monkeypatch.setattr(operations, "DATABASE", 4.0)
 
 
 @pytest.fixture
@@ -114,15 +117,15 @@ def test_a_row_is_written_as_soon_as_its_tenant_is_free_again(
 
 def test_what_a_process_dropped_is_written_down_while_another_tenant_is_locked(organisations: list[Tenant]) -> None:
     locked, other = organisations[:2]
-    snapshots = datakeys.Engine().snapshots
-    snapshots.look()
+    kept = datakeys.Engine().snapshots
+    kept.look()
     for tenant in (locked, other):
-        snapshots.of(tenant.pk)
+        kept.of(tenant.pk)
     Tenant.objects.filter(pk__in=[locked.pk, other.pk]).update(key_generation=2**40)
     with held(locked, "FOR UPDATE"):
         for tenant in (locked, other):
-            snapshots.of(tenant.pk, fresh=True)
-        snapshots.look()
+            kept.of(tenant.pk, fresh=True)
+        kept.look()
         assert CacheDrop.objects.count() == 2
 
 

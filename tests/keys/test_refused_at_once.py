@@ -30,8 +30,8 @@ ROLES = {
     ROLE.replace("arn:aws:", "arn:aws-iso:"): "partition aws-iso",
     f"{RESERVED}/AWSReservedSSO_Admin_0123456789abcdef": "aws-reserved",
     "arn:aws:iam::111122223333:role/aws-service-role/es.amazonaws.com/AWSServiceRoleForES": "service-linked",
-    f"arn:aws:iam::{OURS}:role/byok-service-1": "Kore.ai's own account",
-    f"arn:aws:iam::{CANARY}:role/byok-canary-byok-service-1": "an account of Kore.ai's",
+    f"arn:aws:iam::{OURS}:role/byok/byok-service-1": "Kore.ai's own account",
+    f"arn:aws:iam::{CANARY}:role/byok/byok-canary-byok-service-1": "an account of Kore.ai's",
 }
 KEYS = {
     KEY.replace("arn:aws:", "arn:aws-us-gov:").replace("eu-central-1", "us-gov-west-1"): "partition aws-us-gov",

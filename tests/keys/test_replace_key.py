@@ -28,7 +28,7 @@ from keys.models import (
 )
 from keys.policies import documents
 from tenants import audit, onboarding
-from tenants.models import AuditEvent, Member, OnboardingStep, Tenant
+from tenants.models import AuditEvent, Member, OnboardingStep, ServiceRole, Tenant
 
 Status = KeyRegistration.Status
 Work = Callable[[], None]
@@ -322,7 +322,7 @@ def test_a_rotation_that_aws_refuses_comes_again_and_the_old_one_goes_on(
 
 
 @pytest.fixture
-def platform_key(aws: LocalAws, settings: Any) -> str:
+def platform_key(aws: LocalAws, service_role: ServiceRole, settings: Any) -> str:
     arn: str = aws.client(settings.AWS_ACCOUNT_ID, "kms", REGION).create_key()["KeyMetadata"]["Arn"]
     settings.PLATFORM_KEY_ARN = arn
     return arn

@@ -20,7 +20,7 @@ from keys import branchkeys, datakeys, services
 from keys.aws.kms import KmsKey
 from keys.datakeys import Engine, NewDataKey
 from keys.models import BranchKey, CacheDrop, KeyRegistration, KeyUse
-from tenants import audit
+from tenants import access, audit
 from tenants.models import Member, ServiceAccount, Tenant
 
 Meanwhile = Callable[[], Any]
@@ -249,15 +249,28 @@ def test_the_platforms_key(
     assert [name for _, name, _ in aws.calls[dropped[0] :] if name == "Decrypt"]
 
 
+@pytest.mark.parametrize(
+    ("stop", "status", "code"),
+    [
+        (lambda tenant: services.suspend(tenant, reason="x", actor=audit.COMMAND), 423, "suspended"),
+        (lambda tenant: services.drop_caches(tenant, reason="x", actor=audit.COMMAND), 503, "key_unreachable"),
+    ],
+)
 def test_keeping_the_answer_for_a_repeat_takes_long(
-    tenant: Tenant, active: KeyRegistration, service: ServiceAccount, api_of: Callable[[ServiceAccount], Any]
+    stop: Callable[[Tenant], object],
+    status: int,
+    code: str,
+    tenant: Tenant,
+    active: KeyRegistration,
+    service: ServiceAccount,
+    api_of: Callable[[ServiceAccount], Any],
 ) -> None:
     client, stopped = api_of(service), []
 
     def slow(execute: Any, sql: str, params: Any, many: Any, context: Any) -> Any:
         if sql.startswith("UPDATE") and "tenants_idempotentrequest" in sql and not stopped:
             stopped.append(1)
-            services.suspend(tenant, reason="x", actor=audit.COMMAND)
+            stop(tenant)
         return execute(sql, params, many, context)
 
     with connection.execute_wrapper(slow):
@@ -267,7 +280,7 @@ def test_keeping_the_answer_for_a_repeat_takes_long(
             content_type="application/json",
             headers={"idempotency-key": "one"},
         )
-    assert (stopped, answer.status_code, answer.json()["code"]) == ([1], 423, "suspended")
+    assert (stopped, answer.status_code, answer.json()["code"]) == ([1], status, code)
 
 
 def test_a_generation_never_goes_back(tenant: Tenant, alice: Member, active: KeyRegistration, settings: Any) -> None:
@@ -300,3 +313,36 @@ def test_suspend_on_a_machine_whose_clock_is_wrong(
     drop = CacheDrop.objects.get(process=engine.snapshots.process)
     assert abs((drop.at - datetime.now(UTC)).total_seconds()) < 60
     clock.forget()
+
+
+def test_a_service_that_loses_its_permission_while_aws_answers_gets_nothing(
+    tenant: Tenant,
+    active: KeyRegistration,
+    service: ServiceAccount,
+    api_of: Callable[[ServiceAccount], Any],
+    while_at_aws: Callable[[Meanwhile], None],
+) -> None:
+    def take_away() -> None:
+        ServiceAccount.objects.filter(pk=service.pk).update(scopes=["key:read"])
+        access.forget_all()  # what is remembered for five seconds has run out meanwhile
+
+    client, address = api_of(service), f"/api/v1/tenants/{tenant.pk}/data-keys"
+    while_at_aws(take_away)
+    answer = client.post(address, "{}", content_type="application/json")
+    assert (answer.status_code, answer.json()["code"]) == (403, "not_allowed")
+
+
+def test_a_service_without_the_permission_asks_no_aws(
+    tenant: Tenant,
+    active: KeyRegistration,
+    service: ServiceAccount,
+    api_of: Callable[[ServiceAccount], Any],
+    aws: LocalAws,
+) -> None:
+    ServiceAccount.objects.filter(pk=service.pk).update(scopes=["key:read"])
+    service.refresh_from_db()
+    client, calls = api_of(service), len(aws.calls)
+    for path, body in (("", "{}"), ("/decrypt", '{"wrapped_key": "AA=="}'), ("/rewrap", '{"wrapped_key": "AA=="}')):
+        answer = client.post(f"/api/v1/tenants/{tenant.pk}/data-keys{path}", body, content_type="application/json")
+        assert (answer.status_code, answer.json()["code"]) == (403, "not_allowed")
+    assert (len(aws.calls), BranchKey.objects.count(), KeyUse.objects.count()) == (calls, 0, 0)

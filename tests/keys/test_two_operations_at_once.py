@@ -29,7 +29,7 @@ from django.db import Error, IntegrityError, OperationalError, connection, conne
 
 from byokportal import clock, database
 from byokportal.errors import DomainError
-from keys import activation, branchkeys, errors
+from keys import activation, branchkeys, errors, retirement
 from keys import services as key_services
 from keys.configuration import apply
 from keys.health import blame, judging, measuring
@@ -48,14 +48,16 @@ from keys.proof.encryption_test import CHECKS, runner
 from keys.proof.encryption_test.base import Judgement, Verdict
 from support import follow
 from support import services as support_services
-from support.models import Ticket
+from support.models import AffectedTenant, Ticket, WebhookDelivery, WebhookEndpoint
 from tenants import audit, onboarding, roles, transactions
 from tenants import services as tenant_services
 from tenants.asserted import Asserted
-from tenants.audit import COMMAND, SYSTEM
+from tenants.audit import COMMAND, SYSTEM, Actor
 from tenants.models import (
     Approval,
     AuditEvent,
+    Directory,
+    HeadRecipient,
     Invitation,
     MailDomain,
     Member,
@@ -151,9 +153,34 @@ class World:
             )
         audit.record("keys.key.recovered", tenant=self.tenant, actor=SYSTEM, target=self.serving)
 
+    def tested(self, **facts: Any) -> None:
+        self.test.delete()
+        past = EncryptionTest.objects.create(
+            tenant=self.tenant,
+            registration=self.prepared,
+            requested_by="tests",
+            status="finished",
+            verdict="pass",
+            due_at=None,
+            finished_at=clock.now(),
+        )
+        self.test = past
+        KeyRegistration.objects.filter(pk=self.prepared.pk).update(tested_at=clock.now(), **facts)
+
+    def due(self) -> None:
+        self.tested(activation="at_time", activate_at=clock.now(), activation_due_at=clock.now())
+
     def incident(self) -> Incident:
         found = Incident.objects.filter(service_role=self.role, closed_at=None).first()
         return found or Incident.objects.create(service_role=self.role, why="tests")
+
+    def affecting(self) -> Incident:
+        """Return the incident, which concerns this tenant and has not been told to it."""
+        incident = self.incident()
+        AffectedTenant.objects.update_or_create(
+            incident=incident, tenant=self.tenant, defaults={"since": clock.now(), "told_at": None}
+        )
+        return incident
 
     def retiring(self) -> KeyRegistration:
         KeyRegistration.objects.filter(pk=self.serving.pk).update(status="retiring", suspended_by="")
@@ -177,6 +204,14 @@ class World:
         """Return the row as another request loads it."""
         return type(row).objects.get(pk=row.pk)
 
+    def a_second_ticket(self) -> Any:
+        return Ticket.objects.create(tenant=self.tenant, subject="t", opened_by="tests")
+
+    def a_closed_ticket(self) -> Any:
+        return Ticket.objects.create(
+            tenant=self.tenant, subject="u", opened_by="tests", status="closed", closed_at=clock.now()
+        )
+
     @property
     def my_tenant(self) -> Tenant:
         return Tenant.objects.select_related("service_role").get(pk=self.tenant.pk)
@@ -188,6 +223,13 @@ class World:
     def with_old_members(self) -> None:
         at = clock.now() - timedelta(days=30)
         Member.objects.filter(tenant=self.tenant).update(created_at=at, role_since=at)
+
+    def with_head_recipient(self) -> None:
+        HeadRecipient.objects.get_or_create(tenant=self.tenant, email="h@a.example")
+
+    @property
+    def my_head_recipient(self) -> HeadRecipient:
+        return HeadRecipient.objects.get(tenant=self.tenant, email="h@a.example")
 
     def with_approval(self) -> None:
         self.with_old_members()
@@ -249,6 +291,26 @@ class World:
     def proposal(self) -> ArnProposal:
         return ArnProposal.objects.filter(tenant=self.tenant).select_related("tenant", "link").earliest("created_at")
 
+    def with_webhook(self) -> None:
+        if not WebhookEndpoint.objects.of(self.tenant).exists():
+            facts = {"description": "d", "origin": "https://a.example", "kinds": ["key"], "sealed_address": ""}
+            endpoint = WebhookEndpoint.objects.create(tenant=self.tenant, **facts)
+            event = AuditEvent.objects.filter(tenant=self.tenant).latest("pk")
+            WebhookDelivery.objects.create(tenant=self.tenant, endpoint=endpoint, event=event, status="dead")
+
+    @property
+    def webhook(self) -> WebhookEndpoint:
+        return WebhookEndpoint.objects.select_related("tenant").get(tenant=self.tenant)
+
+    @property
+    def delivery(self) -> WebhookDelivery:
+        return (
+            WebhookDelivery.objects.select_related("endpoint__tenant")
+            .exclude(event=None)
+            .filter(tenant=self.tenant)
+            .latest("pk")
+        )
+
     def with_one_owner(self) -> None:
         Member.objects.filter(pk=self.bob.pk).update(role="auditor")
 
@@ -281,6 +343,35 @@ class World:
     def mail_domain(self) -> MailDomain:
         return MailDomain.objects.create(tenant=self.tenant, name=f"{secrets.token_hex(6)}.example", token="t")
 
+    def with_directory(self) -> None:
+        """A directory of the tenant, with a token, a person and a group."""
+        self.directory, _ = Directory.objects.get_or_create(tenant=self.tenant)
+        self.by_directory = Actor.of_directory(Directory.objects.select_related("tenant").get(pk=self.directory.pk))
+        self.directory_token = self.directory.tokens.create(digest=secrets.token_hex(32), made_by="x")
+        self.directory_user = self.directory.users.create(
+            user_name="d", user_name_key=secrets.token_hex(6), email="", is_active=True, resource={}
+        )
+        self.directory_group = self.directory.groups.create(display_name="g")
+
+    def person_facts(self) -> Any:
+        name = f"{secrets.token_hex(6)}@acme.example"
+        return tenant_services.PersonFacts(name, "", name, True, {})
+
+    def group_facts(self) -> Any:
+        return tenant_services.GroupFacts(secrets.token_hex(4), "", [self.directory_user.pk])
+
+    def with_joiner(self) -> None:
+        """Somebody with an account of their own whom the directory names."""
+        self.with_directory()
+        email = f"{secrets.token_hex(6)}@{self.name}.example"
+        MailDomain.objects.get_or_create(
+            tenant=self.tenant, name=f"{self.name}.example", defaults={"token": "t", "status": "verified"}
+        )
+        self.joiner = User.objects.create_user(email, email, "x")
+        EmailAddress.objects.create(user=self.joiner, email=email, verified=True, primary=True)
+        Directory.objects.filter(pk=self.directory.pk).update(default_role="auditor")
+        self.directory.users.create(user_name=email, user_name_key=email, email=email, is_active=True, resource={})
+
     def token(self) -> Any:
         return tenant_services.mint_token(self.alice, name="t", actor=COMMAND)[0]
 
@@ -295,6 +386,10 @@ class Line:
 
 
 OPERATIONS: dict[str, Line] = {
+    "keys.choose_activation": Line(
+        lambda w: key_services.choose_activation(w.my_tenant, activation="by_button", actor=w.actor)
+    ),
+    "keys.activate": Line(lambda w: key_services.activate(w.my_tenant, actor=w.actor), before=World.tested),
     "tenants.create_tenant": Line(
         lambda w: tenant_services.create_tenant(w.name, owner_email=f"{w.name}@c.example", actor=COMMAND)
     ),
@@ -325,6 +420,13 @@ OPERATIONS: dict[str, Line] = {
     ),
     "tenants.withdraw_approval": Line(
         lambda w: tenant_services.withdraw_approval(w.my_approval, actor=w.actor), before=World.with_approval
+    ),
+    "tenants.add_head_recipient": Line(
+        lambda w: tenant_services.add_head_recipient(w.my_tenant, email=f"h@{w.name}.example", actor=w.actor)
+    ),
+    "tenants.remove_head_recipient": Line(
+        lambda w: tenant_services.remove_head_recipient(w.my_head_recipient, actor=w.actor),
+        before=World.with_head_recipient,
     ),
     "tenants.mint_token": Line(lambda w: tenant_services.mint_token(w.anew(w.alice), name="n", actor=w.actor)),
     "tenants.mint_token_of_invitation": Line(
@@ -417,6 +519,53 @@ OPERATIONS: dict[str, Line] = {
         lambda w: tenant_services.look_at_domain_again(w.mail_domain(), actor=w.actor)
     ),
     "tenants.remove_domain": Line(lambda w: tenant_services.remove_domain(w.mail_domain(), reason="r", actor=w.actor)),
+    "tenants.set_directory": Line(lambda w: tenant_services.set_directory(w.my_tenant, actor=w.actor)),
+    "tenants.make_directory_token": Line(
+        lambda w: tenant_services.make_directory_token(w.directory, actor=w.actor), before=World.with_directory
+    ),
+    "tenants.revoke_directory_token": Line(
+        lambda w: tenant_services.revoke_directory_token(w.directory_token, actor=w.actor),
+        before=World.with_directory,
+    ),
+    "tenants.set_group_role": Line(
+        lambda w: tenant_services.set_group_role(w.directory_group, role="auditor", actor=w.actor),
+        before=World.with_directory,
+    ),
+    "tenants.remove_directory": Line(
+        lambda w: tenant_services.remove_directory(w.directory, reason="r", actor=w.actor), before=World.with_directory
+    ),
+    "tenants.create_person": Line(
+        lambda w: tenant_services.create_person(w.directory, facts=w.person_facts(), actor=w.by_directory),
+        before=World.with_directory,
+    ),
+    "tenants.change_person": Line(
+        lambda w: tenant_services.change_person(
+            w.directory, w.directory_user.pk, change=lambda person: w.person_facts(), actor=w.by_directory
+        ),
+        before=World.with_directory,
+    ),
+    "tenants.delete_person": Line(
+        lambda w: tenant_services.delete_person(w.directory, w.directory_user.pk, actor=w.by_directory),
+        before=World.with_directory,
+    ),
+    "tenants.create_group": Line(
+        lambda w: tenant_services.create_group(w.directory, facts=w.group_facts(), actor=w.by_directory),
+        before=World.with_directory,
+    ),
+    "tenants.change_group": Line(
+        lambda w: tenant_services.change_group(
+            w.directory, w.directory_group.pk, change=lambda group: w.group_facts(), actor=w.by_directory
+        ),
+        before=World.with_directory,
+    ),
+    "tenants.delete_group": Line(
+        lambda w: tenant_services.delete_group(w.directory, w.directory_group.pk, actor=w.by_directory),
+        before=World.with_directory,
+    ),
+    "tenants.join_by_directory": Line(
+        lambda w: tenant_services.join_by_directory(w.my_tenant, user=w.joiner, signed_in_at=clock.now()),
+        before=World.with_joiner,
+    ),
     "tenants.set_connection": Line(
         lambda w: tenant_services.set_connection(
             w.my_tenant,
@@ -501,6 +650,14 @@ OPERATIONS: dict[str, Line] = {
         {"drill": True},
     ),
     "keys.close_incident": Line(lambda w: key_services.close_incident(w.incident(), reason="r", actor=COMMAND)),
+    "keys.probe_incident": Line(lambda w: key_services.probe_incident(w.incident(), reason="r", actor=COMMAND)),
+    "support.take_incident": Line(lambda w: support_services.take_incident(w.incident(), reason="r", actor=COMMAND)),
+    "support.decide_held_mails": Line(
+        lambda w: support_services.decide_held_mails(w.incident(), choice="dropped", reason="r", actor=COMMAND)
+    ),
+    "support.tell_affected": Line(
+        lambda w: support_services.tell_affected(w.affecting(), text="It was us.", actor=COMMAND)
+    ),
     "keys.suspend": Line(lambda w: key_services.suspend(w.my_tenant, reason="r", actor=w.actor)),
     "keys.resume": Line(
         lambda w: key_services.resume(w.my_tenant, reason="r", actor=w.actor),
@@ -518,9 +675,56 @@ OPERATIONS: dict[str, Line] = {
     ),
     "support.answer_ticket": Line(lambda w: support_services.answer_ticket(w.anew(w.ticket), text="t", actor=w.actor)),
     "support.close_ticket": Line(lambda w: support_services.close_ticket(w.anew(w.ticket), reason="r", actor=SYSTEM)),
+    "support.reopen_ticket": Line(
+        lambda w: support_services.reopen_ticket(w.a_closed_ticket(), reason="r", actor=SYSTEM)
+    ),
+    "support.assign_ticket": Line(lambda w: support_services.assign_ticket(w.anew(w.ticket), to=None, actor=SYSTEM)),
+    "support.change_ticket": Line(
+        lambda w: support_services.change_ticket(
+            w.anew(w.ticket), topic="question", step=1, priority="high", actor=SYSTEM
+        )
+    ),
+    "support.merge_ticket": Line(
+        lambda w: support_services.merge_ticket(w.a_second_ticket(), into=w.anew(w.ticket), reason="r", actor=SYSTEM)
+    ),
     "support.approve_configuration": Line(
         lambda w: support_services.approve_configuration(w.my_tenant, reason="r", actor=COMMAND),
         {"prepared_status": "submitted", "configuration_status": "waiting_for_approval"},
+    ),
+    "support.choose_mails": Line(lambda w: support_services.choose_mails(w.alice, kinds=["key"], actor=w.actor)),
+    "support.add_webhook": Line(
+        lambda w: support_services.add_webhook(
+            w.my_tenant,
+            format="standard",
+            address="https://hooks.acme.example/",
+            description="d",
+            kinds=["key"],
+            actor=w.actor,
+        )
+    ),
+    "support.change_webhook": Line(
+        lambda w: support_services.change_webhook(w.webhook, description="e", kinds=["key"], actor=w.actor),
+        before=lambda w: w.with_webhook(),
+    ),
+    "support.rotate_webhook_secret": Line(
+        lambda w: support_services.rotate_webhook_secret(w.webhook, actor=w.actor), before=lambda w: w.with_webhook()
+    ),
+    "support.switch_webhook": Line(
+        lambda w: support_services.switch_webhook(w.webhook, is_on=False, actor=w.actor),
+        before=lambda w: w.with_webhook(),
+    ),
+    "support.remove_webhook": Line(
+        lambda w: support_services.remove_webhook(w.webhook, actor=w.actor), before=lambda w: w.with_webhook()
+    ),
+    "support.test_webhook": Line(
+        lambda w: support_services.test_webhook(w.webhook, actor=w.actor), before=lambda w: w.with_webhook()
+    ),
+    "support.replay_failed": Line(
+        lambda w: support_services.replay_failed(w.webhook, since=clock.now(), actor=w.actor),
+        before=lambda w: w.with_webhook(),
+    ),
+    "support.replay_delivery": Line(
+        lambda w: support_services.replay_delivery(w.delivery, actor=w.actor), before=lambda w: w.with_webhook()
     ),
     "support.record_view": Line(lambda w: support_services.record_view(w.my_tenant, actor=COMMAND)),
 }
@@ -529,14 +733,37 @@ UNRECORDED = {"tenants.drop_second_person", "tenants.begin_sign_on"}
 # What has an actor and is no transaction on rows of one tenant, with the reason.
 ELSEWHERE = {
     "tenants.tokens_seen_by": "reads only",
+    "keys.evidence": "reads only",
+    "keys.rebuild_branch_keys": "of all tenants, when rows are lost",
+    "tenants.remove_as_logged": "a part of restore_check, while nothing else runs",
+    "keys.restore_check": "of all tenants, when the database went back",
+    "keys.reopen_logs": "of all logs at once, when the database went back",
     "keys.admit_database": "of all tenants at once, when the database is another one",
     "tenants.request_address_change": "of a person's account, not of a tenant's rows",
     "tenants.confirm_address_change": "the same; it writes a line into each log",
     "tenants.take_answer": "of one browser's sign-in, before any row of the tenant is touched",
     "tenants.note_answer": "the same",
+    "tenants.deliver_answer": "the same",
+    "tenants.take_delivery": "the same",
     "tenants.sign_on_again": "the same: it ends the sign-in, and the proof stands in the session",
     "tenants.create_canary_tenant": "before there is a tenant",
     "tenants.record_service_role": "before there is a tenant",
+    "keys.advance_canary": "of a tenant of our own, by beat alone",
+    "support.begin_bulk": "rows of a list of ours; each of its rows goes through an operation above",
+    "support.resume_bulk": "the same",
+    "support.approve_bulk": "a compare-and-set on the list alone",
+    "support.refuse_bulk": "the same",
+    "support.stop_bulk": "the same",
+    "support.record_end": "of the worker that has done the last row of a list",
+    "support.record_review": "of our own people, and no row of a tenant's",
+    "support.record_staff_export": "the same",
+    "support.test_on_call": "a test to people of ours, and no row of a tenant's",
+    "support.record_export": "writes a line into our own log, and no row of a tenant's",
+    "keys.request_resolution": "of a policy of ours, which is no tenant's row",
+    "keys.approve_resolution": "the same",
+    "keys.refuse_resolution": "the same",
+    "keys.restore_last_good": "the same",
+    "keys.review_restoration": "the same",
 }
 REFUSED = errors.KeyAccessDenied(aws_code="AccessDenied", action="kms:Decrypt", aws_request_id="r")
 SILENT = errors.AwsUnreachable(aws_code="timeout", action="kms:Decrypt", aws_request_id="r", retry_after=5)
@@ -548,7 +775,7 @@ MACHINES: dict[str, Line] = {
     "a refusal": Line(lambda w: judging._refused(health_of(w.anew(w.serving)), REFUSED)),
     "a silence": Line(lambda w: judging.unreachable(w.anew(w.serving), SILENT)),
     "a refusal left to a probe": Line(lambda w: judging._leave_to_probe(health_of(w.anew(w.serving)), REFUSED)),
-    "a registration retires": Line(lambda w: branchkeys.retire(w.retiring())),
+    "a registration retires": Line(lambda w: retirement.retire(w.retiring())),
     "a branch key is made": Line(lambda w: _made(w)),
     "a branch key moves": Line(
         lambda w: branchkeys._write_moved(w.anew(w.branch_key), w.serving, w.branch_key.claimed_at, b"z")
@@ -573,6 +800,7 @@ MACHINES: dict[str, Line] = {
     "a test is cancelled": Line(lambda w: runner._cancel(w.anew(w.test), w.test.claimed_at)),
     "our side works": Line(lambda w: runner._our_side_works(w.anew(w.test), w.test.claimed_at)),
     "a key is activated": Line(lambda w: activation.activate(w.anew(w.prepared), w.anew(w.test))),
+    "an activation is due": Line(lambda w: activation.attend(w.anew(w.prepared)), before=World.due),
     "the log is followed": Line(lambda w: follow.follow()),
     "a drill is followed": Line(lambda w: measuring.follow_all(), {"drill": True}),
     "our policy takes somebody out": Line(lambda w: apply._say_who_was_taken_out(w.role, {w.prepared.role_arn})),

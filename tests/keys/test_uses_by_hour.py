@@ -77,7 +77,7 @@ def test_rows_of_before_are_added_up_in_batches(tenant: Tenant, monkeypatch: pyt
         use(tenant, count=1, at=NOON + timedelta(minutes=7 * number))
     monkeypatch.setattr(usage, "SECONDS", -1.0)
     assert usage.roll_up() == 0
-    assert usage._add(usage._settled() or 0) == (7, False)
+    assert usage._add(usage.settled() or 0) == (7, False)
     monkeypatch.undo()
     assert usage.roll_up() == 23
     assert KeyUseHour.objects.aggregate(n=Sum("keys"))["n"] == 30

@@ -406,7 +406,7 @@ def test_our_session_policy_is_ours(
     settings.MANY_DENIALS = 1_000
     other = f"arn:aws:kms:{REGION}:{CUSTOMER}:key/{uuid.uuid4()}"
     right = documents.session_policy
-    monkeypatch.setattr(documents, "session_policy", lambda key_arns: right([other]))
+    monkeypatch.setattr(documents, "session_policy", lambda key_arns, allowed: right([other], allowed))
     KeyHealth.objects.filter(registration=customers[0]).update(next_probe_at=timezone.now())
     health.probe(customers[0].pk)
     assert statuses() == {"unreachable": 1, "active": SOME - 1}

@@ -73,7 +73,7 @@ MUTATIONS = [
         "pass",
     ),
     Mutation(
-        "AssumeRole is authorised", GATE + "sts.py", "if role is None or not decision.allowed:", "if role is None:"
+        "AssumeRole is authorised", GATE + "sts.py", "if role is None or not evaluation.allowed:", "if role is None:"
     ),
     Mutation(
         "a role has to exist",
@@ -166,7 +166,7 @@ MUTATIONS = [
         "pass",
     ),
     Mutation("a session policy has a size", GATE + "sts.py", "if len(text) > 2048:", "if False:"),
-    Mutation("IAM is authorised", GATE + "iam.py", "if not decision.allowed:", "if False:"),
+    Mutation("IAM is authorised", GATE + "iam.py", "if not evaluation.allowed:", "if False:"),
     Mutation(
         "a managed policy has a size", GATE + "iam_limits.py", "MANAGED, TRUST = 6_144,", "MANAGED, TRUST = 60_144,"
     ),
@@ -232,7 +232,7 @@ MUTATIONS = [
     Mutation(
         "a key's policies are asked",
         GATE + "kms_call.py",
-        '        if not decision.allowed:\n            raise denials.kms(self.caller, f"kms:{action}"',
+        '        if not evaluation.allowed:\n            raise denials.kms(self.caller, f"kms:{action}"',
         '        if False:\n            raise denials.kms(self.caller, f"kms:{action}"',
     ),
     Mutation(
@@ -376,7 +376,7 @@ MUTATIONS = [
     Mutation(
         "not all of an account retire",
         GATE + "kms_call.py",
-        "if not decision.allowed and (denied or not grants.retires(grant, self.caller)):",
+        "if not evaluation.allowed and (denied or not grants.retires(grant, self.caller)):",
         "if denied:",
     ),
     Mutation("a deny keeps from retiring", GATE + "kms_call.py", "(denied or not grants", "(not grants"),
@@ -401,7 +401,7 @@ MUTATIONS = [
         "for name in KMS_FIELDS if name in asked.given",
         "for name in asked.given",
     ),
-    Mutation("the trail is authorised", GATE + "cloudtrail.py", "if not decision.allowed:", "if False:"),
+    Mutation("the trail is authorised", GATE + "cloudtrail.py", "if not evaluation.allowed:", "if False:"),
     Mutation(
         "a deny comes first",
         PURE + "evaluator.py",

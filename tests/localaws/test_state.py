@@ -274,7 +274,7 @@ def test_parameters_of_any_kind_get_an_answer_and_no_500(
 
 
 def test_a_call_is_answered_while_another_hangs(aws: LocalAws) -> None:
-    aws.set_fault("latency", 2, operation="ListKeys", times=1)
+    aws.set_fault("latency", 30, operation="ListKeys", times=1)
     kms = aws.client(CUSTOMER, "kms", REGION)
     hanging = threading.Thread(target=kms.list_keys, daemon=True)
     hanging.start()
@@ -282,4 +282,5 @@ def test_a_call_is_answered_while_another_hangs(aws: LocalAws) -> None:
         time.sleep(0.01)
     aws.client(CUSTOMER, "sts", REGION).get_caller_identity()
     assert hanging.is_alive()
-    hanging.join(30)
+    aws.faults.clear()  # ends the waiting too
+    hanging.join()

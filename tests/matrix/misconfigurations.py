@@ -10,7 +10,9 @@ from typing import Any, Literal
 from conftest import CUSTOMER, OTHER_CUSTOMER
 
 from byokportal.localaws.engineer import Engineer
-from byokportal.localaws.mistakes import DELEGATES, MISTAKES, short
+from byokportal.localaws.mistakes import MISTAKES
+from byokportal.localaws.mistakes.definition import short
+from byokportal.localaws.mistakes.key_policy import DELEGATES
 from byokportal.localaws.testing import LocalAws
 from keys.models import ServiceRolePolicy
 from keys.policies import documents
@@ -758,7 +760,8 @@ def _trust_ourselves(scene: Scene) -> None:
 def _delete(scene: Scene) -> None:
     """The worst of ours: the role that tenants name is gone."""
     iam, name = scene.ours, scene.service_role
-    scene.kept["trust"] = iam.get_role(RoleName=name)["Role"]["AssumeRolePolicyDocument"]
+    role = iam.get_role(RoleName=name)["Role"]
+    scene.kept["trust"], scene.kept["path"] = role["AssumeRolePolicyDocument"], role["Path"]
     scene.kept["attached"] = [
         found["PolicyArn"] for found in iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]
     ]
@@ -773,7 +776,8 @@ def _recreate(scene: Scene) -> None:
     """As bad: it is made anew, and has another unique id for ever."""
     _delete(scene)
     iam, name = scene.ours, scene.service_role
-    iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(scene.kept["trust"]))
+    trust = json.dumps(scene.kept["trust"])
+    iam.create_role(RoleName=name, Path=scene.kept["path"], AssumeRolePolicyDocument=trust)
     for arn in scene.kept["attached"]:
         iam.attach_role_policy(RoleName=name, PolicyArn=arn)
     iam.put_role_policy(RoleName=name, PolicyName="byok-canary", PolicyDocument=json.dumps(scene.kept["inline"]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Callable
 
 import pytest
@@ -58,3 +59,19 @@ def test_a_name_with_signs_of_markdown_stays_a_name(
     assert first == "# Change request: let Kore.ai use one KMS key of  A bx(https//evil.example) & Co."
     page = browser_of(alice).get(f"/tenants/{tenant.pk}/change-request/").content.decode()
     assert 'href="https://evil' not in page
+
+
+def test_it_comes_in_german_with_the_same_commands_and_documents(client: Client, alice: Member) -> None:
+    client.force_login(alice.user)
+    save_draft(alice.tenant, key_arn=KEY, role_arn=ROLE, actor=acting(alice))
+    path = f"/tenants/{alice.tenant.pk}/change-request.md"
+    english = client.get(path).content.decode()
+    german = client.get(path, headers={"accept-language": "de"}).content.decode()
+    assert english.startswith("# Change request") and german.startswith("# Änderungsantrag")
+    # what a reader puts in is said in the reader's language
+    blocks = [
+        [re.sub("<[a-zA-Z ]+-?[a-zA-Z -]*>", "<…>", one) for one in text.split("```")[1::2]]
+        for text in (english, german)
+    ]
+    assert blocks[0] == blocks[1] and len(blocks[0]) >= 6
+    assert english.count("\n## ") == german.count("\n## ") and english.count("`") == german.count("`")

@@ -109,9 +109,15 @@ def test_what_aws_would_not_take_or_a_shell_would_is_refused_on_its_field(
 
 def test_the_api_chooses_and_tells(alice: Member, tenant: Tenant, api_of: Callable[[Member], Client]) -> None:
     api, path = api_of(alice), f"/api/v1/tenants/{tenant.pk}/document-choices"
-    default = {"role_path": "/", "permissions_boundary": "", "tags": {}, "makes_key": False}
+    default = {"role_path": "/", "permissions_boundary": "", "tags": {}, "makes_key": False, "actions": "guide"}
     assert api.get(path).json() == default
-    chosen = {"role_path": "/a/", "permissions_boundary": BOUNDARY, "tags": {"team": "x"}, "makes_key": True}
+    chosen = {
+        "role_path": "/a/",
+        "permissions_boundary": BOUNDARY,
+        "tags": {"team": "x"},
+        "makes_key": True,
+        "actions": "narrow",
+    }
     assert api.put(path, chosen, content_type="application/json").json() == chosen
     assert api.get(path).json() == chosen
     refused = api.put(path, {"tags": {"a": "`b`"}, "role_path": "x"}, content_type="application/json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,8 @@ from keys import services
 from keys.views import guide
 from tenants.models import Member, Tenant
 
-GUIDE = (Path(__file__).parents[2] / "docs" / "guide.md").read_text()
+GUIDES = {name: (Path(__file__).parents[2] / "docs" / file).read_text() for name, file in guide.FILES.items()}
+GUIDE = GUIDES["en"]
 KEY = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 ROLE = "arn:aws:iam::111122223333:role/AIforWorkByokAccessRole"
 
@@ -49,11 +51,35 @@ def test_a_member_of_two_organisations_reads_the_guide_as_it_is(
     assert browser_of(alice).get("/guide").status_code == 200
 
 
-def test_every_word_that_a_value_replaces_stands_in_the_guide(alice: Member, tenant: Tenant) -> None:
+@pytest.mark.parametrize("language", guide.FILES)
+def test_every_word_that_a_value_replaces_stands_in_the_guide(alice: Member, tenant: Tenant, language: str) -> None:
     save_draft(tenant, key_arn=KEY, role_arn=ROLE, actor=acting(alice))
     texts = services.texts_of(tenant, services.shown_registration(tenant))
-    for old in guide.replacements(texts, account="1", step_4="/x"):
-        assert old in GUIDE, old
+    for old in guide.replacements(language, texts, account="1", step_4="/x"):
+        assert old in GUIDES[language], old
+
+
+def test_the_german_guide_has_the_same_steps_and_blocks() -> None:
+    german = GUIDES["de"]
+    assert re.findall(r"```.*?```", german, re.DOTALL) == re.findall(r"```.*?```", GUIDE, re.DOTALL)
+    assert [line[:3] for line in german.splitlines() if line.startswith("#")] == [
+        line[:3] for line in GUIDE.splitlines() if line.startswith("#")
+    ]
+    assert re.findall(r"^\d\.", german, re.MULTILINE) == re.findall(r"^\d\.", GUIDE, re.MULTILINE)
+
+
+def test_who_reads_german_reads_the_guide_in_german(
+    alice: Member, tenant: Tenant, browser_of: Callable[[Member], Client]
+) -> None:
+    browser = browser_of(alice)
+    save_draft(tenant, key_arn=KEY, role_arn=ROLE, actor=acting(alice))
+    page = browser.get("/guide", follow=True, headers={"accept-language": "de"})
+    text = html.unescape(page.content.decode())
+    assert "AccessDenied ist das gute Zeichen" in text
+    assert text.count(tenant.external_id) == 2
+    assert "Schritt 5: Konfiguration auf unserer Seite" in html.unescape(
+        Client().get("/guide", headers={"accept-language": "de"}).content.decode()
+    )
 
 
 def test_the_pages_say_what_each_value_is_for_and_what_to_have_ready(

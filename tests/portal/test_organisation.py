@@ -60,12 +60,12 @@ def test_the_log_is_read_page_by_page_newest_first(portal: Client, tenant: Tenan
     for number in range(60):
         audit.record("tenants.token.minted", tenant=tenant, actor=audit.SYSTEM, name=f"token-{number:02}")
     first = portal.get(_path(tenant, "log/"))
-    seen = [row["event"].pk for row in first.context["events"]]
-    second = portal.get(_path(tenant, "log/"), {"before": first.context["next_before"]})
-    seen += [row["event"].pk for row in second.context["events"]]
+    seen = [event.pk for event in first.context["found"].items]
+    second = portal.get(_path(tenant, "log/"), {"cursor": str(first.context["found"].next)})
+    seen += [event.pk for event in second.context["found"].items]
     assert seen == sorted(seen, reverse=True)
     assert len(seen) == len(set(seen)) == tenant.events.count()
-    assert second.context["next_before"] is None
+    assert second.context["found"].next is None
     assert "The automation token token-59 was made." in first.content.decode()
 
 

@@ -106,3 +106,19 @@ def test_api_and_command_give_the_same_reading(
     printed = json.loads(capsys.readouterr().out)
     _is_right(printed, verdict, codes, sids)
     assert printed["findings"] == answer.json()["findings"]
+
+
+def test_the_page_is_german_and_the_api_is_the_same_bytes(
+    registered: Tenant, alice: Member, browser_of: Callable[[Member], Client], api_of: Callable[[Member], Client]
+) -> None:
+    text, german = json.dumps(POLICY, indent=2), {"accept-language": "de"}
+    asked = {"kind": "key", "policy": text}
+    page = browser_of(alice).post(f"/tenants/{registered.pk}/check-policy/", asked, headers=german).content.decode()
+    assert "Lassen Sie das Deny, wie es ist" in page
+    assert "Leave the Deny as it is" not in page
+    address = f"/api/v1/tenants/{registered.pk}/policy-checks"
+    asked = {"kind": "key", "policy": text}
+    ours = api_of(alice).post(address, asked, content_type="application/json")
+    theirs = api_of(alice).post(address, asked, content_type="application/json", headers=german)
+    assert ours.content == theirs.content
+    assert b"Leave the Deny as it is" in theirs.content

@@ -348,3 +348,15 @@ def test_a_link_ends_with_the_membership_of_who_made_it(how: str, tenant: Tenant
     else:
         type(carol.user).objects.filter(pk=carol.user_id).update(is_active=False)
     assert colleague.get("/setup-link/").status_code == 404
+
+
+def test_a_link_ends_when_what_it_was_made_for_is_withdrawn(
+    alice: Member, tenant: Tenant, active: KeyRegistration
+) -> None:
+    save_draft(tenant, role_arn=ROLE, actor=acting(alice))
+    _, raw = _made(tenant, alice)
+    assert services.link_by_secret(raw)
+    services.withdraw(tenant, reason="not now", actor=acting(alice))
+    assert services.link_by_secret(raw) is None
+    _, another = _made(tenant, alice)
+    assert services.link_by_secret(another)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -24,6 +25,7 @@ from keys.models import (
     ServingProcess,
 )
 from support import services
+from support.fleet import counting, projection
 from support.models import Ticket
 from tenants import audit
 from tenants import services as tenant_services
@@ -71,20 +73,24 @@ def _of(model: str, pk: object, operation: str = "") -> str:
 # --- looking ------------------------------------------------------------------------------------------------
 
 
-def test_the_first_page_shows_the_queues(
-    desk: Client, tenant: Tenant, ticket: Ticket, serving: KeyRegistration
-) -> None:
+def test_the_first_page_is_a_desk(desk: Client, tenant: Tenant, ticket: Ticket, serving: KeyRegistration) -> None:
     KeyRegistration.objects.filter(pk=serving.pk).update(
-        status="suspended", suspended_by="aws", reason="kms_access_denied"
+        status="suspended", suspended_by="kore", reason="kms_access_denied"
     )
+    assert "has not been counted yet" in desk.get("/admin/").content.decode()
+    projection.follow()
+    counting.count()
     page = desk.get("/admin/").content.decode()
     for words in (
-        "Tickets that wait for us",
+        "Waits for us",
         "Which Region?",
-        "Suspended by AWS: AWS refused access to the key",
-        "Step 1, CMK: Waiting for the tenant",
+        "3 h 59 min left",
+        "Suspended by us: AWS refused access to the key",
+        "Through the six steps",
+        "Machines",
+        "Our side works",
     ):
-        assert words in page
+        assert words in page, words
 
 
 def test_the_page_of_a_tenant_shows_six_steps_and_one_timeline(
@@ -214,6 +220,7 @@ def test_every_list_and_every_object_can_be_looked_at(
 
 @pytest.mark.parametrize("step", ["1", "5", "9", "x"])
 def test_tenants_are_found_by_the_step_they_wait_at(desk: Client, tenant: Tenant, step: str) -> None:
+    projection.follow()
     page = desk.get("/admin/tenants/tenant/", {"step": step})
     assert (b"Acme Bank" in page.content) == (step != "5")
 
@@ -308,10 +315,11 @@ def test_support_drops_cached_keys_and_sees_each_process_say_so(
     event = AuditEvent.objects.get(name="keys.key.caches_dropped")
     assert (event.actor, audit.data_of(event)["reason"]) == ("kore:sam@kore.example", "A machine was stolen")
     CacheDrop.objects.create(tenant=tenant, process_id=web.pk, generation=tenant.key_generation, count=3)
-    waiting = desk.get(page).content.decode()
+    drop = f"/admin/tenants/tenant/{tenant.pk}/drop/"
+    waiting = desk.get(drop).content.decode()
     assert "1 of 2 processes have stopped" in waiting and "not yet" in waiting and "hx-get" in waiting
     heartbeat(worker)
-    over = desk.get(_of("keys/keyregistration", serving.pk)).content.decode()
+    over = desk.get(drop).content.decode()
     assert "2 of 2 processes have stopped" in over and "web-2:18" in over and "hx-get" not in over
     serving.refresh_from_db()
     assert serving.status == "active"
@@ -502,3 +510,8 @@ def test_the_page_of_a_registration_shows_what_its_probes_found(
     shown = browser_of(sam).get(f"/admin/keys/keyregistration/{active.pk}/change/").content.decode()
     assert "The key is disabled" in shown and "2026-01-31 10:00:00 UTC" in shown
     assert "{&quot;state&quot;: &quot;odd&quot;}" in shown
+
+
+def test_more_than_one_of_a_record_has_its_word() -> None:
+    plurals = {str(model._meta.verbose_name_plural) for model in admin.site._registry}
+    assert [one for one in plurals if re.search(r"[^aeiou]ys$", one)] == []

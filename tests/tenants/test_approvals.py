@@ -148,7 +148,7 @@ HELD = {
     "tenants.require_second_person": _dropped,
 }
 # Tried in tests of their own.
-ELSEWHERE = {"tenants.mint_token", "keys.end_horizon", "tenants.change_sign_on"}
+ELSEWHERE = {"tenants.mint_token", "keys.end_horizon", "tenants.change_sign_on", "tenants.make_directory_token"}
 
 
 def test_every_operation_that_waits_is_tried() -> None:
@@ -465,7 +465,7 @@ def test_on_the_portal(
     answer = browser_of(dora).post(f"{here}{approval.pk}/approve/")
     assert answer["Location"] == here
     assert Tenant.objects.get(pk=two.pk).revocation_latency == 900
-    assert {to for to, _ in mails()} == {"alice@acme.example", "carol@acme.example"}
+    assert {to for to, _ in mails()} == {"alice@acme.example", "carol@acme.example", "dora@acme.example"}
     page = browser_of(dora).get(here).content.decode()
     assert "Approved and done by dora@acme.example" in page
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from allauth.account.models import EmailAddress
@@ -12,23 +13,15 @@ from conftest import acting, acting_staff, invited, join
 from django.contrib.auth.models import User
 from django.core import mail
 from django.core.management import call_command
+from django.db import connection
 from django.test import Client
+from invitation_mails import mailed
 
 from byokportal import clock
-from support import follow, notices
 from tenants import audit, errors, services
 from tenants.models import AuditEvent, Invitation, InvitationLink, Member, Tenant
 
 PASSWORD = "a long enough passphrase"
-
-
-def mailed(to: str) -> str:
-    """Return the path of the newest link that was mailed to an address."""
-    while follow.follow():
-        pass
-    notices.send_due()
-    bodies = [message.body for message in mail.outbox if message.to == [to] and "/invitations/" in message.body]
-    return re.findall(r"http://[^/\s]+(/invitations/\S+)", bodies[-1])[-1]
 
 
 @pytest.fixture
@@ -145,6 +138,17 @@ def test_an_invitation_does_not_touch_an_account_with_a_password(
     before = User.objects.get(pk=mallory.user_id).password
     assert join_by(f"/invitations/{services.new_link(invitation)}/") == 200
     assert User.objects.get(pk=mallory.user_id).password == before
+
+
+def test_a_link_sets_no_password_of_an_account_that_has_one_whoever_calls_the_service(
+    mallory: Member, tenant: Tenant, alice: Member
+) -> None:
+    invitation = services.invite(tenant, email="mallory@evil.example", role="auditor", actor=acting(alice))
+    before = User.objects.get(pk=mallory.user_id).password
+    with pytest.raises(errors.SignInForInvitation):
+        services.accept_invitation(services.new_link(invitation), password="another passphrase of tests")
+    assert User.objects.get(pk=mallory.user_id).password == before
+    assert not tenant.members.filter(user=mallory.user).exists()
 
 
 def test_a_switched_off_account_does_not_come_back_by_an_invitation(tenant: Tenant, alice: Member, bob: Member) -> None:
@@ -353,6 +357,18 @@ def test_a_second_use_of_the_link_finds_it_used(carol: Invitation) -> None:
     services.accept_invitation(one, password=PASSWORD)
     with pytest.raises(errors.InvitationOver):
         services.accept_invitation(two, password=PASSWORD)
+
+
+def test_an_invitation_that_is_withdrawn_while_it_is_accepted_lets_nobody_in(carol: Invitation) -> None:
+    def withdrawn_just_before(execute: Callable[..., Any], sql: str, *rest: Any) -> Any:
+        if sql.startswith("INSERT") and "tenants_member" in sql:
+            Invitation.objects.filter(pk=carol.pk).update(status=Invitation.Status.WITHDRAWN)
+        return execute(sql, *rest)
+
+    link = services.new_link(carol)
+    with pytest.raises(errors.InvitationOver), connection.execute_wrapper(withdrawn_just_before):
+        services.accept_invitation(link, password=PASSWORD)
+    assert not Member.objects.filter(tenant=carol.tenant_id, user__email="carol@acme.example").exists()
 
 
 def test_who_is_in_already_keeps_one_membership(tenant: Tenant, alice: Member) -> None:

@@ -17,8 +17,10 @@ from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection, transaction
 from django.test import Client
 
+from byokportal import clock
 from byokportal.errors import InvalidInput, NotAllowed
 from support import follow, notices
+from support.models import Notice
 from tenants import audit, authentication, errors, services
 from tenants.models import AuditEvent, Member, Tenant
 
@@ -199,3 +201,24 @@ def test_a_colleague_hears_of_what_another_lead_did_to_the_account(kim: User, sa
         "second factor of kim@kore.example was reset: lost" in body and "sam@kore.example" in body for body in bodies
     )
     assert any("is now in Support lead: promoted" in body for body in bodies)
+
+
+def test_whoever_is_switched_off_leaves_word_where_nobody_could_approve_any_more(
+    tenant: Tenant, alice: Member, sam: User
+) -> None:
+    dora = invited(tenant, "dora@acme.example", "admin")
+    Tenant.objects.filter(pk=tenant.pk).update(second_person_since=clock.now())
+    assert services.switch_off(dora.user, reason="stolen laptop", actor=acting_staff(sam)) == [tenant]
+    dora.user.refresh_from_db()
+    assert not dora.user.is_active
+    assert AuditEvent.objects.filter(name="tenants.second_person.short", tenant=tenant).count() == 1
+    follow.follow()
+    told = Notice.objects.filter(event__name="tenants.second_person.short").values_list("recipient", flat=True)
+    assert alice.user.email in told
+
+
+def test_whoever_is_switched_off_beside_enough_others_leaves_none(
+    tenant: Tenant, alice: Member, bob: Member, sam: User
+) -> None:
+    Tenant.objects.filter(pk=tenant.pk).update(second_person_since=clock.now())
+    assert services.switch_off(bob.user, reason="stolen laptop", actor=acting_staff(sam)) == []

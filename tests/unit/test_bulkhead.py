@@ -48,7 +48,7 @@ def outcome(call: Callable[[], Any]) -> str:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60  # only so that a failure ends
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keys.policies import conditions, evaluator
-from keys.policies.evaluator import Principal, Request, Verdict, evaluate
+from keys.policies.evaluator import EvalDecision, Principal, Request, evaluate
 
 OURS, CUSTOMER, OTHER = "999900001111", "111122223333", "444455556666"
 SERVICE = Principal(
@@ -789,10 +789,10 @@ ROWS: list[tuple[str, Request, dict[str, Any], str, str]] = [
     ("request_", "layers", "verdict", "layer"), [row[1:] for row in ROWS], ids=[row[0] for row in ROWS]
 )
 def test_a_documented_rule(request_: Request, layers: dict[str, Any], verdict: str, layer: str) -> None:
-    decision = evaluate(request_, **layers)
-    assert decision.verdict == verdict, decision
-    assert layer in ("", decision.layer)
-    assert decision.because.endswith(".")
+    evaluation = evaluate(request_, **layers)
+    assert evaluation.decision == verdict, evaluation
+    assert layer in ("", evaluation.layer)
+    assert evaluation.because.endswith(".")
 
 
 @pytest.mark.parametrize(
@@ -942,7 +942,7 @@ def _mapped(given: Layers, change: Callable[[Policy], Policy]) -> Layers:
 def test_an_explicit_deny_always_wins(request_: Request, given_: Layers, where: str) -> None:
     denied: Policy = {"Statement": [ANY]}
     more = {**given_, where: denied if where in {"resource", "session"} else [*given_.get(where, []), denied]}
-    assert evaluate(request_, **more).verdict is Verdict.EXPLICIT_DENY
+    assert evaluate(request_, **more).decision is EvalDecision.EXPLICIT_DENY
 
 
 @given(requests, layers, st.data())

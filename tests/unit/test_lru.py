@@ -16,7 +16,7 @@ import pytest
 from django.conf import settings
 
 from byokportal.lru import Lru
-from keys.aws import sessions
+from keys.aws import clients, sessions
 from keys.datakeys.cache import BranchKeys
 from keys.datakeys.envelope import Secret
 from keys.datakeys.snapshots import Snapshots
@@ -72,9 +72,9 @@ def _shares() -> Cache:
 
 
 def _sessions() -> Cache:
-    def session(number: int) -> sessions.Credentials:
-        def assume() -> sessions.Credentials:
-            return sessions.Credentials("a", "s", "t", datetime(2999, 1, 1, tzinfo=UTC), "AROA")
+    def session(number: int) -> clients.Credentials:
+        def assume() -> clients.Credentials:
+            return clients.Credentials("a", "s", "t", datetime(2999, 1, 1, tzinfo=UTC), "AROA")
 
         return sessions._cached(("tenant", str(number)), assume, fresh=False)
 

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from unit.test_linter import EXTERNAL_ID, KEY, OTHER_KEY, ROLE, SERVICE, key, permissions, trust
 
+from keys import actions
 from keys.access import Access
 from keys.arns import KeyArn, RoleArn
 from keys.proof.pasted.findings import Values
@@ -68,7 +69,7 @@ def described_key(**changes: Any) -> str:
 def simulated(*changes: tuple[str, dict[str, Any]], but: str = "") -> str:
     results = [
         {"EvalActionName": action, "EvalResourceName": KEY, "EvalDecision": "allowed", **dict(changes).get(action, {})}
-        for action in commands.SIMULATED
+        for action in commands.simulated(actions.GUIDE)
         if action != but
     ]
     return json.dumps({"EvaluationResults": results, "IsTruncated": False})

@@ -44,3 +44,9 @@ def test_what_is_kept_of_it(said: str, kept: str) -> None:
 def test_a_long_snapshot_claims_to_have_seen_less() -> None:
     many = ",".join(str(number) for number in range(1_000, 2_000))
     assert visibility.kept(f"1000:2000:{many}/") == "1000:1000:"
+    assert visibility.kept(f"1000:2000:{many}/", still_writes=True) == "1000:1000:"
+
+
+def test_of_a_transaction_that_still_writes_nothing_after_the_oldest_open_one_is_seen() -> None:
+    assert visibility.kept("5:9:6,7/9", still_writes=True) == "5:5:"
+    assert visibility.kept("5:9:6,7/", still_writes=True) == "5:9:6,7"

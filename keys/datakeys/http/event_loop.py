@@ -24,7 +24,7 @@ import structlog
 from django.conf import settings
 from django.db import close_old_connections
 
-from byokportal import bodies, clock, deadline, logs, problems
+from byokportal import bodies, clock, deadline, logs, metrics, problems
 from byokportal.errors import BodyTooLarge
 from keys.datakeys import ledger
 from keys.datakeys.http import operations, priority
@@ -61,7 +61,7 @@ class DataKeys:
             scope: of ASGI; the path is one that `takes` takes.
             body: in full.
         """
-        call = _call(scope, body)
+        began, call = clock.monotonic(), _call(scope, body)
         structlog.contextvars.bind_contextvars(request_id=call.request_id)
         try:
             if _declared_too_long(scope):
@@ -69,6 +69,8 @@ class DataKeys:
             given = await self._answer(call)
         except Exception as error:  # noqa: BLE001  what it was is told apart here
             given = operations.refusal(call, error) or _bug(call, error)
+        name = call.operation.name if call.operation else "none"
+        metrics.DATA_KEY_SECONDS.labels(name).observe(clock.monotonic() - began)
         return given._replace(headers={**given.headers, **_common_headers(), "X-Request-ID": call.request_id})
 
     async def _answer(self, call: Call) -> Answer:
@@ -116,6 +118,7 @@ class DataKeys:
 def _bug(call: Call, error: Exception) -> Answer:
     """Log a bug of ours and return its answer: no key leaves."""
     log.error("a request for data keys failed", exc_info=error)
+    metrics.DATA_KEYS.labels(call.operation.name if call.operation else "none", "bug").inc()
     headers = {"Content-Type": "application/problem+json", "Cache-Control": "no-store"}
     return Answer(500, headers, problems.bug(call.request_id))
 

@@ -10,6 +10,7 @@ once more where it may wait.
 from __future__ import annotations
 
 import base64
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -18,7 +19,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import orjson
 
-from byokportal import bodies, problems
+from byokportal import bodies, metrics, problems
 from byokportal.errors import DomainError, MethodNotAllowed, NotFound
 from keys import datakeys
 from keys.datakeys import Context, Engine, NewDataKey, OpenedDataKey, envelope, ledger
@@ -184,6 +185,7 @@ def finish(admitted: Admitted, prepared: Prepared, *, may_wait: bool = True) -> 
     access.require_scope(found[0], admitted.operation.name)
     if prepared.row is not None and not datakeys.here().require_unstopped(admitted.tenant.pk, batch, may_wait=may_wait):
         return None
+    _count(admitted, batch)
     if not admitted.is_batch:
         return _json(show(batch.items[0]))
     each = [
@@ -191,6 +193,16 @@ def finish(admitted: Admitted, prepared: Prepared, *, may_wait: bool = True) -> 
         for one in batch.items
     ]
     return _json({"items": each})
+
+
+def _count(admitted: Admitted, batch: Batch[Any]) -> None:
+    name = admitted.operation.name
+    if not admitted.is_batch:
+        metrics.DATA_KEYS.labels(name, "ok").inc()
+        return
+    outcomes = Counter(one.code if isinstance(one, DomainError) else "ok" for one in batch.items)
+    for outcome, number in outcomes.items():
+        metrics.DATA_KEYS.labels(name, outcome).inc(number)
 
 
 def answer(call: Call) -> Answer:
@@ -211,6 +223,7 @@ def refusal(call: Call, exception: Exception) -> Answer | None:
     error = exception if isinstance(exception, DomainError) else problems.of_database(exception)
     if error is None:
         return None
+    metrics.DATA_KEYS.labels(call.operation.name if call.operation else "none", error.code).inc()
     headers = problems.headers_of(error) | {"Content-Type": "application/problem+json"}
     if isinstance(error, MethodNotAllowed):
         headers["Allow"] = "POST"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 
 import structlog
 
-from byokportal import database
+from byokportal import clock, database, metrics
 from byokportal.errors import DatabaseUnavailable, own
 from keys.datakeys.ledger.links import Link, Refused, Use
 
@@ -120,6 +120,7 @@ class Writer:
         """Commit the rows and tell those who wait; return whether the link may be used again."""
         failure: Exception | None = None
         locked: Collection[uuid.UUID] = ()
+        began = clock.monotonic()
         try:
             locked = await link.write([row.use for row in rows]) or ()
         except Refused as error:
@@ -129,6 +130,8 @@ class Writer:
         except Exception as error:  # noqa: BLE001
             # whatever it was, those who wait must hear it and the writer must live on
             failure = error
+        metrics.COMMIT_ROWS.observe(len(rows))
+        metrics.COMMIT_SECONDS.labels("ok" if failure is None else "failed").observe(clock.monotonic() - began)
         if failure is not None:
             log.error("uses of keys could not be committed", rows=len(rows), exc_info=failure)
         for row in rows:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from byokportal.errors import DomainError
+from byokportal.translation import lazy
+from byokportal.translation import translate as _
 from keys import arns
 from keys.proof.diagnosis import callers, causes, saving
 from keys.proof.diagnosis.error_grammar import AwsError
@@ -185,22 +187,24 @@ def where(label: str, step: int) -> str:
 
 # What a cause means for a caller that is not the role for us: nobody changes that role for it.
 OF_A_CALLER = {
-    "role_permissions_policy_missing_action": (
-        "Ask your administrator to allow {action} in the caller's own policies; the role for us stays as it is."
+    "role_permissions_policy_missing_action": lazy(
+        "Ask your administrator to allow %(action)s in the caller's own policies; the role for us stays as it is."
     ),
-    "role_permissions_policy_wrong_key_arn": (
+    "role_permissions_policy_wrong_key_arn": lazy(
         "Ask your administrator whether the caller's own policies name this resource; the role for us stays as it is."
     ),
-    "role_permissions_policy_explicit_deny": (
-        "Ask your administrator to take the caller out of the Deny on {action} in its own policies."
+    "role_permissions_policy_explicit_deny": lazy(
+        "Ask your administrator to take the caller out of the Deny on %(action)s in its own policies."
     ),
-    "role_permissions_boundary": "Ask your administrator to let the permissions boundary of the caller allow {action}.",
-    "customer_scp_deny": (
-        "Ask whoever runs your AWS Organization to let the service control policy allow {action} for the caller; "
+    "role_permissions_boundary": lazy(
+        "Ask your administrator to let the permissions boundary of the caller allow %(action)s."
+    ),
+    "customer_scp_deny": lazy(
+        "Ask whoever runs your AWS Organization to let the service control policy allow %(action)s for the caller; "
         "nothing in your account mends it."
     ),
-    "customer_rcp_deny": (
-        "Ask whoever runs your AWS Organization to let the resource control policy allow {action} to the caller; "
+    "customer_rcp_deny": lazy(
+        "Ask whoever runs your AWS Organization to let the resource control policy allow %(action)s to the caller; "
         "nothing in your account mends it."
     ),
     **dict.fromkeys(
@@ -211,10 +215,14 @@ OF_A_CALLER = {
             "key_policy_condition_failed",
             "grant_missing",
         ),
-        "Ask your administrator to let the policy of the resource allow {action} to the caller; the statement for the "
-        "role for us stays as it is.",
+        lazy(
+            "Ask your administrator to let the policy of the resource allow %(action)s to the caller; the statement "
+            "for the role for us stays as it is."
+        ),
     ),
-    "key_policy_explicit_deny": "Ask your administrator to spare the caller in the Deny of the resource's policy.",
+    "key_policy_explicit_deny": lazy(
+        "Ask your administrator to spare the caller in the Deny of the resource's policy."
+    ),
 }
 
 
@@ -222,7 +230,8 @@ def remedy_of(label: str, error: AwsError) -> str:
     """Return what mends a cause, with the action that was refused and what AWS does not save, where the words name
     it."""
     template = OF_A_CALLER.get(label, "") if callers.is_of_the_caller(error) else ""
-    return (template or causes.CAUSES[label].remedy).format(
+    return _(
+        template or causes.CAUSES[label].remedy,
         action=_action(error),
         caller=callers.phrase(error),
         where=callers.where(error),
@@ -234,7 +243,7 @@ def remedy_of(label: str, error: AwsError) -> str:
 def _action(error: AwsError) -> str:
     """Return the action that was refused, or the operation that was called; only what is one is repeated."""
     name = error.action or error.operation
-    return name if ACTION.fullmatch(name) else "the action that AWS names"
+    return name if ACTION.fullmatch(name) else _("the action that AWS names")
 
 
 def text_of(error: AwsError, found: Sequence[str], steps: Sequence[int], probe: Probe | None) -> str:

@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from enum import StrEnum
 from fnmatch import fnmatchcase
 
+from byokportal.translation import lazy
+from byokportal.translation import translate as _
 from keys import arns
 from keys.policies import documents
 from keys.proof.diagnosis.aws_operations import KMS_OPERATIONS
@@ -85,9 +87,9 @@ def who(error: AwsError) -> Who:
 
 def name_of(error: AwsError) -> str:
     """Return how the caller is named in a sentence, "" where it is not; only what AWS takes in a name is repeated."""
-    kind, name, _ = _parts(error.principal)
+    kind, name, _session = _parts(error.principal)
     if kind == "root":
-        return "the root user"
+        return _("the root user")
     if name and NAME.fullmatch(name):
         return f"{'role' if kind == 'assumed-role' else kind}/{name}"
     return ""
@@ -181,47 +183,47 @@ def _of_use(error: AwsError, otherwise: Sequence[str]) -> tuple[str, ...]:
 # --- the words -----------------------------------------------------------------------------------------------------
 
 WHERE = {
-    ("identity", False): (
+    ("identity", False): lazy(
         "allow it in the identity-based policies of that caller; where they allow it already, "
         "a condition of theirs is not met"
     ),
-    ("identity", True): "take that caller out of the Deny in its identity-based policies",
-    ("boundary", False): "let the permissions boundary of that caller allow it",
-    ("boundary", True): "take it out of the Deny in the permissions boundary of that caller",
-    ("session", False): "let the session policy that the caller was given allow it",
-    ("session", True): "take it out of the Deny in the session policy that the caller was given",
-    ("endpoint", False): "let the policy of the VPC endpoint that the call went through allow it",
-    ("endpoint", True): "spare that caller in the Deny of the VPC endpoint that the call went through",
-    ("resource", False): "allow it to that caller in the key policy, as to the other administrators of the key",
-    ("resource", True): "spare that caller in the Deny of the key policy",
-    ("", True): (
+    ("identity", True): lazy("take that caller out of the Deny in its identity-based policies"),
+    ("boundary", False): lazy("let the permissions boundary of that caller allow it"),
+    ("boundary", True): lazy("take it out of the Deny in the permissions boundary of that caller"),
+    ("session", False): lazy("let the session policy that the caller was given allow it"),
+    ("session", True): lazy("take it out of the Deny in the session policy that the caller was given"),
+    ("endpoint", False): lazy("let the policy of the VPC endpoint that the call went through allow it"),
+    ("endpoint", True): lazy("spare that caller in the Deny of the VPC endpoint that the call went through"),
+    ("resource", False): lazy("allow it to that caller in the key policy, as to the other administrators of the key"),
+    ("resource", True): lazy("spare that caller in the Deny of the key policy"),
+    ("", True): lazy(
         "find the Deny that covers it: in that caller's own policies, in its permissions boundary or in a service "
         "control policy"
     ),
 }
-ANYWHERE = "allow it to that caller in its own policies; on a key, the key policy has to let it too"
+ANYWHERE = lazy("allow it to that caller in its own policies; on a key, the key policy has to let it too")
 
 
 def phrase(error: AwsError) -> str:
     """Return the caller as the beginning of a sentence."""
     name = name_of(error)
-    return f"The caller in this message ({name})" if name else "The caller in this message"
+    return _("The caller in this message (%(name)s)", name=name) if name else _("The caller in this message")
 
 
 def where(error: AwsError) -> str:
     """Return what the administrator has to do, the end of "ask your administrator to …"."""
     if who(error) is Who.OURS and not is_needed(error):
-        return "find out who used the role that you made for us for this: we never call it"
+        return _("find out who used the role that you made for us for this: we never call it")
     if ENCODED in error.bare_codes and not error.action:
-        return "decode the message (aws sts decode-authorization-message) and to allow the caller what it names"
-    return WHERE.get((error.denial.layer, error.denial.is_explicit), ANYWHERE)
+        return _("decode the message (aws sts decode-authorization-message) and to allow the caller what it names")
+    return _(WHERE.get((error.denial.layer, error.denial.is_explicit), ANYWHERE))
 
 
 def beside(error: AwsError) -> str:
     """Return what the refusal says of the role for us, a sentence."""
     if is_needed(error):
-        return "It says nothing of the role that you made for us: the encryption test shows how that one fares."
-    return "The role that you made for us does not need it, and must not get it."
+        return _("It says nothing of the role that you made for us: the encryption test shows how that one fares.")
+    return _("The role that you made for us does not need it, and must not get it.")
 
 
 def remark(error: AwsError) -> str:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from byokportal.translation import lazy
+from byokportal.translation import translate as _
 from keys.proof.diagnosis.error_grammar import AwsError
 
 TRUST, PERMISSIONS, KEY = "trust", "permissions", "key"
@@ -68,9 +70,9 @@ MAKING: tuple[tuple[re.Pattern[str], str], ...] = (
 
 # --- what is wrong with it ------------------------------------------------------------------------------------------
 
-SYNTAX = (
-    "it is not one whole policy in JSON (with the AWS CLI, file:// has to stand before the name of the file, "
-    "and Version before Statement)"
+SYNTAX = lazy(
+    "it is not one whole policy in JSON (with the AWS CLI, file:// has to stand before the name "
+    "of the file, and Version before Statement)"
 )
 
 
@@ -93,40 +95,40 @@ FAULTS = (
     _fault(
         r"prohibited field (?:not)?resource|assumerole ?policy must not contain resources",
         TRUST,
-        "a trust policy has no Resource. Perhaps the permissions policy was given in its place",
+        lazy("a trust policy has no Resource. Perhaps the permissions policy was given in its place"),
     ),
     _fault(
         r"prohibited field (?:not)?principal|(?:should|must) not (?:contain|specify|have) a ?principal",
         PERMISSIONS,
-        "a permissions policy names no Principal. Perhaps the trust policy was given in its place",
+        lazy("a permissions policy names no Principal. Perhaps the trust policy was given in its place"),
     ),
     _fault(
         r"may only specify sts assumerole actions|trust policy statement actions can only be",
         TRUST,
-        "its only action is sts:AssumeRole. Perhaps the permissions policy was given in its place",
+        lazy("its only action is sts:AssumeRole. Perhaps the permissions policy was given in its place"),
     ),
     _fault(
         r"one or more invalid principals",
         KEY,
-        "it names a principal that AWS does not know",
+        lazy("it names a principal that AWS does not know"),
         is_principal=True,
     ),
     _fault(
         r"invalid principal|federated principals must|principal must be a json object"
         r"|must not contain notprincipal|notprincipal is not allowed",
         TRUST,
-        "it names a principal that AWS does not know",
+        lazy("it names a principal that AWS does not know"),
         is_principal=True,
     ),
     _fault(
         r"statement with no principal|missing required field principal|principal cannot be empty",
         "",
-        "a statement names no Principal, such as the ARN of a role",
+        lazy("a statement names no Principal, such as the ARN of a role"),
     ),
     _fault(
         r"must contain resources|missing required field resource",
         PERMISSIONS,
-        "a statement has no Resource; it has to name the ARN of your key",
+        lazy("a statement has no Resource; it has to name the ARN of your key"),
     ),
     _fault(
         r"must be in arn format|iam resource .{0,300}(?:cannot|can not) contain|resource path must|resource vendor must"
@@ -134,45 +136,45 @@ FAULTS = (
         r"|cannot contain region information"
         r"|arn .{0,300} must be|invalid resource|resource .{0,300}is (?:not valid|invalid)|has invalid resource",
         PERMISSIONS,
-        "a Resource is no whole ARN: an empty value, a bare name or a placeholder stands in its place",
+        lazy("a Resource is no whole ARN: an empty value, a bare name or a placeholder stands in its place"),
     ),
     _fault(
         r"partition .{0,80}is not valid",
         PERMISSIONS,
-        "the partition of an ARN (arn:aws:…) is none: a placeholder was not filled in",
+        lazy("the partition of an ARN (arn:aws:…) is none: a placeholder was not filled in"),
     ),
     _fault(
         r"must contain actions|missing required field action|actions?/conditions?\b|prefaced by a vendor"
         r"|action vendors|(?:has|contains) (?:an )?invalid actions?|invalid action\b"
         r"|action .{0,80}is (?:not valid|invalid)",
         "",
-        "an action is none: each reads service:Name, such as kms:Decrypt",
+        lazy("an action is none: each reads service:Name, such as kms:Decrypt"),
     ),
     _fault(
         r"statement ids?\b.{0,60}(?:unique)|duplicate (?:statement id|sid)",
         "",
-        "two statements have the same Sid",
+        lazy("two statements have the same Sid"),
     ),
     _fault(
         r"statement ids?\b.{0,60}alpha-?numeric|\bsid\b.{0,80}(?:alpha-?numeric|invalid|not valid)",
         "",
-        "a Sid holds another character than letters and digits",
+        lazy("a Sid holds another character than letters and digits"),
     ),
     _fault(
         r"condition(?: operator| key| block|s)?\b.{0,120}(?:invalid|not valid|unknown|unsupported|must|empty)"
         r"|(?:invalid|unknown) condition",
         "",
-        "a condition is none: its operator, key or value is not what IAM knows",
+        lazy("a condition is none: its operator, key or value is not what IAM knows"),
     ),
     _fault(
         r"(?:missing required field|invalid) effect|invalid effect",
         "",
-        "each statement has the Effect Allow or Deny",
+        lazy("each statement has the Effect Allow or Deny"),
     ),
     _fault(
         r"(?:unknown|unsupported|invalid) (?:field|element)|prohibited field",
         "",
-        "it has an element or field that the grammar of policies does not know, such as a comment",
+        lazy("it has an element or field that the grammar of policies does not know, such as a comment"),
     ),
     _fault(
         r"syntax errors?\b|invalid json|legacy parsing|could not parse|valid json|valid version|statement is empty"
@@ -208,16 +210,17 @@ LONG = re.compile(
 )
 LIMIT_CODES = {"limitexceeded", "servicelimitexceeded", "quotaexceeded", "servicequotaexceeded"}
 RATE = re.compile(r"rate exceeded|throttl|too many requests|exceeded the rate")
+UNSAID = lazy("AWS does not say which")
 TOO_MANY = {
-    "createkey": "too many keys in this Region, or too long a key policy",
-    "replicatekey": "too many keys in this Region",
-    "createalias": "too many aliases",
-    "updatealias": "too many aliases",
-    "creategrant": "too many grants on the key",
-    "tagresource": "too many tags on the key",
-    "rotatekeyondemand": "too many rotations on demand",
-    "enablekey": "too many keys in this Region",
-    "createcustomkeystore": "too many key stores",
+    "createkey": lazy("too many keys in this Region, or too long a key policy"),
+    "replicatekey": lazy("too many keys in this Region"),
+    "createalias": lazy("too many aliases"),
+    "updatealias": lazy("too many aliases"),
+    "creategrant": lazy("too many grants on the key"),
+    "tagresource": lazy("too many tags on the key"),
+    "rotatekeyondemand": lazy("too many rotations on demand"),
+    "enablekey": lazy("too many keys in this Region"),
+    "createcustomkeystore": lazy("too many key stores"),
 }
 
 
@@ -244,7 +247,7 @@ def of(error: AwsError) -> Unsaved | None:
 def fault_of(error: AwsError) -> str:
     """Return what is wrong with the document, the end of a sentence."""
     found = of(error)
-    return (found.fault if found else "") or "AWS says what is wrong with it"
+    return (found.fault if found else "") or _("AWS says what is wrong with it")
 
 
 # --- malformed ------------------------------------------------------------------------------------------------------
@@ -264,12 +267,12 @@ def _malformed(error: AwsError, text: str) -> Unsaved | None:
         return None
     document = _document(error, text) or (fault.document if fault else "")
     if fault and fault.is_principal and document in INVALID_PRINCIPAL:
-        return Unsaved(INVALID_PRINCIPAL[document], fault.words)
+        return Unsaved(INVALID_PRINCIPAL[document], _(fault.words))
     if PARTITION.search(text) and "is not valid" in text:
         return Unsaved(("wrong_partition",))
     if document == KEY and fault is None:
-        return Unsaved((*MALFORMED[KEY], "key_policy_invalid_principal", "key_policy_lockout_check"), SYNTAX)
-    return Unsaved(MALFORMED[document], fault.words if fault else SYNTAX)
+        return Unsaved((*MALFORMED[KEY], "key_policy_invalid_principal", "key_policy_lockout_check"), _(SYNTAX))
+    return Unsaved(MALFORMED[document], _(fault.words if fault else SYNTAX))
 
 
 def _is_of_iam(error: AwsError) -> bool:
@@ -297,23 +300,35 @@ def _too_much(error: AwsError, text: str) -> Unsaved | None:
     if found := QUOTA.search(error.words):
         name, number = found[1], f"{int(found[2]):,}" if found[2] else ""
         if name.lower() == TRUST_SIZE:
-            return Unsaved(TOO_LARGE[TRUST], f"AWS takes {number or '2,048'} characters at most, blanks not counted")
+            most = number or "2,048"
+            return Unsaved(TOO_LARGE[TRUST], _("AWS takes %(most)s characters at most, blanks not counted", most=most))
         if name.lower() in POLICY_SIZES:
-            return Unsaved(TOO_LARGE[PERMISSIONS], f"AWS takes {number or '6,144'} characters at most in one policy")
-        return Unsaved(IAM_QUOTA, f"{name}, at most {number}" if number else name)
+            most = number or "6,144"
+            return Unsaved(TOO_LARGE[PERMISSIONS], _("AWS takes %(most)s characters at most in one policy", most=most))
+        return Unsaved(IAM_QUOTA, _("%(name)s, at most %(number)s", name=name, number=number) if number else name)
     if found := INLINE.search(text):
         number = f"{int(found[1].replace(',', '') or 0):,}"
         if "trust policy" in text:
-            return Unsaved(TOO_LARGE[TRUST], f"AWS takes {number} characters at most, blanks not counted")
-        return Unsaved(TOO_LARGE[PERMISSIONS], f"AWS takes {number} characters at most in all inline policies together")
+            return Unsaved(
+                TOO_LARGE[TRUST], _("AWS takes %(number)s characters at most, blanks not counted", number=number)
+            )
+        return Unsaved(
+            TOO_LARGE[PERMISSIONS],
+            _("AWS takes %(number)s characters at most in all inline policies together", number=number),
+        )
     if found := VERSIONS.search(text):
-        return Unsaved(IAM_QUOTA, f"{found[1]} versions of one policy; delete one that is not the default")
+        return Unsaved(
+            IAM_QUOTA, _("%(number)s versions of one policy; delete one that is not the default", number=found[1])
+        )
     if found := KMS_ACCOUNT.search(text):
-        return Unsaved(KMS_QUOTA, f"{found[1]}: {found[2]} in this Region")
+        return Unsaved(KMS_QUOTA, _("%(name)s: %(number)s in this Region", name=found[1], number=found[2]))
     if (found := LENGTH.search(text)) and (document := _document(error, text)):
-        return Unsaved(TOO_LARGE[document], f"AWS takes {found[1]} characters at most")
+        return Unsaved(TOO_LARGE[document], _("AWS takes %(number)s characters at most", number=found[1]))
     if (found := LONG.search(text)) and error.service != "sts" and (document := _document(error, text)):
-        return Unsaved(TOO_LARGE[document], f"AWS takes {found[1]} bytes at most" if found[1] else "AWS takes less")
+        return Unsaved(
+            TOO_LARGE[document],
+            _("AWS takes %(number)s bytes at most", number=found[1]) if found[1] else _("AWS takes less"),
+        )
     if LIMIT_CODES.isdisjoint(error.bare_codes) or RATE.search(text):
         return None
     return _by_operation(error, text)
@@ -321,13 +336,13 @@ def _too_much(error: AwsError, text: str) -> Unsaved | None:
 
 def _by_operation(error: AwsError, text: str) -> Unsaved | None:
     """Return what a quota without a sentence of its own is about."""
-    service, _, operation = error.operation.lower().partition(":")
+    service, _colon, operation = error.operation.lower().partition(":")
     if operation == "putkeypolicy":
-        return Unsaved(TOO_LARGE[KEY], "AWS KMS takes 32 kilobytes at most")
+        return Unsaved(TOO_LARGE[KEY], _("AWS KMS takes 32 kilobytes at most"))
     if operation in TOO_MANY or service == "kms":
         also = TOO_LARGE[KEY] if operation == "createkey" else ()
-        return Unsaved((*KMS_QUOTA, *also), TOO_MANY.get(operation, "AWS does not say which"))
+        return Unsaved((*KMS_QUOTA, *also), _(TOO_MANY.get(operation, UNSAID)))
     if operation in OPERATIONS or service == "iam":
         also = TOO_LARGE[OPERATIONS[operation]] if operation in OPERATIONS else ()
-        return Unsaved((*also, *IAM_QUOTA), "AWS does not say which")
-    return Unsaved((*IAM_QUOTA, *KMS_QUOTA), "AWS does not say which")
+        return Unsaved((*also, *IAM_QUOTA), _(UNSAID))
+    return Unsaved((*IAM_QUOTA, *KMS_QUOTA), _(UNSAID))

@@ -185,7 +185,7 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """The guide's patterns tried for real; None where nothing was tried.
+    """What the documents allow, tried for real; None where nothing was tried, or the narrower variant leaves it out.
 
     Args:
         has_ciphertext: decrypt and re_encrypt were tried with a ciphertext of the key; without one they were
@@ -193,9 +193,9 @@ class Use:
         bare: a data key without any encryption context, tried where a condition on the context may be what refuses.
     """
 
-    generate: Answer
+    generate: Answer | None
     generate_wrapped: Answer
-    encrypt: Answer
+    encrypt: Answer | None
     decrypt: Answer | None = None
     opened_the_same: bool = False  # what came out is what went in
     re_encrypt: Answer | None = None
@@ -210,8 +210,13 @@ class Use:
         return tuple(answer for answer in asked if answer is not None)
 
     def others_work(self, answer: Answer) -> bool:
-        """Tell whether a cryptographic call besides this one went through."""
-        return any(other is not answer and other.ok for other in self.tried)
+        """Tell whether a cryptographic call besides this one went through, or came as far as the ciphertext: AWS asks
+        the policies first. The latter counts where the narrower variant has no other call that makes one."""
+        return any(other is not answer and (other.ok or self._came_through(other)) for other in self.tried)
+
+    def _came_through(self, answer: Answer) -> bool:
+        is_narrow = self.generate is None and not self.has_ciphertext
+        return is_narrow and isinstance(answer.error, errors.CiphertextInvalid)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,9 +10,9 @@ from typing import Any
 
 from byokportal import clock
 from byokportal.errors import DomainError
-from keys import aws
+from keys import actions, aws
 from keys.arns import RoleArn
-from keys.aws import faults, iam, sessions
+from keys.aws import clients, faults, iam, sessions
 from keys.aws.kms import Context, KmsKey
 from keys.configuration import opening, packing
 from keys.models import ServiceRolePolicy
@@ -22,6 +22,7 @@ from tenants.models import ServiceRole
 
 PURPOSE = "test"
 NO_CIPHERTEXT = bytes(64)
+DATA_KEY = 32  # bytes of an AES_256 data key
 BUDGET = 30  # seconds a look may take; the task is ended after 45, and what was not asked is asked at the next look
 
 
@@ -75,7 +76,7 @@ def _ask(action: str, call: Callable[[], Any]) -> tuple[Answer, Any]:
 # --- our own side ----------------------------------------------------------------------------------------------
 
 
-def _ours(subject: Subject, service_role: ServiceRole) -> tuple[Ours, sessions.Credentials | None]:
+def _ours(subject: Subject, service_role: ServiceRole) -> tuple[Ours, clients.Credentials | None]:
     """Look at our own side; the canary's session comes with it,
     for it is the outsider that probes the tenant's role."""
 
@@ -147,7 +148,7 @@ def _names(document: dict[str, Any], role_arn: str) -> bool:
 # --- the tenant's role --------------------------------------------------------------------------------------------
 
 
-def _trust(subject: Subject, canary: sessions.Credentials | None) -> tuple[Trust, sessions.Credentials | None]:
+def _trust(subject: Subject, canary: clients.Credentials | None) -> tuple[Trust, clients.Credentials | None]:
     """Try to assume the tenant's role, and return the session that the right External ID opens, for what follows.
 
     A refusal is worth looking for an External ID mistaken for the tenant's.
@@ -158,7 +159,7 @@ def _trust(subject: Subject, canary: sessions.Credentials | None) -> tuple[Trust
     def probe(external_id: str | None) -> sessions.AssumeOutcome:
         return sessions.probe(subject.access, external_id, region=subject.key.region, session=session)
 
-    def other(source: sessions.Credentials | None) -> sessions.AssumeOutcome:
+    def other(source: clients.Credentials | None) -> sessions.AssumeOutcome:
         return sessions.attempt(
             source, subject.role, subject.access.external_id, region=subject.key.region, session=session
         )[0]
@@ -180,11 +181,11 @@ def _near(subject: Subject) -> tuple[str, ...]:
     return subject.access.tenant, external_id.removeprefix("byok-"), external_id.lower(), external_id.upper()
 
 
-def _open(subject: Subject) -> sessions.Credentials:
+def _open(subject: Subject) -> clients.Credentials:
     return sessions.tenant_role(subject.access, purpose=PURPOSE)
 
 
-def _account(subject: Subject, session: sessions.Credentials) -> Account:
+def _account(subject: Subject, session: clients.Credentials) -> Account:
     answer, who = _ask("sts:GetCallerIdentity", lambda: sessions.identity(session, subject.key.region))
     return Account(answer, who.arn, who.account) if who else Account(answer)
 
@@ -204,20 +205,29 @@ def _use(key: KmsKey, subject: Subject, described: Key) -> Use:
     # as the ciphertext.
     other: Context = {**context, "other": secrets.token_hex(8)}
     plaintext = secrets.token_bytes(32)
-    generate, made = _ask("kms:GenerateDataKey", lambda: key.generate(context))
-    generate_wrapped, _ = _ask("kms:GenerateDataKeyWithoutPlaintext", lambda: key.generate_wrapped(context))
-    encrypt, wrapped = _ask("kms:Encrypt", lambda: key.encrypt(plaintext, context))
+    allowed = {action for _, action in actions.members(subject.access.actions)}
+
+    def ask(action: str, call: Callable[[], Any], *, needs: str = "") -> tuple[Answer | None, Any]:
+        return _ask(action, call) if (needs or action) in allowed else (None, None)
+
+    generate, made = ask("kms:GenerateDataKey", lambda: key.generate(context))
+    generate_wrapped, kept = _ask("kms:GenerateDataKeyWithoutPlaintext", lambda: key.generate_wrapped(context))
+    encrypt, wrapped = ask("kms:Encrypt", lambda: key.encrypt(plaintext, context))
     use = Use(generate, generate_wrapped, encrypt)
     if wrapped is not None:
         blob = wrapped.ciphertext
     elif made is not None:
         blob, plaintext = made.ciphertext, made.plaintext
+    elif kept is not None:
+        blob, plaintext = kept.ciphertext, b""
     else:  # AWS asks the policies before it looks at the ciphertext: a refusal tells as much as with a real one
         blob, use = NO_CIPHERTEXT, replace(use, has_ciphertext=False)
     decrypt, opened = _ask("kms:Decrypt", lambda: key.decrypt(blob, context))
-    re_encrypt, _ = _ask("kms:ReEncrypt", lambda: key.re_encrypt(blob, context, other))
+    re_encrypt, _ = ask("kms:ReEncrypt", lambda: key.re_encrypt(blob, context, other), needs="kms:ReEncryptFrom")
     wrong_context, _ = _ask("kms:Decrypt", lambda: key.decrypt(blob, other)) if decrypt.ok else (None, None)
-    same = opened is not None and secrets.compare_digest(opened.plaintext, plaintext)
+    # Nobody has seen what KMS made and wrapped by itself: then its length is all there is to compare.
+    expected = plaintext or (opened.plaintext if opened is not None and len(opened.plaintext) == DATA_KEY else b"")
+    same = opened is not None and secrets.compare_digest(opened.plaintext, expected)
     use = replace(use, decrypt=decrypt, opened_the_same=same, re_encrypt=re_encrypt, wrong_context=wrong_context)
     # as a condition on the encryption context would have it
     if described.answer.ok != any(answer.ok for answer in use.tried):

@@ -43,13 +43,13 @@ def wide_trust(subject: Subject, *, without: bool, wrong: bool) -> str:
 
 def permissions(subject: Subject, missing: Iterable[str]) -> str:
     """Return the guide's permissions policy without some of its patterns."""
-    policy = documents.permissions_policy(str(subject.key), subject.beside.keys)
+    policy = documents.permissions_policy(str(subject.key), subject.beside.keys, subject.access.actions)
     return _without(policy, policy["Statement"][0], missing)
 
 
 def key_statement(subject: Subject, missing: Iterable[str]) -> str:
     """Return the guide's key policy statement without some of its patterns."""
-    statement = documents.key_policy_statement(str(subject.role), subject.beside.roles)
+    statement = documents.key_policy_statement(str(subject.role), subject.beside.roles, subject.access.actions)
     return _without(statement, statement, missing)
 
 

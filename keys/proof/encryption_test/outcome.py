@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from byokportal import clock
+from byokportal.translation import lazy
 from keys import activation, errors, lifecycle
 from keys.models import EncryptionTest, KeyHealth, KeyRegistration
 from keys.proof.encryption_test.base import Check, Judgement, Verdict
@@ -18,8 +20,8 @@ from tenants.models import OnboardingStep
 Status = KeyRegistration.Status
 Step = OnboardingStep.Status
 TAKEN = "account.identity"  # the check that says whose role it is
-REFUSED = "AWS refuses us, which may pass by itself."
-LET_US_IN = "Your role lets in whom it has to refuse."
+REFUSED = lazy("AWS refuses us, which may pass by itself.")
+LET_US_IN = lazy("Your role lets in whom it has to refuse.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +74,17 @@ def taken() -> Judgement:
 
 
 def passed(test: EncryptionTest, registration: KeyRegistration) -> None:
-    """Put a tested registration in service; one that serves is only found well.
+    """Put a tested registration in service, or keep that it is tested where the tenant says when;
+    one that serves is only found well.
 
     Raises:
         RoleArnTaken, KeySuspended, RegistrationBusy: as `activation.activate`.
     """
     if registration.status == Status.TESTING:
-        activation.activate(registration, test)
+        if registration.is_to_serve(clock.now()):
+            activation.activate(registration, test)
+        else:
+            activation.keep_tested(registration, test)
         return
     health = KeyHealth.objects.filter(registration=registration)
     if registration.status == Status.SUSPENDED and (registration.suspended_by, registration.reason) == (
@@ -111,7 +117,12 @@ def failed(
     one that serves goes on, unless its role lets anybody in (seen twice by then)."""
     first = found[0]
     if registration.status == Status.TESTING:
-        lifecycle.move(registration, Status.REJECTED, actor=SYSTEM, reason=first.reason)
+        was_due = registration.activation != KeyRegistration.Activation.WHEN_TESTED and registration.is_to_serve(
+            clock.now()
+        )
+        lifecycle.move(registration, Status.REJECTED, actor=SYSTEM, reason=first.reason, tested_at=None)
+        if was_due:
+            activation.miss(registration, KeyRegistration.Missed.TEST_FAILED)
         audit.record(
             "keys.registration.rejected",
             tenant=registration.tenant,

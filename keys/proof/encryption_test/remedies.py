@@ -7,136 +7,199 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
+from byokportal.translation import lazy
+from byokportal.translation import translate as _
 from keys.policies import documents
 from keys.proof.encryption_test import refusals
 from keys.proof.encryption_test.facts import Subject
 
-SHOW_ROLE = "aws iam get-role --role-name {role_name} --query Role.Arn"
-KIND = (
-    "Create a symmetric key for encryption (SYMMETRIC_DEFAULT, ENCRYPT_DECRYPT) and give its ARN in step 1; "
-    "{key_arn} is of another kind."
-)
-
 # A Deny is somebody's guardrail: it stays, and spares the one role, as AWS's own guardrails spare theirs (Control Tower
 # guide, "Deny access to AWS based on the requested AWS Region").
-SPARE = (
-    "Keep the Deny and let it spare {spared}: add the condition below to each Deny statement that covers it. "
-    "Where a statement has ArnNotEquals on aws:PrincipalArn already, add the ARN to its list instead. "
-    "Whoever else is denied stays denied."
+SPARE = lazy(
+    "Keep the Deny and let it spare {spared}: add the condition below to each Deny statement that "
+    "covers it. Where a statement has ArnNotEquals on aws:PrincipalArn already, add the ARN to its "
+    "list instead. Whoever else is denied stays denied."
 )
-REGION = "If it denies by Region, allowing {region} there does as well."
-CONDITION = "a Condition that our call does not meet reads alike in AWS's answer"
+REGION = lazy("If it denies by Region, allowing {region} there does as well.")
+KIND = lazy(
+    "Create a symmetric key for encryption (SYMMETRIC_DEFAULT, ENCRYPT_DECRYPT) and give its ARN in "
+    "step 1; {key_arn} is of another kind."
+)
+# AWS KMS API, ReplicateKey: "The key policy is not a shared property of multi-Region keys."
+OF_ITS_OWN = lazy(" in {region}: each Region's copy of a multi-Region key has a policy of its own")
+BESIDES = lazy("If a Deny there covers {role}, keep it and add this to its Condition: {condition}.")
 
-REMEDIES = {
+# Cause → its sentences, each of them whole; the rows of a test keep them joined and filled.
+SENTENCES: dict[str, tuple[str, ...]] = {
     # step 2: role and trust policy
     "external_id_mismatch": (
-        f"Set the trust policy of your role {{role_name}} to the document below: it names our service role "
-        f"{{service_role_arn}} and your External ID {{external_id}}, with no other condition and no Deny for us. "
-        "A principal that reads AROA… is a role that is gone: name ours again. AWS says the same when there is no "
-        f"such role, so compare the Role ARN too: {SHOW_ROLE} has to print {{role_arn}}, "
-        "letter case and path included; if it prints another one, give that one in step 2."
+        lazy(
+            "Set the trust policy of your role {role_name} to the document below: it names our service role "
+            "{service_role_arn} and your External ID {external_id}, with no other condition and no Deny for "
+            "us. A principal that reads AROA… is a role that is gone: name ours again. AWS says the same "
+            "when there is no such role, so compare the Role ARN too: aws iam get-role --role-name "
+            "{role_name} --query Role.Arn has to print {role_arn}, letter case and path included; if it "
+            "prints another one, give that one in step 2."
+        ),
     ),
     "trust_policy_principal_mismatch": (
-        "Name {service_role_arn} as the principal of the trust policy of your role {role_name}: "
-        "it lets another principal of our account in."
+        lazy(
+            "Name {service_role_arn} as the principal of the trust policy of your role {role_name}: it lets "
+            "another principal of our account in."
+        ),
     ),
-    "trust_policy_explicit_deny": f"The trust policy of your role {{role_name}} denies us {{action}}. {SPARE}",
+    "trust_policy_explicit_deny": (
+        lazy("The trust policy of your role {role_name} denies us {action}."),
+        SPARE,
+    ),
     # step 2: permissions policy
     "role_permissions_policy_missing_action": (
-        "Add {pattern} to the actions of the permissions policy of your role {role_name}; "
-        "the document below has all five. Check that the policy is attached to the role, that its Resource is {keys}, "
-        "and that the statement has no Condition: one that our call does not meet reads alike in AWS's answer."
+        lazy(
+            "Add {pattern} to the actions of the permissions policy of your role {role_name}; the document "
+            "below has all of them. Check that the policy is attached to the role, that its Resource is "
+            "{keys}, and that the statement has no Condition: one that our call does not meet reads alike in "
+            "AWS's answer."
+        ),
     ),
     "role_permissions_policy_condition": (
-        "Take the Condition out of the statement for {key_arn} in the permissions policy of your role {role_name}: "
-        "our encryption context does not meet it, and kms:DescribeKey carries none. The document below has none."
+        lazy(
+            "Take the Condition out of the statement for {key_arn} in the permissions policy of your role "
+            "{role_name}: our encryption context does not meet it, and kms:DescribeKey carries none. The "
+            "document below has none."
+        ),
     ),
     "role_permissions_policy_explicit_deny": (
-        f"A policy attached to your role {{role_name}} denies it {{action}} on {{key_arn}}. {SPARE} {REGION}"
+        lazy("A policy attached to your role {role_name} denies it {action} on {key_arn}."),
+        SPARE,
+        REGION,
     ),
     "role_permissions_policy_wrong_key_arn": (
-        "Name {keys} as the Resource of the permissions policy of your role {role_name}."
+        lazy("Name {keys} as the Resource of the permissions policy of your role {role_name}."),
     ),
     "role_permissions_boundary": (
-        "Let the permissions boundary of your role {role_name} allow {pattern} on {key_arn}, "
-        f"as the statement below does, without a Condition: {CONDITION}."
+        lazy(
+            "Let the permissions boundary of your role {role_name} allow {pattern} on {key_arn}, as the "
+            "statement below does, without a Condition: a Condition that our call does not meet reads alike "
+            "in AWS's answer."
+        ),
     ),
     "role_permissions_boundary_explicit": (
-        f"The permissions boundary of your role {{role_name}} denies it {{action}} on {{key_arn}}. {SPARE} {REGION}"
+        lazy("The permissions boundary of your role {role_name} denies it {action} on {key_arn}."),
+        SPARE,
+        REGION,
     ),
     "customer_scp_deny": (
-        "Ask whoever runs your AWS Organization to let the service control policy allow {action} for {role_arn}; "
-        f"nothing in your account mends it. If it is allowed there, look for a Condition: {CONDITION}."
+        lazy(
+            "Ask whoever runs your AWS Organization to let the service control policy allow {action} for "
+            "{role_arn}; nothing in your account mends it. If it is allowed there, look for a Condition: a "
+            "Condition that our call does not meet reads alike in AWS's answer."
+        ),
     ),
     "customer_scp_deny_explicit": (
-        "A service control policy of your AWS Organization denies {role_arn} {action}; nothing in your account mends "
-        f"it. Ask whoever runs the organization. {SPARE} {REGION}"
+        lazy(
+            "A service control policy of your AWS Organization denies {role_arn} {action}; nothing in your "
+            "account mends it. Ask whoever runs the organization."
+        ),
+        SPARE,
+        REGION,
     ),
     # step 3: key policy
     "key_policy_missing_statement": (
-        "Add the statement below to the key policy of {key_arn}{of_its_own}. If it is there, compare its principal: "
-        "it has to be {roles}, without a condition. If that principal reads AROA…, the role was made anew since: "
-        "save the statement again."
+        lazy(
+            "Add the statement below to the key policy of {key_arn}{of_its_own}. If it is there, compare its "
+            "principal: it has to be {roles}, without a condition. If that principal reads AROA…, the role "
+            "was made anew since: save the statement again."
+        ),
     ),
     "key_policy_wrong_principal": (
-        "Let the key policy of {key_arn} name your role, as the statement below does, with the principal {roles}: "
-        "it answers us directly now, and we reach your key through your role only."
+        lazy(
+            "Let the key policy of {key_arn} name your role, as the statement below does, with the principal "
+            "{roles}: it answers us directly now, and we reach your key through your role only."
+        ),
     ),
     "key_policy_condition_failed": (
-        "The key policy of {key_arn} lets {role_arn} in only under a condition that our encryption context does not "
-        "meet, and kms:DescribeKey carries none. Let it hold the statement below, which has no condition."
+        lazy(
+            "The key policy of {key_arn} lets {role_arn} in only under a condition that our encryption "
+            "context does not meet, and kms:DescribeKey carries none. Let it hold the statement below, which "
+            "has no condition."
+        ),
     ),
     "key_policy_missing_action": (
-        "The key policy of {key_arn} allows {role_arn} other calls, and not {pattern}. Let its statement for the role "
-        "read as below, with all five; if there is none, add it."
+        lazy(
+            "The key policy of {key_arn} allows {role_arn} other calls, and not {pattern}. Let its statement "
+            "for the role read as below, with all of them; if there is none, add it."
+        ),
     ),
-    "key_policy_explicit_deny": (f"The key policy of {{key_arn}} denies {{role_arn}} {{action}}. {SPARE} {REGION}"),
+    "key_policy_explicit_deny": (
+        lazy("The key policy of {key_arn} denies {role_arn} {action}."),
+        SPARE,
+        REGION,
+    ),
     "customer_rcp_deny": (
-        "Ask whoever runs your AWS Organization to let the resource control policy allow {action} for our use of "
-        "{role_arn}; nothing in your account mends it."
+        lazy(
+            "Ask whoever runs your AWS Organization to let the resource control policy allow {action} for "
+            "our use of {role_arn}; nothing in your account mends it."
+        ),
     ),
     "customer_rcp_deny_explicit": (
-        "A resource control policy of your AWS Organization denies {spared} {action}; nothing in your account mends "
-        f"it. Ask whoever runs the organization. {SPARE} {REGION}"
+        lazy(
+            "A resource control policy of your AWS Organization denies {spared} {action}; nothing in your "
+            "account mends it. Ask whoever runs the organization."
+        ),
+        SPARE,
+        REGION,
     ),
     # step 1: key
     "key_not_found": (
-        "Copy the ARN from the page of your key in {region} and give it again in step 1: "
-        "AWS KMS knows no key {key_arn} there."
+        lazy(
+            "Copy the ARN from the page of your key in {region} and give it again in step 1: AWS KMS knows "
+            "no key {key_arn} there."
+        ),
     ),
     "key_arn_changed": (
-        "Copy the ARN from the page of your key and give it again in step 1: "
-        "AWS KMS answered with another key than {key_arn}."
+        lazy(
+            "Copy the ARN from the page of your key and give it again in step 1: AWS KMS answered with "
+            "another key than {key_arn}."
+        ),
     ),
-    "key_disabled": "Enable the key: aws kms enable-key --region {region} --key-id {key_arn}.",
+    "key_disabled": (lazy("Enable the key: aws kms enable-key --region {region} --key-id {key_arn}."),),
     "key_pending_deletion": (
-        "Cancel the deletion, then enable the key: aws kms cancel-key-deletion --region {region} --key-id {key_arn} "
-        "and aws kms enable-key --region {region} --key-id {key_arn}."
+        lazy(
+            "Cancel the deletion, then enable the key: aws kms cancel-key-deletion --region {region} "
+            "--key-id {key_arn} and aws kms enable-key --region {region} --key-id {key_arn}."
+        ),
     ),
     "key_pending_replica_deletion": (
-        "Cancel the deletion of the multi-Region key {key_arn} and of its replicas, then enable it."
+        lazy("Cancel the deletion of the multi-Region key {key_arn} and of its replicas, then enable it."),
     ),
-    "key_pending_import": "Import the key material of {key_arn}: it was never imported, has expired or was deleted.",
+    "key_pending_import": (
+        lazy("Import the key material of {key_arn}: it was never imported, has expired or was deleted."),
+    ),
     "key_material_expired_or_deleted": (
-        "Import the key material of {key_arn} again: it worked before, and has expired or was deleted since."
+        lazy("Import the key material of {key_arn} again: it worked before, and has expired or was deleted since."),
     ),
     "mrk_replica_missing": (
-        "Make a replica of the multi-Region key in {region}, or give the ARN of one that is there in step 1: "
-        "AWS KMS knows no key {key_arn}."
+        lazy(
+            "Make a replica of the multi-Region key in {region}, or give the ARN of one that is there in "
+            "step 1: AWS KMS knows no key {key_arn}."
+        ),
     ),
     "custom_key_store_disconnected": (
-        "Connect the custom key store of {key_arn} again; while it is disconnected AWS KMS cannot use the key."
+        lazy("Connect the custom key store of {key_arn} again; while it is disconnected AWS KMS cannot use the key."),
     ),
-    "key_wrong_usage": KIND,
-    "key_wrong_spec": KIND,
+    "key_wrong_usage": (KIND,),
+    "key_wrong_spec": (KIND,),
     "key_wrong_region": (
-        "Give the ARN of a key in {region} in step 1: AWS KMS says that {key_arn} belongs to another Region."
+        lazy("Give the ARN of a key in {region} in step 1: AWS KMS says that {key_arn} belongs to another Region."),
     ),
     "aws_managed_key": (
-        "Create a customer managed key and give its ARN in step 1: "
-        "AWS does not let the policy of an AWS managed key be edited."
+        lazy(
+            "Create a customer managed key and give its ARN in step 1: AWS does not let the policy of an AWS "
+            "managed key be edited."
+        ),
     ),
 }
+REMEDIES = {cause: " ".join(sentences) for cause, sentences in SENTENCES.items()}
 
 
 def of(cause: str) -> str:
@@ -152,7 +215,7 @@ def besides(possible: Sequence[str], document: str, subject: Subject) -> str:
     if document == refusals.TRUST or not any(cause.endswith("explicit_deny") for cause in possible[1:]):
         return ""
     condition = json.dumps(json.loads(exemption(str(subject.role)))["Condition"])
-    return f" If a Deny there covers {subject.role}, keep it and add this to its Condition: {condition}."
+    return " " + BESIDES.format(role=subject.role, condition=condition)
 
 
 def render(template: str, subject: Subject, words: Mapping[str, str]) -> str:
@@ -168,10 +231,7 @@ def render(template: str, subject: Subject, words: Mapping[str, str]) -> str:
         "keys": subject.keys,
         "service_role_arn": subject.access.service_role,
         "external_id": subject.access.external_id,
-        # AWS KMS API, ReplicateKey: "The key policy is not a shared property of multi-Region keys."
-        "of_its_own": f" in {subject.key.region}: each Region's copy of a multi-Region key has a policy of its own"
-        if subject.key.is_multi_region
-        else "",
+        "of_its_own": OF_ITS_OWN.format(region=subject.key.region) if subject.key.is_multi_region else "",
     }
     return template.format_map({**values, **words})
 
@@ -179,7 +239,7 @@ def render(template: str, subject: Subject, words: Mapping[str, str]) -> str:
 def away_from_the_page(remedy: str, external_id: str) -> str:
     """Return a remedy for a mail or a ticket:
     no document stands below it there, and the External ID is on the setup page alone."""
-    return re.sub(r"\bbelow\b", "on the page of the test", _without(remedy, external_id))
+    return re.sub(r"\b(?:below|unten)\b", _("on the page of the test"), _without(remedy, external_id))
 
 
 def with_document(changes: Sequence[str], corrected: str, external_id: str) -> str:
@@ -190,7 +250,7 @@ def with_document(changes: Sequence[str], corrected: str, external_id: str) -> s
 
 
 def _without(text: str, external_id: str) -> str:
-    return text.replace(f"External ID {external_id}", "External ID").replace(external_id, "your External ID")
+    return text.replace(f"External ID {external_id}", "External ID").replace(external_id, _("your External ID"))
 
 
 def corrected(document: str, subject: Subject) -> str:

@@ -11,8 +11,9 @@ from datetime import datetime, timedelta
 from django.conf import settings
 from django.db.models import Q
 
-from byokportal import clock
-from keys import errors
+from byokportal import clock, metrics
+from byokportal.translation import lazy
+from keys import branchkeys, errors
 from keys.models import (
     CheckResult,
     EncryptionTest,
@@ -21,8 +22,8 @@ from keys.models import (
     RoleConfiguration,
     put_off_if_it_breaks,
 )
-from keys.proof.encryption_test import CHECKS, base, gathering, outcome, remedies, schedule
-from keys.proof.encryption_test.base import Judgement, Verdict, Wait
+from keys.proof.encryption_test import CHECKS, asked, base, gathering, outcome, remedies, schedule
+from keys.proof.encryption_test.base import Check, Judgement, Verdict, Wait
 from keys.proof.encryption_test.facts import Clock, Facts, Subject
 from keys.proof.encryption_test.report.remedy_order import Remedy
 from tenants import audit, onboarding, transactions
@@ -33,7 +34,7 @@ Status = EncryptionTest.Status
 Registration = KeyRegistration.Status
 Step = OnboardingStep.Status
 TESTED = frozenset({Registration.TESTING, *KeyRegistration.SERVING, Registration.RETIRING})
-NOT_ASKED = Judgement(Verdict.UNKNOWN, {"why": "not asked yet"}, wait=Wait.AWS)
+NOT_ASKED = Judgement(Verdict.UNKNOWN, {"why": lazy("not asked yet")}, wait=Wait.AWS)
 
 
 class Lost(Exception):
@@ -57,17 +58,18 @@ def _look(test: EncryptionTest, claimed_at: datetime) -> None:
     subject = _subject(test)
     is_deny_certain = not _may_be_a_removed_deny(test)
     facts = Facts(subject, _clock(test, claimed_at, is_deny_certain=is_deny_certain))
+    checks = asked(subject.access.actions)
     judgements: dict[str, Judgement] = {}
     for part in gathering.gather(facts, test.tenant.service_role):
         if facts.ours is None and part.ours is not None and part.ours.works(subject):
             _our_side_works(test, claimed_at)
         facts = replace(part, clock=_clock(test, claimed_at, is_deny_certain=is_deny_certain))
-        judged = base.judge(facts, CHECKS)
+        judged = base.judge(facts, checks)
         _store(
             test, claimed_at, subject, {code: found for code, found in judged.items() if judgements.get(code) != found}
         )
         judgements = judged
-    complete = _complete(judgements)
+    complete = _complete(judgements, checks)
     _store(
         test, claimed_at, subject, {code: found for code, found in complete.items() if judgements.get(code) != found}
     )
@@ -79,7 +81,7 @@ def _look(test: EncryptionTest, claimed_at: datetime) -> None:
 
 def _subject(test: EncryptionTest) -> Subject:
     return Subject(
-        test.registration.access(test.tenant),
+        branchkeys.way_to(test.tenant, test.registration),
         test.tenant.service_role.unique_id,
         has_worked=test.registration.activated_at is not None,
         beside=KeyRegistration.objects.beside(test.registration),
@@ -141,14 +143,19 @@ def _changed_at(test: EncryptionTest) -> datetime:
     return max(changes)
 
 
-def _complete(judgements: Mapping[str, Judgement]) -> dict[str, Judgement]:
-    """Give every check a verdict: what a look did not come to is skipped behind what stopped it, or unknown."""
+def _complete(judgements: Mapping[str, Judgement], checks: tuple[Check, ...]) -> dict[str, Judgement]:
+    """Give every check that is asked a verdict:
+    what a look did not come to is skipped behind what stopped it, or unknown."""
     complete: dict[str, Judgement] = {}
-    for each in CHECKS:
+    for each in checks:
         missing = [code for code in each.needs if complete[code].verdict != Verdict.PASS]
         not_reached = Judgement(Verdict.SKIPPED, {"needs": ", ".join(missing)}) if missing else NOT_ASKED
         complete[each.code] = judgements.get(each.code, not_reached)
     return complete
+
+
+def _asked(judgements: Mapping[str, Judgement]) -> tuple[Check, ...]:
+    return tuple(each for each in CHECKS if each.code in judgements)
 
 
 # --- the row ---------------------------------------------------------------------------------------------------
@@ -225,10 +232,11 @@ def _row(test: EncryptionTest, position: int, subject: Subject, found: Judgement
 
 
 def _act(test: EncryptionTest, claimed_at: datetime, facts: Facts, judgements: dict[str, Judgement]) -> None:
-    match outcome.overall(judgements, CHECKS):
+    match outcome.overall(judgements, _asked(judgements)):
         case Verdict.PASS:
             try:
                 _pass(test, claimed_at, judgements)
+                metrics.TESTS.labels("pass", "").inc()
             except errors.RoleArnTaken:
                 judgements[outcome.TAKEN] = outcome.taken()
                 _store(test, claimed_at, facts.subject, {outcome.TAKEN: judgements[outcome.TAKEN]})
@@ -239,6 +247,7 @@ def _act(test: EncryptionTest, claimed_at: datetime, facts: Facts, judgements: d
             _fail(test, claimed_at, judgements)
         case _:
             _come_again(test, claimed_at, facts, judgements)
+            metrics.TESTS.labels("unknown", "").inc()
 
 
 @transactions.atomic
@@ -250,9 +259,11 @@ def _pass(test: EncryptionTest, claimed_at: datetime, judgements: Mapping[str, J
 
 @transactions.atomic
 def _fail(test: EncryptionTest, claimed_at: datetime, judgements: Mapping[str, Judgement]) -> None:
+    failures = outcome.failures(judgements, _asked(judgements))
+    metrics.TESTS.labels("fail", failures[0].reason if failures else "").inc()
     registration = _finish(test, claimed_at, Verdict.FAIL, judgements)
     if registration is not None:
-        outcome.failed(test, registration, outcome.failures(judgements, CHECKS), judgements, CHECKS)
+        outcome.failed(test, registration, failures, judgements, _asked(judgements))
 
 
 def _finish(
@@ -281,7 +292,7 @@ def _finish(
         claimed_at=None,
     )
     outcome.expects(test, registration)
-    KeyRegistration.objects.filter(pk=registration.pk).update(warnings=outcome.warnings(judgements, CHECKS))
+    KeyRegistration.objects.filter(pk=registration.pk).update(warnings=outcome.warnings(judgements, _asked(judgements)))
     audit.record("keys.test.finished", tenant=test.tenant, actor=SYSTEM, target=test, verdict=str(verdict))
     return registration
 
@@ -309,7 +320,7 @@ def _come_again(test: EncryptionTest, claimed_at: datetime, facts: Facts, judgem
     ):
         test.refused_at = times.now
         times = replace(times, refused_at=times.now)
-    waits = {judgements[each.code].wait for each in CHECKS if not each.is_warning} - {Wait.NOTHING}
+    waits = {judgements[each.code].wait for each in _asked(judgements) if not each.is_warning} - {Wait.NOTHING}
     propagating = [code for code, found in judgements.items() if found.wait == Wait.PROPAGATION]
     final_at = [times.final_at(code, is_deny=bool(judgements[code].spares)) for code in propagating]
     times = replace(times, grace_until=max(final_at, default=times.grace_until))
@@ -336,7 +347,7 @@ def _come_again(test: EncryptionTest, claimed_at: datetime, facts: Facts, judgem
     if likely and test.registration.status == Registration.TESTING:
         _tell_what_is_likely(test, likely[0])
     if Wait.OURS in waits:
-        code = next(each.code for each in CHECKS if judgements[each.code].wait == Wait.OURS)
+        code = next(each.code for each in _asked(judgements) if judgements[each.code].wait == Wait.OURS)
         _wait_for_kore(test, code)
 
 

@@ -1,8 +1,8 @@
 """What a policy that the customer pasted grants us, what is missing, what is too wide, and the corrected text; pure.
 
-`json_document` and `unwrapping` make a policy with lines of the text, `characters` names what belongs in no policy,
-`policy_grammar` looks at the elements, `trust_policy`, `permissions_policy` and `key_policy` ask the evaluator what it
-grants, `writing` renders the corrected one.
+`json_reader`, `json_document` and `unwrapping` make a policy with lines of the text, `characters` names what belongs
+in no policy, `policy_grammar` looks at the elements, `trust_policy`, `permissions_policy` and `key_policy` ask the
+evaluator what it grants, `writing` renders the corrected one.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from itertools import islice
 from types import ModuleType
 from typing import Literal
 
+from byokportal.translation import translate as _
 from keys.policies import documents
 from keys.proof.pasted import (
     grants,
@@ -90,14 +91,17 @@ def lint(kind: Kind, text: str, values: Values) -> PastedPolicy:
 
 def _statement_alone(kind: Kind, verdict: Verdict, findings: list[Finding], values: Values) -> PastedPolicy:
     """Return the bare statement to add, where theirs cannot be kept beside it: a whole policy would replace them."""
-    *_, ours = JUDGES[kind].wanted(values)["Statement"]
+    *_others, ours = JUDGES[kind].wanted(values)["Statement"]
     note = Finding(
         "statement_alone",
         "warning",
         findings[0].line if findings else 1,
-        f"We could not read all of this, so what stands below is no whole {NAMES[kind]}: "
-        "it is the one statement that yours needs for us.",
-        "Add it to the Statement list of what you have, and leave your own statements there.",
+        _(
+            "We could not read all of this, so what stands below is no whole %(name)s: it is the one "
+            "statement that yours needs for us.",
+            name=_(NAMES[kind]),
+        ),
+        _("Add it to the Statement list of what you have, and leave your own statements there."),
     )
     return PastedPolicy(verdict, [*findings, note], documents.render(ours))
 
@@ -112,9 +116,12 @@ def _left_out(policy: Policy, corrected: str) -> Iterator[Note]:
                 "statement_left_out",
                 "warning",
                 path,
-                f"Your statement {shown(sid, most=60)} is not in the document below: AWS does not take it as it "
-                "stands, or it lets in more than our one role.",
-                "Correct it as said here and add it, if you need it beside ours.",
+                _(
+                    "Your statement %(sid)s is not in the document below: AWS does not take it as it stands, or "
+                    "it lets in more than our one role.",
+                    sid=shown(sid, most=60),
+                ),
+                _("Correct it as said here and add it, if you need it beside ours."),
             )
 
 
@@ -155,13 +162,27 @@ def _notes(kind: Kind, document: Document, values: Values) -> Iterator[Note]:
         return
     length = _length(kind, document)
     if length > LIMITS[kind]:
-        counted = "bytes" if kind == "key" else "characters, blanks and line ends not counted"
+        text = (
+            _(
+                "This has %(length)s bytes; AWS takes %(limit)s in a %(name)s.",
+                length=f"{length:,}",
+                limit=f"{LIMITS[kind]:,}",
+                name=_(NAMES[kind]),
+            )
+            if kind == "key"
+            else _(
+                "This has %(length)s characters, blanks and line ends not counted; AWS takes %(limit)s in a %(name)s.",
+                length=f"{length:,}",
+                limit=f"{LIMITS[kind]:,}",
+                name=_(NAMES[kind]),
+            )
+        )
         yield Note(
             "too_large",
             "error",
             (),
-            f"This has {length:,} {counted}; AWS takes {LIMITS[kind]:,} in a {NAMES[kind]}.",
-            "Take out what is not needed for this role, or use the document below.",
+            text,
+            _("Take out what is not needed for this role, or use the document below."),
         )
         if length > RAISED[kind]:
             return  # AWS takes it nowhere, so it is in force nowhere
@@ -170,8 +191,12 @@ def _notes(kind: Kind, document: Document, values: Values) -> Iterator[Note]:
             "too_many_statements",
             "error",
             ("Statement",),
-            f"This has {len(policy['Statement'])} statements; we read at most {MOST_STATEMENTS}.",
-            "Put statements for the same actions together, and paste it again.",
+            _(
+                "This has %(number)s statements; we read at most %(most_statements)s.",
+                number=len(policy["Statement"]),
+                most_statements=MOST_STATEMENTS,
+            ),
+            _("Put statements for the same actions together, and paste it again."),
         )
         return
     other = _other_kind(kind, policy)
@@ -185,8 +210,8 @@ def _notes(kind: Kind, document: Document, values: Values) -> Iterator[Note]:
             "too_many_mistakes",
             "error",
             (),
-            f"There are more than {MOST_NOTES} mistakes; these are the first.",
-            "Use the document below.",
+            _("There are more than %(most_notes)s mistakes; these are the first.", most_notes=MOST_NOTES),
+            _("Use the document below."),
         )
         return
     yield from partitions.notes(policy, values)
@@ -213,16 +238,19 @@ def _other_kind(kind: Kind, policy: Policy) -> Note | None:
             "other_kind",
             "error",
             (*path, element),
-            f"This names a Principal, so it is a {NAMES[what]}; the permissions policy of a role names none.",
-            "Paste the permissions policy that is attached to the role. The document below is what it has to say.",
+            _(
+                "This names a Principal, so it is a %(name)s; the permissions policy of a role names none.",
+                name=_(NAMES[what]),
+            ),
+            _("Paste the permissions policy that is attached to the role. The document below is what it has to say."),
         )
     if statements and not with_principal:
         return Note(
             "other_kind",
             "error",
             statements[0][0],
-            f"This names no Principal, so it is a permissions policy; a {NAMES[kind]} says who.",
-            f"Paste the {NAMES[kind]}. The document below is what it has to say.",
+            _("This names no Principal, so it is a permissions policy; a %(name)s says who.", name=_(NAMES[kind])),
+            _("Paste the %(name)s. The document below is what it has to say.", name=_(NAMES[kind])),
         )
     actions = {str(name).lower().partition(":")[0] for _, each in statements for name in _listed(each.get("Action"))}
     if kind == "trust" and with_principal and actions == {"kms"}:
@@ -230,16 +258,16 @@ def _other_kind(kind: Kind, policy: Policy) -> Note | None:
             "other_kind",
             "error",
             (*with_principal[0][0], "Action"),
-            "These are actions of KMS, so it is a key policy; a trust policy says who may take the role.",
-            "Paste the trust policy of the role. The document below is what it has to say.",
+            _("These are actions of KMS, so it is a key policy; a trust policy says who may take the role."),
+            _("Paste the trust policy of the role. The document below is what it has to say."),
         )
     if kind == "key" and with_principal and actions == {"sts"}:
         return Note(
             "other_kind",
             "error",
             (*with_principal[0][0], "Action"),
-            "These are actions of STS, so it is the trust policy of a role; a key policy says who may use the key.",
-            "Paste the key policy. The document below is what it has to say.",
+            _("These are actions of STS, so it is the trust policy of a role; a key policy says who may use the key."),
+            _("Paste the key policy. The document below is what it has to say."),
         )
     return None
 

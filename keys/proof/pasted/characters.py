@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 
+from byokportal.translation import lazy
+from byokportal.translation import translate as _
 from keys.proof.pasted.findings import Flaw
 
 DOUBLE, CURLY_SINGLE = "“”„‟″＂«»", "‘’‚‛′＇"
@@ -13,10 +15,10 @@ SMART = re.compile(f"[{DOUBLE}{CURLY_SINGLE}]")
 # IAM and KMS API references: U+0009, U+000A, U+000D, U+0020 to U+00FF
 REFUSED = re.compile(r"[^\t\n\r\x20-\x7e\xa0-\xff]")
 CLEAR = {
-    "\u00a0": "a no-break space",
-    "\u200b": "an invisible zero-width space",
-    "\ufeff": "a byte order mark",
-    "\u2028": "a line separator",
+    "\u00a0": lazy("a no-break space"),
+    "\u200b": lazy("an invisible zero-width space"),
+    "\ufeff": lazy("a byte order mark"),
+    "\u2028": lazy("a line separator"),
 }
 
 
@@ -28,11 +30,11 @@ def flaws(text: str, starts: list[int]) -> list[Flaw]:
             Flaw(
                 "byte_order_mark",
                 1,
-                (
-                    "The text begins with a byte order mark, which an editor or PowerShell put there. "
-                    "You cannot see it; AWS refuses it."
+                _(
+                    "The text begins with a byte order mark, which an editor or PowerShell put there. You cannot "
+                    "see it; AWS refuses it."
                 ),
-                "Save the file as UTF-8 without BOM, or copy the document below.",
+                _("Save the file as UTF-8 without BOM, or copy the document below."),
             )
         )
     smart = SMART.search(text)
@@ -41,8 +43,11 @@ def flaws(text: str, starts: list[int]) -> list[Flaw]:
             Flaw(
                 "smart_quotes",
                 bisect_right(starts, smart.start()),
-                f"{smart[0]} is a quotation mark of a word processor. JSON knows the straight one only.",
-                'Replace it by ", and every other one like it.',
+                _(
+                    "%(sign)s is a quotation mark of a word processor. JSON knows the straight one only.",
+                    sign=smart[0],
+                ),
+                _('Replace it by ", and every other one like it.'),
             )
         )
     seen: set[str] = set()
@@ -59,10 +64,10 @@ def flaws(text: str, starts: list[int]) -> list[Flaw]:
 
 def flaw(sign: str, line: int) -> Flaw:
     """Name one character."""
-    name = CLEAR.get(sign, "this character")
+    name = _(CLEAR[sign]) if sign in CLEAR else _("this character")
     return Flaw(
         "character",
         line,
-        f"This line holds {name} (U+{ord(sign):04X}), which AWS refuses in a policy.",
-        "Type the line again by hand, or copy the document below.",
+        _("This line holds %(name)s (U+%(code)s), which AWS refuses in a policy.", name=name, code=f"{ord(sign):04X}"),
+        _("Type the line again by hand, or copy the document below."),
     )

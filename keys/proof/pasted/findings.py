@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from byokportal.translation import lazy
+from byokportal.translation import translate as _
 from keys.access import Access
 from keys.arns import Rules
 from keys.policies.documents import ALONE, Beside
@@ -17,7 +19,7 @@ Severity = Literal["error", "warning", "info"]
 Path = tuple[str | int, ...]  # from the policy down to the element: ("Statement", 0, "Principal", "AWS")
 Policy = dict[str, Any]
 
-NAMES = {"trust": "trust policy", "permissions": "permissions policy", "key": "key policy"}
+NAMES = {"trust": lazy("trust policy"), "permissions": lazy("permissions policy"), "key": lazy("key policy")}
 # Codes for which AWS would not take the text as a policy at all.
 UNREADABLE = {
     "not_json",
@@ -91,7 +93,7 @@ def shown(value: object, *, most: int = 80) -> str:
         text = json.dumps(value, ensure_ascii=False)
     else:
         text = value if isinstance(value, str) else str(value)
-    blank = " (with a blank before or after it)" if text != text.strip() and text.strip() else ""
+    blank = _(" (with a blank before or after it)") if text != text.strip() and text.strip() else ""
     text = text if len(text) <= most else f"{text[: most - 1]}…"
     clear = "".join(sign if sign.isprintable() and sign != "\u00a0" else f"\\u{ord(sign):04x}" for sign in text)
-    return (clear.strip() or "(blank)") + blank
+    return (clear.strip() or _("(blank)")) + blank

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from byokportal.translation import translate as _
 from keys.arns import RoleArn
 from keys.errors import ArnRefused
 from keys.policies import documents
@@ -28,8 +29,8 @@ def notes(policy: Policy, values: Values) -> Iterator[Note]:
             "arn_missing",
             "error",
             (),
-            "You have not given your Role ARN yet, so we cannot tell whether this names your role.",
-            "Give the Role ARN in step 2, then paste this again.",
+            _("You have not given your Role ARN yet, so we cannot tell whether this names your role."),
+            _("Give the Role ARN in step 2, then paste this again."),
         )
         return
     role_arn = str(role)
@@ -38,13 +39,16 @@ def notes(policy: Policy, values: Values) -> Iterator[Note]:
             "arn_missing",
             "info",
             (),
-            f"You have not given your Role ARN yet. We read this for the role that it names, {shown(role_arn)}.",
-            "Give the Role ARN in step 2.",
+            _(
+                "You have not given your Role ARN yet. We read this for the role that it names, %(role_arn)s.",
+                role_arn=shown(role_arn),
+            ),
+            _("Give the Role ARN in step 2."),
         )
     use = _use(in_force, values, role_arn)
     yield from grants.missing(use, _meant(policy, use), values)
     yield from _left_out(in_force, values, use)
-    yield from key_policy_width.wider(use)
+    yield from key_policy_width.wider(use, values)
     yield from _resources(policy, use)
     yield from grants.limits(use)
 
@@ -85,18 +89,27 @@ def _left_out(policy: Policy, values: Values, use: grants.Use) -> Iterator[Note]
         refused = _use(policy, values, role_arn).refused
         if not refused:
             continue
-        patterns = dict.fromkeys(pattern for pattern, _ in refused)
-        what = "is left out" if len(refused) == len(use.requests) else f"is left out of {', '.join(patterns)}"
+        patterns = ", ".join(dict.fromkeys(pattern for pattern, _request in refused))
         yield Note(
             "replaced_role_missing",
             "error",
             (*meant[0], "Principal") if meant else ("Statement",),
-            f"{shown(role_arn, most=120)} {what}. It is still needed: "
-            "where nothing else lets it in, this policy cuts us off at once, "
-            "and what your key protects does not open.",
-            (
+            _(
+                "%(role_arn)s is left out. It is still needed: where nothing else lets it in, this policy "
+                "cuts us off at once, and what your key protects does not open.",
+                role_arn=shown(role_arn, most=120),
+            )
+            if len(refused) == len(use.requests)
+            else _(
+                "%(role_arn)s is left out of %(patterns)s. It is still needed: where nothing else lets it "
+                "in, this policy cuts us off at once, and what your key protects does not open.",
+                role_arn=shown(role_arn, most=120),
+                patterns=patterns,
+            ),
+            _(
                 "Name both roles until the move to the new role is over and no backup needs the old one: "
-                f"{grants.principal(use.role_arn, values)}."
+                "%(principal)s.",
+                principal=grants.principal(use.role_arn, values),
             ),
         )
 
@@ -104,7 +117,7 @@ def _left_out(policy: Policy, values: Values, use: grants.Use) -> Iterator[Note]
 def _named_role(policy: Policy, values: Values) -> RoleArn | None:
     """Return the role that gets all of the guide's actions, where the tenant has given none."""
     tried = 0
-    for _, statement in trial_requests.statements(policy):
+    for _path, statement in trial_requests.statements(policy):
         for name in trial_requests.principals(statement):
             if ":role/" not in name or name == str(values.access.service_role) or tried >= 10:
                 continue
@@ -158,8 +171,8 @@ def _resources(policy: Policy, use: grants.Use) -> Iterator[Note]:
                 "key_resource",
                 "warning",
                 (*path, "Resource"),
-                "In a key policy the Resource is this key itself; KMS writes that as *.",
-                'Write "Resource": "*".',
+                _("In a key policy the Resource is this key itself; KMS writes that as *."),
+                _('Write "Resource": "*".'),
             )
 
 
@@ -183,7 +196,7 @@ def root_statement(values: Values) -> dict[str, Any]:
 def wanted(values: Values, policy: Policy | None = None) -> Policy:
     """Return the default key policy of AWS with our statement."""
     role = values.access.role or (_named_role(effective(policy), values) if policy else None)
-    statement = documents.key_policy_statement(str(role or NO_ROLE), values.beside.roles)
+    statement = documents.key_policy_statement(str(role or NO_ROLE), values.beside.roles, values.access.actions)
     return {
         "Version": policy_grammar.VERSION,
         "Statement": [root_statement(_with_role(values, role)), statement],
@@ -199,7 +212,7 @@ def corrected(policy: Policy, values: Values) -> Policy:
     in_force = effective(policy)
     role = values.access.role or _named_role(in_force, values)
     roles = (str(role), *values.beside.roles) if role else ()
-    guide = documents.key_policy_statement(str(role or NO_ROLE), values.beside.roles)
+    guide = documents.key_policy_statement(str(role or NO_ROLE), values.beside.roles, values.access.actions)
     known = _with_role(values, role)
     uses = [_use(in_force, values, each) for each in roles]
     meant = _meant(policy, uses[0]) if uses else None

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from byokportal.translation import lazy
+from byokportal.translation import translate as _
 from keys.arns import KeyArn
 from keys.policies import conditions, evaluator
 from keys.policies.evaluator import Principal, Request
@@ -75,25 +77,34 @@ def _covers(statement: dict[str, Any], action: str) -> bool:
 
 def _open(path: Path, statement: dict[str, Any], request: Request, values: Values) -> Note:
     service = conditions.lookup(request.context, "kms:ViaService")
-    through = f" through {shown(service[0])}" if service else ""
-    fix = (
-        f'Name who may: "Principal": {{"AWS": "arn:aws:iam::{own_account(values, NO_ACCOUNT)}:root"}} for your '
-        "own account."
+    through = _(" through %(service)s", service=shown(service[0])) if service else ""
+    fix = _(
+        'Name who may: "Principal": {"AWS": "arn:aws:iam::%(own_account)s:root"} for your own account.',
+        own_account=own_account(values, NO_ACCOUNT),
     )
-    so = f"{witnesses.described(request)}{through}, a stranger with an account of their own."
+    so = _(
+        "%(described)s%(through)s, a stranger with an account of their own.",
+        described=witnesses.described(request),
+        through=through,
+    )
     if "NotPrincipal" in statement:
         return Note(
             "too_wide_not_principal",
             "error",
             (*path, "NotPrincipal"),
-            f"NotPrincipal with Allow means everybody but those named. {so}",
+            _("NotPrincipal with Allow means everybody but those named. %(so)s", so=so),
             fix,
         )
     return Note(
         "too_wide_principal",
         "error",
         (*path, "Principal"),
-        f"Any AWS account may do {request.action} with your key{through}. {so}",
+        _(
+            "Any AWS account may do %(action)s with your key%(through)s. %(so)s",
+            action=request.action,
+            through=through,
+            so=so,
+        ),
         fix,
     )
 
@@ -111,13 +122,14 @@ def lock_out(policy: Policy, values: Values) -> Iterator[Note]:
             "lock_out",
             "error",
             ("Statement",),
-            (
-                "With this policy nobody can change the key policy again: "
-                "KMS refuses to save it, and once saved only AWS Support could help."
+            _(
+                "With this policy nobody can change the key policy again: KMS refuses to save it, and once "
+                "saved only AWS Support could help."
             ),
-            (
-                f'Keep the statement that lets your account decide: "Principal": {{"AWS": '
-                f'"arn:aws:iam::{own_account(values, NO_ACCOUNT)}:root"}}, "Action": "kms:*".'
+            _(
+                'Keep the statement that lets your account decide: "Principal": {"AWS": '
+                '"arn:aws:iam::%(own_account)s:root"}, "Action": "kms:*".',
+                own_account=own_account(values, NO_ACCOUNT),
             ),
         )
 
@@ -164,11 +176,16 @@ def _who(name: str, values: Values) -> Principal | None:
     return Principal(name if name.startswith("arn:") else f"arn:aws:iam::{account}:root", account)
 
 
-def wider(use: grants.Use) -> Iterator[Note]:
-    """Name what the role may do with the key and we never need."""
+def wider(use: grants.Use, values: Values) -> Iterator[Note]:
+    """Name what the role may do with the key and we never need, or the tenant's narrower documents leave out."""
     bare = next(request for _, request in use.requests if request.action == "kms:DescribeKey")
-    for action in MORE:  # they carry no encryption context either
-        request = replace(bare, action=action)
+    never = (replace(bare, action=action) for action in MORE)  # they carry no encryption context either
+    yield from _wider(use, never, lazy("which we never need"))
+    yield from _wider(use, grants.left_out(use, values), lazy("which your narrower documents leave out"))
+
+
+def _wider(use: grants.Use, requests: Iterable[Request], why: str) -> Iterator[Note]:
+    for request in requests:
         if not trial_requests.decide("key", use.policy, request).allowed:
             continue
         for path, statement in trial_requests.allowing("key", use.policy, request):
@@ -179,8 +196,8 @@ def wider(use: grants.Use) -> Iterator[Note]:
                 "wider_than_needed",
                 "warning",
                 (*path, element),
-                f"Your role may do {action} with the key, which we never need.",
-                "Write the five actions of the document below.",
+                _("Your role may do %(action)s with the key, %(why)s.", action=request.action, why=_(why)),
+                _("Write the actions of the document below."),
             )
             return
 

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote, unquote_plus
 
-from keys.proof.pasted import json_document, terraform_text, yaml_text
+from byokportal.translation import lazy
+from byokportal.translation import translate as _
+from keys.proof.pasted import json_document, json_reader, terraform_text, yaml_text
 from keys.proof.pasted.findings import Flaw, Kind, Values
 
 ENCODED = re.compile(r"\s*\"?%7B", re.IGNORECASE)  # IAM's API gives documents URL-encoded (API reference, GetRole)
@@ -40,7 +42,7 @@ TERRAFORM = re.compile(
 SHELL = re.compile(
     r"\baws\s+(?:--?\S+\s+(?:\S+\s+)?)*(?:kms|iam)\s+[a-z-]+|^#!/\S*sh\b|^\s*cat\s*(?:>|<<)", re.MULTILINE
 )
-SHELL_NAME = "a shell command or script"
+SHELL_NAME = lazy("a shell command or script")
 OBJECT = re.compile(r"^[ \t]*\{[ \t]*(?:\"|$)|^[ \t]*\[[ \t]*(?:\{|$)", re.MULTILINE)
 HEREDOC = re.compile(r"(?<!<)<<-?[ \t]*(?P<quote>['\"]?)(?P<mark>\w{1,40})(?P=quote)[^\n]*\n")
 MOST_HEREDOCS = 20
@@ -94,7 +96,7 @@ def unwrap(text: str, kind: Kind | None = None, values: Values | None = None) ->
     # Lines that are no longer those of the paste: all of it stands where it began.
     line = 0 if plain.count("\n") == text.count("\n") else text[: len(text) - len(text.lstrip())].count("\n") + 1
     if _is_json(plain):
-        return Found(plain, "an encoded policy" if plain != text else "", line)
+        return Found(plain, lazy("an encoded policy") if plain != text else "", line)
     # Signs that nobody sees (a byte order mark, zero-width and no-break spaces) are named later, and are blanks here.
     start = plain.lstrip(INVISIBLE)[:1]
     if start in "{[" and start and not TERRAFORM.search(plain):
@@ -103,7 +105,7 @@ def unwrap(text: str, kind: Kind | None = None, values: Values | None = None) ->
     candidates = list(made)
     embedded = _embedded(plain) if not candidates and name in ("", SHELL_NAME) else ""
     if embedded:  # a command with what it printed, or a letter
-        return Found(embedded, name or "a letter", line)
+        return Found(embedded, name or lazy("a letter"), line)
     if not name:
         return _of_yaml(plain, kind, values)
     return _chosen(plain, candidates, name, kind, values)
@@ -119,8 +121,8 @@ def named(name: str, line: int, kind: Kind | None, values: Values | None, *, why
     return Flaw(
         "foreign_notation",
         line,
-        f"This is {name}, not the policy as AWS holds it{why}.",
-        f"Run {command}, and paste what it prints.",
+        _("This is %(name)s, not the policy as AWS holds it%(why)s.", name=_(name), why=why),
+        _("Run %(command)s, and paste what it prints.", command=command),
     )
 
 
@@ -163,7 +165,7 @@ def _without_farewell(text: str) -> str:
     """Return a text without the words of a letter after its JSON."""
     start = len(text) - len(text.lstrip())
     try:
-        _, end = json.JSONDecoder().raw_decode(text, start)
+        _value, end = json.JSONDecoder().raw_decode(text, start)
     except (ValueError, RecursionError):
         return text
     return text if any(sign in text[end:] for sign in '{}[]",') else _only(text, start, end)
@@ -175,7 +177,7 @@ def _inside_fences(text: str) -> str:
     bare = FENCE.sub(lambda match: " " * len(match[0]), text)
     for opening, closing in zip(fences[::2], fences[1::2], strict=False):
         inside = text[opening.end() : closing.start()]
-        if "{" in inside and json_document.STATEMENT.search(inside):
+        if "{" in inside and json_reader.STATEMENT.search(inside):
             return _only(text, opening.end(), closing.start())
     first, last = bare.find("{"), bare.rfind("}")
     if first < 0:
@@ -190,7 +192,7 @@ def _embedded(text: str) -> str:
         return ""  # a policy without its outer brackets
     first = OBJECT.search(text)
     end = max(text.rfind("}"), text.rfind("]")) + 1
-    if first is None or not json_document.STATEMENT.search(text, first.start(), end):
+    if first is None or not json_reader.STATEMENT.search(text, first.start(), end):
         return ""
     return _only(text, first.start(), end)
 
@@ -211,18 +213,18 @@ def _candidates(text: str) -> tuple[Iterator[Candidate], str]:
     if TERRAFORM.search(text):
         return _of_terraform(text), "Terraform"
     if CLI_TEXT.search(text):
-        return iter(()), "the AWS CLI's --output text"
+        return iter(()), lazy("the AWS CLI's --output text")
     if CLI_TABLE.search(text):
-        return iter(()), "the AWS CLI's --output table"
+        return iter(()), lazy("the AWS CLI's --output table")
     if CODE.search(text):
-        return iter(()), "program code"
+        return iter(()), lazy("program code")
     return iter(()), ""
 
 
 def _heredocs(text: str) -> Iterator[tuple[int, int, bool]]:
     """Yield where each heredoc begins and ends, and whether its mark is quoted."""
     at = 0
-    for _ in range(MOST_HEREDOCS):
+    for _turn in range(MOST_HEREDOCS):
         match = HEREDOC.search(text, at)
         if match is None:
             return
@@ -254,12 +256,12 @@ def _of_text(text: str, start: int, end: int, *, filled: bool = False) -> Iterat
         yield start, None, ""
         return
     value = _loaded(body)
-    if value is not None or (body.lstrip().startswith("{") and json_document.STATEMENT.search(body)):
+    if value is not None or (body.lstrip().startswith("{") and json_reader.STATEMENT.search(body)):
         yield start, value if value is not None else json_document.parse(body).value, _only(text, start, end)
 
 
 def _of_terraform(text: str) -> Iterator[Candidate]:
-    for start, end, _ in _heredocs(text):
+    for start, end, _quoted in _heredocs(text):
         try:
             terraform_text.literal(text[start:end])
         except terraform_text.NotLiteral:
@@ -286,7 +288,7 @@ def _chosen(text: str, candidates: list[Candidate], name: str, kind: Kind | None
         if in_place:
             return Found(in_place, name)
         return Found(json.dumps(value, indent=2), name, text.count("\n", 0, at) + 1)
-    why = ", and it has values that only the tool fills in" if candidates else ""
+    why = _(", and it has values that only the tool fills in") if candidates else ""
     at = candidates[0][0] if candidates else 0
     return Found(text, name, flaw=named(name, text.count("\n", 0, at) + 1, kind, values, why=why))
 
@@ -317,7 +319,7 @@ def _of_yaml(text: str, kind: Kind | None, values: Values | None) -> Found:
         text,
         re.M,
     ):
-        name = "YAML of CloudFormation"
+        name = lazy("YAML of CloudFormation")
     line = text[: text.find(first)].count("\n") + 1
     try:
         value = yaml_text.read(text)
@@ -326,9 +328,9 @@ def _of_yaml(text: str, kind: Kind | None, values: Values | None) -> Found:
     if not isinstance(value, dict | list):
         return Found(text, name, flaw=named(name, line, kind, values))
     made = json.dumps(value, indent=2)
-    if not json_document.STATEMENT.search(made):
+    if not json_reader.STATEMENT.search(made):
         return Found(text, name, flaw=named(name, line, kind, values))
     if FOREIGN_VARIABLE.search(made):
-        why = ", and it has variables that another tool fills in"
+        why = _(", and it has variables that another tool fills in")
         return Found(text, name, flaw=named(name, line, kind, values, why=why))
     return Found(made, name, line)

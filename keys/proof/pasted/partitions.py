@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from byokportal.translation import translate as _
 from keys import arns
 from keys.arns import KeyArn
 from keys.errors import ArnRefused
@@ -30,14 +31,21 @@ def notes(policy: Policy, values: Values) -> Iterator[Note]:
                 "other_partition",
                 "error",
                 path,
-                f"{shown(name, most=120)} is in AWS's partition {shown(partition, most=20)}, and Kore.ai's service "
-                f"role is in {ours}. AWS lets nothing cross from one partition to another, "
-                "and refuses to save a policy that names both.",
-                f"Create role and key in an AWS account of the partition {ours}, and name those.",
+                _(
+                    "%(name)s is in AWS's partition %(partition)s, and Kore.ai's service role is in %(ours)s. "
+                    "AWS lets nothing cross from one partition to another, and refuses to save a policy that "
+                    "names both.",
+                    name=shown(name, most=120),
+                    partition=shown(partition, most=20),
+                    ours=ours,
+                ),
+                _("Create role and key in an AWS account of the partition %(ours)s, and name those.", ours=ours),
             )
         elif ":kms:" in name and values.rules is not None and (why := _refused(name, values)):
             seen.add(name)
-            yield Note("arn_refused", "warning", path, f"{shown(name, most=120)}: {why}", "Give another key in step 1.")
+            yield Note(
+                "arn_refused", "warning", path, f"{shown(name, most=120)}: {why}", _("Give another key in step 1.")
+            )
 
 
 def _named(policy: Policy) -> Iterator[tuple[Path, str]]:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
+from byokportal.translation import translate as _
 from keys.arns import KeyArn
 from keys.errors import ArnRefused
 from keys.policies import documents, evaluator
@@ -36,8 +37,8 @@ def notes(policy: Policy, values: Values) -> Iterator[Note]:
             "arn_missing",
             "error",
             (),
-            "You have not given your CMK ARN yet, so we cannot tell whether this names your key.",
-            "Give the CMK ARN in step 1, then paste this again.",
+            _("You have not given your CMK ARN yet, so we cannot tell whether this names your key."),
+            _("Give the CMK ARN in step 1, then paste this again."),
         )
         return
     if values.access.key is None:
@@ -45,8 +46,8 @@ def notes(policy: Policy, values: Values) -> Iterator[Note]:
             "arn_missing",
             "info",
             (),
-            f"You have not given your CMK ARN yet. We read this for the key that it names, {use.key}.",
-            "Give the CMK ARN in step 1.",
+            _("You have not given your CMK ARN yet. We read this for the key that it names, %(key)s.", key=use.key),
+            _("Give the CMK ARN in step 1."),
         )
     yield from grants.missing(use, _meant(use), values)
     yield from _left_out(use, values)
@@ -65,11 +66,12 @@ def _left_out(use: grants.Use, values: Values) -> Iterator[Note]:
                 "replaced_key_missing",
                 "error",
                 (*meant[0], "Resource") if meant else (),
-                (
-                    f"{shown(key_arn, most=120)} is left out. It is still needed: "
-                    "with this policy we lose it at once, and what it protects does not open."
+                _(
+                    "%(key_arn)s is left out. It is still needed: with this policy we lose it at once, and what "
+                    "it protects does not open.",
+                    key_arn=shown(key_arn, most=120),
                 ),
-                "Name both keys in Resource until the move to the new key is over and no backup needs the old one.",
+                _("Name both keys in Resource until the move to the new key is over and no backup needs the old one."),
             )
 
 
@@ -86,7 +88,7 @@ def use_of(policy: Policy, values: Values) -> grants.Use | None:
 def _named_key(policy: Policy, values: Values) -> KeyArn | None:
     """Return the one key that the policy names, where the tenant has given none; None when there is none or several."""
     named = set[KeyArn]()
-    for _, statement in trial_requests.statements(policy):
+    for _path, statement in trial_requests.statements(policy):
         for name in evaluator.listed(statement.get("Resource")):
             if ":kms:" not in name:
                 continue
@@ -127,20 +129,35 @@ def _wide(use: grants.Use, values: Values) -> Iterator[Note]:
             "too_wide_permissions",
             "error",
             (*path, element),
-            f"This lets us do {request.action} in your account, and much more that has nothing to do with your key: "
-            f"{witnesses.described(request)}.",
-            "Write the five actions of the document below, and no other.",
+            _(
+                "This lets us do %(action)s in your account, and much more that has nothing to do with your "
+                "key: %(described)s.",
+                action=request.action,
+                described=witnesses.described(request),
+            ),
+            _("Write the actions of the document below, and no other."),
         )
         return
     for path, statement, request in _let_through(use, [replace(ours, action=each) for each in MORE]):
-        yield _wider(path, statement, f"The role may do {request.action} with your key, which we never need.", "Action")
+        yield _wider(
+            path,
+            statement,
+            _("The role may do %(action)s with your key, which we never need.", action=request.action),
+            "Action",
+        )
+        break
+    for path, statement, request in _let_through(use, grants.left_out(use, values)):
+        text = _(
+            "The role may do %(action)s with your key, which your narrower documents leave out.", action=request.action
+        )
+        yield _wider(path, statement, text, "Action")
         break
     yield from _elsewhere(use, ours)
     if use.refused:
         return
     other = replace(use.key, key_id=trial_requests.NO_KEY_ID)
-    for path, statement, _ in _let_through(use, [replace(ours, action="kms:Decrypt", resource=str(other))]):
-        yield _wider(path, statement, "The role may use your other keys too.", "Resource")
+    for path, statement, _request in _let_through(use, [replace(ours, action="kms:Decrypt", resource=str(other))]):
+        yield _wider(path, statement, _("The role may use your other keys too."), "Resource")
         return
     for path, statement in trial_requests.statements(use.policy):
         value = statement.get("Resource")
@@ -157,8 +174,8 @@ def _wide(use: grants.Use, values: Values) -> Iterator[Note]:
                     "wider_than_needed",
                     "warning",
                     where,
-                    f"{shown(name, most=120)} is another key than the one you give us.",
-                    "Take it out, unless it has to be there.",
+                    _("%(name)s is another key than the one you give us.", name=shown(name, most=120)),
+                    _("Take it out, unless it has to be there."),
                 )
 
 
@@ -195,7 +212,10 @@ def _elsewhere(use: grants.Use, ours: Request) -> Iterator[Note]:
                 for each in resources
             ]
             if next(_let_through(use, calls), None) is not None:
-                text = f"The role may do {shown(action, most=60)} too, which has nothing to do with your key."
+                text = _(
+                    "The role may do %(action)s too, which has nothing to do with your key.",
+                    action=shown(action, most=60),
+                )
                 yield _wider(path, statement, text, "Action")
                 return
 
@@ -207,14 +227,14 @@ def _wider(path: Path, statement: dict[str, Any], text: str, element: str) -> No
         "warning",
         (*path, element),
         text,
-        "Write the actions and the Resource of the document below.",
+        _("Write the actions and the Resource of the document below."),
     )
 
 
 def wanted(values: Values, policy: Policy | None = None) -> Policy:
     """Return the guide's document, for the key that the policy names while the tenant has given none."""
     key = values.access.key or (_named_key(policy, values) if policy else None)
-    return documents.permissions_policy(str(key or NO_KEY), values.beside.keys)
+    return documents.permissions_policy(str(key or NO_KEY), values.beside.keys, values.access.actions)
 
 
 def corrected(policy: Policy, values: Values) -> Policy:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from byokportal.translation import translate as _
 from keys.proof.pasted.findings import Note, Path, Values, shown
 
 PLACEHOLDER = re.compile(
@@ -28,19 +29,19 @@ def notes(statement: dict[str, Any], path: Path, values: Values) -> Iterator[Not
                 "placeholder",
                 "error",
                 at,
-                f"{shown(found[0])} is a place to fill in, and was left as it is.",
-                f"Put {_meant(at, values)} there.",
+                _("%(found)s is a place to fill in, and was left as it is.", found=shown(found[0])),
+                _("Put %(meant)s there.", meant=_meant(at, values)),
             )
 
 
 def _meant(path: Path, values: Values) -> str:
     if "sts:ExternalId" in path or "Condition" in path:
-        return f"your External ID {values.access.external_id}"
+        return _("your External ID %(external_id)s", external_id=values.access.external_id)
     if "Principal" in path:
-        return "the ARN that the document below has there"
+        return _("the ARN that the document below has there")
     if "Resource" in path and values.access.key:
-        return f"your CMK ARN {values.access.key}"
-    return "your own value"
+        return _("your CMK ARN %(key)s", key=values.access.key)
+    return _("your own value")
 
 
 def _every_text(value: object, path: Path) -> Iterator[tuple[Path, str]]:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from byokportal.translation import translate as _
 from keys import arns
 from keys.policies import conditions
 from keys.proof.diagnosis.aws_operations import KMS_OPERATIONS
@@ -51,8 +52,11 @@ def notes(kind: Kind, policy: Policy, values: Values) -> Iterator[Note]:
             yield _refused(
                 "statement",
                 path,
-                f"This is {shown(statement, most=40)} where a statement, an object between {{ and }}, is due.",
-                "Take it out.",
+                _(
+                    "This is %(statement)s where a statement, an object between { and }, is due.",
+                    statement=shown(statement, most=40),
+                ),
+                _("Take it out."),
             )
             continue
         yield from _statement(kind, statement, path, values)
@@ -63,8 +67,8 @@ def notes(kind: Kind, policy: Policy, values: Values) -> Iterator[Note]:
                 "sid_twice",
                 severity,
                 (*path, "Sid"),
-                f"The Sid {shown(sid)} stands in two statements; a Sid names one.",
-                "Give one of them another Sid, or none.",
+                _("The Sid %(sid)s stands in two statements; a Sid names one.", sid=shown(sid)),
+                _("Give one of them another Sid, or none."),
             )
         elif isinstance(sid, str):
             sids[sid] = path
@@ -76,30 +80,39 @@ def _refused(code: str, path: Path, text: str, fix: str) -> Note:
 
 def _top(kind: Kind, policy: Policy) -> Iterator[Note]:
     version = policy.get("Version")
-    fix = f'Set "Version": "{VERSION}". It names the policy language and is no date of yours.'
+    fix = _('Set "Version": "%(version)s". It names the policy language and is no date of yours.', version=VERSION)
     if "Version" not in policy or version == OLD_VERSION:
-        what = (
-            "The Version is missing, so AWS reads"
+        text = (
+            _("The Version is missing, so AWS reads the policy by the rules of 2008, without policy variables.")
             if "Version" not in policy
-            else f"The Version {OLD_VERSION} makes AWS read"
+            else _(
+                "The Version %(old_version)s makes AWS read the policy by the rules of 2008, without policy variables.",
+                old_version=OLD_VERSION,
+            )
         )
         severity: Severity = "warning" if kind == "key" else "error"
-        yield Note(
-            "version", severity, ("Version",), f"{what} the policy by the rules of 2008, without policy variables.", fix
-        )
+        yield Note("version", severity, ("Version",), text, fix)
     elif version != VERSION:
-        yield _refused("version", ("Version",), f"The Version is {shown(version)}, which AWS does not know.", fix)
+        yield _refused(
+            "version",
+            ("Version",),
+            _("The Version is %(version)s, which AWS does not know.", version=shown(version)),
+            fix,
+        )
     for name in policy:
         if name not in TOP:
             yield _refused(
-                "element_unknown", (name,), f"A policy has no element {shown(name)}; AWS refuses it.", "Take it out."
+                "element_unknown",
+                (name,),
+                _("A policy has no element %(name)s; AWS refuses it.", name=shown(name)),
+                _("Take it out."),
             )
     if not policy["Statement"] and policy["Statement"] is not None:
         yield _refused(
             "statement_missing",
             ("Statement",),
-            "The policy has no statement, so it grants nothing.",
-            "Use the document below.",
+            _("The policy has no statement, so it grants nothing."),
+            _("Use the document below."),
         )
 
 
@@ -109,7 +122,7 @@ def _statement(kind: Kind, statement: dict[str, Any], path: Path, values: Values
             yield _refused(
                 "element_unknown",
                 (*path, name),
-                f"A statement has no element {shown(name)}; AWS refuses it.",
+                _("A statement has no element %(name)s; AWS refuses it.", name=shown(name)),
                 _instead(name, ELEMENTS),
             )
     for one, other in (("Principal", "NotPrincipal"), ("Action", "NotAction"), ("Resource", "NotResource")):
@@ -117,8 +130,8 @@ def _statement(kind: Kind, statement: dict[str, Any], path: Path, values: Values
             yield _refused(
                 "element_twice",
                 (*path, other),
-                f"{one} and {other} stand in one statement; AWS takes one of them.",
-                f"Keep {one}.",
+                _("%(one)s and %(other)s stand in one statement; AWS takes one of them.", one=one, other=other),
+                _("Keep %(name)s.", name=one),
             )
     yield from _effect(statement, path)
     yield from _sid(kind, statement, path)
@@ -135,14 +148,14 @@ def _effect(statement: dict[str, Any], path: Path) -> Iterator[Note]:
         yield _refused(
             "effect",
             path,
-            "The statement has no Effect, so AWS refuses it.",
-            'Add "Effect": "Allow" or "Deny", whichever is meant.',
+            _("The statement has no Effect, so AWS refuses it."),
+            _('Add "Effect": "Allow" or "Deny", whichever is meant.'),
         )
     elif effect not in ("Allow", "Deny"):
         yield _refused(
             "effect",
             (*path, "Effect"),
-            f"The Effect is {shown(effect)}; AWS knows Allow and Deny, written just so.",
+            _("The Effect is %(effect)s; AWS knows Allow and Deny, written just so.", effect=shown(effect)),
             _instead(effect, ("Allow", "Deny")),
         )
 
@@ -153,33 +166,36 @@ def _sid(kind: Kind, statement: dict[str, Any], path: Path) -> Iterator[Note]:
         yield _refused(
             "sid",
             (*path, "Sid"),
-            f"The Sid is {shown(sid)} and has to be a text.",
-            "Write letters and digits in quotation marks, or leave it out.",
+            _("The Sid is %(sid)s and has to be a text.", sid=shown(sid)),
+            _("Write letters and digits in quotation marks, or leave it out."),
         )
     elif kind != "key" and not ALPHANUMERIC.fullmatch(sid):  # KMS takes blanks: "Allow use of the key"
         yield _refused(
             "sid",
             (*path, "Sid"),
-            f"The Sid {shown(sid)} holds a character that IAM refuses: letters A–Z, a–z and digits only.",
-            f'Write "{re.sub("[^A-Za-z0-9]", "", sid)[:60]}", or leave the Sid out.',
+            _("The Sid %(sid)s holds a character that IAM refuses: letters A–Z, a–z and digits only.", sid=shown(sid)),
+            _('Write "%(sid)s", or leave the Sid out.', sid=re.sub("[^A-Za-z0-9]", "", sid)[:60]),
         )
 
 
 def _actions(kind: Kind, statement: dict[str, Any], path: Path) -> Iterator[Note]:
     name = "NotAction" if "NotAction" in statement else "Action"
     if name not in statement:
-        what = "KMS saves it, and it has no effect" if kind == "key" else "AWS refuses it"
+        what = _("KMS saves it, and it has no effect") if kind == "key" else _("AWS refuses it")
         yield _refused(
             "action_missing",
             path,
-            f"The statement has no Action: {what}.",
-            "Add the Action element of the document below.",
+            _("The statement has no Action: %(what)s.", what=what),
+            _("Add the Action element of the document below."),
         )
         return
     for at, action in _texts(statement[name], (*path, name)):
         if not isinstance(action, str):
             yield _refused(
-                "action_malformed", at, f"{shown(action)} is no action.", "Write an action as a text, like kms:Decrypt."
+                "action_malformed",
+                at,
+                _("%(action)s is no action.", action=shown(action)),
+                _("Write an action as a text, like kms:Decrypt."),
             )
         elif action == "*" or ACTION.fullmatch(action):
             yield from _known_action(kind, action, at, name)
@@ -193,22 +209,22 @@ def _actions(kind: Kind, statement: dict[str, Any], path: Path) -> Iterator[Note
             yield _refused(
                 "action_malformed",
                 at,
-                f"The action {shown(action)} names no service: AWS refuses it."
+                _("The action %(action)s names no service: AWS refuses it.", action=shown(action))
                 if ":" not in action
-                else f"{shown(action)} is not written as an action; AWS refuses it.",
-                f"Write {guess}." if guess else "Write service:Action, like kms:Decrypt.",
+                else _("%(action)s is not written as an action; AWS refuses it.", action=shown(action)),
+                _("Write %(right)s.", right=guess) if guess else _("Write service:Action, like kms:Decrypt."),
             )
 
 
 def _known_action(kind: Kind, action: str, at: Path, name: str) -> Iterator[Note]:
-    service, _, operation = action.partition(":")
+    service, _colon, operation = action.partition(":")
     known = {"kms": KMS, "sts": STS}.get(service.lower())
     if kind == "trust" and name == "Action" and action != "*" and service.lower() != "sts":
         yield _refused(
             "action_of_another_service",
             at,
-            f"{shown(action)} has no place in a trust policy: it holds actions of STS only.",
-            "Write sts:AssumeRole.",
+            _("%(action)s has no place in a trust policy: it holds actions of STS only.", action=shown(action)),
+            _("Write sts:AssumeRole."),
         )
     elif known and not any(conditions.glob(operation, ignore_case=True).fullmatch(each) for each in known):
         right = _closest(operation.rstrip("*"), (*known, "ReEncrypt"))
@@ -218,10 +234,10 @@ def _known_action(kind: Kind, action: str, at: Path, name: str) -> Iterator[Note
             "action_unknown",
             "warning",
             at,
-            f"There is no action {shown(action)}: AWS saves it, and it never matches anything.",
-            f"Write {service}:{right}{star}."
+            _("There is no action %(action)s: AWS saves it, and it never matches anything.", action=shown(action)),
+            _("Write %(service)s:%(right)s%(star)s.", service=service, right=right, star=star)
             if right
-            else "Take it out, or write the action as the document below has it.",
+            else _("Take it out, or write the action as the document below has it."),
         )
 
 
@@ -235,16 +251,20 @@ def _principals(kind: Kind, statement: dict[str, Any], path: Path) -> Iterator[N
             yield _refused(
                 "principal_malformed",
                 (*path, name),
-                f"The {name} is the text {shown(value)}; it has to say of what kind it is.",
-                f'Write "{name}": {{"AWS": "…"}}.',
+                _(
+                    "The %(name)s is the text %(value)s; it has to say of what kind it is.",
+                    name=name,
+                    value=shown(value),
+                ),
+                _('Write "%(name)s": {"AWS": "…"}.', name=name),
             )
         return
     if not isinstance(value, dict) or not value:
         yield _refused(
             "principal_malformed",
             (*path, name),
-            f"The {name} is {shown(value)}, which names nobody.",
-            f'Write "{name}": {{"AWS": "…"}}.',
+            _("The %(name)s is %(value)s, which names nobody.", name=name, value=shown(value)),
+            _('Write "%(name)s": {"AWS": "…"}.', name=name),
         )
         return
     for type_, names in value.items():
@@ -252,7 +272,7 @@ def _principals(kind: Kind, statement: dict[str, Any], path: Path) -> Iterator[N
             yield _refused(
                 "principal_malformed",
                 (*path, name, type_),
-                f"There is no kind of principal {shown(type_)}.",
+                _("There is no kind of principal %(type)s.", type=shown(type_)),
                 _instead(type_, PRINCIPALS),
             )
         elif (
@@ -263,8 +283,8 @@ def _principals(kind: Kind, statement: dict[str, Any], path: Path) -> Iterator[N
             yield _refused(
                 "principal_malformed",
                 (*path, name, type_),
-                f"{shown(names)} is no principal.",
-                "Write one ARN, or a list of them.",
+                _("%(names)s is no principal.", names=shown(names)),
+                _("Write one ARN, or a list of them."),
             )
         elif type_ == "AWS":
             yield from _names(names, (*path, name, type_))
@@ -283,18 +303,20 @@ def _names(names: str | list[str], path: Path) -> Iterator[Note]:
         found = arns.parts(each.strip())
         account = found.account if found else each
         if each != each.strip():
-            what = "a blank stands before or after it"
+            what = _("a blank stands before or after it")
         elif account.isdigit() and len(account) != 12:
-            what = f"an account id has 12 digits, and {account} has {len(account)}"
+            what = _(
+                "an account id has 12 digits, and %(account)s has %(digits)s", account=account, digits=len(account)
+            )
         elif "*" in each or "?" in each:
-            what = "a principal takes no wildcard, but for * alone"
+            what = _("a principal takes no wildcard, but for * alone")
         else:
-            what = "it is neither an account nor the ARN of a role or user"
+            what = _("it is neither an account nor the ARN of a role or user")
         yield _refused(
             "principal_malformed",
             at,
-            f"The principal {shown(each, most=120)} is refused by AWS: {what}.",
-            "Write the whole ARN of one role, as the document below has it.",
+            _("The principal %(each)s is refused by AWS: %(what)s.", each=shown(each, most=120), what=what),
+            _("Write the whole ARN of one role, as the document below has it."),
         )
 
 
@@ -305,26 +327,34 @@ def _resources(kind: Kind, statement: dict[str, Any], path: Path, values: Values
             yield _refused(
                 "resource_in_trust",
                 (*path, name),
-                f"A trust policy has no {name}: it stands on the role itself. AWS refuses it.",
-                f"Take {name} out.",
+                _("A trust policy has no %(name)s: it stands on the role itself. AWS refuses it.", name=name),
+                _("Take %(name)s out.", name=name),
             )
         return
     if not name:
-        what = "KMS saves the statement, and it has no effect" if kind == "key" else "AWS refuses it"
+        what = _("KMS saves the statement, and it has no effect") if kind == "key" else _("AWS refuses it")
         wanted = '"*"' if kind == "key" else f'"{values.access.key or "<your-cmk-arn>"}"'
         yield _refused(
-            "resource_missing", path, f"The statement has no Resource: {what}.", f'Add "Resource": {wanted}.'
+            "resource_missing",
+            path,
+            _("The statement has no Resource: %(what)s.", what=what),
+            _('Add "Resource": %(wanted)s.', wanted=wanted),
         )
         return
     for at, each in _texts(statement[name], (*path, name)):
         if not isinstance(each, str):
-            yield _refused("resource_malformed", at, f"{shown(each)} is no resource.", "Write an ARN as a text, or *.")
+            yield _refused(
+                "resource_malformed",
+                at,
+                _("%(each)s is no resource.", each=shown(each)),
+                _("Write an ARN as a text, or *."),
+            )
         elif each != "*" and not each.startswith("arn:") and not placeholders.is_in(each):
             yield _refused(
                 "resource_malformed",
                 at,
-                f"The Resource {shown(each)} is no ARN; AWS refuses it.",
-                "Write the whole ARN, as the document below has it.",
+                _("The Resource %(each)s is no ARN; AWS refuses it.", each=shown(each)),
+                _("Write the whole ARN, as the document below has it."),
             )
 
 
@@ -336,8 +366,8 @@ def _condition(statement: dict[str, Any], path: Path) -> Iterator[Note]:
         yield _refused(
             "condition_malformed",
             (*path, "Condition"),
-            "The Condition is no object of operators; AWS refuses it.",
-            "Write it as the document below has it, or leave it out.",
+            _("The Condition is no object of operators; AWS refuses it."),
+            _("Write it as the document below has it, or leave it out."),
         )
         return
     for operator, keys in value.items():
@@ -345,15 +375,15 @@ def _condition(statement: dict[str, Any], path: Path) -> Iterator[Note]:
             yield _refused(
                 "condition_operator",
                 (*path, "Condition", operator),
-                f"AWS knows no condition operator {shown(operator)}; it refuses the policy.",
+                _("AWS knows no condition operator %(operator)s; it refuses the policy.", operator=shown(operator)),
                 _instead(operator, OPERATORS),
             )
         elif not isinstance(keys, dict):
             yield _refused(
                 "condition_malformed",
                 (*path, "Condition", operator),
-                f"{shown(operator)} has to hold condition keys with their values.",
-                "Write it as the document below has it.",
+                _("%(operator)s has to hold condition keys with their values.", operator=shown(operator)),
+                _("Write it as the document below has it."),
             )
         else:
             for key, wanted in keys.items():
@@ -363,8 +393,8 @@ def _condition(statement: dict[str, Any], path: Path) -> Iterator[Note]:
                     yield _refused(
                         "condition_malformed",
                         (*path, "Condition", operator, key),
-                        f"The value of {shown(key)} has to be a text or a list of texts.",
-                        "Write it as the document below has it.",
+                        _("The value of %(key)s has to be a text or a list of texts.", key=shown(key)),
+                        _("Write it as the document below has it."),
                     )
 
 
@@ -392,7 +422,7 @@ def _texts(value: object, path: Path) -> Iterator[tuple[Path, Any]]:
 
 def _instead(given: object, known: tuple[str, ...]) -> str:
     right = _closest(str(given), known)
-    return f"Write {right}." if right else "Take it out, or write it as the document below has it."
+    return _("Write %(right)s.", right=right) if right else _("Take it out, or write it as the document below has it.")
 
 
 def _closest(given: str, known: tuple[str, ...]) -> str:

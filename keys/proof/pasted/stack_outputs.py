@@ -13,6 +13,7 @@ from typing import Any, NoReturn, TypeVar
 
 from byokportal import secret_texts
 from byokportal.errors import InvalidInput, SecretPasted
+from byokportal.translation import translate as _
 from keys.arns import SECRETS, KeyArn, RoleArn
 from keys.errors import ArnRefused
 from keys.proof.pasted import json_document
@@ -45,12 +46,13 @@ def read(text: str, *, service_role: RoleArn) -> Arns:
         InvalidInput: there is no ARN in it, or more than one of a kind that could be meant.
     """
     if len(text) > MAX_TEXT:
-        _refuse(f"This has {len(text):,} characters. Paste the outputs alone.")
+        _refuse(_("This has %(text)s characters. Paste the outputs alone.", text=f"{len(text):,}"))
     secret = secret_texts.found_in(text) or next((what for pattern, what in SECRETS[:2] if pattern.search(text)), "")
     if secret:
-        why = (
-            f"This holds {secret}. We did not keep it. "
-            "It was sent to us, so rotate it now, then paste the outputs alone."
+        why = _(
+            "This holds %(secret)s. We did not keep it. It was sent to us, so rotate it now, then paste "
+            "the outputs alone.",
+            secret=secret,
         )
         raise SecretPasted(why=why, errors={FIELD: [why]})
     value = json_document.parse(text).value
@@ -61,8 +63,10 @@ def read(text: str, *, service_role: RoleArn) -> Arns:
     key = _one(KeyArn, _of(named, "keyarn") or _anywhere(KEY, text), "key")
     if role is None and key is None:
         _refuse(
-            "There is no Role ARN and no CMK ARN in this. Paste the outputs of the stack, what terraform output -json "
-            "prints, or the Role ARN alone."
+            _(
+                "There is no Role ARN and no CMK ARN in this. Paste the outputs of the stack, what terraform "
+                "output -json prints, or the Role ARN alone."
+            )
         )
     return Arns(role, key)
 
@@ -118,12 +122,25 @@ def _one(kind: type[Arn], texts: list[str], what: str, *, without: str = "") -> 
     distinct = [text for text in dict.fromkeys(each.strip() for each in texts) if text and text != without]
     if len(distinct) > 1:
         shown = " and ".join(distinct[:2])
-        _refuse(f"More than one {what} stands in this: {shown}. Paste the one that is for us, alone.")
+        _refuse(
+            _("More than one role stands in this: %(shown)s. Paste the one that is for us, alone.", shown=shown)
+            if what == "role"
+            else _("More than one key stands in this: %(shown)s. Paste the one that is for us, alone.", shown=shown)
+        )
     try:
         return kind.parse(distinct[0]) if distinct else None
     except ArnRefused as error:
         why = [sentence for sentences in error.errors.values() for sentence in sentences]
-        raise InvalidInput(errors={FIELD: [f"About the {what}: {sentence}" for sentence in why]}) from None
+        raise InvalidInput(
+            errors={
+                FIELD: [
+                    _("About the role: %(sentence)s", sentence=sentence)
+                    if what == "role"
+                    else _("About the key: %(sentence)s", sentence=sentence)
+                    for sentence in why
+                ]
+            }
+        ) from None
 
 
 def _refuse(why: str) -> NoReturn:

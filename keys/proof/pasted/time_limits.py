@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from byokportal.translation import translate as _
 from keys.policies import conditions
 from keys.policies.evaluator import Request
 from keys.proof.pasted import trial_requests
@@ -64,12 +65,25 @@ def _speaks_of(kind: Kind, policy: Policy, statement: dict[str, Any], request: R
 
 def _note(where: Path, statement: dict[str, Any], operator: str, key: str) -> Note:
     dates = conditions.texts(statement["Condition"][operator][key])
-    what = "This Allow ends" if statement.get("Effect") == "Allow" else "This Deny begins"
+    date = shown(dates[0] if dates else "", most=40)
     return Note(
         "condition_ends",
         "warning",
         where,
-        f"{what} within {DAYS} days, at {shown(dates[0] if dates else '', most=40)} ({shown(key, most=40)}): "
-        "from then on AWS refuses us, and what your key protects does not open.",
-        "Set a later date, or leave the condition out of the statement.",
+        _(
+            "This Allow ends within %(days)s days, at %(date)s (%(key)s): from then on AWS refuses us, "
+            "and what your key protects does not open.",
+            days=DAYS,
+            date=date,
+            key=shown(key, most=40),
+        )
+        if statement.get("Effect") == "Allow"
+        else _(
+            "This Deny begins within %(days)s days, at %(date)s (%(key)s): from then on AWS refuses us, "
+            "and what your key protects does not open.",
+            days=DAYS,
+            date=date,
+            key=shown(key, most=40),
+        ),
+        _("Set a later date, or leave the condition out of the statement."),
     )

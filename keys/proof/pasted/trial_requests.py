@@ -6,13 +6,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Any
 
 from keys.arns import KeyArn
-from keys.policies import conditions, documents, evaluator
+from keys.policies import conditions, evaluator
 from keys.policies.conditions import Folded, Unseen
-from keys.policies.evaluator import Decision, Principal, Request, Verdict
+from keys.policies.evaluator import EvalDecision, Evaluation, Principal, Request
 from keys.proof.pasted import context_keys
 from keys.proof.pasted.context_keys import Caller
 from keys.proof.pasted.findings import Kind, Path, Policy, Values
@@ -28,10 +27,6 @@ STRANGER_ROLE = Principal(
     "AROASTRANGER",
     "arn:aws:iam::000000000008:role/stranger",
 )
-MEMBERS = {
-    "kms:ReEncrypt*": ("kms:ReEncryptFrom", "kms:ReEncryptTo"),
-    "kms:GenerateDataKey*": ("kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext"),
-}
 ELEMENTS = (("Action", "NotAction"), ("Resource", "NotResource"), ("Principal", "NotPrincipal"), ("Condition",))
 
 
@@ -43,7 +38,7 @@ def statements(policy: Policy) -> list[tuple[Path, dict[str, Any]]]:
     return [(("Statement", at), each) for at, each in enumerate(found) if isinstance(each, dict)]
 
 
-def decide(kind: Kind, policy: Policy, request: Request) -> Decision:
+def decide(kind: Kind, policy: Policy, request: Request) -> Evaluation:
     """Ask whether a policy, with everything around it as open as can be, lets a request through.
 
     A key policy has to name the role itself: the statement for the account root, which every key has,
@@ -63,18 +58,18 @@ def allowing(
     request: Request,
     *,
     but: Collection[Path] = (),
-    verdict: Verdict = Verdict.ALLOWED,
+    decision: EvalDecision = EvalDecision.ALLOWED,
 ) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Yield the Allow statements, but for some, that let a request through by themselves.
 
     Args:
-        verdict: `UNSEEN` asks for those that may, as far as can be seen.
+        decision: `UNSEEN` asks for those that may, as far as can be seen.
     """
     for path, statement in statements(policy):
         if (
             statement.get("Effect") == "Allow"
             and path not in but
-            and decide(kind, _alone(policy, statement), request).verdict is verdict
+            and decide(kind, _alone(policy, statement), request).decision is decision
         ):
             yield path, statement
 
@@ -86,19 +81,19 @@ def lets(policy: Policy, statement: dict[str, Any], request: Request, *, kind: K
 
 
 def denying(
-    kind: Kind, policy: Policy, requests: Iterable[Request], *, verdict: Verdict = Verdict.EXPLICIT_DENY
+    kind: Kind, policy: Policy, requests: Iterable[Request], *, decision: EvalDecision = EvalDecision.EXPLICIT_DENY
 ) -> Iterator[tuple[Path, dict[str, Any], Request]]:
     """Yield the Deny statements that hit one of the requests, each with the first that it hits.
 
     Args:
-        verdict: `UNSEEN` asks for those that may hit one, as far as can be seen.
+        decision: `UNSEEN` asks for those that may hit one, as far as can be seen.
     """
     left = [(path, each) for path, each in statements(policy) if each.get("Effect") == "Deny"]
     for request in requests:
         missed: list[tuple[Path, dict[str, Any]]] = []
         for path, statement in left:
             both = {**_alone(policy, statement), "Statement": [ALLOW_ALL, statement]}
-            if decide(kind, both, request).verdict is verdict:
+            if decide(kind, both, request).decision is decision:
                 yield path, statement, request
             else:
                 missed.append((path, statement))
@@ -252,12 +247,6 @@ def use(action: str, key: KeyArn, who: Principal, values: Values) -> Request:
     return Request(action, str(key), who, Folded.of(context), who.account)
 
 
-@lru_cache(maxsize=1)
-def guide_actions() -> tuple[tuple[str, str], ...]:
-    """Return the guide's patterns with the actions of ours that each stands for."""
-    return tuple((pattern, action) for pattern in documents.ACTIONS for action in MEMBERS.get(pattern, (pattern,)))
-
-
 def named_ids(policy: Policy) -> list[str]:
     """Return the External IDs that a trust policy names, wildcards and all."""
     found: list[str] = []
@@ -287,14 +276,14 @@ def principals(statement: Mapping[str, Any], kind: str = "AWS") -> list[str]:
     return [each for each in (found if isinstance(found, list) else [found]) if isinstance(each, str)]
 
 
-def is_denied(decision: Decision) -> bool:
-    return decision.verdict is Verdict.EXPLICIT_DENY
+def is_denied(evaluation: Evaluation) -> bool:
+    return evaluation.decision is EvalDecision.EXPLICIT_DENY
 
 
-def is_refused(decision: Decision) -> bool:
+def is_refused(evaluation: Evaluation) -> bool:
     """Tell whether a call is certainly not let through."""
-    return decision.verdict in {Verdict.IMPLICIT_DENY, Verdict.EXPLICIT_DENY}
+    return evaluation.decision in {EvalDecision.IMPLICIT_DENY, EvalDecision.EXPLICIT_DENY}
 
 
-def is_unseen(decision: Decision) -> bool:
-    return decision.verdict is Verdict.UNSEEN
+def is_unseen(evaluation: Evaluation) -> bool:
+    return evaluation.decision is EvalDecision.UNSEEN

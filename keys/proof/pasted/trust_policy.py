@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from byokportal.translation import translate as _
 from keys.policies import conditions, documents, evaluator
 from keys.policies.evaluator import Principal
 from keys.proof.pasted import (
@@ -35,7 +36,7 @@ def notes(policy: Policy, values: Values) -> Iterator[Note]:
     decision = trial_requests.decide("trust", policy, right)
     if trial_requests.is_denied(decision):
         yield from denials.denied(
-            "trust", policy, [right], "Our role with your External ID is refused by it, whatever else allows it."
+            "trust", policy, [right], _("Our role with your External ID is refused by it, whatever else allows it.")
         )
     elif trial_requests.is_refused(decision):
         yield from _missing(policy, right, values)
@@ -85,8 +86,11 @@ def _missing(policy: Policy, request: evaluator.Request, values: Values) -> Iter
             "missing_trust",
             "error",
             ("Statement",),
-            f"No statement names our role {values.access.service_role}, so AWS refuses us.",
-            "Add the statement of the document below.",
+            _(
+                "No statement names our role %(service_role)s, so AWS refuses us.",
+                service_role=values.access.service_role,
+            ),
+            _("Add the statement of the document below."),
         )
         return
     by_faults = sorted(
@@ -98,8 +102,8 @@ def _missing(policy: Policy, request: evaluator.Request, values: Values) -> Iter
         "missing_trust",
         "error",
         path,
-        "Our role does not get in with your External ID.",
-        "Mend what is named here, or use the document below as it is.",
+        _("Our role does not get in with your External ID."),
+        _("Mend what is named here, or use the document below as it is."),
     )
     for element in faults:
         where = (*path, element)
@@ -110,15 +114,15 @@ def _missing(policy: Policy, request: evaluator.Request, values: Values) -> Iter
                 "missing_action",
                 "error",
                 where,
-                "The statement does not allow sts:AssumeRole, which is how our role gets in.",
-                'Write "Action": "sts:AssumeRole".',
+                _("The statement does not allow sts:AssumeRole, which is how our role gets in."),
+                _('Write "Action": "sts:AssumeRole".'),
             )
         elif element == "Condition":
             yield from _wrong_condition(policy, statement, request, where, values)
 
 
 def _wrong_principal(statement: Mapping[str, Any], where: Path, values: Values) -> Iterator[Note]:
-    fix = f'Set "Principal": {{"AWS": "{values.access.service_role}"}}.'
+    fix = _('Set "Principal": {"AWS": "%(service_role)s"}.', service_role=values.access.service_role)
     account = values.access.service_role.account
     names = trial_requests.principals(statement)
     if not names:
@@ -128,9 +132,13 @@ def _wrong_principal(statement: Mapping[str, Any], where: Path, values: Values) 
         )
         named = shown(trial_requests.principals(statement, other)[0]) if other else "nobody"
         what = (
-            f"The Principal is {named}, a {other.lower()} principal; our role is an AWS principal."
+            _(
+                "The Principal is %(named)s, a %(other)s principal; our role is an AWS principal.",
+                named=named,
+                other=other.lower(),
+            )
             if other
-            else "The statement names nobody."
+            else _("The statement names nobody.")
         )
         yield Note("principal_kind", "error", where, what, fix)
         return
@@ -139,17 +147,26 @@ def _wrong_principal(statement: Mapping[str, Any], where: Path, values: Values) 
             continue  # `_odd` says what that is
         quoted = shown(name, most=120)
         if name.lower() == str(values.access.service_role).lower():
-            text = f"{quoted} differs from our role in capital and small letters, which AWS tells apart."
+            text = _(
+                "%(quoted)s differs from our role in capital and small letters, which AWS tells apart.", quoted=quoted
+            )
         elif ":assumed-role/" in name:
-            text = f"{quoted} is one session of a role; ours has another name each time. Name the role itself."
+            text = _(
+                "%(quoted)s is one session of a role; ours has another name each time. Name the role itself.",
+                quoted=quoted,
+            )
         elif evaluator.account_of(name) == account and name.rsplit("/", 1)[-1] == values.access.service_role.name:
-            text = f"{quoted} has another path than our role, or is no role."
+            text = _("%(quoted)s has another path than our role, or is no role.", quoted=quoted)
         elif evaluator.account_of(name) == account:
-            text = f"{quoted} is another principal of our account than our role."
+            text = _("%(quoted)s is another principal of our account than our role.", quoted=quoted)
         elif name.rsplit("/", 1)[-1] == values.access.service_role.name:
-            text = f"{quoted} has the name of our role and stands in another account than ours, {account}."
+            text = _(
+                "%(quoted)s has the name of our role and stands in another account than ours, %(account)s.",
+                quoted=quoted,
+                account=account,
+            )
         else:
-            text = f"{quoted} is not our role."
+            text = _("%(quoted)s is not our role.", quoted=quoted)
         yield Note("principal_mismatch", "error", (*where, "AWS"), text, fix)
 
 
@@ -166,8 +183,8 @@ def _wrong_condition(
                     "condition_key",
                     "error",
                     at,
-                    f"There is no condition key {shown(key)}, so this is never met.",
-                    "Write sts:ExternalId.",
+                    _("There is no condition key %(key)s, so this is never met.", key=shown(key)),
+                    _("Write sts:ExternalId."),
                 )
             else:
                 yield denials.unmet(operator, key, at, request)
@@ -183,22 +200,28 @@ def _wrong_condition(
                 "external_id_mismatch",
                 "error",
                 at,
-                "This asks that no External ID is sent; we always send yours.",
-                "Take the Null condition out.",
+                _("This asks that no External ID is sent; we always send yours."),
+                _("Take the Null condition out."),
             )
             continue
         if given.strip() == values.access.external_id:
-            text = "Your External ID stands here with a blank before or after it."
+            text = _("Your External ID stands here with a blank before or after it.")
         elif given.lower() == values.access.external_id.lower():
-            text = (
-                f"{shown(given, most=60)} differs from your External ID in capital and small letters, "
-                "which AWS tells apart."
+            text = _(
+                "%(given)s differs from your External ID in capital and small letters, which AWS tells apart.",
+                given=shown(given, most=60),
             )
         elif values.access.external_id in given or (given and given in values.access.external_id and len(given) > 8):
-            text = f"{shown(given, most=60)} is your External ID with something added or cut off."
+            text = _("%(given)s is your External ID with something added or cut off.", given=shown(given, most=60))
         else:
-            text = f"{shown(given, most=60)} is not your External ID."
-        yield Note("external_id_mismatch", "error", at, text, f"Write {values.access.external_id}, exactly.")
+            text = _("%(given)s is not your External ID.", given=shown(given, most=60))
+        yield Note(
+            "external_id_mismatch",
+            "error",
+            at,
+            text,
+            _("Write %(external_id)s, exactly.", external_id=values.access.external_id),
+        )
 
 
 # --- odd --------------------------------------------------------------------------------------------------------
@@ -206,7 +229,7 @@ def _wrong_condition(
 
 def _odd(policy: Policy, values: Values) -> Iterator[Note]:
     account = values.access.service_role.account
-    fix = f'Set "Principal": {{"AWS": "{values.access.service_role}"}}.'
+    fix = _('Set "Principal": {"AWS": "%(service_role)s"}.', service_role=values.access.service_role)
     others: list[tuple[Path, str]] = []
     for path, statement in trial_requests.statements(policy):
         if statement.get("Effect") != "Allow":
@@ -223,7 +246,11 @@ def _odd(policy: Policy, values: Values) -> Iterator[Note]:
                             "account_root",
                             "warning",
                             where,
-                            f"{shown(name)} trusts our whole account, not our one role: {another.role_arn} is let in.",
+                            _(
+                                "%(name)s trusts our whole account, not our one role: %(role_arn)s is let in.",
+                                name=shown(name),
+                                role_arn=another.role_arn,
+                            ),
                             fix,
                         )
                 elif kind == "AWS" and UNIQUE_ID.fullmatch(name):
@@ -231,9 +258,10 @@ def _odd(policy: Policy, values: Values) -> Iterator[Note]:
                         "stale_principal",
                         "warning",
                         where,
-                        (
-                            f"{shown(name)} is what AWS shows in place of a role that was deleted, "
-                            "or deleted and made again; it lets nobody in."
+                        _(
+                            "%(name)s is what AWS shows in place of a role that was deleted, or deleted and made "
+                            "again; it lets nobody in.",
+                            name=shown(name),
                         ),
                         fix,
                     )
@@ -253,24 +281,27 @@ def _odd(policy: Policy, values: Values) -> Iterator[Note]:
                     "action_wide",
                     "warning",
                     (*path, "Action", at) if listed else (*path, "Action"),
-                    f"{shown(action)} allows more than our role needs: tags and source identities on the session too.",
-                    'Write "Action": "sts:AssumeRole".',
+                    _(
+                        "%(action)s allows more than our role needs: tags and source identities on the session too.",
+                        action=shown(action),
+                    ),
+                    _('Write "Action": "sts:AssumeRole".'),
                 )
         if "NotAction" in statement and _may_more(policy, statement, values):
             yield Note(
                 "not_action",
                 "warning",
                 (*path, "NotAction"),
-                "NotAction allows everything but what it names.",
-                'Write "Action": "sts:AssumeRole".',
+                _("NotAction allows everything but what it names."),
+                _('Write "Action": "sts:AssumeRole".'),
             )
     for where, name in others[:5]:
         yield Note(
             "other_principal",
             "warning",
             where,
-            f"{shown(name, most=120)} may take this role as well, and with it use your key as we do.",
-            "Take it out, unless you know that it has to be there. We keep it in the document below.",
+            _("%(name)s may take this role as well, and with it use your key as we do.", name=shown(name, most=120)),
+            _("Take it out, unless you know that it has to be there. We keep it in the document below."),
         )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+from byokportal.translation import translate as _
 from keys.policies import conditions
 from keys.policies.evaluator import Request
 from keys.proof.pasted import trial_requests, witnesses
@@ -68,18 +69,27 @@ def _strangers(policy: Policy, allows: list[tuple[Path, dict[str, Any]]], values
             continue
         name = "NotPrincipal" if "NotPrincipal" in statement else "Principal"
         means = (
-            "NotPrincipal means everybody but those named"
+            _("NotPrincipal means everybody but those named")
             if name == "NotPrincipal"
-            else "The Principal * means everybody"
+            else _("The Principal * means everybody")
         )
         given = conditions.lookup(request.context, "sts:ExternalId")
-        how = "that knows your External ID" if given else "without any External ID"
         yield Note(
             "too_wide_not_principal" if name == "NotPrincipal" else "too_wide_principal",
             "error",
             (*path, name),
-            f"{means}: any AWS account {how} gets into your role. {witnesses.described(request)}.",
-            f'Set "Principal": {{"AWS": "{values.access.service_role}"}}.',
+            _(
+                "%(means)s: any AWS account that knows your External ID gets into your role. %(described)s.",
+                means=means,
+                described=witnesses.described(request),
+            )
+            if given
+            else _(
+                "%(means)s: any AWS account without any External ID gets into your role. %(described)s.",
+                means=means,
+                described=witnesses.described(request),
+            ),
+            _('Set "Principal": {"AWS": "%(service_role)s"}.', service_role=values.access.service_role),
         )
 
 
@@ -96,23 +106,33 @@ def _let_in(policy: Policy, statement: dict[str, Any], values: Values) -> Iterat
 
 def _too_wide(code: str, path: Path, statement: Mapping[str, Any], given: str | None, values: Values) -> Note:
     """Say which words let another External ID in."""
-    remedy = (
-        f'Write "Condition": {{"StringEquals": {{"sts:ExternalId": "{values.access.external_id}"}}}}, '
-        "and no other condition on sts:ExternalId."
+    remedy = _(
+        'Write "Condition": {"StringEquals": {"sts:ExternalId": "%(external_id)s"}}, and no other '
+        "condition on sts:ExternalId.",
+        external_id=values.access.external_id,
     )
     how = (
-        "without any External ID"
+        _("without any External ID")
         if given is None
-        else f"with {shown(given, most=40) if given else 'an empty text'} as External ID"
+        else _("with %(given)s as External ID", given=shown(given, most=40) if given else _("an empty text"))
     )
-    so = (
-        f"{values.access.service_role} gets in {how} (sts:AssumeRole on {values.access.role or 'your role'}), "
-        "so another customer of ours could be made to reach your key by mistake or malice."
+    so = _(
+        "%(service_role)s gets in %(how)s (sts:AssumeRole on %(role)s), so another customer of ours "
+        "could be made to reach your key by mistake or malice.",
+        service_role=values.access.service_role,
+        how=how,
+        role=values.access.role or _("your role"),
     )
     found = trial_requests.external_id_conditions(statement)
     if not found:
         where = (*path, "Condition") if "Condition" in statement else path
-        return Note("too_wide_no_external_id", "error", where, f"This statement asks for no External ID. {so}", remedy)
+        return Note(
+            "too_wide_no_external_id",
+            "error",
+            where,
+            _("This statement asks for no External ID. %(so)s", so=so),
+            remedy,
+        )
     operator, key, texts = next(
         ((op, key, texts) for op, key, texts in found if given is None or _lets(op, key, texts, given)), found[0]
     )
@@ -121,26 +141,46 @@ def _too_wide(code: str, path: Path, statement: Mapping[str, Any], given: str | 
     quoted = shown(operator, most=40)
     if name.startswith("forallvalues:"):
         return Note(
-            "too_wide_for_all_values", "error", where, f"{quoted} holds also when no External ID is sent. {so}", remedy
+            "too_wide_for_all_values",
+            "error",
+            where,
+            _("%(quoted)s holds also when no External ID is sent. %(so)s", quoted=quoted, so=so),
+            remedy,
         )
     if name.endswith("ifexists"):
         return Note(
-            "too_wide_if_exists", "error", where, f"{quoted} holds also when no External ID is sent. {so}", remedy
+            "too_wide_if_exists",
+            "error",
+            where,
+            _("%(quoted)s holds also when no External ID is sent. %(so)s", quoted=quoted, so=so),
+            remedy,
         )
     if name == "null":
         return Note(
-            "too_wide_null", "error", where, f"Null asks only whether an External ID is sent, not which. {so}", remedy
+            "too_wide_null",
+            "error",
+            where,
+            _("Null asks only whether an External ID is sent, not which. %(so)s", so=so),
+            remedy,
         )
     if "not" in name:
         return Note(
-            "too_wide_negated", "error", where, f"{quoted} lets every External ID in but those named. {so}", remedy
+            "too_wide_negated",
+            "error",
+            where,
+            _("%(quoted)s lets every External ID in but those named. %(so)s", quoted=quoted, so=so),
+            remedy,
         )
     if "ignorecase" in name:
         return Note(
             "too_wide_ignore_case",
             "error",
             where,
-            f"{quoted} does not tell capital from small letters, and External IDs differ in them. {so}",
+            _(
+                "%(quoted)s does not tell capital from small letters, and External IDs differ in them. %(so)s",
+                quoted=quoted,
+                so=so,
+            ),
             remedy,
         )
     if "like" in name and any("*" in each or "?" in each for each in texts):
@@ -148,7 +188,7 @@ def _too_wide(code: str, path: Path, statement: Mapping[str, Any], given: str | 
             "too_wide_wildcard",
             "error",
             where,
-            f"The wildcard in {shown(texts[0], most=60)} lets other External IDs in. {so}",
+            _("The wildcard in %(texts)s lets other External IDs in. %(so)s", texts=shown(texts[0], most=60), so=so),
             remedy,
         )
     if len(texts) > 1:
@@ -157,8 +197,12 @@ def _too_wide(code: str, path: Path, statement: Mapping[str, Any], given: str | 
             "too_wide_other_external_id",
             "error",
             (*where, other),
-            f"{shown(texts[other], most=60)} is not your External ID, and it opens the role too. {so}",
-            f"Take it out: {remedy}",
+            _(
+                "%(texts)s is not your External ID, and it opens the role too. %(so)s",
+                texts=shown(texts[other], most=60),
+                so=so,
+            ),
+            _("Take it out: %(remedy)s", remedy=remedy),
         )
     return Note(code, "error", where, so, remedy)
 
@@ -187,20 +231,24 @@ def set_operators(
                     code,
                     "error",
                     where,
-                    (
-                        f"{shown(operator, most=40)} is made for keys with several values; "
-                        "sts:ExternalId has one, and AWS warns that it may let more in than meant."
+                    _(
+                        "%(operator)s is made for keys with several values; sts:ExternalId has one, and AWS warns "
+                        "that it may let more in than meant.",
+                        operator=shown(operator, most=40),
                     ),
-                    f'Write "StringEquals": {{"sts:ExternalId": "{values.access.external_id}"}}.',
+                    _(
+                        'Write "StringEquals": {"sts:ExternalId": "%(external_id)s"}.',
+                        external_id=values.access.external_id,
+                    ),
                 )
             elif operator.lower() not in {"stringequals", "null"} and values.access.external_id in texts:
                 yield Note(
                     "external_id_operator",
                     "warning",
                     where,
-                    (
-                        f"{shown(operator, most=40)} does here what StringEquals does; "
-                        "one sign more in the value and it would not."
+                    _(
+                        "%(operator)s does here what StringEquals does; one sign more in the value and it would not.",
+                        operator=shown(operator, most=40),
                     ),
-                    'Write "StringEquals".',
+                    _('Write "StringEquals".'),
                 )

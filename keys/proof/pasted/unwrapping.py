@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from byokportal.translation import translate as _
 from keys.proof.pasted import json_document, notations
 from keys.proof.pasted.findings import Flaw, Kind, Path, Policy, Values, shown
 from keys.proof.pasted.json_document import Document
@@ -42,14 +43,17 @@ def read(text: str, kind: Kind | None = None, values: Values | None = None) -> D
     document = _down(document, kind)
     function = _function(document.policy) if document.policy else ""
     if function:
-        name, why = "CloudFormation", f", and only CloudFormation fills in its {shown(function, most=40)}"
+        name, why = (
+            "CloudFormation",
+            _(", and only CloudFormation fills in its %(function)s", function=shown(function, most=40)),
+        )
         flaw = notations.named(name, document.line(("Statement",)), kind, values, why=why)
         document.policy, document.unread, document.flaws = None, True, [flaw]
     return document
 
 
 def _down(document: Document, kind: Kind | None) -> Document:
-    for _ in range(5):  # a string within an answer within a string: nobody nests deeper
+    for _turn in range(5):  # a string within an answer within a string: nobody nests deeper
         inner = _unwrapped(document, kind)
         if inner is None:
             break
@@ -155,7 +159,12 @@ def _from_string(document: Document, text: str, path: Path, command: str) -> Doc
     line = document.line(path)
     inner.fixed_line, inner.wrapped = line, command or document.wrapped
     flaws = [
-        Flaw(flaw.code, line, f"Inside the quoted policy, line {flaw.line}: {flaw.text}", flaw.fix)
+        Flaw(
+            flaw.code,
+            line,
+            _("Inside the quoted policy, line %(line)s: %(text)s", line=flaw.line, text=flaw.text),
+            flaw.fix,
+        )
         for flaw in inner.flaws
     ]
     inner.flaws = [*document.flaws, *flaws]
@@ -165,20 +174,23 @@ def _from_string(document: Document, text: str, path: Path, command: str) -> Doc
 def _no_statement(document: Document, value: object) -> Flaw:
     if isinstance(value, dict) and isinstance(value.get("Policy"), dict):
         what, fix = (
-            "This is the answer of aws iam get-policy, which describes a policy and does not hold it.",
-            "Run aws iam get-policy-version with its ARN and DefaultVersionId, and paste that answer.",
+            _("This is the answer of aws iam get-policy, which describes a policy and does not hold it."),
+            _("Run aws iam get-policy-version with its ARN and DefaultVersionId, and paste that answer."),
         )
     elif isinstance(value, dict) and "Statement" in value:
-        what, fix = "The Statement is neither an object nor a list of objects.", "Write the statements between [ and ]."
+        what, fix = (
+            _("The Statement is neither an object nor a list of objects."),
+            _("Write the statements between [ and ]."),
+        )
     elif isinstance(value, dict):
         what, fix = (
-            "A policy is an object with Version and Statement; this object has no Statement.",
-            "Paste the whole policy, as the AWS console shows it.",
+            _("A policy is an object with Version and Statement; this object has no Statement."),
+            _("Paste the whole policy, as the AWS console shows it."),
         )
     else:
         what, fix = (
-            f"A policy is an object between {{ and }}; this is {shown(value)}.",
-            "Paste the whole policy, from the first { to the last }.",
+            _("A policy is an object between { and }; this is %(value)s.", value=shown(value)),
+            _("Paste the whole policy, from the first { to the last }."),
         )
     return Flaw("no_statement", document.line(("Statement",)), what, fix)
 
@@ -190,11 +202,10 @@ def _take_statements(document: Document, value: dict[str, Any] | list[Any]) -> N
         Flaw(
             "statement_only",
             document.line(()),
-            (
-                f"{'This is a statement' if one else 'These are statements'}, not a whole policy: "
-                "Version and the Statement list around it are missing."
-            ),
-            "Put it into the Statement list of the policy, and paste the whole policy here.",
+            _("This is a statement, not a whole policy: Version and the Statement list around it are missing.")
+            if one
+            else _("These are statements, not a whole policy: Version and the Statement list around it are missing."),
+            _("Put it into the Statement list of the policy, and paste the whole policy here."),
         )
     )
     document.places = {
@@ -241,8 +252,12 @@ def _named(document: Document, members: dict[str, Any], path: Path, known: tuple
                 Flaw(
                     "element_name",
                     document.line((*path, name)),
-                    f"The element {shown(name)} is written {wanted} in a policy; AWS does not know it otherwise.",
-                    f"Write {wanted}.",
+                    _(
+                        "The element %(name)s is written %(wanted)s in a policy; AWS does not know it otherwise.",
+                        name=shown(name),
+                        wanted=wanted,
+                    ),
+                    _("Write %(right)s.", right=wanted),
                 )
             )
     if not renamed:

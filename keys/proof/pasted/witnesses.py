@@ -11,6 +11,7 @@ import ipaddress
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from byokportal.translation import translate as _
 from keys import arns
 from keys.policies import conditions
 from keys.policies.evaluator import Principal, Request
@@ -50,7 +51,7 @@ MOST_STRANGERS = 4
 def strangers(policy: Policy) -> list[Principal]:
     """Return principals of accounts that nobody named: a user, a role, and those that a pattern of names is met by."""
     found = [trial_requests.STRANGER, trial_requests.STRANGER_ROLE]
-    for _, statement in trial_requests.statements(policy):
+    for _path, statement in trial_requests.statements(policy):
         condition = statement.get("Condition")
         for operator, keys in condition.items() if isinstance(condition, dict) else ():
             if "not" in str(operator).lower() or len(found) >= MOST_STRANGERS:
@@ -91,7 +92,7 @@ def fitting(policy: Policy, statement: Mapping[str, Any], request: Request, *, o
     for key, operator, wanted in _asked(statement):
         if key not in more and _is_free(key, ours) and (value := _meeting(operator, wanted)):
             more[key] = value
-    for _, each in trial_requests.statements(policy):
+    for _path, each in trial_requests.statements(policy):
         if each.get("Effect") == "Deny":
             for key, operator, wanted in _asked(each):
                 if key not in more and _is_free(key, ours) and (value := _missing(operator, wanted)):
@@ -160,4 +161,9 @@ def described(request: Request) -> str:
     """Return who calls what on which resource, as a finding names a call that is let through."""
     who = request.principal
     name = who.role_arn or who.arn or who.service or who.federated or "anybody"
-    return f"{shown(name, most=120)} may call {request.action} on {shown(request.resource, most=120)}"
+    return _(
+        "%(name)s may call %(action)s on %(resource)s",
+        name=shown(name, most=120),
+        action=request.action,
+        resource=shown(request.resource, most=120),
+    )

@@ -13,7 +13,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from byokportal.errors import DomainError
 from byokportal.localaws.engineer import Engineer
-from byokportal.localaws.mistakes import MISTAKES, Mistake
+from byokportal.localaws.mistakes import MISTAKES
+from byokportal.localaws.mistakes.definition import Mistake
 from keys import services
 from keys.policies import documents
 from tenants.models import Tenant
@@ -88,7 +89,9 @@ class Command(BaseCommand):
                     trust=services.document(tenant, "trust-policy"),
                     permissions=services.document(tenant, "permissions-policy")
                     if is_theirs
-                    else documents.render(documents.permissions_policy(key_arn)),
+                    else documents.render(
+                        documents.permissions_policy(key_arn, (), services.access_of(tenant, registration).actions)
+                    ),
                     external_id=tenant.external_id,
                     broken=broken,
                 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from byokportal.translation import lazy
 from keys.aws.sessions import AssumeOutcome
 from keys.proof.encryption_test import inferred, refusals
 from keys.proof.encryption_test.base import Judgement, Verdict, Wait, check, evidence_of, passed, skipped
@@ -16,14 +17,16 @@ INSECURE = "insecure_trust"
 
 @check(
     "external_id.required",
-    title="Your role refuses us without the External ID",
+    title=lazy("Your role refuses us without the External ID"),
     step=2,
     needs=ours.NAMES,
     document=refusals.TRUST,
     remedy=(
-        "Require your External ID: AWS let us become {role_arn} without it, so set the trust policy of {role_name} "
-        "to the document below, with its condition on sts:ExternalId (StringEquals, no IfExists, no ForAllValues) "
-        "and no other Allow statement."
+        lazy(
+            "Require your External ID: AWS let us become {role_arn} without it, so set the trust policy of {role_name} "
+            "to the document below, with its condition on sts:ExternalId (StringEquals, no IfExists, no ForAllValues) "
+            "and no other Allow statement."
+        )
     ),
 )
 def required(facts: Facts) -> Judgement | None:
@@ -32,13 +35,15 @@ def required(facts: Facts) -> Judgement | None:
 
 @check(
     "external_id.exact",
-    title="Your role refuses us with a wrong External ID",
+    title=lazy("Your role refuses us with a wrong External ID"),
     step=2,
     needs=ours.NAMES,
     document=refusals.TRUST,
     remedy=(
-        "Require exactly {external_id} with StringEquals: AWS let us become {role_arn} with an External ID that is "
-        "not yours. Set the trust policy of {role_name} to the document below."
+        lazy(
+            "Require exactly {external_id} with StringEquals: AWS let us become {role_arn} with an External ID that is "
+            "not yours. Set the trust policy of {role_name} to the document below."
+        )
     ),
 )
 def exact(facts: Facts) -> Judgement | None:
@@ -58,12 +63,12 @@ def _judge(facts: Facts, trust: Trust, outcome: AssumeOutcome, cause: str) -> Ju
     if outcome.allowed is None:  # a time-out or throttling is never read as a refusal
         return Judgement(Verdict.UNKNOWN, evidence_of(outcome), wait=Wait.AWS)
     if not trust.right.ok:  # a role that refuses everybody proves nothing about its External ID
-        return skipped("The role has to let us in with the right External ID first.")
+        return skipped(lazy("The role has to let us in with the right External ID first."))
     second_look = (clock.refused_at or clock.now) + clock.gap
     if clock.now < second_look:
         evidence = {
             **evidence_of(outcome),
-            "why": "refused once, as it should be",
+            "why": lazy("refused once, as it should be"),
             "final_at": second_look.isoformat(timespec="seconds"),
         }
         return Judgement(Verdict.UNKNOWN, evidence, wait=Wait.SECOND_LOOK)

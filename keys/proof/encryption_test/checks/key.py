@@ -3,6 +3,7 @@ DescribeKey is asked once and judged here many times; pure."""
 
 from __future__ import annotations
 
+from byokportal.translation import lazy
 from keys import errors
 from keys.proof.encryption_test import refusals, remedies
 from keys.proof.encryption_test.base import (
@@ -25,7 +26,7 @@ NEEDS = ("account.identity",)
 
 @check(
     "key.exists",
-    title="AWS KMS knows the key",
+    title=lazy("AWS KMS knows the key"),
     step=1,
     needs=NEEDS,
     document=refusals.KEY,
@@ -39,8 +40,8 @@ def exists(facts: Facts) -> Judgement | None:
         return passed(answer)
     if answer.is_denied:
         # Whatever was done with the key shows that it is there, even when it may not be described.
-        used = facts.use and any(a.ok for a in (facts.use.generate, facts.use.generate_wrapped, facts.use.encrypt))
-        return passed(answer, why="the key was used") if used else _not_described(facts)
+        used = facts.use is not None and any(each.ok for each in facts.use.tried)
+        return passed(answer, why=lazy("the key was used")) if used else _not_described(facts)
     if isinstance(answer.error, errors.KeyNotFound):
         # The ARN was sent to another Region than its own: certain.
         if answer.error.params.get("aws_code") == "InvalidArnException":
@@ -53,7 +54,7 @@ def exists(facts: Facts) -> Judgement | None:
     return cannot_tell(answer) or Judgement(Verdict.UNKNOWN, evidence_of(answer), wait=Wait.AWS)
 
 
-@check("key.enabled", title="The key is enabled", step=1, needs=("key.exists",), document=refusals.KEY)
+@check("key.enabled", title=lazy("The key is enabled"), step=1, needs=("key.exists",), document=refusals.KEY)
 def enabled(facts: Facts) -> Judgement | None:
     if facts.key is None or facts.key.facts is None:
         return _not_described(facts)
@@ -77,7 +78,11 @@ def enabled(facts: Facts) -> Judgement | None:
 
 
 @check(
-    "key.customer_managed", title="The key is customer managed", step=1, needs=("key.exists",), document=refusals.KEY
+    "key.customer_managed",
+    title=lazy("The key is customer managed"),
+    step=1,
+    needs=("key.exists",),
+    document=refusals.KEY,
 )
 def customer_managed(facts: Facts) -> Judgement | None:
     if facts.key is None or facts.key.facts is None:
@@ -90,7 +95,11 @@ def customer_managed(facts: Facts) -> Judgement | None:
 
 
 @check(
-    "key.symmetric", title="The key is symmetric, for encryption", step=1, needs=("key.exists",), document=refusals.KEY
+    "key.symmetric",
+    title=lazy("The key is symmetric, for encryption"),
+    step=1,
+    needs=("key.exists",),
+    document=refusals.KEY,
 )
 def symmetric(facts: Facts) -> Judgement | None:
     if facts.key is None or facts.key.facts is None:
@@ -104,7 +113,7 @@ def symmetric(facts: Facts) -> Judgement | None:
 
 @check(
     "key.region_and_account",
-    title="The key has the ARN, Region and account you gave",
+    title=lazy("The key has the ARN, Region and account you gave"),
     step=1,
     needs=("key.exists",),
     document=refusals.KEY,
@@ -121,4 +130,4 @@ def region_and_account(facts: Facts) -> Judgement | None:
 
 
 def _not_described(facts: Facts) -> Judgement | None:
-    return None if facts.key is None else skipped("DescribeKey was refused; use.describe says why.")
+    return None if facts.key is None else skipped(lazy("DescribeKey was refused; use.describe says why."))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from byokportal.translation import lazy
 from keys import errors
 from keys.aws.sessions import AssumeOutcome
 from keys.proof.encryption_test import refusals
@@ -15,7 +16,7 @@ MISSING = ("our_identity_policy_missing_assume_role",)
 NAMES = ("ours.identity", "ours.canary", "ours.policy")
 
 
-@check(NAMES[0], title="Our service role is the one you trust", step=5)
+@check(NAMES[0], title=lazy("Our service role is the one you trust"), step=5)
 def identity(facts: Facts) -> Judgement | None:
     """The ARN and the unique id are those that tenants were shown: trust policies store the id, not the name."""
     if facts.ours is None:
@@ -25,19 +26,19 @@ def identity(facts: Facts) -> Judgement | None:
         return _broken(answer)
     role = {"service_role_arn": facts.ours.arn, "unique_id": facts.ours.unique_id}
     if not facts.ours.is_expected(facts.subject):
-        evidence = {**evidence_of(answer), **role, "why": "another role answered"}
+        evidence = {**evidence_of(answer), **role, "why": lazy("another role answered")}
         return Judgement(Verdict.UNKNOWN, evidence, RECREATED, wait=Wait.OURS)
     return passed(answer, **role)
 
 
-@check(NAMES[1], title="Our service role can use a role in another account of ours", step=5, needs=NAMES[:1])
+@check(NAMES[1], title=lazy("Our service role can use a role in another account of ours"), step=5, needs=NAMES[:1])
 def canary(facts: Facts) -> Judgement | None:
     """The same call as to a tenant, to a role whose trust policy is known to be right."""
     if facts.ours is None:
         return None
     outcome = facts.ours.canary
     if outcome is None:
-        return Judgement(Verdict.UNKNOWN, {"why": "no canary role is set up"}, wait=Wait.OURS)
+        return Judgement(Verdict.UNKNOWN, {"why": lazy("no canary role is set up")}, wait=Wait.OURS)
     if outcome.allowed:
         return passed(outcome)
     # no answer: that says nothing of our side
@@ -51,20 +52,20 @@ def canary(facts: Facts) -> Judgement | None:
     )
 
 
-@check(NAMES[2], title="Our policy allows us to ask for your role", step=5, needs=NAMES[:1])
+@check(NAMES[2], title=lazy("Our policy allows us to ask for your role"), step=5, needs=NAMES[:1])
 def policy(facts: Facts) -> Judgement | None:
     """Read back from IAM: attached, as we wrote it, naming the tenant's role."""
     if facts.ours is None:
         return None
     answer = facts.ours.policy
     if answer is None:
-        return Judgement(Verdict.UNKNOWN, {"why": "our policies could not be read"}, wait=Wait.OURS)
+        return Judgement(Verdict.UNKNOWN, {"why": lazy("our policies could not be read")}, wait=Wait.OURS)
     if answer.error is not None:
         return _broken(answer)
     if not facts.ours.names_role:
-        return _broken(answer, "no attached policy names the role", MISSING)
+        return _broken(answer, lazy("no attached policy names the role"), MISSING)
     if facts.ours.has_drifted:
-        return _broken(answer, "our policy is not what we last wrote", DRIFTED)
+        return _broken(answer, lazy("our policy is not what we last wrote"), DRIFTED)
     return passed(answer)
 
 

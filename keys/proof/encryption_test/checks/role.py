@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from byokportal.translation import lazy
 from keys import arns
 from keys.proof.encryption_test import inferred, refusals, remedies
 from keys.proof.encryption_test.base import (
@@ -18,10 +19,15 @@ from keys.proof.encryption_test.base import (
 from keys.proof.encryption_test.checks import external_id, ours
 from keys.proof.encryption_test.facts import Facts
 
+LETS_THE_ACCOUNT_IN = lazy(
+    "The trust policy of {role_name} lets other principals of our AWS account in: name {service_role_arn} there "
+    "instead of the account {account}."
+)
+
 
 @check(
     "role.assumable",
-    title="Your role lets our service role in with your External ID",
+    title=lazy("Your role lets our service role in with your External ID"),
     step=2,
     needs=ours.NAMES,
     document=refusals.TRUST,
@@ -44,14 +50,16 @@ def assumable(facts: Facts) -> Judgement | None:
 
 @check(
     "role.refuses_others",
-    title="Your role refuses everybody else",
+    title=lazy("Your role refuses everybody else"),
     step=2,
     needs=("role.assumable",),
     document=refusals.TRUST,
     remedy=(
-        "Name our service role {service_role_arn} alone as the principal of the trust policy of {role_name}: "
-        "AWS let a role of another AWS account become {role_arn}, so anybody who learns your External ID could. "
-        "Set the trust policy to the document below."
+        lazy(
+            "Name our service role {service_role_arn} alone as the principal of the trust policy of {role_name}: "
+            "AWS let a role of another AWS account become {role_arn}, so anybody who learns your External ID could. "
+            "Set the trust policy to the document below."
+        )
     ),
 )
 def refuses_others(facts: Facts) -> Judgement | None:
@@ -64,17 +72,17 @@ def refuses_others(facts: Facts) -> Judgement | None:
         return None
     outsider, base = facts.trust.outsider, facts.trust.base
     if outsider is None:
-        return Judgement(Verdict.UNKNOWN, {"why": "no canary role is there to probe with"}, wait=Wait.OURS)
+        return Judgement(Verdict.UNKNOWN, {"why": lazy("no canary role is there to probe with")}, wait=Wait.OURS)
     if outsider.allowed is None:
         return Judgement(Verdict.UNKNOWN, evidence_of(outsider), wait=Wait.AWS)
     if outsider.allowed:
         stands = inferred.trust(facts.subject, principal="*")
         return external_id.insecure(facts.clock, outsider, refusals.EVERYBODY, inferred=stands)
     if base is not None and base.allowed:
-        words = (
-            f"The trust policy of {facts.subject.role.name} lets other principals of our AWS account in: "
-            f"name {facts.subject.access.service_role} there instead of the account "
-            f"{facts.subject.access.service_role.account}."
+        words = LETS_THE_ACCOUNT_IN.format(
+            role_name=facts.subject.role.name,
+            service_role_arn=facts.subject.access.service_role,
+            account=facts.subject.access.service_role.account,
         )
         return passed(outsider, warning=words)
     return passed(outsider)
@@ -82,20 +90,22 @@ def refuses_others(facts: Facts) -> Judgement | None:
 
 @check(
     "account.identity",
-    title="We become your role and nobody else",
+    title=lazy("We become your role and nobody else"),
     step=2,
     needs=("role.assumable",),
     document="",
-    remedy="Give the ARN of the role itself, as this prints it: " + remedies.SHOW_ROLE + ".",
+    remedy=lazy(
+        "Give the ARN of the role itself, as this prints it: aws iam get-role --role-name {role_name} --query Role.Arn."
+    ),
 )
 def identity(facts: Facts) -> Judgement | None:
     """GetCallerIdentity with the role's session names its account and its role."""
     if facts.account is None:
         is_wide = facts.trust is not None and facts.trust.is_wide
-        return skipped("We use no role that lets others in.") if is_wide else None
+        return skipped(lazy("We use no role that lets others in.")) if is_wide else None
     answer = facts.account.answer
     if not answer.ok:
-        return cannot_tell(answer) or skipped("AWS did not say whom we became.")
+        return cannot_tell(answer) or skipped(lazy("AWS did not say whom we became."))
     evidence = {"account": facts.account.account, "arn": facts.account.arn}
     became = arns.parts(facts.account.arn)
     # assumed-role/NAME/SESSION: without the path of the role

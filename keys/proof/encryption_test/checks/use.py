@@ -1,9 +1,10 @@
-"""Can we do with the key what the guide's five patterns allow, with our encryption context?
+"""Can we do with the key what the tenant's documents allow, with our encryption context?
 Tried for real; pure here."""
 
 from __future__ import annotations
 
-from keys import errors
+from byokportal.translation import lazy
+from keys import actions, errors
 from keys.proof.encryption_test import inferred, refusals
 from keys.proof.encryption_test.base import (
     Judgement,
@@ -20,18 +21,15 @@ from keys.proof.encryption_test.base import (
 from keys.proof.encryption_test.facts import Answer, Facts, Use
 
 NEEDS = ("account.identity",)
-# Action of a call → the pattern of the guide's documents that grants it.
-PATTERNS = {
-    "kms:DescribeKey": "kms:DescribeKey",
-    "kms:GenerateDataKey": "kms:GenerateDataKey*",
-    "kms:GenerateDataKeyWithoutPlaintext": "kms:GenerateDataKey*",
-    "kms:Encrypt": "kms:Encrypt",
-    "kms:Decrypt": "kms:Decrypt",
-    "kms:ReEncrypt": "kms:ReEncrypt*",
+# Code of a check → the action that it tries, where the narrower variant of the documents may leave it out.
+TRIES = {
+    "use.generate_data_key": "kms:GenerateDataKey",
+    "use.encrypt": "kms:Encrypt",
+    "use.re_encrypt": "kms:ReEncryptFrom",
 }
 
 
-@check("use.describe", title="We may describe the key", step=3, needs=NEEDS)
+@check("use.describe", title=lazy("We may describe the key"), step=3, needs=NEEDS)
 def describe(facts: Facts) -> Judgement | None:
     if facts.key is None:
         return None
@@ -39,54 +37,56 @@ def describe(facts: Facts) -> Judgement | None:
     if answer.ok:
         return passed(answer)
     if not answer.is_denied:
-        return cannot_tell(answer) or skipped("The key was not found; key.exists says more.")
+        return cannot_tell(answer) or skipped(lazy("The key was not found; key.exists says more."))
     if facts.use is None:  # the other calls narrow the causes: they are tried before this is judged
         return None
     return _refused(facts, facts.use, answer)
 
 
-@check("use.generate_data_key", title="We may generate a data key", step=3, needs=NEEDS)
+@check("use.generate_data_key", title=lazy("We may generate a data key"), step=3, needs=NEEDS)
 def generate_data_key(facts: Facts) -> Judgement | None:
     return _not_tried(facts) if facts.use is None else _judge(facts, facts.use, facts.use.generate)
 
 
-@check("use.generate_data_key_without_plaintext", title="We may generate a wrapped data key", step=3, needs=NEEDS)
+@check("use.generate_data_key_without_plaintext", title=lazy("We may generate a wrapped data key"), step=3, needs=NEEDS)
 def generate_data_key_without_plaintext(facts: Facts) -> Judgement | None:
     return _not_tried(facts) if facts.use is None else _judge(facts, facts.use, facts.use.generate_wrapped)
 
 
-@check("use.encrypt", title="We may encrypt", step=3, needs=NEEDS)
+@check("use.encrypt", title=lazy("We may encrypt"), step=3, needs=NEEDS)
 def encrypt(facts: Facts) -> Judgement | None:
     return _not_tried(facts) if facts.use is None else _judge(facts, facts.use, facts.use.encrypt)
 
 
-@check("use.decrypt", title="We may decrypt what we encrypted", step=3, needs=NEEDS)
+@check("use.decrypt", title=lazy("We may decrypt what we encrypted"), step=3, needs=NEEDS)
 def decrypt(facts: Facts) -> Judgement | None:
     if facts.use is None:
         return _not_tried(facts)
     if facts.use.decrypt and facts.use.decrypt.ok and not facts.use.opened_the_same:
         return Judgement(
             Verdict.UNKNOWN,
-            {**evidence_of(facts.use.decrypt), "why": "something else came out than went in"},
+            {**evidence_of(facts.use.decrypt), "why": lazy("something else came out than went in")},
             wait=Wait.AWS,
         )
     return _judge(facts, facts.use, facts.use.decrypt)
 
 
-@check("use.re_encrypt", title="We may re-encrypt", step=3, needs=NEEDS)
+@check("use.re_encrypt", title=lazy("We may re-encrypt"), step=3, needs=NEEDS)
 def re_encrypt(facts: Facts) -> Judgement | None:
     return _not_tried(facts) if facts.use is None else _judge(facts, facts.use, facts.use.re_encrypt)
 
 
 @check(
     "use.context_is_bound",
-    title="A ciphertext does not open under another encryption context",
+    title=lazy("A ciphertext does not open under another encryption context"),
     step=3,
     needs=("use.decrypt",),
     document=refusals.KEY,
     remedy=(
-        "Contact Kore.ai support: your key {key_arn} opened a ciphertext under an encryption context it was "
-        "not made with."
+        lazy(
+            "Contact Kore.ai support: your key {key_arn} opened a ciphertext under an encryption context it was "
+            "not made with."
+        )
     ),
 )
 def context_is_bound(facts: Facts) -> Judgement | None:
@@ -96,7 +96,7 @@ def context_is_bound(facts: Facts) -> Judgement | None:
         return _not_tried(facts)
     answer = facts.use.wrong_context
     if answer is None:
-        return skipped("There was no ciphertext to open.")
+        return skipped(lazy("There was no ciphertext to open."))
     if isinstance(answer.error, errors.CiphertextInvalid):
         return passed(answer)
     if answer.ok:
@@ -109,13 +109,13 @@ def _not_tried(facts: Facts) -> Judgement | None:
     if facts.key is None or facts.key.is_fit:
         return None
     if facts.key.facts is None:
-        return cannot_tell(facts.key.answer) or skipped("The key was not found; key.exists says more.")
-    return skipped("The key is not fit for use; the checks of step 1 say why.")
+        return cannot_tell(facts.key.answer) or skipped(lazy("The key was not found; key.exists says more."))
+    return skipped(lazy("The key is not fit for use; the checks of step 1 say why."))
 
 
 def _judge(facts: Facts, use: Use, answer: Answer | None) -> Judgement:
     if answer is None:
-        return skipped("It was not tried.")
+        return skipped(lazy("It was not tried."))
     if answer.ok:
         return passed(answer)
     if answer.is_denied:
@@ -126,7 +126,7 @@ def _judge(facts: Facts, use: Use, answer: Answer | None) -> Judgement:
                 return refused(facts, answer, diagnosis)
             return failed(answer, diagnosis)
     if isinstance(answer.error, errors.CiphertextInvalid) and not use.has_ciphertext:
-        return skipped("There was no ciphertext to try it with: neither encrypting nor generating worked.")
+        return skipped(lazy("There was no ciphertext to try it with: neither encrypting nor generating worked."))
     # CiphertextInvalid too: a ciphertext made a moment ago is no fault of the tenant's.
     return cannot_tell(answer) or Judgement(Verdict.UNKNOWN, evidence_of(answer), wait=Wait.AWS)
 
@@ -147,8 +147,14 @@ def _refused(facts: Facts, use: Use, answer: Answer) -> Judgement:
         from_outside_works=facts.key.direct is not None and facts.key.direct.ok,
     )
     diagnosis = refusals.of_kms(answer.denial, beside)
-    words = {"action": answer.action, "pattern": PATTERNS[answer.action]}
+    words = {"action": answer.action, "pattern": _pattern(facts, answer)}
     return refused(facts, answer, diagnosis, words=words, inferred=_inferred(facts, asked, diagnosis))
+
+
+def _pattern(facts: Facts, answer: Answer) -> str:
+    """Return what the tenant's documents have to say for a call to work."""
+    action = {"kms:ReEncrypt": "kms:ReEncryptFrom"}.get(answer.action, answer.action)
+    return actions.pattern_of(facts.subject.access.actions, action)
 
 
 def _tells(answer: Answer | None) -> bool | None:
@@ -165,5 +171,5 @@ def _inferred(facts: Facts, asked: tuple[Answer, ...], diagnosis: refusals.Diagn
     if len(diagnosis.causes) != 1 or diagnosis.causes[0] not in stands:
         return ""
     layer = "identity" if diagnosis.document == refusals.PERMISSIONS else "resource"
-    missing = [PATTERNS[each.action] for each in asked if each.is_denied and each.denial.layer == layer]
+    missing = [_pattern(facts, each) for each in asked if each.is_denied and each.denial.layer == layer]
     return stands[diagnosis.causes[0]](facts.subject, missing)

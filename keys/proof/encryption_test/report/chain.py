@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from byokportal import clock, words
+from byokportal.translation import lazy
+from byokportal.translation import translate as _
+from keys import actions
 from keys.models import CheckResult
-from keys.proof.encryption_test import CHECKS
+from keys.proof.encryption_test import asked
 from keys.proof.encryption_test.base import PROPAGATION, Verdict, Wait
 from keys.proof.encryption_test.refusals import BOUNDARY, KEY, KEY_POLICY, OURS, PERMISSIONS, RCP, SCP, TRUST
 
@@ -27,26 +30,31 @@ class State(StrEnum):
 
 
 LABELS = {
-    State.WORKS: "Works",
-    State.BROKEN: "Broken here",
-    State.WAITING: "Waiting",
-    State.OURS: "On Kore.ai’s side",
-    State.NOT_ASKED: "Not asked yet",
-    State.BEGUN: "Not all asked yet",
-    State.UNSETTLED: "Not settled",
+    State.WORKS: lazy("Works"),
+    State.BROKEN: lazy("Broken here"),
+    State.WAITING: lazy("Waiting"),
+    State.OURS: lazy("On Kore.ai’s side"),
+    State.NOT_ASKED: lazy("Not asked yet"),
+    State.BEGUN: lazy("Not all asked yet"),
+    State.UNSETTLED: lazy("Not settled"),
 }
 # The document to change, as a sentence says it; where no document is named, by step.
 DOCUMENTS = {
-    TRUST: "the trust policy of your role",
-    PERMISSIONS: "the permissions policy of your role",
-    KEY_POLICY: "the key policy of your key",
-    KEY: "your key",
-    BOUNDARY: "the permissions boundary of your role",
-    SCP: "a service control policy of your organization",
-    RCP: "a resource control policy of your organization",
+    TRUST: lazy("the trust policy of your role"),
+    PERMISSIONS: lazy("the permissions policy of your role"),
+    KEY_POLICY: lazy("the key policy of your key"),
+    KEY: lazy("your key"),
+    BOUNDARY: lazy("the permissions boundary of your role"),
+    SCP: lazy("a service control policy of your organization"),
+    RCP: lazy("a resource control policy of your organization"),
 }
-WITHOUT_DOCUMENT = {1: "your key", 2: "your role", 3: "the key policy of your key"}
-LINKS = {"ours": "Our role", "external_id": "External ID", "role": "Your role", "key": "Your key"}
+WITHOUT_DOCUMENT = {1: lazy("your key"), 2: lazy("your role"), 3: lazy("the key policy of your key")}
+LINKS = {
+    "ours": lazy("Our role"),
+    "external_id": lazy("External ID"),
+    "role": lazy("Your role"),
+    "key": lazy("Your key"),
+}
 NOT_YET = "not asked yet"  # the evidence of a check that a look did not come to
 STRANGERS = "role.refuses_others"
 BY_PREFIX = {
@@ -58,21 +66,20 @@ BY_PREFIX = {
     "use": "key",
 }
 BY_STEP = {1: "key", 2: "role", 3: "key", OURS: "ours"}
-EXPECTED = tuple(check.code for check in CHECKS if not check.is_warning)
 WORKS = {
-    "ours": "It is the role you trust, and it may ask for yours.",
-    "external_id": "Without exactly your External ID, your role refuses.",
-    "role": "It lets us in, and we become it and nobody else.",
-    "key": "It does everything the guide asks for.",
+    "ours": lazy("It is the role you trust, and it may ask for yours."),
+    "external_id": lazy("Without exactly your External ID, your role refuses."),
+    "role": lazy("It lets us in, and we become it and nobody else."),
+    "key": lazy("It does everything your documents allow."),
 }
-OURS_SENTENCE = "Kore.ai mends this. You need not change anything."
+OURS_SENTENCE = lazy("Kore.ai mends this. You need not change anything.")
 NOT_ASKED = {
-    "ours": "We ask it first.",
-    "external_id": "We see it once your role lets us in.",
-    "role": "We ask it once our side works.",
-    "key": "We ask it once your role lets us in.",
+    "ours": lazy("We ask it first."),
+    "external_id": lazy("We see it once your role lets us in."),
+    "role": lazy("We ask it once our side works."),
+    "key": lazy("We ask it once your role lets us in."),
 }
-UNSETTLED = "The test ended before this was certain. The next one asks again."
+UNSETTLED = lazy("The test ended before this was certain. The next one asks again.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +101,7 @@ class Link:
 
     @property
     def label(self) -> str:
-        return LABELS[self.state]
+        return _(LABELS[self.state])
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,20 +126,28 @@ class Chain:
         return " ".join(f"{link.title}: {link.label.lower()}. {link.sentence}" for link in self.links)
 
 
-def of(rows: Iterable[CheckResult], *, is_over: bool = False, waits_for_kore: bool = False) -> Chain:
+def of(
+    rows: Collection[CheckResult],
+    *,
+    is_over: bool = False,
+    waits_for_kore: bool = False,
+    allowed: Sequence[str] = actions.GUIDE,
+) -> Chain:
     """Return the chain as the rows of one test show it.
 
     Args:
         is_over: the test is: nothing is waited for any more.
         waits_for_kore: our own side failed, even where the row at which it was met does not say so.
+        allowed: what the tenant's documents allow us, which says what is asked (`keys.actions`).
     """
     found: dict[str, list[CheckResult]] = {name: [] for name in LINKS}
     for row in rows:
         if not row.code.startswith("hygiene."):  # warnings never decide
             found[link_of(row)].append(row)
-    first, *rest = (_link(name, found[name], is_over=is_over) for name in LINKS)
+    codes = [each.code for each in asked(allowed, found={row.code for row in rows}) if not each.is_warning]
+    first, *rest = (_link(name, found[name], codes, is_over=is_over) for name in LINKS)
     if waits_for_kore and first.state != State.OURS:
-        first = Link(first.name, first.title, State.OURS, OURS_SENTENCE, first.check)
+        first = Link(first.name, first.title, State.OURS, _(OURS_SENTENCE), first.check)
     return Chain((first, *rest), is_over)
 
 
@@ -185,59 +200,67 @@ def let_us_in(row: CheckResult) -> bool:
 
 def what_of(row: CheckResult) -> str:
     """Return what a row says to change, as a sentence says it."""
-    return DOCUMENTS.get(row.document) or WITHOUT_DOCUMENT.get(row.step, "something")
+    return _(DOCUMENTS.get(row.document) or WITHOUT_DOCUMENT.get(row.step, lazy("something")))
 
 
 WAITS = {
-    Wait.PROPAGATION: "AWS refused it soon after a change. We ask again before that counts.",
-    Wait.AWS: "AWS gave no clear answer. We ask again.",
-    Wait.SECOND_LOOK: "It passed the first look. We look a second time.",
+    Wait.PROPAGATION: lazy("AWS refused it soon after a change. We ask again before that counts."),
+    Wait.AWS: lazy("AWS gave no clear answer. We ask again."),
+    Wait.SECOND_LOOK: lazy("It passed the first look. We look a second time."),
 }
-LET_US_IN = "It let in whom it has to refuse. We look a second time before we stop the key."
-USES = sum(code.startswith("use.") for code in EXPECTED)
+LET_US_IN = lazy("It let in whom it has to refuse. We look a second time before we stop the key.")
 
 
-def _link(name: str, rows: Sequence[CheckResult], *, is_over: bool) -> Link:
-    title = LINKS[name]
+def _link(name: str, rows: Sequence[CheckResult], codes: Sequence[str], *, is_over: bool) -> Link:
+    title = _(LINKS[name])
     waits = {wait_of(row): row for row in reversed(rows)}  # the first row of each kind
     failed = sorted((row for row in rows if row.verdict == Verdict.FAIL), key=rank)
     if Wait.OURS in waits:
-        return Link(name, title, State.OURS, OURS_SENTENCE, waits[Wait.OURS])
+        return Link(name, title, State.OURS, _(OURS_SENTENCE), waits[Wait.OURS])
     if failed:
-        return Link(name, title, State.BROKEN, _broken(name, failed), failed[0])
+        return Link(name, title, State.BROKEN, _broken(name, failed, codes), failed[0])
     for wait, sentence in WAITS.items():
         if wait in waits and is_over:
-            return Link(name, title, State.UNSETTLED, UNSETTLED, waits[wait])
+            return Link(name, title, State.UNSETTLED, _(UNSETTLED), waits[wait])
         if wait in waits:
-            row = waits[wait]
+            row, sentence = waits[wait], _(sentence)
             if let_us_in(row):
-                sentence = LET_US_IN
+                sentence = _(LET_US_IN)
             elif wait is Wait.PROPAGATION and row.remedy and row.final_at:
                 at = words.minute(row.final_at, now=clock.now())
-                sentence = f"AWS refuses it. If it is still so at {at}, change {what_of(row)}."
+                sentence = _("AWS refuses it. If it is still so at %(at)s, change %(what)s.", at=at, what=what_of(row))
             return Link(name, title, State.WAITING, sentence, row, row.final_at)
     passed = {row.code for row in rows if row.verdict == Verdict.PASS}
-    expected = {code for code in EXPECTED if BY_PREFIX[code.partition(".")[0]] == name}
+    expected = {code for code in codes if BY_PREFIX[code.partition(".")[0]] == name}
     if passed >= expected:
-        return Link(name, title, State.WORKS, WORKS[name], rows[-1])
+        return Link(name, title, State.WORKS, _(WORKS[name]), rows[-1])
     # Not green before everything was asked: a green link must not turn red.
     if not passed & expected:
-        return Link(name, title, State.NOT_ASKED, NOT_ASKED[name])
-    return Link(name, title, State.BEGUN, f"{len(passed & expected)} of {len(expected)} checks passed so far.")
+        return Link(name, title, State.NOT_ASKED, _(NOT_ASKED[name]))
+    return Link(
+        name,
+        title,
+        State.BEGUN,
+        _("%(passed)s of %(total)s checks passed so far.", passed=len(passed & expected), total=len(expected)),
+    )
 
 
-def _broken(name: str, failed: Sequence[CheckResult]) -> str:
+def _broken(name: str, failed: Sequence[CheckResult], codes: Sequence[str]) -> str:
     first = failed[0]
     prefix = first.code.partition(".")[0]
     if prefix == "external_id":
-        return "Your role lets us in without exactly your External ID."
+        return _("Your role lets us in without exactly your External ID.")
     if first.code == STRANGERS:
-        return "It lets in others than our role."
+        return _("It lets in others than our role.")
     if prefix == "role":
-        return "Your role asks for another one than yours." if name == "external_id" else "It refuses our role."
+        return _("Your role asks for another one than yours.") if name == "external_id" else _("It refuses our role.")
     if prefix == "account":
-        return "It is not the role we became."
+        return _("It is not the role we became.")
     if prefix == "use":
-        whose = "Its permissions policy" if first.document == PERMISSIONS else "AWS"
-        return f"{whose} refuses {len(failed)} of our {USES} calls."
-    return "It cannot be used as it is."
+        uses = sum(code.startswith("use.") for code in codes)
+        if first.document == PERMISSIONS:
+            return _(
+                "Its permissions policy refuses %(refused)s of our %(calls)s calls.", refused=len(failed), calls=uses
+            )
+        return _("AWS refuses %(refused)s of our %(calls)s calls.", refused=len(failed), calls=uses)
+    return _("It cannot be used as it is.")

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from byokportal.translation import lazy
+from byokportal.translation import translate as _
 from keys.models import CheckResult, EncryptionTest
 from keys.proof.encryption_test.base import Verdict
-from keys.proof.encryption_test.report import remedy_order
+from keys.proof.encryption_test.report import remedy_order, stored
 
 NOW = {
-    Verdict.PASS: "now passes",
-    Verdict.FAIL: "now fails",
-    Verdict.SKIPPED: "is now skipped",
-    Verdict.UNKNOWN: "cannot be told now",
+    Verdict.PASS: lazy("now passes"),
+    Verdict.FAIL: lazy("now fails"),
+    Verdict.SKIPPED: lazy("is now skipped"),
+    Verdict.UNKNOWN: lazy("cannot be told now"),
 }
 WAS = {
-    Verdict.PASS: "passed",
-    Verdict.FAIL: "was refused",
-    Verdict.SKIPPED: "was skipped",
-    Verdict.UNKNOWN: "could not be told",
+    Verdict.PASS: lazy("passed"),
+    Verdict.FAIL: lazy("was refused"),
+    Verdict.SKIPPED: lazy("was skipped"),
+    Verdict.UNKNOWN: lazy("could not be told"),
 }
 
 
@@ -90,7 +92,7 @@ def compare(tests: Sequence[EncryptionTest], *, shown: int) -> Comparison:
     rows = [
         Row(
             row.code,
-            row.title or row.code,
+            stored.again(row.title) or row.code,
             row.step,
             tuple(_cell(checks, index, row.code) for index in range(min(shown, len(tests)))),
         )
@@ -109,6 +111,6 @@ def _cell(runs: Sequence[Mapping[str, CheckResult]], index: int, code: str) -> C
     before = runs[index + 1].get(code) if index + 1 < len(runs) else None
     if check is None or before is None or check.verdict == before.verdict:
         return Cell(check)
-    change = f"{WAS[Verdict(before.verdict)]}, {NOW[Verdict(check.verdict)]}"
+    change = f"{_(WAS[Verdict(before.verdict)])}, {_(NOW[Verdict(check.verdict)])}"
     is_news = Verdict.SKIPPED not in {check.verdict, before.verdict}
     return Cell(check, change, check.verdict == Verdict.PASS, is_news)

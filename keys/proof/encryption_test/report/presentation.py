@@ -9,40 +9,48 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from byokportal import clock, words
+from byokportal.translation import lazy
+from byokportal.translation import translate as _
+from keys import actions
 from keys.models import CheckResult, EncryptionTest, KeyRegistration
-from keys.proof.encryption_test import CHECKS
-from keys.proof.encryption_test.base import Verdict, Wait
-from keys.proof.encryption_test.report import chain, remedy_order
+from keys.proof.encryption_test import CHECKS, asked
+from keys.proof.encryption_test.base import Check, Verdict, Wait
+from keys.proof.encryption_test.report import chain, remedy_order, stored
 from keys.proof.encryption_test.report.chain import Chain, State
 from keys.proof.encryption_test.report.remedy_order import Remedy
 
 Status = EncryptionTest.Status
 TITLES = {check.code: check.title for check in CHECKS}
-TOTAL = sum(not check.is_warning for check in CHECKS)
+VERDICTS: dict[str, str] = {
+    Verdict.PASS: lazy("Passed"),
+    Verdict.FAIL: lazy("Failed"),
+    Verdict.SKIPPED: lazy("Skipped"),
+    Verdict.UNKNOWN: lazy("Cannot tell yet"),
+}
 EVIDENCE = {
-    "action": "We called",
-    "aws_code": "AWS answered",
-    "request_id": "AWS request ID",
-    "at": "Asked at",
-    "why": "Why",
-    "final_at": "Final at",
-    "first_refused_at": "First refused at",
-    "insecure_at": "First seen at",
-    "turned_at": "Turned at",
-    "spares": "A Deny has to spare",
-    "allowed": "Let us in",
-    "arn": "ARN",
-    "account": "Account",
-    "role_account": "Account of the role",
-    "key_account": "Account of the key",
-    "service_role_arn": "Service Role ARN",
-    "unique_id": "Unique ID",
-    "key_state": "Key state",
-    "key_manager": "Key manager",
-    "key_spec": "Key spec",
-    "key_usage": "Key usage",
-    "deletion_at": "Deleted at",
-    "origin": "Origin of the key material",
+    "action": lazy("We called"),
+    "aws_code": lazy("AWS answered"),
+    "request_id": lazy("AWS request ID"),
+    "at": lazy("Asked at"),
+    "why": lazy("Why"),
+    "final_at": lazy("Final at"),
+    "first_refused_at": lazy("First refused at"),
+    "insecure_at": lazy("First seen at"),
+    "turned_at": lazy("Turned at"),
+    "spares": lazy("A Deny has to spare"),
+    "allowed": lazy("Let us in"),
+    "arn": lazy("ARN"),
+    "account": lazy("Account"),
+    "role_account": lazy("Account of the role"),
+    "key_account": lazy("Account of the key"),
+    "service_role_arn": lazy("Service Role ARN"),
+    "unique_id": lazy("Unique ID"),
+    "key_state": lazy("Key state"),
+    "key_manager": lazy("Key manager"),
+    "key_spec": lazy("Key spec"),
+    "key_usage": lazy("Key usage"),
+    "deletion_at": lazy("Deleted at"),
+    "origin": lazy("Origin of the key material"),
 }
 SHOWN_APART = {"warning", "note"}  # sentences of their own, not facts in a list
 
@@ -63,6 +71,11 @@ class Line:
     label: str
     evidence: tuple[tuple[str, str], ...]
     note: str
+
+    @property
+    def title(self) -> str:
+        """What the check asks."""
+        return stored.again(self.row.title)
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,15 +146,23 @@ def read(test: EncryptionTest, rows: Sequence[CheckResult], registration: KeyReg
         rows: its checks, in their order.
         registration: what it tests, for what follows from the verdict.
     """
-    links = chain.of(rows, is_over=test.finished_at is not None, waits_for_kore=test.status == Status.WAITING_FOR_KORE)
+    codes = {row.code for row in rows}
+    # that is asked as long as a branch key has to move to this key, which the rows of a test tell for good
+    allowed = actions.of(registration.actions, encrypts="use.encrypt" in codes)
+    links = chain.of(
+        rows,
+        is_over=test.finished_at is not None,
+        waits_for_kore=test.status == Status.WAITING_FOR_KORE,
+        allowed=allowed,
+    )
     remedies = tuple(remedy_order.in_order(rows)) if test.finished_at else ()
     likely = () if test.status == Status.CANCELLED else tuple(remedy_order.likely(rows))
     waits = () if test.finished_at else tuple(_waits(rows))
     is_over = test.finished_at is not None
-    lines = tuple(_line(row, is_over=is_over) for row in _every(rows))
+    lines = tuple(_line(row, is_over=is_over) for row in _every(rows, asked(allowed, found=codes)))
     hygiene = tuple(_line(row, is_over=is_over) for row in rows if row.code.startswith("hygiene."))
     passed = sum(line.row.verdict == Verdict.PASS for line in lines)
-    tone, headline, explanation = _headline(test, registration, waits, remedies, likely, passed)
+    tone, headline, explanation = _headline(test, registration, waits, remedies, likely, passed, len(lines))
     return TestReport(
         test,
         tone,
@@ -159,14 +180,14 @@ def read(test: EncryptionTest, rows: Sequence[CheckResult], registration: KeyReg
     )
 
 
-def _every(rows: Sequence[CheckResult]) -> list[CheckResult]:
+def _every(rows: Sequence[CheckResult], checks: Sequence[Check]) -> list[CheckResult]:
     """Return a row for every check that decides:
     what was not asked has one too, so that the list is as long as the count says."""
     found = {row.code: row for row in rows if not row.code.startswith("hygiene.")}
     made = [
         found.get(check.code)
         or CheckResult(code=check.code, title=check.title, step=check.step, verdict=Verdict.UNKNOWN)
-        for check in CHECKS
+        for check in checks
         if not check.is_warning
     ]
     return made + [row for code, row in found.items() if code not in TITLES]  # of an earlier release
@@ -179,87 +200,99 @@ def _headline(
     remedies: Sequence[Remedy],
     likely: Sequence[Remedy],
     passed: int,
+    total: int,
 ) -> tuple[str, str, str]:
     if test.status == Status.CANCELLED:
         return (
             "wait",
-            "This test was called off",
-            "The ARNs changed, or the key was retired meanwhile. Start a new test.",
+            _("This test was called off"),
+            _("The ARNs changed, or the key was retired meanwhile. Start a new test."),
         )
     if remedies:
-        more = f"There are {len(remedies)} things to mend, in this order. " if len(remedies) > 1 else ""
+        explanation = _(
+            "Make the change in AWS, then test again. You need not share the ARNs again unless one of them changes."
+        )
+        if len(remedies) > 1:
+            many = _("There are %(number)s things to mend, in this order.", number=len(remedies))
+            explanation = f"{many} {explanation}"
         return (
             "bad",
             remedies[0].headline,
-            (
-                f"{more}Make the change in AWS, then test again. "
-                "You need not share the ARNs again unless one of them changes."
-            ),
+            explanation,
         )
     if test.verdict == Verdict.PASS:
-        return "ok", "Every check passed", PASSED.get(registration.status, "Your role and your key work.")
+        return "ok", _("Every check passed"), _(PASSED.get(registration.status, WORKS))
     kinds = {wait.kind for wait in waits}
     if Wait.OURS in kinds or test.status == Status.WAITING_FOR_KORE:
         return (
             "ours",
-            "This is on Kore.ai’s side. You need not change anything.",
-            "Our engineers know of it. The test goes on by itself as soon as our side works again.",
+            _("This is on Kore.ai’s side. You need not change anything."),
+            _("Our engineers know of it. The test goes on by itself as soon as our side works again."),
         )
     if LET_US_IN in kinds:
         return (
             "bad",
-            "Your role lets in whom it has to refuse",
-            "Set the trust policy as step 2 shows it, now. If a second look finds the same, we stop the key.",
+            _("Your role lets in whom it has to refuse"),
+            _("Set the trust policy as step 2 shows it, now. If a second look finds the same, we stop the key."),
         )
     if Wait.PROPAGATION in kinds and likely and likely[0].counts_at:
         at = words.minute(likely[0].counts_at, now=clock.now())
         return (
             "wait",
-            "AWS refused us. That may pass by itself",
-            (
-                "AWS needs a few minutes to pass on a change. "
-                f"If it is still so at {at}, change {likely[0].what} (step {likely[0].step}) as shown below."
+            _("AWS refused us. That may pass by itself"),
+            _(
+                "AWS needs a few minutes to pass on a change. If it is still so at %(at)s, change %(what)s "
+                "(step %(step)s) as shown below.",
+                at=at,
+                what=likely[0].what,
+                step=likely[0].step,
             ),
         )
     if test.status != Status.WAITING:
-        so_far = f"{passed} of {TOTAL} checks passed so far." if passed else "The first answers come in a few seconds."
-        return "wait", "We are asking AWS", so_far
+        so_far = (
+            _("%(passed)s of %(total)s checks passed so far.", passed=passed, total=total)
+            if passed
+            else _("The first answers come in a few seconds.")
+        )
+        return "wait", _("We are asking AWS"), so_far
     if Wait.PROPAGATION in kinds:
         return (
             "wait",
-            "AWS refused us. That may pass by itself",
-            "AWS needs a few minutes to pass on a change. Until then we do not call a refusal a fault.",
+            _("AWS refused us. That may pass by itself"),
+            _("AWS needs a few minutes to pass on a change. Until then we do not call a refusal a fault."),
         )
     if Wait.AWS in kinds:
-        return "wait", "AWS gave no clear answer", "That says nothing about what you set up. We ask again."
+        return "wait", _("AWS gave no clear answer"), _("That says nothing about what you set up. We ask again.")
     if Wait.SECOND_LOOK in kinds:
         return (
             "wait",
-            "All well so far. We look a second time",
-            "Your role refused strangers once. We ask once more, a while later, before we believe it.",
+            _("All well so far. We look a second time"),
+            _("Your role refused strangers once. We ask once more, a while later, before we believe it."),
         )
     return (
         "wait",
-        "Every check passed. The new key waits",
-        "The key in service is suspended. Resume it, and the new key takes over.",
+        _("Every check passed. The new key waits"),
+        _("The key in service is suspended. Resume it, and the new key takes over."),
     )
 
 
+WORKS = lazy("Your role and your key work.")
 PASSED: dict[str, str] = {
-    KeyRegistration.Status.ACTIVE: "Your key is in service. You can take it back at any time.",
-    KeyRegistration.Status.SUSPENDED: "Your role and your key work. The key stays suspended until it is resumed.",
-    KeyRegistration.Status.RETIRING: (
+    KeyRegistration.Status.TESTING: lazy("Your role and your key work. The key goes into service when you want it."),
+    KeyRegistration.Status.ACTIVE: lazy("Your key is in service. You can take it back at any time."),
+    KeyRegistration.Status.SUSPENDED: lazy("Your role and your key work. The key stays suspended until it is resumed."),
+    KeyRegistration.Status.RETIRING: lazy(
         "Your role and your key still work. Keep them until your data has moved to the new key and no backup needs "
         "the old one."
     ),
 }
 LET_US_IN = "let_us_in"
 WAITS: dict[str, str] = {
-    LET_US_IN: "Your role let in whom it has to refuse. We look a second time before we stop the key.",
-    Wait.OURS: "Kore.ai’s side has to work first. Nothing here depends on you.",
-    Wait.PROPAGATION: "AWS refused us soon after a change. It may not have passed the change on yet.",
-    Wait.AWS: "AWS was too busy, or did not answer.",
-    Wait.SECOND_LOOK: "Your role refused us without the right External ID, as it should. We look a second time.",
+    LET_US_IN: lazy("Your role let in whom it has to refuse. We look a second time before we stop the key."),
+    Wait.OURS: lazy("Kore.ai’s side has to work first. Nothing here depends on you."),
+    Wait.PROPAGATION: lazy("AWS refused us soon after a change. It may not have passed the change on yet."),
+    Wait.AWS: lazy("AWS was too busy, or did not answer."),
+    Wait.SECOND_LOOK: lazy("Your role refused us without the right External ID, as it should. We look a second time."),
 }
 
 
@@ -269,7 +302,7 @@ def _waits(rows: Sequence[CheckResult]) -> list[Waiting]:
         if not row.code.startswith("hygiene."):
             found.setdefault(LET_US_IN if chain.let_us_in(row) else chain.wait_of(row), []).append(row)
     return [
-        Waiting(wait, sentence, max((row.final_at for row in found[wait] if row.final_at), default=None))
+        Waiting(wait, _(sentence), max((row.final_at for row in found[wait] if row.final_at), default=None))
         for wait, sentence in WAITS.items()
         if wait in found
     ]
@@ -277,24 +310,29 @@ def _waits(rows: Sequence[CheckResult]) -> list[Waiting]:
 
 def _line(row: CheckResult, *, is_over: bool) -> Line:
     evidence = [
-        (EVIDENCE.get(name) or words.of(name), words.label(value))
+        (_(EVIDENCE[name]) if name in EVIDENCE else words.of(name), _shown(name, value))
         for name, value in row.evidence.items()
         if name not in SHOWN_APART
     ]
-    note = str(row.evidence.get("warning") or row.evidence.get("note") or "")
+    note = stored.again(str(row.evidence.get("warning") or row.evidence.get("note") or ""))
     wait = chain.wait_of(row)
     if "needs" in row.evidence:
         evidence = [
-            ("Comes after", ", ".join(TITLES.get(code, code) for code in str(row.evidence["needs"]).split(", ")))
+            (_("Comes after"), ", ".join(_(TITLES.get(code, code)) for code in str(row.evidence["needs"]).split(", ")))
         ]
     if wait is Wait.OURS:
-        return Line(row, "ours", chain.LABELS[State.OURS], tuple(evidence), note)
+        return Line(row, "ours", _(chain.LABELS[State.OURS]), tuple(evidence), note)
     if row.verdict != Verdict.UNKNOWN:
-        return Line(row, row.verdict, row.get_verdict_display(), tuple(evidence), note)
+        return Line(row, row.verdict, _(VERDICTS[row.verdict]), tuple(evidence), note)
     if wait is Wait.NOTHING:
-        return Line(row, "skipped", chain.LABELS[State.NOT_ASKED], tuple(evidence), note)
-    label = chain.LABELS[State.UNSETTLED if is_over else State.WAITING]
+        return Line(row, "skipped", _(chain.LABELS[State.NOT_ASKED]), tuple(evidence), note)
+    label = _(chain.LABELS[State.UNSETTLED if is_over else State.WAITING])
     return Line(row, "skipped" if is_over else row.verdict, label, tuple(evidence), note)
+
+
+def _shown(name: str, value: object) -> str:
+    """Return what stands beside a name of the evidence, for people."""
+    return stored.again(str(value)) if name == "why" else words.label(value)
 
 
 def _seen(test: EncryptionTest, rows: Sequence[CheckResult]) -> str:

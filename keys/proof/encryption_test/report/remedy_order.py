@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from byokportal import words
+from byokportal.translation import translate as _
 from keys.models import CheckResult
 from keys.policies import difference
 from keys.proof.diagnosis import causes as vocabulary
 from keys.proof.encryption_test import refusals
 from keys.proof.encryption_test.base import PROPAGATION, Verdict
-from keys.proof.encryption_test.report import chain
+from keys.proof.encryption_test.report import chain, stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,17 +53,17 @@ class Remedy:
     @property
     def others(self) -> list[tuple[str, str]]:
         """The causes that fit as well: each label and its remedy."""
-        action = str(self.first.evidence.get("action") or "the action")
+        action = str(self.first.evidence.get("action") or _("the action"))
         left = [label for label in self.causes if label not in self.likeliest]
-        return [(label, _words(label).replace("{action}", action)) for label in left]
+        return [(label, _words(label).replace("%(action)s", action)) for label in left]
 
     @property
     def corrected_label(self) -> str:
         """What the corrected document is."""
         if "spares" in self.first.evidence:
-            return "The condition to add to the Deny statement"
+            return _("The condition to add to the Deny statement")
         is_statement = self.document == refusals.KEY_POLICY and "Version" not in self.first.corrected
-        return f"The whole {'statement' if is_statement else 'document'} as it has to read"
+        return _("The whole statement as it has to read") if is_statement else _("The whole document as it has to read")
 
     @property
     def difference(self) -> list[difference.Line]:
@@ -90,9 +91,9 @@ def _grouped(rows: Iterable[CheckResult]) -> list[Remedy]:
 
 def _words(label: str) -> str:
     if label.endswith("explicit_deny"):
-        return "A Deny statement covers it: keep the Deny, and let it spare us by ArnNotEquals on aws:PrincipalArn."
+        return _("A Deny statement covers it: keep the Deny, and let it spare us by ArnNotEquals on aws:PrincipalArn.")
     cause = vocabulary.CAUSES.get(label)
-    return cause.remedy if cause else words.of(label)
+    return _(cause.remedy) if cause else words.of(label)
 
 
 def _remedy(step: int, document: str, rows: Sequence[CheckResult]) -> Remedy:
@@ -101,8 +102,8 @@ def _remedy(step: int, document: str, rows: Sequence[CheckResult]) -> Remedy:
         step,
         document,
         what,
-        f"{what[0].upper()}{what[1:]} needs a change (step {step})",
-        tuple(dict.fromkeys(row.remedy for row in rows if row.remedy)),
+        _("%(what)s needs a change (step %(step)s)", what=f"{what[0].upper()}{what[1:]}", step=step),
+        tuple(dict.fromkeys(stored.again(row.remedy) for row in rows if row.remedy)),
         tuple(dict.fromkeys(cause for row in rows for cause in row.causes if cause != PROPAGATION)),
         tuple(rows),
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from byokportal.translation import lazy
+from byokportal.translation import translate as _
 from keys.proof.diagnosis import advice, causes, parsing
 from keys.proof.diagnosis.error_grammar import AwsError
 from keys.proof.pasted.findings import Values, shown
@@ -39,10 +41,10 @@ COMMANDS = {
     "kms:describekey": "describe-key",
 }
 MISTYPED = {
-    "get-role": "There is no such role in the account that you asked.",
-    "simulate-principal-policy": "There is no such role in the account that you asked.",
-    "describe-key": "There is no such key in the account and Region that you asked.",
-    "get-key-policy": "There is no such key in the account and Region that you asked.",
+    "get-role": lazy("There is no such role in the account that you asked."),
+    "simulate-principal-policy": lazy("There is no such role in the account that you asked."),
+    "describe-key": lazy("There is no such key in the account and Region that you asked."),
+    "get-key-policy": lazy("There is no such key in the account and Region that you asked."),
 }
 MOST_CAUSES = 5
 
@@ -59,9 +61,9 @@ def judge(error: AwsError, values: Values) -> Judged:
         return (
             command,
             "unclear",
-            (
-                "This is about your shell: its credentials, its Region or the command itself. "
-                "It says nothing about the set-up. Sign in again (aws sts get-caller-identity shows who you are), "
+            _(
+                "This is about your shell: its credentials, its Region or the command itself. It says "
+                "nothing about the set-up. Sign in again (aws sts get-caller-identity shows who you are), "
                 "then run the command as it stands above."
             ),
             (),
@@ -70,13 +72,21 @@ def judge(error: AwsError, values: Values) -> Judged:
     if command == "assume-role" and is_refusal:
         return _assume_refused(error, values)
     if is_refusal and command:
+        action = error.action or operation
         return (
             command,
             "unclear",
-            (
-                f"You yourself may not run this: {shown(error.action or operation, most=60)} was refused to "
-                f"{shown(error.principal or 'you', most=120)}. It says nothing about the role. "
-                "Run it as somebody who may, or leave it: our own test needs none of it."
+            _(
+                "You yourself may not run this: %(action)s was refused to %(principal)s. It says nothing "
+                "about the role. Run it as somebody who may, or leave it: our own test needs none of it.",
+                action=shown(action, most=60),
+                principal=shown(error.principal, most=120),
+            )
+            if error.principal
+            else _(
+                "You yourself may not run this: %(action)s was refused to you. It says nothing about the "
+                "role. Run it as somebody who may, or leave it: our own test needs none of it.",
+                action=shown(action, most=60),
             ),
             (),
         )
@@ -92,23 +102,24 @@ def _assume_refused(error: AwsError, values: Values) -> Judged:
         return (
             "assume-role",
             "unclear",
-            (
-                f"This refuses {shown(resource, most=160)}, which is not your Role ARN {role}. "
-                "Run the command as it stands above."
+            _(
+                "This refuses %(resource)s, which is not your Role ARN %(role)s. Run the command as it stands above.",
+                resource=shown(resource, most=160),
+                role=role,
             ),
             (),
         )
     good = Point(
         "good",
         "assume_refused",
-        "AccessDenied is what a right set-up answers: the trust policy names our role, and you are somebody else.",
+        _("AccessDenied is what a right set-up answers: the trust policy names our role, and you are somebody else."),
     )
     return (
         "assume-role",
         "good",
-        (
-            "This is the good sign. It does not show that our role gets in: "
-            "AWS answers the same when the role is missing or its trust policy is wrong, so run get-role too."
+        _(
+            "This is the good sign. It does not show that our role gets in: AWS answers the same when "
+            "the role is missing or its trust policy is wrong, so run get-role too."
         ),
         (good,),
     )
@@ -116,19 +127,28 @@ def _assume_refused(error: AwsError, values: Values) -> Judged:
 
 def _not_found(command: str, values: Values) -> Judged:
     is_role = command in {"get-role", "simulate-principal-policy"}
-    arn, step, what = (values.access.role, 2, "Role ARN") if is_role else (values.access.key, 1, "CMK ARN")
-    where = f" You gave {arn} in step {step}." if arn else ""
+    arn, step, what = (values.access.role, 2, _("Role ARN")) if is_role else (values.access.key, 1, _("CMK ARN"))
+    where = _("You gave %(arn)s in step %(step)s.", arn=arn, step=step) if arn else ""
     point = Point(
         "bad",
         "not_found",
-        MISTYPED[command] + where,
-        (
-            "Check with aws sts get-caller-identity that you are in the right "
-            f"account{'' if is_role else ', and that --region is the key’s'}. "
-            f"If you are, copy the {what} from the AWS console and give it again in step {step}."
+        " ".join(filter(None, (_(MISTYPED[command]), where))),
+        _(
+            "Check with aws sts get-caller-identity that you are in the right account. If you are, copy "
+            "the %(what)s from the AWS console and give it again in step %(step)s.",
+            what=what,
+            step=step,
+        )
+        if is_role
+        else _(
+            "Check with aws sts get-caller-identity that you are in the right account, and that --region "
+            "is the key’s. If you are, copy the %(what)s from the AWS console and give it again in step "
+            "%(step)s.",
+            what=what,
+            step=step,
         ),
     )
-    return command, "bad", "One thing to mend.", (point,)
+    return command, "bad", _("One thing to mend."), (point,)
 
 
 def _by_causes(error: AwsError, command: str) -> Judged:
@@ -139,14 +159,16 @@ def _by_causes(error: AwsError, command: str) -> Judged:
         return (
             command,
             "unclear",
-            (
-                "We cannot read this error as one about the set-up. Run the command as it stands above; "
-                "if it stays, send the whole message to Kore.ai support."
+            _(
+                "We cannot read this error as one about the set-up. Run the command as it stands above; if "
+                "it stays, send the whole message to Kore.ai support."
             ),
             (),
         )
     points = tuple(
         Point("bad" if len(found) == 1 else "unclear", label, advice.remedy_of(label, error)) for label in found
     )
-    words = "One thing to mend." if len(found) == 1 else "AWS says the same for each of these, the likeliest first."
+    words = (
+        _("One thing to mend.") if len(found) == 1 else _("AWS says the same for each of these, the likeliest first.")
+    )
     return command, "bad" if len(found) == 1 else "unclear", words, points

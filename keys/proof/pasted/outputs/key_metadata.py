@@ -7,35 +7,37 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from byokportal.errors import DomainError
+from byokportal.translation import lazy
+from byokportal.translation import translate as _
 from keys import arns
 from keys.arns import KeyArn
 from keys.proof.pasted.findings import Values, shown
 from keys.proof.pasted.outputs.points import Point
 
-NEW_KEY = (
-    "Create a customer managed key for encryption (SYMMETRIC_DEFAULT, ENCRYPT_DECRYPT) and give its ARN in step 1: "
-    "this cannot be changed on a key."
+NEW_KEY = lazy(
+    "Create a customer managed key for encryption (SYMMETRIC_DEFAULT, ENCRYPT_DECRYPT) and give "
+    "its ARN in step 1: this cannot be changed on a key."
 )
 STATES = {
-    "Disabled": ("The key is disabled.", "Enable it: aws kms enable-key{at}"),
+    "Disabled": (lazy("The key is disabled."), lazy("Enable it: aws kms enable-key%(at)s")),
     "PendingDeletion": (
-        "The key waits to be deleted{when}.",
-        "Cancel that, then enable the key: aws kms cancel-key-deletion{at} and aws kms enable-key{at}",
+        lazy("The key waits to be deleted%(when)s."),
+        lazy("Cancel that, then enable the key: aws kms cancel-key-deletion%(at)s and aws kms enable-key%(at)s"),
     ),
     "PendingReplicaDeletion": (
-        "The key waits to be deleted, once its replicas are gone.",
-        "Cancel that, then enable the key: aws kms cancel-key-deletion{at} and aws kms enable-key{at}",
+        lazy("The key waits to be deleted, once its replicas are gone."),
+        lazy("Cancel that, then enable the key: aws kms cancel-key-deletion%(at)s and aws kms enable-key%(at)s"),
     ),
     "PendingImport": (
-        "The key has no key material: it was never imported, has expired or was deleted.",
-        "Import it (again).",
+        lazy("The key has no key material: it was never imported, has expired or was deleted."),
+        lazy("Import it (again)."),
     ),
     "Unavailable": (
-        "The custom key store of the key is disconnected.",
-        "Connect it again, then run the command again.",
+        lazy("The custom key store of the key is disconnected."),
+        lazy("Connect it again, then run the command again."),
     ),
-    "Creating": ("AWS is still creating the key.", "Run the command again in a minute."),
-    "Updating": ("AWS is updating the key.", "Run the command again in a minute."),
+    "Creating": (lazy("AWS is still creating the key."), lazy("Run the command again in a minute.")),
+    "Updating": (lazy("AWS is updating the key."), lazy("Run the command again in a minute.")),
 }
 
 
@@ -54,30 +56,40 @@ def _arn(arn: object, values: Values) -> Iterator[Point]:
     key = values.access.key
     if key is None:
         yield Point(
-            "unclear", "key_arn", f"The key is {quoted}; you have not given a CMK ARN yet.", f"Give {quoted} in step 1."
+            "unclear",
+            "key_arn",
+            _("The key is %(quoted)s; you have not given a CMK ARN yet.", quoted=quoted),
+            _("Give %(quoted)s in step 1.", quoted=quoted),
         )
         return
     if arn == str(key):
-        yield Point("good", "key_arn", "The ARN is the CMK ARN that you gave, Region included.")
+        yield Point("good", "key_arn", _("The ARN is the CMK ARN that you gave, Region included."))
         return
     theirs = arns.parts(arn)
     pairs = (
         (
-            ("Region", theirs.region, key.region),
-            ("account", theirs.account, key.account),
-            ("key id", theirs.resource, f"key/{key.key_id}"),
+            (lazy("Region"), theirs.region, key.region),
+            (lazy("account"), theirs.account, key.account),
+            (lazy("key id"), theirs.resource, f"key/{key.key_id}"),
         )
         if theirs
         else ()
     )
-    differs = [what for what, their, given in pairs if their != given]
+    differs = [_(what) for what, their, given in pairs if their != given]
+    what = _(" and another ").join(differs) or _("form")
     yield Point(
         "bad",
         "key_arn",
-        (f"This is {quoted}; the CMK ARN that you gave has another {' and another '.join(differs) or 'form'}: {key}."),
-        (
-            f"If this is the key you mean, give {quoted} in step 1 and set it in the permissions policy of step 2. "
-            "If not, run the command for your key."
+        _(
+            "This is %(quoted)s; the CMK ARN that you gave has another %(what)s: %(key)s.",
+            quoted=quoted,
+            what=what,
+            key=key,
+        ),
+        _(
+            "If this is the key you mean, give %(quoted)s in step 1 and set it in the permissions policy "
+            "of step 2. If not, run the command for your key.",
+            quoted=quoted,
         ),
     )
 
@@ -85,20 +97,21 @@ def _arn(arn: object, values: Values) -> Iterator[Point]:
 def _state(described: Mapping[str, Any]) -> Iterator[Point]:
     state = described.get("KeyState")
     if state == "Enabled":
-        yield Point("good", "key_state", "The key is enabled.")
+        yield Point("good", "key_state", _("The key is enabled."))
         return
     if not isinstance(state, str):
         return
-    text, fix = STATES.get(
-        state,
-        (f"The key is in the state {shown(state, most=40)}, in which it cannot be used.", "Bring it back to Enabled."),
-    )
     when = described.get("DeletionDate")
     at = _at(described.get("Arn"))
-    date = f", at {shown(when, most=40)}" if isinstance(when, str | int | float) and when else ""
+    date = _(", at %(when)s", when=shown(when, most=40)) if isinstance(when, str | int | float) and when else ""
     verdict: Any = "unclear" if state in {"Creating", "Updating"} else "bad"
-    filled = fix.replace("{at}", at)
-    yield Point(verdict, "key_state", text.replace("{when}", date), filled if filled.endswith(".") else filled + ".")
+    if state in STATES:
+        text, fix = STATES[state]
+        text, fix = _(text, when=date), _(fix, at=at)
+    else:
+        text = _("The key is in the state %(state)s, in which it cannot be used.", state=shown(state, most=40))
+        fix = _("Bring it back to Enabled.")
+    yield Point(verdict, "key_state", text, fix if fix.endswith(".") else fix + ".")
 
 
 def _at(arn: object) -> str:
@@ -116,24 +129,30 @@ def _kind(described: Mapping[str, Any]) -> Iterator[Point]:
         yield Point(
             "bad",
             "key_manager",
-            "This is a key that AWS manages (aws/…): its policy cannot be edited, so it can never let our role in.",
-            NEW_KEY,
+            _("This is a key that AWS manages (aws/…): its policy cannot be edited, so it can never let our role in."),
+            _(NEW_KEY),
         )
     elif manager == "CUSTOMER":
-        yield Point("good", "key_manager", "It is a customer managed key.")
+        yield Point("good", "key_manager", _("It is a customer managed key."))
     spec = described.get("KeySpec") or described.get("CustomerMasterKeySpec")
     if spec == "SYMMETRIC_DEFAULT":
-        yield Point("good", "key_spec", "It is symmetric.")
+        yield Point("good", "key_spec", _("It is symmetric."))
     elif isinstance(spec, str):
         yield Point(
-            "bad", "key_spec", f"Its KeySpec is {shown(spec, most=40)}, and has to be SYMMETRIC_DEFAULT.", NEW_KEY
+            "bad",
+            "key_spec",
+            _("Its KeySpec is %(spec)s, and has to be SYMMETRIC_DEFAULT.", spec=shown(spec, most=40)),
+            _(NEW_KEY),
         )
     usage = described.get("KeyUsage")
     if usage == "ENCRYPT_DECRYPT":
-        yield Point("good", "key_usage", "It encrypts and decrypts.")
+        yield Point("good", "key_usage", _("It encrypts and decrypts."))
     elif isinstance(usage, str):
         yield Point(
-            "bad", "key_usage", f"Its KeyUsage is {shown(usage, most=40)}, and has to be ENCRYPT_DECRYPT.", NEW_KEY
+            "bad",
+            "key_usage",
+            _("Its KeyUsage is %(usage)s, and has to be ENCRYPT_DECRYPT.", usage=shown(usage, most=40)),
+            _(NEW_KEY),
         )
 
 
@@ -143,22 +162,22 @@ def _material(described: Mapping[str, Any]) -> Iterator[Point]:
         yield Point(
             "unclear",
             "key_material",
-            (
-                f"Its imported key material expires at {shown(ends, most=40)}. "
-                "From then on nothing that it protects opens."
+            _(
+                "Its imported key material expires at %(ends)s. From then on nothing that it protects opens.",
+                ends=shown(ends, most=40),
             ),
-            "Import it again before that, or import it without an end.",
+            _("Import it again before that, or import it without an end."),
         )
     elif described.get("Origin") in ("EXTERNAL_KEY_STORE", "AWS_CLOUDHSM"):
         yield Point(
             "good",
             "key_origin",
-            (
-                "Its material lies in your own key store: while the store is disconnected, "
-                "nothing that the key protects opens."
+            _(
+                "Its material lies in your own key store: while the store is disconnected, nothing that the "
+                "key protects opens."
             ),
         )
     if described.get("MultiRegion") is True:
         yield Point(
-            "good", "multi_region", "It is a multi-Region key. We use the one in the Region that your CMK ARN names."
+            "good", "multi_region", _("It is a multi-Region key. We use the one in the Region that your CMK ARN names.")
         )

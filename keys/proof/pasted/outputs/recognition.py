@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from byokportal import secret_texts
+from byokportal.translation import lazy, ngettext
+from byokportal.translation import translate as _
 from keys.arns import SECRETS
 from keys.proof import pasted
 from keys.proof.diagnosis import error_grammar
@@ -75,14 +77,16 @@ def read(text: str, values: Values) -> PastedOutput:
     ):
         return _with_credentials(text, values)
     if not text.strip():
-        return PastedOutput("unclear", "", "There is nothing here. Paste what the command printed.")
+        return PastedOutput("unclear", "", _("There is nothing here. Paste what the command printed."))
     if len(text) > MAX_TEXT:
         return PastedOutput(
             "unclear",
             "",
-            (
-                f"This has {len(text):,} characters; no command of this page prints more than {MAX_TEXT:,}. "
-                "Paste the output of one."
+            _(
+                "This has %(text)s characters; no command of this page prints more than %(max_text)s. Paste "
+                "the output of one.",
+                text=f"{len(text):,}",
+                max_text=f"{MAX_TEXT:,}",
             ),
         )
     value = pasted.json_document.parse(text).value
@@ -98,15 +102,15 @@ def read(text: str, values: Values) -> PastedOutput:
         return PastedOutput(
             "unclear",
             "",
-            (
-                "This is one of our commands in another output format. "
-                "Run it again with --output json at its end, and paste that."
+            _(
+                "This is one of our commands in another output format. Run it again with --output json at "
+                "its end, and paste that."
             ),
         )
     return PastedOutput(
         "unclear",
         "",
-        "We do not know this output. Paste the whole of what one of the commands above printed, and nothing else.",
+        _("We do not know this output. Paste the whole of what one of the commands above printed, and nothing else."),
     )
 
 
@@ -118,8 +122,10 @@ def _with_credentials(text: str, values: Values) -> PastedOutput:
         return PastedOutput(
             "unclear",
             "",
-            "This holds what looks like a secret. We did not keep it, and do not show it again. "
-            "It was sent to us, so rotate it now, then paste the output without it.",
+            _(
+                "This holds what looks like a secret. We did not keep it, and do not show it again. It was "
+                "sent to us, so rotate it now, then paste the output without it."
+            ),
             has_secret=True,
         )
     session = re.search(r"arn:aws[a-z-]{0,10}:sts::([0-9]{12}):assumed-role/([A-Za-z0-9+=,.@_-]{1,64})/", text)
@@ -128,27 +134,38 @@ def _with_credentials(text: str, values: Values) -> PastedOutput:
         return PastedOutput(
             "unclear",
             "assume-role",
-            f"You got credentials of the role {session[2]} in account {session[1]}, which is not {role}. "
-            f"Run the command with your Role ARN. {ENDS_BY_ITSELF}",
+            _(
+                "You got credentials of the role %(session)s in account %(account)s, which is not %(role)s. "
+                "Run the command with your Role ARN. %(ends_by_itself)s",
+                session=session[2],
+                account=session[1],
+                role=role,
+                ends_by_itself=_(ENDS_BY_ITSELF),
+            ),
             has_secret=True,
         )
     point = Point(
         "bad",
         "trust_too_wide",
-        "You became the role as yourself, without an External ID: the trust policy lets in more than our one role.",
-        (
-            "Set the trust policy to exactly the document of step 2, then run the command again: "
-            "it has to answer AccessDenied."
+        _("You became the role as yourself, without an External ID: the trust policy lets in more than our one role."),
+        _(
+            "Set the trust policy to exactly the document of step 2, then run the command again: it has "
+            "to answer AccessDenied."
         ),
     )
     return PastedOutput(
-        "bad", "assume-role", f"This worked, and it should not have. {ENDS_BY_ITSELF}", (point,), has_secret=True
+        "bad",
+        "assume-role",
+        _("This worked, and it should not have. %(ends_by_itself)s", ends_by_itself=_(ENDS_BY_ITSELF)),
+        (point,),
+        has_secret=True,
     )
 
 
-ENDS_BY_ITSELF = (
-    "The credentials in it end by themselves, within the hour unless you asked for longer. "
-    "We did not keep them and do not show them again; you need not do anything about them but close that shell."
+ENDS_BY_ITSELF = lazy(
+    "The credentials in it end by themselves, within the hour unless you asked for longer. We "
+    "did not keep them and do not show them again; you need not do anything about them but close "
+    "that shell."
 )
 
 
@@ -177,7 +194,10 @@ def _of_object(value: Mapping[str, Any], text: str, values: Values) -> PastedOut
         return PastedOutput(
             "unclear",
             "get-caller-identity",
-            f"This says who you are, {shown(value.get('Arn', ''), most=120)}. It says nothing about the set-up.",
+            _(
+                "This says who you are, %(arn)s. It says nothing about the set-up.",
+                arn=shown(value.get("Arn", ""), most=120),
+            ),
         )
     if _holds_a_policy(text):
         return _of_policy(text, values)
@@ -208,9 +228,9 @@ def _of_policy(text: str, values: Values) -> PastedOutput:
 
 def _judged(command: str, kind: pasted.Kind, text: str, values: Values, points: tuple[Point, ...]) -> PastedOutput:
     policy = pasted.lint(kind, text, values)
-    name = pasted.NAMES[kind]
+    name = _(pasted.NAMES[kind])
     if policy.verdict == "ok":
-        points = (*points, Point("good", f"{kind}_policy", f"The {name} says what it has to say."))
+        points = (*points, Point("good", f"{kind}_policy", _("The %(name)s says what it has to say.", name=name)))
     else:
         step = {"trust": 2, "permissions": 2, "key": 3}[kind]
         points = (
@@ -218,8 +238,8 @@ def _judged(command: str, kind: pasted.Kind, text: str, values: Values, points: 
             Point(
                 "bad",
                 f"{kind}_policy",
-                f"The {name} has to change: see below, line by line.",
-                f"Put the document below in its place (step {step}).",
+                _("The %(name)s has to change: see below, line by line.", name=name),
+                _("Put the document below in its place (step %(step)s).", step=step),
             ),
         )
     return _told(command, iter(points), policy, kind)
@@ -233,8 +253,8 @@ def _told(
     unclear = [point for point in found if point.verdict == "unclear"]
     verdict: Verdict = "bad" if bad else "unclear" if unclear else "good"
     words = {
-        "good": "This is as it should be. Go on with the next command.",
-        "bad": f"{len(bad)} thing{'s' if len(bad) > 1 else ''} to mend." if bad else "",
-        "unclear": "We cannot tell from this alone.",
+        "good": _("This is as it should be. Go on with the next command."),
+        "bad": ngettext("%(number)s thing to mend.", "%(number)s things to mend.", len(bad)),
+        "unclear": _("We cannot tell from this alone."),
     }[verdict]
     return PastedOutput(verdict, command, words, found, policy, kind)

@@ -6,17 +6,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from keys.proof.pasted import trial_requests
+from byokportal.translation import translate as _
+from keys import actions
 from keys.proof.pasted.findings import Values, shown
-from keys.proof.pasted.outputs.commands import SIMULATED
+from keys.proof.pasted.outputs.commands import simulated
 from keys.proof.pasted.outputs.points import Point
 
-PATTERN = {action.lower(): pattern for pattern, action in trial_requests.guide_actions()}
-MOST = 40  # results that are looked at; the command asks for seven
+MOST = 40  # results that are looked at; the command asks for seven at most
 
 
 def points(results: list[Any], values: Values) -> Iterator[Point]:
-    """Yield what the simulation of each of the guide's actions came to, and which were not asked for."""
+    """Yield what the simulation of each action that the documents allow came to, and which were not asked for."""
     asked: set[str] = set()
     for result in results[:MOST]:
         if not isinstance(result, Mapping):
@@ -24,18 +24,22 @@ def points(results: list[Any], values: Values) -> Iterator[Point]:
         action = str(result.get("EvalActionName", "")).lower()
         asked.add(action)
         yield from _of_one(result, action, values)
-    missing = [each for each in SIMULATED if each.lower() not in asked]
+    missing = [each for each in simulated(values.access.actions) if each.lower() not in asked]
     if missing:
         yield Point(
             "unclear",
             "not_simulated",
-            f"Not asked for: {', '.join(missing)}.",
-            "Run the command as it stands above; it asks for all seven.",
+            _("Not asked for: %(missing)s.", missing=", ".join(missing)),
+            _(
+                "Run the command as it stands above; it asks for all %(number)s.",
+                number=_(actions.number(values.access.actions)),
+            ),
         )
 
 
 def _of_one(result: Mapping[str, Any], action: str, values: Values) -> Iterator[Point]:
-    if action not in PATTERN:
+    patterns = {member.lower(): pattern for pattern, member in actions.members(values.access.actions)}
+    if action not in patterns:
         return
     name, decision = shown(result["EvalActionName"], most=60), result.get("EvalDecision")
     resource = result.get("EvalResourceName")
@@ -44,50 +48,57 @@ def _of_one(result: Mapping[str, Any], action: str, values: Values) -> Iterator[
         yield Point(
             "unclear",
             "other_key",
-            f"{name} was asked about {shown(resource, most=160)}, another key than {key}.",
-            "Run the command as it stands above.",
+            _(
+                "%(name)s was asked about %(resource)s, another key than %(key)s.",
+                name=name,
+                resource=shown(resource, most=160),
+                key=key,
+            ),
+            _("Run the command as it stands above."),
         )
         return
     if resource == "*" and key and decision != "allowed":
         yield Point(
             "unclear",
             "no_key",
-            f"{name} was asked about no key at all, so the answer says nothing about yours.",
-            "Run the command as it stands above, with --resource-arns.",
+            _("%(name)s was asked about no key at all, so the answer says nothing about yours.", name=name),
+            _("Run the command as it stands above, with --resource-arns."),
         )
         return
     if decision == "allowed":
-        yield Point("good", "simulated", f"{name} is allowed.")
+        yield Point("good", "simulated", _("%(name)s is allowed.", name=name))
         return
     if _denies(result, "PermissionsBoundaryDecisionDetail", "AllowedByPermissionsBoundary"):
         yield Point(
             "bad",
             "permissions_boundary",
-            f"{name} is refused by the permissions boundary of the role.",
-            f"Let the boundary allow {name} on your key.",
+            _("%(name)s is refused by the permissions boundary of the role.", name=name),
+            _("Let the boundary allow %(name)s on your key.", name=name),
         )
     elif _denies(result, "OrganizationsDecisionDetail", "AllowedByOrganizations"):
         yield Point(
             "bad",
             "organization",
-            f"{name} is refused by a service control policy of your AWS Organization.",
-            "Ask whoever runs your organization to allow it for this role.",
+            _("%(name)s is refused by a service control policy of your AWS Organization.", name=name),
+            _("Ask whoever runs your organization to allow it for this role."),
         )
     elif decision == "explicitDeny":
         yield Point(
             "bad",
             "explicit_deny",
-            f"{name} is denied explicitly{_by(result)}.",
-            f"Take {name} on your key out of that Deny.",
+            _("%(name)s is denied explicitly%(by)s.", name=name, by=_by(result)),
+            _("Take %(name)s on your key out of that Deny.", name=name),
         )
     else:
         yield Point(
             "bad",
             "missing_action",
-            f"{name} is not allowed: no policy of the role says so for your key.",
-            (
-                f"Add {PATTERN[action]} to the permissions policy of step 2, and see that the policy is attached to "
-                f"the role and that its Resource is {values.access.key or 'your CMK ARN'}."
+            _("%(name)s is not allowed: no policy of the role says so for your key.", name=name),
+            _(
+                "Add %(pattern)s to the permissions policy of step 2, and see that the policy is attached "
+                "to the role and that its Resource is %(key)s.",
+                pattern=patterns[action],
+                key=values.access.key or _("your CMK ARN"),
             ),
         )
 
@@ -104,8 +115,6 @@ def _by(result: Mapping[str, Any]) -> str:
         if isinstance(matched, list)
         else []
     )
-    return (
-        f" by {', '.join(shown(name, most=60) for name in names[:3] if isinstance(name, str))}"
-        if names and isinstance(names[0], str)
-        else ""
-    )
+    if not names or not isinstance(names[0], str):
+        return ""
+    return _(" by %(names)s", names=", ".join(shown(name, most=60) for name in names[:3] if isinstance(name, str)))

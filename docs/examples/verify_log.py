@@ -1,0 +1,358 @@
+#!/usr/bin/env python3
+"""Verify an exported log of Kore.ai BYOK against signed heads. Needs Python 3.11 and `cryptography`; none of our code.
+
+    verify_log.py EXPORT… --head H… --public-key P [--uses USES…]
+
+EXPORT: the file of `GET …/events/export` without filters; several where it comes in parts.
+--head: the answer of `GET …/log/head` or `…/log/heads/{number}`, kept since then; several prove that each is the
+    beginning of the next.
+--public-key: the Ed25519 public key of the log: a file (PEM), or its base64, from where you trust it.
+--uses: the file of `GET …/key-uses/export` without filters: each use is looked for in the line that seals it.
+
+Exit 0: every line up to the newest head is as it was signed. Exit 1: it says which line, or which interval, is not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import hmac
+import json
+import sys
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+SHOWN = 20  # problems of one kind
+SEALED_WITHIN = timedelta(hours=1)  # a line without a number that is older than a head by more was put in later
+
+
+def canonical(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False).encode()
+
+
+def leaf(entry: bytes) -> bytes:
+    return hashlib.sha256(b"\x00" + entry).digest()
+
+
+def parent(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+class Tree:
+    """A growing Merkle tree of RFC 9162; `root` may be asked at any size."""
+
+    def __init__(self) -> None:
+        self.size, self.peaks = 0, []  # type: int, list[bytes]
+
+    def append(self, hashed: bytes) -> None:
+        level = 0
+        while self.size >> level & 1:
+            hashed = parent(self.peaks.pop(), hashed)
+            level += 1
+        self.peaks.append(hashed)
+        self.size += 1
+
+    def root(self) -> str:
+        if not self.peaks:
+            return hashlib.sha256(b"").hexdigest()
+        found = self.peaks[-1]
+        for left in reversed(self.peaks[:-1]):
+            found = parent(left, found)
+        return found.hex()
+
+
+def is_included(hashed: bytes, index: int, size: int, proof: list[str], root: str) -> bool:
+    """RFC 9162, section 2.1.3.2."""
+    if not 0 <= index < size:
+        return False
+    number, last, found = index, size - 1, hashed
+    for one in map(bytes.fromhex, proof):
+        if last == 0:
+            return False
+        if number & 1 or number == last:
+            found = parent(one, found)
+            while not number & 1 and number:
+                number, last = number >> 1, last >> 1
+        else:
+            found = parent(found, one)
+        number, last = number >> 1, last >> 1
+    return last == 0 and found.hex() == root
+
+
+def digest(salt: bytes, value: object) -> str:
+    return hmac.new(salt, canonical(value), hashlib.sha256).hexdigest()
+
+
+def leaf_of(line: dict[str, Any]) -> bytes:
+    """Make the leaf of a line anew from what it says."""
+    payload = json.loads(line["payload"])
+    data = payload.pop("data", {})
+    fields = {"id": line["id"], "request_id": line["request_id"], **payload}
+    fields |= {f"data.{name}": value for name, value in data.items()}
+    erased, salts = line.get("erased", {}), line.get("salts")
+    digests = dict(erased)
+    for name, value in fields.items():
+        if name not in erased:
+            if salts is None:
+                salt = hmac.digest(bytes.fromhex(line["salt"]), name.encode(), "sha256")
+            else:
+                salt = bytes.fromhex(salts[name])
+            digests[name] = digest(salt, value)
+    return leaf(b"\x01" + canonical({"fields": digests, "number": line["number"]}))
+
+
+def says_otherwise(line: dict[str, Any]) -> str:
+    """Return which of a line's readable parts is not what its payload says; empty: they are the same."""
+    payload, erased = json.loads(line["payload"]), set(line.get("erased", ()))
+    if canonical(payload).decode() != line["payload"]:
+        return "payload"
+    if line["name"] != payload.get("name"):
+        return "name"
+    if "actor" not in erased and line["actor"] != str(payload.get("actor"))[:200]:
+        return "actor"
+    if datetime.fromisoformat(line["at"]) != datetime.fromisoformat(payload["at"]):
+        return "at"
+    return "" if line["data"] == payload.get("data", {}) else "data"
+
+
+class Report:
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+        self.notes: list[str] = []
+
+    def problem(self, text: str) -> None:
+        self.problems.append(text)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def end(self) -> int:
+        for text in self.notes:
+            print(text)
+        for text in self.problems[:SHOWN]:
+            print(f"NOT AS SIGNED: {text}")
+        if len(self.problems) > SHOWN:
+            print(f"NOT AS SIGNED: and {len(self.problems) - SHOWN} more")
+        print("FAILED" if self.problems else "OK")
+        return 1 if self.problems else 0
+
+
+def read(files: list[str], report: Report) -> list[dict[str, Any]]:
+    """Return the lines of an export that may come in parts; the last part has to say that it is complete."""
+    lines: list[dict[str, Any]] = []
+    for place, file in enumerate(files):
+        texts = Path(file).read_text(encoding="utf-8").split("\n")
+        try:
+            found = [json.loads(text) for text in texts if text.strip()]
+        except ValueError:
+            report.problem(f"{file} holds a line that is no JSON")
+            return lines
+        end = found.pop() if found and "complete" in found[-1] else None
+        if end is None or end["count"] != len(found):
+            report.problem(f"{file} was cut off: its last line does not say how many lines it has")
+        elif place == len(files) - 1 and not end["complete"]:
+            report.problem(f"{file} is not the last part: export on from cursor {end.get('next', '')}")
+        lines += found
+    return lines
+
+
+@dataclass
+class Line:
+    """A line by itself: what it says it is, and what is wrong with it whatever the other lines are."""
+
+    name: str
+    number: int | None = None
+    at: datetime | None = None
+    leaf: bytes = b""
+    event: str = ""
+    tenant: str = ""
+    data: dict[str, Any] = field(default_factory=dict)
+    erased: list[str] = field(default_factory=list)
+    problem: str = ""
+
+
+def check_line(given: Any) -> Line:
+    """Check a line by itself."""
+    line = Line(name_of(given))
+    try:
+        payload = json.loads(given["payload"])
+        line.at, line.data = datetime.fromisoformat(given["at"]), given["data"]
+        line.event, line.tenant = given["name"], payload.get("tenant") or "kore"
+        line.erased = sorted(given.get("erased", ()))
+        wrong = says_otherwise(given)
+        if wrong:
+            line.problem = f"was changed: {wrong} is not what its payload says"
+        if given["number"] is not None:
+            line.leaf = leaf_of(given)
+            line.number = int(given["number"])
+            if line.leaf.hex() != given["seal"]:
+                line.problem = line.problem or "was changed: it is not what was sealed"
+    except (KeyError, TypeError, ValueError, AttributeError):
+        line.problem = "was changed: it cannot be read as a line of the log"
+    return line
+
+
+def check_lines(lines: list[Line], report: Report) -> dict[int, Line]:
+    """Say what is wrong with the lines and their order; return those that have a number, by it."""
+    numbered: dict[int, Line] = {}
+    place: datetime | None = None
+    for line in lines:
+        if line.problem:
+            report.problem(f"line {line.name} {line.problem}")
+        if line.at is not None:
+            if place is not None and line.at < place:
+                report.problem(f"line {line.name} stands behind a later one: the file was reordered")
+            place = line.at
+        if line.number is None:
+            continue
+        if line.number in numbered:
+            report.problem(f"line {line.name} was added: number {line.number} is there already")
+            continue
+        numbered[line.number] = line
+        if line.erased:
+            report.note(f"line {line.number}: erased: {', '.join(line.erased)}")
+    return numbered
+
+
+def name_of(line: object) -> str:
+    return f"{line.get('number')} (id {line.get('id')})" if isinstance(line, dict) else "?"
+
+
+def losses_of(numbered: dict[int, Line], report: Report) -> list[range]:
+    found = []
+    for number, line in sorted(numbered.items()):
+        if line.event == "keys.log.loss_declared":
+            data = line.data
+            lost = range(int(data["lost_from"]), int(data["lost_to"]) + 1)
+            report.note(
+                f"DECLARED LOSS: lines {lost.start} to {lost.stop - 1} ({data['decided_by']}: {data['reason']}); "
+                f"head {data['head']} had signed {data['old_size']} lines; the log goes on with line {number}"
+            )
+            found.append(lost)
+    return found
+
+
+def check_head(file: str, key: Ed25519PublicKey, report: Report) -> dict[str, Any] | None:
+    """Check signature and inclusion of a kept head; return the entry of the log in it."""
+    try:
+        kept = json.loads(Path(file).read_text(encoding="utf-8"))
+        head, entry = kept["head"], kept["entry"]
+        key.verify(base64.b64decode(kept["signature"]), canonical(head))
+    except (InvalidSignature, KeyError, TypeError, ValueError):
+        report.problem(f"{file} is no head that this key signed")
+        return None
+    hashed = leaf(b"\x02" + canonical(entry))
+    if not is_included(hashed, kept["index"], head["size"], kept["proof"], head["root"]):
+        report.problem(f"{file}: the log's entry is not in the signed tree")
+        return None
+    return {**entry, "number": head["number"], "at": head["at"]}
+
+
+def check_heads(heads: list[dict[str, Any]], numbered: dict[int, Line], losses: list[range], report: Report) -> None:
+    """Compare the root over the lines with each signed one; name what is missing, or what interval was rewritten."""
+    for first in sorted({head["first"] for head in heads}):
+        tree, good = Tree(), first - 1
+        for head in sorted((one for one in heads if one["first"] == first), key=lambda one: one["size"]):
+            last = first + head["size"] - 1
+            missing = [number for number in range(first + tree.size, last + 1) if number not in numbered]
+            lost = [number for number in missing if any(number in one for one in losses)]
+            for number in missing:
+                if number not in lost:
+                    report.problem(f"line {number} is missing: head {head['number']} has signed {head['size']} lines")
+            if missing:
+                if lost and len(lost) == len(missing):
+                    report.note(f"head {head['number']} covers lines that were declared lost: it proves nothing here")
+                break
+            while tree.size < head["size"]:
+                tree.append(numbered[first + tree.size].leaf)
+            if tree.root() != head["root"]:
+                since = f"between line {good + 1} and line {last}"
+                report.problem(f"{since} something was rewritten: head {head['number']} of {head['at']} signed others")
+                break
+            report.note(f"lines {first} to {last} are as head {head['number']} of {head['at']} signed them")
+            good = last
+
+
+def check_uses(files: list[str], numbered: dict[int, Line], report: Report) -> None:
+    """Look for each use in the line that seals it, and for each such line whether all its uses are there."""
+    uses = {use["id"]: use for use in read(files, report)}
+    sealed: set[int] = set()
+    for number, line in sorted(numbered.items()):
+        if line.event != "keys.uses.rolled_up":
+            continue
+        data, tree = line.data, Tree()
+        mine = [uses[one] for one in sorted(uses) if int(data["first"]) <= one <= int(data["last"])]
+        for use in mine:
+            tree.append(leaf(b"\x03" + bytes.fromhex(data["salt"]) + canonical(use)))
+        sealed |= {use["id"] for use in mine}
+        if len(mine) != int(data["requests"]):
+            report.problem(f"line {number} seals {data['requests']} uses, and there are {len(mine)}")
+        elif tree.root() != data["root"]:
+            report.problem(f"line {number} seals other uses than those with the ids {data['first']} to {data['last']}")
+    report.note(f"{len(sealed)} uses are sealed, {len(uses) - len(sealed)} wait for their line")
+
+
+def public_key(text: str) -> Ed25519PublicKey:
+    if Path(text).is_file():
+        text = Path(text).read_text(encoding="utf-8").strip()
+    if text.startswith("-----"):
+        found = load_pem_public_key(text.encode())
+        if not isinstance(found, Ed25519PublicKey):
+            raise SystemExit("--public-key is not an Ed25519 key")
+        return found
+    return Ed25519PublicKey.from_public_bytes(base64.b64decode(text))
+
+
+def judge(lines: list[Line], signed: list[dict[str, Any]], report: Report) -> dict[int, Line]:
+    """Compare the lines with the signed heads; return those that have a number, by it."""
+    numbered = check_lines(lines, report)
+    losses = losses_of(numbered, report)
+    if not signed:
+        report.problem("no head proves anything")
+        return numbered
+    if {line.tenant for line in numbered.values()} - {head["log"] for head in signed}:
+        report.problem("the heads are of another log than the lines")
+        return numbered
+    check_heads(signed, numbered, losses, report)
+    newest = max(signed, key=lambda head: head["first"] + head["size"])
+    behind = newest["first"] + newest["size"]
+    for number in range(behind, max(numbered, default=0) + 1):
+        if number not in numbered and not any(number in one for one in losses):
+            report.problem(f"line {number} is missing: later lines are there")
+    before = datetime.fromisoformat(newest["at"]) - SEALED_WITHIN
+    for line in lines:
+        if line.number is None and line.at is not None and line.at < before:
+            report.problem(f"line {line.name} was added: it is older than a signed head and has no number")
+    later = sum(line.number is None or line.number >= behind for line in lines)
+    report.note(
+        f"{later} lines are newer than head {newest['number']}. What was cut off behind it shows only against a later "
+        "head: keep the next one too."
+    )
+    return numbered
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description="Verify an exported log against signed heads.")
+    parser.add_argument("export", nargs="+")
+    parser.add_argument("--head", nargs="+", required=True)
+    parser.add_argument("--public-key", required=True)
+    parser.add_argument("--uses", nargs="+", default=[])
+    given = parser.parse_args(arguments)
+    report, key = Report(), public_key(given.public_key)
+    lines = [check_line(line) for line in read(given.export, report)]
+    signed = [head for head in (check_head(file, key, report) for file in given.head) if head is not None]
+    numbered = judge(lines, signed, report)
+    if given.uses:
+        check_uses(given.uses, numbered, report)
+    return report.end()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

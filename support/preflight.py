@@ -1,0 +1,253 @@
+"""What an operator asks before people are let in: does each part that we need answer, and as we count on it.
+
+Nothing is changed. Each finding is one line of ours: of what another side answered only its kind is repeated, because
+an error of a driver can hold an address with its password.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core import cache as shared
+from django.core import checks, mail
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from kombu import Connection
+
+from byokportal import clock, deadline, redis_url
+from byokportal.errors import DomainError
+from keys.aws import sessions
+from keys.configuration import quotas
+from keys.health import blame
+from keys.models import AccountQuotas
+from tenants.models import ServiceRole
+
+SECONDS = 5.0  # that the database has for a question
+CLOCK_WARN, CLOCK_WRONG = 5.0, 240.0  # seconds; AWS refuses signatures that are five minutes off
+HOME = "us-east-1"  # the STS that is asked
+ROLES = 200  # service roles at most that are asked, the oldest first
+NEAR = {"", "localhost", "127.0.0.1", "::1"}  # hosts to which nothing leaves this machine
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line.
+
+    Args:
+        part: what was looked at.
+        level: `ok`, `warn` or `fail`; the last would hurt in service.
+        text: what is so.
+        remedy: what to do; empty with `ok`.
+    """
+
+    part: str
+    level: str
+    text: str
+    remedy: str = ""
+
+
+def look() -> Iterator[Finding]:
+    """Look at every part, one after the other; one that cannot be asked does not keep the others back."""
+    for part, ask in PARTS:
+        try:
+            yield from ask(part)
+        except Exception as error:  # noqa: BLE001  whatever it is, the part does not answer
+            yield Finding(part, "fail", f"It gave no answer ({_kind(error)}).", REMEDIES[part])
+
+
+def _kind(error: Exception) -> str:
+    if isinstance(error, DomainError):
+        return " ".join(str(word) for word in (error.code, getattr(error, "aws_code", "")) if word)
+    return type(error).__name__
+
+
+def _settings(part: str) -> Iterator[Finding]:
+    found = checks.run_checks(include_deployment_checks=True)
+    for message in found:
+        level = "fail" if message.is_serious() else "warn"
+        yield Finding(part, level, _line(f"{message.id}: {message.msg}"), _line(message.hint or ""))
+    if not found:
+        yield Finding(part, "ok", "No setting is missing or contradicts another.")
+
+
+def _line(text: object) -> str:
+    return " ".join(str(text).split())
+
+
+def _database(part: str) -> Iterator[Finding]:
+    with deadline.at_most(SECONDS), connection.cursor() as cursor:
+        cursor.execute("UPDATE django_migrations SET name = name WHERE 1 = 0")
+    yield Finding(part, "ok", f"{connection.vendor} answers and takes changes.")
+    options, host = settings.DATABASES["default"].get("OPTIONS", {}), settings.DATABASES["default"].get("HOST", "")
+    if connection.vendor == "postgresql" and not _is_near(host) and options.get("sslmode") != "verify-full":
+        text = "The server's certificate and name are not both checked."
+        yield Finding(part, "warn", text, "Write sslmode=verify-full into DATABASE_URL.")
+
+
+def _is_near(host: str) -> bool:
+    return host in NEAR or host.startswith("/")
+
+
+def _migrations(part: str) -> Iterator[Finding]:
+    with deadline.at_most(SECONDS):
+        executor = MigrationExecutor(connection)
+        plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if plan:
+        first = f"{plan[0][0].app_label}.{plan[0][0].name}"
+        yield Finding(part, "fail", f"{len(plan)} have not run, the first is {first}.", "Run manage.py migrate.")
+    else:
+        yield Finding(part, "ok", "All have run.")
+
+
+def _broker(part: str) -> Iterator[Finding]:
+    with Connection(
+        settings.CELERY_BROKER_URL,
+        ssl=settings.CELERY_BROKER_USE_SSL or False,
+        transport_options=settings.CELERY_BROKER_TRANSPORT_OPTIONS,
+    ) as broker:
+        # Opening a channel asks the server.
+        broker.channel()
+    yield Finding(part, "ok", "It answers.")
+    address = urlsplit(settings.REDIS_URL)
+    if (
+        not redis_url.parse(settings.REDIS_URL).tls
+        and address.scheme != "unix"
+        and not _is_near(address.hostname or "")
+    ):
+        text = "Messages go to another machine without TLS."
+        yield Finding(part, "warn", text, "Set REDIS_URL to rediss://…, or keep the network between them private.")
+
+
+def _cache(part: str) -> Iterator[Finding]:
+    shared.cache.set("preflight", 1, 5)
+    if shared.cache.get("preflight") == 1:
+        yield Finding(part, "ok", "It keeps what is written.")
+    else:
+        yield Finding(part, "fail", "It forgets what is written.", REMEDIES[part])
+
+
+def _clock(part: str) -> Iterator[Finding]:
+    with deadline.at_most(SECONDS):
+        yield _apart(part, "the database's", time.time() - clock.now().timestamp())
+    date = sessions.identity(None, HOME).date
+    if date:
+        yield _apart(part, "AWS's", time.time() - parsedate_to_datetime(date).timestamp())
+    else:
+        yield Finding(part, "warn", "AWS's answer had no date.", "See whether a proxy stands between us and AWS.")
+
+
+def _apart(part: str, whose: str, seconds: float) -> Finding:
+    text = f"This machine's is {abs(seconds):.0f} s {'before' if seconds > 0 else 'behind'} {whose}."
+    if abs(seconds) < CLOCK_WARN:
+        return Finding(part, "ok", text)
+    return Finding(part, "fail" if abs(seconds) > CLOCK_WRONG else "warn", text, REMEDIES[part])
+
+
+def _identity(part: str) -> Iterator[Finding]:
+    who = sessions.identity(None, HOME)
+    if who.account != settings.AWS_ACCOUNT_ID:
+        text = f"We are {who.arn}, and AWS_ACCOUNT_ID is {settings.AWS_ACCOUNT_ID}."
+        yield Finding(part, "fail", text, "Give this process credentials of that account, or correct the setting.")
+    elif who.arn.endswith(":root"):
+        yield Finding(part, "fail", "We are the account's root, which AWS lets assume no role.", REMEDIES[part])
+    else:
+        yield Finding(part, "ok", f"We are {who.arn}.")
+
+
+def _service_roles(part: str) -> Iterator[Finding]:
+    roles = list(ServiceRole.objects.order_by("created_at")[:ROLES])
+    if not roles:
+        yield Finding(part, "fail", "There is none: no tenant can be made.", "Run manage.py open_service_role.")
+    for role in roles:
+        try:
+            unique_id = sessions.service_role(role.arn, HOME, fresh=True).role_unique_id
+        except DomainError as error:
+            text = f"{role.name} does not let us in ({_kind(error)})."
+            yield Finding(part, "fail", text, REMEDIES[part])
+            continue
+        if unique_id == role.unique_id:
+            yield Finding(part, "ok", f"{role.name} lets us in and is the role that tenants trust.")
+        else:
+            text = f"{role.name} was made anew: tenants trust {role.unique_id}, and it is {unique_id} now."
+            yield Finding(part, "fail", text, "Never recreate a service role; see docs/runbook.md for who is cut off.")
+
+
+def _canaries(part: str) -> Iterator[Finding]:
+    for role in ServiceRole.objects.order_by("created_at")[:ROLES]:
+        if not role.canary_role_arn:
+            text = f"{role.name} has none: a fault of ours would look like its tenants'."
+            yield Finding(part, "warn", text, "Make its canary as manage.py open_service_role prints it.")
+            continue
+        outcome = blame.canary(role, HOME)
+        if outcome.allowed:
+            yield Finding(part, "ok", f"That of {role.name} lets us in.")
+        else:
+            yield Finding(part, "fail", f"That of {role.name} does not let us in ({outcome.aws_code}).", REMEDIES[part])
+
+
+def _quotas(part: str) -> Iterator[Finding]:
+    known = AccountQuotas.objects.filter(pk=1).first()
+    if known is None:
+        text = "They were never read."
+        yield Finding(part, "warn", text, "Start the configuration worker, which reads them each hour.")
+    elif not quotas.more_service_roles(known):
+        yield Finding(part, "fail", f"No service role fits any more ({known}).", REMEDIES[part])
+    else:
+        yield Finding(part, "ok", f"{known}.")
+
+
+def _mail(part: str) -> Iterator[Finding]:
+    if not settings.EMAIL_BACKEND.endswith("smtp.EmailBackend"):
+        yield Finding(part, "warn", "No mail leaves this machine.", "Set EMAIL_URL to smtp+tls://….")
+        return
+    server = mail.get_connection(fail_silently=False)
+    try:
+        server.open()
+    finally:
+        server.close()
+    yield Finding(part, "ok", "The server lets us in.")
+    if not (settings.EMAIL_USE_TLS or settings.EMAIL_USE_SSL) and not _is_near(settings.EMAIL_HOST):
+        text = "Mails, with links that let people in, go without TLS."
+        yield Finding(part, "fail", text, "Set EMAIL_URL to smtp+tls://….")
+
+
+def _name(part: str) -> Iterator[Finding]:
+    host = urlsplit(settings.BASE_URL).hostname or ""
+    socket.getaddrinfo(host, None)
+    yield Finding(part, "ok", f"{host} has an address.")
+
+
+PARTS: tuple[tuple[str, Callable[[str], Iterator[Finding]]], ...] = (
+    ("settings", _settings),
+    ("database", _database),
+    ("migrations", _migrations),
+    ("broker", _broker),
+    ("cache", _cache),
+    ("host", _name),
+    ("identity", _identity),
+    ("clock", _clock),
+    ("service role", _service_roles),
+    ("canary", _canaries),
+    ("quotas", _quotas),
+    ("mail", _mail),
+)
+REMEDIES = {
+    "settings": "Run manage.py check --deploy.",
+    "database": "See that the server of DATABASE_URL runs, lets us in and is no standby.",
+    "migrations": "See to the database first, then run manage.py migrate.",
+    "broker": "See that the server of REDIS_URL runs, lets us in and has the certificate that the address asks for.",
+    "cache": "See that the server of REDIS_URL runs and has memory left.",
+    "host": "Give the host of BASE_URL an address in DNS.",
+    "identity": "Give this process credentials of the base principal (docs/deploy.md), and a way out to AWS.",
+    "clock": "Let NTP set the clock of this machine and the database's; AWS refuses what is five minutes off.",
+    "service role": "See that it exists and trusts our base principal: manage.py our_principals prints both.",
+    "canary": "Compare the canary's trust policy with what manage.py open_service_role prints.",
+    "quotas": "Ask AWS for more roles and policies in our account (Service Quotas, IAM).",
+    "mail": "See that the server of EMAIL_URL runs and takes the user and password.",
+}

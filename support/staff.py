@@ -1,0 +1,102 @@
+"""Kore.ai's own people as a review looks at them: groups, permissions, sign-ins, second factors, looks at tenants."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from allauth.mfa.models import Authenticator
+from django.contrib.auth.models import User
+from django.db.models import Count, Max, OuterRef, QuerySet, Subquery, Value
+from django.db.models.functions import Concat
+
+from byokportal import clock
+from tenants import roles
+from tenants.models import AuditEvent
+
+# How often somebody has to look at who may do what.
+QUARTER = timedelta(days=91)
+AT_MOST = 1_000  # people of a page or file
+LOOKED_AT = 500  # tenants that a file names for one person
+VIEWED = "tenants.tenant.viewed"
+FACTORS = {"totp": "an authenticator app", "webauthn": "a passkey"}
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A tenant that a person looked at, how often in the time asked for, and when last."""
+
+    tenant: str
+    count: int
+    last_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """One of our people.
+
+    Attributes:
+        permissions: labels of the table of operations, by way of the groups; of a superuser all.
+        factors: in words; "" is none, and nobody of ours comes in without one.
+        looked_at, looked_at_tenant: their newest look at a tenant.
+    """
+
+    user: User
+    groups: tuple[str, ...]
+    permissions: tuple[str, ...]
+    factors: str
+    looked_at: datetime | None
+    looked_at_tenant: str
+
+
+def people() -> list[Person]:
+    """Return our people, those who may sign in first, by address."""
+    looks = _looks().filter(actor=Concat(Value("kore:"), OuterRef("username"))).order_by("-at")
+    users = User.objects.filter(is_staff=True).prefetch_related("groups")
+    users = users.annotate(look=Subquery(looks.values("pk")[:1])).order_by("-is_active", "email")
+    found = list(users[:AT_MOST])
+    seen = AuditEvent.objects.filter(pk__in=[user.look for user in found if user.look]).select_related("tenant")
+    newest = {event.pk: event for event in seen}
+    factors = _factors([user.pk for user in found])
+    return [_person(user, newest.get(user.look), factors.get(user.pk, "")) for user in found]
+
+
+def looks_of(user: User, *, since: datetime) -> list[Look]:
+    """Return the tenants that a person looked at since then, the newest look first."""
+    mine = _looks().filter(actor=label(user), at__gte=since).order_by()
+    groups = mine.values("tenant__name").annotate(count=Count("pk"), last=Max("at")).order_by("-last")[:LOOKED_AT]
+    return [Look(group["tenant__name"], group["count"], group["last"]) for group in groups]
+
+
+def label(user: User) -> str:
+    """Return what the log calls this person."""
+    return f"kore:{user.username}"
+
+
+def permissions_of(user: User, groups: Sequence[str]) -> tuple[str, ...]:
+    """Return what a person may do, in the words of the table."""
+    held = roles.STAFF_PERMISSIONS
+    return tuple(one.label for one in held if user.is_superuser or one.groups & set(groups))
+
+
+def a_quarter_ago() -> datetime:
+    return clock.now() - QUARTER
+
+
+def _looks() -> QuerySet[AuditEvent]:
+    return AuditEvent.objects.filter(name=VIEWED)
+
+
+def _person(user: User, look: AuditEvent | None, factors: str) -> Person:
+    groups = tuple(sorted(group.name for group in user.groups.all()))
+    tenant = look.tenant.name if look and look.tenant else ""
+    return Person(user, groups, permissions_of(user, groups), factors, look.at if look else None, tenant)
+
+
+def _factors(users: list[int]) -> dict[int, str]:
+    kinds: dict[int, set[str]] = {}
+    for user, kind in Authenticator.objects.filter(user__in=users).values_list("user", "type"):
+        if kind in FACTORS:
+            kinds.setdefault(user, set()).add(FACTORS[kind])
+    return {user: " and ".join(sorted(found)) for user, found in kinds.items()}

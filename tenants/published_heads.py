@@ -1,0 +1,68 @@
+"""Where the signed heads of the logs lie outside the database: one file for each, which is never written again.
+
+Whoever restores or rewrites the database does not restore these with it, so the sealer sees by them that it went back.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+
+NAME = re.compile(r"([0-9]{12})\.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """Heads as files of a directory, which every worker that seals sees."""
+
+    path: Path
+
+    def newest(self) -> int:
+        """Return the number of the newest head; 0 where there is none."""
+        if not self.path.is_dir():
+            return 0
+        return max((int(found[1]) for name in os.listdir(self.path) if (found := NAME.fullmatch(name))), default=0)
+
+    def read(self, number: int) -> dict[str, Any] | None:
+        """Return what was published under a number; None: nothing was."""
+        try:
+            found: dict[str, Any] = json.loads(self._file(number).read_text())
+        except FileNotFoundError:
+            return None
+        return found
+
+    def write(self, number: int, published: dict[str, Any]) -> None:
+        """Publish a head: whole or not at all, and never in place of another one.
+
+        Raises:
+            FileExistsError: there is one of that number.
+        """
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o755)
+        whole = self.path / f".{number}.{os.getpid()}"
+        with open(whole, "w", encoding="utf-8") as file:
+            file.write(json.dumps(published) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(whole, self._file(number))
+        finally:
+            whole.unlink()
+        folder = os.open(self.path, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+    def _file(self, number: int) -> Path:
+        return self.path / f"{number:012}.json"
+
+
+def folder() -> Folder:
+    """Return where heads are published."""
+    return Folder(Path(settings.SEAL_HEADS_DIR))

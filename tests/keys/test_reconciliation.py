@@ -1,0 +1,207 @@
+"""A tenant's CloudTrail is compared with the calls that we made: what either side lacks, and by whom."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import uuid
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import REGION, Customer
+from django.core.management import CommandError, call_command
+from django.test import Client
+
+from byokportal.localaws.testing import LocalAws
+from keys import datakeys, services
+from keys.models import BranchKeyLoad, KeyRegistration
+from keys.reconciling import cloudtrail, matching
+from keys.reconciling.cloudtrail import Unreadable
+from keys.services import reconciliation
+from tenants import audit
+from tenants.models import Member, ServiceAccount, Tenant
+
+STRANGER = "arn:aws:iam::999999999999:user/mallory"
+
+
+@pytest.fixture
+def events(
+    db: None, tenant: Tenant, active: KeyRegistration, customer: Customer, aws: LocalAws
+) -> list[dict[str, Any]]:
+    """What the customer's CloudTrail shows after data keys were made and the branch key was unwrapped twice."""
+    for _ in range(2):
+        datakeys.generate(tenant, [{"a": "b"}], caller="tests", request_id="r")
+        datakeys.start_anew()
+    answer = aws.client(customer.account, "cloudtrail", REGION).lookup_events()["Events"]
+    return [json.loads(event["CloudTrailEvent"]) for event in answer]
+
+
+def packed(events: list[dict[str, Any]]) -> bytes:
+    return gzip.compress(json.dumps({"Records": events}).encode())
+
+
+def unwrap_of(events: list[dict[str, Any]]) -> dict[str, Any]:
+    kept = set(BranchKeyLoad.objects.values_list("aws_request_id", flat=True))
+    return next(event for event in events if event["requestID"] in kept)
+
+
+def test_each_call_of_ours_is_found(tenant: Tenant, events: list[dict[str, Any]]) -> None:
+    found = services.reconcile(tenant, [packed(events)], actor=audit.COMMAND)
+    assert found.counts[matching.MATCHED] >= 2
+    assert (list(found.unknown), found.lacking_counts.get(matching.ABSENT, 0)) == ([], 0)
+    assert [call for call, why in found.lacking if why != matching.NOT_COVERED] == []
+    ours = {*reconciliation._ours(tenant).sessions}
+    assert not [one for one in found.not_ours if one.session in ours]
+
+
+def test_a_call_by_somebody_else_names_who(tenant: Tenant, events: list[dict[str, Any]]) -> None:
+    alien = unwrap_of(events) | {
+        "userIdentity": {"type": "IAMUser", "arn": STRANGER},
+        "requestID": "alien",
+        "eventID": "alien",
+    }
+    found = services.reconcile(tenant, [packed([*events, alien])], actor=audit.COMMAND)
+    assert found.callers[STRANGER] == 1
+    assert "alien" in [record.request_id for record in found.not_ours]
+
+
+def test_a_call_by_our_role_that_we_never_made_is_unknown(tenant: Tenant, events: list[dict[str, Any]]) -> None:
+    stolen = unwrap_of(events) | {"requestID": "stolen", "eventID": "stolen"}
+    other = json.loads(json.dumps(stolen).replace("byok-data-keys-", "other-")) | {"requestID": "other", "eventID": "o"}
+    found = services.reconcile(tenant, [packed([*events, stolen, other])], actor=audit.COMMAND)
+    assert {record.request_id for record in found.unknown} == {"stolen", "other"}
+
+
+def test_a_call_of_ours_that_cloudtrail_lacks_is_named(tenant: Tenant, events: list[dict[str, Any]]) -> None:
+    cut = unwrap_of(events)
+    left = [event for event in events if event is not cut]
+    later = left[0] | {"eventTime": "2099-01-01T00:00:00Z", "requestID": "later", "eventID": "later"}
+    earlier = left[0] | {"eventTime": "2000-01-01T00:00:00Z", "requestID": "earlier", "eventID": "earlier"}
+    found = services.reconcile(tenant, [packed([earlier, *left, later])], actor=audit.COMMAND)
+    (lacking,) = [(call.request_id, why) for call, why in found.lacking]
+    assert lacking == (cut["requestID"], matching.ABSENT)
+
+
+def test_a_copy_in_another_account_is_the_same_call(tenant: Tenant, events: list[dict[str, Any]]) -> None:
+    copy = unwrap_of(events) | {"eventID": "copy", "userIdentity": {"type": "AWSAccount", "accountId": "1"}}
+    once, twice = (
+        services.reconcile(tenant, [packed(all_)], actor=audit.COMMAND) for all_ in (events, [*events, copy])
+    )
+    assert (once.read, once.counts) == (twice.read, twice.counts)
+
+
+def test_the_command_reads_what_lookup_events_prints(
+    tenant: Tenant, events: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    looked_up = tmp_path / "events.json"
+    looked_up.write_text(json.dumps({"Events": [{"CloudTrailEvent": json.dumps(event)} for event in events]}))
+    lines = tmp_path / "lines.jsonl"
+    lines.write_text("\n".join(json.dumps(event) for event in events))
+    answers = []
+    for files in ([looked_up], [lines], [looked_up, lines]):
+        out = io.StringIO()
+        call_command("reconcile_cloudtrail", *map(str, files), tenant=str(tenant.pk), stdout=out)
+        answers.append(json.loads(out.getvalue()))
+    assert answers[0] == answers[1] == answers[2]
+    assert answers[0]["counts"]["matched"] >= 2
+    with pytest.raises(CommandError, match="no such tenant"):
+        call_command("reconcile_cloudtrail", str(lines), tenant="x")
+    lines.write_text("no JSON")
+    with pytest.raises(CommandError, match="File 1: it is not JSON"):
+        call_command("reconcile_cloudtrail", str(lines), tenant=str(tenant.pk))
+
+
+AT = '"eventTime": "2026-01-01T00:00:00Z"'
+
+
+@pytest.mark.parametrize(
+    ("data", "why"),
+    [
+        (b"", "empty"),
+        (b"\xff", "UTF-8"),
+        (b"{", "not JSON"),
+        (b"7", "no list"),
+        (b'{"Records": {}}', "no list"),
+        (b'{"Records": [7]}', "no JSON object"),
+        (b'{"Records": [], "Records": []}', "twice"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b'{"a": 1' + b"0" * 5_000 + b"}", "not JSON"),
+        (b"{}", "eventTime"),
+        (b'{"eventTime": "2026-13-01T00:00:00Z"}', "no time"),
+        (b"{" + AT.encode() + b', "eventSource": []}', "eventSource"),
+        (b'[{"CloudTrailEvent": "{"}]', "not JSON"),
+        (b"\x1f\x8b no gzip", "cannot be unpacked"),
+        (gzip.compress(b"[]")[:-4], "cut off"),
+        (gzip.compress(b"") * 101, "gzip members"),
+        (
+            b"[" + b",".join([b"{%s}" % (AT + ', "eventSource": "a", "eventName": "b"').encode()] * 50_001) + b"]",
+            "50000",
+        ),
+    ],
+)
+def test_a_file_that_is_none_is_refused_with_the_reason(data: bytes, why: str) -> None:
+    with pytest.raises(Unreadable, match=why):
+        cloudtrail.read([data])
+
+
+def test_a_file_that_unpacks_without_end_is_refused() -> None:
+    packer = zlib.compressobj(wbits=31)
+    bomb = b"".join(packer.compress(bytes(1024 * 1024)) for _ in range(40)) + packer.flush()
+    assert len(bomb) < 64 * 1024
+    with pytest.raises(Unreadable, match="unpacked"):
+        cloudtrail.read([bomb])
+
+
+def test_members_of_a_wrong_type_are_read_as_missing() -> None:
+    record = {"eventTime": "2026-01-01T00:00:00Z", "eventSource": "kms.amazonaws.com", "eventName": "Decrypt"}
+    wrong = {
+        "userIdentity": 7,
+        "resources": [7, {"ARN": {}}],
+        "requestParameters": [],
+        "requestID": 7,
+        "awsRegion": None,
+    }
+    (found,) = cloudtrail.read([json.dumps([record | wrong]).encode()])
+    assert (found.principal, found.resources, found.request_id) == ("unknown", frozenset(), "")
+
+
+def test_a_session_without_its_issuer_is_known_by_its_arn(tenant: Tenant, events: list[dict[str, Any]]) -> None:
+    def bare(session_of: str) -> dict[str, Any]:
+        arn = unwrap_of(events)["userIdentity"]["arn"].replace("assumed-role/", f"assumed-role/{session_of}")
+        return unwrap_of(events) | {
+            "userIdentity": {"type": "AssumedRole", "arn": arn},
+            "requestID": session_of or "same",
+        }
+
+    found = services.reconcile(tenant, [packed([bare(""), bare("Other")])], actor=audit.COMMAND)
+    assert [record.request_id for record in found.unknown] == ["same"]
+    assert [record.request_id for record in found.not_ours] == ["Other"]
+
+
+def test_the_api_answers_the_same_and_keeps_nothing(
+    tenant: Tenant,
+    alice: Member,
+    events: list[dict[str, Any]],
+    api_of: Callable[[Member | ServiceAccount], Client],
+    service: ServiceAccount,
+) -> None:
+    address = f"/api/v1/tenants/{tenant.pk}/reconciliations"
+    clients = {caller: api_of(caller) for caller in (alice, service)}
+
+    def sent(data: bytes, caller: Member | ServiceAccount = alice, to: str = address) -> Any:
+        return clients[caller].post(to, data, content_type="application/octet-stream")
+
+    answer = sent(packed(events))
+    assert answer.status_code == 200
+    assert answer.json() == services.facts_of_reconciliation(
+        services.reconcile(tenant, [packed(events)], actor=audit.COMMAND)
+    )
+    bomb = gzip.compress(b'{"Records": []' + b" " * 5 * 1024 * 1024 + b"}")  # within the command's bound
+    for data, status in ((b"", 400), (b"{", 400), (b"[" * 200_000, 400), (bomb, 400), (bytes(256 * 1024 + 1), 413)):
+        assert sent(data).status_code == status
+    assert sent(packed(events), service).status_code in {403, 404}
+    assert sent(packed(events), to=address.replace(str(tenant.pk), str(uuid.uuid4()))).status_code == 404

@@ -1,0 +1,324 @@
+"""After a restore the database follows the log again: nothing that was stopped or removed comes back."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import acting, acting_staff
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.db import connection, transaction
+from django.test import Client
+
+from byokportal.errors import NotAllowed
+from keys import branchkeys, services
+from keys.models import BranchKey, KeyRegistration
+from tenants import audit, published_heads
+from tenants import services as tenant_services
+from tenants.models import AccessToken, AuditEvent, Member, ServiceAccount, Tenant
+
+Api = Callable[[Any], Client]
+
+
+def check(*files: Path) -> dict[str, Any]:
+    out = StringIO()
+    try:
+        call_command("restore_check", reason="the disk died", export=[str(one) for one in files], stdout=out)
+    except SystemExit as left:
+        return {**json.loads(out.getvalue()), "exit": left.code}
+    return {**json.loads(out.getvalue()), "exit": 0}
+
+
+@pytest.fixture
+def exported(tenant: Tenant, bob: Member, api_of: Api, tmp_path: Path) -> Callable[[], Path]:
+    """Return a function that exports the log as it stands, as the organisation's auditor does."""
+    client = api_of(bob)
+
+    def export() -> Path:
+        answer = client.get(f"/api/v1/tenants/{tenant.pk}/events/export")
+        file = tmp_path / "log.jsonl"
+        file.write_bytes(b"".join(answer.streaming_content))
+        return file
+
+    return export
+
+
+class Backup:
+    """A state of the database that one can come back to: a savepoint that is rolled back."""
+
+    def __enter__(self) -> None:
+        self.point = transaction.savepoint()
+
+    def __exit__(self, *_: object) -> None:
+        transaction.savepoint_rollback(self.point)
+
+
+def test_what_was_stopped_removed_and_shut_out_since_the_backup_is_so_again(
+    tenant: Tenant,
+    alice: Member,
+    bob: Member,
+    active: KeyRegistration,
+    service: ServiceAccount,
+    exported: Callable[[], Path],
+    sam: User,
+) -> None:
+    carol = tenant_services.accept_invitation(
+        tenant_services.new_link(
+            tenant_services.invite(tenant, email="carol@acme.example", role="admin", actor=acting(alice))
+        ),
+        password="a long passphrase of tests",
+    )
+    token, _ = tenant_services.mint_token(
+        alice, name="ci", permissions={"read"}, days=30, may_change_serving_key=False, actor=acting(alice)
+    )
+    other, _ = tenant_services.create_service_account(
+        "other", tenants=[tenant], scopes=["key:read"], actor=audit.COMMAND
+    )
+    with Backup():
+        services.suspend(tenant, reason="stolen laptop", actor=acting(alice))
+        tenant_services.remove_member(carol, reason="left", actor=acting(alice))
+        tenant_services.revoke_token(token, actor=acting(alice))
+        tenant_services.disable_service_account(service, reason="r", actor=acting_staff(sam))
+        tenant_services.rotate_secret(other, reason="leaked", actor=acting_staff(sam))
+        file = exported()
+    active.refresh_from_db()
+    assert active.status == "active" and Member.objects.filter(pk=carol.pk).exists(), "the backup knows nothing of it"
+    done = check(file)
+    assert done["suspended"] == [str(active.pk)] and done["removed"] == [str(carol.pk)]
+    assert sorted(done["disabled"]) == sorted([str(service.pk), str(other.pk)])
+    assert done["revoked"] == [str(token.pk)]
+    assert (done["lost"], done["left"], done["unchecked"], done["exit"]) == ([], [], [], 0)
+    active.refresh_from_db()
+    assert (active.status, active.suspended_by) == ("suspended", "tenant"), "the tenant's own Resume ends it"
+    assert not Member.objects.filter(pk=carol.pk).exists()
+    assert AccessToken.objects.get(pk=token.pk).revoked_at is not None
+    assert not ServiceAccount.objects.filter(disabled_at=None).exists()
+    lines = AuditEvent.objects.of(tenant).filter(name="keys.key.suspended")
+    assert "restored from a backup" in json.loads(lines.latest("pk").payload)["data"]["reason"]
+    again = check(file)
+    assert not any(again[name] for name in ("suspended", "removed", "disabled", "revoked", "left"))
+
+
+def test_what_the_database_knows_as_undone_stays_undone(
+    tenant: Tenant, alice: Member, active: KeyRegistration, service: ServiceAccount, exported: Callable[[], Path]
+) -> None:
+    services.suspend(tenant, reason="x", actor=acting(alice))
+    services.resume(tenant, reason="x", actor=acting(alice))
+    tenant_services.disable_service_account(service, reason="r", actor=audit.COMMAND)
+    tenant_services.enable_service_account(service, reason="r", actor=audit.COMMAND)
+    tenant_services.rotate_secret(service, reason="r", actor=audit.COMMAND)
+    done = check(exported())
+    assert not any(done[name] for name in ("suspended", "disabled", "left"))
+
+
+def test_what_only_a_file_says_ends_no_stop(
+    tenant: Tenant, alice: Member, active: KeyRegistration, service: ServiceAccount, exported: Callable[[], Path]
+) -> None:
+    with Backup():
+        services.suspend(tenant, reason="x", actor=acting(alice))
+        services.resume(tenant, reason="x", actor=acting(alice))
+        tenant_services.disable_service_account(service, reason="r", actor=audit.COMMAND)
+        tenant_services.enable_service_account(service, reason="r", actor=audit.COMMAND)
+        file = exported()
+    done = check(file)
+    assert (done["suspended"], done["disabled"]) == ([str(active.pk)], [str(service.pk)])
+
+
+def line(number: int, name: str, target: str, of: str, **data: str) -> str:
+    facts = {"name": name, "tenant": of, "target": target, "actor": "system", "at": "2090-01-01T00:00:00+00:00"}
+    return json.dumps({"id": number, "payload": json.dumps({**facts, "data": data})})
+
+
+def test_a_later_refusal_of_aws_does_not_hide_a_pressed_stop(
+    tenant: Tenant, alice: Member, active: KeyRegistration, exported: Callable[[], Path]
+) -> None:
+    with Backup():
+        services.suspend(tenant, reason="x", actor=acting(alice))
+        file = exported()
+    refused = line(10**6, "keys.key.suspended", str(active.pk), str(tenant.pk), suspended_by="AWS")
+    file.write_text(file.read_text() + refused)
+    assert check(file)["suspended"] == [str(active.pk)]
+
+
+def test_a_stop_of_a_key_that_is_younger_than_the_backup_stops_the_one_that_serves(
+    tenant: Tenant, active: KeyRegistration, tmp_path: Path
+) -> None:
+    file = tmp_path / "log.jsonl"
+    younger = "00000000-0000-4000-8000-000000000000"
+    file.write_text(line(10**6, "keys.key.suspended", younger, str(tenant.pk), suspended_by="Kore.ai"))
+    assert check(file)["suspended"] == [str(active.pk)]
+    active.refresh_from_db()
+    assert (active.status, active.suspended_by) == ("suspended", "kore")
+
+
+def test_lines_whose_ids_were_given_out_again_are_read(
+    tenant: Tenant, alice: Member, active: KeyRegistration, exported: Callable[[], Path], mallory: Member
+) -> None:
+    kept = branchkeys.make(tenant, active)
+    with Backup():
+        branchkeys.make(tenant, active, instead_of=BranchKey.objects.get(pk=kept.pk))
+        services.suspend(tenant, reason="x", actor=acting(alice))
+        file = exported()
+    before = AuditEvent.objects.latest("pk").pk
+    with connection.cursor() as cursor:  # as a restored dump does
+        if connection.vendor == "sqlite":
+            cursor.execute("UPDATE sqlite_sequence SET seq = %s WHERE name = 'tenants_auditevent'", [before])
+        else:
+            cursor.execute("SELECT setval(pg_get_serial_sequence('tenants_auditevent', 'id'), %s)", [before])
+    for number in range(50):
+        audit.record(
+            "tenants.token.revoked", tenant=mallory.tenant, actor=audit.SYSTEM, target=active, name=f"n{number}"
+        )
+    first, second = check(file), check(file)
+    assert first["suspended"] == [str(active.pk)]
+    assert second["lost"] == first["lost"] and second["exit"] == 1, "it is as lost as before"
+
+
+def test_an_account_for_all_is_shut_out_by_our_own_log(tenant: Tenant, tmp_path: Path) -> None:
+    account, _ = tenant_services.create_service_account(
+        "all", tenants=[], has_all_tenants=True, scopes=["key:read"], actor=audit.COMMAND
+    )
+    tenant_services.disable_service_account(account, reason="r", actor=audit.COMMAND)
+    ServiceAccount.objects.update(disabled_at=None)  # what a dump that was made in between has
+    assert check()["disabled"] == [str(account.pk)]
+
+
+def test_a_file_of_one_organisation_shuts_out_no_service_of_another(
+    tenant: Tenant, service: ServiceAccount, mallory: Member, tmp_path: Path
+) -> None:
+    file = tmp_path / "log.jsonl"
+    file.write_text(line(10**6, "tenants.service_account.disabled", str(service.pk), str(mallory.tenant_id)))
+    done = check(file)
+    assert done["disabled"] == [] and len(done["left"]) == 1
+
+
+def test_it_comes_after_the_log(tenant: Tenant, settings: Any, tmp_path: Path) -> None:
+    settings.SEAL_HEADS_DIR = str(tmp_path / "heads")
+    published_heads.folder().write(1, {"head": {"number": 1}})
+    with pytest.raises(CommandError, match="Run reopen_logs first"):
+        check()
+
+
+def test_a_file_lets_nobody_in_and_starts_nothing(
+    tenant: Tenant, alice: Member, active: KeyRegistration, service: ServiceAccount, exported: Callable[[], Path]
+) -> None:
+    services.suspend(tenant, reason="x", actor=acting(alice))
+    tenant_services.disable_service_account(service, reason="r", actor=audit.COMMAND)
+    with Backup():
+        services.resume(tenant, reason="x", actor=acting(alice))
+        tenant_services.enable_service_account(service, reason="r", actor=audit.COMMAND)
+        file = exported()
+    check(file)
+    active.refresh_from_db()
+    service.refresh_from_db()
+    assert active.status == "suspended" and service.disabled_at is not None
+
+
+def test_branch_keys_that_the_log_names_and_the_database_lacks_are_named(
+    tenant: Tenant, active: KeyRegistration, exported: Callable[[], Path]
+) -> None:
+    kept = branchkeys.make(tenant, active)
+    with Backup():
+        lost = branchkeys.make(tenant, active, instead_of=BranchKey.objects.get(pk=kept.pk))
+        file = exported()
+    done = check(file)
+    (named,) = done["lost"]
+    assert (named["branch_key"], named["tenant"], done["exit"]) == (str(lost.pk), str(tenant.pk), 1)
+
+
+def test_without_an_export_the_organisation_is_named_as_unchecked(tenant: Tenant, mallory: Member) -> None:
+    done = check()
+    assert sorted(done["unchecked"]) == sorted([str(tenant.pk), str(mallory.tenant_id)]) and done["exit"] == 0
+
+
+def test_a_line_about_what_is_not_there_is_named(tenant: Tenant, mallory: Member, tmp_path: Path) -> None:
+    nobody = "00000000-0000-4000-8000-000000000000"
+    theirs = str(mallory.pk)
+    file = tmp_path / "odd.jsonl"
+    rows = [
+        line(10**9, "keys.key.suspended", nobody, nobody, suspended_by="Kore.ai"),
+        line(10**9 + 1, "tenants.member.removed", theirs, str(tenant.pk), email="mallory@evil.example"),
+        line(10**9 + 2, "tenants.member.removed", theirs, str(mallory.tenant_id), email="somebody@else.example"),
+        line(10**9 + 3, "tenants.member.removed", "x", str(tenant.pk)),
+        line(10**9 + 4, "keys.key.suspended", "x", str(tenant.pk), suspended_by="Kore.ai"),
+        json.dumps({"complete": True}),
+    ]
+    file.write_text("\n".join(rows))
+    done = check(file)
+    assert len(done["left"]) == 4 and done["exit"] == 1
+    assert Member.objects.filter(pk=mallory.pk).exists(), "a line of one organisation removes nobody of another"
+
+
+@pytest.mark.parametrize(
+    "text", ["x", "[]", '{"payload": "x"}', '{"payload": "{}"}', '{"payload": "[" }', "[" * 100_000]
+)
+def test_a_file_that_is_no_export_is_refused(tenant: Tenant, tmp_path: Path, text: str) -> None:
+    file = tmp_path / "odd.jsonl"
+    file.write_text(text)
+    with pytest.raises(CommandError):
+        check(file)
+    with pytest.raises(CommandError):
+        check(tmp_path / "not there")
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+00:00", "9999-12-31T23:59:59-23:59", "2026-11-29T00:00:00", 5])
+def test_a_line_with_no_time_of_a_log_is_refused(
+    at: Any, tenant: Tenant, service: ServiceAccount, tmp_path: Path
+) -> None:
+    facts = {"name": "tenants.service_account.secret_rotated", "tenant": str(tenant.pk), "target": str(service.pk)}
+    file = tmp_path / "odd.jsonl"
+    payload = json.dumps({**facts, "actor": "system", "at": at, "data": {}})
+    file.write_text(json.dumps({"id": 1, "payload": payload}))
+    with pytest.raises(CommandError, match="none of a log's export"):
+        check(file)
+
+
+@pytest.mark.parametrize("text", ["5", "[]", '"payload"', "{", "[" * 100_000, "x" * 1_000_001])
+def test_a_file_that_is_no_export_is_refused_by_both_commands(text: str, tenant: Tenant, tmp_path: Path) -> None:
+    file = tmp_path / "odd.jsonl"
+    file.write_text(text)
+    with pytest.raises(CommandError):
+        check(file)
+    key = base64.b64encode(bytes(32)).decode()
+    facts = {"public_key": key, "decided_by": "Lee", "reason": "a drill"}
+    with pytest.raises(CommandError):
+        call_command("reopen_logs", export=[str(file)], **facts)
+
+
+@pytest.mark.parametrize("text", ["", "x", "AAAA", base64.b64encode(bytes(33)).decode()])
+def test_a_public_key_that_is_none_is_refused(text: str, db: None) -> None:
+    for name, facts in (("reopen_logs", {"decided_by": "Lee", "export": []}), ("rebuild_branch_keys", {})):
+        with pytest.raises(CommandError, match="32 bytes"):
+            call_command(name, public_key=text, reason="a drill", **facts)
+
+
+def test_only_the_command_line_checks(tenant: Tenant, alice: Member, sam: User) -> None:
+    for actor in (acting(alice), acting_staff(sam)):
+        with pytest.raises(NotAllowed):
+            services.restore_check([], reason="r", actor=actor)
+        with pytest.raises(NotAllowed):
+            tenant_services.remove_as_logged(alice, reason="r", actor=actor)
+    assert connection.vendor
+
+
+def test_a_stop_that_was_pressed_in_german_is_followed(
+    tenant: Tenant,
+    alice: Member,
+    active: KeyRegistration,
+    browser_of: Callable[..., Client],
+    exported: Callable[[], Path],
+) -> None:
+    with Backup():
+        pressed = browser_of(alice).post(
+            f"/tenants/{tenant.pk}/key/suspend/", {"reason": "Laptop weg"}, headers={"accept-language": "de"}
+        )
+        assert pressed.status_code == 302
+        file = exported()
+    assert check(file)["suspended"] == [str(active.pk)]
+    assert "your organisation" in file.read_text(), "the log is English"

@@ -1,0 +1,100 @@
+"""`manage.py preflight`: one line a part, what is wrong and what to do, and no secret in it."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+
+from byokportal.localaws.testing import LocalAws
+from keys.aws import sessions
+from keys.models import AccountQuotas
+from tenants.models import ServiceRole
+
+pytestmark = pytest.mark.django_db
+CANARY = "999900002222"
+PASSWORD = "s3cret-of-a-canary"
+
+
+def lines() -> tuple[int, list[str]]:
+    written, code = io.StringIO(), 0
+    try:
+        call_command("preflight", stdout=written)
+    except SystemExit as ended:
+        code = int(str(ended.code))
+    return code, written.getvalue().splitlines()
+
+
+def of(part: str) -> list[str]:
+    return [line for line in lines()[1] if line[5:].startswith(f"{part}:")]
+
+
+def test_each_part_has_its_line_and_what_is_good_is_ok(aws: LocalAws, service_role: ServiceRole) -> None:
+    _, said = lines()
+    for part in ("database", "migrations", "broker", "cache", "identity", "clock", "service role", "canary"):
+        found = [line for line in said if line[5:].startswith(f"{part}:")]
+        assert found, part
+        assert all(line.startswith("ok ") for line in found), found
+
+
+def test_credentials_of_another_account_are_exit_1(
+    aws: LocalAws, service_role: ServiceRole, settings: Any, tmp_path: Path
+) -> None:
+    known = json.loads(Path(settings.LOCALAWS_FILE).read_text())
+    known["accounts"][settings.AWS_ACCOUNT_ID] = known["accounts"][CANARY]
+    settings.LOCALAWS_FILE = tmp_path / "localaws.json"
+    settings.LOCALAWS_FILE.write_text(json.dumps(known))
+    sessions.forget_all()
+    code, said = lines()
+    assert code == 1
+    assert any(line.startswith("fail identity:") and "AWS_ACCOUNT_ID" in line for line in said)
+
+
+def test_a_service_role_that_was_made_anew_is_named(aws: LocalAws, service_role: ServiceRole) -> None:
+    ServiceRole.objects.update(unique_id="AROAWASANOTHERONE")
+    (line,) = of("service role")
+    assert line.startswith("fail")
+    assert "AROAWASANOTHERONE" in line
+
+
+def test_a_canary_that_refuses_is_named(aws: LocalAws, service_role: ServiceRole) -> None:
+    trust = '{"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Principal": "*", "Action": "sts:AssumeRole"}]}'
+    aws.client(CANARY, "iam", "us-east-1").update_assume_role_policy(
+        RoleName=f"byok-canary-{service_role.name}", PolicyDocument=trust
+    )
+    sessions.forget_all()
+    (line,) = of("canary")
+    assert line.startswith("fail")
+    assert "AccessDenied" in line
+
+
+def test_no_service_role_is_a_failure(aws: LocalAws) -> None:
+    (line,) = of("service role")
+    assert line.startswith("fail")
+    assert "open_service_role" in line
+
+
+def test_quotas_that_leave_no_room_are_a_failure(aws: LocalAws, service_role: ServiceRole) -> None:
+    assert of("quotas")[0].startswith("warn")
+    facts = {"policy_size": 6144, "attached": 10, "roles": 1000, "roles_quota": 1000}
+    AccountQuotas.objects.create(pk=1, policies=1, policies_quota=1500, read_at=service_role.created_at, **facts)
+    assert of("quotas")[0].startswith("fail")
+
+
+def test_servers_that_are_gone_are_named_and_their_passwords_are_not(
+    aws: LocalAws, service_role: ServiceRole, settings: Any
+) -> None:
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT, settings.EMAIL_TIMEOUT = "127.0.0.1", 1, 1
+    settings.EMAIL_HOST_USER, settings.EMAIL_HOST_PASSWORD = "byok", PASSWORD
+    settings.CELERY_BROKER_URL = settings.REDIS_URL = f"redis://:{PASSWORD}@127.0.0.1:1/0"
+    code, said = lines()
+    assert code == 1
+    for part in ("mail", "broker"):
+        assert any(line.startswith(f"fail {part}:") for line in said), said
+    assert PASSWORD not in "\n".join(said)
+    assert sum(line[5:].startswith("database:") for line in said) == 1
