@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-import botocore.session
+from botocore import loaders
 from botocore.model import OperationModel, ServiceModel
 
 from byokportal.localaws.errors import AwsError
@@ -60,8 +60,11 @@ DONE: dict[str, frozenset[str]] = {
 
 @cache
 def model(service: str) -> ServiceModel:
-    """Return AWS's own description of a service, as boto3 has it."""
-    return botocore.session.get_session().get_service_model(service)
+    """Return AWS's own description of a service, as boto3 has it.
+
+    A botocore session would read the profile of whoever runs this, and fail where there is none of its name.
+    """
+    return ServiceModel(loaders.create_loader().load_service_model(service, "service-2"), service)
 
 
 @cache

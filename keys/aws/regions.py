@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cache
 
-import botocore.session
+from botocore import loaders
 from django.conf import settings
 
 
@@ -20,7 +20,7 @@ def of(partition: str) -> Mapping[str, frozenset[str]]:
 
 @cache
 def _known(partition: str) -> frozenset[str]:
-    data = botocore.session.get_session().get_data("endpoints")
+    data = loaders.create_loader().load_data("endpoints")
     return frozenset(
         region for found in data["partitions"] if found["partition"] == partition for region in found["regions"]
     )

@@ -16,12 +16,13 @@ from typing import Any
 import pytest
 from conftest import REGION, Customer, acting
 
+from byokportal.localaws import operations
 from byokportal.localaws.testing import LocalAws
 from keys import aws as keys_aws
 from keys import errors, services
 from keys.access import Access
 from keys.arns import RoleArn
-from keys.aws import clients, iam, sessions
+from keys.aws import clients, iam, regions, sessions
 from keys.models import KeyRegistration
 from tenants.models import Member, ServiceRole, Tenant
 
@@ -59,6 +60,13 @@ def test_the_developers_own_aws_is_never_used(aws: LocalAws, developer: None, se
     who = sessions.identity(None, REGION)
     assert who.account == settings.AWS_ACCOUNT_ID
     assert who.arn == iam.base_principal()
+
+
+def test_what_is_known_of_aws_asks_for_no_profile(developer: None) -> None:
+    regions._known.cache_clear()
+    assert REGION in regions.of("aws")["aws"]
+    operations.model.cache_clear()
+    assert "Decrypt" in operations.model("kms").operation_names
 
 
 def test_without_localaws_json_nothing_is_asked(developer: None, settings: Any, tmp_path: Path) -> None:

@@ -734,6 +734,7 @@ UNRECORDED = {"tenants.drop_second_person", "tenants.begin_sign_on"}
 ELSEWHERE = {
     "tenants.tokens_seen_by": "reads only",
     "keys.evidence": "reads only",
+    "keys.reconcile": "reads only",
     "keys.rebuild_branch_keys": "of all tenants, when rows are lost",
     "tenants.remove_as_logged": "a part of restore_check, while nothing else runs",
     "keys.restore_check": "of all tenants, when the database went back",
