@@ -32,6 +32,11 @@ SECONDS = 5.0  # that the database has for a question
 CLOCK_WARN, CLOCK_WRONG = 5.0, 240.0  # seconds; AWS refuses signatures that are five minutes off
 HOME = "us-east-1"  # the STS that is asked
 ROLES = 200  # service roles at most that are asked, the oldest first
+# Tables with a trigger of ours that this role may drop: as their owner, as a member of it, or as a superuser.
+OWNS = """
+    SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+    WHERE NOT tgisinternal AND tgparentid = 0 AND pg_has_role(relowner, 'USAGE')
+"""
 NEAR = {"", "localhost", "127.0.0.1", "::1"}  # hosts to which nothing leaves this machine
 
 
@@ -88,6 +93,20 @@ def _database(part: str) -> Iterator[Finding]:
     if connection.vendor == "postgresql" and not _is_near(host) and options.get("sslmode") != "verify-full":
         text = "The server's certificate and name are not both checked."
         yield Finding(part, "warn", text, "Write sslmode=verify-full into DATABASE_URL.")
+
+
+def _database_role(part: str) -> Iterator[Finding]:
+    if connection.vendor != "postgresql":
+        yield Finding(part, "ok", f"{connection.vendor} has no roles.")
+        return
+    with deadline.at_most(SECONDS), connection.cursor() as cursor:
+        cursor.execute(OWNS)
+        owned = sorted(name for (name,) in cursor.fetchall())
+    if owned:
+        text = f"This process may drop the triggers of {', '.join(owned)}: it is their owner, or a superuser."
+        yield Finding(part, "warn", text, REMEDIES[part])
+    else:
+        yield Finding(part, "ok", "It owns none of the tables that are append-only.")
 
 
 def _is_near(host: str) -> bool:
@@ -226,6 +245,7 @@ def _name(part: str) -> Iterator[Finding]:
 PARTS: tuple[tuple[str, Callable[[str], Iterator[Finding]]], ...] = (
     ("settings", _settings),
     ("database", _database),
+    ("database role", _database_role),
     ("migrations", _migrations),
     ("broker", _broker),
     ("cache", _cache),
@@ -240,6 +260,7 @@ PARTS: tuple[tuple[str, Callable[[str], Iterator[Finding]]], ...] = (
 REMEDIES = {
     "settings": "Run manage.py check --deploy.",
     "database": "See that the server of DATABASE_URL runs, lets us in and is no standby.",
+    "database role": "Run deploy/postgresql/roles.sql, and serve as the role that owns nothing (docs/deploy.md).",
     "migrations": "See to the database first, then run manage.py migrate.",
     "broker": "See that the server of REDIS_URL runs, lets us in and has the certificate that the address asks for.",
     "cache": "See that the server of REDIS_URL runs and has memory left.",

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 
 from byokportal.localaws.testing import LocalAws
 from keys.aws import sessions
 from keys.models import AccountQuotas
+from support import preflight
 from tenants.models import ServiceRole
 
 pytestmark = pytest.mark.django_db
@@ -98,3 +100,17 @@ def test_servers_that_are_gone_are_named_and_their_passwords_are_not(
         assert any(line.startswith(f"fail {part}:") for line in said), said
     assert PASSWORD not in "\n".join(said)
     assert sum(line[5:].startswith("database:") for line in said) == 1
+
+
+def test_a_role_that_owns_the_log_is_named(db: None) -> None:
+    if connection.vendor != "postgresql":
+        assert of("database role")[0].startswith("ok ")
+        return
+    (line,) = of("database role")
+    assert line.startswith("warn") and "tenants_auditevent" in line and "roles.sql" in line
+    with connection.cursor() as cursor:  # in the transaction of this test
+        cursor.execute("CREATE ROLE byok_of_tests")
+        cursor.execute("SET LOCAL ROLE byok_of_tests")
+        (found,) = preflight._database_role("database role")
+        cursor.execute("RESET ROLE")
+    assert found.level == "ok"
