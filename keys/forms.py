@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django import forms
 from django.utils.translation import gettext_lazy
 
-from byokportal import secret_texts
+from byokportal import bodies, secret_texts
 from byokportal.filters import PeriodForm
 from byokportal.translation import translate as _
 from keys import key_uses
@@ -178,6 +178,52 @@ class ActivationForm(forms.Form):
         required=False,
         help_text=gettext_lazy("Within 90 days. A test that is not older than an hour has to pass then."),
         widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+    )
+
+
+class _FilesInput(forms.FileInput):
+    allow_multiple_selected = True
+
+
+class FilesField(forms.FileField):
+    """Some files, as a list of their bytes, refused where they are too many or too long together.
+
+    Args:
+        most: files.
+        limit: bytes of all files together, as sent.
+    """
+
+    def __init__(self, *, most: int, limit: int, **more: Any) -> None:
+        super().__init__(widget=_FilesInput(), allow_empty_file=True, max_length=255, **more)
+        self.most, self.limit = most, limit
+
+    def clean(self, data: Any, initial: Any = None) -> list[bytes]:
+        files = [super(FilesField, self).clean(one) for one in data or [None]]
+        if len(files) > self.most:
+            raise forms.ValidationError(_("Choose at most %(most)s files at a time.", most=self.most))
+        if sum(one.size for one in files) > self.limit:
+            raise forms.ValidationError(
+                _(
+                    "Together they are longer than %(limit)s KiB. Pack them with gzip, or compare a shorter period "
+                    "at a time.",
+                    limit=self.limit // 1024,
+                )
+            )
+        return [one.read() for one in files]
+
+
+class CloudTrailForm(forms.Form):
+    """An export of CloudTrail; nothing of it is kept."""
+
+    files = FilesField(
+        label=gettext_lazy("Files of CloudTrail"),
+        most=20,
+        limit=bodies.LIMIT_CLOUDTRAIL,
+        help_text=gettext_lazy(
+            "As a trail writes them (.json.gz), as JSON lines, or what aws cloudtrail lookup-events prints. "
+            "Together at most 256 KiB as you send them, about 2,000 records packed with gzip."
+        ),
+        error_messages={"required": gettext_lazy("Choose a file of your CloudTrail.")},
     )
 
 

@@ -15,6 +15,7 @@ from keys.views import (
     key_uses,
     links,
     pasted,
+    reconciliation,
     steps,
     tests,
 )
@@ -62,6 +63,7 @@ urlpatterns = [
         {"extension": "pdf"},
         name="evidence-pdf",
     ),
+    path("tenants/<uuid:tenant>/log/cloudtrail/", reconciliation.reconciliation, name="reconciliation"),
     path("tenants/<uuid:tenant>/log/uses/", key_uses.key_uses, name="key-uses"),
     path("tenants/<uuid:tenant>/log/uses/export.jsonl", key_uses.export, {"extension": "jsonl"}, name="key-uses-jsonl"),
     path("tenants/<uuid:tenant>/log/uses/export.csv", key_uses.export, {"extension": "csv"}, name="key-uses-csv"),

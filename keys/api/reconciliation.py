@@ -15,9 +15,6 @@ from keys import services
 from keys.reconciling import cloudtrail, matching
 from tenants import endpoints
 
-# Read in the request, in a process that serves data keys too: what it costs is bounded by this.
-MOST_BYTES = 4 * 1024 * 1024
-
 
 class RecordOut(serializers.Serializer[Any]):
     at = serializers.DateTimeField()
@@ -62,7 +59,9 @@ class Reconciliations(endpoints.TenantView):
     def post(self, request: Request, tenant: str) -> Response:
         mine, actor = self.mine(request, tenant), self.caller(request).actor
         try:
-            found = services.reconcile(mine, [request._request.body], actor=actor, most_bytes=MOST_BYTES)
+            found = services.reconcile(
+                mine, [request._request.body], actor=actor, most_bytes=cloudtrail.MOST_BYTES_ONLINE
+            )
         except cloudtrail.Unreadable as error:
             raise MalformedBody(why=str(error).removesuffix(".")) from None
         return Response(services.facts_of_reconciliation(found))

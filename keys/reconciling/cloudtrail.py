@@ -13,7 +13,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from byokportal.translation import translate as _
+
 MOST_BYTES = 32 * 1024 * 1024  # of all files together, unpacked
+# Of what is read in a request, in a process that serves data keys too: what it costs is bounded by this.
+MOST_BYTES_ONLINE = 4 * 1024 * 1024
 MOST_RECORDS = 50_000
 GZIP = b"\x1f\x8b"
 LONGEST = 512  # characters of a value that is kept
@@ -70,35 +74,37 @@ def read(files: Sequence[bytes], *, most_bytes: int = MOST_BYTES) -> list[Record
             for event in _events(text):
                 count += 1
                 if count > MOST_RECORDS:
-                    raise Unreadable(f"there are more than {MOST_RECORDS} records; choose a shorter period")
+                    raise Unreadable(
+                        _("there are more than %(most)s records; choose a shorter period", most=MOST_RECORDS)
+                    )
                 record = _record(event)
                 key = (record.request_id, record.source, record.name) if record.request_id else (record.event_id,)
                 kept = found.get(key)
                 if kept is None or (not kept.issuer and record.issuer):  # the fuller copy
                     found[key] = record
         except Unreadable as error:
-            raise Unreadable(f"File {number}: {error}.") from None
+            raise Unreadable(_("File %(number)s: %(why)s.", number=number, why=error)) from None
     return sorted(found.values(), key=lambda record: (record.at, record.event_id))
 
 
 def _unpacked(data: bytes, left: int) -> bytes:
     """Return a file as it was before gzip; several members stand one after the other."""
-    too_long = Unreadable(f"there are more than {left} bytes, unpacked; choose a shorter period")
+    too_long = Unreadable(_("there are more than %(most)s bytes, unpacked; choose a shorter period", most=left))
     parts: list[bytes] = []
     while data.startswith(GZIP):
         stream = zlib.decompressobj(wbits=31)
         try:
             part = stream.decompress(data, left + 1)
         except zlib.error:
-            raise Unreadable("it begins like gzip and cannot be unpacked") from None
+            raise Unreadable(_("it begins like gzip and cannot be unpacked")) from None
         if len(part) > left:
             raise too_long
         if not stream.eof:
-            raise Unreadable("it is cut off")
+            raise Unreadable(_("it is cut off"))
         left, data = left - len(part), stream.unused_data
         parts.append(part)
         if len(parts) > 100:
-            raise Unreadable("it has more than 100 gzip members")
+            raise Unreadable(_("it has more than 100 gzip members"))
     if parts:
         return b"".join(parts)
     if len(data) > left:
@@ -110,9 +116,9 @@ def _events(data: bytes) -> Iterator[dict[str, Any]]:
     try:
         text = data.decode("utf-8-sig").strip()
     except UnicodeDecodeError:
-        raise Unreadable("it is not UTF-8") from None
+        raise Unreadable(_("it is not UTF-8")) from None
     if not text:
-        raise Unreadable("it is empty")
+        raise Unreadable(_("it is empty"))
     try:
         whole = _parsed(text)
     except Unreadable as error:
@@ -134,12 +140,12 @@ def _events_of(value: Any) -> Iterator[dict[str, Any]]:
     else:
         items = value
     if not isinstance(items, list):
-        raise Unreadable("it is no list of records")
+        raise Unreadable(_("it is no list of records"))
     for item in items:
         if isinstance(item, dict) and isinstance(item.get("CloudTrailEvent"), str):
             item = _parsed(item["CloudTrailEvent"])
         if not isinstance(item, dict):
-            raise Unreadable("a record is no JSON object")
+            raise Unreadable(_("a record is no JSON object"))
         yield item
 
 
@@ -149,9 +155,9 @@ def _parsed(text: str) -> Any:
     except Unreadable:
         raise
     except RecursionError:
-        raise Unreadable("it is nested too deeply") from None
+        raise Unreadable(_("it is nested too deeply")) from None
     except ValueError:
-        raise Unreadable("it is not JSON") from None
+        raise Unreadable(_("it is not JSON")) from None
 
 
 def _is_json(text: str) -> bool:
@@ -165,21 +171,21 @@ def _is_json(text: str) -> bool:
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise Unreadable("a name stands twice in one object")
+        raise Unreadable(_("a name stands twice in one object"))
     return found
 
 
 def _record(event: dict[str, Any]) -> Record:
     at = event.get("eventTime")
     if not isinstance(at, str) or not TIME.fullmatch(at):
-        raise Unreadable("a record has no eventTime like 2026-01-31T12:00:00Z")
+        raise Unreadable(_("a record has no eventTime like 2026-01-31T12:00:00Z"))
     try:
         time = datetime.strptime(at, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     except ValueError:
-        raise Unreadable("the eventTime of a record is no time") from None
+        raise Unreadable(_("the eventTime of a record is no time")) from None
     source, name = _text(event, "eventSource"), _text(event, "eventName")
     if not source or not name:
-        raise Unreadable("a record has no eventSource or no eventName")
+        raise Unreadable(_("a record has no eventSource or no eventName"))
     who, asked = _object(event, "userIdentity"), _object(event, "requestParameters")
     arn, unique = _text(who, "arn"), _text(who, "principalId")
     named = event.get("resources")

@@ -277,6 +277,7 @@ WRITES = re.compile(r'^\s*(?:INSERT INTO|UPDATE|DELETE FROM) "(?!django_session)
 READS = {
     "tenants/<uuid:tenant>/check-policy/": "a policy is read, and not kept",
     "tenants/<uuid:tenant>/check-output/": "what a command printed is read, and not kept",
+    "tenants/<uuid:tenant>/log/cloudtrail/": "an export of CloudTrail is compared, and not kept",
     "admin/explain-aws-error/": "the same with an error of AWS",
     "admin/explain-aws-error/answer/": "the first step: it shows where the text can go",
     "admin/tenants/tenant/<path:object_id>/explain/": "the same for one tenant",

@@ -92,6 +92,7 @@ HERS = (
     "portal:log",
     "portal:log-seal",
     "portal:evidence",
+    "portal:reconciliation",
     "portal:key-uses",
     "portal:members",
     "portal:remove-member",

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from conftest import REGION, Customer
+from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import CommandError, call_command
 from django.test import Client
 
@@ -205,3 +206,64 @@ def test_the_api_answers_the_same_and_keeps_nothing(
         assert sent(data).status_code == status
     assert sent(packed(events), service).status_code in {403, 404}
     assert sent(packed(events), to=address.replace(str(tenant.pk), str(uuid.uuid4()))).status_code == 404
+
+
+def upload(*files: bytes) -> dict[str, Any]:
+    return {"files": [SimpleUploadedFile(f"{number}.json.gz", data) for number, data in enumerate(files)]}
+
+
+def test_the_page_says_what_is_not_explained_and_the_file_says_all(
+    tenant: Tenant, alice: Member, events: list[dict[str, Any]], browser_of: Callable[..., Client]
+) -> None:
+    browser, page = browser_of(alice), f"/tenants/{tenant.pk}/log/cloudtrail/"
+    assert "Give us an export" in browser.get(page).content.decode()
+
+    good = browser.post(page, upload(packed(events))).content.decode()
+    assert "Nothing in your role is unexplained" in good
+
+    stolen = unwrap_of(events) | {"requestID": "stolen-7", "eventID": "stolen"}
+    alien = stolen | {"userIdentity": {"type": "IAMUser", "arn": STRANGER}, "requestID": "alien", "eventID": "alien"}
+    two = upload(packed([*events, stolen]), packed([alien]))
+    bad = browser.post(page, two).content.decode()
+    assert "1 call in your role is not explained" in bad
+    assert "stolen-7" in bad
+    assert STRANGER in bad
+
+    file = browser.post(page, {**upload(packed([*events, stolen, alien])), "as": "json"})
+    assert file["Content-Disposition"] == 'attachment; filename="byok-cloudtrail-compared.json"'
+    found = services.reconcile(tenant, [packed([*events, stolen, alien])], actor=audit.COMMAND)
+    assert file.json() == services.facts_of_reconciliation(found)
+
+
+@pytest.mark.parametrize(
+    ("files", "why"),
+    [
+        ([], "Choose a file of your CloudTrail."),
+        ([b""], "File 1: it is empty."),
+        ([b"[]", b"{"], "File 2: it is not JSON."),
+        ([b"[]"] * 21, "Choose at most 20 files at a time."),
+        ([bytes(200_000), bytes(100_000)], "Together they are longer than 256 KiB."),
+        ([gzip.compress(b'{"Records": []' + b" " * 5 * 1024 * 1024 + b"}")], "choose a shorter period"),
+    ],
+)
+def test_what_cannot_be_compared_is_said_beside_the_field(
+    tenant: Tenant, alice: Member, browser_of: Callable[..., Client], files: list[bytes], why: str
+) -> None:
+    answer = browser_of(alice).post(f"/tenants/{tenant.pk}/log/cloudtrail/", upload(*files))
+    assert answer.status_code == 200
+    assert why in answer.content.decode()
+
+
+def test_no_record_about_the_key_is_said_and_a_german_reader_reads_german(
+    tenant: Tenant, alice: Member, browser_of: Callable[..., Client]
+) -> None:
+    browser, page = browser_of(alice), f"/tenants/{tenant.pk}/log/cloudtrail/"
+    assert "No call on your key or your role" in browser.post(page, upload(b"[]")).content.decode()
+    browser.cookies["language"] = "de"
+    german = browser.post(page, upload(b"{"), headers={"accept-language": "de"}).content.decode()
+    assert "Datei 1: " in german
+
+
+def test_a_stranger_gets_no_page(tenant: Tenant, mallory: Member, browser_of: Callable[..., Client]) -> None:
+    page = f"/tenants/{tenant.pk}/log/cloudtrail/"
+    assert browser_of(mallory).post(page, upload(b"[]")).status_code == 404
