@@ -447,6 +447,7 @@ def test_an_auditor_of_the_tenant_changes_nothing() -> None:
         "messages",
         "policy-checks",
         "reconciliations",
+        "log/cloudtrail",
         "check-policy",
         "check-output",
         "object",
