@@ -215,7 +215,7 @@ class FilesField(forms.FileField):
 class CloudTrailForm(forms.Form):
     """An export of CloudTrail; nothing of it is kept."""
 
-    files = FilesField(
+    exported = FilesField(
         label=gettext_lazy("Files of CloudTrail"),
         most=20,
         limit=bodies.LIMIT_CLOUDTRAIL,

@@ -67,10 +67,10 @@ def reconciliation(request: HttpRequest, tenant: UUID) -> HttpResponse:
         actor = portal.actor(request, member)
         try:
             found = services.reconcile(
-                member.tenant, form.cleaned_data["files"], actor=actor, most_bytes=cloudtrail.MOST_BYTES_ONLINE
+                member.tenant, form.cleaned_data["exported"], actor=actor, most_bytes=cloudtrail.MOST_BYTES_ONLINE
             )
         except cloudtrail.Unreadable as error:
-            form.add_error("files", str(error))
+            form.add_error("exported", str(error))
         else:
             if request.POST.get("as") == "json":
                 return _file(found)

@@ -209,7 +209,7 @@ def test_the_api_answers_the_same_and_keeps_nothing(
 
 
 def upload(*files: bytes) -> dict[str, Any]:
-    return {"files": [SimpleUploadedFile(f"{number}.json.gz", data) for number, data in enumerate(files)]}
+    return {"exported": [SimpleUploadedFile(f"{number}.json.gz", data) for number, data in enumerate(files)]}
 
 
 def test_the_page_says_what_is_not_explained_and_the_file_says_all(
