@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
@@ -18,18 +19,21 @@ from django.core import cache as shared
 from django.core import checks, mail
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+from django.db.models.functions import Coalesce
 from kombu import Connection
 
 from byokportal import clock, deadline, redis_url
 from byokportal.errors import DomainError
+from keys import escrow
 from keys.aws import sessions
 from keys.configuration import quotas
 from keys.health import blame
-from keys.models import AccountQuotas
+from keys.models import AccountQuotas, BranchKey
 from tenants.models import ServiceRole
 
 SECONDS = 5.0  # that the database has for a question
 CLOCK_WARN, CLOCK_WRONG = 5.0, 240.0  # seconds; AWS refuses signatures that are five minutes off
+COPY_LATE = timedelta(minutes=15)  # as long as the alert ByokBranchKeysNotCopied waits
 HOME = "us-east-1"  # the STS that is asked
 ROLES = 200  # service roles at most that are asked, the oldest first
 # Tables with a trigger of ours that this role may drop: as their owner, as a member of it, or as a superuser.
@@ -221,6 +225,24 @@ def _quotas(part: str) -> Iterator[Finding]:
         yield Finding(part, "ok", f"{known}.")
 
 
+def _copies(part: str) -> Iterator[Finding]:
+    if not escrow.is_on():
+        yield Finding(part, "ok", "None are kept (ESCROW_BUCKET is not set).")
+        return
+    without = BranchKey.objects.filter(escrowed_at=None)
+    old = without.filter(escrow_due_at=None).count()
+    late = without.annotate(at=Coalesce("wrapped_at", "created_at")).filter(
+        escrow_due_at__isnull=False, at__lt=clock.now() - COPY_LATE
+    )
+    if old:
+        text = f"{old} branch keys from before ESCROW_BUCKET was set have no copy."
+        yield Finding(part, "warn", text, "Run manage.py escrow_branch_keys.")
+    if count := late.count():
+        yield Finding(part, "fail", f"{count} branch keys have waited for more than 15 minutes.", REMEDIES[part])
+    elif not old:
+        yield Finding(part, "ok", "Each branch key has its copy, or gets it within minutes.")
+
+
 def _mail(part: str) -> Iterator[Finding]:
     if not settings.EMAIL_BACKEND.endswith("smtp.EmailBackend"):
         yield Finding(part, "warn", "No mail leaves this machine.", "Set EMAIL_URL to smtp+tls://….")
@@ -255,6 +277,7 @@ PARTS: tuple[tuple[str, Callable[[str], Iterator[Finding]]], ...] = (
     ("service role", _service_roles),
     ("canary", _canaries),
     ("quotas", _quotas),
+    ("copies", _copies),
     ("mail", _mail),
 )
 REMEDIES = {
@@ -270,5 +293,6 @@ REMEDIES = {
     "service role": "See that it exists and trusts our base principal: manage.py our_principals prints both.",
     "canary": "Compare the canary's trust policy with what manage.py open_service_role prints.",
     "quotas": "Ask AWS for more roles and policies in our account (Service Quotas, IAM).",
+    "copies": "Look for branch_key_not_escrowed in the log of the worker of the queue bulk (docs/runbook.md).",
     "mail": "See that the server of EMAIL_URL runs and takes the user and password.",
 }

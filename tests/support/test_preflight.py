@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 
+from byokportal import clock
 from byokportal.localaws.testing import LocalAws
+from keys import datakeys
 from keys.aws import sessions
-from keys.models import AccountQuotas
+from keys.models import AccountQuotas, BranchKey, KeyRegistration
 from support import preflight
 from tenants.models import ServiceRole
 
@@ -85,6 +88,29 @@ def test_quotas_that_leave_no_room_are_a_failure(aws: LocalAws, service_role: Se
     facts = {"policy_size": 6144, "attached": 10, "roles": 1000, "roles_quota": 1000}
     AccountQuotas.objects.create(pk=1, policies=1, policies_quota=1500, read_at=service_role.created_at, **facts)
     assert of("quotas")[0].startswith("fail")
+
+
+@pytest.mark.parametrize(
+    ("escrow", "says"),
+    [
+        ({}, "warn copies: 1 branch keys from before"),
+        (
+            {"escrow_due_at": timedelta(0), "wrapped_at": timedelta(minutes=16)},
+            "fail copies: 1 branch keys have waited",
+        ),
+        ({"escrow_due_at": timedelta(0), "wrapped_at": timedelta(minutes=5)}, "ok   copies: Each branch key"),
+        ({"escrowed_at": timedelta(0)}, "ok   copies: Each branch key"),
+    ],
+)
+def test_copies_that_wait_are_told_from_those_nobody_asked_for(
+    active: KeyRegistration, settings: Any, escrow: dict[str, timedelta], says: str
+) -> None:
+    datakeys.generate(active.tenant, [{"a": "b"}], caller="tests", request_id="r")
+    assert of("copies") == ["ok   copies: None are kept (ESCROW_BUCKET is not set)."]
+    settings.ESCROW_BUCKET = "copies"
+    assert BranchKey.objects.count() == 1
+    BranchKey.objects.update(**{name: clock.now() - ago for name, ago in escrow.items()})
+    assert [line[: len(says)] for line in of("copies")] == [says]
 
 
 def test_servers_that_are_gone_are_named_and_their_passwords_are_not(
