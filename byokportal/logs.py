@@ -7,10 +7,13 @@ import logging
 import re
 import secrets
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import structlog
-from django.http import HttpRequest, HttpResponse
 from structlog.types import EventDict, WrappedLogger
+
+if TYPE_CHECKING:  # a process that cannot read its settings says so in a line too
+    from django.http import HttpRequest, HttpResponse
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9-]{8,64}", re.ASCII)
 # What must never be read in a log, wherever it came from; the last line of defence, not the first.

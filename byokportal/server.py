@@ -10,11 +10,14 @@ from loopback unless told otherwise; whether there is a proxy is for Django to k
 from __future__ import annotations
 
 import argparse
+import logging.config
+import os
 
 import uvicorn
+from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from byokportal import metrics
+from byokportal import lines, metrics
 
 # Seconds that a connection is kept while nothing is asked: services call again and again. Longer than a proxy keeps it.
 KEEP_ALIVE = 75
@@ -50,6 +53,8 @@ def main() -> None:
     parser.add_argument("--application", default="byokportal.asgi:application", help="another one, for a benchmark")
     given = parser.parse_args()
     metrics.serve()
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "byokportal.settings")
+    logging.config.dictConfig(settings.LOGGING)  # the parent of several processes sets up no Django
     uvicorn.run(
         given.application,
         host=given.host,
@@ -72,5 +77,7 @@ def main() -> None:
     )
 
 
+if __name__ in {"__main__", "__mp_main__"}:  # the second: a child of several, which begins anew with this module
+    lines.every_line_is_json()
 if __name__ == "__main__":
     main()

@@ -571,7 +571,6 @@ TICKET_REOPEN_DAYS = env.float("TICKET_REOPEN_DAYS", default=30)
 
 # --- logs ---------------------------------------------------------------------------------------------------------
 
-DJANGO_STRUCTLOG_CELERY_ENABLED = True
 DJANGO_STRUCTLOG_USER_ID_FIELD = "pk"
 DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False  # it believes what anybody writes; byokportal.addresses binds the address
 DJANGO_STRUCTLOG_STATUS_5XX_LOG_LEVEL = logging.INFO  # a failure is logged once, where it happens
@@ -615,7 +614,7 @@ LOGGING = {
         # A line for each message that beat sends, several a second, would drown what people and on-call have to see.
         "celery.beat": {"level": "WARNING"},
         "celery.worker.strategy": {"level": "WARNING"},
-        "celery.app.trace": {"level": "WARNING"},
+        "celery.app.trace": {"level": "CRITICAL"},  # one line a task, failures too: byokportal.celery
     },
 }
 

