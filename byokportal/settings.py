@@ -572,6 +572,7 @@ TICKET_REOPEN_DAYS = env.float("TICKET_REOPEN_DAYS", default=30)
 # --- logs ---------------------------------------------------------------------------------------------------------
 
 DJANGO_STRUCTLOG_USER_ID_FIELD = "pk"
+DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True  # it is ours: byokportal.logs.RequestIdMiddleware has judged it
 DJANGO_STRUCTLOG_IP_LOGGING_ENABLED = False  # it believes what anybody writes; byokportal.addresses binds the address
 DJANGO_STRUCTLOG_STATUS_5XX_LOG_LEVEL = logging.INFO  # a failure is logged once, where it happens
 _processors: list[structlog.types.Processor] = [

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.test import Client
 
 from byokportal import lines
 from byokportal.embedded.stack import ROOT, Stack
@@ -114,6 +115,14 @@ def test_the_processes_of_a_web_server_and_their_parent_write_json(tmp_path: Pat
     time.sleep(3)
     server.terminate()
     read(server.communicate(timeout=60)[0])
+
+
+@pytest.mark.django_db
+def test_the_request_id_of_a_line_is_the_one_that_is_answered(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        answer = Client().get("/accounts/login/", headers={"x-request-id": "a-request-of-a-test-0003"})
+    found = {one.msg["request_id"] for one in caplog.records if isinstance(one.msg, dict) and "request_id" in one.msg}
+    assert found == {"a-request-of-a-test-0003"} == {answer["X-Request-ID"]}
 
 
 def test_what_migrate_prints_is_json(tmp_path: Path) -> None:
