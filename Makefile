@@ -89,6 +89,10 @@ soak: $(STAMP) ## the long runs: faults and killed processes (SOAK_SECONDS, defa
 	@$(PY) -m tests.soak
 	@$(PY) -m tests.soak.suspend
 
+.PHONY: upgrade-drill
+upgrade-drill: $(STAMP) $(CATALOG).mo ## two versions beside each other under load: from OLD=revision (default: the newest one with other migrations), UPGRADE_SECONDS=20 a phase; PostgreSQL and Redis are started for it
+	@$(PY) -m tests.soak.upgrade
+
 ci: $(STAMP) $(CATALOG).mo ## everything that has to pass before a change lands
 	@$(MAKE) --no-print-directory format-check lint types imports check openapi-check messages-check test-all
 	@$(PY) tests/on_servers.py
