@@ -397,6 +397,9 @@ def test_postgresql_has_room_for_the_connections_of_every_process() -> None:
     image = (ROOT / "Dockerfile").read_text()
     (web,) = re.findall(r'"--workers", "([0-9]+)"', image)
     (of_web,) = re.findall(r"processes × ([0-9]+)", (ROOT / "docs/deploy.md").read_text())
+    (threads,) = map(int, re.findall(r'"WEB_THREADS", default=([0-9]+)', (ROOT / "byokportal/settings.py").read_text()))
+    # Those that wait for AWS, those for everything else, those that commit uses, and one that looks for changes.
+    assert int(of_web) == threads + max(4, threads // 2) + 4 + 1
     needed = int(web) * int(of_web) + 1 + 5  # beat; a person and what the server keeps for its owner
     for service in services.values():
         command = service.get("command", [])

@@ -6,7 +6,6 @@ import pytest
 
 from tests.soak import suspend
 
-
 TRIALS = 4
 
 
