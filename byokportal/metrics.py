@@ -45,6 +45,7 @@ BULKHEAD_REFUSALS = Counter(
 )
 AWS_SECONDS = Histogram("byok_aws_call_seconds", "How long AWS took", ["service", "operation", "outcome"], buckets=FAST)
 TESTS = Counter("byok_encryption_tests", "Encryption tests that ended", ["verdict", "cause"])
+LOG_STREAM_BATCHES = Counter("byok_log_stream_batches", "Batches of the log that were sent", ["format", "outcome"])
 TASKS = Counter("byok_tasks", "Tasks that a worker ended", ["task", "outcome"])
 TASK_SECONDS = Histogram("byok_task_seconds", "How long a task took", ["task"], buckets=LONG)
 

@@ -206,8 +206,8 @@ CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
-# people are waiting; "bulk" is for what may take long, "sweep" for the probes of all tenants, "webhooks" for
-# receivers that may be slow
+# people are waiting; "bulk" is for what may take long, "sweep" for the probes of all tenants, "webhooks" and "streams"
+# (of the log) for receivers that may be slow
 CELERY_TASK_DEFAULT_QUEUE = "checks"
 # How often it is looked whether a canary is missing, or waits for its next step.
 CANARY_SECONDS = env.float("CANARY_SECONDS", default=15 if EMBEDDED else 300)
@@ -230,6 +230,7 @@ CELERY_BEAT_SCHEDULE = {
     "follow-the-log": {"task": "support.tasks.follow_log", "schedule": DUE_SECONDS},
     "send-due-notices": {"task": "support.tasks.send_notices", "schedule": 10.0},
     "deliver-due-webhooks": {"task": "support.tasks.deliver_webhooks", "schedule": DUE_SECONDS},
+    "send-due-log-streams": {"task": "tenants.tasks.send_log_streams", "schedule": DUE_SECONDS},
     "call-on-call": {"task": "support.tasks.call_on_call", "schedule": DUE_SECONDS},
     "remind-of-due-tickets": {"task": "support.tasks.remind_of_tickets", "schedule": 10.0},
     "prune-inbound-mails": {"task": "support.tasks.prune_inbound_mails", "schedule": 3600.0},
@@ -250,7 +251,7 @@ CELERY_BEAT_SCHEDULE = {
     "clear-expired": {"task": "tenants.tasks.clear_expired", "schedule": 3600.0},
 }
 # One message to each queue: a worker that takes it says that it is at work (`support.fleet.heartbeats`).
-QUEUES = ("checks", "bulk", "sweep", "webhooks", "configuration")
+QUEUES = ("checks", "bulk", "sweep", "webhooks", "streams", "configuration")
 for _queue in QUEUES:
     CELERY_BEAT_SCHEDULE[f"report-in-{_queue}"] = {
         "task": "support.tasks.report_in",
@@ -281,6 +282,7 @@ BEAT_LOOKS = {
     "tenants.tasks.seal_log": "tenants.due.unsealed",
     "tenants.tasks.look_at_due_domains": "tenants.due.domains",
     "tenants.tasks.look_at_due_connections": "tenants.due.connections",
+    "tenants.tasks.send_log_streams": "tenants.due.log_streams",
     "support.tasks.follow_log": "support.due.events",
     "support.tasks.follow_fleet": "support.due.fleet",
     "support.tasks.run_bulk": "support.due.bulk",
@@ -538,6 +540,8 @@ SPECTACULAR_SETTINGS = {
         "RoleEnum": "tenants.models.Role",
         "WebhookStatusEnum": ["on", "off", "failing"],
         "DeliveryStatusEnum": "support.models.WebhookDelivery.Status",
+        "FormatEnum": "support.models.WebhookEndpoint.Format",
+        "LogStreamFormatEnum": "tenants.models.LogStream.Format",
     },
     "POSTPROCESSING_HOOKS": ["drf_spectacular.hooks.postprocess_schema_enums", "byokportal.schema.add_examples"],
 }

@@ -14,7 +14,7 @@ from kombu.exceptions import ChannelError
 
 from keys.models import BranchKey, EncryptionTest, KeyHealth, RoleConfiguration
 from support.models import BulkOperation, Notice, WebhookDelivery
-from tenants.models import AuditEvent
+from tenants.models import AuditEvent, LogStream
 
 # Seconds that whoever asks waits for the broker.
 WAIT_AT_MOST = 1
@@ -52,6 +52,7 @@ WORK = {
     "event": Work(lambda: AuditEvent.objects.not_followed().filter(next_at=None), "at", order="pk"),
     "mail": Work(lambda: Notice.objects.filter(sent_at=None), "due_at"),
     "bulk_operation": Work(BulkOperation.objects.all, "due_at"),
+    "log_stream": Work(LogStream.objects.on, "due_at"),
     "webhook": Work(lambda: WebhookDelivery.objects.filter(status=WebhookDelivery.Status.PENDING), "due_at"),
 }
 

@@ -7,6 +7,7 @@ and the numbers are absent: an old one would be worse than none.
 from __future__ import annotations
 
 import threading
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 
@@ -28,7 +29,7 @@ from keys.models import (
 )
 from support import backlog
 from support.models import Notice, OnCallMessage, Ticket
-from tenants.models import AuditEvent, LogHead, Sealer, ServiceRole
+from tenants.models import AuditEvent, LogHead, LogStream, LogTree, Sealer, ServiceRole
 
 log = structlog.get_logger(__name__)
 KEPT = 15.0  # seconds that an answer is used again: whoever asks often must not load the database
@@ -128,6 +129,36 @@ def _head_age() -> Metric:
     return found
 
 
+def _log_stream_lag() -> Metric:
+    """For how long the receiver that is furthest behind has lacked a line; 0 where all have all."""
+    found = GaugeMetricFamily("byok_log_stream_lag_seconds", "How long the stream that is furthest behind lacks a line")
+    behind = LogStream.objects.on().filter(behind_since__isnull=False).order_by("behind_since")
+    since = behind.values_list("behind_since", flat=True).first()
+    found.add_metric([], max(0.0, (clock.now() - since).total_seconds()) if since else 0.0)
+    return found
+
+
+def _log_stream_missing() -> Metric:
+    """The lines that receivers lack, of the streams that lack one."""
+    found = GaugeMetricFamily("byok_log_stream_missing_lines", f"Sealed lines not sent, of {COUNTED} streams at most")
+    behind = LogStream.objects.on().filter(behind_since__isnull=False).order_by("behind_since")[:COUNTED]
+    reached = dict[uuid.UUID, list[int]]()
+    for tenant, number in behind.values_list("tenant_id", "acknowledged"):
+        reached.setdefault(tenant, []).append(number)
+    open_trees = LogTree.objects.filter(tenant__in=reached, closed_at=None).values_list("tenant_id", "first", "size")
+    lacks = sum(max(0, first + size - 1 - had) for tenant, first, size in open_trees for had in reached[tenant])
+    found.add_metric([], lacks)
+    return found
+
+
+def _log_streams() -> Metric:
+    found = GaugeMetricFamily("byok_log_streams", "Streams of logs, by their state", labels=["state"])
+    counts = dict(LogStream.objects.present().order_by().values_list("status").annotate(Count("pk")))
+    for state in ("on", "off", "failing"):
+        found.add_metric([state], counts.get(state, 0))
+    return found
+
+
 def _escrow_age() -> Metric:
     """For how long the copy of a branch key has been missing that is wrapped since then; 0 where none is wanted."""
     found = GaugeMetricFamily("byok_escrow_age_seconds", "How long the oldest branch key without a copy has waited")
@@ -172,6 +203,9 @@ READERS: tuple[Callable[[], Metric], ...] = (
     _canaries,
     _seal_age,
     _head_age,
+    _log_stream_lag,
+    _log_stream_missing,
+    _log_streams,
     _escrow_age,
     _single(
         "byok_log_heads_refused",

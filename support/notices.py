@@ -223,6 +223,7 @@ PAGES = {
     "tests_url": "tests",
     "seal_url": "log-seal",
     "webhooks_url": "webhooks",
+    "log_streams_url": "log-streams",
     "mails_url": "mails",
 }
 
@@ -396,6 +397,7 @@ MAILS: dict[str, Mail] = {
     "ticket-due": _mail("ticket", "subject", "what", "due_at", "is_late", more=_ticket, is_for_staff=True),
     "ticket-mail-refused": _mail("ticket", "subject", "why", more=_refused),
     "webhook-failing": _mail("sentence", kind="people"),
+    "log-stream-failing": _mail("sentence", kind="people"),
     "kore-needed": _mail("ticket", "code", "sentence", more=_ticket, is_for_staff=True),
     "incident-opened": _mail("sentence", "incident", more=_incident, is_for_staff=True),
     "incident-closed": _mail("sentence", is_for_staff=True),

@@ -190,6 +190,10 @@ def _webhook_failing(event: AuditEvent, tenant: Tenant) -> None:
     notices.tell(event, tenant, "webhook-failing", {"sentence": audit.sentence(event)})
 
 
+def _log_stream_failing(event: AuditEvent, tenant: Tenant) -> None:
+    notices.tell(event, tenant, "log-stream-failing", {"sentence": audit.sentence(event)})
+
+
 def _suspended(event: AuditEvent, tenant: Tenant) -> None:
     if event.actor == SYSTEM.label:
         causes.refused(event, tenant)
@@ -348,6 +352,14 @@ REACTIONS: dict[str, Callable[[AuditEvent, Tenant], None]] = {
     "support.webhook.secret_rotated": _people_changed,
     "support.webhook.given_up": _webhook_failing,
     "support.webhook.failed_for_days": _webhook_failing,
+    "tenants.log_stream.added": _people_changed,
+    "tenants.log_stream.changed": _people_changed,
+    "tenants.log_stream.removed": _people_changed,
+    "tenants.log_stream.switched_off": _people_changed,
+    "tenants.log_stream.secret_rotated": _people_changed,
+    "tenants.log_stream.behind": _log_stream_failing,
+    "tenants.log_stream.lines_rejected": _log_stream_failing,
+    "tenants.log_stream.failed_for_days": _log_stream_failing,
     "tenants.member.invited": _invited,
     "tenants.invitation.resent": _invited,
     "tenants.member.joined": _people_changed,

@@ -129,6 +129,31 @@ EVENTS = {
     "tenants.token.revoked": lazy("The automation token {name} was revoked."),
     "tenants.head_recipient.added": lazy("The head of the log is mailed to {email} once a day."),
     "tenants.head_recipient.removed": lazy("The head of the log is no longer mailed to {email}."),
+    "tenants.log_stream.added": lazy(
+        "A stream of the log to {origin} was added, {description} ({format}); it begins after line {after}."
+    ),
+    "tenants.log_stream.changed": lazy("The stream of the log to {origin}, {description}, was changed: {what}."),
+    "tenants.log_stream.secret_rotated": lazy(
+        "The secret of the stream of the log to {origin}, {description}, was rotated; the secret before it signs "
+        "for {hours} hours more."
+    ),
+    "tenants.log_stream.switched_off": lazy("The stream of the log to {origin}, {description}, was switched off."),
+    "tenants.log_stream.switched_on": lazy("The stream of the log to {origin}, {description}, was switched on again."),
+    "tenants.log_stream.removed": lazy("The stream of the log to {origin}, {description}, was removed."),
+    "tenants.log_stream.tested": lazy("A test was sent to the stream of the log {origin}, {description}."),
+    "tenants.log_stream.replayed": lazy(
+        "The stream of the log to {origin}, {description}, was set back: lines from {number} on are sent again."
+    ),
+    "tenants.log_stream.behind": lazy(
+        "The receiver {origin} of the log, {description}, has failed since {since}; what it lacks waits for it."
+    ),
+    "tenants.log_stream.lines_rejected": lazy(
+        "The receiver {origin} of the log, {description}, took a batch and says that it does not keep {count} of its "
+        "lines."
+    ),
+    "tenants.log_stream.failed_for_days": lazy(
+        "The stream of the log to {origin}, {description}, was switched off: its receiver has failed since {since}."
+    ),
     "tenants.domain.added": lazy("The mail domain {domain} was named."),
     "tenants.domain.verified": lazy("The mail domain {domain} was verified by its DNS record."),
     "tenants.domain.lapsed": lazy(

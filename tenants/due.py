@@ -10,7 +10,7 @@ from typing import Any
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from tenants.models import AuditEvent, HeadMailing, MailDomain, SignOnConnection
+from tenants.models import AuditEvent, HeadMailing, LogStream, MailDomain, SignOnConnection
 
 Rows = list[QuerySet[Any]]
 
@@ -29,3 +29,7 @@ def unsealed() -> Rows:
 
 def head_mailings() -> Rows:
     return [HeadMailing.objects.filter(due_at__lte=Now())]
+
+
+def log_streams() -> Rows:
+    return [LogStream.objects.on().filter(due_at__lte=Now()), LogStream.objects.filter(test_due_at__lte=Now())]

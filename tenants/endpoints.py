@@ -89,3 +89,28 @@ class TenantView(APIView):
         )
         headers = {"Location": location(answer.kept)} if location else None
         return Response(answer.kept, status=answer.status, headers=headers)
+
+    def once_with_secret(
+        self,
+        request: Request,
+        tenant: Tenant,
+        status: int,
+        do: Callable[[], tuple[dict[str, Any], str]],
+        *,
+        location: Callable[[Any], str] | None = None,
+    ) -> Response:
+        """Do an operation once whose answer has a `secret` that is kept nowhere: a repeat has none.
+
+        Args:
+            do: returns what is kept, and the secret; "" where there is none.
+        """
+        made: list[str] = []
+
+        def kept() -> Any:
+            shown, secret = do()
+            made[:] = [secret]
+            return {**shown, "secret": None}
+
+        answer = self.once(request, tenant, status, kept, location=location)
+        secret = made[0] if made else ""
+        return Response({**answer.data, "secret": secret or None}, status=answer.status_code, headers=answer.headers)

@@ -370,3 +370,18 @@ class NotByDirectory(DomainError):
     title = lazy("You cannot join by the directory")
     detail = "{why}"
     turn = Turn.TENANT
+
+
+class TooManyLogStreams(DomainError):
+    kind, code = Kind.CONFLICT, "too_many_log_streams"
+    title = lazy("That is too many streams of the log")
+    detail = lazy("The limit is {limit}. Remove one that you do not need, then try again.")
+    turn = Turn.TENANT
+
+
+class LogStreamTestWaits(DomainError):
+    kind, code = Kind.LIMITED, "log_stream_test_waits"
+    title = lazy("A test is under way")
+    detail = lazy("One test at a time, and one in {seconds} seconds. The page of the stream shows what became of it.")
+    turn = Turn.CALLER
+    retryable = True

@@ -11,7 +11,7 @@ from django.utils.translation import gettext_lazy
 from byokportal.filters import PeriodForm
 from byokportal.translation import translate as _
 from tenants import log, roles, services
-from tenants.models import Member, Role, SignOnConnection
+from tenants.models import LogStream, Member, Role, SignOnConnection
 
 
 class InviteForm(forms.Form):
@@ -227,6 +227,84 @@ class DirectoryTokenForm(forms.Form):
 
 class HeadRecipientForm(forms.Form):
     email = forms.EmailField(label=gettext_lazy("Mail address"), max_length=254)
+
+
+class LogStreamChangeForm(forms.Form):
+    """What can be changed of a stream of the log."""
+
+    description = forms.CharField(
+        label=gettext_lazy("What is it?"), max_length=120, help_text=gettext_lazy("Such as: SIEM, archive.")
+    )
+    headers = forms.CharField(
+        label=gettext_lazy("Headers of OTLP"),
+        max_length=12_000,
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 2, "autocomplete": "off", "spellcheck": "false"}),
+        help_text=gettext_lazy(
+            "One a line, as your receiver wants them, such as Authorization: Api-Token …; stored encrypted and never "
+            "shown again. Empty: none, or those there are."
+        ),
+    )
+
+    def clean_headers(self) -> dict[str, str]:
+        """Return name → value; what is no header is refused by the operation, with a sentence."""
+        lines = [line for line in self.cleaned_data["headers"].splitlines() if line.strip()]
+        found = dict[str, str]()
+        for line in lines:
+            name, _colon, value = line.partition(":")
+            if name.strip() in found:
+                raise forms.ValidationError(_("A header stands there twice. Give each once."))
+            found[name.strip()] = value.strip()
+        return found
+
+
+class LogStreamForm(LogStreamChangeForm):
+    """A new stream of the log."""
+
+    format = forms.ChoiceField(label=gettext_lazy("Format"), choices=LogStream.Format.choices)
+    address = forms.CharField(
+        label=gettext_lazy("Address"),
+        max_length=2000,
+        help_text=gettext_lazy(
+            "It begins with https://. Stored encrypted: pages show its host only. Of OTLP: that of the logs, such as "
+            "https://otlp.example/v1/logs."
+        ),
+    )
+    from_the_beginning = forms.TypedChoiceField(
+        label=gettext_lazy("Begins with"),
+        choices=[("yes", gettext_lazy("the first line of the log")), ("no", gettext_lazy("the next line"))],
+        coerce=lambda chosen: chosen == "yes",
+        initial="yes",
+    )
+    field_order = ("format", "description", "address", "headers", "from_the_beginning")
+
+
+class RotateLogStreamForm(forms.Form):
+    """How long the old secret goes on signing."""
+
+    hours = forms.TypedChoiceField(
+        label=gettext_lazy("The old secret signs too"),
+        choices=[
+            (24, gettext_lazy("for 24 hours")),
+            (168, gettext_lazy("for a week")),
+            (1, gettext_lazy("for an hour")),
+            (0, gettext_lazy("not at all: it has leaked")),
+        ],
+        coerce=int,
+    )
+
+
+class ReplayLogStreamForm(forms.Form):
+    """From which line on, or from when on, the log is sent again."""
+
+    number = forms.IntegerField(
+        label=gettext_lazy("From the line with the number"), required=False, min_value=1, max_value=2**63 - 1
+    )
+    since = forms.DateTimeField(
+        label=gettext_lazy("or from this time on (UTC)"),
+        required=False,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local"}, format="%Y-%m-%dT%H:%M"),
+    )
 
 
 class RemoveForm(forms.Form):

@@ -37,7 +37,10 @@ KINDS = {
     "people": (lazy("People and sign-in"), ("tenants.",)),
     "tokens": (lazy("Tokens and services"), ("tenants.token.", "tenants.service_account.", "tenants.client.")),
     "tickets": (lazy("Tickets"), ("support.",)),
-    "seal": (lazy("Seal and uses"), ("keys.uses.", "keys.log.", "keys.log_head.", "tenants.head_recipient.")),
+    "seal": (
+        lazy("Seal and uses"),
+        ("keys.uses.", "keys.log.", "keys.log_head.", "tenants.head_recipient.", "tenants.log_stream."),
+    ),
     "kore": (lazy("Kore.ai looked"), ("tenants.tenant.viewed",)),
 }
 KORE = "kore"  # of `who`: everybody at Kore.ai

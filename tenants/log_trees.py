@@ -17,7 +17,7 @@ from django.db import connection
 
 from byokportal import clock, leaves, merkle
 from tenants import published_heads, transactions
-from tenants.models import AuditEvent, LogHead, LogNode, LogTree, Sealer, TenantHead
+from tenants.models import AuditEvent, LogHead, LogNode, LogStream, LogTree, Sealer, TenantHead
 
 log = structlog.get_logger(__name__)
 BATCH = 1_000  # rows in one transaction
@@ -76,8 +76,10 @@ def _seal_batch() -> int:
     # while we wait for them.
     unsealed = AuditEvent.objects.not_sealed().select_for_update(no_key=True, skip_locked=True).order_by("pk")
     rows = list(unsealed.values_list("pk", "tenant_id", "payload", "request_id")[:BATCH])
+    held = LogStream.objects.wake({tenant for _, tenant, _, _ in rows if tenant}, clock.now())
+    rows = [row for row in rows if row[1] not in held]
     seal_rows(rows)
-    if len(rows) < BATCH:
+    if len(rows) < BATCH and not held:
         Sealer.objects.filter(pk=sealer.pk).update(sealed_at=clock.now())
     return len(rows)
 

@@ -197,6 +197,10 @@ OPERATIONS: dict[str, Operation] = {
     "tenants.provision": Operation(directory=True),
     # Mails that say how long the log is, to anybody whom an owner names.
     "tenants.change_head_recipients": Operation(OWN, token=PEOPLE, is_fresh=True),
+    # Where the whole log goes; a second person is asked where the organisation wants that (`services.log_streams`).
+    "tenants.change_log_streams": Operation(CHANGE, token=SETUP, is_fresh=True),
+    # The same lines again, to the same receiver; a test.
+    "tenants.send_log_streams": Operation(CHANGE, token=SETUP),
     "tenants.require_second_person": Operation(OWN, is_fresh=True),
     "tenants.decide": Operation(CHANGE, is_fresh=True),
     # What one has asked for oneself.

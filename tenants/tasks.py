@@ -15,6 +15,7 @@ from django.db.models import Q, QuerySet
 
 from byokportal import clock
 from tenants import connection_looks, domain_looks, head_mailings, idempotency, log_trees
+from tenants.log_streams import sending
 from tenants.models import (
     ADDRESS_CHANGE_LASTS,
     AccessToken,
@@ -65,6 +66,12 @@ def seal_log() -> None:
     log_trees.seal()
 
 
+# A queue of its own: receivers may be slow, and neither webhooks nor people wait for them.
+@shared_task(queue="streams", soft_time_limit=45, time_limit=60)
+def send_log_streams() -> None:
+    sending.send_due()
+
+
 @shared_task(queue="bulk", soft_time_limit=50, time_limit=60)
 def mail_log_heads() -> None:
     head_mailings.write_due()
@@ -91,6 +98,7 @@ def clear_expired() -> None:
         UserSession.objects.filter(created_at__lt=now - 2 * lasts),
     ):
         _clear(rows)
+    sending.prune()
 
 
 def _clear(rows: QuerySet[Any]) -> None:

@@ -40,7 +40,17 @@ from support.models import WebhookDelivery, WebhookEndpoint
 from tenants import attempts, audit, fresh, roles, tokens
 from tenants import services as tenant_services
 from tenants.audit import Actor
-from tenants.models import Approval, AuditEvent, Invitation, Member, Role, ServiceAccount, ServiceRole, Tenant
+from tenants.models import (
+    Approval,
+    AuditEvent,
+    Invitation,
+    LogStream,
+    Member,
+    Role,
+    ServiceAccount,
+    ServiceRole,
+    Tenant,
+)
 
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # playwright runs a loop in the test's own thread
 
@@ -303,6 +313,19 @@ def a_webhook(member: Member) -> WebhookEndpoint:
     event = AuditEvent.objects.filter(tenant=member.tenant).earliest("pk")
     WebhookDelivery.objects.create(tenant=member.tenant, endpoint=webhook, event=event, status="dead", why="gone")
     return webhook
+
+
+def a_log_stream(member: Member) -> LogStream:
+    """Stream the log to a receiver that nobody answers, and that took a line long ago."""
+    stream, _ = tenant_services.add_log_stream(
+        member.tenant,
+        format="webhook",
+        address="https://siem.acme.example/byok",
+        description="SIEM",
+        actor=acting(member),
+    )
+    LogStream.objects.filter(pk=stream.pk).update(acknowledged=1)
+    return stream
 
 
 def acting_staff(user: User) -> Actor:

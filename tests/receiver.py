@@ -19,10 +19,12 @@ class Receiver:
         secret: with which it checks what comes; without one it checks nothing.
         status: what it answers to the request of that number, from 0.
         took: id and body of what it answered with 2xx.
+        came: the same of all that came, whatever it answered.
     """
 
     def __init__(self, settings: Any) -> None:
         self.secret, self.took, self.heard = "", list[tuple[str, Any]](), list[dict[str, str]]()
+        self.came = list[tuple[str, bytes]]()
         self.status: Callable[[int], int] = lambda number: 200
         self.headers: dict[str, str] = {}
         self.text, self.seconds, self.refused = b"ok", 0.0, 0
@@ -47,6 +49,7 @@ class Receiver:
         with self._lock:
             number = len(self.heard)
             self.heard.append({**headers, "path": request.path})
+            self.came.append((headers.get("webhook-id", ""), body))
         if self.seconds:
             time.sleep(self.seconds)
         status = self.status(number)

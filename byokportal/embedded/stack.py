@@ -205,7 +205,7 @@ class Stack:
         # a sweep, or a mail server that hangs, takes them none.
         for name, queues in (
             ("worker", "checks"),
-            ("background", "bulk,sweep,webhooks"),
+            ("background", "bulk,sweep,webhooks,streams"),
             ("configuration", "configuration"),
         ):
             self._child(

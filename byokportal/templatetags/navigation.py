@@ -49,7 +49,12 @@ SECTIONS = (
     ),
     Section(gettext_lazy("Key"), "key", "key-round", ("branch-keys", "end-horizon", "drills", "drill")),
     Section(gettext_lazy("Tests"), "tests", "flask-conical", ("test",)),
-    Section(gettext_lazy("Log"), "log", "scroll-text", ("key-uses", "log-seal", "evidence")),
+    Section(
+        gettext_lazy("Log"),
+        "log",
+        "scroll-text",
+        ("key-uses", "log-seal", "log-streams", "log-stream", "remove-log-stream", "evidence", "reconciliation"),
+    ),
     Section(gettext_lazy("Tickets"), "tickets", "life-buoy", ("ticket",)),
     Section(
         gettext_lazy("People"),

@@ -92,22 +92,7 @@ def _shown(webhook: WebhookEndpoint) -> Any:
     return WebhookOut(webhook).data
 
 
-class _WithSecret(endpoints.TenantView):
-    def answered(self, request: Request, tenant: Tenant, status: int, do: Any, *, at: Any = None) -> Response:
-        """Answer with a secret that is kept nowhere: `do` returns the webhook and the secret."""
-        made: list[str] = []
-
-        def kept() -> Any:
-            webhook, secret = do()
-            made[:] = [secret]
-            return {**_shown(webhook), "secret": None}
-
-        answer = self.once(request, tenant, status, kept, location=at)
-        secret = made[0] if made else ""
-        return Response({**answer.data, "secret": secret or None}, status=answer.status_code, headers=answer.headers)
-
-
-class Webhooks(_WithSecret):
+class Webhooks(endpoints.TenantView):
     """Where the organisation's events are sent; the secret of a new one is in the answer, once."""
 
     problems = ("invalid_input", "not_allowed", "too_many_webhooks", "secret_pasted")
@@ -127,9 +112,13 @@ class Webhooks(_WithSecret):
         mine, given = self.mine(request, tenant), self.given(request, WebhookIn)
 
         def do() -> Any:
-            return services.add_webhook(mine, **given, actor=self.caller(request).actor)
+            webhook, secret = services.add_webhook(mine, **given, actor=self.caller(request).actor)
+            return _shown(webhook), secret
 
-        return self.answered(request, mine, 201, do, at=lambda kept: reverse("api:webhook", args=[mine.pk, kept["id"]]))
+        def location(kept: Any) -> str:
+            return reverse("api:webhook", args=[mine.pk, kept["id"]])
+
+        return self.once_with_secret(request, mine, 201, do, location=location)
 
 
 class OneWebhook(endpoints.TenantView):
@@ -154,7 +143,7 @@ class OneWebhook(endpoints.TenantView):
         return Response(status=204)
 
 
-class RotateWebhook(_WithSecret):
+class RotateWebhook(endpoints.TenantView):
     """A new secret of a webhook, in the answer once; the old one signs too for some hours."""
 
     problems = ("invalid_input", "not_allowed")
@@ -170,9 +159,10 @@ class RotateWebhook(_WithSecret):
         found, given = _webhook(mine, webhook), self.given(request, RotateWebhookIn)
 
         def do() -> Any:
-            return found, services.rotate_webhook_secret(found, **given, actor=self.caller(request).actor)
+            secret = services.rotate_webhook_secret(found, **given, actor=self.caller(request).actor)
+            return _shown(found), secret
 
-        return self.answered(request, mine, 200, do)
+        return self.once_with_secret(request, mine, 200, do)
 
 
 class SwitchWebhook(endpoints.TenantView):

@@ -19,6 +19,7 @@ QUEUES = {
     "sweep": "Workers for health",
     "bulk": "Workers for bulk work",
     "webhooks": "Workers for webhooks",
+    "streams": "Workers for streams of the log",
     "configuration": "Worker for step 5",
 }
 # Later than this is worth a colour.

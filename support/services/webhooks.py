@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import re
-import secrets
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,7 +10,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
-from byokportal import clock, outbound
+from byokportal import clock, outbound, receivers
 from byokportal.errors import AddressRefused, InvalidInput, NotFound
 from byokportal.translation import translate as _
 from support import kinds as event_kinds
@@ -97,7 +95,7 @@ def add_webhook(
         raise InvalidInput(errors={"routing_key": [_("Only PagerDuty has an integration key. Leave it empty.")]})
     if webhooks_of(tenant).count() >= WEBHOOKS:
         raise TooManyWebhooks(limit=WEBHOOKS)
-    secret = _new_secret() if format == Format.STANDARD else ""
+    secret = receivers.new_secret() if format == Format.STANDARD else ""
     webhook = WebhookEndpoint.objects.create(
         tenant=tenant,
         format=format,
@@ -159,7 +157,7 @@ def rotate_webhook_secret(webhook: WebhookEndpoint, *, hours: int = OLD_SECRET_H
         raise NotFound
     if current.format != Format.STANDARD:
         raise InvalidInput(errors={"hours": [_("Only Standard Webhooks have a secret. Make another webhook instead.")]})
-    secret = _new_secret()
+    secret = receivers.new_secret()
     _update(
         webhook,
         sealed_secret=sealing.seal(secret),
@@ -267,10 +265,6 @@ def _kinds(given: Collection[str]) -> list[str]:
     if not chosen or set(chosen) - event_kinds.KINDS.keys():
         raise InvalidInput(errors={"kinds": [_("Choose from %(names)s.", names=", ".join(event_kinds.KINDS))]})
     return chosen
-
-
-def _new_secret() -> str:
-    return "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode()
 
 
 def _record(name: str, webhook: WebhookEndpoint, actor: Actor, **data: Any) -> None:

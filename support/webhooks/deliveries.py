@@ -6,24 +6,14 @@ one that is down is asked now and then and not once for each event. Both times s
 
 from __future__ import annotations
 
-import random
-import threading
-from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import structlog
-from django.db import connection
-from django.db.models import F, Q
-from standardwebhooks import Webhook
+from django.db.models import F
 
-from byokportal import clock, database, outbound
-from byokportal.errors import AddressRefused, AddressUnreachable
+from byokportal import clock, database, receiver_runs, receivers
+from byokportal.receivers import Outcome
 from support import kinds
 from support.webhooks import formats
 from support.webhooks.rows import WebhookDelivery, WebhookDeliveryQuerySet, WebhookEndpoint
@@ -34,32 +24,14 @@ from tenants.models import AuditEvent, Tenant
 log = structlog.get_logger(__name__)
 Status, Endpoint = WebhookDelivery.Status, WebhookEndpoint.Status
 
-# Receivers that one process serves at once, and how many of those may be one organisation's.
-THREADS, OF_ONE_TENANT = 16, outbound.AT_ONCE_FOR_ONE
-# Seconds of one run; the turn of one receiver, after which the others come, and how many deliveries it has at most.
-BUDGET, TURN, A_TURN = 30.0, 15.0, 200
-SECONDS, LARGEST, SHOWN = 5.0, 16 * 1024, 500  # of one call; bytes of an answer; characters of it that are kept
-CLAIM_LASTS = timedelta(seconds=90)  # longer than a run: older means its worker was lost
+A_TURN = 200  # deliveries at most
+SECONDS = 5.0  # of one call
 # Until the next attempt of one delivery, each with a fifth more or less: about a day in all.
 WAITS = tuple(timedelta(seconds=one) for one in (5, 60, 300, 1800, 3600, 7200, 14_400, 28_800, 28_800))
 A_DAY = timedelta(hours=24)
-LONGEST_PAUSE, LONGEST_WAIT_ASKED = timedelta(minutes=5), timedelta(hours=1)
-OFF_AFTER, OFF_FAILURES = timedelta(days=3), 20  # both: then the receiver is switched off
 KEPT = timedelta(days=30)
 PRUNED = 5_000  # rows of one run
-GONE = 410
 AGENT = "Kore.ai-BYOK-Webhooks/1"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of one attempt."""
-
-    is_delivered: bool
-    why: str = ""
-    status: int | None = None
-    answer: str = ""
-    retry_after: timedelta = timedelta(0)
 
 
 # --- written from the log -------------------------------------------------------------------------------------------
@@ -83,59 +55,7 @@ def deliver_due() -> int:
     Returns:
         how many were delivered.
     """
-    until, busy = clock.monotonic() + BUDGET, _Busy()
-    count = WebhookEndpoint.objects.due(clock.now()).count()
-    if count <= 1:
-        return _serve(until, busy)
-
-    def serve() -> int:
-        try:
-            return _serve(until, busy)
-        finally:
-            connection.close()
-
-    threads = min(THREADS, count)
-    with ThreadPoolExecutor(threads, thread_name_prefix="webhook") as pool:
-        return sum(pool.map(lambda _: serve(), range(threads)))
-
-
-class _Busy:
-    """How many receivers of each organisation this run serves at the moment."""
-
-    def __init__(self) -> None:
-        self._lock, self._served = threading.Lock(), Counter[UUID]()
-
-    def full(self) -> list[UUID]:
-        with self._lock:
-            return [tenant for tenant, count in self._served.items() if count >= OF_ONE_TENANT]
-
-    @contextmanager
-    def one_of(self, tenant: UUID) -> Iterator[bool]:
-        with self._lock:
-            has_room = self._served[tenant] < OF_ONE_TENANT
-            self._served[tenant] += has_room
-        try:
-            yield has_room
-        finally:
-            with self._lock:
-                self._served[tenant] -= has_room
-
-
-def _serve(until: float, busy: _Busy) -> int:
-    delivered = 0
-    while clock.monotonic() < until:
-        now = clock.now()
-        free = WebhookEndpoint.objects.filter(Q(claimed_at=None) | Q(claimed_at__lt=now - CLAIM_LASTS))
-        due = free.due(now).exclude(tenant__in=busy.full()).order_by(F("turn_at").asc(nulls_first=True))  # type: ignore[attr-defined]
-        found = list(due[:THREADS])
-        if not found:
-            break
-        for endpoint in found:
-            with busy.one_of(endpoint.tenant_id) as has_room:
-                if has_room and free.filter(pk=endpoint.pk).update(claimed_at=now, turn_at=now):
-                    delivered += _turn(endpoint, now, min(until, clock.monotonic() + TURN))
-                    break
-    return delivered
+    return receiver_runs.serve(WebhookEndpoint.objects.due, _turn, name="webhook")
 
 
 def _turn(endpoint: WebhookEndpoint, claim: datetime, until: float) -> int:
@@ -176,7 +96,7 @@ def _attempt(endpoint: WebhookEndpoint, delivery: WebhookDelivery) -> Outcome | 
     mine = WebhookDelivery.objects.filter(pk=delivery.pk, status=Status.PENDING)
     now, attempt = clock.now(), delivery.attempts + 1
     # What a lost worker leaves behind is due again after the claim.
-    claim = {"attempts": attempt, "due_at": now + CLAIM_LASTS, "last_at": now}
+    claim = {"attempts": attempt, "due_at": now + receiver_runs.CLAIM_LASTS, "last_at": now}
     if not mine.filter(attempts=delivery.attempts, due_at=delivery.due_at).update(**claim):
         return None
     outcome = _send(endpoint, delivery)
@@ -193,26 +113,8 @@ def _send(endpoint: WebhookEndpoint, delivery: WebhookDelivery) -> Outcome:
     routing_key = sealing.unseal(endpoint.sealed_routing_key) if endpoint.sealed_routing_key else ""
     text = formats.body(endpoint.format, message, routing_key=routing_key)
     headers = {"Content-Type": "application/json", "User-Agent": AGENT} | _signed(endpoint, delivery, text, now)
-    try:
-        answer = outbound.request(
-            sealing.unseal(endpoint.sealed_address),
-            whose=str(endpoint.tenant_id),
-            method="POST",
-            headers=headers,
-            body=text.encode(),
-            seconds=SECONDS,
-            largest=LARGEST,
-            at_once=THREADS,
-        )
-    except (AddressRefused, AddressUnreachable) as error:
-        return Outcome(False, why=str(error))
-    shown = "".join(one if one.isprintable() else " " for one in answer.body.decode("utf-8", "replace"))[:SHOWN]
-    if 200 <= answer.status < 300:
-        return Outcome(True, status=answer.status, answer=shown)
-    asked = answer.headers.get("retry-after", "")
-    seconds = int(asked) if asked.isascii() and asked.isdecimal() and len(asked) < 7 else 0
-    wait = min(timedelta(seconds=seconds), LONGEST_WAIT_ASKED)
-    return Outcome(False, f"It answered {answer.status}, and we wait for 200 to 299.", answer.status, shown, wait)
+    address, whose = sealing.unseal(endpoint.sealed_address), str(endpoint.tenant_id)
+    return receivers.post(address, whose=whose, headers=headers, body=text.encode(), seconds=SECONDS)
 
 
 def _signed(endpoint: WebhookEndpoint, delivery: WebhookDelivery, text: str, now: datetime) -> dict[str, str]:
@@ -220,14 +122,7 @@ def _signed(endpoint: WebhookEndpoint, delivery: WebhookDelivery, text: str, now
     secrets = [endpoint.sealed_secret] if endpoint.sealed_secret else []
     if endpoint.sealed_old_secret and endpoint.old_secret_until and now < endpoint.old_secret_until:
         secrets.append(endpoint.sealed_old_secret)
-    if not secrets:
-        return {}
-    signatures = [Webhook(sealing.unseal(one)).sign(str(delivery), now, text) for one in secrets]
-    return {
-        "webhook-id": str(delivery),
-        "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": " ".join(signatures),
-    }
+    return receivers.signed(map(sealing.unseal, secrets), str(delivery), now, text)
 
 
 # --- what becomes of it ----------------------------------------------------------------------------------------------
@@ -251,23 +146,18 @@ def _note(
         mine.update(status=Status.DEAD, **facts)
         return
     is_last = attempt > len(WAITS)
-    wait = max(_about(WAITS[min(attempt, len(WAITS)) - 1]), outcome.retry_after)
+    wait = max(receivers.about(WAITS[min(attempt, len(WAITS)) - 1]), outcome.retry_after)
     then: dict[str, Any] = {"status": Status.DEAD} if is_last else {"due_at": now + wait}
     mine.update(**facts, **then)
     log.info("webhook_not_delivered", endpoint=str(endpoint.pk), attempts=attempt, why=outcome.why)
     failures, since = endpoint.failures + 1, endpoint.failing_since or now
-    pause = max(_about(min(timedelta(seconds=2 ** min(endpoint.failures, 20)), LONGEST_PAUSE)), outcome.retry_after)
+    pause = receivers.pause(endpoint.failures, outcome)
     its.update(failures=failures, failing_since=since, next_at=now + pause)
     endpoint.failures, endpoint.failing_since, endpoint.next_at = failures, since, now + pause
-    if outcome.status == GONE or (now - since >= OFF_AFTER and failures >= OFF_FAILURES):
+    if receivers.is_switched_off(outcome, now - since, failures):
         _switch_off(endpoint)
     elif is_last or now - since >= A_DAY:
         _give_up(endpoint, now - A_DAY if now - since >= A_DAY else None)
-
-
-def _about(wait: timedelta) -> timedelta:
-    """Return the time with a fifth more or less: what failed together is not tried again together."""
-    return wait * random.uniform(0.8, 1.2)  # noqa: S311  no secret
 
 
 @transactions.atomic

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from tenants.api import approvals, directory, domains, log, log_heads, people, sign_on, tokens, views
+from tenants.api import approvals, directory, domains, log, log_heads, log_streams, people, sign_on, tokens, views
 
 urlpatterns = [
     path("oauth/token", views.Token.as_view(), name="token"),
@@ -19,6 +19,33 @@ urlpatterns = [
         "tenants/<str:tenant>/log/recipients/<str:recipient>",
         log_heads.OneHeadRecipient.as_view(),
         name="head-recipient",
+    ),
+    path("tenants/<str:tenant>/log/streams", log_streams.LogStreams.as_view(), name="log-streams"),
+    path("tenants/<str:tenant>/log/streams/<str:stream>", log_streams.OneLogStream.as_view(), name="log-stream"),
+    path(
+        "tenants/<str:tenant>/log/streams/<str:stream>/rotate",
+        log_streams.RotateLogStream.as_view(),
+        name="rotate-log-stream",
+    ),
+    path(
+        "tenants/<str:tenant>/log/streams/<str:stream>/switch-on",
+        log_streams.SwitchLogStream.as_view(),
+        name="log-stream-on",
+    ),
+    path(
+        "tenants/<str:tenant>/log/streams/<str:stream>/switch-off",
+        log_streams.SwitchOffLogStream.as_view(),
+        name="log-stream-off",
+    ),
+    path(
+        "tenants/<str:tenant>/log/streams/<str:stream>/test",
+        log_streams.TestLogStream.as_view(),
+        name="test-log-stream",
+    ),
+    path(
+        "tenants/<str:tenant>/log/streams/<str:stream>/replay",
+        log_streams.ReplayLogStream.as_view(),
+        name="replay-log-stream",
     ),
     path("tenants/<str:tenant>/events/<str:event>/inclusion", log_heads.LogInclusion.as_view(), name="log-inclusion"),
     path("tenants/<str:tenant>/members", people.Members.as_view(), name="members"),

@@ -12,6 +12,7 @@ from tenants.models.directory import (
 from tenants.models.domains import MailDomain, MailDomainQuerySet
 from tenants.models.idempotency import IdempotentRequest
 from tenants.models.log import AuditEvent, AuditEventQuerySet
+from tenants.models.log_streams import LogStream, LogStreamQuerySet
 from tenants.models.log_trees import HeadMailing, HeadRecipient, LogHead, LogNode, LogTree, Sealer, TenantHead
 from tenants.models.onboarding import OnboardingMove, OnboardingStep
 from tenants.models.organisations import Tenant
@@ -65,6 +66,8 @@ __all__ = [
     "InvitationLink",
     "LogHead",
     "LogNode",
+    "LogStream",
+    "LogStreamQuerySet",
     "LogTree",
     "MailDomain",
     "MailDomainQuerySet",

@@ -29,7 +29,7 @@ from support import services as support_services
 from support.fleet import counting, projection
 from support.models import Notice, Ticket, WebhookDelivery, WebhookEndpoint
 from tenants import audit, log_trees, roles, services
-from tenants.models import Approval, AuditEvent, Directory, MailDomain, Member, SignOnConnection
+from tenants.models import Approval, AuditEvent, Directory, LogStream, MailDomain, Member, SignOnConnection
 
 RECORDED = Path(__file__).with_name("query_budgets.json")
 KEY = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -71,6 +71,9 @@ def _fill(alice: Member, rows: int, *, name: str) -> None:
         )
         WebhookEndpoint.objects.create(
             tenant=tenant, description=one, origin="https://a.example", kinds=["key"], sealed_address=""
+        )
+        LogStream.objects.create(
+            tenant=tenant, format="webhook", description=one, origin="https://a.example", sealed_address=""
         )
         event = AuditEvent.objects.of(tenant).latest("pk")
         for endpoint in WebhookEndpoint.objects.all():
@@ -167,6 +170,7 @@ def world_of(alice: Member) -> dict[str, Any]:
         "domain": MailDomain.objects.of(tenant).first(),
         "approval": Approval.objects.filter(tenant=tenant).first(),
         "webhook": WebhookEndpoint.objects.first(),
+        "stream": LogStream.objects.first(),
     }
 
 

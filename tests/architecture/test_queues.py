@@ -45,7 +45,7 @@ from support.models import (
 )
 from tenants import audit, log_trees
 from tenants import tasks as tenant_tasks  # noqa: F401
-from tenants.models import AuditEvent, ServiceRole, Tenant
+from tenants.models import AuditEvent, LogStream, ServiceRole, Tenant
 
 ROOT = Path(__file__).parents[2]
 # What changes IAM: the worker of its queue alone holds rights there.
@@ -95,6 +95,7 @@ def test_who_waits_for_a_test_waits_for_nothing_slow() -> None:
     assert {name for name, its in queue.items() if its == "configuration"} == CHANGE_IAM
     assert [name for name, its in queue.items() if its == "sweep"] == ["sweep"]
     assert [name for name, its in queue.items() if its == "webhooks"] == ["deliver_webhooks"]
+    assert [name for name, its in queue.items() if its == "streams"] == ["send_log_streams"]
     workers = re.findall(r'"-Q", "([a-z,]+)"', (ROOT / "docker-compose.yml").read_text())
     embedded = re.findall(
         r'\("\w+", "((?:checks|bulk|sweep|configuration)[a-z,]*)"\)',
@@ -302,6 +303,13 @@ def test_while_nothing_is_due_beat_sends_nothing(quiet: KeyRegistration, look: C
         ("follow_fleet", lambda r: audit.record("keys.drill.started", tenant=r.tenant, actor=audit.SYSTEM, seconds=1)),
         ("run_bulk", lambda r: _bulk_operation(r)),
         ("deliver_webhooks", lambda r: _delivery(r)),
+        ("send_log_streams", lambda r: LogStream.objects.create(tenant=r.tenant, sealed_address="")),
+        (
+            "send_log_streams",
+            lambda r: LogStream.objects.create(
+                tenant=r.tenant, sealed_address="", status="off", due_at=None, test_due_at=timezone.now()
+            ),
+        ),
         (
             "call_on_call",
             lambda r: OnCallMessage.objects.create(channel="webhook", action="trigger", dedup_key="tests"),

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable
 
 import pytest
-from conftest import a_webhook, acting, an_approval
+from conftest import a_log_stream, a_webhook, acting, an_approval
 from django.test import Client
 from url_map import addresses
 
@@ -62,6 +62,7 @@ def test_a_stranger_gets_the_same_404_as_for_what_does_not_exist(
         "name": "trust-policy",
         "test": str(active.tests.get().pk),
         "ticket": str(ticket.pk),
+        "stream": str(a_log_stream(alice).pk),
         "webhook": str((webhook := a_webhook(alice)).pk),
         "delivery": str(webhook.deliveries.get().message_id),
         "token": str(uuid.uuid4()),
@@ -106,6 +107,7 @@ NAMES = (
     "group",
     "scim_token",
     "webhook",
+    "stream",
     "event",
     "recipient",
 )
@@ -136,6 +138,7 @@ def test_an_object_of_a_stranger_under_ones_own_tenant_is_a_404(
         "proposal": str(proposal.pk),
         "test": str(active.tests.get().pk),
         "ticket": str(ticket.pk),
+        "stream": str(a_log_stream(alice).pk),
         "webhook": str((webhook := a_webhook(alice)).pk),
         "delivery": str(webhook.deliveries.get().message_id),
         "drill": str(drill.pk),

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import a_webhook, acting, acting_staff, an_approval, invited
+from conftest import a_log_stream, a_webhook, acting, acting_staff, an_approval, invited
 from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.db import connection, transaction
@@ -142,6 +142,7 @@ def world(
     objects = {
         "tenant": tenant.pk,
         "ticket": ticket.pk,
+        "stream": a_log_stream(alice).pk,
         "webhook": webhook.pk,
         "delivery": webhook.deliveries.get().message_id,
         "invitation": invitation.pk,
@@ -477,6 +478,7 @@ SHOW_MORE = {
     "links": "the links there are",
     "people": "who is in",
     "seal": "the heads of the log, and how to check them",
+    "streams": "where the log goes, and how far it is there",
     "steps": "what the step asks for, and how far it is",
     "tests": "the tests there were",
     "webhooks": "where the events go, and what was delivered",

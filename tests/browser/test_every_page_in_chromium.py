@@ -22,7 +22,17 @@ from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from axe_playwright_python.sync_playwright import Axe
 from browser.test_portal_in_chromium import PASSWORD, chromium, page, pytestmark, said, serious
-from conftest import Customer, a_webhook, acting, acting_staff, an_approval, invited, passkey_of, with_health
+from conftest import (
+    Customer,
+    a_log_stream,
+    a_webhook,
+    acting,
+    acting_staff,
+    an_approval,
+    invited,
+    passkey_of,
+    with_health,
+)
 from django.contrib.admin import site
 from django.contrib.auth.models import Group, User
 from django.urls import reverse
@@ -51,6 +61,7 @@ from tenants.models import (
     Directory,
     DirectoryGroup,
     DirectoryToken,
+    LogStream,
     Member,
     OwnerRecovery,
     SignOnConnection,
@@ -91,6 +102,9 @@ HERS = (
     "portal:step",
     "portal:log",
     "portal:log-seal",
+    "portal:log-streams",
+    "portal:log-stream",
+    "portal:remove-log-stream",
     "portal:evidence",
     "portal:reconciliation",
     "portal:key-uses",
@@ -379,6 +393,16 @@ def full(tenant: Tenant, alice: Member, sam: User, active: KeyRegistration, sett
         description=LONG[:120], origin=f"https://{'hooks.' * 30}acme.example", failing_since=clock.now()
     )
     WebhookDelivery.objects.update(answer="x" * 500, why=LONG, attempts=3, last_at=clock.now(), answer_status=500)
+    stream = a_log_stream(alice)
+    LogStream.objects.update(
+        description=LONG[:120],
+        origin=f"https://{'siem.' * 30}acme.example",
+        failing_since=clock.now(),
+        answered_at=clock.now(),
+        answer_status=500,
+        answer="x" * 500,
+        rejected=3,
+    )
     SignOnConnection.objects.create(
         tenant=tenant,
         mode="offered",
@@ -408,6 +432,7 @@ def full(tenant: Tenant, alice: Member, sam: User, active: KeyRegistration, sett
         "number": bob.pk,
         "ticket": ticket.pk,
         "webhook": webhook.pk,
+        "stream": stream.pk,
         "test": failed.pk,
         "registration": old.pk,
         "drill": drill.pk,

@@ -287,6 +287,7 @@ def test_compose_waits_for_the_migration_looks_after_each_part_and_lets_it_end()
         "background",
         "probes",
         "webhooks",
+        "streams",
         "configuration",
         "beat",
         "postgres",
@@ -294,7 +295,7 @@ def test_compose_waits_for_the_migration_looks_after_each_part_and_lets_it_end()
     }
     assert services["migrate"]["restart"] == "no"
     assert services["migrate"]["env_file"] == [".env", {"path": ".env.maintenance", "required": False}]
-    for name in ("web", "worker", "background", "probes", "webhooks", "configuration", "beat"):
+    for name in ("web", "worker", "background", "probes", "webhooks", "streams", "configuration", "beat"):
         waits_for = {part: rule["condition"] for part, rule in services[name]["depends_on"].items()}
         assert waits_for == {
             "migrate": "service_completed_successfully",
@@ -353,7 +354,7 @@ def test_redis_speaks_tls_alone_and_everybody_checks_its_certificate() -> None:
     services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
     command = services["redis"]["command"]
     assert command[command.index("--port") + 1] == "0"
-    for name in ("migrate", "web", "worker", "background", "probes", "webhooks", "configuration", "beat"):
+    for name in ("migrate", "web", "worker", "background", "probes", "webhooks", "streams", "configuration", "beat"):
         url = services[name]["environment"]["REDIS_URL"]
         read = redis_url.parse(url)
         assert url.startswith("rediss://redis:") and all("no such file here" in one for one in read.problems)
@@ -404,7 +405,7 @@ def test_postgresql_has_room_for_the_connections_of_every_process() -> None:
     for service in services.values():
         command = service.get("command", [])
         if "worker" in command:
-            threads = 16 if "webhooks" in command else 1
+            threads = 16 if {"webhooks", "streams"} & set(command) else 1
             needed += (int(command[command.index("-c") + 1]) + 1) * threads
     assert needed <= int(most), needed
 

@@ -75,7 +75,12 @@ def test_what_runs_twice_is_not_disrupted_at_once() -> None:
 def test_principals_are_apart() -> None:
     accounts = {name: spec(name)["serviceAccountName"] for name in PODS}
     assert [name for name, account in accounts.items() if account == "byok-configuration"] == ["configuration"]
-    assert {name for name, account in accounts.items() if account == "byok-nobody"} == {"beat", "migrate", "webhooks"}
+    assert {name for name, account in accounts.items() if account == "byok-nobody"} == {
+        "beat",
+        "migrate",
+        "webhooks",
+        "streams",
+    }
 
 
 def test_web_has_time_to_end_and_is_asked_whether_it_is_ready() -> None:

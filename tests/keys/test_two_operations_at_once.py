@@ -23,7 +23,7 @@ from typing import Any
 
 import pytest
 from allauth.account.models import EmailAddress
-from conftest import acting, acting_staff, an_approval, health_of, save_draft, with_health
+from conftest import a_log_stream, acting, acting_staff, an_approval, health_of, save_draft, with_health
 from django.contrib.auth.models import User
 from django.db import Error, IntegrityError, OperationalError, connection, connections, transaction
 
@@ -59,6 +59,7 @@ from tenants.models import (
     Directory,
     HeadRecipient,
     Invitation,
+    LogStream,
     MailDomain,
     Member,
     OwnerRecovery,
@@ -230,6 +231,14 @@ class World:
     @property
     def my_head_recipient(self) -> HeadRecipient:
         return HeadRecipient.objects.get(tenant=self.tenant, email="h@a.example")
+
+    def with_log_stream(self) -> None:
+        if not LogStream.objects.of(self.tenant).exists():
+            a_log_stream(self.alice)
+
+    @property
+    def my_log_stream(self) -> LogStream:
+        return LogStream.objects.select_related("tenant").get(tenant=self.tenant)
 
     def with_approval(self) -> None:
         self.with_old_members()
@@ -427,6 +436,33 @@ OPERATIONS: dict[str, Line] = {
     "tenants.remove_head_recipient": Line(
         lambda w: tenant_services.remove_head_recipient(w.my_head_recipient, actor=w.actor),
         before=World.with_head_recipient,
+    ),
+    "tenants.add_log_stream": Line(
+        lambda w: tenant_services.add_log_stream(
+            w.my_tenant, format="webhook", address="https://siem.example/", description="d", actor=w.actor
+        )
+    ),
+    "tenants.change_log_stream": Line(
+        lambda w: tenant_services.change_log_stream(w.my_log_stream, description="e", actor=w.actor),
+        before=World.with_log_stream,
+    ),
+    "tenants.rotate_log_stream_secret": Line(
+        lambda w: tenant_services.rotate_log_stream_secret(w.my_log_stream, actor=w.actor),
+        before=World.with_log_stream,
+    ),
+    "tenants.switch_log_stream": Line(
+        lambda w: tenant_services.switch_log_stream(w.my_log_stream, is_on=False, actor=w.actor),
+        before=World.with_log_stream,
+    ),
+    "tenants.remove_log_stream": Line(
+        lambda w: tenant_services.remove_log_stream(w.my_log_stream, actor=w.actor), before=World.with_log_stream
+    ),
+    "tenants.test_log_stream": Line(
+        lambda w: tenant_services.test_log_stream(w.my_log_stream, actor=w.actor), before=World.with_log_stream
+    ),
+    "tenants.replay_log_stream": Line(
+        lambda w: tenant_services.replay_log_stream(w.my_log_stream, number=1, actor=w.actor),
+        before=World.with_log_stream,
     ),
     "tenants.mint_token": Line(lambda w: tenant_services.mint_token(w.anew(w.alice), name="n", actor=w.actor)),
     "tenants.mint_token_of_invitation": Line(

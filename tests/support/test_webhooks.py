@@ -18,7 +18,7 @@ from django.test import Client
 from receiver import Receiver
 from standardwebhooks import Webhook
 
-from byokportal import clock
+from byokportal import clock, receiver_runs
 from byokportal.errors import InvalidInput, NotAllowed, NotFound
 from support import errors, follow, notices, reactions, services
 from support.models import Notice, WebhookDelivery, WebhookEndpoint
@@ -481,9 +481,9 @@ def test_what_a_lost_worker_had_is_delivered_after_its_claim(tenant: Tenant, mad
     follow.follow()
     now = clock.now()
     WebhookEndpoint.objects.update(claimed_at=now)
-    WebhookDelivery.objects.update(attempts=1, due_at=now + deliveries.CLAIM_LASTS)
+    WebhookDelivery.objects.update(attempts=1, due_at=now + receiver_runs.CLAIM_LASTS)
     assert deliveries.deliver_due() == 0
-    WebhookEndpoint.objects.update(claimed_at=now - deliveries.CLAIM_LASTS - timedelta(seconds=1))
+    WebhookEndpoint.objects.update(claimed_at=now - receiver_runs.CLAIM_LASTS - timedelta(seconds=1))
     WebhookDelivery.objects.update(due_at=now)
     assert deliveries.deliver_due() == 1
     assert len(receiver.took) == 1

@@ -148,7 +148,13 @@ HELD = {
     "tenants.require_second_person": _dropped,
 }
 # Tried in tests of their own.
-ELSEWHERE = {"tenants.mint_token", "keys.end_horizon", "tenants.change_sign_on", "tenants.make_directory_token"}
+ELSEWHERE = {
+    "tenants.mint_token",
+    "keys.end_horizon",
+    "tenants.change_sign_on",
+    "tenants.make_directory_token",
+    "tenants.change_log_streams",
+}
 
 
 def test_every_operation_that_waits_is_tried() -> None:

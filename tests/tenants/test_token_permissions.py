@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Customer, a_webhook, acting, an_approval, invited
+from conftest import Customer, a_log_stream, a_webhook, acting, an_approval, invited
 from django.conf import settings
 from django.db import transaction
 from django.test import Client
@@ -39,6 +39,16 @@ DEMANDS: dict[str, str] = {
     f"GET {T}log/recipients": READ,
     f"POST {T}log/recipients": PEOPLE,
     f"DELETE {T}log/recipients/<str:recipient>": PEOPLE,
+    f"GET {T}log/streams": READ,
+    f"POST {T}log/streams": SETUP,
+    f"GET {T}log/streams/<str:stream>": READ,
+    f"PUT {T}log/streams/<str:stream>": SETUP,
+    f"DELETE {T}log/streams/<str:stream>": SETUP,
+    f"POST {T}log/streams/<str:stream>/rotate": SETUP,
+    f"POST {T}log/streams/<str:stream>/switch-on": SETUP,
+    f"POST {T}log/streams/<str:stream>/switch-off": SETUP,
+    f"POST {T}log/streams/<str:stream>/test": SETUP,
+    f"POST {T}log/streams/<str:stream>/replay": SETUP,
     f"GET {T}key-uses/<str:use>/inclusion": READ,
     f"GET {T}key-uses": READ,
     f"GET {T}key-uses/hours": READ,
@@ -200,6 +210,7 @@ class World:
             "<str:event>": 1,
             "<str:use>": 1,
             "<str:ticket>": ticket.pk,
+            "<str:stream>": a_log_stream(alice).pk,
             "<str:webhook>": (webhook := a_webhook(alice)).pk,
             "<str:delivery>": webhook.deliveries.get().message_id,
             "<str:approval>": an_approval(alice).pk,
