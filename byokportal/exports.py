@@ -156,6 +156,16 @@ def answer(source: Source, cursor: str, *, extension: str) -> StreamingHttpRespo
     return StreamingHttpResponse(texts, content_type=notation.media_type, headers=headers)
 
 
+def texts(source: Source, cursor: str, *, extension: str) -> Iterator[str]:
+    """Yield the same file piece by piece, for whoever writes it down; its last line says how it ended.
+
+    Args:
+        cursor, extension: as `answer`.
+    """
+    pieces = _pieces(source, source.shapes[extension], Position.parse(cursor))
+    return _texts(pieces, FORMATS[extension], source.columns)
+
+
 def _pieces(source: Source, shape: Shape, place: Position | None) -> Iterator[Piece]:
     """Yield facts of rows, and the position behind them; None behind the last ones."""
     while True:

@@ -238,6 +238,7 @@ CELERY_BEAT_SCHEDULE = {
     "follow-the-fleet": {"task": "support.tasks.follow_fleet", "schedule": max(5.0, DUE_SECONDS)},
     "count-the-fleet": {"task": "support.tasks.count_fleet", "schedule": 60.0},
     "run-due-bulk-operations": {"task": "support.tasks.run_bulk", "schedule": DUE_SECONDS},
+    "attend-due-closings": {"task": "support.tasks.attend_closings", "schedule": DUE_SECONDS},
     "complete-due-recoveries": {"task": "support.tasks.complete_recoveries", "schedule": 60.0},
     "escrow-due-branch-keys": {"task": "keys.tasks.escrow_branch_keys", "schedule": DUE_SECONDS},
     "publish-due-log-head": {"task": "keys.tasks.publish_log_head", "schedule": 60.0},
@@ -286,6 +287,7 @@ BEAT_LOOKS = {
     "support.tasks.follow_log": "support.due.events",
     "support.tasks.follow_fleet": "support.due.fleet",
     "support.tasks.run_bulk": "support.due.bulk",
+    "support.tasks.attend_closings": "support.due.closings",
     "support.tasks.send_notices": "support.due.notices",
     "support.tasks.deliver_webhooks": "support.due.deliveries",
     "support.tasks.call_on_call": "support.due.on_call",
@@ -388,6 +390,16 @@ ESCROW_ENDPOINT_URL = env.str("ESCROW_ENDPOINT_URL", default="")  # of a store t
 # "": those of the base principal
 ESCROW_ACCESS_KEY_ID = env.str("ESCROW_ACCESS_KEY_ID", default="")
 ESCROW_SECRET_ACCESS_KEY = env.str("ESCROW_SECRET_ACCESS_KEY", default="")
+
+# --- closing an organisation (docs/closing.md) ------------------------------------------------------------------
+
+# Where the back office has exports written before keys are destroyed: a folder that workers of the queue "bulk" see.
+# Production names one, or closes by the command line alone.
+CLOSING_EXPORT_DIR = env.str("CLOSING_EXPORT_DIR", default=str(VAR_DIR / "closings") if EMBEDDED else "")
+# No service may have used a key of an organisation for so long, or it is not closed.
+CLOSING_QUIET_HOURS = env.float("CLOSING_QUIET_HOURS", default=24)
+# Until when the bucket keeps copies that could not be deleted at once: what its Object Lock and lifecycle rules say.
+ESCROW_RETENTION_DAYS = env.float("ESCROW_RETENTION_DAYS", default=BACKUP_RETENTION_DAYS)
 
 # --- sign-in ------------------------------------------------------------------------------------------------
 
@@ -654,5 +666,7 @@ if SERVICE_SIDE_APPROVAL not in {"automatic", "support"}:
     raise ImproperlyConfigured("SERVICE_SIDE_APPROVAL is either 'automatic' or 'support'.")
 if not 0 <= BACKUP_RETENTION_DAYS <= 3_650:
     raise ImproperlyConfigured("BACKUP_RETENTION_DAYS is between 0 and 3650 days; what your backups are kept for.")
+if not 0 <= CLOSING_QUIET_HOURS <= 8_760 or not 0 <= ESCROW_RETENTION_DAYS <= 3_650:
+    raise ImproperlyConfigured("CLOSING_QUIET_HOURS is at most a year, ESCROW_RETENTION_DAYS between 0 and 3650 days.")
 if not 0 <= DEFAULT_REVOCATION_LATENCY <= 900:
     raise ImproperlyConfigured("DEFAULT_REVOCATION_LATENCY is between 0 and 900 seconds.")

@@ -24,7 +24,7 @@ from keys.access import Access
 from keys.actions import Variant
 from keys.arns import KeyArn
 from keys.aws.kms import KmsKey
-from keys.errors import RegistrationBusy
+from keys.errors import KeyNotActive, RegistrationBusy
 from keys.models import (
     DEFAULT_SCOPE,
     BranchKey,
@@ -144,6 +144,7 @@ def make(tenant: Tenant, registration: KeyRegistration | None, *, instead_of: Br
 
     Raises:
         RegistrationBusy: the registration stopped serving meanwhile.
+        KeyNotActive: the organisation was closed meanwhile.
         DomainError: what AWS answered.
     """
     key_id = uuid.uuid4()
@@ -164,6 +165,8 @@ def make(tenant: Tenant, registration: KeyRegistration | None, *, instead_of: Br
 
 @transactions.atomic
 def _put_in_place(tenant: Tenant, made: BranchKey, *, instead_of: BranchKey | None) -> None:
+    if Tenant.objects.filter(pk=tenant.pk).exclude(closed_at=None).exists():  # closed while AWS was asked
+        raise KeyNotActive
     _require_serving(made.registration)
     current = BranchKey.objects.of(tenant).filter(data_scope=made.data_scope, is_current=True)
     (current.filter(pk=instead_of.pk) if instead_of else current.exclude(registration=made.registration)).update(

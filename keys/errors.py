@@ -258,6 +258,37 @@ class SecondLeadNeeded(DomainError):
     turn = Turn.KORE
 
 
+class StillServes(DomainError):
+    kind, code = Kind.CONFLICT, "still_serves"
+    title = lazy("Something still needs this organisation")
+    detail = lazy("It cannot be closed yet, and nothing was changed: {why}")
+    turn = Turn.KORE
+
+
+class ClosingMoved(DomainError):
+    kind, code = Kind.CONFLICT, "closing_moved"
+    title = lazy("This closing is decided")
+    detail = lazy("It does not wait any more, or another one is under way. Load the page again to see where it stands.")
+    turn = Turn.KORE
+
+
+class ClosingNeedsTwo(DomainError):
+    kind, code = Kind.CONFLICT, "closing_needs_two"
+    title = lazy("Another support lead approves a closing")
+    detail = lazy(
+        "Whoever asks for a closing does not approve it, nor does a lead whose account one of the two made or changed "
+        "for the other. Ask another support lead."
+    )
+    turn = Turn.KORE
+
+
+class ExportNotWritten(DomainError):
+    kind, code = Kind.CONFLICT, "export_not_written"
+    title = lazy("The export cannot be written")
+    detail = lazy("Nothing was destroyed: {why} Name a folder that can be written to, then begin again.")
+    turn = Turn.KORE
+
+
 class PolicyRefused(DomainError):
     kind, code = Kind.UPSTREAM, "policy_refused"
     title = lazy("IAM does not take our policy")

@@ -74,6 +74,11 @@ def signer() -> Signer | None:
     return Signer(private.public_key().public_bytes_raw(), private.sign)
 
 
+def is_there() -> bool:
+    """Tell whether a key that signs is set; whether it can be used, `signer` finds."""
+    return bool(settings.SEAL_KMS_KEY_ARN or settings.SEAL_KEY or settings.EMBEDDED)
+
+
 def _own() -> str:
     """Return the key of this directory, which the first process that needs it makes."""
     path = Path(settings.VAR_DIR) / OWN_KEY

@@ -10,6 +10,7 @@ from typing import Any
 from django.db.models import Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce, Now
 
+from keys.models import Closing
 from support.models import BulkOperation, FleetFigures, Notice, OnCallMessage, Ticket, WebhookDelivery
 from tenants.models import AuditEvent
 
@@ -39,6 +40,10 @@ def reminders() -> Rows:
 def fleet() -> Rows:
     through = FleetFigures.objects.filter(pk=1).values("through")[:1]
     return [AuditEvent.objects.filter(pk__gt=Coalesce(Subquery(through), Value(0)))]
+
+
+def closings() -> Rows:
+    return [Closing.objects.filter(due_at__lte=Now())]
 
 
 def bulk() -> Rows:

@@ -13,7 +13,7 @@ from django.db.models import F, Q
 
 from byokportal import clock, database
 from keys.models import Incident
-from support import notices, reactions, response
+from support import closed, notices, reactions, response
 from support.models import WebhookEndpoint
 from support.webhooks import deliveries
 from tenants import audit, transactions
@@ -89,6 +89,8 @@ def _follow_one(pk: int, tenant_id: uuid.UUID | None) -> bool | None:
     reaction = reactions.REACTIONS.get(event.name)
     if tenant.is_canary:  # ours: it has no people, and what it meets is an incident or nothing
         return False
+    if tenant.closed_at is not None and event.name not in closed.FOLLOWED:
+        return False  # nobody is in it, and nothing of it is sent anywhere
     if reaction is not None:
         reaction(event, tenant)
     deliveries.write(event, tenant)

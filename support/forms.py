@@ -281,7 +281,7 @@ class ServiceAccountForm(forms.Form):
     )
     # Found as one types: there may be a hundred thousand.
     tenants = forms.ModelMultipleChoiceField(
-        queryset=Tenant.objects.all(),
+        queryset=Tenant.objects.filter(closed_at=None),
         required=False,
         widget=AutocompleteSelectMultiple(ServiceAccount._meta.get_field("tenants"), admin.site),
     )

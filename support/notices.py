@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -18,6 +19,8 @@ from django.utils import translation
 from django.utils.translation import gettext as _
 
 from byokportal import clock, words
+from keys import services as key_services
+from keys.models import ClosingReceipt
 from support import mailed
 from support.models import Notice, Ticket, TicketMessage
 from support.tickets import plain_text, signed_addresses
@@ -314,6 +317,19 @@ def _recovery(notice: Notice) -> dict[str, Any] | None:
     return {"objection_url": settings.BASE_URL + path}
 
 
+def _closing(notice: Notice) -> dict[str, Any]:
+    """Return the receipt of a closing, as its reader keeps it, and what it says of the dates."""
+    row = ClosingReceipt.objects.select_related("closing").get(
+        closing=notice.context["closing"], number=int(notice.context["number"])
+    )
+    ends_at = row.closing.ends_at
+    return {
+        "receipt": json.dumps(key_services.receipt_document(row)),
+        "reason": row.closing.reason,
+        "until": words.instant(ends_at) if ends_at else "",
+    }
+
+
 def _staff(notice: Notice) -> dict[str, Any] | None:
     """Return the link by which one of our people chooses a password; None when there is one."""
     user = services.staff_of(notice.recipient)
@@ -377,6 +393,8 @@ MAILS: dict[str, Mail] = {
     "account-changed": _mail("sentence", "actor", more=_office, is_for_staff=True),
     "staff-invitation": _mail(more=_staff, is_for_staff=True),
     "recovery-announced": _mail("recovery", "sentence", more=_recovery),
+    "closing-receipt-1": _mail("closing", "number", more=_closing),
+    "closing-receipt-2": _mail("closing", "number", more=_closing),
     "arns-proposed": _mail("sentence", kind="setup"),
     "key-active": _mail("key_arn", kind="key"),
     "key-tested": _mail("key_arn", kind="setup"),

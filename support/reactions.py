@@ -11,7 +11,7 @@ from django.urls import reverse
 from byokportal import words
 from keys import services as key_services
 from keys.models import EncryptionTest, KeyRegistration
-from support import causes, mailed, notices, response, services
+from support import causes, closed, mailed, notices, response, services
 from support.models import Notice, Ticket
 from tenants import approvals, audit, log_proofs, onboarding, roles
 from tenants.audit import SYSTEM
@@ -403,6 +403,8 @@ REACTIONS: dict[str, Callable[[AuditEvent, Tenant], None]] = {
     "tenants.second_factor.reset": _people_changed,
     "tenants.account.switched_off": _people_changed,
     "tenants.account.switched_on": _people_changed,
+    "tenants.tenant.closed": closed.ended,
+    "keys.closing.receipt_signed": closed.signed,
     "tenants.recovery.announced": _recovery,
     "tenants.recovery.withdrawn": _recovery_ended,
     "tenants.recovery.objected": _recovery_ended,

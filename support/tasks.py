@@ -6,7 +6,7 @@ from typing import Any
 
 from celery import shared_task
 
-from support import bulk_runs, canary_steps, follow, notices, recoveries, reminders
+from support import bulk_runs, canary_steps, closings, follow, notices, recoveries, reminders
 from support.fleet import counting, heartbeats, projection
 from support.oncall import paging
 from support.webhooks import deliveries
@@ -30,6 +30,12 @@ def send_notices() -> None:
 @shared_task(queue="bulk", soft_time_limit=45, time_limit=60)
 def complete_recoveries() -> None:
     recoveries.complete_due()
+
+
+# An export may be long: its row is held anew after each part.
+@shared_task(queue="bulk", soft_time_limit=540, time_limit=600)
+def attend_closings() -> None:
+    closings.attend_due()
 
 
 @shared_task(queue="bulk", soft_time_limit=45, time_limit=60)

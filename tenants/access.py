@@ -69,7 +69,7 @@ def tenant_for(caller: Caller, tenant_id: uuid.UUID | str) -> Tenant:
     wanted = _uuid(tenant_id)
     holder = caller.member or caller.token.invitation
     if holder is not None:
-        if holder.tenant_id != wanted:
+        if holder.tenant_id != wanted or holder.tenant.closed_at is not None:
             raise NotFound
         return holder.tenant
     account = caller.service_account
@@ -85,7 +85,7 @@ def tenants_of(account: ServiceAccount) -> QuerySet[Tenant]:
     the row in hand may be some seconds old."""
     has_all = ServiceAccount.objects.filter(pk=account.pk, has_all_tenants=True)
     named = ServiceAccount.tenants.through.objects.filter(serviceaccount=account.pk, tenant=OuterRef("pk"))
-    return Tenant.objects.filter(Q(Exists(has_all)) | Q(Exists(named)))
+    return Tenant.objects.filter(Q(Exists(has_all)) | Q(Exists(named)), closed_at=None)
 
 
 def served(authorization: str, tenant_id: str, *, may_wait: bool = True) -> tuple[Caller, Tenant] | None:

@@ -92,6 +92,10 @@ COMMAND = Actor(label="kore:command line", kind="system", via="command")
 EVENTS = {
     "tenants.service_role.opened": lazy("The service role {service_role_arn} was opened for new tenants."),
     "tenants.tenant.created": lazy("The organisation {name} was created."),
+    "tenants.tenant.closed": lazy(
+        "The organisation was closed for good. {branch_keys} branch keys and {wrappings} earlier wrappings were "
+        "destroyed: {reason}"
+    ),
     "tenants.member.invited": lazy("{email} was invited as {role}."),
     "tenants.invitation.resent": lazy("The invitation of {email} was sent again."),
     "tenants.invitation.withdrawn": lazy("The invitation of {email} was withdrawn: {reason}"),
@@ -351,6 +355,12 @@ EVENTS = {
     "keys.uses.rolled_up": lazy(
         "The uses of the key from {since} to {until} were sealed: {requests} requests for {keys} data keys."
     ),
+    "keys.closing.requested": lazy("The closing of the organisation was asked for: {reason}"),
+    "keys.closing.approved": lazy("A second lead approved the closing of the organisation: {reason}"),
+    "keys.closing.refused": lazy("The closing of the organisation was refused: {reason}"),
+    "keys.closing.stopped": lazy("The organisation was not closed, and nothing was destroyed: {why}"),
+    "keys.closing.completed": lazy("Our policies name no role of the organisation any more; its closing is complete."),
+    "keys.closing.receipt_signed": lazy("Receipt {number} of the closing was signed."),
     "keys.branch_keys.rebuilt": lazy(
         "After a loss in our database, {restored} branch keys came back from their copies and {rewrapped} in a later "
         "wrapping: {reason}"

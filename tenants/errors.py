@@ -13,6 +13,18 @@ class NoOpenServiceRole(DomainError):
     turn = Turn.KORE
 
 
+class OrganisationClosed(DomainError):
+    """What our own people meet; for everybody else a closed organisation is not there."""
+
+    kind, code = Kind.CONFLICT, "organisation_closed"
+    title = lazy("This organisation is closed")
+    detail = lazy(
+        "It was closed for good: its keys are destroyed and nobody is in it any more. Look at its receipts; a customer "
+        "who comes back is a new organisation."
+    )
+    turn = Turn.NOBODY
+
+
 class LastOwner(DomainError):
     kind, code = Kind.CONFLICT, "last_owner"
     title = lazy("This is the last owner")

@@ -1,6 +1,7 @@
 """Where the signed heads of the logs lie outside the database: one file for each, which is never written again.
 
 Whoever restores or rewrites the database does not restore these with it, so the sealer sees by them that it went back.
+The receipts of closings lie beside them for the same reason: a restored database is told by them what was closed.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ from typing import Any
 from django.conf import settings
 
 NAME = re.compile(r"([0-9]{12})\.json")
+RECEIPT = re.compile(r"closing-[0-9a-f-]{36}-[12]\.json", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +46,17 @@ class Folder:
         Raises:
             FileExistsError: there is one of that number.
         """
+        self._write(self._file(number), published)
+
+    def _write(self, place: Path, published: dict[str, Any]) -> None:
         self.path.mkdir(parents=True, exist_ok=True, mode=0o755)
-        whole = self.path / f".{number}.{os.getpid()}"
+        whole = self.path / f".{place.stem}.{os.getpid()}"
         with open(whole, "w", encoding="utf-8") as file:
             file.write(json.dumps(published) + "\n")
             file.flush()
             os.fsync(file.fileno())
         try:
-            os.link(whole, self._file(number))
+            os.link(whole, place)
         finally:
             whole.unlink()
         folder = os.open(self.path, os.O_RDONLY)
@@ -58,6 +64,34 @@ class Folder:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+    def write_receipt(self, name: str, document: dict[str, Any]) -> bool:
+        """Publish the receipt of a closing, as `write` does a head; False where there is one of that name.
+
+        Args:
+            name: as `RECEIPT` has it.
+        """
+        try:
+            self._write(self.path / name, document)
+        except FileExistsError:
+            return False
+        return True
+
+    def receipts(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield names and contents of the receipts that were published; what is no JSON object is an empty one."""
+        for name in sorted(os.listdir(self.path)) if self.path.is_dir() else ():
+            if RECEIPT.fullmatch(name):
+                yield name, self.receipt(name) or {}
+
+    def receipt(self, name: str) -> dict[str, Any] | None:
+        """Return what was published under a name; None: nothing was."""
+        try:
+            found = json.loads((self.path / name).read_text())
+        except FileNotFoundError:
+            return None
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def _file(self, number: int) -> Path:
         return self.path / f"{number:012}.json"

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from byokportal.errors import NotAllowed, NotFound
-from tenants import fresh
+from tenants import fresh, transactions
 from tenants.audit import Actor
-from tenants.errors import TokenNotMarked
+from tenants.errors import OrganisationClosed, TokenNotMarked
 from tenants.models import Role, Tenant
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ VIEWED = (
     "keys.roleconfiguration",
     "keys.incident",
     "keys.canary",
+    "keys.closing",
     "keys.driftresolution",
     "keys.revocationdrill",
     "support.ticket",
@@ -95,6 +96,9 @@ RUN_BULK = StaffPermission("run_bulk", "Can do on many tenants at once what they
 DECIDE_BULK = StaffPermission(
     "decide_bulk", "Can approve, as the second lead, what another does on many tenants", LEADS
 )
+CLOSE_TENANT = StaffPermission(
+    "close_tenant", "Can ask to close an organisation for good, or approve that as the second lead", LEADS
+)
 # In the order that the migrations know: another order, label or row needs `manage.py makemigrations support`.
 STAFF_PERMISSIONS = (
     APPROVE_CONFIGURATION,
@@ -111,6 +115,7 @@ STAFF_PERMISSIONS = (
     RESOLVE_DRIFT,
     RUN_BULK,
     DECIDE_BULK,
+    CLOSE_TENANT,
 )
 
 
@@ -175,6 +180,8 @@ OPERATIONS: dict[str, Operation] = {
     "keys.rebuild_branch_keys": Operation(),
     "keys.reopen_logs": Operation(),
     "keys.restore_check": Operation(),
+    # For good, and destroyed: two leads, or whoever operates the system by the command line.
+    "keys.close_tenant": Operation(staff=CLOSE_TENANT),
     "keys.generate": Operation(scope=GENERATE),
     "keys.decrypt": Operation(scope=DECRYPT),
     "keys.rewrap": Operation(scope=REWRAP),
@@ -183,6 +190,8 @@ OPERATIONS: dict[str, Operation] = {
     "tenants.invite": Operation(OWN, CREATE_TENANT, token=PEOPLE, is_fresh=True),
     "tenants.change_role": Operation(OWN, token=PEOPLE, is_fresh=True),
     "tenants.restore": Operation(),
+    # A part of the closing of an organisation.
+    "tenants.end_organisation": Operation(),
     "tenants.remove_member": Operation(OWN, token=PEOPLE, is_fresh=True),
     "tenants.leave": Operation(ALL),
     "tenants.mint_token": Operation(CHANGE, is_fresh=True),
@@ -230,6 +239,8 @@ OPERATIONS: dict[str, Operation] = {
     "support.choose_mails": Operation(ALL),
 }
 NOBODY = Operation()
+# What is still done about an organisation that is closed.
+OF_CLOSED = frozenset({"keys.close_tenant", "tenants.end_organisation", "tenants.read", "support.close_ticket"})
 # How an actor acts who wrote a mail.
 MAIL = "mail"
 
@@ -256,13 +267,16 @@ def require(actor: Actor, operation: str, tenant: Tenant | None = None) -> None:
     """Raise unless the actor may do the operation.
 
     Raises:
-        NotFound: the tenant is not the actor's: for them it does not exist.
+        NotFound: the tenant is not the actor's: for them it does not exist; nor does one that is closed.
+        OrganisationClosed: it is closed, and staff, a command or a worker asks.
         NotAllowed: a member, token or staff without that permission.
         TokenNotMarked: the token may not touch a serving key.
         FreshSignInNeeded: the person signed in too long ago for this.
     """
     if actor.tenant_id is not None and tenant is not None and actor.tenant_id != tenant.pk:
         raise NotFound
+    if tenant is not None and operation not in OF_CLOSED and transactions.is_closed(tenant):
+        raise NotFound if actor.tenant_id is not None else OrganisationClosed
     if not allowed(actor, operation, tenant):
         raise NotAllowed(permission=operation)
     row = OPERATIONS.get(operation, NOBODY)

@@ -52,14 +52,21 @@ def run(do: Callable[[], Result]) -> Result:
 
 def hold(*tenants: uuid.UUID) -> None:
     """Lock these tenants, always in the same order, until the transaction ends; locked already is locked."""
-    held: set[uuid.UUID] | None = getattr(connection, "held_tenants", None)
-    wanted = sorted(set(tenants) - (held or set()))
+    held: dict[uuid.UUID, bool] | None = getattr(connection, "held_tenants", None)
+    wanted = sorted(set(tenants) - (held or {}).keys())
     if not wanted or not connection.features.has_select_for_update:  # SQLite has one writer at a time
         return
     rows = Tenant.objects.select_for_update(no_key=True).filter(pk__in=wanted).order_by("pk")
-    list(rows.values_list("pk"))
+    found = {pk: closed_at is not None for pk, closed_at in rows.values_list("pk", "closed_at")}
     if held is not None:
-        held.update(wanted)
+        held.update(found)
+
+
+def is_closed(tenant: Tenant) -> bool:
+    """Tell whether an organisation is closed, as its row said when this transaction locked it; where none did, as the
+    object in hand has it."""
+    held: dict[uuid.UUID, bool] = getattr(connection, "held_tenants", None) or {}
+    return tenant.closed_at is not None or held.get(tenant.pk, False)
 
 
 def _run(do: Callable[[], Result], tenant: uuid.UUID | None, objects: _Objects) -> Result:
@@ -81,7 +88,7 @@ def _run(do: Callable[[], Result], tenant: uuid.UUID | None, objects: _Objects) 
 
 
 def _outermost(do: Callable[[], Result], tenant: uuid.UUID | None) -> Result:
-    connection.held_tenants = set()  # type: ignore[attr-defined]
+    connection.held_tenants = {}  # type: ignore[attr-defined]
     try:
         return _attempt(do, tenant)
     finally:

@@ -500,6 +500,7 @@ TRIGGERS = [
         "keys.migrations.0002_append_only_key_use",
         "keys.migrations.0021_wrappings_are_insert_only",
         "keys.migrations.0026_branch_key_loads",
+        "keys.migrations.0042_closings",
     )
 ]
 

@@ -1,4 +1,5 @@
-"""Objects in the S3 bucket that holds copies of wrapped branch keys: written once, never replaced, read back whole.
+"""Objects in the S3 bucket that holds copies of wrapped branch keys: written once, never replaced, read back whole, and
+deleted, version by version, where their organisation is closed.
 
 `If-None-Match: *` makes a second write of a name fail with 412 (Amazon S3 User Guide, "Conditional writes"); other
 stores that speak S3 know it too.
@@ -8,6 +9,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import boto3
@@ -76,6 +79,64 @@ def names(prefix: str) -> Iterator[str]:
     pages = iter(_client().get_paginator("list_objects_v2").paginate(Bucket=settings.ESCROW_BUCKET, Prefix=prefix))
     while (page := _call("s3:ListBucket", lambda: next(pages, None))) is not None:
         yield from (str(one["Key"]) for one in page.get("Contents", ()))
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """One version of an object, or the mark that it was deleted.
+
+    Args:
+        id: "null" in a bucket without versions.
+    """
+
+    name: str
+    id: str
+
+
+def versions(prefix: str) -> Iterator[Version]:
+    """Yield all versions and deletion marks of the objects below a prefix, page by page; it needs
+    s3:ListBucketVersions (Amazon S3 User Guide, "Deleting object versions from a versioning-enabled bucket").
+
+    Raises:
+        DomainError: as `put`.
+    """
+    asked = {"Bucket": settings.ESCROW_BUCKET, "Prefix": prefix}
+    pages = iter(_client().get_paginator("list_object_versions").paginate(**asked))
+    while (page := _call("s3:ListBucketVersions", lambda: next(pages, None))) is not None:
+        for one in (*page.get("Versions", ()), *page.get("DeleteMarkers", ())):
+            yield Version(str(one["Key"]), str(one["VersionId"]))
+
+
+def delete(version: Version) -> None:
+    """Delete one version for good; Object Lock refuses that until its retention ends (s3:DeleteObjectVersion).
+
+    Raises:
+        DomainError: as `put`.
+    """
+    asked = {"Bucket": settings.ESCROW_BUCKET, "Key": version.name, "VersionId": version.id}
+    _call("s3:DeleteObjectVersion", lambda: _client().delete_object(**asked))
+
+
+def kept_until(version: Version) -> datetime | None:
+    """Return until when Object Lock keeps a version; None: it does not (s3:GetObjectRetention).
+
+    Raises:
+        DomainError: as `put`.
+    """
+    asked = {"Bucket": settings.ESCROW_BUCKET, "Key": version.name, "VersionId": version.id}
+
+    def retention() -> datetime | None:
+        try:
+            found: datetime = _client().get_object_retention(**asked)["Retention"]["RetainUntilDate"]
+        except faults.RAISED as error:
+            # the first of a locked bucket's object without retention, the others of a bucket without Object Lock
+            if faults.code_of(error) in {"NoSuchObjectLockConfiguration", "InvalidRequest", "MethodNotAllowed"}:
+                return None
+            raise
+        return found
+
+    until: datetime | None = _call("s3:GetObjectRetention", retention)
+    return until
 
 
 def _call(action: str, call: Callable[[], Any]) -> Any:

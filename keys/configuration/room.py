@@ -43,7 +43,7 @@ def _count(service_role_id: int) -> int:
     needing = KeyRegistration.objects.filter(tenant__service_role=service_role, role_arn__gt="")
     needing = needing.exclude(status=KeyRegistration.Status.RETIRED)
     # Canaries have their ARNs soon and take no customer's place; what they write into the policies counts by its bytes.
-    customers = service_role.tenants.filter(is_canary=False).count()
+    customers = service_role.tenants.filter(is_canary=False, closed_at=None).count()
     given = set(needing.values_list("role_arn", flat=True)) - known
     talking = needing.filter(tenant__is_canary=False).values("tenant").distinct().count()
     places = packing.places(

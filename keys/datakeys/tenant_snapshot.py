@@ -82,7 +82,7 @@ def read(tenant: uuid.UUID, at: float) -> Snapshot | None:
             serving=FilteredRelation("registrations", condition=Q(registrations__status__in=KeyRegistration.SERVING)),
             current=FilteredRelation("branch_keys", condition=Q(branch_keys__is_current=True)),
         )
-        .filter(pk=tenant)
+        .filter(pk=tenant, closed_at=None)
         .values_list(
             "key_changed_at",
             "key_generation",

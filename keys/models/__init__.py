@@ -2,6 +2,7 @@
 
 from keys.models.canaries import Canary
 from keys.models.choices import ACTIONS, DocumentChoices, choices_of
+from keys.models.closing import Closing, ClosingQuerySet, ClosingReceipt
 from keys.models.configuration import AccountQuotas, DriftResolution, RoleConfiguration, ServiceRolePolicy
 from keys.models.custody import (
     BranchKey,
@@ -42,6 +43,9 @@ __all__ = [
     "CacheDrop",
     "Canary",
     "CheckResult",
+    "Closing",
+    "ClosingQuerySet",
+    "ClosingReceipt",
     "DatabaseAdmission",
     "DocumentChoices",
     "DriftResolution",

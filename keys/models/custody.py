@@ -71,7 +71,7 @@ class BranchKeyWrapping(models.Model):
     """An earlier wrapping of a branch key: a database restored from before the move opens only with it.
 
     Insert only, by a trigger of the database;
-    it may be removed once `kept_until` has passed or its registration is retired.
+    it may be removed once `kept_until` has passed, its registration is retired or its organisation is closed.
     """
 
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="branch_key_wrappings")
@@ -101,7 +101,10 @@ class BranchKeyLoad(models.Model):
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     # The index below begins with the tenant; nobody looks loads up by branch key.
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="branch_key_loads", db_index=False)
-    branch_key = models.ForeignKey(BranchKey, on_delete=models.PROTECT, related_name="loads", db_index=False)
+    # No constraint in the database: the row stays when the branch key is destroyed (`keys.closing`).
+    branch_key = models.ForeignKey(
+        BranchKey, on_delete=models.DO_NOTHING, related_name="loads", db_index=False, db_constraint=False
+    )
     data_scope = models.CharField(max_length=64, default=DEFAULT_SCOPE)
     # of the `ServingProcess`, which is removed before this row is; null: a worker, which keeps no branch key
     process = models.UUIDField(null=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from byokportal import clock
 from keys import escrow, horizon, lifecycle
+from keys.closing import receipts
 from keys.escrow import Line
 from keys.models import BranchKey, KeyRegistration
 from tenants import audit, roles, transactions
@@ -57,8 +58,13 @@ def rebuild_branch_keys(*, public_key: bytes, reason: str, actor: Actor) -> Rebu
     """
     roles.require(actor, "keys.rebuild_branch_keys")
     reason, done = reason_of(reason), Rebuilt()
+    closed, _ = receipts.published()
     for tenant_id, lines in _by_tenant(public_key, done):
         tenant = Tenant.objects.filter(pk=tenant_id).first()
+        if tenant_id in closed or (tenant is not None and tenant.closed_at is not None):
+            for line in lines:
+                done.leave(str(line.branch_key), "its organisation is closed")
+            continue
         if tenant is None:
             for line in lines:
                 done.leave(str(line.branch_key), "the database does not know its organisation")

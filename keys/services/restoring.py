@@ -12,8 +12,9 @@ from typing import Any
 
 from byokportal.errors import DomainError, InvalidInput
 from keys import escrow
+from keys.closing import receipts
 from keys.models import BranchKey, DatabaseAdmission, KeyRegistration
-from keys.services import key
+from keys.services import closing, key
 from tenants import log_trees, roles
 from tenants import services as tenant_services
 from tenants.audit import Actor
@@ -39,6 +40,7 @@ SAYS: dict[str, tuple[str, bool]] = {
     "tenants.service_account.secret_rotated": ("account secret", True),
     "tenants.token.revoked": ("token", True),
     "keys.branch_key.created": ("branch key", True),
+    "tenants.tenant.closed": ("organisation", True),
 }
 
 
@@ -89,12 +91,13 @@ class Restored:
     """What the check did and found.
 
     Attributes:
-        suspended, removed, disabled, revoked: what was done again, by id.
+        closed, suspended, removed, disabled, revoked: what was done again, by id.
         lost: branch keys that the log names and neither the database nor a copy has: what they wrapped is lost.
         left: what the log says and could not be done, with the reason.
         unchecked: organisations of which no line was given that is newer than the backup.
     """
 
+    closed: list[str] = field(default_factory=list)
     suspended: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     disabled: list[str] = field(default_factory=list)
@@ -155,13 +158,37 @@ def restore_check(lines: Iterable[LogLine], *, reason: str, actor: Actor) -> Res
             line = replace(line, after=before.at if before else line.at - SOON)
         last[line.about] = line
     done = Restored()
+    closed = _close_again(last.values(), done, reason, actor)
     for line in last.values():
-        if SAYS[line.name][1]:
+        if SAYS[line.name][1] and line.tenant not in closed:
             _follow(line, done, reason, actor)
     told = {line.tenant for line in given.values()} | _put_back()
-    everybody = Tenant.objects.filter(is_canary=False).order_by("pk").values_list("pk", flat=True)
+    everybody = Tenant.objects.filter(is_canary=False, closed_at=None).order_by("pk").values_list("pk", flat=True)
     done.unchecked = [str(pk) for pk in everybody if str(pk) not in told]
     return done
+
+
+def _close_again(lines: Iterable[LogLine], done: Restored, reason: str, actor: Actor) -> set[str]:
+    """Close the organisations again that were closed since the backup, before anything else is followed: of these
+    nothing else matters. A published receipt says so, or a line that a signed head proves; destroying is for good, so a
+    line that only a file has does not.
+
+    Returns:
+        the ids of all that are closed now.
+    """
+    published, refused = receipts.published()
+    for name, why in refused.items():
+        done.left.append({"tenant": "", "line": name, "what": "receipt", "why": why})
+    proved = {line.tenant for line in lines if line.name == "tenants.tenant.closed" and line.is_here}
+    for pk in sorted({str(pk) for pk in published} | proved):
+        tenant = Tenant.objects.filter(pk=uuid.UUID(pk)).select_related("service_role").first()
+        if tenant is not None and tenant.closed_at is None:
+            try:
+                closing.close_again(tenant, reason=reason, actor=actor)
+                done.closed.append(pk)
+            except DomainError as error:
+                done.left.append({"tenant": pk, "line": "", "what": "closing", "why": str(error)[:300]})
+    return {str(pk) for pk in Tenant.objects.exclude(closed_at=None).values_list("pk", flat=True)}
 
 
 def _here() -> Iterable[LogLine]:
@@ -251,7 +278,17 @@ def _look_for(line: LogLine, tenant: Tenant, done: Restored, reason: str, actor:
         )
 
 
-DO: dict[str, Doing] = {"key": _suspend, "member": _remove, "token": _revoke, "branch key": _look_for}
+def _say_that_it_is_not_proved(line: LogLine, tenant: Tenant, done: Restored, reason: str, actor: Actor) -> None:
+    raise ValueError("only a file says that it was closed: put its receipt where heads are published, or close it anew")
+
+
+DO: dict[str, Doing] = {
+    "key": _suspend,
+    "member": _remove,
+    "token": _revoke,
+    "branch key": _look_for,
+    "organisation": _say_that_it_is_not_proved,
+}
 OF_ACCOUNTS: dict[str, Callable[[LogLine, Tenant | None, Restored, str, Actor], None]] = {
     "account": _disable,
     "account secret": _disable_if_forgotten,

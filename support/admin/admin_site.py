@@ -32,6 +32,7 @@ class SupportAdminConfig(SimpleAdminConfig):
         from support.admin import (  # noqa: F401
             audit,
             bulk,
+            closings,
             incidents,
             keys,
             people,

@@ -206,7 +206,7 @@ def _conversations(
 
 def _offered(request: HttpRequest, tenant: Tenant, operations: Sequence[Operation]) -> list[Offered]:
     found = []
-    for operation in operations:
+    for operation in operations if tenant.closed_at is None else ():
         if not operation.is_offered(tenant):
             continue
         permission = roles.OPERATIONS[operation.row].staff

@@ -94,6 +94,15 @@ def _recover_second_factor(tenant: Tenant, data: dict[str, Any], actor: Actor) -
     return "Asked for. A second lead has to approve it; then every member has 72 hours to object."
 
 
+def _ask_to_close(tenant: Tenant, data: dict[str, Any], actor: Actor) -> Answer:
+    key_services.request_closing(tenant, reason=data["reason"], actor=actor)
+    return "Asked for. Another support lead approves it under “Closings”; then it cannot be undone."
+
+
+def _is_no_canary(tenant: Tenant) -> bool:
+    return not tenant.is_canary
+
+
 def _has_no_owner(tenant: Tenant) -> bool:
     return not _never_had_an_owner(tenant) and about.of(tenant).owners == 0
 
@@ -294,6 +303,18 @@ class TenantAdmin(ReadOnlyAdmin):
             "tenants.recover_owner",
             _recover_second_factor,
             is_offered=_has_one_owner,
+        ),
+        Operation(
+            "close",
+            "Close this organisation for good",
+            (
+                "Asks another support lead. After that its log is exported, every key that opens its data is "
+                "destroyed, everybody loses their way in, and its owners get a signed receipt. Nobody can undo that."
+            ),
+            "keys.close_tenant",
+            _ask_to_close,
+            is_offered=_is_no_canary,
+            is_destructive=True,
         ),
     )
     list_operations = (

@@ -67,7 +67,7 @@ def refresh_oldest() -> int:
 def refresh(tenants: Iterable[uuid.UUID]) -> int:
     """Make the rows of these tenants; returns how many differed from what was there.
 
-    Canary tenants are ours and have none.
+    Canary tenants are ours and have none; those of closed organisations go.
     """
     ids, written = list(tenants), 0
     for start in range(0, len(ids), CHUNK):
@@ -77,6 +77,7 @@ def refresh(tenants: Iterable[uuid.UUID]) -> int:
 
 def _refresh(ids: Sequence[uuid.UUID]) -> int:
     now = clock.now()
+    FleetRow.objects.filter(pk__in=ids, tenant__closed_at__isnull=False).delete()
     made = [row_of(facts) for facts in _facts(ids)]
     known = FleetRow.objects.in_bulk(ids)
     changed = [row for row in made if row.pk not in known or _differ(row, known[row.pk])]
@@ -95,7 +96,9 @@ def _differ(one: FleetRow, other: FleetRow) -> bool:
 
 def _facts(ids: Sequence[uuid.UUID]) -> list[Facts]:
     newest = EncryptionTest.objects.filter(tenant=OuterRef("pk")).order_by("-created_at").values("pk")[:1]
-    tenants = list(Tenant.objects.filter(pk__in=ids, is_canary=False).annotate(newest_test=Subquery(newest)))
+    tenants = list(
+        Tenant.objects.filter(pk__in=ids, is_canary=False, closed_at=None).annotate(newest_test=Subquery(newest))
+    )
     test_ids = [tenant.newest_test for tenant in tenants if tenant.newest_test]
     tests = EncryptionTest.objects.in_bulk(test_ids)
     failed: dict[Any, CheckResult] = {}

@@ -188,12 +188,19 @@ def switch_webhook(webhook: WebhookEndpoint, *, is_on: bool, actor: Actor) -> No
 def remove_webhook(webhook: WebhookEndpoint, *, actor: Actor) -> None:
     """Remove a webhook: its address and its secrets are forgotten at once, its deliveries after thirty days."""
     roles.require(actor, "support.change_webhooks", webhook.tenant)
+    if end_webhook(webhook):
+        _record("support.webhook.removed", webhook, actor)
+
+
+def end_webhook(webhook: WebhookEndpoint) -> bool:
+    """Forget address and secrets of a webhook, and what waits to be delivered to it; it is part of an operation, or of
+    the closing of its organisation. False: it was removed before."""
     empty = dict.fromkeys(("sealed_address", "sealed_secret", "sealed_old_secret", "sealed_routing_key"), "")
     present = WebhookEndpoint.objects.present().filter(pk=webhook.pk)
     if not present.update(status=Status.REMOVED, old_secret_until=None, **empty):
-        return
+        return False
     deliveries.give_up_waiting(webhook, why="The webhook was removed.")
-    _record("support.webhook.removed", webhook, actor)
+    return True
 
 
 @transactions.atomic

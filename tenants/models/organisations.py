@@ -29,6 +29,9 @@ class Tenant(models.Model):
     # Since when certain operations wait for a second person (`tenants.approvals`); null: they do not.
     second_person_since = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=clock.now, editable=False)
+    # Since when it is over for good; the row stays, so that its External ID is never given out again. Once set it stays
+    # as it is (held by a trigger).
+    closed_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta:
         ordering: ClassVar = ["name"]

@@ -28,6 +28,7 @@ from tenants.services.automation_tokens import (
     revoke_token,
     tokens_seen_by,
 )
+from tenants.services.closing import end_organisation
 from tenants.services.connections import (
     connection_of,
     identity_of,
@@ -76,6 +77,7 @@ from tenants.services.invitations import (
     withdraw_invitation,
 )
 from tenants.services.languages import choose_language, chosen_language, language_of
+from tenants.services.leads import is_second as is_second_lead
 from tenants.services.log_streams import (
     add_log_stream,
     change_log_stream,
@@ -183,6 +185,7 @@ __all__ = [
     "disable_service_account",
     "drop_second_person",
     "enable_service_account",
+    "end_organisation",
     "group_of",
     "has_proved",
     "head_recipient_of",
@@ -192,6 +195,7 @@ __all__ = [
     "invitation_of",
     "invite",
     "inviter_of",
+    "is_second_lead",
     "join_by_directory",
     "joinable",
     "language_of",

@@ -176,6 +176,11 @@ def open_invitations_to(member: Member) -> QuerySet[Invitation]:
     return mine.select_related("tenant")
 
 
+def withdraw_with_organisation(invitation: Invitation, *, reason: str, actor: Actor) -> None:
+    """Withdraw an invitation to an organisation that is closed; the caller holds the tenant's row."""
+    _withdraw(invitation, reason=reason, actor=actor)
+
+
 def withdraw_owner_invitations(tenant: Tenant, *, reason: str, actor: Actor) -> None:
     """Withdraw the open invitations of owners; the caller holds the tenant's row."""
     for invitation in Invitation.objects.of(tenant).open().filter(role=Role.OWNER):

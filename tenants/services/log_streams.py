@@ -20,7 +20,7 @@ from tenants import approvals, audit, roles, sealing, transactions
 from tenants.approvals import HELD, Held
 from tenants.audit import Actor
 from tenants.errors import LogStreamTestWaits, TooManyLogStreams
-from tenants.models import AuditEvent, LogStream, Tenant
+from tenants.models import AuditEvent, LogStream, LogStreamQuerySet, Tenant
 from tenants.services import guards
 from tenants.services.words import name_of
 
@@ -203,10 +203,18 @@ def remove_log_stream(stream: LogStream, *, actor: Actor) -> None:
     """Remove a stream: its address, headers and secrets are forgotten at once."""
     actor = guards.as_now(actor)
     roles.require(actor, "tenants.change_log_streams", stream.tenant)
-    empty = dict.fromkeys(("sealed_address", "sealed_headers", "sealed_secret", "sealed_old_secret"), "")
-    present = LogStream.objects.present().filter(pk=stream.pk)
-    if present.update(status=Status.REMOVED, old_secret_until=None, test_due_at=None, **empty):
+    if _forget(LogStream.objects.filter(pk=stream.pk)):
         _record("tenants.log_stream.removed", stream, actor)
+
+
+def end_log_streams(tenant: Tenant) -> None:
+    """Remove all streams of an organisation that is closed: part of that operation, which says so in the log."""
+    _forget(LogStream.objects.of(tenant))
+
+
+def _forget(streams: LogStreamQuerySet) -> int:
+    empty = dict.fromkeys(("sealed_address", "sealed_headers", "sealed_secret", "sealed_old_secret"), "")
+    return streams.present().update(status=Status.REMOVED, old_secret_until=None, test_due_at=None, **empty)
 
 
 @transactions.atomic

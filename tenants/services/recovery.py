@@ -11,7 +11,6 @@ from tenants.audit import SYSTEM, Actor
 from tenants.errors import AccountSwitchedOff, HasOwner, RecoveryNeedsTwo, RecoveryOver, RecoveryUnderWay
 from tenants.models import (
     OBJECTION_LASTS,
-    AuditEvent,
     Invitation,
     Member,
     ObjectionLink,
@@ -19,18 +18,11 @@ from tenants.models import (
     Role,
     Tenant,
 )
-from tenants.services import connections, invitations, people, second_factors
+from tenants.services import connections, invitations, leads, people, second_factors
 from tenants.services.words import reason_of
 
 Kind, Status = OwnerRecovery.Kind, OwnerRecovery.Status
 SOON = timedelta(minutes=5)  # after the approval the mails have left, as a rule
-# What decides who an account of ours belongs to.
-LET_IN = (
-    "tenants.staff.created",
-    "tenants.staff.regrouped",
-    "tenants.account.switched_on",
-    "tenants.second_factor.reset",
-)
 
 
 @transactions.atomic
@@ -81,10 +73,7 @@ def approve_recovery(recovery: OwnerRecovery, *, reason: str, actor: Actor) -> N
         RecoveryOver: it is not waiting for approval any more.
     """
     tenant, reason = _held(recovery.tenant, actor), reason_of(reason)
-    if actor.user is None or actor.user.pk == recovery.requested_by_id:
-        raise RecoveryNeedsTwo
-    asked = Actor.staff(recovery.requested_by)
-    if not _is_lead(asked) or _let_in(asked, by=actor) or _let_in(actor, by=asked):
+    if actor.user is None or not leads.is_second(recovery.requested_by, actor, "tenants.recover_owner"):
         raise RecoveryNeedsTwo
     due_at = clock.now() + OBJECTION_LASTS
     _move(recovery, Status.REQUESTED, Status.WAITING, approved_by_id=actor.user.pk, due_at=due_at)
@@ -236,18 +225,6 @@ def _no_longer(tenant: Tenant, recovery: OwnerRecovery) -> str:
 
 def _is_lead(person: Actor) -> bool:
     return roles.allowed(person, "tenants.recover_owner")
-
-
-def _let_in(lead: Actor, *, by: Actor) -> bool:
-    """Tell whether the last one who made an account, gave it its groups,
-    switched it on or reset its second factor is that lead.
-
-    Else one lead alone could make the second one.
-    """
-    assert lead.user is not None
-    about = AuditEvent.objects.filter(tenant=None, name__in=LET_IN, payload__contains=f'"target":"{lead.user.pk}"')
-    last = about.order_by("-pk").first()
-    return last is not None and last.actor == by.label
 
 
 def _request(

@@ -10,7 +10,7 @@ from byokportal import clock
 from byokportal.errors import InvalidInput
 from tenants import audit, roles, tokens, transactions
 from tenants.audit import Actor
-from tenants.errors import NothingToRevoke, RotationRunning, ServiceAccountStands
+from tenants.errors import NothingToRevoke, OrganisationClosed, RotationRunning, ServiceAccountStands
 from tenants.models import AccessToken, ClientSecret, ServiceAccount, Tenant
 from tenants.services.words import name_of, reason_of
 
@@ -187,6 +187,8 @@ def _scopes(scopes: Collection[str]) -> list[str]:
 def _some(tenants: Sequence[Tenant], has_all_tenants: bool) -> Sequence[Tenant]:
     if not tenants and not has_all_tenants:
         raise InvalidInput(errors={"tenants": ["Name at least one tenant, or all of them."]})
+    if any(tenant.closed_at is not None for tenant in tenants):
+        raise OrganisationClosed
     return tenants
 
 

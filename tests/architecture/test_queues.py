@@ -25,6 +25,7 @@ from keys import tasks, usage
 from keys.models import (
     BranchKey,
     Canary,
+    Closing,
     EncryptionTest,
     Incident,
     KeyHealth,
@@ -68,6 +69,7 @@ SLOW = {
     "clear_tests",
     "clear_notices",
     "complete_recoveries",
+    "attend_closings",
     "roll_up_uses",
     "run_bulk",
 }
@@ -302,6 +304,10 @@ def test_while_nothing_is_due_beat_sends_nothing(quiet: KeyRegistration, look: C
         ("seal_log", lambda r: audit.record("keys.drill.started", tenant=r.tenant, actor=audit.SYSTEM, seconds=1)),
         ("follow_fleet", lambda r: audit.record("keys.drill.started", tenant=r.tenant, actor=audit.SYSTEM, seconds=1)),
         ("run_bulk", lambda r: _bulk_operation(r)),
+        (
+            "attend_closings",
+            lambda r: Closing.objects.create(tenant=r.tenant, reason="r", requested_by="tests", status="queued"),
+        ),
         ("deliver_webhooks", lambda r: _delivery(r)),
         ("send_log_streams", lambda r: LogStream.objects.create(tenant=r.tenant, sealed_address="")),
         (

@@ -19,6 +19,7 @@ PLAIN = {
     "keys/datakeys/admission.py": "one row of ours about the database itself",
     "keys/branchkeys.py": "one INSERT",
     "keys/services/drift.py": "a savepoint for the one open resolution",
+    "keys/services/closing.py": "savepoints for the one closing of an organisation, and for a receipt that is there",
     "keys/activation.py": "a savepoint for a unique claim",
     "keys/health/blame.py": "a savepoint for the one open incident",
     "keys/health/sweeping.py": "takes only rows that nobody holds",

@@ -25,7 +25,7 @@ from django.test.utils import CaptureQueriesContext
 from url_map import REASON, addresses, body_of
 
 from keys import datakeys, services
-from keys.models import DriftResolution, Incident, KeyRegistration, ServiceRolePolicy
+from keys.models import Closing, DriftResolution, Incident, KeyRegistration, ServiceRolePolicy
 from support import services as support_services
 from support.models import BulkOperation
 from tenants import access, attempts, audit, authentication, roles
@@ -182,6 +182,7 @@ def world(
         "user": staff["support"].pk,
         "ownerrecovery": recovery.pk,
         "ticket": ticket.pk,
+        "closing": Closing.objects.create(tenant=tenant, reason="r", requested_by="kore:sam", due_at=None).pk,
         "bulkoperation": BulkOperation.objects.create(
             kind="suspend", status="waiting", total=0, requested_by=staff["support"], reason="r", due_at=None
         ).pk,

@@ -44,6 +44,7 @@ from keys import services as key_services
 from keys.models import (
     Canary,
     CheckResult,
+    Closing,
     EncryptionTest,
     Incident,
     KeyRegistration,
@@ -583,6 +584,7 @@ def test_every_page_of_the_back_office(
     for kind in ("test", "ask", "window", "suspend"):
         look.at(f"{reverse('admin:fleet_bulk')}?kind={kind}&all=1")
     everybody = list(FleetRow.objects.values_list("pk", flat=True))
+    Closing.objects.create(tenant=tenant, reason=LONG[:200], requested_by=f"kore:{sam.email}", due_at=None)
     support_services.begin_bulk(kind="suspend", tenants=everybody, facts={}, reason=LONG, actor=acting_staff(sam))
     for state in ("needs_change", "waits_for_tenant"):
         row = FleetRow.objects.filter(state=state).first()

@@ -36,6 +36,7 @@ from keys.health import blame, judging, measuring
 from keys.models import (
     ArnProposal,
     BranchKey,
+    Closing,
     EncryptionTest,
     Incident,
     KeyRegistration,
@@ -46,6 +47,7 @@ from keys.models import (
 from keys.policies.choices import Choices
 from keys.proof.encryption_test import CHECKS, runner
 from keys.proof.encryption_test.base import Judgement, Verdict
+from keys.services import closing as closing_service
 from support import follow
 from support import services as support_services
 from support.models import AffectedTenant, Ticket, WebhookDelivery, WebhookEndpoint
@@ -204,6 +206,13 @@ class World:
     def anew(self, row: Any) -> Any:
         """Return the row as another request loads it."""
         return type(row).objects.get(pk=row.pk)
+
+    def closing(self, status: str = "waiting") -> Closing:
+        """Return the closing of this organisation, of the status that the operation needs."""
+        lead = User.objects.create_superuser(f"{secrets.token_hex(6)}@kore.example")
+        facts = {"status": status, "reason": "r", "requested_by": f"kore:{lead.email}", "asked": lead, "due_at": None}
+        open_ones = Closing.objects.of(self.tenant).exclude(status__in=["refused", "stopped"])
+        return open_ones.first() or Closing.objects.create(tenant=self.tenant, **facts)
 
     def a_second_ticket(self) -> Any:
         return Ticket.objects.create(tenant=self.tenant, subject="t", opened_by="tests")
@@ -394,6 +403,7 @@ class Line:
     before: Callable[[World], Any] = lambda world: None
 
 
+CLOSABLE = {"serving_status": "suspended", "suspended_by": "kore", "prepared_status": "draft"}
 OPERATIONS: dict[str, Line] = {
     "keys.choose_activation": Line(
         lambda w: key_services.choose_activation(w.my_tenant, activation="by_button", actor=w.actor)
@@ -706,6 +716,18 @@ OPERATIONS: dict[str, Line] = {
     "keys.end_horizon": Line(
         lambda w: key_services.end_horizon(w.kept(), accepts_loss=True, reason="r", actor=w.actor)
     ),
+    "keys.request_closing": Line(
+        lambda w: key_services.request_closing(w.my_tenant, reason="r", actor=w.lead()), CLOSABLE
+    ),
+    "keys.approve_closing": Line(
+        lambda w: key_services.approve_closing(w.closing(), reason="r", actor=w.lead()), CLOSABLE
+    ),
+    "keys.refuse_closing": Line(
+        lambda w: key_services.refuse_closing(w.closing(), reason="r", actor=w.lead()), CLOSABLE
+    ),
+    "tenants.end_organisation": Line(
+        lambda w: tenant_services.end_organisation(w.my_tenant, reason="r", actor=COMMAND)
+    ),
     "support.open_ticket": Line(
         lambda w: support_services.open_ticket(w.my_tenant, topic="question", subject="s", text="t", actor=w.actor)
     ),
@@ -772,6 +794,10 @@ ELSEWHERE = {
     "keys.evidence": "reads only",
     "keys.reconcile": "reads only",
     "keys.rebuild_branch_keys": "of all tenants, when rows are lost",
+    "keys.look_at_closing": "reads only",
+    "keys.close_tenant": "its transactions are those of request_closing and of what the worker does, below",
+    "keys.close_again": "the same, in a restored database",
+    "tenants.is_second_lead": "reads only",
     "tenants.remove_as_logged": "a part of restore_check, while nothing else runs",
     "keys.restore_check": "of all tenants, when the database went back",
     "keys.reopen_logs": "of all logs at once, when the database went back",
@@ -840,6 +866,9 @@ MACHINES: dict[str, Line] = {
     "an activation is due": Line(lambda w: activation.attend(w.anew(w.prepared)), before=World.due),
     "the log is followed": Line(lambda w: follow.follow()),
     "a drill is followed": Line(lambda w: measuring.follow_all(), {"drill": True}),
+    "an organisation is closed": Line(
+        lambda w: closing_service._erase(w.my_tenant, w.closing("queued"), actor=SYSTEM), CLOSABLE
+    ),
     "our policy takes somebody out": Line(lambda w: apply._say_who_was_taken_out(w.role, {w.prepared.role_arn})),
     "an incident opens": Line(
         lambda w: blame._open(w.role, "tests", [health_of(w.serving)]),

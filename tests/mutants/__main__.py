@@ -10,13 +10,14 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from tests.mutants.closing_switches import SWITCHES as OF_CLOSING
 from tests.mutants.keys_switches import SWITCHES as OF_KEYS
 from tests.mutants.log_switches import SWITCHES as OF_LOGS
 from tests.mutants.people_switches import SWITCHES as OF_PEOPLE
 from tests.mutants.switch import Switch
 
 ROOT = Path(__file__).resolve().parents[2]
-SWITCHES = [*OF_KEYS, *OF_LOGS, *OF_PEOPLE]
+SWITCHES = [*OF_KEYS, *OF_LOGS, *OF_PEOPLE, *OF_CLOSING]
 AT_ONCE = int(os.environ.get("MUTANTS_AT_ONCE", "2"))
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", "var", ".*_cache", "__pycache__")
 

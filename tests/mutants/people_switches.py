@@ -18,14 +18,14 @@ SWITCHES = [
     Switch(
         "a token reaches its own tenant",
         TENANTS + "access.py",
-        "        if holder.tenant_id != wanted:\n",
+        "        if holder.tenant_id != wanted or holder.tenant.closed_at is not None:\n",
         "        if False:\n",
         "tests/architecture/test_tenant_isolation.py tests/tenants/test_token_permissions.py",
     ),
     Switch(
         "a service account reaches the tenants that it was given",
         TENANTS + "access.py",
-        "return Tenant.objects.filter(Q(Exists(has_all)) | Q(Exists(named)))",
+        "return Tenant.objects.filter(Q(Exists(has_all)) | Q(Exists(named)), closed_at=None)",
         "return Tenant.objects.all()",
         "tests/api/test_both_transports.py tests/api/test_key_states.py",
     ),
