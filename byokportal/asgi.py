@@ -15,6 +15,7 @@ from a2wsgi import WSGIMiddleware
 from django.conf import settings
 
 from byokportal.wsgi import application as wsgi  # isort: skip  # first: it sets Django up
+from byokportal import telemetry
 from byokportal.dispatch import Dispatcher
 from keys.datakeys import ledger
 from keys.datakeys.http.event_loop import DataKeys
@@ -30,6 +31,7 @@ application = Dispatcher(
     others=WSGIMiddleware(wsgi, workers=max(4, settings.WEB_THREADS // 2)),  # type: ignore[arg-type]
 )
 
+telemetry.start("web")
 # A web process that could commit no row must not start.
 ledger.require_settings()
 # What is loaded now lives as long as the process: the garbage collector need not walk through it again and again.

@@ -17,13 +17,14 @@ from celery.signals import (
     task_prerun,
     worker_init,
     worker_process_init,
+    worker_process_shutdown,
 )
 
 NICE = 10  # where a worker shares a machine with the web, a sweep must not keep a request for a key waiting
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "byokportal.settings")
 
-from byokportal import clock, lines, metrics  # noqa: E402  after the settings have their name
+from byokportal import clock, lines, metrics, telemetry, tracing  # noqa: E402  after the settings have their name
 
 log = structlog.get_logger(__name__)
 # The header of a message that says in which request it was sent.
@@ -76,7 +77,8 @@ def _serve_figures(**_: object) -> None:
 
 @before_task_publish.connect  # type: ignore[untyped-decorator]
 def _name_the_request(headers: dict[str, Any], **_: object) -> None:
-    """Let the lines of a task stand under the request that sent it."""
+    """Let the lines of a task, and its trace, stand under the request that sent it."""
+    headers.update(tracing.headers())
     request_id = structlog.contextvars.get_contextvars().get("request_id")
     if request_id:
         headers[REQUEST_ID] = request_id
@@ -89,6 +91,8 @@ def _task_began(task_id: str, task: Any, **_: object) -> None:
     structlog.contextvars.bind_contextvars(task_id=task_id)
     if given := getattr(task.request, REQUEST_ID, None):
         structlog.contextvars.bind_contextvars(request_id=given)
+    given = getattr(task.request, "traceparent", None)
+    task.request.span = tracing.begin(task.name, "consumer", came_with={"traceparent": given} if given else None)
 
 
 @task_postrun.connect  # type: ignore[untyped-decorator]
@@ -102,6 +106,12 @@ def _task_ended(task: Any, state: str | None = None, retval: Any = None, **_: ob
     failed = retval if outcome == "failure" and isinstance(retval, BaseException) else None
     write = log.info if failed is None else log.error
     write("task", task=task.name, outcome=outcome, duration_ms=round(seconds * 1000), queue=queue, exc_info=failed)
+    span = getattr(task.request, "span", tracing.NOTHING)
+    span.set(messaging__message__id=task.request.id or "", messaging__destination__name=queue or "")
+    span.set(byok__outcome=outcome)
+    if outcome == "failure":
+        span.fail(type(retval).__name__)
+    span.end()
     structlog.contextvars.clear_contextvars()
 
 
@@ -116,3 +126,13 @@ def stay_on_one_core(**_: object) -> None:
     if hasattr(os, "sched_setaffinity"):  # Linux
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[os.getpid() % len(cores)]})
+
+
+@worker_process_init.connect  # type: ignore[untyped-decorator]
+def _start_tracing(**_: object) -> None:
+    telemetry.start("worker")
+
+
+@worker_process_shutdown.connect  # type: ignore[untyped-decorator]
+def _stop_tracing(**_: object) -> None:
+    tracing.stop()

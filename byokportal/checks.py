@@ -53,12 +53,14 @@ RANGES: dict[str, tuple[float, float]] = {
     "NOTICE_RETENTION_DAYS": (30, 36_500),
     "SEAL_HEAD_SECONDS": (1, DAY),
     "SEAL_USES_SECONDS": (1, DAY),
+    "OTEL_TRACES_SAMPLER_ARG": (0, 1),
 }
 ACCOUNT = re.compile(r"[0-9]{12}", re.ASCII)
 KEY = re.compile(r"arn:aws[a-z-]*:kms:[a-z0-9-]+:[0-9]{12}:key/[A-Za-z0-9-]+", re.ASCII)
 SIGNS = re.compile(r"whsec_[A-Za-z0-9+/]{32,88}={0,2}", re.ASCII)
 # 24 bytes at least; base64.
 SECRET = re.compile(r"whsec_[A-Za-z0-9+/]{32,88}={0,2}", re.ASCII)
+DSN = re.compile(r"https://[0-9A-Za-z]+@[A-Za-z0-9.-]+(?::[0-9]+)?/(?:[A-Za-z0-9/_-]+/)?[0-9]+", re.ASCII)
 MAILBOX = re.compile(r"[A-Za-z0-9._-]{1,11}@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+", re.ASCII)
 HOST = re.compile(r"\.?[A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\]", re.ASCII)
 EXAMPLES = ("example.com", "example.org", "kore.example")  # what .env.example and our defaults say
@@ -254,6 +256,39 @@ def copies_of_branch_keys_can_be_written(app_configs: Any, **_: Any) -> list[Che
     if settings.ESCROW_BUCKET and not (settings.SEAL_KEY or settings.SEAL_KMS_KEY_ARN):
         hint = "Set SEAL_KMS_KEY_ARN, or SEAL_KEY_FILE: copies are signed by the key of the seal (docs/escrow.md)."
         found.append(_error("ESCROW_BUCKET is set, and nothing signs the copies: none is written.", hint, "E026"))
+    return found
+
+
+@register(Tags.security, deploy=True)
+def traces_and_reports_go_where_they_are_meant_to(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """Values are not repeated: headers of a collector are a secret, and who has a DSN can fill our Sentry."""
+    found: list[CheckMessage] = []
+    collector = urlsplit(settings.OTEL_EXPORTER_OTLP_ENDPOINT)
+    if settings.OTEL_EXPORTER_OTLP_ENDPOINT:
+        if collector.scheme not in {"http", "https"} or not collector.hostname or collector.query or collector.username:
+            hint = "Like https://collector.byok.example:4318; headers go into OTEL_EXPORTER_OTLP_HEADERS."
+            found.append(_error("OTEL_EXPORTER_OTLP_ENDPOINT is no http address.", hint, "E034"))
+        elif collector.scheme == "http" and collector.hostname not in {"localhost", "127.0.0.1", "::1"}:
+            hint = "Begin it with https://, or keep the network in between private."
+            found.append(_warning("Traces go to another machine without TLS.", hint, "W007"))
+        if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
+            hint = "Unset one of the two."
+            found.append(_error("OTEL_SDK_DISABLED is on beside OTEL_EXPORTER_OTLP_ENDPOINT.", hint, "E035"))
+    elif settings.OTEL_EXPORTER_OTLP_HEADERS:
+        hint = "Set OTEL_EXPORTER_OTLP_ENDPOINT too, or neither."
+        found.append(_error("OTEL_EXPORTER_OTLP_HEADERS is set, and no trace is sent.", hint, "E036"))
+    if settings.SENTRY_DSN:
+        if not DSN.fullmatch(settings.SENTRY_DSN):
+            hint = "Like https://<public key>@<host>/<project>; without the secret key that old ones have."
+            found.append(_error("SENTRY_DSN is no address of a project over https.", hint, "E037"))
+        logging: Any = settings.LOGGING
+        if logging["root"]["level"] == "CRITICAL":
+            hint = "Set LOG_LEVEL to ERROR or lower, or unset SENTRY_DSN."
+            found.append(_error("LOG_LEVEL is CRITICAL, so no error reaches SENTRY_DSN.", hint, "E038"))
+    elif settings.SENTRY_ENVIRONMENT:
+        found.append(
+            _error("SENTRY_ENVIRONMENT is set, and nothing is reported.", "Set SENTRY_DSN too, or neither.", "E039")
+        )
     return found
 
 

@@ -94,6 +94,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "byokportal.logs.RequestIdMiddleware",
+    "byokportal.tracing.TracingMiddleware",
     "django_structlog.middlewares.RequestMiddleware",
     "byokportal.languages.LanguageMiddleware",  # before what may answer with a page
     "byokportal.bodies.BodyMiddleware",
@@ -302,6 +303,16 @@ METRICS_ADDRESS = env.str("METRICS_ADDRESS", default="")
 METRICS_OF_ALL = "support.figures.Figures"
 # With which entry of its schedule beat says that it is at work, and how.
 BEAT_REPORTS = {"report-in-checks": "support.fleet.heartbeats.beat_is_at_work"}
+
+# --- traces and reports of errors, both off ------------------------------------------------------------------------
+
+# Where OpenTelemetry's collector takes OTLP over HTTP: https://collector:4318; `NAME=value,…` of headers is a secret.
+OTEL_EXPORTER_OTLP_ENDPOINT = env.str("OTEL_EXPORTER_OTLP_ENDPOINT", default="")
+OTEL_EXPORTER_OTLP_HEADERS = env.str("OTEL_EXPORTER_OTLP_HEADERS", default="")
+OTEL_TRACES_SAMPLER_ARG = env.float("OTEL_TRACES_SAMPLER_ARG", default=0.1)  # of all traces, the share that is sent
+# Where Sentry takes reports of errors: https://<public key>@<host>/<project>.
+SENTRY_DSN = env.str("SENTRY_DSN", default="")
+SENTRY_ENVIRONMENT = env.str("SENTRY_ENVIRONMENT", default="")
 
 # --- AWS --------------------------------------------------------------------------------------------------
 
@@ -670,3 +681,6 @@ if not 0 <= CLOSING_QUIET_HOURS <= 8_760 or not 0 <= ESCROW_RETENTION_DAYS <= 3_
     raise ImproperlyConfigured("CLOSING_QUIET_HOURS is at most a year, ESCROW_RETENTION_DAYS between 0 and 3650 days.")
 if not 0 <= DEFAULT_REVOCATION_LATENCY <= 900:
     raise ImproperlyConfigured("DEFAULT_REVOCATION_LATENCY is between 0 and 900 seconds.")
+if SENTRY_DSN:
+    LOGGING["handlers"]["reports"] = {"class": "byokportal.error_reports.Reports", "level": "ERROR"}  # type: ignore[index]
+    LOGGING["root"]["handlers"].append("reports")  # type: ignore[index]

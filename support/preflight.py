@@ -22,7 +22,7 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.models.functions import Coalesce
 from kombu import Connection
 
-from byokportal import clock, deadline, redis_url
+from byokportal import clock, deadline, redis_url, telemetry
 from byokportal.errors import DomainError
 from keys import escrow
 from keys.aws import sessions
@@ -264,6 +264,20 @@ def _name(part: str) -> Iterator[Finding]:
     yield Finding(part, "ok", f"{host} has an address.")
 
 
+def _traces(part: str) -> Iterator[Finding]:
+    if not settings.OTEL_EXPORTER_OTLP_ENDPOINT:
+        yield Finding(part, "ok", "They are off.")
+    elif telemetry.reaches_collector():
+        yield Finding(part, "ok", f"The collector takes them; {settings.OTEL_TRACES_SAMPLER_ARG:.0%} are sent.")
+    else:
+        yield Finding(part, "warn", "The collector does not take them: they are dropped.", REMEDIES[part])
+
+
+def _reports(part: str) -> Iterator[Finding]:
+    host = urlsplit(settings.SENTRY_DSN).hostname
+    yield Finding(part, "ok", f"They go to {host}." if host else "They are off.")
+
+
 PARTS: tuple[tuple[str, Callable[[str], Iterator[Finding]]], ...] = (
     ("settings", _settings),
     ("database", _database),
@@ -279,6 +293,8 @@ PARTS: tuple[tuple[str, Callable[[str], Iterator[Finding]]], ...] = (
     ("quotas", _quotas),
     ("copies", _copies),
     ("mail", _mail),
+    ("traces", _traces),
+    ("error reports", _reports),
 )
 REMEDIES = {
     "settings": "Run manage.py check --deploy.",
@@ -294,5 +310,7 @@ REMEDIES = {
     "canary": "Compare the canary's trust policy with what manage.py open_service_role prints.",
     "quotas": "Ask AWS for more roles and policies in our account (Service Quotas, IAM).",
     "copies": "Look for branch_key_not_escrowed in the log of the worker of the queue bulk (docs/runbook.md).",
+    "traces": "See that OTEL_EXPORTER_OTLP_ENDPOINT takes OTLP over HTTP from here, and OTEL_EXPORTER_OTLP_HEADERS.",
+    "error reports": "See that SENTRY_DSN is that of a project.",
     "mail": "See that the server of EMAIL_URL runs and takes the user and password.",
 }

@@ -17,7 +17,7 @@ from botocore.configprovider import BOTOCORE_DEFAUT_SESSION_VARIABLES  # spelled
 from botocore.credentials import ReadOnlyCredentials
 from django.conf import settings
 
-from byokportal import clock, metrics
+from byokportal import clock, metrics, tracing
 from keys import errors
 from keys.aws import faults, hot
 
@@ -179,8 +179,12 @@ def _refuse_pages(operation_model: Any, response_dict: dict[str, Any], **_: Any)
     faults.refuse_pages(response_dict["status_code"], response_dict["body"], operation_model)
 
 
-def _begin(context: dict[str, Any], **_: Any) -> None:
+def _begin(model: Any, context: dict[str, Any], **_: Any) -> None:
     context["byok_began"] = clock.monotonic()
+    service = model.service_model.service_name
+    context["byok_span"] = span = tracing.begin(f"{service}.{model.name}", "client")
+    span.set(rpc__system="aws-api", rpc__service=service, rpc__method=model.name)
+    span.set(cloud__region=str(context.get("client_region") or ""))
 
 
 def _answered(model: Any, parsed: Mapping[str, Any], context: dict[str, Any], **_: Any) -> None:
@@ -188,6 +192,11 @@ def _answered(model: Any, parsed: Mapping[str, Any], context: dict[str, Any], **
     metrics.AWS_SECONDS.labels(model.service_model.service_name, model.name, code).observe(
         clock.monotonic() - context["byok_began"]
     )
+    span = context["byok_span"]
+    span.set(aws__request_id=faults.request_id_in(parsed), byok__outcome=code)
+    if code != "ok":
+        span.fail(code)
+    span.end()
 
 
 def _unanswered(exception: Exception, context: dict[str, Any], event_name: str, **__: Any) -> None:
@@ -195,6 +204,8 @@ def _unanswered(exception: Exception, context: dict[str, Any], event_name: str, 
     metrics.AWS_SECONDS.labels(service, operation, type(exception).__name__).observe(
         clock.monotonic() - context["byok_began"]
     )
+    context["byok_span"].fail(type(exception).__name__)
+    context["byok_span"].end()
 
 
 def _administrator(account: str) -> dict[str, str]:

@@ -29,7 +29,7 @@ from botocore.parsers import ResponseParserError, ResponseParserFactory
 from botocore.serialize import create_serializer
 from botocore.utils import parse_timestamp
 
-from byokportal import metrics
+from byokportal import metrics, tracing
 from keys import errors
 from keys.aws import connections, faults
 
@@ -92,8 +92,19 @@ class Client:
         return self._ask(operation, parameters)
 
     def _ask(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
-        with metrics.timed_call(self._service, operation, faults.code_for_metrics):
-            return self._asked(operation, parameters)
+        with (
+            metrics.timed_call(self._service, operation, faults.code_for_metrics),
+            tracing.begin(f"{self._service}.{operation}", "client") as span,
+        ):
+            span.set(rpc__system="aws-api", rpc__service=self._service, rpc__method=operation)
+            span.set(cloud__region=self._region)
+            try:
+                answer = self._asked(operation, parameters)
+            except faults.RAISED as error:
+                span.set(aws__request_id=faults.request_id_of(error), byok__outcome=faults.code_for_metrics(error))
+                raise
+            span.set(aws__request_id=faults.request_id_in(answer), byok__outcome="ok")
+            return answer
 
     def _asked(self, operation: str, parameters: dict[str, Any]) -> dict[str, Any]:
         serializer, parser, model = _protocol(self._service)

@@ -15,7 +15,6 @@ from keys.policies import documents, principals
 from tenants import audit, services
 from tenants.models import ServiceRole, new_external_id
 
-INLINE = "byok-canary"  # the one inline policy of a service role
 NAME = re.compile(r"byok-service-[a-z0-9-]{1,40}")
 
 
@@ -40,7 +39,7 @@ def open_service_role(name: str | None = None, *, with_canary_tenant: bool = Fal
         return _with_canary_tenant(known) if with_canary_tenant else known
     if settings.AWS_MODE == "local":
         iam.create_boundary(principals.boundary(settings.AWS_ACCOUNT_ID))
-    trust = trust_of_service_role(iam.base_principal())
+    trust = principals.trust_of_service_role(iam.base_principal())
     role = iam.create_role(name, trust, partition=_partition())
     if role.trust != trust:
         words = "IAM has a role of this name that does not trust our base principal alone. Choose another name."
@@ -49,7 +48,7 @@ def open_service_role(name: str | None = None, *, with_canary_tenant: bool = Fal
     canary_arn = (
         f"arn:{arns.partition_of(role.arn)}:iam::{settings.CANARY_ACCOUNT_ID}:role{principals.PATH}byok-canary-{name}"
     )
-    iam.put_inline_policy(name, INLINE, _probes_permission(canary_arn))
+    iam.put_inline_policy(name, principals.PROBES, principals.probes_of_service_role(canary_arn))
     if can_open():
         _create_canary(name, canary_trust(role.arn, external_id))
     made = services.record_service_role(
@@ -97,15 +96,6 @@ def _partition() -> str:
     return arns.partition_of(settings.BASE_PRINCIPAL_ARN) if settings.BASE_PRINCIPAL_ARN else iam.partition()
 
 
-def trust_of_service_role(base_principal_arn: str) -> dict[str, Any]:
-    """Return who may become a service role: our base principal alone. It never asks for an External ID:
-    that would void the probes."""
-    return {
-        "Version": "2012-10-17",
-        "Statement": [{"Effect": "Allow", "Principal": {"AWS": base_principal_arn}, "Action": "sts:AssumeRole"}],
-    }
-
-
 def canary_trust(service_role_arn: str, external_id: str) -> dict[str, Any]:
     """Return the trust policy of a canary role: the form that we ask of customers."""
     return documents.trust_policy(service_role_arn, external_id)
@@ -118,14 +108,6 @@ def canary_permission() -> dict[str, Any]:
         "Version": "2012-10-17",
         "Statement": [{"Sid": "Knock", "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": "*"}],
     }
-
-
-def _probes_permission(canary_role_arn: str) -> dict[str, Any]:
-    """Return what the probes of a service role need beside its tenants:
-    the canary, and to ask for keys that must not answer."""
-    canary = {"Sid": "Canary", "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": canary_role_arn}
-    outside = {"Sid": "KeysFromOutside", "Effect": "Allow", "Action": "kms:DescribeKey", "Resource": "*"}
-    return {"Version": "2012-10-17", "Statement": [canary, outside]}
 
 
 def _next_name() -> str:

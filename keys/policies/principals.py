@@ -15,6 +15,7 @@ PATH = "/byok/"
 # Outside the path: who may write below it must not be able to write the boundary.
 BOUNDARY = "byok-service-boundary"
 WRITER = "byok-canary-writer"
+PROBES = "byok-canary"  # the one inline policy of a service role
 KMS = ("kms:Encrypt", "kms:Decrypt", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:DescribeKey")  # the guide's five
 
 Document = dict[str, Any]
@@ -119,7 +120,7 @@ def canary_writer(canary_account: str, *, partition: str = "aws") -> Document:
     )
 
 
-def trust_of_canary_writer(configuration_principal_arn: str) -> Document:
+def trust_of_canary_writer(configuration_principal_arn: str | Document) -> Document:
     """Return who may become the writer in the canary's account: the configuration worker alone."""
     who = {"AWS": configuration_principal_arn}
     return _document({"Effect": "Allow", "Principal": who, "Action": "sts:AssumeRole"})
@@ -131,7 +132,61 @@ def base_principal(our_account: str, *, partition: str = "aws", older: Sequence[
     return _document(_allow("UseServiceRoles", ["sts:AssumeRole"], [service, *(a for a in older if ":role/" in a)]))
 
 
-def _allow(sid: str, actions: Sequence[str], resource: str | Sequence[str]) -> Document:
+def trust_of_service_role(base_principal_arn: str | Document) -> Document:
+    """Return who may become a service role: our base principal alone. It never asks for an External ID:
+    that would void the probes."""
+    return _document({"Effect": "Allow", "Principal": {"AWS": base_principal_arn}, "Action": "sts:AssumeRole"})
+
+
+def probes_of_service_role(canary_role_arn: str) -> Document:
+    """Return what the probes of a service role need beside its tenants:
+    the canary, and to ask for keys that must not answer."""
+    canary = {"Sid": "Canary", "Effect": "Allow", "Action": "sts:AssumeRole", "Resource": canary_role_arn}
+    outside = {"Sid": "KeysFromOutside", "Effect": "Allow", "Action": "kms:DescribeKey", "Resource": "*"}
+    return _document(canary, outside)
+
+
+def read_back(our_account: str, *, partition: str = "aws") -> Document:
+    """Return what workers that test and probe need to read our own policies back before they blame anybody."""
+    iam = f"arn:{partition}:iam::{our_account}"
+    return _document(
+        _allow(
+            "ReadServiceRoles",
+            ["iam:ListAttachedRolePolicies", "iam:ListRolePolicies"],
+            f"{iam}:role{PATH}byok-service-*",
+        ),
+        _allow("ReadOurPolicies", ["iam:GetPolicy", "iam:GetPolicyVersion"], f"{iam}:policy{PATH}byok-service-*"),
+    )
+
+
+def sign_heads(key_arn: str | Document) -> Document:
+    """Return what signing with the key of the seal needs (SEAL_KMS_KEY_ARN)."""
+    return _document(_allow("SignHeads", ["kms:Sign", "kms:GetPublicKey"], key_arn))
+
+
+def platform_key(key_arn: str | Document) -> Document:
+    """Return what tenants without a key of their own need (PLATFORM_KEY_ARN)."""
+    actions = ["kms:GenerateDataKeyWithoutPlaintext", "kms:Encrypt", "kms:Decrypt", "kms:DescribeKey"]
+    return _document(_allow("UsePlatformKey", actions, key_arn))
+
+
+def escrow(bucket: str, prefix: str, *, partition: str = "aws") -> Document:
+    """Return what writing copies of branch keys needs: neither read nor delete."""
+    return _document(_allow("WriteCopies", ["s3:PutObject"], f"arn:{partition}:s3:::{bucket}/{prefix}*"))
+
+
+def bucket_of_escrow(bucket: str, prefix: str, base_principal_arn: str | Document, partition: str = "aws") -> Document:
+    """Return the policy of the bucket for copies: our base principal may add one, by TLS."""
+    arn = f"arn:{partition}:s3:::{bucket}"
+    write = _allow("WriteCopies", ["s3:PutObject"], f"{arn}/{prefix}*") | {"Principal": {"AWS": base_principal_arn}}
+    plain = _deny("NeverWithoutTls", ["s3:*"], [arn, f"{arn}/*"]) | {
+        "Principal": "*",
+        "Condition": {"Bool": {"aws:SecureTransport": "false"}},
+    }
+    return _document(write, plain)
+
+
+def _allow(sid: str, actions: Sequence[str], resource: str | Sequence[str] | Document) -> Document:
     return {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": resource}
 
 

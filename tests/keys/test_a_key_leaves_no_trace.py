@@ -11,11 +11,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+import reports_in_memory
 from celery.signals import before_task_publish
 from conftest import Customer
 from django.core.cache import cache as shared_cache
 from django.db import connection
+from django.test import Client
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from byokportal import tracing
 from byokportal.errors import DomainError
 from byokportal.localaws.testing import LocalAws
 from keys import aws as aws_of_ours
@@ -24,7 +28,7 @@ from keys.aws import hot, sessions
 from keys.datakeys import Engine
 from keys.datakeys.ledger import links
 from keys.models import KeyRegistration
-from tenants.models import Tenant
+from tenants.models import ServiceAccount, Tenant
 
 LOUD = ("", "botocore", "boto3", "urllib3", "django.db.backends", "keys", "celery", "kombu", *hot.QUIET)
 
@@ -44,6 +48,20 @@ def forms(secret: bytes) -> dict[str, bytes]:
 
 def found_in(place: bytes, *secrets: bytes) -> list[str]:
     return [name for secret in secrets for name, form in forms(secret).items() if form in place]
+
+
+@pytest.fixture
+def reported() -> Iterator[list[bytes]]:
+    """What Sentry would get."""
+    with reports_in_memory.collected() as found:
+        yield found
+
+
+@pytest.fixture
+def spans(settings: Any) -> Iterator[InMemorySpanExporter]:
+    """What a collector of traces would get, of every trace."""
+    with reports_in_memory.traced(settings) as found:
+        yield found
 
 
 @pytest.fixture
@@ -109,8 +127,34 @@ def failures(
     yield lambda: datakeys.generate(tenant, [{}], caller="tests", request_id="r", engine=engine)
 
 
+def report(error: DomainError, secret: bytes) -> None:
+    """Log a failure and note it in a span as carelessly as can be: the key in the exception, in a local variable, in an
+    attribute and in a name that was made of it."""
+    careless = RuntimeError(secret.hex(), secret)
+    held_in_a_local = secret  # noqa: F841
+    silent = logging.getLogger("keys.careless")
+    silent.propagate = False  # of this line the search in the log knows nothing
+    silent.handlers = [one for one in logging.getLogger().handlers if type(one).__name__ == "Reports"]
+    try:
+        raise careless from error
+    except RuntimeError:
+        silent.exception("careless %s", secret.hex(), extra={"plaintext": secret.hex()})
+    with tracing.begin("careless", "client") as span, pytest.raises(RuntimeError):
+        span.set(plaintext=secret.hex(), db__statement=secret.hex())
+        with tracing.begin("careless too", "server"):
+            raise careless
+
+
 def test_a_key_is_in_no_log_no_row_no_message_no_cache_and_no_traceback(
-    active: KeyRegistration, tenant: Tenant, customer: Customer, aws: LocalAws, loud: io.StringIO
+    active: KeyRegistration,
+    tenant: Tenant,
+    customer: Customer,
+    aws: LocalAws,
+    service: ServiceAccount,
+    api_of: Callable[[ServiceAccount], Client],
+    reported: list[bytes],
+    spans: InMemorySpanExporter,
+    loud: io.StringIO,
 ) -> None:
     messages: list[str] = []
 
@@ -137,17 +181,32 @@ def test_a_key_is_in_no_log_no_row_no_message_no_cache_and_no_traceback(
         assert failed.tb.tb_next is not None
         failed.value.with_traceback(failed.tb.tb_next)  # without this frame, which holds the canary itself
         tracebacks += traceback.TracebackException.from_exception(failed.value, capture_locals=True).format()
+        report(failed.value, made.plaintext)
+    api = api_of(service)
+    answer = api.post(
+        f"/api/v1/tenants/{tenant.pk}/data-keys?key={made.plaintext.hex()}",
+        {"context": {"object": "1"}},
+        content_type="application/json",
+    )
+    assert answer.status_code == 423
     before_task_publish.disconnect(note)
+    logged = loud.getvalue().replace(f"?key={made.plaintext.hex()}", "")  # Django's client for tests says what it asks
 
     keys = (branch_key, made.plaintext)
     places = {
-        "the log": loud.getvalue().encode(),
+        "the log": logged.encode(),
         "the database": database(),
         "messages": repr(messages).encode(),
         "the shared cache": repr(vars(shared_cache).get("_cache")).encode(),
         "what is printed": repr(shown).encode(),
         "tracebacks": "".join(tracebacks).encode(),
+        "spans": "".join(span.to_json() for span in spans.get_finished_spans()).encode(),
+        "reports of errors": b"".join(reported),
     }
+    assert b"aws.request_id" in places["spans"]
+    assert b"POST /api/v1/tenants/<str:tenant>/data-keys" in places["spans"]
+    assert b"KeyDisabled" in places["reports of errors"]
+    assert b"open_wrapped" in places["reports of errors"]
     assert "Decrypt" in places["the log"].decode() or "POST" in places["the log"].decode()  # it was loud
     assert "branch" in places["tracebacks"].decode()  # locals were shown
     assert {where: found_in(said, *keys) for where, said in places.items()} == {where: [] for where in places}

@@ -17,6 +17,7 @@ from urllib.parse import parse_qsl
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from cloudformation_stacks import deploy
 
 from byokportal.localaws.testing import LocalAws
 from keys.access import Access
@@ -251,98 +252,6 @@ def test_our_script_makes_the_key_too_with_path_boundary_and_tags(aws: LocalAws,
 
 
 # --- CloudFormation ---------------------------------------------------------------------------------------------------
-
-
-NO_VALUE = object()
-
-
-def resolved(value: Any, known: dict[str, Any], made: dict[str, dict[str, str]]) -> Any:
-    """Fill in Ref, Fn::GetAtt, Fn::Sub and conditions; what is AWS::NoValue goes away."""
-    if isinstance(value, list):
-        return [resolved(each, known, made) for each in value]
-    if not isinstance(value, dict):
-        return value
-    match value:
-        case {"Ref": name}:
-            return known[name] if name in known else made[name]["Ref"]
-        case {"Fn::Equals": [one, other]}:
-            return resolved(one, known, made) == resolved(other, known, made)
-        case {"Fn::Not": [condition]}:
-            return not resolved(condition, known, made)
-        case {"Fn::If": [name, one, other]}:
-            return resolved(one if known[f"condition {name}"] else other, known, made)
-        case {"Fn::GetAtt": [name, attribute]}:
-            return made[name][attribute]
-        case {"Fn::Sub": str(text)}:
-            for name, filled in known.items():
-                text = text.replace(f"${{{name}}}", str(filled))
-            return text
-    filled = {name: resolved(each, known, made) for name, each in value.items()}
-    return {name: each for name, each in filled.items() if each is not NO_VALUE}
-
-
-def names_in(value: Any) -> set[str]:
-    """Return the resources and parameters that a part of a template names."""
-    match value:
-        case {"Ref": name}:
-            return {name}
-        case {"Fn::GetAtt": [name, _]}:
-            return {name}
-    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
-    return {name for each in inner for name in names_in(each)}
-
-
-def deploy(
-    aws: LocalAws, template: dict[str, Any], account: str, parameters: dict[str, str] | None = None
-) -> dict[str, Any]:
-    """Create the resources of a template as CloudFormation would, each after those it names; return the outputs."""
-    iam, kms = aws.client(account, "iam", "us-east-1"), aws.client(account, "kms", REGION)
-    given = parameters or {}
-    known = {name: given.get(name, each.get("Default")) for name, each in template.get("Parameters", {}).items()}
-    known |= {"AWS::NoValue": NO_VALUE, "AWS::AccountId": account, "AWS::Partition": "aws", "AWS::Region": REGION}
-    made: dict[str, dict[str, str]] = {}
-    for name, condition in template.get("Conditions", {}).items():
-        known[f"condition {name}"] = resolved(condition, known, made)
-    waiting = {
-        name: each
-        for name, each in template["Resources"].items()
-        if "Condition" not in each or known[f"condition {each['Condition']}"]
-    }
-    while waiting:
-        name = next(
-            name
-            for name, each in waiting.items()
-            if not [other for other in waiting if other != name and other in names_in(each["Properties"])]
-        )
-        resource = waiting.pop(name)
-        facts = resolved(resource["Properties"], known, made)
-        if resource["Type"] == "AWS::IAM::Role":
-            more = {name: facts[name] for name in ("Path", "PermissionsBoundary", "Tags") if name in facts}
-            role = iam.create_role(
-                RoleName=facts["RoleName"],
-                AssumeRolePolicyDocument=json.dumps(facts["AssumeRolePolicyDocument"]),
-                **more,
-            )["Role"]
-            made[name] = {"Ref": role["RoleName"], "Arn": role["Arn"]}
-        elif resource["Type"] == "AWS::IAM::ManagedPolicy":
-            arn = iam.create_policy(
-                PolicyName=facts["ManagedPolicyName"], PolicyDocument=json.dumps(facts["PolicyDocument"])
-            )["Policy"]["Arn"]
-            for role_name in facts["Roles"]:
-                iam.attach_role_policy(RoleName=role_name, PolicyArn=arn)
-            made[name] = {"Ref": arn}
-        elif resource["Type"] == "AWS::KMS::Key":
-            tags = [{"TagKey": tag["Key"], "TagValue": tag["Value"]} for tag in facts.get("Tags", [])]
-            key = kms.create_key(Policy=json.dumps(facts["KeyPolicy"]), Tags=tags)["KeyMetadata"]
-            if facts["EnableKeyRotation"]:
-                kms.enable_key_rotation(KeyId=key["KeyId"])
-            made[name] = {"Ref": key["KeyId"], "Arn": key["Arn"]}
-        elif resource["Type"] == "AWS::KMS::Alias":
-            kms.create_alias(AliasName=facts["AliasName"], TargetKeyId=facts["TargetKeyId"])
-            made[name] = {"Ref": facts["AliasName"]}
-        else:
-            raise AssertionError(f"The template has a {resource['Type']}: teach this test to make one.")
-    return {name: resolved(each["Value"], known, made) for name, each in template["Outputs"].items()}
 
 
 def test_the_cloudformation_template_makes_what_the_guide_asks_for(aws: LocalAws) -> None:

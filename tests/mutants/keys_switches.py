@@ -377,4 +377,26 @@ SWITCHES = [
         "    return set(row.role_arns)\n",
         "tests/keys/test_drift.py tests/keys/test_configuration.py",
     ),
+    # --- what leaves by traces and reports ------------------------------------------------------------------------
+    Switch(
+        "a span leaves with the attributes of the list",
+        "byokportal/tracing_export.py",
+        "if name in ALLOWED and isinstance(value, str | int)",
+        "if isinstance(value, str | int)",
+        "tests/api/test_traces.py tests/keys/test_a_key_leaves_no_trace.py",
+    ),
+    Switch(
+        "a report leaves with what the list names",
+        "byokportal/error_reports.py",
+        "                before_send=allowed,\n",
+        "",
+        "tests/api/test_traces.py tests/keys/test_a_key_leaves_no_trace.py",
+    ),
+    Switch(
+        "what an exception says is in no span",
+        "byokportal/tracing_export.py",
+        "        status=trace.Status(span.status.status_code),\n",
+        "        status=span.status,\n        events=span.events,\n",
+        "tests/api/test_traces.py",
+    ),
 ]

@@ -140,3 +140,16 @@ def test_a_role_that_owns_the_log_is_named(db: None) -> None:
         (found,) = preflight._database_role("database role")
         cursor.execute("RESET ROLE")
     assert found.level == "ok"
+
+
+def test_traces_and_reports_say_where_they_go_and_no_secret(aws: LocalAws, settings: Any) -> None:
+    assert of("traces") == ["ok   traces: They are off."]
+    assert of("error reports") == ["ok   error reports: They are off."]
+    settings.OTEL_EXPORTER_OTLP_ENDPOINT = "http://127.0.0.1:9"
+    settings.OTEL_EXPORTER_OTLP_HEADERS = f"api-key={PASSWORD}"
+    settings.SENTRY_DSN = "https://0123abc@sentry.acme.test/7"
+    _, said = lines()
+    found = [line for line in said if "traces:" in line or "error reports:" in line]
+    assert [line[:4] for line in found] == ["warn", "ok  "]
+    assert "sentry.acme.test" in found[1]
+    assert not [line for line in said if PASSWORD in line or "0123abc" in line]

@@ -24,7 +24,7 @@ import structlog
 from django.conf import settings
 from django.db import close_old_connections
 
-from byokportal import bodies, clock, deadline, logs, metrics, problems
+from byokportal import bodies, clock, deadline, logs, metrics, problems, tracing
 from byokportal.errors import BodyTooLarge
 from keys.datakeys import ledger
 from keys.datakeys.http import operations, priority
@@ -63,13 +63,17 @@ class DataKeys:
         """
         began, call = clock.monotonic(), _call(scope, body)
         structlog.contextvars.bind_contextvars(request_id=call.request_id)
-        try:
-            if _declared_too_long(scope):
-                raise BodyTooLarge(limit=bodies.LIMIT_DATA_KEYS)
-            given = await self._answer(call)
-        except Exception as error:  # noqa: BLE001  what it was is told apart here
-            given = operations.refusal(call, error) or _bug(call, error)
         name = call.operation.name if call.operation else "none"
+        with tracing.begin(name, "server") as span:
+            try:
+                if _declared_too_long(scope):
+                    raise BodyTooLarge(limit=bodies.LIMIT_DATA_KEYS)
+                given = await self._answer(call)
+            except Exception as error:  # noqa: BLE001  what it was is told apart here
+                given = operations.refusal(call, error) or _bug(call, error)
+            span.set(byok__operation=name, http__response__status_code=given.status)
+            if given.status >= 500:
+                span.fail(str(given.status))
         metrics.DATA_KEY_SECONDS.labels(name).observe(clock.monotonic() - began)
         return given._replace(headers={**given.headers, **_common_headers(), "X-Request-ID": call.request_id})
 

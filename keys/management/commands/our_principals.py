@@ -31,6 +31,7 @@ class Command(BaseCommand):
             "boundary_name": principals.BOUNDARY,
             "boundary": principals.boundary(ours, partition=where),
             "base_principal": principals.base_principal(ours, partition=where, older=older),
+            "read_back": principals.read_back(ours, partition=where),
             "configuration_worker": principals.configuration_worker(ours, canary, partition=where, older=older),
             "canary_boundary": principals.canary_boundary(canary, partition=where),
             "canary_writer_name": principals.WRITER,

@@ -14,8 +14,9 @@ from keys import actions, aws
 from keys.arns import RoleArn
 from keys.aws import clients, faults, iam, sessions
 from keys.aws.kms import Context, KmsKey
-from keys.configuration import opening, packing
+from keys.configuration import packing
 from keys.models import ServiceRolePolicy
+from keys.policies import principals
 from keys.proof.encryption_test import refusals
 from keys.proof.encryption_test.facts import Account, Answer, Facts, Hygiene, Key, Ours, Subject, Trust, Use
 from tenants.models import ServiceRole
@@ -113,7 +114,7 @@ def _policy(subject: Subject, service_role: ServiceRole) -> tuple[Answer, bool, 
     answer, inline = _ask("iam:ListRolePolicies", lambda: iam.inline_policies(service_role.name))
     if inline is None:
         return answer, False, False, True
-    may_ask = opening.INLINE in inline
+    may_ask = principals.PROBES in inline
     rows = ServiceRolePolicy.objects.filter(service_role=service_role).exclude(policy_arn="")
     row = next((row for row in rows if str(subject.role) in row.role_arns), None)
     if row is None or row.policy_arn not in attached:
@@ -127,7 +128,7 @@ def _policy(subject: Subject, service_role: ServiceRole) -> tuple[Answer, bool, 
         return (
             packing.digest(written.document) == hashes.get(row.policy_arn)
             and attached <= set(hashes)
-            and inline <= {opening.INLINE}
+            and inline <= {principals.PROBES}
         )
 
     if is_ours(rows):
