@@ -30,6 +30,8 @@ NOT_NOW = {
     "XX001",  # damaged table
     "XX002",  # damaged index
 }
+# "No partition found for row" is a check_violation without the name of a constraint (docs/adr/0029).
+NO_PARTITION = "23514"
 # class of statements that are too long or too deep: psycopg calls them OperationalError, and they are our bug
 TOO_COMPLEX = "54"
 # SQLite has one code, SQLITE_ERROR, for a missing migration and for a bug.
@@ -46,6 +48,9 @@ def is_unusable(exception: BaseException | None) -> bool:
     if isinstance(exception, Error | psycopg.Error) and not isinstance(exception.__cause__, sqlite3.Error):
         state = getattr(exception, "sqlstate", None) or getattr(exception.__cause__, "sqlstate", None)
         is_operational = isinstance(exception, OperationalError | psycopg.OperationalError)
+        if state == NO_PARTITION:
+            diagnosed = getattr(exception, "diag", None) or getattr(exception.__cause__, "diag", None)
+            return diagnosed is not None and diagnosed.constraint_name is None
         if state is not None:
             return (is_operational and not state.startswith(TOO_COMPLEX)) or state in NOT_NOW
         return is_operational or isinstance(exception, InterfaceError | psycopg.InterfaceError)

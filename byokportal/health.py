@@ -18,6 +18,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
 from byokportal import clock, database, deadline
+from byokportal.postgresql import partitions
 
 log = logging.getLogger(__name__)
 SECONDS = 2.0  # that /readyz waits for the database
@@ -58,7 +59,7 @@ class HealthMiddleware:
 
 
 def _database() -> bool:
-    """Tell whether the database takes writes and has every table that we know of."""
+    """Tell whether the database takes writes, has every table that we know of, and a partition for today's rows."""
     try:
         with deadline.at_most(SECONDS):
             with connection.cursor() as cursor:
@@ -66,12 +67,15 @@ def _database() -> bool:
             applied = {".".join(name) for name in MigrationRecorder(connection).applied_migrations()}
             missing = sorted((_tables() - there) | (_migrations() - applied))
             _write()
+            left = partitions.left()
     except Exception as error:  # noqa: BLE001  whatever is wrong, the answer is "not ready"
         log.warning("not ready: %s", database.why(error))
         return False
     if missing:
         log.warning("not ready: migrations are missing: %s", missing[:5])
-    return not missing
+    if takes_none := left is not None and left <= timedelta(0):
+        log.warning("not ready: a table has no partition for this month: run manage.py maintain_partitions")
+    return not (missing or takes_none)
 
 
 def _write() -> None:

@@ -19,6 +19,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from byokportal import clock, database, deadline
+from byokportal.postgresql import partitions
 from keys.models import (
     BranchKey,
     Canary,
@@ -169,6 +170,15 @@ def _escrow_age() -> Metric:
     return found
 
 
+def _partitions() -> Metric:
+    """Absent where there are none: SQLite."""
+    found = GaugeMetricFamily("byok_partition_seconds_left", "For how long each partitioned table has a partition")
+    left = partitions.left()
+    if left is not None:
+        found.add_metric([], left.total_seconds())
+    return found
+
+
 def _single(name: str, text: str, count: Callable[[], int]) -> Callable[[], Metric]:
     def read() -> Metric:
         found = GaugeMetricFamily(name, text)
@@ -207,6 +217,7 @@ READERS: tuple[Callable[[], Metric], ...] = (
     _log_stream_missing,
     _log_streams,
     _escrow_age,
+    _partitions,
     _single(
         "byok_log_heads_refused",
         "1 while no head is signed because what was published does not fit",

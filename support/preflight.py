@@ -24,6 +24,7 @@ from kombu import Connection
 
 from byokportal import clock, deadline, redis_url, telemetry
 from byokportal.errors import DomainError
+from byokportal.postgresql import partitions
 from keys import escrow
 from keys.aws import sessions
 from keys.configuration import quotas
@@ -126,6 +127,18 @@ def _migrations(part: str) -> Iterator[Finding]:
         yield Finding(part, "fail", f"{len(plan)} have not run, the first is {first}.", "Run manage.py migrate.")
     else:
         yield Finding(part, "ok", "All have run.")
+
+
+def _partitions(part: str) -> Iterator[Finding]:
+    with deadline.at_most(SECONDS):
+        left = partitions.left()
+    if left is None:
+        yield Finding(part, "ok", f"{connection.vendor} keeps one table.")
+    elif left < partitions.SOON:
+        text = f"There are partitions for {max(0, left.days)} days more; without one no data key leaves."
+        yield Finding(part, "fail", text, REMEDIES[part])
+    else:
+        yield Finding(part, "ok", f"There are partitions for {left.days} days more.")
 
 
 def _broker(part: str) -> Iterator[Finding]:
@@ -283,6 +296,7 @@ PARTS: tuple[tuple[str, Callable[[str], Iterator[Finding]]], ...] = (
     ("database", _database),
     ("database role", _database_role),
     ("migrations", _migrations),
+    ("partitions", _partitions),
     ("broker", _broker),
     ("cache", _cache),
     ("host", _name),
@@ -301,6 +315,7 @@ REMEDIES = {
     "database": "See that the server of DATABASE_URL runs, lets us in and is no standby.",
     "database role": "Run deploy/postgresql/roles.sql, and serve as the role that owns nothing (docs/deploy.md).",
     "migrations": "See to the database first, then run manage.py migrate.",
+    "partitions": "Run manage.py maintain_partitions as the owner of the tables, and each day from then on.",
     "broker": "See that the server of REDIS_URL runs, lets us in and has the certificate that the address asks for.",
     "cache": "See that the server of REDIS_URL runs and has memory left.",
     "host": "Give the host of BASE_URL an address in DNS.",

@@ -105,7 +105,7 @@ class _Sqlite:
 
 class _PostgreSQL:
     def read(self, cursor: Any, table: str) -> list[Any]:
-        with cursor.copy(f'COPY "{table}" TO STDOUT') as copied:
+        with cursor.copy(f'COPY (SELECT * FROM "{table}") TO STDOUT') as copied:
             return b"".join(bytes(part) for part in copied).decode().splitlines(keepends=True)
 
     def write(self, table: str, names: list[str], rows: list[Any], age: timedelta, now: Callable[[str], str]) -> None:

@@ -266,6 +266,11 @@ def test_an_old_database_is_brought_up_to_date(old: tuple[str, BaseDatabaseWrapp
         for group in of("auth.Group")
     } == {name: permissions_of(name) for name in roles.GROUPS}
 
+    # uses: the rows of before are where they were, and ids go on behind them
+    assert list(of("keys.KeyUse").values_list("pk", flat=True)) == [was["use"].pk]
+    more = {"tenant_id": was["acme"].pk, "operation": "generate", "count": 1, "caller": "c", "context_digest": "d"}
+    assert of("keys.KeyUse").create(**more).pk == was["use"].pk + 1
+
     # what the database holds
     assert shape(there) == shape(connection)
     pk = was["acme"].pk.hex if there.vendor == "sqlite" else str(was["acme"].pk)

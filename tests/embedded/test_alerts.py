@@ -51,6 +51,7 @@ FIRES = {
     "ByokNoOpenServiceRole": {'byok_service_roles{state="open"}': "0x30"},
     "ByokHeadsNotSigned": {"byok_log_heads_refused": "1x30", "byok_log_head_age_seconds": "0x30"},
     "ByokBranchKeysNotCopied": {"byok_escrow_age_seconds": "1200x30"},
+    "ByokPartitionsEnd": {"byok_partition_seconds_left": "2500000x30"},
     "ByokLogNotSealed": {"byok_seal_age_seconds": "90x30"},
 }
 

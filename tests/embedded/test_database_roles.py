@@ -36,6 +36,10 @@ FORBIDDEN = (
     "DROP TABLE keys_branchkeyload",
     "DELETE FROM keys_keyuse",
     "UPDATE keys_keyuse SET caller = 'x'",
+    "DELETE FROM keys_keyuse_first",
+    "TRUNCATE keys_keyuse_first",
+    "DROP TABLE keys_keyuse_first",
+    "ALTER TABLE keys_keyuse DETACH PARTITION keys_keyuse_first",
     "DELETE FROM tenants_auditevent",
     "UPDATE tenants_auditevent SET actor = 'x'",
     "DELETE FROM keys_branchkeyload",
@@ -106,6 +110,7 @@ def test_whoever_serves_owns_nothing_and_can_undo_no_rule(server: WalServer) -> 
     manage(server, "byok", "migrate", "tenants", "0002")
     roles(server)
     manage(server, "byok_owner", "migrate")
+    manage(server, "byok_owner", "maintain_partitions")
     with connect(server, "byok_app") as ours:
         assert ours.execute("SELECT count(*) FROM pg_class WHERE relowner = 'byok_app'::regrole").fetchone() == (0,)
         assert not ours.execute("SELECT FROM pg_proc WHERE proowner = 'byok_app'::regrole").fetchall()

@@ -289,6 +289,7 @@ def test_compose_waits_for_the_migration_looks_after_each_part_and_lets_it_end()
         "certificates",
         "proxy",
         "migrate",
+        "partitions",
         "web",
         "worker",
         "background",
@@ -301,7 +302,9 @@ def test_compose_waits_for_the_migration_looks_after_each_part_and_lets_it_end()
         "redis",
     }
     assert services["migrate"]["restart"] == "no"
-    assert services["migrate"]["env_file"] == [".env", {"path": ".env.maintenance", "required": False}]
+    for name in ("migrate", "partitions"):
+        assert services[name]["env_file"] == [".env", {"path": ".env.maintenance", "required": False}]
+    assert "manage.py maintain_partitions" in services["partitions"]["command"][-1]
     for name in ("web", "worker", "background", "probes", "webhooks", "streams", "configuration", "beat"):
         waits_for = {part: rule["condition"] for part, rule in services[name]["depends_on"].items()}
         assert waits_for == {

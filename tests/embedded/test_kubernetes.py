@@ -17,7 +17,9 @@ VERSION = "1.33"
 FILES = yaml.safe_load((BASE / "kustomization.yaml").read_text())["resources"]
 RESOURCES = [each for name in FILES for each in yaml.safe_load_all((BASE / name).read_text())]
 PODS = {
-    each["metadata"]["name"].removeprefix("byok-"): each for each in RESOURCES if each["kind"] in ("Deployment", "Job")
+    each["metadata"]["name"].removeprefix("byok-"): each["spec"]["jobTemplate"] if each["kind"] == "CronJob" else each
+    for each in RESOURCES
+    if each["kind"] in ("Deployment", "Job", "CronJob")
 }
 
 
@@ -52,7 +54,7 @@ def test_each_pod_has_no_more_than_it_needs(name: str) -> None:
     assert not pod["automountServiceAccountToken"]
     assert {"secretRef": {"name": "byok-secrets"}} in only["envFrom"]
     assert not any(each["kind"] == "Secret" for each in RESOURCES)
-    if name != "migrate":
+    if name not in {"migrate", "partitions"}:
         assert "livenessProbe" in only
 
 
@@ -78,6 +80,7 @@ def test_principals_are_apart() -> None:
     assert {name for name, account in accounts.items() if account == "byok-nobody"} == {
         "beat",
         "migrate",
+        "partitions",
         "webhooks",
         "streams",
     }

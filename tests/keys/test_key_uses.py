@@ -329,6 +329,8 @@ def test_a_hundred_thousand_uses_take_no_more_queries_and_an_index_for_each_look
             browser.get(there, query)
         (sql,) = [one["sql"] for one in captured if 'FROM "keys_keyuse"' in one["sql"]][:1]
         with connection.cursor() as cursor:
+            if connection.vendor == "postgresql":  # else it reads the partitions of the months ahead, which are empty
+                cursor.execute("SET LOCAL enable_seqscan = off")
             cursor.execute(("EXPLAIN " if connection.vendor == "postgresql" else "EXPLAIN QUERY PLAN ") + sql)
             plan = "\n".join(str(row) for row in cursor.fetchall())
         assert "Seq Scan" not in plan.replace("Seq Scan on keys_branchkeyload", ""), (query, plan)

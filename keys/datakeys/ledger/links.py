@@ -148,6 +148,11 @@ class Asyncpg:
                 if self._connection is None or self._connection.is_closed():
                     self._connection = await asyncpg.connect(**_parameters())
                 found = await self._connection.fetch(STATEMENT, *zip(*uses, strict=True))
+        except asyncpg.CheckViolationError as error:
+            if error.constraint_name is not None:
+                raise Refused from error
+            # No partition takes the row (byokportal.postgresql.partitions): nothing is wrong with it.
+            raise psycopg.OperationalError(str(error)) from error
         except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, UnicodeEncodeError) as error:
             raise Refused from error
         except asyncpg.PostgresError as error:

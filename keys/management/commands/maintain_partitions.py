@@ -1,0 +1,31 @@
+"""Make the partitions of the months ahead; each day, as the owner of the tables. Prints one JSON object."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.db import Error
+
+from byokportal import database
+from byokportal.postgresql import partitions
+
+
+class Command(BaseCommand):
+    help = (
+        "Makes the monthly partitions that are missing of this month and the three after it (docs/deploy.md). "
+        "On SQLite there is one table, and nothing to do."
+    )
+
+    def handle(self, **options: Any) -> None:
+        try:
+            made = {table: partitions.make(table) for table in partitions.TABLES}
+            ends = {table: partitions.until(table) for table in partitions.TABLES}
+        except Error as error:
+            raise CommandError(f"No partition could be made: {database.why(error)}") from error
+        self.stdout.write(
+            json.dumps(
+                {table: {"made": made[table], "until": end.isoformat() if end else None} for table, end in ends.items()}
+            )
+        )
