@@ -22,6 +22,7 @@ from keys.models import (
     KeyRegistration,
     KeyUse,
     KeyUseCursor,
+    RestoreHold,
     RevocationDrill,
     RoleConfiguration,
     ServiceRolePolicy,
@@ -70,6 +71,10 @@ def branch_keys() -> Rows:
 
 def escrow() -> Rows:
     return [BranchKey.objects.filter(escrow_due_at__lte=Now())]
+
+
+def holds() -> Rows:
+    return [RestoreHold.objects.confirmed()]
 
 
 def awaited_probes() -> Rows:

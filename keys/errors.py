@@ -352,6 +352,36 @@ class DatabaseNotAdmitted(DomainError):
     retryable = True
 
 
+class RestoreNotConfirmed(DomainError):
+    kind, code = Kind.KEY_REFUSED, "restore_not_confirmed"
+    title = lazy("An owner has to look at this organisation first")
+    detail = lazy(
+        "Our database came back from a backup, and does not know what this organisation stopped since then. An owner "
+        "confirms in the portal who is in and what is suspended; until then no key is given out. Purge what you keep."
+    )
+    turn = Turn.TENANT
+
+
+class HoldOver(DomainError):
+    kind, code = Kind.CONFLICT, "hold_over"
+    title = lazy("It does not wait for you")
+    detail = lazy("Nothing of this organisation waits for that any more, or not yet. Reload the page.")
+
+
+class ReviewChanged(DomainError):
+    kind, code = Kind.CONFLICT, "review_changed"
+    title = lazy("It is not what you have read")
+    detail = lazy("Something of it has changed since you opened the page. Read it again, then confirm.")
+    turn = Turn.TENANT
+
+
+class ReleaseAsked(DomainError):
+    kind, code = Kind.CONFLICT, "release_asked"
+    title = lazy("Another lead was asked already")
+    detail = lazy("Another support lead has to approve or refuse what was asked for.")
+    turn = Turn.KORE
+
+
 class BlobUnreadable(DomainError):
     kind, code = Kind.UNREADABLE, "wrapped_key_unreadable"
     title = lazy("The wrapped key cannot be opened")

@@ -389,3 +389,13 @@ class KeyUsesForm(PeriodForm):
             request_id=given["request_id"],
             aws_request_id=given["aws_request_id"],
         )
+
+
+class ConfirmRestoreForm(forms.Form):
+    """After a restore an owner confirms what is listed, and nothing else."""
+
+    digest = forms.CharField(widget=forms.HiddenInput, max_length=64)
+    sure = forms.BooleanField(
+        label=gettext_lazy("I have read all of it, and it is right."),
+        error_messages={"required": gettext_lazy("Tick this once you have read it.")},
+    )

@@ -16,6 +16,7 @@ from keys import (
     canary_rounds,
     escrow,
     health,
+    holds,
     horizon,
     kept_tests,
     log_heads,
@@ -193,6 +194,11 @@ def enqueue_due_branch_keys() -> None:
             _enqueue_removal(retirement.retire(registration))
         except Exception:  # one that cannot be retired must not keep the others
             log.exception("registration_not_retired", registration=str(registration.pk))
+
+
+@shared_task(soft_time_limit=25, time_limit=30)
+def end_proven_holds() -> None:
+    holds.end_proven()
 
 
 @shared_task(queue="bulk", soft_time_limit=45, time_limit=60)

@@ -10,6 +10,7 @@ from keys.views import (
     evidence,
     facts,
     guide,
+    holds,
     home,
     key,
     key_uses,
@@ -49,6 +50,7 @@ urlpatterns = [
     path("tenants/<uuid:tenant>/tests/progress/", tests.test_progress, name="test-progress"),
     path("tenants/<uuid:tenant>/tests/<uuid:test>/", tests.test, name="test"),
     path("tenants/<uuid:tenant>/key/", key.key, name="key"),
+    path("tenants/<uuid:tenant>/key/confirm-restore/", holds.confirm_restore, name="confirm-restore"),
     path("tenants/<uuid:tenant>/key/live/", key.key_live, name="key-live"),
     path("tenants/<uuid:tenant>/log/evidence/", evidence.evidence, name="evidence"),
     path(

@@ -216,6 +216,7 @@ def _text(template: str, context: dict[str, Any]) -> str:
 # The tenant's pages that any mail to a tenant may name.
 PAGES = {
     "activation_url": "activation",
+    "restore_url": "confirm-restore",
     "tracker_url": "tracker",
     "people_url": "members",
     "approvals_url": "approvals",
@@ -419,6 +420,8 @@ MAILS: dict[str, Mail] = {
     "kore-needed": _mail("ticket", "code", "sentence", more=_ticket, is_for_staff=True),
     "incident-opened": _mail("sentence", "incident", more=_incident, is_for_staff=True),
     "incident-closed": _mail("sentence", is_for_staff=True),
+    "restore-held": _mail("sentence"),
+    "restore-ended": _mail("sentence"),
     "incident-told": _mail("text", kind="key"),
     "log-head-refused": _mail("sentence", is_for_staff=True),
     "log-head": _mail("number", "at", "size", "kept"),

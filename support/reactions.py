@@ -201,6 +201,21 @@ def _suspended(event: AuditEvent, tenant: Tenant) -> None:
     response.hold_what_was_taken_back(event, tenant)
 
 
+def _restore_held(event: AuditEvent, tenant: Tenant) -> None:
+    _tell_owners(event, tenant, "restore-held")
+
+
+def _restore_ended(event: AuditEvent, tenant: Tenant) -> None:
+    _tell_owners(event, tenant, "restore-ended")
+
+
+def _tell_owners(event: AuditEvent, tenant: Tenant, template: str) -> None:
+    """Every owner hears of it, whichever mails they chose: one of them has to look."""
+    owners = Member.objects.of(tenant).owners().values_list("user__email", flat=True)
+    for address in sorted(owners):
+        notices.write(event, template, address, {"sentence": audit.sentence(event)}, tenant=tenant)
+
+
 def _deletion(event: AuditEvent, tenant: Tenant) -> None:
     data = audit.data_of(event)
     notices.tell(event, tenant, "key-deletion", {name: str(data[name]) for name in ("key_arn", "at")})
@@ -318,6 +333,8 @@ def _recovery_ended(event: AuditEvent, tenant: Tenant) -> None:
 
 REACTIONS: dict[str, Callable[[AuditEvent, Tenant], None]] = {
     "keys.arns.proposed": _proposed,
+    "keys.restore.held": _restore_held,
+    "keys.restore.ended": _restore_ended,
     "keys.registration.submitted": _submitted,
     "keys.registration.tested": _tested,
     "keys.activation.missed": _activation_missed,

@@ -296,6 +296,21 @@ EVENTS = {
         "The test waits for Kore.ai: something on our own side has to be corrected ({code})."
     ),
     "keys.database.admitted": lazy("The database {incarnation} was admitted to give out keys: {reason}"),
+    "keys.database.checked": lazy(
+        "The restored database followed the log ({state}); {held} organisations wait for their owners: {reason}"
+    ),
+    "keys.restore.held": lazy(
+        "Our database came back from a backup and knows nothing of this organisation from {lost_from} to {lost_to}. "
+        "No key is given out until an owner confirms what it knows: {reason}"
+    ),
+    "keys.restore.confirmed": lazy(
+        "An owner confirmed what the restored database knows of people, suspensions, tokens and services ({digest})."
+    ),
+    "keys.restore.ended": lazy("Keys are given out again after the restore: {reason}"),
+    "keys.restore.release_requested": lazy(
+        "Another support lead was asked to give out keys again after the restore, without an owner: {reason}"
+    ),
+    "keys.restore.release_refused": lazy("It was refused to give out keys without an owner: {reason}"),
     "keys.key.suspended": lazy("The key was suspended by {suspended_by}: {reason}"),
     "keys.key.deletion_scheduled": lazy("AWS deletes {key_arn} on {at}; nobody opens then what it protects."),
     "keys.key.resumed": lazy("The key is asked again after Resume: {reason}"),

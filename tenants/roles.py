@@ -52,6 +52,7 @@ VIEWED = (
     "keys.closing",
     "keys.driftresolution",
     "keys.revocationdrill",
+    "keys.restorehold",
     "support.ticket",
     "support.notice",
     "support.oncallmessage",
@@ -99,6 +100,9 @@ DECIDE_BULK = StaffPermission(
 CLOSE_TENANT = StaffPermission(
     "close_tenant", "Can ask to close an organisation for good, or approve that as the second lead", LEADS
 )
+RELEASE_HOLD = StaffPermission(
+    "release_hold", "Can ask that a tenant is served after a restore without its owner, or approve that", LEADS
+)
 # In the order that the migrations know: another order, label or row needs `manage.py makemigrations support`.
 STAFF_PERMISSIONS = (
     APPROVE_CONFIGURATION,
@@ -116,6 +120,7 @@ STAFF_PERMISSIONS = (
     RUN_BULK,
     DECIDE_BULK,
     CLOSE_TENANT,
+    RELEASE_HOLD,
 )
 
 
@@ -182,6 +187,9 @@ OPERATIONS: dict[str, Operation] = {
     "keys.restore_check": Operation(),
     # For good, and destroyed: two leads, or whoever operates the system by the command line.
     "keys.close_tenant": Operation(staff=CLOSE_TENANT),
+    # What stopped it since the backup, nobody knows: a person says so, and no token.
+    "keys.confirm_restore": Operation(OWN, is_fresh=True),
+    "keys.release_hold": Operation(staff=RELEASE_HOLD),
     "keys.generate": Operation(scope=GENERATE),
     "keys.decrypt": Operation(scope=DECRYPT),
     "keys.rewrap": Operation(scope=REWRAP),

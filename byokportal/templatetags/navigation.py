@@ -47,7 +47,9 @@ SECTIONS = (
         "list-checks",
         ("step", "links", "tenant-guide", "change-request", "facts", "check-policy", "check-output", "activation"),
     ),
-    Section(gettext_lazy("Key"), "key", "key-round", ("branch-keys", "end-horizon", "drills", "drill")),
+    Section(
+        gettext_lazy("Key"), "key", "key-round", ("branch-keys", "end-horizon", "drills", "drill", "confirm-restore")
+    ),
     Section(gettext_lazy("Tests"), "tests", "flask-conical", ("test",)),
     Section(
         gettext_lazy("Log"),

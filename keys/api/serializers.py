@@ -132,6 +132,9 @@ class KeyOut(serializers.Serializer[Any]):
     warnings = NoteOut(many=True)
     is_asked = serializers.BooleanField(help_text="AWS was asked by hand, and its answer is not here yet")
     way_back = WayBackOut(allow_null=True)
+    held_since = serializers.DateTimeField(
+        allow_null=True, help_text="after a restore on our side: no key is given out until an owner confirms"
+    )
 
 
 class ProcessOut(serializers.Serializer[Any]):

@@ -151,6 +151,16 @@ def incarnation() -> str:
     return str(found)
 
 
+def is_same_cluster(before: str, now: str) -> bool:
+    """Tell whether a database may be the one of before, further along its WAL: all but the timeline is the same."""
+    return _without_timeline(before) == _without_timeline(now)
+
+
+def _without_timeline(incarnation: str) -> list[str]:
+    parts = incarnation.split("/")
+    return parts if len(parts) < 4 else [*parts[:1], *parts[2:]]
+
+
 def admit_fresh() -> None:
     """Let a fresh database admit itself; one with a branch key in it needs a person."""
     with transaction.atomic():

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.conf import settings
-from django.db.models import FilteredRelation, Q
+from django.db.models import Exists, FilteredRelation, OuterRef, Q
 
 from byokportal.errors import DomainError
 from keys import errors
-from keys.models import KeyRegistration
+from keys.models import KeyRegistration, RestoreHold
 from tenants.models import Tenant
 
 
@@ -45,6 +45,7 @@ class Snapshot:
     role_arn: str
     key_arn: str
     current: WrappedBranchKey | None  # what wraps new data keys; None: it has to be made
+    is_held: bool = False  # after a restore, until an owner or two leads say that it may be served (`keys.holds`)
 
 
 def why_not(snapshot: Snapshot | None, *, new: bool) -> DomainError | None:
@@ -55,6 +56,8 @@ def why_not(snapshot: Snapshot | None, *, new: bool) -> DomainError | None:
     """
     if snapshot is None or (snapshot.registration is None and not settings.PLATFORM_KEY_ARN):
         return errors.KeyNotActive()
+    if snapshot.is_held:
+        return errors.RestoreNotConfirmed()
     if snapshot.status == KeyRegistration.Status.SUSPENDED:
         return _refusal(snapshot)
     if new and snapshot.status == KeyRegistration.Status.UNREACHABLE:  # new keys fail closed in every doubt
@@ -81,6 +84,7 @@ def read(tenant: uuid.UUID, at: float) -> Snapshot | None:
         Tenant.objects.annotate(
             serving=FilteredRelation("registrations", condition=Q(registrations__status__in=KeyRegistration.SERVING)),
             current=FilteredRelation("branch_keys", condition=Q(branch_keys__is_current=True)),
+            is_held=Exists(RestoreHold.objects.open().filter(tenant=OuterRef("pk"))),
         )
         .filter(pk=tenant, closed_at=None)
         .values_list(
@@ -89,6 +93,7 @@ def read(tenant: uuid.UUID, at: float) -> Snapshot | None:
             "revocation_latency",
             "external_id",
             "service_role__arn",
+            "is_held",
             *(
                 f"{serving}__{name}"
                 for name in ("id", "status", "suspended_by", "reason", "moved_at", "role_arn", "key_arn")
@@ -99,9 +104,9 @@ def read(tenant: uuid.UUID, at: float) -> Snapshot | None:
     )
     if row is None:
         return None
-    changed_at, generation, latency, external_id, service_role_arn = row[:5]
-    registration, status, suspended_by, reason, since, role_arn, key_arn = row[5:12]
-    key_id, wrapped, wrapped_by, of_registration = row[12:]
+    changed_at, generation, latency, external_id, service_role_arn, is_held = row[:6]
+    registration, status, suspended_by, reason, since, role_arn, key_arn = row[6:13]
+    key_id, wrapped, wrapped_by, of_registration = row[13:]
     branch_key = None
     # one of the key before is left to be moved, and wraps nothing new
     if key_id is not None and of_registration == registration:
@@ -122,4 +127,5 @@ def read(tenant: uuid.UUID, at: float) -> Snapshot | None:
         role_arn or "",
         key_arn or "",
         branch_key,
+        is_held,
     )

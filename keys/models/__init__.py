@@ -14,6 +14,7 @@ from keys.models.custody import (
     ServingProcess,
 )
 from keys.models.health import KeyHealth, KeyHealthQuerySet
+from keys.models.holds import RestoreHold, RestoreHoldQuerySet
 from keys.models.jobs import (
     CLAIM_LASTS,
     WAKE_AGAIN,
@@ -63,6 +64,8 @@ __all__ = [
     "KeyUseRollUp",
     "KeyUseTotal",
     "RegistrationMove",
+    "RestoreHold",
+    "RestoreHoldQuerySet",
     "RevocationDrill",
     "RoleConfiguration",
     "ServiceRolePolicy",

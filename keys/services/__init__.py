@@ -32,6 +32,15 @@ from keys.services.drills import cancel_drill, start_drill
 from keys.services.escrow import Rebuilt, rebuild_branch_keys
 from keys.services.evidence import evidence, period
 from keys.services.facts import Facts, control, facts_of
+from keys.services.holds import (
+    Review,
+    approve_release,
+    confirm_restore,
+    hold_of,
+    refuse_release,
+    request_release,
+    review_of,
+)
 from keys.services.horizon import end_horizon
 from keys.services.incidents import close_incident, probe_incident
 from keys.services.key import (
@@ -85,9 +94,10 @@ from keys.services.registration import (
     withdraw,
 )
 from keys.services.reopening import Reopened, reopen_logs
-from keys.services.restoring import LogLine, Restored, read_line, restore_check
+from keys.services.restoring import STATES, LogLine, Restored, read_line, restore_check
 
 __all__ = [
+    "STATES",
     "Drop",
     "Facts",
     "KeyState",
@@ -99,6 +109,7 @@ __all__ = [
     "Reconciliation",
     "Reopened",
     "Restored",
+    "Review",
     "ServiceUse",
     "Texts",
     "access_of",
@@ -107,6 +118,7 @@ __all__ = [
     "advance_canary",
     "approve_closing",
     "approve_configuration",
+    "approve_release",
     "approve_resolution",
     "ask_again",
     "attend_closing",
@@ -121,6 +133,7 @@ __all__ = [
     "close_tenant",
     "compare_tests",
     "confirm_proposal",
+    "confirm_restore",
     "control",
     "document",
     "drop_caches",
@@ -129,6 +142,7 @@ __all__ = [
     "facts_of",
     "facts_of_reconciliation",
     "granted_by_policy",
+    "hold_of",
     "key_state",
     "key_state_among",
     "last_drop",
@@ -158,16 +172,19 @@ __all__ = [
     "reconcile",
     "refuse_closing",
     "refuse_proposal",
+    "refuse_release",
     "refuse_resolution",
     "registrations_with_generation",
     "remedies_of",
     "reopen_logs",
     "request_closing",
+    "request_release",
     "request_resolution",
     "resolutions_of",
     "restore_check",
     "restore_last_good",
     "resume",
+    "review_of",
     "review_restoration",
     "revoke_link",
     "rotate_branch_key",

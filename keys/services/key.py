@@ -8,7 +8,7 @@ from functools import reduce
 from operator import or_
 
 from django.conf import settings
-from django.db.models import F, Q, Subquery
+from django.db.models import F, OuterRef, Q, Subquery
 
 from byokportal import clock
 from byokportal.errors import InvalidInput, Turn
@@ -16,7 +16,7 @@ from byokportal.translation import lazy
 from byokportal.translation import translate as _
 from keys import branchkeys, errors, health, lifecycle, tasks
 from keys.health import again, kept, notes, stops
-from keys.models import BranchKey, KeyHealth, KeyRegistration, RoleConfiguration
+from keys.models import BranchKey, KeyHealth, KeyRegistration, RestoreHold, RoleConfiguration
 from keys.proof.encryption_test.report import stored
 from keys.services.registration import give_up_preparation, shown_among
 from tenants import approvals, audit, onboarding, roles, transactions
@@ -86,6 +86,7 @@ class KeyState:
     warnings: tuple[notes.Note, ...] = ()
     way_back: again.WayBack | None = None  # of a key that good answers bring back
     is_asked: bool = False  # somebody asked for a probe, and its answer is not here yet
+    held_since: datetime | None = None  # after a restore: until an owner confirms (`keys.holds`)
 
     @property
     def next_probe_in(self) -> int:
@@ -101,23 +102,27 @@ def key_state(tenant: Tenant) -> KeyState:
 def registrations_with_generation(tenant: Tenant) -> list[KeyRegistration]:
     """Return the tenant's registrations that are not retired, each with the generation of its keys."""
     rows = KeyRegistration.objects.of(tenant).not_retired()
-    return list(rows.annotate(generation=F("tenant__key_generation")))
+    held = RestoreHold.objects.open().filter(tenant=OuterRef("tenant")).values("held_at")[:1]
+    return list(rows.annotate(generation=F("tenant__key_generation"), held_at=Subquery(held)))
 
 
 def key_state_among(tenant: Tenant, rows: list[KeyRegistration]) -> KeyState:
     """Return the state of the tenant's key, where `registrations_with_generation` is read already."""
     if rows:
         tenant.key_generation = rows[0].generation  # type: ignore[attr-defined]  # annotated
+        held_since = rows[0].held_at  # type: ignore[attr-defined]  # annotated
     else:
         tenant.refresh_from_db(fields=["key_generation"])
+        held_since = RestoreHold.objects.of(tenant).open().values_list("held_at", flat=True).first()
     is_serving = (row for row in rows if row.status in KeyRegistration.SERVING)
     registration = next(is_serving, None) or shown_among(tenant, rows)
     serving = registration is not None and registration.status in KeyRegistration.SERVING
     protected_by = "tenant" if serving else "platform" if settings.PLATFORM_KEY_ARN else "nobody"
     if registration is None:
-        return KeyState(
+        unknown = KeyState(
             "none", _("No key yet"), None, "", Turn.TENANT.value, "", None, protected_by, tenant.key_generation, "", ""
         )
+        return replace(unknown, held_since=held_since)
     all_known = KeyHealth.objects.known_of(rows)
     known = all_known.get(registration.pk) or KeyHealth.objects.known(registration)
     # no answer brings it back
@@ -127,7 +132,7 @@ def key_state_among(tenant: Tenant, rows: list[KeyRegistration]) -> KeyState:
         label=registration.get_status_display(),
         since=registration.moved_at,
         reason=registration.reason,
-        whose_turn=_whose_turn(registration),
+        whose_turn=Turn.TENANT.value if held_since else _whose_turn(registration),
         suspended_by=registration.suspended_by,
         next_probe_at=None if is_left_alone else known.next_probe_at,
         protected_by=protected_by,
@@ -140,6 +145,7 @@ def key_state_among(tenant: Tenant, rows: list[KeyRegistration]) -> KeyState:
         warnings=(*(_warnings(known) if serving else ()), *kept.notes(tenant, all_known.values())),
         way_back=again.way_back(known),
         is_asked=known.is_probe_awaited,
+        held_since=held_since,
     )
 
 

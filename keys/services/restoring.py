@@ -3,6 +3,7 @@ is stopped, removed and shut out once more, and what is lost is named."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import uuid
 from collections.abc import Callable, Iterable
@@ -11,17 +12,21 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from byokportal.errors import DomainError, InvalidInput
-from keys import escrow
+from keys import escrow, holds
 from keys.closing import receipts
-from keys.models import BranchKey, DatabaseAdmission, KeyRegistration
+from keys.datakeys import admission
+from keys.models import BranchKey, DatabaseAdmission, KeyRegistration, KeyUse, RestoreHold
 from keys.services import closing, key
-from tenants import log_trees, roles
+from tenants import audit, log_trees, roles
 from tenants import services as tenant_services
 from tenants.audit import Actor
 from tenants.models import AccessToken, AuditEvent, ClientSecret, Member, ServiceAccount, Tenant
 from tenants.services import reason_of
 
 By = KeyRegistration.SuspendedBy
+# How the database came back: restored from a backup; by WAL to its last commit; not at all, it is the admitted one.
+RESTORED, LAST_COMMIT, ADMITTED = "restored", "last-commit", "admitted"
+STATES = (RESTORED, LAST_COMMIT, ADMITTED)
 SOON = timedelta(seconds=1)  # a secret is made within this before the line that says so
 # Event → what it says of its target, by family; the last line about a target counts.
 SAYS: dict[str, tuple[str, bool]] = {
@@ -95,6 +100,8 @@ class Restored:
         lost: branch keys that the log names and neither the database nor a copy has: what they wrapped is lost.
         left: what the log says and could not be done, with the reason.
         unchecked: organisations of which no line was given that is newer than the backup.
+        held: those of them that get no data keys from now on, until their owners have confirmed (`keys.holds`).
+        released: those that were on hold, and of which lines were given now.
     """
 
     closed: list[str] = field(default_factory=list)
@@ -105,10 +112,12 @@ class Restored:
     lost: list[dict[str, str]] = field(default_factory=list)
     left: list[dict[str, str]] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
+    released: list[str] = field(default_factory=list)
 
 
 def read_line(text: str) -> LogLine | None:
-    """Return what a line of an export says, if it is one of those that matter here.
+    """Return what a line of an export says; None for the last one, which says whether the export is complete.
 
     Raises:
         InvalidInput: it is no line of a log's export.
@@ -117,10 +126,9 @@ def read_line(text: str) -> LogLine | None:
         found = json.loads(text)
         if not isinstance(found, dict):
             raise ValueError
-        if "payload" not in found:  # the last line of an export says whether it is complete
+        if "payload" not in found:
             return None
-        payload = json.loads(found["payload"])
-        return _line(int(found["id"]), payload, is_here=False) if payload["name"] in SAYS else None
+        return _line(int(found["id"]), json.loads(found["payload"]), is_here=False)
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise InvalidInput(errors={"export": ["A line is none of a log's export."]}) from error
 
@@ -133,20 +141,30 @@ def _line(number: int, payload: dict[str, Any], *, is_here: bool) -> LogLine:
     return LogLine(number, str(payload["name"]), tenant, target, actor, at, dict(payload["data"]), is_here=is_here)
 
 
-def restore_check(lines: Iterable[LogLine], *, reason: str, actor: Actor) -> Restored:
+def restore_check(lines: Iterable[LogLine], *, reason: str, actor: Actor, state: str = "") -> Restored:
     """Let the database follow the log once more; run it before the database is admitted. Safe to repeat.
 
     Args:
         lines: of exports that are newer than the backup. They can only stop, remove and shut out.
+        state: one of `STATES`; "": restored, where the database is another one than was admitted.
+
+    Raises:
+        InvalidInput: a published head is newer than the database, or it cannot have come back as `state` says.
     """
     roles.require(actor, "keys.restore_check")
+    state = _state(state)
     if log_trees.is_behind():
         # Whatever is written before that takes the ids of lines which then cannot be put back.
         raise InvalidInput(errors={"export": ["A newer head was published than is here. Run reopen_logs first."]})
     reason = f"restored from a backup, the log says so: {reason_of(reason)}"
     here = list(_here())
     known = {line.facts for line in here}
-    given = {line.facts: line for line in lines if line.facts not in known}
+    given: dict[tuple[object, ...], LogLine] = {}
+    newest_given: dict[str, datetime] = {}
+    for line in lines:
+        newest_given[line.tenant] = max(line.at, newest_given.get(line.tenant, line.at))
+        if line.name in SAYS and line.facts not in known:
+            given[line.facts] = line
     last: dict[tuple[str, str, str], LogLine] = {}
     newest: dict[tuple[str, str], LogLine] = {}  # of each log about each service account's secret
     # Nothing proves what only a file says, so it can stop and shut out, and not say that a stop was ended.
@@ -157,14 +175,18 @@ def restore_check(lines: Iterable[LogLine], *, reason: str, actor: Actor) -> Res
             before, newest[place] = newest.get(place), line
             line = replace(line, after=before.at if before else line.at - SOON)
         last[line.about] = line
+    told = {line.tenant for line in given.values()} | _put_back() | _newer(newest_given)
     done = Restored()
     closed = _close_again(last.values(), done, reason, actor)
     for line in last.values():
         if SAYS[line.name][1] and line.tenant not in closed:
             _follow(line, done, reason, actor)
-    told = {line.tenant for line in given.values()} | _put_back()
     everybody = Tenant.objects.filter(is_canary=False, closed_at=None).order_by("pk").values_list("pk", flat=True)
     done.unchecked = [str(pk) for pk in everybody if str(pk) not in told]
+    _release(told, done, reason, actor)
+    if state == RESTORED:
+        _hold(done, reason, actor)
+    audit.record("keys.database.checked", tenant=None, actor=actor, state=state, held=len(done.held), reason=reason)
     return done
 
 
@@ -191,9 +213,78 @@ def _close_again(lines: Iterable[LogLine], done: Restored, reason: str, actor: A
     return {str(pk) for pk in Tenant.objects.exclude(closed_at=None).values_list("pk", flat=True)}
 
 
+def _state(given: str) -> str:
+    """Return how the database came back. Who it is tells a dump from the admitted one; nothing tells a copy of its
+    files from it, or the last commit from an earlier one: a person says so."""
+    last, now = DatabaseAdmission.objects.first(), admission.incarnation()
+    was = last.incarnation if last else ""
+    if given not in {"", *STATES}:
+        raise InvalidInput(errors={"state": [f"Choose one of {', '.join(STATES)}."]})
+    if not given and was == now:
+        raise InvalidInput(
+            errors={
+                "state": [
+                    "It is the database that was admitted. Say --state restored where it came back from a copy of its "
+                    "files, and --state admitted where it did not: nobody is put on hold then."
+                ]
+            }
+        )
+    if given == ADMITTED and was != now:
+        raise InvalidInput(errors={"state": ["It is another database than the one that was admitted."]})
+    if given == LAST_COMMIT and not admission.is_same_cluster(was, now):
+        raise InvalidInput(errors={"state": ["It did not come back by WAL: its tables are new ones."]})
+    return given or RESTORED
+
+
+def _hold(done: Restored, reason: str, actor: Actor) -> None:
+    """Put on hold of whom nothing is known since the backup, once for each time that the database came back."""
+    last = DatabaseAdmission.objects.filter(is_by_person=True).first()
+    since = RestoreHold.objects.filter(held_at__gt=last.admitted_at) if last else RestoreHold.objects.all()
+    # What was confirmed of the database before this one is not confirmed of this one.
+    had = {str(pk) for pk in since.exclude(status=RestoreHold.Status.CONFIRMED).values_list("tenant_id", flat=True)}
+    newest = KeyUse.objects.order_by("-pk").values_list("at", flat=True).first()
+    wanted = set(done.unchecked) - had
+    for tenant in Tenant.objects.order_by("pk").iterator():
+        if str(tenant.pk) not in wanted:
+            continue
+        line = AuditEvent.objects.of(tenant).order_by("-pk").values_list("at", flat=True).first()
+        known = [at for at in (newest, line) if at is not None]
+        hold = holds.begin(tenant, lost_from=max(known) if known else None, reason=reason, actor=actor)
+        if hold is not None:
+            done.held.append(str(tenant.pk))
+
+
+def _release(told: set[str], done: Restored, reason: str, actor: Actor) -> None:
+    """End the holds of those whose log was given after all: what it says has just been followed."""
+    for hold in RestoreHold.objects.open().select_related("tenant"):
+        if str(hold.tenant_id) not in told:
+            continue
+        holds.end(hold, RestoreHold.End.LOG, by=actor.label, reason=reason, actor=actor)
+        done.released.append(str(hold.tenant_id))
+
+
 def _here() -> Iterable[LogLine]:
     for event in AuditEvent.objects.filter(name__in=SAYS).order_by("pk").iterator():
         yield _line(event.pk, json.loads(event.payload), is_here=True)
+
+
+def _newer(given: dict[str, datetime]) -> set[str]:
+    """Return the organisations of which a line was given that is younger than all that the database has of them.
+
+    Args:
+        given: when the youngest one was written, by organisation.
+    """
+    # Since a hold began, lines of its own stand here.
+    waiting = dict(RestoreHold.objects.open().values_list("tenant_id", "lost_from"))
+    mine = AuditEvent.objects.order_by("tenant", "-pk")
+    found = set()
+    for tenant, at in given.items():
+        with contextlib.suppress(ValueError):
+            pk = uuid.UUID(tenant)
+            here = mine.filter(tenant=pk).values_list("at", flat=True).first()
+            known = waiting.get(pk, here)
+            found |= {tenant} if known is None or at > known else set()
+    return found
 
 
 def _put_back() -> set[str]:

@@ -33,6 +33,7 @@ class SupportAdminConfig(SimpleAdminConfig):
             audit,
             bulk,
             closings,
+            holds,
             incidents,
             keys,
             people,

@@ -101,6 +101,7 @@ def _fill(alice: Member, rows: int, *, name: str) -> None:
 
 
 NOT_COUNTED = {
+    "portal:confirm-restore": "of an organisation that waits after a restore; that of this world does not",
     "portal:end-horizon": "of a key that only backups need, and one in this world serves",
     "portal:sign-on-saml": "the connection of this world speaks the other protocol",
 }

@@ -25,7 +25,7 @@ from django.test.utils import CaptureQueriesContext
 from url_map import REASON, addresses, body_of
 
 from keys import datakeys, services
-from keys.models import Closing, DriftResolution, Incident, KeyRegistration, ServiceRolePolicy
+from keys.models import Closing, DriftResolution, Incident, KeyRegistration, RestoreHold, ServiceRolePolicy
 from support import services as support_services
 from support.models import BulkOperation
 from tenants import access, attempts, audit, authentication, roles
@@ -139,6 +139,7 @@ def world(
     resolution = DriftResolution.objects.create(
         policy=policy, choice="take_ours", status="waiting", found_digest="x", reason="r", requested_by="kore:x"
     )
+    hold = RestoreHold.objects.create(tenant=mallory.tenant)
     objects = {
         "tenant": tenant.pk,
         "ticket": ticket.pk,
@@ -177,6 +178,7 @@ def world(
         "revocationdrill": drill.pk,
         "incident": incident.pk,
         "driftresolution": resolution.pk,
+        "restorehold": hold.pk,
         "serviceaccount": service.pk,
         "member": carol.pk,
         "user": staff["support"].pk,
@@ -473,6 +475,7 @@ def test_a_service_account_has_data_keys_and_no_page() -> None:
 # Pages that show something beside their form, and open for people whom the button does not serve.
 SHOW_MORE = {
     "activation": "when the key goes into service, and whether it is tested",
+    "confirm-restore": "what the restored database knows, which an owner confirms",
     "automation": "one's own tokens, which one may revoke",
     "directory": "whom the directory names, and with which role",
     "drills": "the drills there were",

@@ -48,6 +48,7 @@ from keys.models import (
     EncryptionTest,
     Incident,
     KeyRegistration,
+    RestoreHold,
     RevocationDrill,
     ServiceRolePolicy,
 )
@@ -134,6 +135,7 @@ HERS = (
     "portal:activation",
     "portal:branch-keys",
     "portal:end-horizon",
+    "portal:confirm-restore",
     "portal:drills",
     "portal:drill",
     "portal:tickets",
@@ -488,6 +490,9 @@ def test_every_page_of_a_member(look: Look, tenant: Tenant, alice: Member, full:
             RecoveryCodes.activate(alice.user)
     key_services.suspend(tenant, reason=LONG, actor=acting(alice))
     look.at(f"/tenants/{tenant.pk}/key/")
+    RestoreHold.objects.create(tenant=tenant, lost_from=clock.now())
+    look.at(f"/tenants/{tenant.pk}/key/")
+    look.at(f"/tenants/{tenant.pk}/key/confirm-restore/")
     look.at(f"/tenants/{tenant.pk}/nothing-here/", status=404)
     assert look.page.get_attribute("html", "lang") == language
     assert not look.found, "\n".join(look.found)
@@ -593,6 +598,7 @@ def test_every_page_of_the_back_office(
     look.at(reverse("admin:tenants_tenant_change", args=[tenant.pk]))
     for name in ("drop", "explain"):
         look.at(reverse(f"admin:tenants_tenant_{name}", args=[tenant.pk]))
+    RestoreHold.objects.create(tenant=tenant, requested_by="kore:kim@kore.example", request_reason=LONG[:200])
     for model, looks in site._registry.items():
         name = f"admin:{model._meta.app_label}_{model._meta.model_name}"
         look.at(reverse(f"{name}_changelist"))

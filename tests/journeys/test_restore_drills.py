@@ -254,7 +254,8 @@ def test_by_wal_nothing_is_lost_to_the_last_commit(wal: WalServer, drill: Callab
     datakeys.start_anew()
     assert opened(it.tenant, it.before) == "database_not_admitted", "it is another one, whatever it has"
     assert (AuditEvent.objects.count(), KeyUse.objects.count()) == (log, uses)
-    found = command("restore_check", reason="a drill")
+    found = command("restore_check", reason="a drill", state="last-commit")
+    assert found["held"] == [] and found["unchecked"], "nothing is lost, so nobody is asked"
     done = ("suspended", "removed", "disabled", "revoked", "lost", "left")
     assert not any(found[name] for name in done), "there is nothing to do again"
     it.active.refresh_from_db()

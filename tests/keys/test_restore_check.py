@@ -26,10 +26,11 @@ from tenants.models import AccessToken, AuditEvent, Member, ServiceAccount, Tena
 Api = Callable[[Any], Client]
 
 
-def check(*files: Path) -> dict[str, Any]:
+def check(*files: Path, state: str = "restored") -> dict[str, Any]:
     out = StringIO()
     try:
-        call_command("restore_check", reason="the disk died", export=[str(one) for one in files], stdout=out)
+        given = {"export": [str(one) for one in files], "state": state}
+        call_command("restore_check", reason="the disk died", stdout=out, **given)
     except SystemExit as left:
         return {**json.loads(out.getvalue()), "exit": left.code}
     return {**json.loads(out.getvalue()), "exit": 0}
@@ -234,7 +235,8 @@ def test_branch_keys_that_the_log_names_and_the_database_lacks_are_named(
 
 def test_without_an_export_the_organisation_is_named_as_unchecked(tenant: Tenant, mallory: Member) -> None:
     done = check()
-    assert sorted(done["unchecked"]) == sorted([str(tenant.pk), str(mallory.tenant_id)]) and done["exit"] == 0
+    both = sorted([str(tenant.pk), str(mallory.tenant_id)])
+    assert sorted(done["unchecked"]) == sorted(done["held"]) == both and done["exit"] == 0
 
 
 def test_a_line_about_what_is_not_there_is_named(tenant: Tenant, mallory: Member, tmp_path: Path) -> None:

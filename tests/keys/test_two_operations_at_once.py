@@ -40,6 +40,7 @@ from keys.models import (
     EncryptionTest,
     Incident,
     KeyRegistration,
+    RestoreHold,
     RevocationDrill,
     RoleConfiguration,
     SetupLink,
@@ -308,6 +309,18 @@ class World:
     @property
     def proposal(self) -> ArnProposal:
         return ArnProposal.objects.filter(tenant=self.tenant).select_related("tenant", "link").earliest("created_at")
+
+    def with_hold(self) -> None:
+        if not RestoreHold.objects.of(self.tenant).open().exists():
+            RestoreHold.objects.create(tenant=self.tenant)
+
+    def with_asked_hold(self) -> None:
+        self.with_hold()
+        RestoreHold.objects.of(self.tenant).open().update(requested_by="kore:other@kore.example", request_reason="r")
+
+    @property
+    def my_hold(self) -> RestoreHold:
+        return RestoreHold.objects.select_related("tenant").of(self.tenant).latest("held_at")
 
     def with_webhook(self) -> None:
         if not WebhookEndpoint.objects.of(self.tenant).exists():
@@ -713,6 +726,21 @@ OPERATIONS: dict[str, Line] = {
     "keys.set_latency": Line(lambda w: key_services.set_latency(w.my_tenant, seconds=60, actor=w.actor)),
     "keys.rotate_branch_key": Line(lambda w: key_services.rotate_branch_key(w.my_tenant, reason="r", actor=w.actor)),
     "keys.leave": Line(lambda w: key_services.leave(w.my_tenant, reason="r", actor=w.actor)),
+    "keys.confirm_restore": Line(
+        lambda w: key_services.confirm_restore(
+            w.my_tenant, digest=key_services.review_of(w.my_tenant).digest, actor=w.actor
+        ),
+        before=World.with_hold,
+    ),
+    "keys.request_release": Line(
+        lambda w: key_services.request_release(w.my_hold, reason="r", actor=w.lead()), before=World.with_hold
+    ),
+    "keys.approve_release": Line(
+        lambda w: key_services.approve_release(w.my_hold, reason="r", actor=w.lead()), before=World.with_asked_hold
+    ),
+    "keys.refuse_release": Line(
+        lambda w: key_services.refuse_release(w.my_hold, reason="r", actor=w.lead()), before=World.with_asked_hold
+    ),
     "keys.end_horizon": Line(
         lambda w: key_services.end_horizon(w.kept(), accepts_loss=True, reason="r", actor=w.actor)
     ),

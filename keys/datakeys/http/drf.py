@@ -24,6 +24,7 @@ PROBLEMS = (
     "rate_limited",
     "key_not_active",
     "suspended",
+    "restore_not_confirmed",
     "kms_access_denied",
     "kms_key_disabled",
     "kms_key_pending_deletion",

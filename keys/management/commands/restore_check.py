@@ -24,13 +24,20 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--export", action="append", default=[], help="an export of a log as JSON Lines; repeats")
+        parser.add_argument(
+            "--state",
+            default="",
+            choices=["", *services.STATES],
+            help="how the database came back: restored (who is unchecked gets no keys until an owner confirms), by WAL "
+            "to the last-commit (nobody waits), or it is the admitted one (exports alone are followed)",
+        )
         parser.add_argument("--reason", required=True, help="stands in the log of each organisation")
 
     def handle(self, **options: Any) -> None:
         with told():
             read = map(services.read_line, texts(options["export"]))
             lines = (line for line in read if line is not None)
-            done = services.restore_check(lines, reason=options["reason"], actor=audit.COMMAND)
+            done = services.restore_check(lines, reason=options["reason"], state=options["state"], actor=audit.COMMAND)
         found = asdict(done)
         counts = {f"{name}_count": len(rows) for name, rows in found.items()}
         self.stdout.write(json.dumps({**{name: rows[:SHOWN] for name, rows in found.items()}, **counts}))

@@ -1,0 +1,356 @@
+"""After a restore without its log an organisation gets no data keys until an owner, or two leads, say that it may."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from io import StringIO
+from typing import Any
+
+import pytest
+from conftest import acting, acting_staff, invited
+from django.contrib.auth.models import Group, User
+from django.core import mail
+from django.core.management import CommandError, call_command
+from django.db import IntegrityError, connection, transaction
+from django.test import Client
+
+from byokportal.errors import DomainError, NotAllowed, NotFound
+from keys import datakeys, errors, holds, services
+from keys.datakeys import Engine, admission
+from keys.models import KeyRegistration, RestoreHold
+from support import follow, mailed, notices
+from tenants import audit
+from tenants import services as tenant_services
+from tenants.errors import FreshSignInNeeded
+from tenants.models import AuditEvent, Member, ServiceAccount, Tenant
+
+Probe = Callable[[KeyRegistration], KeyRegistration]
+
+
+def check(state: str = "restored", export: str = "") -> dict[str, Any]:
+    out = StringIO()
+    call_command("restore_check", reason="the disk died", state=state, export=[export] if export else [], stdout=out)
+    return dict(json.loads(out.getvalue()))
+
+
+def admit() -> None:
+    call_command("admit_database", reason="looked at", stdout=StringIO())
+    datakeys.start_anew()
+
+
+def tried(tenant: Tenant, engine: Engine | None = None) -> str:
+    engine = engine or Engine(now=time.time, monotonic=time.time)
+    try:
+        datakeys.generate(tenant, [{}], caller="tests", request_id="r", engine=engine)
+    except DomainError as error:
+        return error.code
+    return "made"
+
+
+def confirm(tenant: Tenant, owner: Member) -> RestoreHold:
+    return services.confirm_restore(tenant, digest=services.review_of(tenant).digest, actor=acting(owner))
+
+
+def names(tenant: Tenant) -> list[str]:
+    mine = AuditEvent.objects.of(tenant).filter(name__startswith="keys.restore.").order_by("pk")
+    return [name.rpartition(".")[2] for name in mine.values_list("name", flat=True)]
+
+
+@pytest.fixture
+def held(tenant: Tenant, active: KeyRegistration) -> RestoreHold:
+    """Acme Bank on hold, in a database that was admitted."""
+    running = Engine(now=time.time, monotonic=time.time)
+    assert tried(tenant, running) == "made"
+    assert str(tenant.pk) in check()["held"]
+    running.snapshots.look()
+    assert len(running.keys) == 0, "what a process holds is dropped too"
+    assert tried(tenant, running) == "restore_not_confirmed"
+    admit()
+    return RestoreHold.objects.get(tenant=tenant)
+
+
+@pytest.fixture
+def lee(db: None) -> User:
+    """A second support lead."""
+    user = User.objects.create_user("lee@kore.example", "lee@kore.example", "x", is_staff=True)
+    user.groups.add(Group.objects.get(name="Support lead"))
+    return user
+
+
+def test_an_owner_confirms_and_a_good_probe_lets_it_have_keys(
+    tenant: Tenant, alice: Member, active: KeyRegistration, held: RestoreHold, probe_now: Probe
+) -> None:
+    assert tried(tenant) == "restore_not_confirmed"
+    assert holds.end_proven() == 0, "nobody has confirmed"
+    assert confirm(tenant, alice).status == "confirmed"
+    assert holds.end_proven() == 0, "no probe since the admission"
+    assert tried(tenant) == "restore_not_confirmed"
+    engine = Engine(now=time.time, monotonic=time.time)
+    assert tried(tenant, engine) == "restore_not_confirmed"
+    probe_now(active)
+    assert holds.end_proven() == 1
+    assert (tried(tenant), tried(tenant, engine)) == ("made", "made")
+    held.refresh_from_db()
+    assert (held.status, held.ended_as, held.ended_by) == ("ended", "owner", "member:alice@acme.example")
+    assert names(tenant) == ["held", "confirmed", "ended"]
+    with pytest.raises(errors.HoldOver):
+        confirm(tenant, alice)
+
+
+def test_a_probe_that_was_good_first_ends_it_with_the_confirmation(
+    tenant: Tenant, alice: Member, active: KeyRegistration, held: RestoreHold, probe_now: Probe
+) -> None:
+    probe_now(active)
+    assert confirm(tenant, alice).status == "ended"
+    assert tried(tenant) == "made"
+
+
+def test_a_good_probe_from_before_the_admission_proves_nothing(
+    tenant: Tenant, alice: Member, active: KeyRegistration, held: RestoreHold, probe_now: Probe
+) -> None:
+    probe_now(active)
+    admit()
+    assert confirm(tenant, alice).status == "confirmed"
+    assert tried(tenant) == "restore_not_confirmed"
+
+
+def test_a_key_that_aws_refuses_does_not_come_back_by_a_confirmation(
+    tenant: Tenant, alice: Member, active: KeyRegistration, held: RestoreHold, probe_now: Probe, customer: Any
+) -> None:
+    customer.kms.disable_key(KeyId=customer.key_arn)
+    probe_now(active)
+    confirm(tenant, alice)
+    assert holds.end_proven() == 0
+    assert tried(tenant) == "restore_not_confirmed"
+
+
+def test_a_suspended_key_stays_suspended_and_ends_the_hold_once_it_is_resumed(
+    tenant: Tenant, alice: Member, active: KeyRegistration, held: RestoreHold, probe_now: Probe
+) -> None:
+    services.suspend(tenant, reason="stolen laptop", actor=acting(alice))
+    confirm(tenant, alice)
+    probe_now(active)
+    assert holds.end_proven() == 0
+    services.resume(tenant, reason="found", actor=acting(alice))
+    probe_now(active)
+    assert holds.end_proven() == 1
+
+
+def test_where_no_key_serves_the_confirmation_is_enough(mallory: Member) -> None:
+    check()
+    admit()
+    assert confirm(mallory.tenant, mallory).status == "ended"
+
+
+def test_what_is_confirmed_is_what_was_read(
+    tenant: Tenant, alice: Member, held: RestoreHold, service: ServiceAccount
+) -> None:
+    read = services.review_of(tenant)
+    assert [one.user.email for one in read.members] == ["alice@acme.example"]
+    assert [one.name for one in read.service_accounts] == ["search"]
+    for change in (
+        lambda: tenant_services.invite(tenant, email="eve@acme.example", role="auditor", actor=acting(alice)),
+        lambda: tenant_services.mint_token(alice, name="t", actor=acting(alice)),
+        lambda: tenant_services.disable_service_account(service, reason="r", actor=audit.COMMAND),
+        lambda: services.suspend(tenant, reason="r", actor=acting(alice)),
+    ):
+        change()
+        with pytest.raises(errors.ReviewChanged):
+            services.confirm_restore(tenant, digest=read.digest, actor=acting(alice))
+        read = services.review_of(tenant)
+    services.confirm_restore(tenant, digest=read.digest, actor=acting(alice))
+
+
+def test_only_an_owner_who_has_just_signed_in_confirms(
+    tenant: Tenant, alice: Member, bob: Member, mallory: Member, sam: User, held: RestoreHold
+) -> None:
+    digest = services.review_of(tenant).digest
+    carol = invited(tenant, "carol@acme.example", "admin")
+    token, _ = tenant_services.mint_token(
+        alice, name="t", permissions={"operate", "setup", "read"}, days=30, may_change_serving_key=True,
+        actor=acting(alice),
+    )  # fmt: skip
+    for actor, refusal in (
+        (acting(bob), NotAllowed),
+        (acting(carol), NotAllowed),
+        (acting(mallory), NotFound),
+        (acting_staff(sam), NotAllowed),
+        (audit.Actor.of_member(alice, via="api", token=token), NotAllowed),
+        (audit.Actor.of_member(alice, via="portal", signed_in_at=None), FreshSignInNeeded),
+    ):
+        with pytest.raises(refusal):
+            services.confirm_restore(tenant, digest=digest, actor=actor)
+    held.refresh_from_db()
+    assert held.status == "held"
+
+
+def test_two_leads_may_do_without_and_every_owner_hears_of_it(
+    tenant: Tenant, alice: Member, held: RestoreHold, sam: User, lee: User
+) -> None:
+    ann = invited(tenant, "ann@acme.example", "owner")
+    mailed.choose(ann, [])
+    with pytest.raises(errors.HoldOver):
+        services.approve_release(held, reason="nobody asked", actor=acting_staff(lee))
+    services.request_release(held, reason="no owner answers", actor=acting_staff(sam))
+    with pytest.raises(errors.ReleaseAsked):
+        services.request_release(held, reason="again", actor=acting_staff(lee))
+    with pytest.raises(errors.SecondLeadNeeded):
+        services.approve_release(held, reason="I say so", actor=acting_staff(sam))
+    assert tried(tenant) == "restore_not_confirmed"
+    services.refuse_release(held, reason="not yet", actor=acting_staff(lee))
+    services.request_release(held, reason="still nobody", actor=acting_staff(sam))
+    services.approve_release(held, reason="a ward waits", actor=acting_staff(lee))
+    assert tried(tenant) == "made"
+    held.refresh_from_db()
+    assert held.ended_as == "leads" and "sam@kore.example" in held.ended_by and "lee@kore.example" in held.ended_by
+    mail.outbox.clear()
+    while follow.follow():
+        pass
+    notices.send_due()
+    told = [one for one in mail.outbox if one.subject.endswith(": keys are given out again")]
+    assert sorted(one.to[0] for one in told) == ["alice@acme.example", "ann@acme.example"]
+    assert all("still nobody" in one.body and "a ward waits" in one.body for one in told)
+
+
+def test_support_without_the_permission_releases_nothing(held: RestoreHold, alice: Member, db: None) -> None:
+    kim = User.objects.create_user("kim@kore.example", is_staff=True)
+    kim.groups.add(Group.objects.get(name="Support"))
+    for actor in (acting_staff(kim), acting(alice)):
+        for operation in (services.request_release, services.approve_release, services.refuse_release):
+            with pytest.raises(NotAllowed):
+                operation(held, reason="r", actor=actor)
+
+
+def test_the_owners_are_told_at_once_and_what_was_lost(tenant: Tenant, alice: Member, held: RestoreHold) -> None:
+    mail.outbox.clear()
+    while follow.follow():
+        pass
+    notices.send_due()
+    (told,) = [one for one in mail.outbox if "before keys are given out again" in one.subject]
+    assert told.to == ["alice@acme.example"]
+    assert f"/tenants/{tenant.pk}/key/confirm-restore/" in told.body
+    assert held.lost_from is not None and holds.minute(held.lost_from) in told.body
+
+
+def test_services_and_automation_are_told_by_a_problem_of_its_own(
+    tenant: Tenant, alice: Member, held: RestoreHold, service: ServiceAccount, api_of: Callable[[Any], Client]
+) -> None:
+    answer = api_of(service).post(f"/api/v1/tenants/{tenant.pk}/data-keys", "{}", content_type="application/json")
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (423, "restore_not_confirmed")
+    assert (problem["whose_turn"], problem["retryable"]) == ("tenant", False)
+    state = api_of(alice).get(f"/api/v1/tenants/{tenant.pk}/key").json()
+    assert state["held_since"] and state["whose_turn"] == "tenant"
+
+
+def test_the_page_shows_what_is_confirmed_and_takes_it(
+    tenant: Tenant, alice: Member, bob: Member, held: RestoreHold, browser_of: Callable[..., Client]
+) -> None:
+    where = f"/tenants/{tenant.pk}/key/confirm-restore/"
+    owner, page = browser_of(alice), None
+    for _ in range(2):
+        page = owner.get(where)
+        assert "alice@acme.example" in page.content.decode() and "bob@acme.example" in page.content.decode()
+    assert where in owner.get(f"/tenants/{tenant.pk}/key/").content.decode()
+    assert 'name="sure"' not in browser_of(bob).get(where).content.decode()
+    assert browser_of(bob).post(where, {"digest": "0" * 64, "sure": "on"}).status_code == 403
+    unread = owner.post(where, {"digest": "0" * 64, "sure": "on"})
+    assert unread.status_code == 200 and "changed since you opened the page" in unread.content.decode()
+    digest = services.review_of(tenant).digest
+    assert digest in unread.content.decode()
+    stale = browser_of(alice, is_fresh=False).post(where, {"digest": digest, "sure": "on"})
+    assert stale.status_code == 302 and "reauthenticate" in stale["Location"]
+    assert owner.post(where, {"digest": digest, "sure": "on"}).status_code == 302
+    held.refresh_from_db()
+    assert held.status == "confirmed"
+    assert "alice@acme.example" in owner.get(where).content.decode()
+
+
+def test_the_back_office_asks_two(
+    tenant: Tenant, held: RestoreHold, sam: User, lee: User, browser_of: Callable[..., Client]
+) -> None:
+    def press(who: User, name: str) -> int:
+        where = f"/admin/keys/restorehold/{held.pk}/operations/{name}/"
+        return int(browser_of(who).post(where, {"reason": "no owner answers"}).status_code)
+
+    assert browser_of(sam).get(f"/admin/keys/restorehold/{held.pk}/change/").status_code == 200
+    assert press(sam, "request-release") == 302
+    press(sam, "approve-release")
+    held.refresh_from_db()
+    assert held.status == "held"
+    assert press(lee, "approve-release") == 302
+    held.refresh_from_db()
+    assert held.ended_as == "leads"
+
+
+def test_a_log_that_is_given_after_all_ends_it(
+    tenant: Tenant, bob: Member, active: KeyRegistration, api_of: Callable[[Any], Client], tmp_path: Any
+) -> None:
+    client, file = api_of(bob), tmp_path / "log.jsonl"
+    point = transaction.savepoint()
+    services.drop_caches(tenant, reason="x", actor=acting(tenant.members.get(role="owner")))
+    file.write_bytes(b"".join(client.get(f"/api/v1/tenants/{tenant.pk}/events/export").streaming_content))
+    transaction.savepoint_rollback(point)
+    assert check()["held"] == [str(tenant.pk)]
+    admit()
+    done = check("admitted", export=str(file))
+    assert (done["released"], done["held"]) == ([str(tenant.pk)], [])
+    assert RestoreHold.objects.get().ended_as == "log" and tried(tenant) == "made"
+
+
+def test_it_is_safe_to_repeat(tenant: Tenant, alice: Member, active: KeyRegistration, probe_now: Probe) -> None:
+    assert check()["held"] == [str(tenant.pk)]
+    again = check()
+    assert (again["held"], again["unchecked"]) == ([], [str(tenant.pk)])
+    assert RestoreHold.objects.count() == 1
+    admit()
+    probe_now(active)
+    confirm(tenant, alice)
+    assert check()["held"] == [str(tenant.pk)], "it came back once more"
+    with pytest.raises(IntegrityError), transaction.atomic():
+        RestoreHold.objects.create(tenant=tenant)
+
+
+def test_what_was_confirmed_of_one_database_is_not_of_the_next(
+    tenant: Tenant, alice: Member, active: KeyRegistration, held: RestoreHold, probe_now: Probe
+) -> None:
+    confirm(tenant, alice)
+    assert check()["held"] == [str(tenant.pk)]
+    admit()
+    probe_now(active)
+    assert holds.end_proven() == 0
+    assert tried(tenant) == "restore_not_confirmed"
+    assert confirm(tenant, alice).status == "ended"
+
+
+def test_a_person_says_how_a_database_came_back_that_looks_like_the_admitted_one(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    datakeys.start_anew()
+    assert tried(tenant) == "key_not_active", "it admits itself"
+    with pytest.raises(CommandError, match="It is the database that was admitted"):
+        check("")
+    assert check("admitted")["held"] == [] and check("last-commit")["held"] == []
+    assert not RestoreHold.objects.exists()
+    was = admission.incarnation()
+    monkeypatch.setitem(admission.INCARNATION, connection.vendor, f"(SELECT '{was}0')")
+    for state, why in (("admitted", "another database"), ("last-commit", "did not come back by WAL")):
+        with pytest.raises(CommandError, match=why):
+            check(state)
+    assert check("")["held"] == [str(tenant.pk)], "of another one nobody has to say so"
+    line = AuditEvent.objects.filter(name="keys.database.checked").latest("pk")
+    assert audit.data_of(line)["held"] == 1
+
+
+def test_another_timeline_may_be_the_last_commit_and_other_tables_are_not() -> None:
+    was = "7449/00000001/16384/16390"
+    assert admission.is_same_cluster(was, "7449/00000002/16384/16390")
+    for other in ("7449/00000002/16384/20001", "7450/00000001/16384/16390", "", "sqlite/1"):
+        assert not admission.is_same_cluster(was, other)
+
+
+def test_our_own_tenants_wait_for_nobody(tenant: Tenant) -> None:
+    ours = Tenant.objects.create(name="Ours", service_role=tenant.service_role, is_canary=True)
+    assert str(ours.pk) not in check()["held"]
