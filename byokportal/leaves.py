@@ -1,9 +1,8 @@
-"""What a leaf of a sealed log is made of: each field of a row as a salted digest, so that one can be erased. Pure.
+"""What a leaf of a sealed log is made of: each field of a row as a salted digest, so that one can be shown alone. Pure.
 
 The entry of a row is the version byte and the canonical JSON of its number and of the digests of its fields. The salt
-of a field comes from the salt of its row; who knows the row's salt can check every field. To erase a field its digest
-is kept and the salt of the row is not: the other fields keep their own salts. docs/seal.md says it to the letter, and
-docs/examples/verify_log.py does it by itself.
+of a field comes from the salt of its row; who knows the row's salt can check every field. People stand in fields by
+reference (tenants.persons). docs/seal.md says it to the letter, and docs/examples/verify_log.py does it by itself.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from byokportal import merkle
@@ -56,14 +55,6 @@ def salt_of(salt: str, name: str) -> bytes:
 def leaf(number: int, digested: Mapping[str, str]) -> bytes:
     """Return the leaf of a row from the digests of its fields."""
     return merkle.leaf(ROW + canonical({"fields": dict(digested), "number": number}).encode())
-
-
-def kept_after_erasure(fields: Mapping[str, Any], salt: str, erased: Collection[str]) -> dict[str, dict[str, str]]:
-    """Return what is kept of a row in place of its salt when some of its fields are erased: the leaf stays the same."""
-    return {
-        "salts": {name: salt_of(salt, name).hex() for name in fields if name not in erased},
-        "erased": {name: digest for name, digest in digests(fields, salt).items() if name in erased},
-    }
 
 
 def head_leaf(entry: Mapping[str, Any]) -> bytes:

@@ -34,6 +34,8 @@ SECRETS = re.compile(
     r"|(?:(?<=[?&]code=)|(?<=[?&]state=))[^&\s\"']+",
     re.DOTALL,
 )
+# A mail address, also in the query of a request. Behind a `/` it is a part of an ARN or URL.
+ADDRESS = re.compile(r"(?<![\w./+-])[\w.'+-]{1,64}(?:@|%40)(?:[\w-]{1,63}\.){1,8}[a-z][\w-]{1,62}", re.IGNORECASE)
 
 
 def request_id(given: str) -> str:
@@ -69,8 +71,10 @@ class Redact(logging.Filter):
 
 
 def redact(text: str) -> str:
-    """Return the text with every secret that we recognise replaced."""
-    return SECRETS.sub("[redacted]", text)
+    """Return the text with every secret that we recognise replaced, and every mail address: logs are kept elsewhere
+    and longer than people may be named."""
+    text = SECRETS.sub("[redacted]", text)
+    return ADDRESS.sub("[address]", text) if "@" in text or "%40" in text else text
 
 
 def render_json(_: WrappedLogger, __: str, event: EventDict) -> str:

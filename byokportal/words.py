@@ -15,6 +15,8 @@ from byokportal.translation import translate as _
 
 CODE = re.compile(r"[a-z][a-z0-9]*(?:[_.][a-z0-9]+)+", re.ASCII)
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:\+00:00|Z)", re.ASCII)
+NOWHERE = "erased.invalid"
+ERASED = re.compile(r"\([a-z2-7]{8}\)$", re.ASCII)  # how the words of an erased person end
 # Codes that are no error's: its words are its title.
 WORDS = {
     "insecure_trust": lazy("The role lets in others than our service role with the External ID"),
@@ -90,7 +92,7 @@ def person(label: str) -> str:
     """Return the label of an actor (`member:…`, `kore:…`, `service:…`, `system`) as people read it."""
     kind, colon, name = label.partition(":")
     if kind == "kore":
-        return f"{name} (Kore.ai)" if "@" in name else _("Kore.ai support")
+        return f"{name} (Kore.ai)" if "@" in name or is_erased(name) else _("Kore.ai support")
     if kind == "link":
         return _("%(name)s (by the link)", name=name)
     if label == "directory":
@@ -98,6 +100,21 @@ def person(label: str) -> str:
     if not colon:
         return _("the system") if kind in {"", "system"} else kind
     return name
+
+
+def erased(reference: str) -> str:
+    """Return what stands for a person whose name was erased: the mark tells one such person from another."""
+    return _("an erased person (%(mark)s)", mark=reference[:8])
+
+
+def address_of_erased(mark: str) -> str:
+    """Return what stands where the mail address of a person was erased; no mail goes there (RFC 2606, section 2)."""
+    return f"{mark}@{NOWHERE}"
+
+
+def is_erased(text: str) -> bool:
+    """Tell whether a text is the address of an erased person, or the words for one."""
+    return text.endswith(f"@{NOWHERE}") or bool(ERASED.search(text))
 
 
 def without_external_id(text: str, external_id: str) -> str:

@@ -305,6 +305,13 @@ class NewStaffForm(forms.Form):
     reason = forms.CharField(max_length=200)
 
 
+class ErasePersonForm(forms.Form):
+    """Whom to erase; each address that the person had by itself."""
+
+    person = forms.CharField(label="Mail address, or the name as the log has it", max_length=320)
+    reason = forms.CharField(label="Reason, without naming the person", max_length=200)
+
+
 class GroupsForm(forms.Form):
     """The groups of one of Kore.ai's people."""
 

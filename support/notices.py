@@ -103,6 +103,8 @@ def write(
     """
     if context.keys() != MAILS[template].context:
         raise KeyError(f"{template} is written from {sorted(MAILS[template].context)}, not from {sorted(context)}")
+    if words.is_erased(recipient):
+        return
     Notice.objects.get_or_create(
         event=event, template=template, recipient=recipient, defaults={"tenant": tenant, "context": context}
     )
@@ -121,7 +123,7 @@ def tell(
 
 def change(event: AuditEvent) -> dict[str, str]:
     """Return what a mail about a change says: what happened, and who did it."""
-    return {"sentence": audit.sentence(event), "actor": words.person(event.actor)}
+    return {"sentence": audit.sentence(event), "actor": words.person(audit.actor_of(event))}
 
 
 def write_of_ticket(ticket: Ticket, template: str, recipient: str, context: dict[str, str]) -> None:
@@ -162,7 +164,7 @@ def _sentences(notice: Notice) -> dict[str, Callable[[], str]]:
         return {}
     made: dict[str, Callable[[], str]] = {
         "sentence": lambda: audit.sentence(event),
-        "actor": lambda: words.person(event.actor),
+        "actor": lambda: words.person(audit.actor_of(event)),
     }
     with translation.override(settings.LANGUAGE_CODE):
         return {name: make for name, make in made.items() if notice.context.get(name) == make()}

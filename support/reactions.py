@@ -159,7 +159,7 @@ def _answered(event: AuditEvent, tenant: Tenant) -> None:
     if event.actor.startswith("kore:"):
         notices.tell(event, tenant, "ticket-answered", context)
     else:
-        context["author"] = words.person(event.actor)
+        context["author"] = words.person(audit.actor_of(event))
         notices.write(event, "ticket-written", mailed.of_ours(ticket), context, tenant=tenant)
 
 
@@ -288,7 +288,7 @@ def _approval_requested(event: AuditEvent, tenant: Tenant) -> None:
     """Those who may approve hear of it; who asked does not."""
     approval = Approval.objects.get(pk=str(json.loads(event.payload)["target"]))
     data = audit.data_of(event)
-    context = {"what": str(data["what"]), "reason": str(data["reason"]), "actor": words.person(event.actor)}
+    context = {"what": str(data["what"]), "reason": str(data["reason"]), "actor": words.person(audit.actor_of(event))}
     may = approvals.approvers(tenant).exclude(pk=approval.requested_by_id)
     addresses = list(may.values_list("user__email", flat=True))
     wanted = set(mailed.addresses(tenant, "approvals")) & set(addresses)

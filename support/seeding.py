@@ -33,8 +33,8 @@ from support.fleet import counting, projection
 from support.models import FleetFigures, Ticket, TicketMessage
 from support.seed_stories import NOT_YET, STORIES, WAITING
 from support.tickets import clocks
-from tenants import audit
-from tenants.models import AuditEvent, Member, OnboardingMove, OnboardingStep, Role, ServiceRole, Tenant
+from tenants import audit, persons
+from tenants.models import AuditEvent, Member, OnboardingMove, OnboardingStep, PersonName, Role, ServiceRole, Tenant
 
 # Tenants that are made and inserted at once; tenants of one service role.
 CHUNK, PINNED = 2_000, 790
@@ -118,9 +118,16 @@ class _Made:
         email = f"owner-{number}@tenant-{number}.example"
         self.user = User(username=email, email=email, password=make_password(None), date_joined=self.at)
         self.events: list[AuditEvent] = []
+        self.name = persons.new_name(email, self.tenant)
         self.moves: list[OnboardingMove] = []
         self._record("tenants.tenant.created", self.at, "kore:command line", name=name)
-        self._record("tenants.member.joined", self.at, email=email, role="owner", invited_by="kore:command line")
+        self._record(
+            "tenants.member.joined",
+            self.at,
+            email=persons.reference(self.name),
+            role="owner",
+            invited_by="kore:command line",
+        )
         self._steps()
         self.registration, self.health, self.branch_key = self._registration()
         self.registration_moves = self._registration_moves()
@@ -129,7 +136,7 @@ class _Made:
         self.ticket, self.messages = self._ticket()
 
     def _record(self, name: str, at: datetime, actor: str = "", target: object = "", /, **data: object) -> None:
-        actor = actor or f"member:{self.user.email}"
+        actor = actor or f"member:{persons.reference(self.name)}"
         payload = audit.canonical(
             {"name": name, "tenant": str(self.tenant.pk), "actor": actor, "via": "portal", "target": str(target)}
             | {"at": at.isoformat(), "data": data}
@@ -294,6 +301,7 @@ def _insert(made: list[_Made]) -> None:
         model._default_manager.bulk_create(every(name), batch_size=CHUNK)
     RegistrationMove.objects.bulk_create(all_of("registration_moves"), batch_size=CHUNK)
     TicketMessage.objects.bulk_create(all_of("messages"), batch_size=CHUNK)
+    PersonName.objects.bulk_create(every("name"), batch_size=CHUNK)
     AuditEvent.objects.bulk_create(all_of("events"), batch_size=CHUNK)
 
 

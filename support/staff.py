@@ -8,11 +8,10 @@ from datetime import datetime, timedelta
 
 from allauth.mfa.models import Authenticator
 from django.contrib.auth.models import User
-from django.db.models import Count, Max, OuterRef, QuerySet, Subquery, Value
-from django.db.models.functions import Concat
+from django.db.models import Count, Max, OuterRef, QuerySet
 
 from byokportal import clock
-from tenants import roles
+from tenants import persons, roles
 from tenants.models import AuditEvent
 
 # How often somebody has to look at who may do what.
@@ -52,9 +51,9 @@ class Person:
 
 def people() -> list[Person]:
     """Return our people, those who may sign in first, by address."""
-    looks = _looks().filter(actor=Concat(Value("kore:"), OuterRef("username"))).order_by("-at")
+    look = persons.newest_by_staff(_looks().order_by("-at"), OuterRef("username"), OuterRef(OuterRef("username")), "pk")
     users = User.objects.filter(is_staff=True).prefetch_related("groups")
-    users = users.annotate(look=Subquery(looks.values("pk")[:1])).order_by("-is_active", "email")
+    users = users.annotate(look=look).order_by("-is_active", "email")
     found = list(users[:AT_MOST])
     seen = AuditEvent.objects.filter(pk__in=[user.look for user in found if user.look]).select_related("tenant")
     newest = {event.pk: event for event in seen}
@@ -64,14 +63,9 @@ def people() -> list[Person]:
 
 def looks_of(user: User, *, since: datetime) -> list[Look]:
     """Return the tenants that a person looked at since then, the newest look first."""
-    mine = _looks().filter(actor=label(user), at__gte=since).order_by()
+    mine = _looks().filter(actor__in=persons.labels_of([persons.STAFF], user.username, None), at__gte=since).order_by()
     groups = mine.values("tenant__name").annotate(count=Count("pk"), last=Max("at")).order_by("-last")[:LOOKED_AT]
     return [Look(group["tenant__name"], group["count"], group["last"]) for group in groups]
-
-
-def label(user: User) -> str:
-    """Return what the log calls this person."""
-    return f"kore:{user.username}"
 
 
 def permissions_of(user: User, groups: Sequence[str]) -> tuple[str, ...]:

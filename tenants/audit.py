@@ -15,6 +15,7 @@ from byokportal import clock, words
 from byokportal.leaves import canonical as canonical
 from byokportal.translation import lazy
 from byokportal.translation import translate as _
+from tenants import persons
 from tenants.models import AccessToken, Approval, AuditEvent, Directory, Invitation, Member, ServiceAccount, Tenant
 
 if TYPE_CHECKING:
@@ -104,6 +105,7 @@ EVENTS = {
     "tenants.second_factor.reset": lazy("The second factor of {email} was reset: {reason}"),
     "tenants.account.switched_off": lazy("The account of {email} was switched off by Kore.ai: {reason}"),
     "tenants.account.switched_on": lazy("The account of {email} was switched on again by Kore.ai: {reason}"),
+    "tenants.person.erased": lazy("The name of {person} was erased: {reason}"),
     "tenants.staff.created": lazy("{email} was made staff ({groups}): {reason}"),
     "tenants.staff.regrouped": lazy("{email} is now in {groups}: {reason}"),
     "tenants.recovery.requested": lazy("Kore.ai asks for a recovery, {what}: {email}. {reason}"),
@@ -429,7 +431,7 @@ EVENTS = {
 
 
 def record(name: str, /, *, tenant: Tenant | None, actor: Actor, target: object = None, **data: object) -> AuditEvent:
-    """Write one line of the log; call it inside the transaction of the operation.
+    """Write one line of the log; call it inside the transaction of the operation. Whom it names it holds by reference.
 
     Args:
         name: one of `EVENTS`.
@@ -445,11 +447,12 @@ def record(name: str, /, *, tenant: Tenant | None, actor: Actor, target: object 
         data = {
             key: value if isinstance(value, int | float | list | dict) else str(value) for key, value in data.items()
         }
+    label, data = persons.referred(name, actor.label, data, tenant=tenant)
     payload = canonical(
         {
             "name": name,
             "tenant": str(tenant.pk) if tenant else None,
-            "actor": actor.label,
+            "actor": label,
             "via": actor.via,
             "target": target_id,
             "at": at.isoformat(),
@@ -458,14 +461,22 @@ def record(name: str, /, *, tenant: Tenant | None, actor: Actor, target: object 
     )
     request_id = str(structlog.contextvars.get_contextvars().get("request_id", ""))[:64]
     return AuditEvent.objects.create(
-        tenant=tenant, name=name, actor=actor.label[:200], payload=payload, at=at, request_id=request_id
+        tenant=tenant, name=name, actor=label[:200], payload=payload, at=at, request_id=request_id
     )
 
 
 def data_of(event: AuditEvent) -> dict[str, object]:
-    """Return the data that the event was recorded with."""
+    """Return the data that the event was recorded with, people by their names."""
     data: dict[str, object] = json.loads(event.payload)["data"]
-    return data
+    return data if "{p:" not in event.payload else persons.shown(data, persons.of_event(event), event.tenant_id)
+
+
+def actor_of(event: AuditEvent) -> str:
+    """Return the label of who did it, a person by the name: `event.actor` holds a reference."""
+    if "{p:" not in event.actor:
+        return event.actor
+    label: str = persons.shown(event.actor, persons.of_event(event), event.tenant_id)
+    return label
 
 
 # Codes that stand in sentences, for the catalogs.

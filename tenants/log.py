@@ -15,7 +15,7 @@ from django.utils import translation
 from byokportal import clock, exports, keyset, words
 from byokportal.keyset import Fits, Page
 from byokportal.translation import lazy
-from tenants import audit
+from tenants import audit, persons
 from tenants.models import AuditEvent, Tenant
 
 # What people call a kind, and how the names of its events begin; the longest beginning decides.
@@ -44,7 +44,6 @@ KINDS = {
     "kore": (lazy("Kore.ai looked"), ("tenants.tenant.viewed",)),
 }
 KORE = "kore"  # of `who`: everybody at Kore.ai
-PEOPLE = ("member", "invited", "kore", "link")  # beginnings of the label of a person (`tenants.audit.Actor`)
 WORDS = 8  # words that a text may have
 COLUMNS = ("id", "at", "kind", "what", "who", "actor", "request_id", "name", "data")
 
@@ -113,7 +112,7 @@ def facts_of(event: AuditEvent) -> dict[str, Any]:
         "name": event.name,
         "kind": kind_of(event.name),
         "sentence": audit.sentence(event),
-        "actor": event.actor,
+        "actor": audit.actor_of(event),
         "at": event.at.isoformat(),
         "request_id": event.request_id,
         "data": audit.data_of(event),
@@ -123,15 +122,15 @@ def facts_of(event: AuditEvent) -> dict[str, Any]:
 @translation.override("en")
 def _objects(events: Sequence[AuditEvent]) -> list[dict[str, Any]]:
     """Return lines as a file in JSON has them; files are English, whoever asks for them."""
-    return [{**facts_of(event), "payload": event.payload, **_seal_of(event)} for event in events]
+    return [
+        {**facts_of(event), "payload": event.payload, "persons": persons.proofs_of(event), **_seal_of(event)}
+        for event in events
+    ]
 
 
 def _seal_of(event: AuditEvent) -> dict[str, Any]:
     """Return what a verifier needs of a line: its number, the salt of its fields and its leaf (docs/seal.md)."""
-    text = event.seal_salt or ""
-    # Of a line with erased fields the salts of the others are kept, and the digests of these.
-    salts = json.loads(text) if text.startswith("{") else {"salt": text}
-    return {"number": event.seal_number, **salts, "seal": event.seal}
+    return {"number": event.seal_number, "salt": event.seal_salt or "", "seal": event.seal}
 
 
 @translation.override("en")
@@ -142,8 +141,8 @@ def _cells(events: Sequence[AuditEvent]) -> list[dict[str, Any]]:
             "at": event.at.isoformat(),
             "kind": KINDS.get(kind_of(event.name), ("",))[0],
             "what": audit.sentence(event),
-            "who": words.person(event.actor),
-            "actor": event.actor,
+            "who": words.person(audit.actor_of(event)),
+            "actor": audit.actor_of(event),
             "request_id": event.request_id,
             "name": event.name,
             "data": json.dumps(audit.data_of(event)),
@@ -159,7 +158,7 @@ def _found_by(tenant: Tenant, wanted: Wanted) -> tuple[list[Any], Fits | None]:
         mine = mine.filter(at__gte=wanted.since)
     if wanted.until is not None:
         mine = mine.filter(at__lt=wanted.until)
-    actors = [] if wanted.who == KORE else _labels(wanted.who)
+    actors = [] if wanted.who == KORE else _labels(wanted.who, tenant)
     if wanted.request_id:
         asked, left = [Q(request_id=wanted.request_id)], replace(wanted, request_id="")
     elif actors:
@@ -168,12 +167,12 @@ def _found_by(tenant: Tenant, wanted: Wanted) -> tuple[list[Any], Fits | None]:
         asked, left = [Q(name=name) for name in names_of(wanted.kind)], replace(wanted, kind="")
     else:
         asked, left = [Q()], wanted
-    return [mine.filter(one) for one in asked], _fits(left)
+    return [mine.filter(one) for one in asked], _fits(left, tenant)
 
 
-def _fits(left: Wanted) -> Fits | None:
+def _fits(left: Wanted, tenant: Tenant) -> Fits | None:
     needles = left.text.casefold().split()[:WORDS]
-    actors, reader = set(_labels(left.who)), translation.get_language() or settings.LANGUAGE_CODE
+    actors, reader = set(_labels(left.who, tenant)), translation.get_language() or settings.LANGUAGE_CODE
     if not (left.kind or left.who or needles):
         return None
 
@@ -191,13 +190,17 @@ def _fits(left: Wanted) -> Fits | None:
     return fits
 
 
-def _labels(who: str) -> list[str]:
+def _labels(who: str, tenant: Tenant) -> list[str]:
     """Return the actors that somebody means: one, or a person in each of the ways in which a person may act."""
-    if not who or ":" in who or "@" not in who:
-        return [who] if who else []
-    return [f"{kind}:{who}" for kind in PEOPLE]
+    kind, colon, name = who.partition(":")
+    if colon and kind in persons.KINDS:
+        return persons.labels_of([kind], name, tenant)
+    if who and not colon and ("@" in who or words.ERASED.search(who)):
+        return persons.labels_of(persons.KINDS, who, tenant)
+    return [who] if who else []
 
 
 def _read_of(event: AuditEvent) -> Iterator[str]:
-    yield from (audit.sentence(event), event.actor, words.person(event.actor), event.request_id, event.name)
+    actor = audit.actor_of(event)
+    yield from (audit.sentence(event), actor, words.person(actor), event.request_id, event.name)
     yield from (str(value) for value in audit.data_of(event).values())

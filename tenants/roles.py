@@ -103,6 +103,7 @@ CLOSE_TENANT = StaffPermission(
 RELEASE_HOLD = StaffPermission(
     "release_hold", "Can ask that a tenant is served after a restore without its owner, or approve that", LEADS
 )
+ERASE_PERSON = StaffPermission("erase_person", "Can erase a person who is nowhere in any more", LEADS)
 # In the order that the migrations know: another order, label or row needs `manage.py makemigrations support`.
 STAFF_PERMISSIONS = (
     APPROVE_CONFIGURATION,
@@ -121,6 +122,7 @@ STAFF_PERMISSIONS = (
     DECIDE_BULK,
     CLOSE_TENANT,
     RELEASE_HOLD,
+    ERASE_PERSON,
 )
 
 
@@ -225,6 +227,7 @@ OPERATIONS: dict[str, Operation] = {
     "tenants.manage_service_accounts": Operation(staff=MANAGE_SERVICE_ACCOUNTS),
     "tenants.manage_staff": Operation(staff=MANAGE_STAFF),
     "tenants.recover_owner": Operation(staff=RECOVER_OWNER),
+    "tenants.erase_person": Operation(staff=ERASE_PERSON),
     "tenants.object_to_recovery": Operation(ALL),
     "support.open_ticket": Operation(ALL, ANSWER_TICKET, token=SETUP),
     "support.answer_ticket": Operation(ALL, ANSWER_TICKET, token=SETUP, by_mail=True),

@@ -19,6 +19,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import sys
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -86,6 +87,31 @@ def is_included(hashed: bytes, index: int, size: int, proof: list[str], root: st
     return last == 0 and found.hex() == root
 
 
+REFERENCE = re.compile(r"\{p:([a-z2-7]{52})\}")
+
+
+def is_name_of(reference: str, proof: dict[str, Any]) -> bool:
+    """Check a person's name against the reference that a line holds: the reference commits to it."""
+    made = hmac.digest(bytes.fromhex(proof["salt"]), proof["name"].encode(), "sha256")
+    return base64.b32encode(made).decode().rstrip("=").lower() == reference
+
+
+def with_names(value: Any, persons: dict[str, Any]) -> Any:
+    """Put names in place of references, as the readable parts of a line have them."""
+
+    def name(found: re.Match[str]) -> str:
+        if found[1] not in persons:
+            return found[0]
+        proof = persons[found[1]]
+        return str(proof["name"]) if proof else f"an erased person ({found[1][:8]})"
+
+    if isinstance(value, str):
+        return REFERENCE.sub(name, value)
+    if isinstance(value, list):
+        return [with_names(one, persons) for one in value]
+    return {key: with_names(one, persons) for key, one in value.items()} if isinstance(value, dict) else value
+
+
 def digest(salt: bytes, value: object) -> str:
     return hmac.new(salt, canonical(value), hashlib.sha256).hexdigest()
 
@@ -96,30 +122,25 @@ def leaf_of(line: dict[str, Any]) -> bytes:
     data = payload.pop("data", {})
     fields = {"id": line["id"], "request_id": line["request_id"], **payload}
     fields |= {f"data.{name}": value for name, value in data.items()}
-    erased, salts = line.get("erased", {}), line.get("salts")
-    digests = dict(erased)
-    for name, value in fields.items():
-        if name not in erased:
-            if salts is None:
-                salt = hmac.digest(bytes.fromhex(line["salt"]), name.encode(), "sha256")
-            else:
-                salt = bytes.fromhex(salts[name])
-            digests[name] = digest(salt, value)
+    salt = bytes.fromhex(line["salt"])
+    digests = {name: digest(hmac.digest(salt, name.encode(), "sha256"), value) for name, value in fields.items()}
     return leaf(b"\x01" + canonical({"fields": digests, "number": line["number"]}))
 
 
 def says_otherwise(line: dict[str, Any]) -> str:
     """Return which of a line's readable parts is not what its payload says; empty: they are the same."""
-    payload, erased = json.loads(line["payload"]), set(line.get("erased", ()))
+    payload, persons = json.loads(line["payload"]), line.get("persons", {})
     if canonical(payload).decode() != line["payload"]:
         return "payload"
     if line["name"] != payload.get("name"):
         return "name"
-    if "actor" not in erased and line["actor"] != str(payload.get("actor"))[:200]:
+    if not all(proof is None or is_name_of(reference, proof) for reference, proof in persons.items()):
+        return "the name of a person"
+    if line["actor"] != with_names(str(payload.get("actor"))[:200], persons):
         return "actor"
     if datetime.fromisoformat(line["at"]) != datetime.fromisoformat(payload["at"]):
         return "at"
-    return "" if line["data"] == payload.get("data", {}) else "data"
+    return "" if line["data"] == with_names(payload.get("data", {}), persons) else "data"
 
 
 class Report:
@@ -174,7 +195,7 @@ class Line:
     event: str = ""
     tenant: str = ""
     data: dict[str, Any] = field(default_factory=dict)
-    erased: list[str] = field(default_factory=list)
+    erased: int = 0  # people of whom it speaks and whose names are gone
     problem: str = ""
 
 
@@ -185,7 +206,7 @@ def check_line(given: Any) -> Line:
         payload = json.loads(given["payload"])
         line.at, line.data = datetime.fromisoformat(given["at"]), given["data"]
         line.event, line.tenant = given["name"], payload.get("tenant") or "kore"
-        line.erased = sorted(given.get("erased", ()))
+        line.erased = sum(proof is None for proof in given.get("persons", {}).values())
         wrong = says_otherwise(given)
         if wrong:
             line.problem = f"was changed: {wrong} is not what its payload says"
@@ -217,7 +238,7 @@ def check_lines(lines: list[Line], report: Report) -> dict[int, Line]:
             continue
         numbered[line.number] = line
         if line.erased:
-            report.note(f"line {line.number}: erased: {', '.join(line.erased)}")
+            report.note(f"line {line.number}: people whose names were erased: {line.erased}")
     return numbered
 
 

@@ -17,7 +17,7 @@ from byokportal.errors import InvalidInput, NotFound
 from byokportal.translation import translate as _
 from keys.models import CheckResult, EncryptionTest, KeyRegistration, KeyUseHour, RegistrationMove, RevocationDrill
 from keys.overview import outages
-from tenants import audit, log_proofs, roles
+from tenants import audit, log_proofs, persons, roles
 from tenants.audit import Actor
 from tenants.models import AuditEvent, Tenant
 
@@ -248,11 +248,13 @@ def _outages(tenant: Tenant, begins: datetime, ends: datetime) -> dict[str, Any]
 def _lines_by_whom(tenant: Tenant, begins: datetime, ends: datetime) -> dict[str, Any]:
     """Who did what how often; the log itself has each line."""
     lines = AuditEvent.objects.of(tenant).filter(at__gte=begins, at__lt=ends).order_by()
-    counted = lines.values("actor", "name").annotate(count=Count("pk")).order_by("actor", "name")
+    counted = list(lines.values("actor", "name").annotate(count=Count("pk")).order_by("actor", "name")[: COUNTED + 1])
+    names = persons.of(row["actor"] for row in counted)
     rows: Iterator[dict[str, Any]] = (
-        {"by": row["actor"], "what": row["name"], "times": row["count"]} for row in counted[: COUNTED + 1]
+        {"by": persons.shown(row["actor"], names, tenant.pk), "what": row["name"], "times": row["count"]}
+        for row in counted
     )
-    return _part(rows, COUNTED)
+    return _part(sorted(rows, key=lambda row: (row["by"], row["what"])), COUNTED)
 
 
 def _uses(tenant: Tenant, begins: datetime, ends: datetime) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 from byokportal import clock, leaves
 from byokportal.errors import Conflict, InvalidInput
 from keys import head_signing
-from tenants import audit, log_trees, published_heads, roles, transactions
+from tenants import audit, log_trees, persons, published_heads, roles, transactions
 from tenants.audit import Actor
 from tenants.models import AuditEvent, LogHead, LogTree, Sealer, Tenant, TenantHead
 from tenants.services import reason_of
@@ -143,11 +143,10 @@ def _tree(log: str, first: int) -> LogTree:
 def _put_back(tree: LogTree, lines: list[Line], entry: Mapping[str, Any]) -> None:
     """Write lines of an export as they were, and see that the log is then the one that was signed."""
     growing, rows = log_trees.Growing({tree.name: tree.tenant_id}), []
-    mine = growing.trees[tree.name]
+    mine, names = growing.trees[tree.name], dict[str, persons.Name]()
     for line in lines:
         try:
             payload = json.loads(line["payload"])
-            kept = {name: line[name] for name in ("salts", "erased") if name in line}
             row = AuditEvent(
                 pk=int(line["id"]),
                 tenant_id=tree.tenant_id,
@@ -158,13 +157,14 @@ def _put_back(tree: LogTree, lines: list[Line], entry: Mapping[str, Any]) -> Non
                 request_id=str(line["request_id"]),
                 followed_at=clock.now(),
                 seal_number=line["number"],
-                seal_salt=leaves.canonical(kept) if kept else line["salt"],
+                seal_salt=str(line["salt"]),
                 seal=str(line["seal"]),
             )
             growing.append(tree.name, bytes.fromhex(row.seal))
-        except (KeyError, TypeError, ValueError) as error:
+            names |= persons.proven(line.get("persons", {}), tree.tenant_id)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise InvalidInput(errors={"export": ["A line is none of a log's export."]}) from error
-        if not kept and _leaf(row) != row.seal:
+        if _leaf(row) != row.seal:
             raise InvalidInput(errors={"export": [f"Line {row.seal_number} of the log {tree.name} was changed."]})
         rows.append(row)
     here = AuditEvent.objects.in_bulk([row.pk for row in rows])
@@ -172,6 +172,7 @@ def _put_back(tree: LogTree, lines: list[Line], entry: Mapping[str, Any]) -> Non
     if taken is not None:
         why = f"Another line has the id {taken} by now: the log {tree.name} cannot be put back as it was."
         raise InvalidInput(errors={"export": [why]})
+    persons.put_back(names)
     AuditEvent.objects.bulk_create([row for row in rows if row.pk not in here])
     # The backup was made after they were committed and before they were sealed.
     log_trees.write([(row.seal_number or 0, row.seal_salt or "", row.seal, row.pk) for row in rows if row.pk in here])

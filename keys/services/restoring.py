@@ -4,6 +4,7 @@ is stopped, removed and shut out once more, and what is lost is named."""
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import uuid
 from collections.abc import Callable, Iterable
@@ -17,16 +18,17 @@ from keys.closing import receipts
 from keys.datakeys import admission
 from keys.models import BranchKey, DatabaseAdmission, KeyRegistration, KeyUse, RestoreHold
 from keys.services import closing, key
-from tenants import audit, log_trees, roles
+from tenants import audit, log_trees, persons, roles
 from tenants import services as tenant_services
 from tenants.audit import Actor
-from tenants.models import AccessToken, AuditEvent, ClientSecret, Member, ServiceAccount, Tenant
+from tenants.models import AccessToken, AuditEvent, ClientSecret, Member, PersonName, ServiceAccount, Tenant
 from tenants.services import reason_of
 
 By = KeyRegistration.SuspendedBy
 # How the database came back: restored from a backup; by WAL to its last commit; not at all, it is the admitted one.
 RESTORED, LAST_COMMIT, ADMITTED = "restored", "last-commit", "admitted"
 STATES = (RESTORED, LAST_COMMIT, ADMITTED)
+BATCH = 2_000  # lines whose people are looked up together
 SOON = timedelta(seconds=1)  # a secret is made within this before the line that says so
 # Event → what it says of its target, by family; the last line about a target counts.
 SAYS: dict[str, tuple[str, bool]] = {
@@ -44,6 +46,7 @@ SAYS: dict[str, tuple[str, bool]] = {
     "tenants.service_account.created": ("account secret", True),
     "tenants.service_account.secret_rotated": ("account secret", True),
     "tenants.token.revoked": ("token", True),
+    "tenants.person.erased": ("person", True),
     "keys.branch_key.created": ("branch key", True),
     "tenants.tenant.closed": ("organisation", True),
 }
@@ -96,7 +99,7 @@ class Restored:
     """What the check did and found.
 
     Attributes:
-        closed, suspended, removed, disabled, revoked: what was done again, by id.
+        closed, suspended, removed, disabled, revoked, erased: what was done again, by id.
         lost: branch keys that the log names and neither the database nor a copy has: what they wrapped is lost.
         left: what the log says and could not be done, with the reason.
         unchecked: organisations of which no line was given that is newer than the backup.
@@ -109,6 +112,7 @@ class Restored:
     removed: list[str] = field(default_factory=list)
     disabled: list[str] = field(default_factory=list)
     revoked: list[str] = field(default_factory=list)
+    erased: list[str] = field(default_factory=list)
     lost: list[dict[str, str]] = field(default_factory=list)
     left: list[dict[str, str]] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
@@ -128,8 +132,13 @@ def read_line(text: str) -> LogLine | None:
             raise ValueError
         if "payload" not in found:
             return None
-        return _line(int(found["id"]), json.loads(found["payload"]), is_here=False)
-    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
+        payload = json.loads(found["payload"])
+        tenant = uuid.UUID(payload["tenant"]) if payload["tenant"] else None
+        names = persons.proven(found.get("persons", {}), tenant)
+        if erased := [f"{{p:{pk}}}" for pk, one in names.items() if not one.text]:
+            names |= persons.of(erased)  # the backup may be from before they were erased
+        return _line(int(found["id"]), persons.shown(payload, names, tenant), is_here=False)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise InvalidInput(errors={"export": ["A line is none of a log's export."]}) from error
 
 
@@ -264,8 +273,12 @@ def _release(told: set[str], done: Restored, reason: str, actor: Actor) -> None:
 
 
 def _here() -> Iterable[LogLine]:
-    for event in AuditEvent.objects.filter(name__in=SAYS).order_by("pk").iterator():
-        yield _line(event.pk, json.loads(event.payload), is_here=True)
+    rows = AuditEvent.objects.filter(name__in=SAYS).order_by("pk").iterator(chunk_size=BATCH)
+    while events := list(itertools.islice(rows, BATCH)):
+        names = persons.of(text for event in events for text in (event.actor, event.payload))
+        for event in events:
+            payload = persons.shown(json.loads(event.payload), names, event.tenant_id)
+            yield _line(event.pk, payload, is_here=True)
 
 
 def _newer(given: dict[str, datetime]) -> set[str]:
@@ -361,6 +374,15 @@ def _revoke(line: LogLine, tenant: Tenant, done: Restored, reason: str, actor: A
         done.revoked.append(str(token.pk))
 
 
+def _erase(line: LogLine, tenant: Tenant | None, done: Restored, reason: str, actor: Actor) -> None:
+    name = PersonName.objects.filter(pk=line.target, tenant=tenant, erased_at=None).first()
+    if name is not None:
+        # What only a file says of its own organisation counts in that organisation alone.
+        only = None if line.is_here else tenant
+        tenant_services.erase_as_logged(name, only=only, reason=reason, actor=actor)
+        done.erased.append(name.pk)
+
+
 def _look_for(line: LogLine, tenant: Tenant, done: Restored, reason: str, actor: Actor) -> None:
     if not BranchKey.objects.filter(tenant=tenant, pk=uuid.UUID(line.target)).exists():
         copy = "rebuild_branch_keys may have it" if escrow.is_on() else "no copies are made"
@@ -383,4 +405,5 @@ DO: dict[str, Doing] = {
 OF_ACCOUNTS: dict[str, Callable[[LogLine, Tenant | None, Restored, str, Actor], None]] = {
     "account": _disable,
     "account secret": _disable_if_forgotten,
+    "person": _erase,
 }

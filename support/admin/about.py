@@ -5,9 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Any
 
-from django.db.models import Exists, OuterRef, QuerySet, Subquery
+from django.db.models import Exists, OuterRef, QuerySet, Subquery, Value
 
 from keys.models import BranchKey, KeyHealth, KeyRegistration, RoleConfiguration
+from tenants import persons
 from tenants.audit import Actor
 from tenants.models import AuditEvent, Member, Role, Tenant
 
@@ -80,8 +81,9 @@ def with_flags(tenants: QuerySet[Tenant]) -> QuerySet[Tenant]:
 
 def with_last_look(tenants: QuerySet[Tenant], *, actor: Actor) -> QuerySet[Tenant]:
     """Return tenants with `looked_at`: when this person last looked, by the tenant's log; null: never."""
-    looks = AuditEvent.objects.filter(tenant=OuterRef("pk"), name="tenants.tenant.viewed", actor=actor.label[:200])
-    return tenants.annotate(looked_at=Subquery(looks.order_by("-id").values("at")[:1]))
+    person = Value(actor.label.removeprefix("kore:"))
+    looks = AuditEvent.objects.filter(tenant=OuterRef("pk"), name="tenants.tenant.viewed")
+    return tenants.annotate(looked_at=persons.newest_by_staff(looks.order_by("-at"), person, person, "at"))
 
 
 def of(tenant: Tenant) -> About:

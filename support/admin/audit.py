@@ -22,19 +22,23 @@ class EventsForStaff(CodesForStaff):
 
 @admin.register(AuditEvent)
 class AuditEventAdmin(ReadOnlyAdmin):
-    list_display = ("at", "tenant", "actor", "sentence", "kind", "request_id")
+    list_display = ("at", "tenant", "who", "sentence", "kind", "request_id")
     list_filter = (("name", EventsForStaff),)
     list_select_related = ("tenant",)
     search_fields = ("tenant__name", "request_id")
     search_help_text = "Tenant by name, id, ARN, account id or mail address; a request id of ours or of AWS"
     tenant_path = "tenant"
     own_search = "request_id"
-    fields = ("at", "tenant", "actor", "kind", "sentence", "payload", "request_id", "followed_at")
+    fields = ("at", "tenant", "who", "kind", "sentence", "payload", "request_id", "followed_at")
     ordering = ("-id",)
 
     @admin.display(description="kind", ordering="name")
     def kind(self, event: AuditEvent) -> str:
         return words.of(event.name)
+
+    @admin.display(description="actor", ordering="actor")
+    def who(self, event: AuditEvent) -> str:
+        return words.person(audit.actor_of(event))
 
     @admin.display
     def sentence(self, event: AuditEvent) -> str:

@@ -11,7 +11,7 @@ from django.http import HttpRequest
 
 from support import services
 from support.admin.base import Answer, Operation, ReadOnlyAdmin
-from support.forms import GroupsForm, NewStaffForm
+from support.forms import ErasePersonForm, GroupsForm, NewStaffForm
 from tenants import services as tenant_services
 from tenants.audit import Actor
 from tenants.models import Member
@@ -57,6 +57,11 @@ def _switch_on(user: User, data: dict[str, Any], actor: Actor) -> Answer:
 def _reset_second_factor(user: User, data: dict[str, Any], actor: Actor) -> Answer:
     tenant_services.reset_staff_second_factor(user, reason=data["reason"], actor=actor)
     return f"{user.email} sets up a new second factor at the next sign-in."
+
+
+def _erase(_: None, data: dict[str, Any], actor: Actor) -> Answer:
+    done = tenant_services.erase_person(data["person"], reason=data["reason"], actor=actor)
+    return f"The person is erased: {len(done.names)} names in logs, {sum(done.rows.values())} other values."
 
 
 def _review(_: None, data: dict[str, Any], actor: Actor) -> Answer:
@@ -125,6 +130,16 @@ class UserAdmin(ReadOnlyAdmin):
             ROW,
             _create_staff,
             form=NewStaffForm,
+        ),
+        Operation(
+            "erase-person",
+            "Erase a person",
+            "Somebody who is nowhere in any more, and asks for it. The names go from all logs and rows, and the "
+            "account; what the person did stays. Nothing brings the name back.",
+            "tenants.erase_person",
+            _erase,
+            form=ErasePersonForm,
+            is_destructive=True,
         ),
         Operation(
             "record-review",

@@ -16,7 +16,7 @@ from django.urls import reverse
 from byokportal import words
 from keys.models import EncryptionTest, RoleConfiguration
 from support.models import TicketMessage
-from tenants import audit
+from tenants import audit, persons
 from tenants.models import AuditEvent, Tenant
 
 # Of each kind, the newest; a page is what is left of them after they are put in order.
@@ -70,14 +70,16 @@ def of(
 ) -> tuple[list[Day], datetime | None]:
     """Return what happened, newest first, by day; and from when on there is more, None when there is not.
 
-    One question to the database beside the tests, whatever there is.
+    Two questions to the database beside the tests, whatever there is.
 
     Args:
         tests: the newest of the tenant, with their checks.
         kind: one of `KINDS`, "" for all.
         before: show only what is older.
     """
-    found = [_entry(row) for row in _rows(tenant, before)]
+    rows = _rows(tenant, before)
+    names = persons.of(text for row in rows if row[0] == "event" for text in (row[2], row[4]))
+    found = [_entry(row, tenant, names) for row in rows]
     found += [_of_test(test) for test in tests if before is None or _at(test) < before]
     ordered = sorted(found, key=lambda entry: entry.at, reverse=True)
     page = ordered[:ENTRIES]
@@ -122,10 +124,12 @@ def _rows(tenant: Tenant, before: datetime | None) -> list[Any]:
     return list(each[0].union(*each[1:], all=True))
 
 
-def _entry(row: Any) -> Entry:
+def _entry(row: Any, tenant: Tenant, names: dict[str, persons.Name]) -> Entry:
     of, at, who, word, body, more = row
     if of == "event":
-        return _of_event(at, who, word, body, more)
+        event = AuditEvent(tenant=tenant, at=at, actor=who, name=word, payload=body, request_id=more)
+        event.names = names
+        return _of_event(event)
     if of == "message":
         url = reverse("admin:support_ticket_change", args=[more])
         is_internal = str(word).lower() in {"true", "1"}
@@ -133,11 +137,10 @@ def _entry(row: Any) -> Entry:
     return _of_configuration(at, who, word, body, more)
 
 
-def _of_event(at: datetime, who: str, name: str, payload: str, request_id: str) -> Entry:
-    sentence = audit.sentence(AuditEvent(name=name, payload=payload))
-    kind = next((kind for beginning, kind in BEGINNINGS if name.startswith(beginning)), "people")
-    details = [("Our request id", request_id)] if request_id else []
-    return Entry(at, kind, words.person(who), sentence, details=details)
+def _of_event(event: AuditEvent) -> Entry:
+    kind = next((kind for beginning, kind in BEGINNINGS if event.name.startswith(beginning)), "people")
+    details = [("Our request id", event.request_id)] if event.request_id else []
+    return Entry(event.at, kind, words.person(audit.actor_of(event)), audit.sentence(event), details=details)
 
 
 def _of_configuration(at: datetime, who: str, status: str, evidence: str, pk: str) -> Entry:

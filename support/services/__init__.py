@@ -116,7 +116,7 @@ def record_view(tenant: Tenant, *, actor: Actor) -> None:
     """Write into the tenant's log that staff looked at it: once an hour for each person, to keep it readable."""
     since = clock.now() - VIEW_RECORDED_EVERY
     newest = AuditEvent.objects.of(tenant).filter(name="tenants.tenant.viewed").order_by("-id")[:VIEWS_LOOKED_AT]
-    if not any(view.actor == actor.label[:200] and view.at > since for view in newest):
+    if not any(audit.actor_of(view) == actor.label and view.at > since for view in newest):
         audit.record("tenants.tenant.viewed", tenant=tenant, actor=actor, target=tenant)
 
 

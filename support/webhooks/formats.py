@@ -83,7 +83,7 @@ def message_of(event: AuditEvent, tenant: Tenant) -> Message:
         kind=kinds.of_event(event.name),
         at=event.at,
         sentence=audit.sentence(event),
-        actor=words.person(event.actor),
+        actor=words.person(audit.actor_of(event)),
         event_id=str(event.pk),
         data=audit.data_of(event),
         tenant=tenant,

@@ -28,9 +28,9 @@ def event_of(row: AuditEvent) -> dict[str, Any]:
     """Return a sealed line of the log as an event of OCSF."""
     found = classes.CLASSES.get(row.name, classes.UNKNOWN)
     payload = json.loads(row.payload)
-    data = audit.data_of(row)
+    data, actor = audit.data_of(row), audit.actor_of(row)
     unmapped = {
-        "actor": row.actor,
+        "actor": actor,
         "via": payload.get("via", ""),
         "target": payload.get("target", ""),
         "kind": log.kind_of(row.name),
@@ -41,7 +41,7 @@ def event_of(row: AuditEvent) -> dict[str, Any]:
     event["metadata"] |= {"uid": str(row.pk), "sequence": row.seal_number}
     if row.request_id:
         event["metadata"]["correlation_uid"] = row.request_id
-    return event | {"actor": _actor(row.actor)} | _of_class(found, row, payload, data)
+    return event | {"actor": _actor(actor)} | _of_class(found, row, payload, data)
 
 
 def test_event(tenant: object, at: datetime) -> dict[str, Any]:

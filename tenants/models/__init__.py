@@ -14,6 +14,7 @@ from tenants.models.idempotency import IdempotentRequest
 from tenants.models.log import AuditEvent, AuditEventQuerySet
 from tenants.models.log_streams import LogStream, LogStreamQuerySet
 from tenants.models.log_trees import HeadMailing, HeadRecipient, LogHead, LogNode, LogTree, Sealer, TenantHead
+from tenants.models.names import PersonName
 from tenants.models.onboarding import OnboardingMove, OnboardingStep
 from tenants.models.organisations import Tenant
 from tenants.models.people import (
@@ -78,6 +79,7 @@ __all__ = [
     "OnboardingStep",
     "OwnerRecovery",
     "PersonLanguage",
+    "PersonName",
     "Role",
     "SealedValues",
     "Sealer",

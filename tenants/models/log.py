@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from django.db import models
 from django.db.models import Q
 
+from tenants.models.names import Name
 from tenants.models.organisations import Tenant
 
 
 class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
+    def _fetch_all(self) -> None:
+        """Let lines that are read together know each other: their people are looked up together (tenants.persons)."""
+        super()._fetch_all()  # type: ignore[misc]
+        read: list[Any] = self._result_cache or []  # type: ignore[attr-defined]
+        if read and isinstance(read[0], AuditEvent) and read[0].batch is None:
+            for one in read:
+                one.batch = read
+
     def of(self, tenant: Tenant) -> Self:
         return self.filter(tenant=tenant)
 
@@ -39,7 +48,7 @@ class AuditEvent(models.Model):
         Tenant, null=True, on_delete=models.PROTECT, related_name="events", db_index=False
     )  # null: ours alone
     name = models.CharField(max_length=80)
-    actor = models.CharField(max_length=200)
+    actor = models.CharField(max_length=200)  # of a person with a reference in place of the name (tenants.persons)
     payload = models.TextField()  # canonical JSON of everything above and the data: what a seal covers
     at = models.DateTimeField()
     request_id = models.CharField(max_length=64, blank=True)
@@ -53,6 +62,9 @@ class AuditEvent(models.Model):
     seal = models.CharField(max_length=64, default="", blank=True)
     seal_salt = models.TextField(null=True)  # noqa: DJ001  null: SQLite adds no other column without making a table anew
     objects = AuditEventQuerySet.as_manager()
+    # What was read with it, and the people of whom all of that speaks, once somebody has asked (tenants.persons).
+    batch: list[AuditEvent] | None = None
+    names: dict[str, Name] | None = None
 
     class Meta:
         ordering: ClassVar = ["id"]

@@ -62,6 +62,7 @@ from tenants.services.directory_people import (
     person_of,
 )
 from tenants.services.domains import add_domain, look_at_domain_again, mail_domain_of, remove_domain
+from tenants.services.erasing import erase_as_logged, erase_person
 from tenants.services.head_recipients import add_head_recipient, head_recipient_of, remove_head_recipient
 from tenants.services.invitations import (
     accept_invitation,
@@ -186,6 +187,8 @@ __all__ = [
     "drop_second_person",
     "enable_service_account",
     "end_organisation",
+    "erase_as_logged",
+    "erase_person",
     "group_of",
     "has_proved",
     "head_recipient_of",

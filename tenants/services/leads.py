@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib.auth.models import User
 
-from tenants import roles
+from tenants import audit, roles
 from tenants.audit import Actor
 from tenants.models import AuditEvent
 
@@ -36,4 +36,4 @@ def _let_in(lead: Actor, *, by: Actor) -> bool:
     assert lead.user is not None
     about = AuditEvent.objects.filter(tenant=None, name__in=LET_IN, payload__contains=f'"target":"{lead.user.pk}"')
     last = about.order_by("-pk").first()
-    return last is not None and last.actor == by.label
+    return last is not None and audit.actor_of(last) == by.label

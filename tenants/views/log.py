@@ -30,7 +30,7 @@ def log(request: HttpRequest, tenant: UUID) -> HttpResponse:
     cursor = request.GET.get("cursor", "")
     found = lines.page(member.tenant, wanted, cursor) if wanted else Page([], None)
     days = [
-        (day, [{"event": event, "sentence": audit.sentence(event)} for event in events])
+        (day, [{"event": event, "actor": audit.actor_of(event), "sentence": audit.sentence(event)} for event in events])
         for day, events in groupby(found.items, key=lambda event: event.at.date())
     ]
     has_period = wanted is not None and bool(wanted.since or wanted.until)

@@ -100,6 +100,7 @@ def test_a_button_names_the_row_that_its_service_asks_for(model: type[Model], bu
     data: dict[str, Any] = {
         "name": "N",
         "email": "e@new.example",
+        "person": "e@new.example",
         "owner_email": "o@new.example",
         "role": "owner",
         "reason": "r",

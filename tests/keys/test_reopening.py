@@ -20,7 +20,7 @@ from django.utils import timezone
 
 from keys import log_heads
 from tenants import audit, log_proofs, log_trees
-from tenants.models import AuditEvent, LogHead, LogTree, Member, Sealer, Tenant, TenantHead
+from tenants.models import AuditEvent, LogHead, LogTree, Member, PersonName, Sealer, Tenant, TenantHead
 
 pytestmark = pytest.mark.django_db
 SCRIPT = Path(__file__).parents[2] / "docs" / "examples" / "verify_log.py"
@@ -105,6 +105,33 @@ def test_until_somebody_has_decided_nothing_is_sealed_and_nothing_signed(lost: L
     with pytest.raises(CommandError, match="in no export"):
         lost.reopen(export=False)
     assert LogHead.objects.count() == 1
+
+
+def test_the_people_of_lines_come_back_with_them_each_as_the_line_refers_to_them(
+    alice: Member, api_of: Callable[[Member], Client], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def with_people(tenant: Tenant | None, count: int) -> None:
+        for number in range(count):
+            audit.record(
+                "tenants.member.left", tenant=tenant, actor=audit.SYSTEM, email=f"n{count}{number}@acme.example"
+            )
+
+    monkeypatch.setitem(globals(), "lines", with_people)
+    lost = Lost(alice, api_of(alice), tmp_path)
+    PersonName.objects.filter(text__in=["n70@acme.example", "n71@acme.example"]).delete()
+    PersonName.objects.filter(text="n72@acme.example").update(text="", salt="", erased_at=timezone.now())
+    text = lost.export.read_text()
+    lost.export.write_text(text.replace("n70@acme.example", "eve@acme.example"))
+    with pytest.raises(CommandError, match="none of a log's export"):
+        lost.reopen()
+    lost.export.write_text(text)
+    lost.reopen()
+    left = [audit.sentence(one) for one in AuditEvent.objects.filter(name="tenants.member.left").order_by("pk")][5:]
+    assert left[:2] == [f"n7{number}@acme.example left the organisation." for number in (0, 1)]
+    assert left[2].startswith("an erased person ("), "what was erased here stays erased, whatever an export says"
+    assert next_head() is not None
+    ran = lost.verify(lost.first, lost.second, lost.save("head3.json", "log/head"))
+    assert ran.returncode == 0 and "people whose names were erased: 1" in ran.stdout, ran.stdout
 
 
 def test_lines_come_back_from_an_export_and_the_old_heads_still_prove_them(lost: Lost) -> None:

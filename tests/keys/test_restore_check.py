@@ -21,7 +21,7 @@ from keys import branchkeys, services
 from keys.models import BranchKey, KeyRegistration
 from tenants import audit, published_heads
 from tenants import services as tenant_services
-from tenants.models import AccessToken, AuditEvent, Member, ServiceAccount, Tenant
+from tenants.models import AccessToken, AuditEvent, Invitation, Member, PersonName, ServiceAccount, Tenant
 
 Api = Callable[[Any], Client]
 
@@ -104,6 +104,32 @@ def test_what_was_stopped_removed_and_shut_out_since_the_backup_is_so_again(
     assert "restored from a backup" in json.loads(lines.latest("pk").payload)["data"]["reason"]
     again = check(file)
     assert not any(again[name] for name in ("suspended", "removed", "disabled", "revoked", "left"))
+
+
+def test_who_was_erased_since_the_backup_is_erased_again(
+    tenant: Tenant, alice: Member, mallory: Member, exported: Callable[[], Path]
+) -> None:
+    for owner in (alice, mallory):
+        invitation = tenant_services.invite(owner.tenant, email="carol@acme.example", role="admin", actor=acting(owner))
+        if owner == mallory:
+            tenant_services.withdraw_invitation(invitation, reason="r", actor=acting(owner))
+    carol = tenant_services.accept_invitation(
+        tenant_services.new_link(Invitation.objects.open().get(tenant=tenant, email="carol@acme.example")),
+        password="a long passphrase of tests",
+    )
+    with Backup():
+        tenant_services.remove_member(carol, reason="left", actor=acting(alice))
+        tenant_services.erase_person("carol@acme.example", reason="asked for", actor=audit.COMMAND)
+        file = exported()
+    assert "carol" not in file.read_text()
+    named = PersonName.objects.filter(text="carol@acme.example")
+    assert named.count() == 2 and Member.objects.filter(pk=carol.pk).exists(), "the backup knows her"
+    done = check(file)
+    assert done["removed"] == [str(carol.pk)] and len(done["erased"]) == 1 and done["left"] == []
+    assert [one.tenant for one in named] == [mallory.tenant], "an organisation's file erases in its own rows alone"
+    assert Invitation.objects.filter(tenant=mallory.tenant, email="carol@acme.example").exists()
+    assert not Invitation.objects.filter(tenant=tenant, email="carol@acme.example").exists()
+    assert not any(check(file)[name] for name in ("removed", "erased", "left"))
 
 
 def test_what_the_database_knows_as_undone_stays_undone(

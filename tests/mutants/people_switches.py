@@ -7,6 +7,28 @@ from tests.mutants.switch import Switch
 TENANTS, SERVICES, OURS = "tenants/", "tenants/services/", "byokportal/"
 
 SWITCHES = [
+    # --- people in the log -----------------------------------------------------------------------------------------
+    Switch(
+        "a reference shows no name of another log",
+        TENANTS + "persons.py",
+        "    if name is None or name.tenant not in {None, tenant}:\n",
+        "    if name is None:\n",
+        "tests/tenants/test_persons.py",
+    ),
+    Switch(
+        "a name from an export is the one that the line refers to",
+        TENANTS + "persons.py",
+        "if commitment(text, salt) != pk or not",
+        "if not",
+        "tests/tenants/test_persons.py tests/keys/test_reopening.py",
+    ),
+    Switch(
+        "nobody is erased who is still in somewhere",
+        SERVICES + "erasing.py",
+        "    if still:\n",
+        "    if False:\n",
+        "tests/tenants/test_erasing.py",
+    ),
     # --- whose it is ----------------------------------------------------------------------------------------------
     Switch(
         "another tenant's pages are not there",

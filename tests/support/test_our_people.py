@@ -10,7 +10,7 @@ from datetime import timedelta
 
 import pytest
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
-from conftest import acting_staff
+from conftest import acting_staff, lines_by
 from django.contrib.auth.models import Group, User
 from django.test import Client
 
@@ -18,7 +18,7 @@ from byokportal import clock
 from support import services, staff
 from support.fleet import counting
 from support.models import StaffReview
-from tenants import roles
+from tenants import persons, roles
 from tenants.models import AuditEvent, Member, Tenant
 
 PAGE, FILE = "/admin/people/", "/admin/people/export/"
@@ -74,7 +74,7 @@ def test_the_files_hold_everybody_and_our_log_says_who_took_them(
     assert by_mail["ada@kore.example"]["looks"][0]["organisation"] == tenant.name
     assert by_mail["sam@kore.example"]["groups"] == ["Support lead"] and found["complete"]
     assert set(found["permissions"]) == {one.label for one in roles.STAFF_PERMISSIONS}
-    assert AuditEvent.objects.filter(name="support.staff.exported", actor="kore:sam@kore.example").count() == 2
+    assert len(lines_by("kore:sam@kore.example", "support.staff.exported")) == 2
     assert desk.get(f"{FILE}exe/").status_code == 404
 
 
@@ -101,7 +101,9 @@ def test_a_review_is_recorded_and_asked_for_again_after_a_quarter(
 
 def test_a_look_is_found_by_its_index(desk: Client, ada: User, tenant: Tenant) -> None:
     services.record_view(tenant, actor=acting_staff(ada))
-    looks = AuditEvent.objects.filter(name=staff.VIEWED, actor=staff.label(ada)).order_by("-at")
+    labels = persons.labels_of([persons.STAFF], ada.username, None)
+    looks = AuditEvent.objects.filter(name=staff.VIEWED, actor__in=labels[1:]).order_by("-at")
+    assert len(looks) == 1
     assert "tenants_event_looks" in looks.explain()
 
 

@@ -83,19 +83,6 @@ def test_it_takes_a_few_queries_however_many_rows(tenant: Tenant, django_assert_
         assert log_trees.seal() == 300
 
 
-@pytest.mark.django_db
-def test_a_field_can_be_erased_and_the_leaf_stays(tenant: Tenant) -> None:
-    lines(tenant, 1)
-    log_trees.seal()
-    row = AuditEvent.objects.of(tenant).latest("pk")
-    fields = leaves.fields_of(row.payload, row=row.pk, request_id=row.request_id)
-    kept = leaves.kept_after_erasure(fields, row.seal_salt or "", {"data.name", "actor"})
-    assert kept["erased"].keys() == {"data.name", "actor"}
-    assert not kept["salts"].keys() & kept["erased"].keys()
-    still = {name: leaves._digest(bytes.fromhex(salt), fields[name]) for name, salt in kept["salts"].items()}
-    assert leaves.leaf(row.seal_number or 0, still | kept["erased"]).hex() == row.seal
-
-
 # --- transactions of others ------------------------------------------------------------------------------------------
 
 

@@ -283,7 +283,7 @@ def test_the_invitations_of_an_owner_who_is_none_any_more_end(tenant: Tenant, al
         services.accept_invitation(link, password=PASSWORD)
     assert [one.pk for one in tenant.invitations.filter(status="pending")] == [kept.pk]
     event = AuditEvent.objects.get(name="tenants.invitation.withdrawn")
-    assert event.actor == "member:alice@acme.example"
+    assert audit.actor_of(event) == "member:alice@acme.example"
 
 
 @pytest.mark.django_db(transaction=True)

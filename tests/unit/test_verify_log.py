@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import importlib.util
 import json
 import random
@@ -242,17 +243,44 @@ def test_a_line_that_was_put_in_without_a_number_is_named(files: Any, said: Any)
     assert "line None (id 77) was added" in said()
 
 
-def test_an_erased_field_accuses_nobody(files: Any, said: Any) -> None:
-    row = CLEAN[4]
-    fields = leaves.fields_of(row["payload"], row=row["id"], request_id=row["request_id"])
-    kept = leaves.kept_after_erasure(fields, row["salt"], {"actor"})
-    payload = json.loads(row["payload"]) | {"actor": None}
-    erased = {**row, "payload": leaves.canonical(payload), "actor": None, **kept}
-    del erased["salt"]
-    assert verify_log.main(files([*CLEAN[:4], erased, *CLEAN[5:10]], head_over(CLEAN[:10], number=1))) == 0
-    assert "line 5: erased: actor" in said()
-    erased["data"] = {"n": -1}
-    assert verify_log.main(files([*CLEAN[:4], erased, *CLEAN[5:10]], head_over(CLEAN[:10], number=1))) == 1
+def with_a_person(row: dict[str, Any], name: str = "carol@b.example") -> tuple[dict[str, Any], str]:
+    """Return a line that names a person by reference, and the reference."""
+    salt = "5a" * 32
+    made = hmac.digest(bytes.fromhex(salt), name.encode(), "sha256")
+    reference = base64.b32encode(made).decode().rstrip("=").lower()
+    payload = json.loads(row["payload"]) | {
+        "actor": f"member:{{p:{reference}}}",
+        "data": {"of": [f"{{p:{reference}}}!"]},
+    }
+    shown = {"actor": f"member:{name}", "data": {"of": [f"{name}!"]}}
+    proofs = {reference: {"name": name, "salt": salt, "is_kore": False}}
+    return sealed({**row, **shown, "payload": leaves.canonical(payload), "persons": proofs}), reference
+
+
+def test_a_name_is_proven_and_an_erased_one_accuses_nobody(files: Any, said: Any) -> None:
+    row, reference = with_a_person(CLEAN[4])
+    rows = [*CLEAN[:4], row, *CLEAN[5:10]]
+    head, mark = head_over(rows, number=1), f"an erased person ({reference[:8]})"
+
+    def verify(changed: dict[str, Any]) -> int:
+        return int(verify_log.main(files([*CLEAN[:4], changed, *CLEAN[5:10]], head)))
+
+    assert verify(row) == 0
+    erased = {**row, "actor": f"member:{mark}", "data": {"of": [f"{mark}!"]}, "persons": {reference: None}}
+    assert verify(erased) == 0
+    assert "line 5: people whose names were erased: 1" in said()
+    assert erased["seal"] == row["seal"]
+    proof = row["persons"][reference]
+    for tampered in (
+        {**row, "actor": "member:dave@b.example"},
+        {**erased, "actor": "member:carol@b.example"},
+        {**erased, "data": {"of": ["somebody else"]}},
+        {**row, "persons": {reference: {**proof, "name": "dave@b.example"}}, "actor": "member:dave@b.example"},
+        {**row, "persons": {reference: {**proof, "salt": "5b" * 32}}},
+        {**row, "persons": [reference]},
+    ):
+        assert verify(tampered) == 1, tampered
+        assert "line 5 (id 5005) was changed" in said()
 
 
 def test_a_declared_loss_is_shown_and_only_that_one_is_forgiven(files: Any, said: Any) -> None:
