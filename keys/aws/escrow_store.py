@@ -118,24 +118,15 @@ def delete(version: Version) -> None:
 
 
 def kept_until(version: Version) -> datetime | None:
-    """Return until when Object Lock keeps a version; None: it does not (s3:GetObjectRetention).
+    """Return until when Object Lock keeps a version; None: it does not, or does not say (s3:GetObjectVersion with
+    s3:GetObjectRetention: without the second, HeadObject leaves the date out).
 
     Raises:
         DomainError: as `put`.
     """
     asked = {"Bucket": settings.ESCROW_BUCKET, "Key": version.name, "VersionId": version.id}
-
-    def retention() -> datetime | None:
-        try:
-            found: datetime = _client().get_object_retention(**asked)["Retention"]["RetainUntilDate"]
-        except faults.RAISED as error:
-            # the first of a locked bucket's object without retention, the others of a bucket without Object Lock
-            if faults.code_of(error) in {"NoSuchObjectLockConfiguration", "InvalidRequest", "MethodNotAllowed"}:
-                return None
-            raise
-        return found
-
-    until: datetime | None = _call("s3:GetObjectRetention", retention)
+    answer = _call("s3:GetObjectVersion", lambda: _client().head_object(**asked))
+    until: datetime | None = answer.get("ObjectLockRetainUntilDate")
     return until
 
 

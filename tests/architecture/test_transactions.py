@@ -18,6 +18,7 @@ PLAIN = {
     "support/services/inbound_mails.py": "a savepoint for an answer that is refused, and for one row of a delivery",
     "keys/datakeys/admission.py": "one row of ours about the database itself",
     "keys/branchkeys.py": "one INSERT",
+    "byokportal/postgresql/partitions.py": "a table of all tenants is changed, by its owner, with attempts of its own",
     "keys/services/drift.py": "a savepoint for the one open resolution",
     "keys/services/closing.py": "savepoints for the one closing of an organisation, and for a receipt that is there",
     "keys/activation.py": "a savepoint for a unique claim",
