@@ -31,6 +31,7 @@ from keys.models import (
     KeyHealth,
     KeyRegistration,
     KeyUse,
+    RestoreHold,
     RevocationDrill,
     RoleConfiguration,
 )
@@ -308,6 +309,7 @@ def test_while_nothing_is_due_beat_sends_nothing(quiet: KeyRegistration, look: C
             "attend_closings",
             lambda r: Closing.objects.create(tenant=r.tenant, reason="r", requested_by="tests", status="queued"),
         ),
+        ("end_proven_holds", lambda r: RestoreHold.objects.create(tenant=r.tenant, status="confirmed")),
         ("deliver_webhooks", lambda r: _delivery(r)),
         ("send_log_streams", lambda r: LogStream.objects.create(tenant=r.tenant, sealed_address="")),
         (

@@ -473,6 +473,7 @@ def _count(seen: Seen, database: str, show: Callable[[str], None]) -> None:
 
 
 def main() -> int:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the servers that were started end too
     revision = os.environ.get("OLD") or older()
     if revision is None:
         print("== No older revision has other migrations: this version is started again beside itself.")
