@@ -16,6 +16,7 @@ from django.test import Client
 from django.utils import timezone
 
 from byokportal import clock
+from keys.models import Closing, ClosingReceipt
 from support import follow, notices
 from support.models import Notice
 from tenants import audit, services, tokens
@@ -116,6 +117,17 @@ def _address(tenant: Tenant, sam: User) -> dict[str, str]:
     return {"target": str(services.request_address_change(sam, email="n@kore.example", signed_in_at=now).pk)}
 
 
+def _receipts(tenant: Tenant, sam: User) -> dict[str, str]:
+    now = clock.now()
+    closing = Closing.objects.create(
+        tenant=tenant, status="erased", erased_at=now, ends_at=now, reason="the contract ended", requested_by="tests"
+    )
+    for number in (1, 2):
+        facts = {"body": "{}", "signature": "c2lnbmVk", "public_key": "a2V5", "signed_at": now}
+        ClosingReceipt.objects.create(closing=closing, number=number, **facts)
+    return {"closing": str(closing.pk), "number": "1"}
+
+
 ADDRESS = "dora@kore.example"
 # Mails about a row that has to be there.
 ROWS = {
@@ -123,6 +135,8 @@ ROWS = {
     "recovery-announced": _recovery,
     "staff-invitation": _staff,
     "address-change": _address,
+    "closing-receipt-1": _receipts,
+    "closing-receipt-2": _receipts,
 }
 
 
