@@ -183,7 +183,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='closingreceipt',
-            constraint=models.CheckConstraint(condition=models.Q(('number__in', [1, 2])), name='keys_two_receipts'),
+            constraint=models.CheckConstraint(condition=models.Q(('number__gte', 1), ('number__lte', 2)), name='keys_two_receipts'),
         ),
         migrations.RunPython(forwards, backwards),
     ]

@@ -108,7 +108,7 @@ class ClosingReceipt(models.Model):
         ordering: ClassVar = ["number"]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["closing", "number"], name="keys_each_receipt_once"),
-            models.CheckConstraint(condition=Q(number__in=[1, 2]), name="keys_two_receipts"),
+            models.CheckConstraint(condition=Q(number__gte=1, number__lte=2), name="keys_two_receipts"),
         ]
 
     def __str__(self) -> str:

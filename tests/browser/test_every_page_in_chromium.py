@@ -350,6 +350,7 @@ def full(tenant: Tenant, alice: Member, sam: User, active: KeyRegistration, sett
     )
     with_health(old)
     domain = services.add_domain(tenant, name=f"{'long.' * 20}example", actor=acting(alice))
+    stream = a_log_stream(alice)  # before a second person has to approve it
     asked = an_approval(bob)
     Approval.objects.filter(pk=asked.pk).update(sentence=LONG * 2, reason=LONG)
     Tenant.objects.filter(pk=tenant.pk).update(second_person_since=now)
@@ -396,7 +397,6 @@ def full(tenant: Tenant, alice: Member, sam: User, active: KeyRegistration, sett
         description=LONG[:120], origin=f"https://{'hooks.' * 30}acme.example", failing_since=clock.now()
     )
     WebhookDelivery.objects.update(answer="x" * 500, why=LONG, attempts=3, last_at=clock.now(), answer_status=500)
-    stream = a_log_stream(alice)
     LogStream.objects.update(
         description=LONG[:120],
         origin=f"https://{'siem.' * 30}acme.example",

@@ -820,6 +820,8 @@ UNRECORDED = {"tenants.drop_second_person", "tenants.begin_sign_on"}
 ELSEWHERE = {
     "tenants.tokens_seen_by": "reads only",
     "keys.evidence": "reads only",
+    "tenants.erase_person": "of a person who is nowhere in any more, in rows of all tenants",
+    "tenants.erase_as_logged": "a part of restore_check, while nothing else runs",
     "keys.reconcile": "reads only",
     "keys.rebuild_branch_keys": "of all tenants, when rows are lost",
     "keys.look_at_closing": "reads only",
