@@ -254,7 +254,10 @@ class NotOursToTake(DomainError):
 class SecondLeadNeeded(DomainError):
     kind, code = Kind.CONFLICT, "second_lead_needed"
     title = lazy("Another support lead decides")
-    detail = lazy("You asked for it yourself. Another support lead has to look at the difference and decide.")
+    detail = lazy(
+        "You asked for it yourself, or one of you two made or changed the account of the other. "
+        "Another support lead has to look at it and decide."
+    )
     turn = Turn.KORE
 
 

@@ -80,7 +80,8 @@ class SecondLeadForBulk(DomainError):
     kind, code = Kind.CONFLICT, "second_lead_for_bulk"
     title = lazy("Another support lead decides")
     detail = lazy(
-        "You asked for it yourself. Another support lead has to look at the list and decide; you can stop it."
+        "You asked for it yourself, or one of you two made or changed the account of the other. "
+        "Another support lead has to look at the list and decide; who asked can stop it."
     )
     turn = Turn.KORE
 

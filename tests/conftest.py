@@ -338,6 +338,12 @@ def acting_staff(user: User) -> Actor:
     return Actor.staff(user, signed_in_at=clock.now())
 
 
+def let_in(lead: User, *, by: Actor) -> None:
+    """Let one lead have given another one their groups: the two are no two for what needs a second lead."""
+    facts = {"email": lead.email, "groups": "Support lead", "reason": "r"}
+    audit.record("tenants.staff.regrouped", tenant=None, actor=by, target=lead, **facts)
+
+
 @pytest.fixture
 def browser_of() -> Callable[..., Client]:
     """Return a test client of a person who has just signed in; `is_fresh=False`: who signed in some time ago."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import ClassVar, Self
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.db.models.fields.json import KeyTextTransform
@@ -127,6 +128,7 @@ class DriftResolution(Job):
     difference = models.JSONField(default=list)
     reason = models.CharField(max_length=500)
     requested_by = models.CharField(max_length=200)
+    asked = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
     decided_by = models.CharField(max_length=200, blank=True)
     outcome = models.CharField(max_length=200, blank=True)  # error code of the last attempt
     # of a restoration: until when somebody else has to have looked at it

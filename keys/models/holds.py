@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from typing import ClassVar, Self
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 
@@ -61,6 +62,7 @@ class RestoreHold(models.Model):
     confirmed_at = models.DateTimeField(null=True)
     # a lead asks another one to do without the owners
     requested_by = models.CharField(max_length=200, blank=True)
+    asked = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
     request_reason = models.CharField(max_length=200, blank=True)
     ended_as = models.CharField(max_length=5, choices=End, blank=True)
     ended_by = models.CharField(max_length=200, blank=True)

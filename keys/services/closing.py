@@ -25,7 +25,7 @@ from tenants import services as tenant_services
 from tenants.audit import SYSTEM, Actor
 from tenants.errors import OrganisationClosed
 from tenants.models import Member, Tenant
-from tenants.services import reason_of
+from tenants.services import acting_person, reason_of
 
 Status = Closing.Status
 SOON, LATER, A_DAY = timedelta(seconds=10), timedelta(minutes=5), timedelta(days=1)
@@ -78,9 +78,8 @@ def request_closing(tenant: Tenant, *, reason: str, actor: Actor) -> Closing:
     roles.require(actor, "keys.close_tenant", tenant)
     if not settings.CLOSING_EXPORT_DIR:
         raise errors.ExportNotWritten(why="CLOSING_EXPORT_DIR is not set.")
-    if not isinstance(actor.user, User):
-        raise NotAllowed(permission="keys.close_tenant")
-    return _ask(tenant, reason=reason, actor=actor, asked=actor.user, due_at=None)
+    asked = acting_person(actor, "keys.close_tenant")
+    return _ask(tenant, reason=reason, actor=actor, asked=asked, due_at=None)
 
 
 @transactions.atomic

@@ -16,7 +16,7 @@ from keys.models import DriftResolution, RoleConfiguration, ServiceRolePolicy
 from tenants import audit, roles, transactions
 from tenants.audit import Actor
 from tenants.models import ServiceRole
-from tenants.services import reason_of
+from tenants.services import acting_person, is_second_lead, reason_of
 
 Choice, Status = DriftResolution.Choice, DriftResolution.Status
 REVIEWED_WITHIN = timedelta(days=1)
@@ -48,7 +48,7 @@ def approve_resolution(resolution: DriftResolution, *, reason: str, actor: Actor
     """Let the worker do what another lead asked for, after looking at the difference.
 
     Raises:
-        SecondLeadNeeded: the actor asked for it.
+        SecondLeadNeeded: the actor asked for it, or one of the two let the other one in.
         DriftChanged: it does not wait (any more), or something else stands in IAM now.
     """
     reason = _decide(resolution, Status.QUEUED, reason, actor)
@@ -96,13 +96,12 @@ def review_restoration(resolution: DriftResolution, *, reason: str, actor: Actor
     """Say what came of looking at a restoration that another lead did alone.
 
     Raises:
-        SecondLeadNeeded: the actor did it.
+        SecondLeadNeeded: the actor did it, or one of the two let the other one in.
         DriftChanged: there is nothing to look at, or somebody has.
     """
     roles.require(actor, "keys.resolve_drift")
     reason = reason_of(reason)
-    if actor.label[:200] == resolution.requested_by:
-        raise errors.SecondLeadNeeded
+    _require_second(resolution, actor)
     mine = DriftResolution.objects.filter(pk=resolution.pk, choice=Choice.RESTORE, reviewed_by="")
     if not mine.update(reviewed_by=actor.label[:200], review_due_at=None):
         raise errors.DriftChanged(policy=resolution.policy.policy_arn)
@@ -196,6 +195,7 @@ def _make(row: ServiceRolePolicy, choice: str, status: str, reason: str, actor: 
                 difference=drift.lines(row),
                 reason=reason,
                 requested_by=actor.label[:200],
+                asked=acting_person(actor, "keys.resolve_drift"),
                 due_at=now if is_at_once else None,
                 review_due_at=now + REVIEWED_WITHIN if is_at_once else None,
             )
@@ -203,11 +203,16 @@ def _make(row: ServiceRolePolicy, choice: str, status: str, reason: str, actor: 
         raise errors.DriftChanged(policy=row.policy_arn) from error
 
 
+def _require_second(resolution: DriftResolution, actor: Actor) -> None:
+    if resolution.asked is None or not is_second_lead(resolution.asked, actor, "keys.resolve_drift"):
+        raise errors.SecondLeadNeeded
+
+
 def _decide(resolution: DriftResolution, status: str, reason: str, actor: Actor) -> str:
     roles.require(actor, "keys.resolve_drift")
     reason = reason_of(reason)
-    if actor.label[:200] == resolution.requested_by and status != Status.REFUSED:
-        raise errors.SecondLeadNeeded
+    if status != Status.REFUSED:
+        _require_second(resolution, actor)
     now, is_over = clock.now(), status == Status.REFUSED
     row = resolution.policy
     row.refresh_from_db()

@@ -17,7 +17,7 @@ from keys.models import KeyRegistration, RestoreHold
 from tenants import audit, roles, transactions
 from tenants.audit import Actor
 from tenants.models import AccessToken, Invitation, Member, ServiceAccount, Tenant
-from tenants.services import guards, reason_of
+from tenants.services import acting_person, guards, is_second_lead, reason_of
 
 Status, End = RestoreHold.Status, RestoreHold.End
 SHOWN = 200  # of each list on the page
@@ -119,7 +119,8 @@ def request_release(hold: RestoreHold, *, reason: str, actor: Actor) -> None:
     found = _held_for_leads(hold, actor)
     reason = reason_of(reason)
     mine = RestoreHold.objects.open().filter(pk=found.pk, requested_by="")
-    if not mine.update(requested_by=actor.label[:200], request_reason=reason[:200]):
+    person = acting_person(actor, "keys.release_hold")
+    if not mine.update(requested_by=actor.label[:200], asked=person, request_reason=reason[:200]):
         raise errors.ReleaseAsked
     audit.record("keys.restore.release_requested", tenant=found.tenant, actor=actor, target=found, reason=reason)
 
@@ -130,13 +131,13 @@ def approve_release(hold: RestoreHold, *, reason: str, actor: Actor) -> None:
 
     Raises:
         HoldOver: it has ended, or nobody has asked.
-        SecondLeadNeeded: the actor asked for it.
+        SecondLeadNeeded: the actor asked for it, or one of the two let the other one in.
     """
     found = _held_for_leads(hold, actor)
     reason = reason_of(reason)
     if not found.requested_by:
         raise errors.HoldOver
-    if actor.label[:200] == found.requested_by:
+    if found.asked is None or not is_second_lead(found.asked, actor, "keys.release_hold"):
         raise errors.SecondLeadNeeded
     decided = f"{found.request_reason} / {reason}"
     by = f"{found.requested_by}, {actor.label}"
@@ -153,14 +154,14 @@ def refuse_release(hold: RestoreHold, *, reason: str, actor: Actor) -> None:
     found = _held_for_leads(hold, actor)
     reason = reason_of(reason)
     asked = RestoreHold.objects.open().filter(pk=found.pk).exclude(requested_by="")
-    if not asked.update(requested_by="", request_reason=""):
+    if not asked.update(requested_by="", asked=None, request_reason=""):
         raise errors.HoldOver
     audit.record("keys.restore.release_refused", tenant=found.tenant, actor=actor, target=found, reason=reason)
 
 
 def _held_for_leads(hold: RestoreHold, actor: Actor) -> RestoreHold:
     roles.require(actor, "keys.release_hold")
-    found = RestoreHold.objects.select_related("tenant").get(pk=hold.pk)
+    found = RestoreHold.objects.select_related("tenant", "asked").get(pk=hold.pk)
     if found.status == Status.ENDED:
         raise errors.HoldOver
     return found

@@ -12,7 +12,7 @@ from django.db import IntegrityError
 from django.db.models import Sum
 
 from byokportal import clock
-from byokportal.errors import InvalidInput, NotAllowed
+from byokportal.errors import InvalidInput
 from support import errors
 from support.fleet.filters import Filters
 from support.models import BulkItem, BulkOperation, FleetRow
@@ -20,7 +20,7 @@ from support.services.texts import bounded_text
 from support.services.tickets import SUBJECT_LENGTH, TEXT_LENGTH
 from tenants import audit, roles, transactions
 from tenants.audit import Actor
-from tenants.services import reason_of
+from tenants.services import acting_person, is_second_lead, reason_of
 
 Kind, Status = BulkOperation.Kind, BulkOperation.Status
 
@@ -94,7 +94,7 @@ def approve_bulk(operation: BulkOperation, *, reason: str, actor: Actor) -> None
     """Let the worker begin what another lead asked for.
 
     Raises:
-        SecondLeadForBulk: the actor asked for it.
+        SecondLeadForBulk: the actor asked for it, or one of the two let the other one in.
         BulkOperationMoved: it does not wait (any more).
     """
     _decide(operation, Status.QUEUED, "support.bulk.approved", reason, actor)
@@ -143,17 +143,6 @@ def record_end(event: str, operation: BulkOperation, *, actor: Actor, **data: ob
     )
 
 
-def person_of(actor: Actor, operation: str) -> User:
-    """Return who acts; what is kept under a person's name is no operation of a command or a worker.
-
-    Raises:
-        NotAllowed: nobody of ours acts.
-    """
-    if not isinstance(actor.user, User):
-        raise NotAllowed(permission=operation)
-    return actor.user
-
-
 def _require(kind: str, actor: Actor) -> None:
     roles.require(actor, ROWS[Kind(kind)])
     roles.require(actor, "support.run_bulk")
@@ -170,7 +159,7 @@ def _make(
     actor: Actor,
 ) -> BulkOperation:
     reason, now, total = reason_of(reason), clock.now(), len(tenants)
-    person = person_of(actor, "support.run_bulk")
+    person = acting_person(actor, "support.run_bulk")
     if not total:
         raise InvalidInput(errors={"tenants": ["Nobody is chosen. Choose tenants in the fleet, or a filter."]})
     if total > AT_MOST:
@@ -237,10 +226,12 @@ def _checked(kind: str, facts: Mapping[str, Any]) -> dict[str, Any]:
 def _decide(operation: BulkOperation, status: str, event: str, reason: str, actor: Actor) -> None:
     roles.require(actor, "support.decide_bulk")
     reason, now = reason_of(reason), clock.now()
-    person = person_of(actor, "support.decide_bulk")
-    if person.pk == operation.requested_by_id:
-        raise errors.SecondLeadForBulk
+    person = acting_person(actor, "support.decide_bulk")
     is_begun = status == Status.QUEUED
+    if person.pk == operation.requested_by_id or (
+        is_begun and not is_second_lead(operation.requested_by, actor, "support.run_bulk")
+    ):
+        raise errors.SecondLeadForBulk
     if is_begun:
         roles.require(actor, ROWS[Kind(operation.kind)])
     waiting = BulkOperation.objects.filter(status=Status.WAITING)

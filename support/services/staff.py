@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from support import staff
 from support.models import StaffReview
-from support.services.bulk import person_of
 from tenants import audit, roles, transactions
 from tenants.audit import Actor
-from tenants.services import reason_of
+from tenants.services import acting_person, reason_of
 
 
 def record_staff_export(*, count: int, actor: Actor) -> None:
@@ -25,7 +24,7 @@ def record_review(*, reason: str, actor: Actor) -> StaffReview:
     roles.require(actor, "support.review_staff")
     people = staff.people()
     review = StaffReview.objects.create(
-        reviewed_by=person_of(actor, "support.review_staff"), people=len(people), found=reason_of(reason)
+        reviewed_by=acting_person(actor, "support.review_staff"), people=len(people), found=reason_of(reason)
     )
     audit.record(
         "support.staff.reviewed", tenant=None, actor=actor, target=review, count=review.people, reason=review.found

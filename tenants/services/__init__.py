@@ -78,6 +78,7 @@ from tenants.services.invitations import (
     withdraw_invitation,
 )
 from tenants.services.languages import choose_language, chosen_language, language_of
+from tenants.services.leads import acting_person
 from tenants.services.leads import is_second as is_second_lead
 from tenants.services.log_streams import (
     add_log_stream,
@@ -147,6 +148,7 @@ __all__ = [
     "GroupFacts",
     "PersonFacts",
     "accept_invitation",
+    "acting_person",
     "add_domain",
     "add_head_recipient",
     "add_log_stream",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.contrib.auth.models import User
 
+from byokportal.errors import NotAllowed
 from tenants import audit, roles
 from tenants.audit import Actor
 from tenants.models import AuditEvent
@@ -15,6 +16,17 @@ LET_IN = (
     "tenants.account.switched_on",
     "tenants.second_factor.reset",
 )
+
+
+def acting_person(actor: Actor, operation: str) -> User:
+    """Return who of ours acts; what is kept under a person's name is no operation of a command or a worker.
+
+    Raises:
+        NotAllowed: nobody of ours acts.
+    """
+    if not isinstance(actor.user, User):
+        raise NotAllowed(permission=operation)
+    return actor.user
 
 
 def is_second(asked: User, actor: Actor, operation: str) -> bool:

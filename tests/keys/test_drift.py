@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from conftest import acting, acting_staff, owner_of, save_draft
+from conftest import acting, acting_staff, let_in, owner_of, save_draft
 from django.contrib.auth.models import Group, User
 from django.core import mail
 from django.test import Client
@@ -131,6 +131,10 @@ def test_two_leads_take_ours_and_what_had_stopped_goes_on(
     assert done(asked).status == "waiting", "nothing is written before a second lead has approved it"
     with pytest.raises(errors.SecondLeadNeeded):
         services.approve_resolution(asked, reason="mine", actor=acting_staff(sam))
+    let_in(lena, by=acting_staff(sam))
+    with pytest.raises(errors.SecondLeadNeeded):
+        services.approve_resolution(asked, reason="whom I made", actor=acting_staff(lena))
+    let_in(lena, by=audit.COMMAND)
     services.approve_resolution(asked, reason="looked at it", actor=acting_staff(lena))
     assert done(asked).status == "done"
     assert in_iam(policy) == drift.ours(policy)
@@ -222,6 +226,10 @@ def test_the_last_good_version_is_restored_at_once_and_looked_at_the_next_day(
     assert events("keys.policy.review_overdue") == 1
     with pytest.raises(errors.SecondLeadNeeded):
         services.review_restoration(made, reason="mine", actor=acting_staff(sam))
+    let_in(lena, by=acting_staff(sam))
+    with pytest.raises(errors.SecondLeadNeeded):
+        services.review_restoration(made, reason="whom I made", actor=acting_staff(lena))
+    let_in(lena, by=audit.COMMAND)
     services.review_restoration(made, reason="right", actor=acting_staff(lena))
     with pytest.raises(errors.DriftChanged):
         services.review_restoration(made, reason="again", actor=acting_staff(lena))

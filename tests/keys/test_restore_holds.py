@@ -9,7 +9,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
-from conftest import acting, acting_staff, invited
+from conftest import acting, acting_staff, invited, let_in
 from django.contrib.auth.models import Group, User
 from django.core import mail
 from django.core.management import CommandError, call_command
@@ -198,6 +198,10 @@ def test_two_leads_may_do_without_and_every_owner_hears_of_it(
         services.request_release(held, reason="again", actor=acting_staff(lee))
     with pytest.raises(errors.SecondLeadNeeded):
         services.approve_release(held, reason="I say so", actor=acting_staff(sam))
+    let_in(lee, by=acting_staff(sam))
+    with pytest.raises(errors.SecondLeadNeeded):
+        services.approve_release(held, reason="whom I made", actor=acting_staff(lee))
+    let_in(lee, by=audit.COMMAND)
     assert tried(tenant) == "restore_not_confirmed"
     services.refuse_release(held, reason="not yet", actor=acting_staff(lee))
     services.request_release(held, reason="still nobody", actor=acting_staff(sam))

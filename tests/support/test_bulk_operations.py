@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from conftest import acting_staff, lines_by
+from conftest import acting_staff, let_in, lines_by
 from django.contrib.auth.models import Group, User
 from django.db import connection, connections
 from django.test import Client
@@ -19,8 +19,9 @@ from byokportal.errors import DomainError, NotAllowed
 from keys import services as key_services
 from keys.models import CLAIM_LASTS, EncryptionTest, KeyRegistration
 from support import bulk_runs, seeding, services
+from support.errors import SecondLeadForBulk
 from support.models import BulkItem, BulkOperation, FleetRow, Ticket
-from tenants import transactions
+from tenants import audit, transactions
 from tenants.models import AuditEvent, Tenant
 
 REASON = {"reason": "the provider asked us to"}
@@ -268,6 +269,10 @@ def test_resuming_more_than_ten_needs_another_lead_too(sam: User, lena: User) ->
     done(operation)
     resumption = services.resume_bulk(operation, reason="r", actor=acting_staff(sam))
     assert resumption.status == "waiting"
+    let_in(lena, by=acting_staff(sam))
+    with pytest.raises(SecondLeadForBulk):
+        services.approve_bulk(resumption, reason="whom I made", actor=acting_staff(lena))
+    let_in(lena, by=audit.COMMAND)
     services.approve_bulk(resumption, reason="r", actor=acting_staff(lena))
     assert done(resumption) == {"done": 11} and stopped(tenants) == 0
     with pytest.raises(DomainError, match="suspended no key that is left"):
