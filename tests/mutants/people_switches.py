@@ -220,8 +220,8 @@ SWITCHES = [
     Switch(
         "another lead begins a large bulk operation",
         "support/services/bulk.py",
-        "    if person.pk == operation.requested_by_id:\n        raise errors.SecondLeadForBulk\n",
-        "",
+        "        raise errors.SecondLeadForBulk\n",
+        "        pass\n",
         "tests/support/test_bulk_operations.py",
     ),
     # --- sessions -------------------------------------------------------------------------------------------------
