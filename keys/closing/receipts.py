@@ -97,8 +97,8 @@ def what_is_left(closing: Closing, copies: Copies) -> str:
     """Return why the second receipt has to wait, in a sentence; "": it need not."""
     if destroying.policies_name(closing.tenant):
         return "Our policies still name a role of it."
-    rows = BranchKey.objects.of(closing.tenant).exists() or BranchKeyWrapping.objects.filter(tenant=closing.tenant)
-    if rows:
+    tenant = closing.tenant
+    if BranchKey.objects.of(tenant).exists() or BranchKeyWrapping.objects.filter(tenant=tenant).exists():
         return "The database holds a branch key or a wrapping of it."
     if copies.left is None:
         return f"Whether copies are left in the bucket cannot be told: {copies.why}"[:300]
