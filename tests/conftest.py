@@ -67,6 +67,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--on-servers", action="store_true", help="leave out what asks neither database nor broker")
 
 
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name bytes after their argument: compressed ones hold the second in which they were made."""
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """In the run on servers, leave out the tests to which they are nothing, and pages in a browser."""
     if not config.getoption("--on-servers"):
