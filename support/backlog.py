@@ -53,7 +53,7 @@ WORK = {
     "mail": Work(lambda: Notice.objects.filter(sent_at=None), "due_at"),
     "bulk_operation": Work(BulkOperation.objects.all, "due_at"),
     "log_stream": Work(LogStream.objects.on, "due_at"),
-    "webhook": Work(lambda: WebhookDelivery.objects.filter(status=WebhookDelivery.Status.PENDING), "due_at"),
+    "webhook": Work(WebhookDelivery.objects.awaited, "awaited_since"),
 }
 
 

@@ -11,7 +11,7 @@ from django.db.models import Q, QuerySet, Subquery, Value
 from django.db.models.functions import Coalesce, Now
 
 from keys.models import Closing
-from support.models import BulkOperation, FleetFigures, Notice, OnCallMessage, Ticket, WebhookDelivery
+from support.models import BulkOperation, FleetFigures, Notice, OnCallMessage, Ticket, WebhookEndpoint
 from tenants.models import AuditEvent
 
 Rows = list[QuerySet[Any]]
@@ -26,7 +26,7 @@ def notices() -> Rows:
 
 
 def deliveries() -> Rows:
-    return [WebhookDelivery.objects.filter(status=WebhookDelivery.Status.PENDING, due_at__lte=Now())]
+    return [WebhookEndpoint.objects.due(Now())]
 
 
 def on_call() -> Rows:

@@ -43,6 +43,7 @@ VIEWED = (
     "tenants.serviceaccount",
     "tenants.servicerole",
     "tenants.auditevent",
+    "tenants.logstream",
     "tenants.ownerrecovery",
     "keys.keyregistration",
     "keys.encryptiontest",

@@ -36,6 +36,7 @@ class SupportAdminConfig(SimpleAdminConfig):
             holds,
             incidents,
             keys,
+            log_streams,
             people,
             recoveries,
             service_accounts,

@@ -7,7 +7,8 @@ from datetime import datetime
 from typing import ClassVar, Self
 
 from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Case, Exists, F, OuterRef, Q, When
+from django.db.models.functions import Coalesce, Greatest, Now
 from django.utils.translation import gettext_lazy
 
 from byokportal import clock
@@ -24,7 +25,7 @@ class WebhookEndpointQuerySet(models.QuerySet["WebhookEndpoint"]):
     def on(self) -> Self:
         return self.filter(status=WebhookEndpoint.Status.ON)
 
-    def due(self, now: datetime) -> Self:
+    def due(self, now: datetime | Now) -> Self:
         """Those with something to deliver now; a test is delivered to one that is paused or switched off, too."""
         waiting = WebhookDelivery.objects.due(now).filter(endpoint=OuterRef("pk"))
         works = Q(status=WebhookEndpoint.Status.ON) & (Q(next_at=None) | Q(next_at__lte=now))
@@ -85,8 +86,15 @@ class WebhookDeliveryQuerySet(models.QuerySet["WebhookDelivery"]):
     def of(self, tenant: Tenant) -> Self:
         return self.filter(tenant=tenant)
 
-    def due(self, now: datetime) -> Self:
+    def due(self, now: datetime | Now) -> Self:
         return self.filter(status=WebhookDelivery.Status.PENDING, due_at__lte=now)
+
+    def awaited(self) -> Self:
+        """What a worker is to send, and in `awaited_since` from when: nothing while its receiver is paused."""
+        of_receiver = Greatest("due_at", Coalesce("endpoint__next_at", "due_at"))
+        since = Case(When(event=None, then=F("due_at")), default=of_receiver)
+        works = Q(endpoint__status=WebhookEndpoint.Status.ON) | Q(event=None)
+        return self.filter(works, status=WebhookDelivery.Status.PENDING).annotate(awaited_since=since)
 
 
 class WebhookDelivery(models.Model):

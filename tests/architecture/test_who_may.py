@@ -121,7 +121,7 @@ def world(
         browsers.setdefault(name, Client(headers=apis[name].headers if hasattr(apis.get(name), "headers") else None))
         apis.setdefault(name, browsers[name])  # a session counts for nothing in the API
     ticket = support_services.open_ticket(tenant, topic="question", subject="s", text="t", actor=audit.SYSTEM)
-    webhook = a_webhook(alice)
+    webhook, stream = a_webhook(alice), a_log_stream(alice)
     invitation = tenant_services.invite(tenant, email="eve@acme.example", role="auditor", actor=acting(alice))
     token, _ = tenant_services.mint_token(alice, name="t", actor=acting(alice))
     drill = services.start_drill(tenant, actor=acting(alice))
@@ -144,7 +144,7 @@ def world(
     objects = {
         "tenant": tenant.pk,
         "ticket": ticket.pk,
-        "stream": a_log_stream(alice).pk,
+        "stream": stream.pk,
         "webhook": webhook.pk,
         "delivery": webhook.deliveries.get().message_id,
         "invitation": invitation.pk,
@@ -191,6 +191,7 @@ def world(
         ).pk,
         "auditevent": tenant.events.first().pk,
         "notice": 1,
+        "logstream": stream.pk,
         "webhookendpoint": webhook.pk,
         "webhookdelivery": webhook.deliveries.get().pk,
     }

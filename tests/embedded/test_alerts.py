@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from byokportal import metrics
-from support import figures
+from support import backlog, figures
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy" / "prometheus"
@@ -46,6 +46,8 @@ FIRES = {
     "ByokProbesLate": {'byok_oldest_due_seconds{kind="probe"}': "90x30"},
     "ByokPeopleWait": {'byok_oldest_due_seconds{kind="test"}': "45x30"},
     "ByokMailsLate": {'byok_failing_rows{kind="mail"}': "1x30"},
+    "ByokReceiversWait": {'byok_oldest_due_seconds{kind="log_stream"}': "400x30"},
+    "ByokBulkWaits": {'byok_oldest_due_seconds{kind="branch_key"}': "400x30"},
     "ByokFiguresMissing": {"byok_figures_readable": "0x30", "byok_broker_readable": "1x30"},
     "ByokNothingServes": {"byok_serving_processes": "0x30"},
     "ByokNoOpenServiceRole": {'byok_service_roles{state="open"}': "0x30"},
@@ -80,6 +82,13 @@ def test_alerts_and_dashboard_ask_for_numbers_that_we_tell() -> None:
     asked = [target["expr"] for panel in board["panels"] for target in panel.get("targets", ())]
     assert len(asked) >= 12
     assert set(NAME.findall(" ".join(asked))) <= known
+
+
+def test_an_alert_watches_every_kind_of_work() -> None:
+    kinds = re.findall(
+        r'byok_oldest_due_seconds\{kind=~?"([a-z_|]+)"\}', " ".join(rule["expr"] for rule in RULES.values())
+    )
+    assert {one for each in kinds for one in each.split("|")} == set(backlog.WORK)
 
 
 def test_each_alert_has_its_paragraph_in_the_runbook() -> None:

@@ -20,7 +20,7 @@ from standardwebhooks import Webhook
 
 from byokportal import clock, receiver_runs
 from byokportal.errors import InvalidInput, NotAllowed, NotFound
-from support import errors, follow, notices, reactions, services
+from support import backlog, due, errors, follow, notices, reactions, services
 from support.models import Notice, WebhookDelivery, WebhookEndpoint
 from support.webhooks import deliveries, formats
 from tenants import audit, sealing
@@ -367,6 +367,29 @@ def test_a_receiver_that_fails_for_days_or_is_gone_is_switched_off_and_the_owner
         follow.follow()
         notices.send_due()
         assert any("was switched off: its receiver" in message.body for message in mail.outbox)
+
+
+def test_what_a_paused_receiver_is_to_get_is_not_work_that_nobody_does(tenant: Tenant, made: Made) -> None:
+    receiver, webhook = made()
+    happens(tenant, 2)
+    follow.follow()
+    hours = clock.now() - timedelta(hours=3)
+    webhook.deliveries.update(due_at=hours)
+    assert backlog.WORK["webhook"].oldest().get() == hours, "no worker serves it"
+    receiver.status = lambda number: 500
+    deliveries.deliver_due()
+    webhook.refresh_from_db()
+    assert webhook.next_at is not None
+    assert backlog.WORK["webhook"].oldest().get() >= webhook.next_at > clock.now()
+    assert not backlog.WORK["webhook"].due(clock.now()).exists()
+    assert not any(rows.exists() for rows in due.deliveries()), "beat sends no worker"
+    over = clock.now() - timedelta(seconds=1)
+    WebhookEndpoint.objects.update(next_at=over)
+    WebhookDelivery.objects.update(due_at=hours)
+    assert backlog.WORK["webhook"].oldest().get() == over, "late since the pause ended"
+    assert any(rows.exists() for rows in due.deliveries())
+    services.switch_webhook(webhook, is_on=False, actor=SYSTEM)
+    assert not backlog.WORK["webhook"].oldest().exists()
 
 
 def test_retry_after_is_heard_and_bounded(tenant: Tenant, made: Made) -> None:
