@@ -316,7 +316,9 @@ class World:
 
     def with_asked_hold(self) -> None:
         self.with_hold()
-        RestoreHold.objects.of(self.tenant).open().update(requested_by="kore:other@kore.example", request_reason="r")
+        other = self.lead()
+        facts = {"requested_by": other.label, "asked": other.user, "request_reason": "r"}
+        RestoreHold.objects.of(self.tenant).open().update(**facts)
 
     @property
     def my_hold(self) -> RestoreHold:
@@ -828,6 +830,7 @@ ELSEWHERE = {
     "keys.close_tenant": "its transactions are those of request_closing and of what the worker does, below",
     "keys.close_again": "the same, in a restored database",
     "tenants.is_second_lead": "reads only",
+    "tenants.acting_person": "reads only",
     "tenants.remove_as_logged": "a part of restore_check, while nothing else runs",
     "keys.restore_check": "of all tenants, when the database went back",
     "keys.reopen_logs": "of all logs at once, when the database went back",
