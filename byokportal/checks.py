@@ -224,11 +224,11 @@ def somebody_is_on_call(app_configs: Any, **_: Any) -> list[CheckMessage]:
             if getattr(settings, name):
                 outbound.target_of(getattr(settings, name))
         except AddressRefused as error:
-            hint = f"{error} OUTBOUND_ALLOW exempts an origin of yours."
-            found.append(_error(f"{name} is no address that we call.", hint, "E022"))
+            hint = f"{error} For a pager inside your network name a relay that is public, or PagerDuty."
+            found.append(_error(f"{name} is no address that we call.", hint, "E040"))
     if settings.ON_CALL_WEBHOOK_URL and not SIGNS.fullmatch(settings.ON_CALL_WEBHOOK_SECRET):
         hint = "whsec_ and the base64 of 24 to 64 random bytes, as the receiver has it."
-        found.append(_error("ON_CALL_WEBHOOK_SECRET signs nothing.", hint, "E023"))
+        found.append(_error("ON_CALL_WEBHOOK_SECRET signs nothing.", hint, "E041"))
     if not settings.ON_CALL_WEBHOOK_URL and not settings.ON_CALL_PAGERDUTY_ROUTING_KEY:
         hint = "Set ON_CALL_WEBHOOK_URL and its secret, or ON_CALL_PAGERDUTY_ROUTING_KEY; then manage.py test_on_call."
         found.append(_warning("Nobody is called when an incident of ours opens: it is mailed only.", hint, "W006"))

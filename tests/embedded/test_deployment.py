@@ -3,6 +3,7 @@ and what `check --deploy` says of settings that are a mistake."""
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import fnmatch
 import os
@@ -192,6 +193,56 @@ def test_a_misspelt_name_is_named(production: Any, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv(wrong, "1")
     failed = [message for message in found() if message.is_serious()]
     assert [(wrong in message.msg, meant in str(message.hint)) for message in failed] == [(True, True)]
+
+
+def refused_in_production() -> set[str]:
+    """Return the settings with which nothing starts while AWS_MODE is `real`."""
+    text = (ROOT / "byokportal/settings.py").read_text()
+    return set(re.findall(r"is refused together with ([A-Z_]{4,})\b[*,]", text))
+
+
+def test_no_remedy_and_no_document_asks_for_a_setting_that_production_refuses() -> None:
+    refused = refused_in_production()
+    assert refused == {"AWS_ENDPOINT_URL", "CLOCK_SKEW", "OUTBOUND_ALLOW"}
+    for name in ("byokportal/checks.py", "support/preflight.py"):
+        assert not [each for each in refused if each in (ROOT / name).read_text()], name
+    documents = {ROOT / "README.md", *(ROOT / "docs").glob("*.md")} - {ROOT / "docs/local-aws.md"}
+    for path in sorted(documents):
+        for sentence in re.split(r"[.;:](?= )|\||\n\n", path.read_text()):
+            if any(each in sentence for each in refused):
+                assert re.search(r"empty|must not be set|refused", sentence), f"{path.name}: {sentence}"
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("ON_CALL_WEBHOOK_URL", "https://10.0.0.7/page"),
+        ("ON_CALL_WEBHOOK_URL", "http://pager.acme.test/page"),
+        ("ON_CALL_PAGERDUTY_URL", "https://pager/enqueue"),
+    ],
+)
+def test_an_address_on_call_that_we_do_not_call_is_named_without_its_value(
+    production: Any, setting: str, value: str
+) -> None:
+    setattr(production, setting, value)
+    (failed,) = [message for message in found() if message.id == "byok.E040"]
+    assert setting in failed.msg
+    assert value not in f"{failed.msg} {failed.hint}"
+    assert "a relay that is public" in str(failed.hint)
+
+
+def test_each_number_of_a_check_means_one_thing() -> None:
+    """Whoever silences one (SILENCED_SYSTEM_CHECKS) silences no other with it."""
+    means = dict[str, set[str]]()
+    for call in ast.walk(ast.parse((ROOT / "byokportal/checks.py").read_text())):
+        if not isinstance(call, ast.Call) or not call.args:
+            continue
+        numbers = [call.args[-1], *(each.value for each in call.keywords if each.arg == "id")]
+        for one in numbers:
+            if isinstance(one, ast.Constant) and re.fullmatch(r"(byok\.)?[EW][0-9]{3}", str(one.value)):
+                means.setdefault(str(one.value).removeprefix("byok."), set()).add(ast.unparse(call.args[0]))
+    assert len(means) > 40
+    assert {number: said for number, said in means.items() if len(said) > 1} == {}
 
 
 def test_names_of_others_are_none_of_ours(production: Any, monkeypatch: pytest.MonkeyPatch) -> None:
