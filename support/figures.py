@@ -20,6 +20,7 @@ from prometheus_client.registry import Collector
 
 from byokportal import clock, database, deadline
 from byokportal.postgresql import partitions
+from keys import head_signing
 from keys.models import (
     BranchKey,
     Canary,
@@ -123,10 +124,14 @@ def _seal_age() -> Metric:
 
 
 def _head_age() -> Metric:
-    """How old the newest signed head is; 0 before the first one."""
+    """How old the newest signed head is; before the first one, for how long the log has waited for it.
+
+    0 where no key is set and none was ever signed: an installation without a seal."""
     found = GaugeMetricFamily("byok_log_head_age_seconds", "How old the newest signed head of the logs is")
-    newest = LogHead.objects.published().order_by("-number").values_list("at", flat=True).first()
-    found.add_metric([], max(0.0, (clock.now() - newest).total_seconds()) if newest else 0.0)
+    since = LogHead.objects.published().order_by("-number").values_list("at", flat=True).first()
+    if since is None and head_signing.is_there():
+        since = AuditEvent.objects.order_by("pk").values_list("at", flat=True).first()
+    found.add_metric([], max(0.0, (clock.now() - since).total_seconds()) if since else 0.0)
     return found
 
 

@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 import socket
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+import time_machine
+import yaml
+from django.core.exceptions import ImproperlyConfigured
 from django.db import connection
 from django.test import Client
+from django.utils import timezone
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from byokportal import metrics
+from keys import log_heads
 from keys.models import KeyRegistration
 from support.figures import Figures
-from tenants.models import Member, ServiceAccount, Tenant
+from tenants import log_trees
+from tenants.models import LogHead, Member, ServiceAccount, Tenant
 
 ROOT = Path(__file__).resolve().parents[2]
 OF_TWO = """
@@ -132,3 +142,19 @@ def test_numbers_that_cannot_be_read_are_absent(monkeypatch: pytest.MonkeyPatch)
             cursor.execute("ALTER TABLE support_notice_gone RENAME TO support_notice")
     assert found["byok_figures_readable", ()] == 0
     assert not [name for name, _ in found if name.startswith(("byok_registrations", "byok_due_rows"))]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("of_seal", ["no key in PEM", ""])
+def test_a_seal_that_never_signed_anything_is_an_alert(tenant: Tenant, settings: Any, of_seal: str) -> None:
+    rules = yaml.safe_load((ROOT / "deploy/prometheus/alerts.yml").read_text())["groups"][0]["rules"]
+    (asked,) = [rule["expr"] for rule in rules if rule["alert"] == "ByokHeadsNotSigned"]
+    (threshold,) = re.findall(r"byok_log_head_age_seconds\) > ([0-9]+)", asked)
+    settings.SEAL_KEY, settings.EMBEDDED = of_seal, False
+    log_trees.seal()
+    with contextlib.suppress(ImproperlyConfigured):  # what the task's line says each minute
+        log_heads.publish_due()
+    assert not LogHead.objects.exists()
+    with time_machine.travel(timezone.now() + timedelta(hours=4), tick=False):
+        age = told(text_of(Figures()))["byok_log_head_age_seconds", ()]
+    assert age == 0 if not of_seal else age > int(threshold)
