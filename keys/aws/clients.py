@@ -209,10 +209,13 @@ def _unanswered(exception: Exception, context: dict[str, Any], event_name: str, 
 
 
 def _administrator(account: str) -> dict[str, str]:
-    """Return the keys of an account's administrator user; our base principal is the one of AWS_ACCOUNT_ID."""
+    """Return the keys of an account's administrator user; our base principal is the one of AWS_ACCOUNT_ID.
+
+    A file with `session_token` holds a session: a process is then the principal that it is in production."""
     keys = _local()["accounts"].get(account)
     if keys is None:
         raise errors.OwnAccessBroken(
             retry_after=5, aws_code=f"localaws.json has no account {account}", action="signing in to the local AWS"
         )
-    return {"aws_access_key_id": keys["access_key_id"], "aws_secret_access_key": keys["secret_access_key"]}
+    token = {"aws_session_token": keys["session_token"]} if "session_token" in keys else {}
+    return {"aws_access_key_id": keys["access_key_id"], "aws_secret_access_key": keys["secret_access_key"], **token}

@@ -236,6 +236,31 @@ def base_principal() -> str:
     return str(_call("GetRole", "get_role", RoleName=principal.name)["Role"]["Arn"])
 
 
+def is_base_principal(arn: str) -> bool:
+    """Tell whether who has this ARN is BASE_PRINCIPAL_ARN or a session of it; where that is not set, anybody is."""
+    base = str(settings.BASE_PRINCIPAL_ARN)
+    return not base or arn == base or sessions.is_session_of(base, arn)
+
+
+def role(name: str) -> Role:
+    """Return a role of our account as IAM holds it.
+
+    Raises:
+        OwnAccessBroken: we may not read it, or there is none of that name.
+        AwsThrottled, AwsUnreachable: it cannot be told.
+    """
+    try:
+        found = _call("GetRole", "get_role", RoleName=name)["Role"]
+    except ClientError as error:
+        raise errors.OwnAccessBroken(
+            retry_after=60,
+            aws_code=faults.code_of(error),
+            action="iam:GetRole",
+            aws_request_id=faults.request_id_of(error),
+        ) from error
+    return Role(found["Arn"], found["RoleId"], _document(found["AssumeRolePolicyDocument"]))
+
+
 def _identity() -> tuple[PrincipalArn, str]:
     who = sessions.identity(None, REGION)
     principal = PrincipalArn.parse(who.arn)

@@ -220,7 +220,7 @@ def _assume(
         raise ours from error
     request_id = faults.request_id_in(answer)
     assumed = answer.get("AssumedRoleUser", {})
-    if not _is_session_of(role_arn, str(assumed.get("Arn", ""))):
+    if not is_session_of(role_arn, str(assumed.get("Arn", ""))):
         del answer  # a live session stands in it, and a traceback with locals would show it
         log.error("another_role_answered for %s, request %s", role_arn, request_id)
         raise errors.AwsSurprise(aws_code="another role", action="sts:AssumeRole", aws_request_id=request_id)
@@ -236,7 +236,7 @@ def _assume(
     )
 
 
-def _is_session_of(role_arn: str, assumed_arn: str) -> bool:
+def is_session_of(role_arn: str, assumed_arn: str) -> bool:
     """Tell whether an answer of AssumeRole is about the role that was asked for; a session's ARN has no path."""
     asked, answering = PrincipalArn.parse(role_arn), PrincipalArn.parse(assumed_arn)
     return (

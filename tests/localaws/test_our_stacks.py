@@ -23,6 +23,7 @@ from keys import head_signing
 from keys.aws import sessions
 from keys.configuration import opening
 from keys.policies import our_stacks, principals
+from support import preflight
 from tenants.models import ServiceRole
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -194,6 +195,45 @@ def test_the_configuration_worker_opens_more_by_the_canarys_writer(deployed: Dep
             RoleArn=f"arn:aws:iam::{OURS}:role/byok/{our_stacks.FIRST[0]}", RoleSessionName="byok-x"
         )
     )
+
+
+def preflight_says(deployed: Deployed, settings: Any, folder: Path, principal: str) -> dict[str, list[str]]:
+    """Return the levels of each part that asks AWS, in a process of this principal."""
+    deployed.client("sts", principal)
+    known = json.loads(Path(settings.LOCALAWS_FILE).read_text())
+    session = {"access_key_id": "AccessKeyId", "secret_access_key": "SecretAccessKey", "session_token": "SessionToken"}
+    known["accounts"][OURS] = {ours: deployed.session[theirs] for ours, theirs in session.items()}
+    settings.LOCALAWS_FILE = folder / f"{principal.rpartition('/')[2]}.json"
+    settings.LOCALAWS_FILE.write_text(json.dumps(known))
+    sessions.forget_all()
+    asked = ("identity", "clock", "service role", "canary", "configuration", "quotas", "seal")
+    found = list(preflight.look())
+    return {part: [each.level for each in found if each.part == part] for part in asked}
+
+
+@pytest.mark.parametrize("principal", ["BasePrincipalArn", "ConfigurationPrincipalArn"])
+def test_preflight_asks_each_principal_what_it_is_for(
+    deployed: Deployed, settings: Any, tmp_path: Path, principal: str
+) -> None:
+    for name in our_stacks.FIRST:
+        opening.open_service_role(name)
+    settings.CANARY_WRITER_ROLE_ARN = deployed.canary["CanaryWriterRoleArn"]
+    said = preflight_says(deployed, settings, tmp_path, deployed.ours[principal])
+    assert {part: levels for part, levels in said.items() if "fail" in levels} == {}
+    is_base, roles = principal == "BasePrincipalArn", len(our_stacks.FIRST)
+    assert len(said["service role"]) == len(said["canary"]) == (roles if is_base else 1)
+    assert len(said["configuration"]) == (1 if is_base else roles + 2)
+
+
+def test_preflight_says_what_the_configuration_worker_lacks(deployed: Deployed, settings: Any, tmp_path: Path) -> None:
+    opening.open_service_role(our_stacks.FIRST[0])
+    settings.CANARY_WRITER_ROLE_ARN = f"arn:aws:iam::{CANARY}:role/another"
+    iam, name = deployed.client("iam"), deployed.ours["ConfigurationPrincipalArn"].rpartition("/")[2]
+    for each in iam.list_attached_role_policies(RoleName=name)["AttachedPolicies"]:
+        iam.detach_role_policy(RoleName=name, PolicyArn=each["PolicyArn"])
+    said = preflight_says(deployed, settings, tmp_path, deployed.ours["ConfigurationPrincipalArn"])
+    assert said["configuration"] == ["fail", "fail"]
+    assert (said["service role"], said["canary"]) == (["ok"], ["ok"])
 
 
 @pytest.mark.slow

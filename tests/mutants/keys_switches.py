@@ -24,7 +24,7 @@ SWITCHES = [
     Switch(
         "AssumeRole's answer is of the role that was asked for",
         AWS + "sessions.py",
-        'if not _is_session_of(role_arn, str(assumed.get("Arn", ""))):',
+        'if not is_session_of(role_arn, str(assumed.get("Arn", ""))):',
         "if False:",
         "tests/keys/test_aws_sessions.py",
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import socket
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,14 @@ from django.db import connection
 
 from byokportal import clock
 from byokportal.localaws.testing import LocalAws
-from keys import datakeys
+from keys import datakeys, log_heads
 from keys.aws import sessions
 from keys.models import AccountQuotas, BranchKey, KeyRegistration
 from support import preflight
-from tenants.models import ServiceRole
+from support.fleet import heartbeats
+from support.preflight import findings
+from tenants import log_trees
+from tenants.models import LogHead, ServiceRole, Tenant
 
 pytestmark = pytest.mark.django_db
 CANARY = "999900002222"
@@ -39,8 +43,9 @@ def of(part: str) -> list[str]:
 
 
 def test_each_part_has_its_line_and_what_is_good_is_ok(aws: LocalAws, service_role: ServiceRole) -> None:
+    assert {part for part, _ in preflight.PARTS} == set(findings.REMEDIES)
     _, said = lines()
-    for part in ("database", "migrations", "broker", "cache", "identity", "clock", "service role", "canary"):
+    for part in ("database", "migrations", "broker", "cache", "identity", "clock", "service role", "canary", "seal"):
         found = [line for line in said if line[5:].startswith(f"{part}:")]
         assert found, part
         assert all(line.startswith("ok ") for line in found), found
@@ -153,3 +158,59 @@ def test_traces_and_reports_say_where_they_go_and_no_secret(aws: LocalAws, setti
     assert [line[:4] for line in found] == ["warn", "ok  "]
     assert "sentry.acme.test" in found[1]
     assert not [line for line in said if PASSWORD in line or "0123abc" in line]
+
+
+# --- the seal ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def heads(settings: Any, tmp_path: Path) -> Path:
+    """The directory of the heads, on a machine where a worker that signs was seen."""
+    settings.SEAL_HEADS_DIR = str(tmp_path / "heads")
+    heartbeats.beat("bulk", f"celery@{socket.gethostname()}")
+    (tmp_path / "heads").mkdir()
+    return tmp_path / "heads"
+
+
+def test_a_seal_that_works_is_ok_and_leaves_nothing_behind(aws: LocalAws, tenant: Tenant, heads: Path) -> None:
+    for published in ([], ["000000000001.json"]):
+        assert [line[:4] for line in of("seal")] == ["ok  ", "ok  "]
+        assert sorted(each.name for each in heads.iterdir()) == published
+        log_trees.seal()
+        log_heads.publish_due()
+
+
+@pytest.mark.parametrize(
+    "of_seal",
+    [
+        {"SEAL_KEY": "no key in PEM"},
+        {"SEAL_KMS_KEY_ARN": "arn:aws:kms:eu-central-1:999900001111:key/1234abcd-12ab-34cd-56ef-1234567890ab"},
+    ],
+)
+def test_a_seal_whose_key_does_not_sign_is_a_failure(
+    aws: LocalAws, service_role: ServiceRole, settings: Any, heads: Path, of_seal: dict[str, str]
+) -> None:
+    for name, value in of_seal.items():
+        setattr(settings, name, value)
+    key, directory = of("seal")
+    assert key.startswith("fail") and "kms:Sign" in key
+    assert directory.startswith("ok ")
+    settings.SEAL_KEY = settings.SEAL_KMS_KEY_ARN = ""
+    settings.EMBEDDED = False
+    assert [line[:4] for line in of("seal")] == ["ok  "], "an installation without a seal"
+
+
+def test_a_directory_that_takes_no_head_is_a_failure(aws: LocalAws, tenant: Tenant, settings: Any, heads: Path) -> None:
+    log_trees.seal()
+    log_heads.publish_due()
+    settings.SEAL_HEADS_DIR = str(heads / "not-mounted")
+    assert of("seal")[1].startswith("fail seal: Head 1 was published")
+    LogHead.objects.update(published_at=None)
+    assert of("seal")[1].startswith("fail seal: SEAL_HEADS_DIR takes no file")
+
+
+def test_the_directory_is_not_asked_where_nobody_seals(aws: LocalAws, tenant: Tenant, settings: Any) -> None:
+    settings.SEAL_HEADS_DIR = "/nowhere"
+    heartbeats.beat("sweep", f"celery@{socket.gethostname()}")
+    heartbeats.beat("bulk", "celery@another-machine")
+    assert [line[:4] for line in of("seal")] == ["ok  ", "ok  "]

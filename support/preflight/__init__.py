@@ -9,7 +9,6 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
@@ -23,20 +22,16 @@ from django.db.models.functions import Coalesce
 from kombu import Connection
 
 from byokportal import clock, deadline, redis_url, telemetry
-from byokportal.errors import DomainError
 from byokportal.postgresql import partitions
 from keys import escrow
 from keys.aws import sessions
-from keys.configuration import quotas
-from keys.health import blame
-from keys.models import AccountQuotas, BranchKey
-from tenants.models import ServiceRole
+from keys.models import BranchKey
+from support.preflight import findings, our_aws, seal
+from support.preflight.findings import Finding
 
 SECONDS = 5.0  # that the database has for a question
 CLOCK_WARN, CLOCK_WRONG = 5.0, 240.0  # seconds; AWS refuses signatures that are five minutes off
 COPY_LATE = timedelta(minutes=15)  # as long as the alert ByokBranchKeysNotCopied waits
-HOME = "us-east-1"  # the STS that is asked
-ROLES = 200  # service roles at most that are asked, the oldest first
 # Tables with a trigger of ours that this role may drop: as their owner, as a member of it, or as a superuser.
 OWNS = """
     SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
@@ -45,36 +40,13 @@ OWNS = """
 NEAR = {"", "localhost", "127.0.0.1", "::1"}  # hosts to which nothing leaves this machine
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line.
-
-    Args:
-        part: what was looked at.
-        level: `ok`, `warn` or `fail`; the last would hurt in service.
-        text: what is so.
-        remedy: what to do; empty with `ok`.
-    """
-
-    part: str
-    level: str
-    text: str
-    remedy: str = ""
-
-
 def look() -> Iterator[Finding]:
     """Look at every part, one after the other; one that cannot be asked does not keep the others back."""
     for part, ask in PARTS:
         try:
             yield from ask(part)
         except Exception as error:  # noqa: BLE001  whatever it is, the part does not answer
-            yield Finding(part, "fail", f"It gave no answer ({_kind(error)}).", REMEDIES[part])
-
-
-def _kind(error: Exception) -> str:
-    if isinstance(error, DomainError):
-        return " ".join(str(word) for word in (error.code, getattr(error, "aws_code", "")) if word)
-    return type(error).__name__
+            yield Finding(part, "fail", f"It gave no answer ({findings.kind(error)}).", findings.REMEDIES[part])
 
 
 def _settings(part: str) -> Iterator[Finding]:
@@ -109,7 +81,7 @@ def _database_role(part: str) -> Iterator[Finding]:
         owned = sorted(name for (name,) in cursor.fetchall())
     if owned:
         text = f"This process may drop the triggers of {', '.join(owned)}: it is their owner, or a superuser."
-        yield Finding(part, "warn", text, REMEDIES[part])
+        yield Finding(part, "warn", text, findings.REMEDIES[part])
     else:
         yield Finding(part, "ok", "It owns none of the tables that are append-only.")
 
@@ -136,7 +108,7 @@ def _partitions(part: str) -> Iterator[Finding]:
         yield Finding(part, "ok", f"{connection.vendor} keeps one table.")
     elif left < partitions.SOON:
         text = f"There are partitions for {max(0, left.days)} days more; without one no data key leaves."
-        yield Finding(part, "fail", text, REMEDIES[part])
+        yield Finding(part, "fail", text, findings.REMEDIES[part])
     else:
         yield Finding(part, "ok", f"There are partitions for {left.days} days more.")
 
@@ -165,13 +137,13 @@ def _cache(part: str) -> Iterator[Finding]:
     if shared.cache.get("preflight") == 1:
         yield Finding(part, "ok", "It keeps what is written.")
     else:
-        yield Finding(part, "fail", "It forgets what is written.", REMEDIES[part])
+        yield Finding(part, "fail", "It forgets what is written.", findings.REMEDIES[part])
 
 
 def _clock(part: str) -> Iterator[Finding]:
     with deadline.at_most(SECONDS):
         yield _apart(part, "the database's", time.time() - clock.now().timestamp())
-    date = sessions.identity(None, HOME).date
+    date = sessions.identity(None, our_aws.HOME).date
     if date:
         yield _apart(part, "AWS's", time.time() - parsedate_to_datetime(date).timestamp())
     else:
@@ -182,60 +154,7 @@ def _apart(part: str, whose: str, seconds: float) -> Finding:
     text = f"This machine's is {abs(seconds):.0f} s {'before' if seconds > 0 else 'behind'} {whose}."
     if abs(seconds) < CLOCK_WARN:
         return Finding(part, "ok", text)
-    return Finding(part, "fail" if abs(seconds) > CLOCK_WRONG else "warn", text, REMEDIES[part])
-
-
-def _identity(part: str) -> Iterator[Finding]:
-    who = sessions.identity(None, HOME)
-    if who.account != settings.AWS_ACCOUNT_ID:
-        text = f"We are {who.arn}, and AWS_ACCOUNT_ID is {settings.AWS_ACCOUNT_ID}."
-        yield Finding(part, "fail", text, "Give this process credentials of that account, or correct the setting.")
-    elif who.arn.endswith(":root"):
-        yield Finding(part, "fail", "We are the account's root, which AWS lets assume no role.", REMEDIES[part])
-    else:
-        yield Finding(part, "ok", f"We are {who.arn}.")
-
-
-def _service_roles(part: str) -> Iterator[Finding]:
-    roles = list(ServiceRole.objects.order_by("created_at")[:ROLES])
-    if not roles:
-        yield Finding(part, "fail", "There is none: no tenant can be made.", "Run manage.py open_service_role.")
-    for role in roles:
-        try:
-            unique_id = sessions.service_role(role.arn, HOME, fresh=True).role_unique_id
-        except DomainError as error:
-            text = f"{role.name} does not let us in ({_kind(error)})."
-            yield Finding(part, "fail", text, REMEDIES[part])
-            continue
-        if unique_id == role.unique_id:
-            yield Finding(part, "ok", f"{role.name} lets us in and is the role that tenants trust.")
-        else:
-            text = f"{role.name} was made anew: tenants trust {role.unique_id}, and it is {unique_id} now."
-            yield Finding(part, "fail", text, "Never recreate a service role; see docs/runbook.md for who is cut off.")
-
-
-def _canaries(part: str) -> Iterator[Finding]:
-    for role in ServiceRole.objects.order_by("created_at")[:ROLES]:
-        if not role.canary_role_arn:
-            text = f"{role.name} has none: a fault of ours would look like its tenants'."
-            yield Finding(part, "warn", text, "Make its canary as manage.py open_service_role prints it.")
-            continue
-        outcome = blame.canary(role, HOME)
-        if outcome.allowed:
-            yield Finding(part, "ok", f"That of {role.name} lets us in.")
-        else:
-            yield Finding(part, "fail", f"That of {role.name} does not let us in ({outcome.aws_code}).", REMEDIES[part])
-
-
-def _quotas(part: str) -> Iterator[Finding]:
-    known = AccountQuotas.objects.filter(pk=1).first()
-    if known is None:
-        text = "They were never read."
-        yield Finding(part, "warn", text, "Start the configuration worker, which reads them each hour.")
-    elif not quotas.more_service_roles(known):
-        yield Finding(part, "fail", f"No service role fits any more ({known}).", REMEDIES[part])
-    else:
-        yield Finding(part, "ok", f"{known}.")
+    return Finding(part, "fail" if abs(seconds) > CLOCK_WRONG else "warn", text, findings.REMEDIES[part])
 
 
 def _copies(part: str) -> Iterator[Finding]:
@@ -251,7 +170,9 @@ def _copies(part: str) -> Iterator[Finding]:
         text = f"{old} branch keys from before ESCROW_BUCKET was set have no copy."
         yield Finding(part, "warn", text, "Run manage.py escrow_branch_keys.")
     if count := late.count():
-        yield Finding(part, "fail", f"{count} branch keys have waited for more than 15 minutes.", REMEDIES[part])
+        yield Finding(
+            part, "fail", f"{count} branch keys have waited for more than 15 minutes.", findings.REMEDIES[part]
+        )
     elif not old:
         yield Finding(part, "ok", "Each branch key has its copy, or gets it within minutes.")
 
@@ -283,7 +204,7 @@ def _traces(part: str) -> Iterator[Finding]:
     elif telemetry.reaches_collector():
         yield Finding(part, "ok", f"The collector takes them; {settings.OTEL_TRACES_SAMPLER_ARG:.0%} are sent.")
     else:
-        yield Finding(part, "warn", "The collector does not take them: they are dropped.", REMEDIES[part])
+        yield Finding(part, "warn", "The collector does not take them: they are dropped.", findings.REMEDIES[part])
 
 
 def _reports(part: str) -> Iterator[Finding]:
@@ -300,32 +221,15 @@ PARTS: tuple[tuple[str, Callable[[str], Iterator[Finding]]], ...] = (
     ("broker", _broker),
     ("cache", _cache),
     ("host", _name),
-    ("identity", _identity),
+    ("identity", our_aws.identity),
     ("clock", _clock),
-    ("service role", _service_roles),
-    ("canary", _canaries),
-    ("quotas", _quotas),
+    ("service role", our_aws.service_roles),
+    ("canary", our_aws.canaries),
+    ("configuration", our_aws.configuration),
+    ("quotas", our_aws.quotas),
+    ("seal", seal.look),
     ("copies", _copies),
     ("mail", _mail),
     ("traces", _traces),
     ("error reports", _reports),
 )
-REMEDIES = {
-    "settings": "Run manage.py check --deploy.",
-    "database": "See that the server of DATABASE_URL runs, lets us in and is no standby.",
-    "database role": "Run deploy/postgresql/roles.sql, and serve as the role that owns nothing (docs/deploy.md).",
-    "migrations": "See to the database first, then run manage.py migrate.",
-    "partitions": "Run manage.py maintain_partitions as the owner of the tables, and each day from then on.",
-    "broker": "See that the server of REDIS_URL runs, lets us in and has the certificate that the address asks for.",
-    "cache": "See that the server of REDIS_URL runs and has memory left.",
-    "host": "Give the host of BASE_URL an address in DNS.",
-    "identity": "Give this process credentials of the base principal (docs/deploy.md), and a way out to AWS.",
-    "clock": "Let NTP set the clock of this machine and the database's; AWS refuses what is five minutes off.",
-    "service role": "See that it exists and trusts our base principal: manage.py our_principals prints both.",
-    "canary": "Compare the canary's trust policy with what manage.py open_service_role prints.",
-    "quotas": "Ask AWS for more roles and policies in our account (Service Quotas, IAM).",
-    "copies": "Look for branch_key_not_escrowed in the log of the worker of the queue bulk (docs/runbook.md).",
-    "traces": "See that OTEL_EXPORTER_OTLP_ENDPOINT takes OTLP over HTTP from here, and OTEL_EXPORTER_OTLP_HEADERS.",
-    "error reports": "See that SENTRY_DSN is that of a project.",
-    "mail": "See that the server of EMAIL_URL runs and takes the user and password.",
-}
