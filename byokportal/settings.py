@@ -202,10 +202,12 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "max_retries": 0,  # kombu would look for a dead broker for six seconds, whoever waits
 }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker waits for its broker as long as it takes
 CELERY_TASK_PUBLISH_RETRY = False  # beat sends it again; an operation must not hang on a dead broker
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_WORKER_CONSUMER = "byokportal.celery_programs:Consumer"
 CELERY_TIMEZONE = "UTC"
 # people are waiting; "bulk" is for what may take long, "sweep" for the probes of all tenants, "webhooks" and "streams"
 # (of the log) for receivers that may be slow

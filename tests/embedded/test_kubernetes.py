@@ -10,7 +10,7 @@ import pytest
 import yaml
 from django.conf import settings
 
-from byokportal import server
+from byokportal import celery_programs, server
 
 BASE = Path(__file__).resolve().parents[2] / "deploy" / "kubernetes"
 VERSION = "1.33"
@@ -58,6 +58,16 @@ def test_each_pod_has_no_more_than_it_needs(name: str) -> None:
         assert "livenessProbe" in only
 
 
+@pytest.mark.parametrize("name", [name for name in PODS if "livenessProbe" in container(name)])
+def test_no_pod_is_killed_because_another_server_is_away(name: str) -> None:
+    """A worker that is restarted while Redis is away loses what it does, and comes back late (CrashLoopBackOff)."""
+    asked = str(container(name)["livenessProbe"])
+    assert not [each for each in ("inspect", "manage.py", "/readyz", "redis", "python") if each in asked]
+    if "worker" in container(name)["command"]:
+        folder = next(each["mountPath"] for each in container(name)["volumeMounts"] if each["name"] == "var")
+        assert f"find {folder}/{celery_programs.ALIVE} -mmin" in asked
+
+
 def test_each_queue_has_a_worker_of_its_own() -> None:
     commands = [container(name)["command"] for name in PODS]
     queues = [command[command.index("-Q") + 1] for command in commands if "-Q" in command]
@@ -103,6 +113,18 @@ def test_who_publishes_heads_shares_their_directory(name: str) -> None:
     (where,) = [each["value"] for each in container(name)["env"] if each["name"] == "SEAL_HEADS_DIR"]
     (volume,) = [each["name"] for each in container(name)["volumeMounts"] if each["mountPath"] == where]
     (claim,) = [each["persistentVolumeClaim"] for each in spec(name)["volumes"] if each["name"] == volume]
-    (found,) = [each for each in RESOURCES if each["kind"] == "PersistentVolumeClaim"]
-    assert claim["claimName"] == found["metadata"]["name"]
-    assert found["spec"]["accessModes"] == ["ReadWriteMany"]
+    assert is_shared(claim["claimName"])
+
+
+def is_shared(claim: str) -> bool:
+    (found,) = [
+        each for each in RESOURCES if each["kind"] == "PersistentVolumeClaim" and each["metadata"]["name"] == claim
+    ]
+    return bool(found["spec"]["accessModes"] == ["ReadWriteMany"])
+
+
+def test_exports_of_closings_outlive_the_pods_that_write_them() -> None:
+    where = "/var/lib/byok-closings"
+    (volume,) = [each["name"] for each in container("bulk")["volumeMounts"] if each["mountPath"] == where]
+    (claim,) = [each["persistentVolumeClaim"] for each in spec("bulk")["volumes"] if each["name"] == volume]
+    assert is_shared(claim["claimName"])
