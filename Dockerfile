@@ -14,7 +14,7 @@ RUN /venv/bin/python -m byokportal.catalogs compile && \
     /venv/bin/python -m compileall -q -j 0 /venv /srv/byok
 
 FROM python:3.13-slim@sha256:6771159cd4fa5d9bba1258caf0b82e6b73458c694d178ad97c5e925c2d0e1a91
-RUN useradd --system --no-create-home --uid 10001 byok && install -d -o byok /var/lib/byok /var/lib/byok/log-heads
+RUN useradd --system --no-create-home --uid 10001 byok && install -d -m 0700 -o byok /var/lib/byok-closings && install -d -o byok /var/lib/byok /var/lib/byok/log-heads
 COPY --from=build /venv /venv
 # Of root: who runs as byok changes none of it, also where the root is not read-only.
 COPY --from=build /srv/byok /srv/byok

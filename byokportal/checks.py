@@ -11,6 +11,8 @@ import ipaddress
 import os
 import re
 from collections.abc import Iterable
+from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -257,6 +259,16 @@ def copies_of_branch_keys_can_be_written(app_configs: Any, **_: Any) -> list[Che
         hint = "Set SEAL_KMS_KEY_ARN, or SEAL_KEY_FILE: copies are signed by the key of the seal (docs/escrow.md)."
         found.append(_error("ESCROW_BUCKET is set, and nothing signs the copies: none is written.", hint, "E026"))
     return found
+
+
+@register(Tags.security, deploy=True)
+def exports_of_closings_last(app_configs: Any, **_: Any) -> list[CheckMessage]:
+    """Keys are destroyed once the export is written: a folder that goes with its container would lose it."""
+    folder = Path(settings.CLOSING_EXPORT_DIR or "/").resolve()
+    if settings.EMBEDDED or not any(folder.is_relative_to(Path(each)) for each in (settings.VAR_DIR, gettempdir())):
+        return []
+    hint = "Name a folder outside of VAR_DIR and /tmp, on a volume that lasts (/var/lib/byok-closings in compose)."
+    return [_error("CLOSING_EXPORT_DIR goes away with its container.", hint, "E042")]
 
 
 @register(Tags.security, deploy=True)

@@ -118,14 +118,8 @@ class Stack:
         return done.stdout
 
     def _environment(self) -> dict[str, str]:
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith(("AWS_", "DJANGO_")) and name not in {"DATABASE_URL", "SECRET_KEY"}
-        }
         self.sign_ins = self._sign_ins()
-        return {
-            **kept,
+        ours = {
             "DJANGO_SETTINGS_MODULE": "byokportal.settings",
             "PYTHONUNBUFFERED": "1",
             "EMBEDDED": "1",
@@ -138,6 +132,14 @@ class Stack:
             "EXTERNAL_ID_PROBE_GAP": os.environ.get("EXTERNAL_ID_PROBE_GAP", "2"),
             **self._settings,
         }
+        # What is a file's (NAME_FILE) would count before ours, and another's database would be migrated and filled.
+        left_out = {*ours, "DATABASE_URL", "SECRET_KEY"}
+        kept = {
+            name: value
+            for name, value in os.environ.items()
+            if not name.startswith(("AWS_", "DJANGO_")) and name.removesuffix("_FILE") not in left_out
+        }
+        return {**kept, **ours}
 
     def _sign_ins(self) -> dict[str, Any]:
         """Return the passwords of this directory, made at the first run."""

@@ -34,6 +34,24 @@ def test_what_a_document_names_is_there(name: str) -> None:
     assert not missing, f"{name} names what is not there"
 
 
+def headings_of(path: Path) -> set[str]:
+    """Return the anchors that GitHub gives to the headings of a document."""
+    found = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
+    return {re.sub(r"[^a-z0-9 _-]", "", each.lower()).replace(" ", "-") for each in found}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_each_link_to_a_heading_finds_it(name: str) -> None:
+    document = ROOT / name
+    links = re.findall(r"\]\(([^)\s:#]*\.md|)#([^)\s]+)\)", document.read_text())
+    missing = [
+        f"{file}#{anchor}"
+        for file, anchor in links
+        if anchor not in headings_of(document.parent / file if file else document)
+    ]
+    assert not missing, f"{name} links headings that are not there"
+
+
 def test_the_decisions_are_numbered_without_a_gap_and_say_their_number() -> None:
     files = sorted((ROOT / "docs/adr").glob("*.md"))
     assert [file.name[:4] for file in files] == [f"{number:04}" for number in range(1, len(files) + 1)]

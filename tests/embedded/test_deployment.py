@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import yaml
 from cryptography import x509
+from django import conf
 from django.core import checks
 from django.core.cache.backends.redis import RedisCache
 from django.core.exceptions import ImproperlyConfigured
@@ -101,6 +102,7 @@ def production(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     settings.EMBEDDED, settings.AWS_MODE, settings.MFA_REQUIRED = False, "real", True
     settings.SECURE_SSL_REDIRECT, settings.SECURE_PROXY_SSL_HEADER = True, ("HTTP_X_FORWARDED_PROTO", "https")
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.CLOSING_EXPORT_DIR = ""
     for name in ("SECRET_KEY", "EMBEDDED", "VAR_DIR"):
         monkeypatch.delenv(name, raising=False)
     assert [message for message in found() if message.is_serious()] == []
@@ -116,6 +118,8 @@ def found() -> list[checks.CheckMessage]:
 @pytest.mark.parametrize(
     ("setting", "value"),
     [
+        ("CLOSING_EXPORT_DIR", "/tmp/closings"),
+        ("CLOSING_EXPORT_DIR", f"{conf.settings.VAR_DIR}/closings"),
         ("ESCROW_PREFIX", "branch-keys"),
         ("ESCROW_PREFIX", ""),
         ("ESCROW_ENDPOINT_URL", "http://s3.acme.test"),
@@ -396,6 +400,46 @@ def test_who_seals_and_who_signs_share_the_published_heads() -> None:
     assert "heads" in compose["volumes"]
     # A new volume takes its owner from the directory that it is laid over.
     assert f" {where}\n" in (ROOT / "Dockerfile").read_text()
+
+
+def test_exports_of_closings_outlive_the_container_that_writes_them() -> None:
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+    assert "closings:/var/lib/byok-closings" in compose["services"]["background"]["volumes"]
+    assert "closings" in compose["volumes"]
+    assert "-o byok /var/lib/byok-closings" in (ROOT / "Dockerfile").read_text()
+
+
+def test_the_database_is_healthy_only_once_it_takes_connections_by_the_network() -> None:
+    """The image's first start has a temporary server, which listens on the socket alone and is ended again."""
+    postgres = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["postgres"]
+    assert "-h 127.0.0.1" in postgres["healthcheck"]["test"][-1]
+
+
+def volumes_of(services: dict[str, Any], part: str) -> dict[str, bool]:
+    """Return the named volumes of a part, and whether it only reads them."""
+    given = (each.split(":") for each in services[part].get("volumes", ()))
+    return {name: rest[1:] == ["ro"] for name, *rest in given if not name.startswith((".", "/"))}
+
+
+def test_each_command_of_the_first_start_has_what_its_container_reads() -> None:
+    services = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]
+    chapter = (ROOT / "docs/deploy.md").read_text().partition("## First start")[2].partition("\n## ")[0]
+    written, ran = set[str](), list[str]()
+
+    def start(part: str, *, alone: bool) -> None:
+        for before in () if alone else services[part].get("depends_on", {}):
+            start(before, alone=False)
+        lacks = [
+            volume for volume, only_read in volumes_of(services, part).items() if only_read and volume not in written
+        ]
+        assert not lacks, f"{part} reads {lacks}, which no step before has made"
+        written.update(volume for volume, only_read in volumes_of(services, part).items() if not only_read)
+
+    for run, options, part in re.findall(r"`docker compose (run|up)((?: --?[a-z-]+)*)(?: ([a-z]+))?", chapter):
+        ran.append(part or run)
+        for each in [part] if part else services:
+            start(each, alone="--no-deps" in options)
+    assert ran == ["certificates", "migrate", "up"]
 
 
 def test_no_part_of_compose_can_change_its_own_files_or_gain_rights() -> None:
