@@ -52,6 +52,14 @@ def our_account() -> str:
             "Properties": {"AliasName": "alias/byok-log-heads", "TargetKeyId": {"Ref": "HeadsKey"}},
         },
     }
+    for role in ("Base", "Configuration"):
+        # EC2 hands a role to a machine by an instance profile alone (EC2 guide, "IAM roles for Amazon EC2").
+        resources[f"{role}Profile"] = {
+            "Type": "AWS::IAM::InstanceProfile",
+            **KEEP,
+            "Condition": "RunsOnEc2",
+            "Properties": {"InstanceProfileName": {"Ref": role}, "Roles": [{"Ref": role}]},
+        }
     for number, name in enumerate(FIRST, start=1):
         resources[f"ServiceRole{number}"] = _service_role(name)
     return _template(
@@ -68,7 +76,8 @@ def our_account() -> str:
             "ConfigurationPrincipalArn": ("Of the canary account's template", {"Fn::GetAtt": ["Configuration", "Arn"]}),
             "SealKmsKeyArn": ("SEAL_KMS_KEY_ARN", {"Fn::GetAtt": ["HeadsKey", "Arn"]}),
         },
-        {name: _is_given(of) for name, of in {"HasPlatformKey": "PlatformKeyArn", "HasEscrow": "EscrowBucket"}.items()},
+        {name: _is_given(of) for name, of in {"HasPlatformKey": "PlatformKeyArn", "HasEscrow": "EscrowBucket"}.items()}
+        | {"RunsOnEc2": {"Fn::Equals": [{"Ref": "RunsOn"}, "ec2.amazonaws.com"]}},
     )
 
 

@@ -50,6 +50,20 @@ def test_what_is_committed_is_what_the_command_prints(name: str) -> None:
     assert out.getvalue() == (ROOT / f"deploy/aws/{name}.json").read_text(), f"manage.py our_stack {name}"
 
 
+def test_a_machine_of_ec2_can_take_each_principal() -> None:
+    made = template("our-account")
+    (condition,) = [name for name, each in made["Conditions"].items() if "ec2.amazonaws.com" in str(each)]
+    profiles = [each for each in made["Resources"].values() if each["Type"] == "AWS::IAM::InstanceProfile"]
+    assert {each["Condition"] for each in profiles} == {condition}
+    taken = [each["Properties"]["Roles"] for each in profiles]
+    assert taken == [[{"Ref": name}] for name, each in made["Resources"].items() if _runs_processes(each)]
+
+
+def _runs_processes(resource: dict[str, Any]) -> bool:
+    trust = resource["Properties"].get("AssumeRolePolicyDocument", {})
+    return any(each["Principal"] == {"Service": {"Ref": "RunsOn"}} for each in trust.get("Statement", ()))
+
+
 @pytest.mark.slow
 def test_cfn_lint_has_nothing_to_say() -> None:
     files = sorted(str(one.relative_to(ROOT)) for one in (ROOT / "deploy/aws").glob("*.json"))
