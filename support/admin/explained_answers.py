@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 
-from byokportal.errors import DomainError
+from byokportal.errors import DomainError, InvalidInput
 from support import services
 from support.fleet import search
 from support.models import Ticket, TicketMessage
@@ -85,11 +85,13 @@ def page(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
 def _send(request: HttpRequest, text: str) -> HttpResponse:
     kind, _, pk = request.POST["where"].partition(":")
     actor = Actor.staff(request.user, signed_in_at=fresh.signed_in_at(request))
-    parsed = _uuid(pk)
+    parsed, is_internal = _uuid(pk), bool(request.POST.get("is_internal"))
+    # The first message of a ticket is the customer's to read, so a note cannot open one.
+    if is_internal and kind != "ticket":
+        raise InvalidInput(errors={"where": ["A note only for us needs an open ticket. Choose one, or press Send."]})
     if kind == "ticket":
         ticket = Ticket.objects.filter(pk=parsed).select_related("tenant").first()
         if ticket is not None:
-            is_internal = bool(request.POST.get("is_internal"))
             services.answer_ticket(ticket, text=text, is_internal=is_internal, actor=actor)
             messages.success(request, "Noted for support only." if is_internal else "Answered. It is their turn now.")
             return redirect("admin:tenants_tenant_change", ticket.tenant_id)

@@ -18,7 +18,7 @@ from byokportal import clock
 from byokportal.errors import InvalidInput, NotAllowed
 from keys.models import EncryptionTest, KeyRegistration
 from support import errors, follow, notices, reminders, services
-from support.models import Notice, Ticket, TicketMove
+from support.models import Notice, Ticket, TicketMessage, TicketMove
 from support.tickets import clocks, waiting
 from tenants import audit
 from tenants.audit import SYSTEM
@@ -299,6 +299,36 @@ def test_an_explanation_answers_or_opens_a_ticket(ticket: Ticket, sam: User, bro
     assert browser.post(url, {"text": "x", "to": "nobody"}).status_code == 200
     assert browser_of(sam, is_fresh=False).post(url, given).status_code == 302
     assert Ticket.objects.count() == 2
+
+
+@pytest.mark.parametrize("where", ["ticket", "tenant"])
+@pytest.mark.parametrize("is_internal", [False, True])
+def test_a_note_only_for_us_reaches_no_customer_wherever_it_is_put(
+    tenant: Tenant, alice: Member, sam: User, browser_of: Callable[..., Client], where: str, is_internal: bool
+) -> None:
+    from support.fleet import projection
+
+    browser, url = browser_of(sam), "/admin/explain-aws-error/answer/"
+    projection.refresh([tenant.pk])
+    assert "Only for us" not in browser.post(url, {"text": "t", "to": "Acme Bank"}).content.decode(), (
+        "no ticket is open"
+    )
+    ticket = services.open_ticket(tenant, topic="question", subject="Which?", text="Ours?", actor=acting(alice))
+    assert "Only for us" in browser.post(url, {"text": "t", "to": "Acme Bank"}).content.decode()
+    while follow.follow():
+        pass
+    before = set(Notice.objects.values_list("pk", flat=True))
+    target = {"ticket": ticket.pk, "tenant": tenant.pk}[where]
+    given = {"text": "Their policy is odd.", "to": "Acme Bank", "where": f"{where}:{target}", "subject": "s"}
+    answer = browser.post(url, given | ({"is_internal": "on"} if is_internal else {}))
+    while follow.follow():
+        pass
+    is_refused = is_internal and where == "tenant"
+    assert answer.status_code == (200 if is_refused else 302)
+    assert ("needs an open ticket" in answer.content.decode()) is is_refused
+    written = TicketMessage.objects.filter(tenant=tenant, text="Their policy is odd.")
+    assert [one.is_internal for one in written] == ([] if is_refused else [is_internal])
+    assert Notice.objects.exclude(pk__in=before).exists() is not is_internal
 
 
 def test_each_operation_of_a_ticket_has_its_button_and_works(
