@@ -31,6 +31,7 @@ def _activated(event: AuditEvent, tenant: Tenant) -> None:
     if registration is not None:
         causes.corrected(tenant, Topic.CONFIGURATION, registration, causes.PASSED)
     causes.close_of_keys_out_of_use(tenant)
+    response.back(event, tenant)
     notices.tell(event, tenant, "key-active", {"key_arn": str(audit.data_of(event).get("key_arn", ""))})
 
 
@@ -66,6 +67,7 @@ def _withdrawn(event: AuditEvent, tenant: Tenant) -> None:
 
 def _left(event: AuditEvent, tenant: Tenant) -> None:
     causes.close_of_keys_out_of_use(tenant)
+    response.back(event, tenant)
 
 
 def _rejected(event: AuditEvent, tenant: Tenant) -> None:
@@ -197,6 +199,7 @@ def _log_stream_failing(event: AuditEvent, tenant: Tenant) -> None:
 def _suspended(event: AuditEvent, tenant: Tenant) -> None:
     if event.actor == SYSTEM.label:
         causes.refused(event, tenant)
+    response.back(event, tenant)
     notices.tell(event, tenant, "key-suspended", {"sentence": audit.sentence(event)})
     response.hold_what_was_taken_back(event, tenant)
 

@@ -95,7 +95,11 @@ def lost(event: AuditEvent, tenant: Tenant) -> None:
         waits_until = clock.now() + A_MOMENT
         Notice.objects.filter(event=event, sent_at=None, attempts=0).update(due_at=waits_until)
         return
-    AffectedTenant.objects.get_or_create(incident=incident, tenant=tenant, defaults={"since": event.at})
+    affected, is_new = AffectedTenant.objects.get_or_create(
+        incident=incident, tenant=tenant, defaults={"since": event.at}
+    )
+    if not is_new:  # lost once more: the time in which it was back is none of ours
+        AffectedTenant.objects.filter(pk=affected.pk, back_at__lte=event.at).update(since=event.at, back_at=None)
     hold(incident, event, tenant)
     # What was blamed on it a moment before is taken back.
     since = event.at - timedelta(seconds=settings.MANY_DENIALS_SECONDS)
@@ -115,28 +119,36 @@ def _is(tenant: Tenant, status: str) -> bool:
 
 
 def back(event: AuditEvent, tenant: Tenant) -> AffectedTenant | None:
-    """Note that the key of a tenant answers again, or is the tenant's own matter again.
+    """Note that the key of a tenant answers again, or is the tenant's own matter again: what follows is none of ours.
+
+    Called for each event by which a key is not "we cannot tell" any more; one that is missed would let a later recovery
+    say that all the time until then was a fault of ours.
 
     Returns:
-        what it met, when that was an incident and ends now.
+        what it met, when that was an incident and ends now; of several the newest.
     """
-    met = AffectedTenant.objects.filter(tenant=tenant, back_at=None, since__lte=event.at).order_by("-since").first()
-    if met is None:
+    met = AffectedTenant.objects.filter(tenant=tenant, back_at=None, since__lte=event.at)
+    newest = met.order_by("-since", "-incident").first()
+    if newest is None:
         return None
-    AffectedTenant.objects.filter(pk=met.pk).update(back_at=event.at)
-    met.back_at = event.at
-    return met
+    met.update(back_at=event.at)
+    newest.back_at = event.at
+    return newest
 
 
 def hold(incident: Incident, event: AuditEvent, tenant: Tenant) -> None:
-    """Hold back the mails of an event, or do with them what was decided about the mails of its incident."""
+    """Hold back the mails of an event, or do with them what was decided about the mails of its incident.
+
+    What was decided is over with the incident: of what happens later the organisation hears.
+    """
     response = IncidentResponse.objects.filter(incident=incident).first()
     decided = response.mails if response else Mails.HELD
     mails = Notice.objects.filter(event=event, sent_at=None, attempts=0)
-    if decided == Mails.DROPPED:
+    ended_at = Incident.objects.values_list("closed_at", flat=True).get(pk=incident.pk)
+    if decided == Mails.DROPPED and (ended_at is None or event.at <= ended_at):
         mails.update(held_for=incident, due_at=None, dropped_at=clock.now())
         return
-    if Incident.objects.filter(pk=incident.pk, closed_at=None).exists():
+    if ended_at is None:
         if decided == Mails.HELD:
             mails.update(held_for=incident, due_at=None)
         return
