@@ -10,7 +10,7 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from byokportal import clock
+from byokportal import clock, words
 from keys import services as key_services
 from keys.models import Incident
 from support import services
@@ -24,11 +24,19 @@ from tenants.audit import Actor
 SHOWN = 200  # organisations of each list, and mails
 TEXT = (
     "Hello,\n\n"
-    "since {since} UTC we cannot use the key that you gave us. It is a fault on our own side: nothing that you set up "
+    "since {since} we cannot use the key that you gave us. It is a fault on our own side: nothing that you set up "
     "is wrong, and you need not change anything.\n\n"
     "New data keys are not given out for your organisation at the moment. What your services hold goes on working "
     "until it runs out, within the revocation latency that you chose; then data waits. Nothing is lost.\n\n"
     "We are working on it. You get one more mail from us when your key answers again.\n"
+)
+TEXT_BACK = (
+    "Hello,\n\n"
+    "from {since} on we could not use the key that you gave us, for a while. It was a fault on our own side: nothing "
+    "that you had set up was wrong, and you need not change anything because of it.\n\n"
+    "For your organisation it is over. Meanwhile new data keys were not given out for it. What your services held went "
+    "on working until it ran out, within the revocation latency that you chose; then data waited. Nothing is lost.\n\n"
+    "The log of your organisation has the times of your key.\n"
 )
 
 
@@ -46,10 +54,16 @@ class TellForm(forms.Form):
     """What affected organisations are told."""
 
     text = forms.CharField(
-        label="Text",
+        label="To those that are not back",
         max_length=services.INCIDENT_TEXT_LENGTH,
         widget=forms.Textarea(attrs={"rows": 14}),
         help_text="Read it once more, and change what is not so. It stands in the log of each organisation.",
+    )
+    text_back = forms.CharField(
+        label="To those for which it is over",
+        max_length=services.INCIDENT_TEXT_LENGTH,
+        widget=forms.Textarea(attrs={"rows": 14}),
+        help_text="Their key answers again, or AWS or a button has suspended it meanwhile. Read this too.",
     )
 
 
@@ -76,12 +90,13 @@ def _decide(incident: Incident, data: dict[str, Any], actor: Actor) -> Answer:
 
 
 def _tell(incident: Incident, data: dict[str, Any], actor: Actor) -> Answer:
-    count = services.tell_affected(incident, text=data["text"], actor=actor)
+    count = services.tell_affected(incident, text=data["text"], text_back=data["text_back"], actor=actor)
     return f"{count} organisations are told, each once. Whoever is affected later can be told with the same button."
 
 
 def _text(incident: Incident) -> dict[str, Any]:
-    return {"text": TEXT.format(since=f"{incident.opened_at:%H:%M}")}
+    since = words.minute(incident.opened_at, now=clock.now())
+    return {"text": TEXT.format(since=since), "text_back": TEXT_BACK.format(since=since)}
 
 
 def _test(nothing: None, data: dict[str, Any], actor: Actor) -> Answer:
@@ -147,7 +162,8 @@ class IncidentAdmin(ReadOnlyAdmin):
             "tell",
             "Tell the organisations affected",
             "A text that is ready goes by mail to the people of each organisation that is or was affected and was "
-            "not told yet. Change it as you need it. Each gets it once.",
+            "not told yet: one for those that are not back, another one for those for which it is over. Change them as "
+            "you need them. Each organisation is told once.",
             "support.tell_affected",
             _tell,
             form=TellForm,

@@ -66,11 +66,15 @@ def decide_held_mails(incident: Incident, *, choice: str, reason: str, actor: Ac
     return count
 
 
-def tell_affected(incident: Incident, *, text: str, actor: Actor) -> int:
+def tell_affected(incident: Incident, *, text: str, text_back: str, actor: Actor) -> int:
     """Write to each organisation that an incident concerns and that was not told yet; each one once.
 
     It stands in the log of each of them; the mails are written from there. A row at a time: what was done is done when
     this breaks off, and pressed again it goes on with the rest.
+
+    Args:
+        text: for those whose key we cannot use at this moment.
+        text_back: for those for whom it is over.
 
     Returns:
         how many were told.
@@ -81,20 +85,24 @@ def tell_affected(incident: Incident, *, text: str, actor: Actor) -> int:
     """
     roles.require(actor, "support.tell_affected")
     text = bounded_text(text, field="text", limit=TEXT_LENGTH, lines=True)
+    text_back = bounded_text(text_back, field="text_back", limit=TEXT_LENGTH, lines=True)
     waiting = AffectedTenant.objects.filter(incident=incident, told_at=None).select_related("tenant")
-    told = sum(_tell(one, text, actor) for one in list(waiting.order_by("pk")[:AT_ONCE]))
+    told = sum(_tell(one, text, text_back, actor) for one in list(waiting.order_by("pk")[:AT_ONCE]))
     if not told:
         raise NobodyToTell
     return told
 
 
-def _tell(affected: AffectedTenant, text: str, actor: Actor) -> bool:
+def _tell(affected: AffectedTenant, text: str, text_back: str, actor: Actor) -> bool:
     @transactions.atomic
     def tell(tenant: object) -> bool:
         if not AffectedTenant.objects.filter(pk=affected.pk, told_at=None).update(told_at=clock.now()):
             return False
+        # Read under the tenant's lock: it may have come back since this began.
+        is_back = AffectedTenant.objects.filter(pk=affected.pk, back_at__isnull=False).exists()
+        said = text_back if is_back else text
         audit.record(
-            "support.incident.told", tenant=affected.tenant, actor=actor, target=affected.incident_id, text=text
+            "support.incident.told", tenant=affected.tenant, actor=actor, target=affected.incident_id, text=said
         )
         return True
 

@@ -717,7 +717,7 @@ OPERATIONS: dict[str, Line] = {
         lambda w: support_services.decide_held_mails(w.incident(), choice="dropped", reason="r", actor=COMMAND)
     ),
     "support.tell_affected": Line(
-        lambda w: support_services.tell_affected(w.affecting(), text="It was us.", actor=COMMAND)
+        lambda w: support_services.tell_affected(w.affecting(), text="It is us.", text_back="It was us.", actor=COMMAND)
     ),
     "keys.suspend": Line(lambda w: key_services.suspend(w.my_tenant, reason="r", actor=w.actor)),
     "keys.resume": Line(

@@ -9,8 +9,10 @@ import pytest
 from conftest import acting, acting_staff, with_health
 from django.contrib.auth.models import User
 from django.core import mail
+from django.test import Client
+from django.urls import reverse
 
-from byokportal import clock
+from byokportal import clock, words
 from keys import lifecycle
 from keys import services as key_services
 from keys.models import Incident, KeyRegistration
@@ -171,3 +173,33 @@ def test_a_key_that_is_lost_twice_counts_from_the_second_time(
     followed()
     affected = AffectedTenant.objects.get()
     assert (affected.since, affected.back_at) == (second.at, None)
+
+
+# --- what our people tell them ---------------------------------------------------------------------------------------
+
+
+def test_who_is_back_is_told_so_and_who_is_not_that_it_lasts(
+    incident: Incident, registration: KeyRegistration, mallory: Member, sam: User, browser_of: Callable[..., Client]
+) -> None:
+    AffectedTenant.objects.create(incident=incident, tenant=mallory.tenant, since=clock.now())
+    Incident.objects.filter(pk=incident.pk).update(opened_at=clock.now() - timedelta(days=1))
+    recovered(registration)
+    followed()
+    mail.outbox.clear()
+    browser, url = browser_of(sam), reverse("admin:keys_incident_operation", args=[incident.pk, "tell"])
+    ready = browser.get(url).context["form"].initial
+    day = words.minute(clock.now() - timedelta(days=1), now=clock.now()).partition(",")[0]
+    assert f"since {day}, " in ready["text"] and f"from {day}, " in ready["text_back"], "with its day"
+    assert browser.post(url, {"text": ready["text"]}).status_code == 200, "both are wanted"
+    answer = browser.post(url, ready, follow=True)
+    assert "2 organisations are told" in answer.content.decode()
+    followed()
+    while notices.send_due():
+        pass
+    told = {one.to[0]: str(one.body) for one in mail.outbox if "a fault on our own side" in one.body}
+    now, over = "we cannot use the key", "For your organisation it is over"
+    alice, other = registration.tenant.members.get().user.email, mallory.user.email
+    assert {to: (now in text, over in text) for to, text in told.items()} == {
+        alice: (False, True),
+        other: (True, False),
+    }

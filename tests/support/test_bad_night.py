@@ -188,13 +188,13 @@ def test_the_bad_night(
 
     # The organisations are told in our own words, each once.
     said = "Since 03:12 UTC we cannot use your key. It is us."
-    assert f"{FORTY} organisations are told" in pressed(browser, incident, "tell", text=said)
+    assert f"{FORTY} organisations are told" in pressed(browser, incident, "tell", text=said, text_back="b")
     all_followed()
     mails = all_mailed()
     assert to_tenants(mails) == sorted(f"owner@bank{number}.example" for number in range(FORTY))
     assert said in mail.outbox[0].body
     with pytest.raises(errors.NobodyToTell):
-        services.tell_affected(incident, text="Once more", actor=acting_staff(sam))
+        services.tell_affected(incident, text="Once more", text_back="b", actor=acting_staff(sam))
     assert AuditEvent.objects.filter(name="support.incident.told", tenant__isnull=False).count() == FORTY
 
     # It is mended, and half of them are asked at once: recovery is seen one by one.
@@ -413,7 +413,7 @@ def test_support_takes_and_probes_and_does_not_tell_organisations(service_role: 
     services.take_incident(met, reason="r", actor=actor)
     assert key_services.probe_incident(met, reason="r", actor=actor) == 0
     for do in (
-        lambda: services.tell_affected(met, text="t", actor=actor),
+        lambda: services.tell_affected(met, text="t", text_back="b", actor=actor),
         lambda: services.decide_held_mails(met, choice="dropped", reason="r", actor=actor),
         lambda: services.test_on_call(actor=actor),
     ):
