@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from typing import Any, ClassVar
 
@@ -79,9 +80,9 @@ def begin(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
     is_empty = not marked and not asked.get("all")
     tenants = [] if is_empty else bulk.chosen(marked, filters)
     form = FORMS.get(kind, BulkForm)(request.POST if request.method == "POST" else None)
-    count = str(len(tenants))
+    these = _digest(tenants)
     if request.method == "POST" and form.is_valid():
-        if asked.get("count") != count:
+        if asked.get("these") != these:
             form.add_error(None, "The fleet has changed since you looked. These are the ones now; look again.")
         else:
             try:
@@ -101,6 +102,7 @@ def begin(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
         "explanation": EXPLAINED[Kind(kind)],
         "form": form,
         "count": len(tenants),
+        "these": these,
         "is_more": len(tenants) > bulk.AT_MOST,
         "at_most": bulk.AT_MOST,
         "named": [row.name for row in named],
@@ -124,6 +126,11 @@ def _begin(
     return services.begin_bulk(
         kind=kind, tenants=tenants, filters=filters, facts=facts, reason=data["reason"], actor=actor
     )
+
+
+def _digest(tenants: list[uuid.UUID]) -> str:
+    """Return by what the page knows again whom it showed: as many others must not be taken for them."""
+    return hashlib.sha256(b"".join(sorted(pk.bytes for pk in tenants))).hexdigest()
 
 
 def _ids(values: list[str]) -> list[uuid.UUID]:

@@ -75,6 +75,12 @@ def stopped(tenants: list[Tenant]) -> int:
     return KeyRegistration.objects.filter(tenant__in=tenants, status="suspended", suspended_by="kore").count()
 
 
+def these(browser: Client, asked: dict[str, Any]) -> str:
+    """Return by what the page before the button knows again whom it showed."""
+    told: str = browser.get("/admin/fleet/bulk/", asked).context["these"]
+    return told
+
+
 # --- from the fleet ----------------------------------------------------------------------------------------------
 
 
@@ -84,7 +90,7 @@ def test_a_filter_is_tested_row_by_row_and_its_page_says_what_became_of_each(
     asked = {"kind": "test", "state": "active", "all": "1"}
     count = FleetRow.objects.filter(state="active").count()
     assert f"{count} tenant" in desk.get("/admin/fleet/bulk/", asked).content.decode()
-    answer = desk.post("/admin/fleet/bulk/", {**asked, **REASON, "count": str(count)})
+    answer = desk.post("/admin/fleet/bulk/", {**asked, **REASON, "these": these(desk, asked)})
     operation = BulkOperation.objects.get()
     assert answer["Location"] == f"/admin/support/bulkoperation/{operation.pk}/change/"
     assert (operation.status, operation.total, operation.filters) == ("queued", count, "state=active")
@@ -103,7 +109,7 @@ def test_chosen_by_hand_are_those_alone(desk: Client, fleet: list[FleetRow]) -> 
     marked = [str(row.pk) for row in fleet[:3]]
     asked = {"kind": "ask", "t": [*marked, "no id"], "state": "active"}
     facts = {"subject": "A new Region", "text": "Do you need it?"}
-    desk.post("/admin/fleet/bulk/", {**asked, **REASON, **facts, "count": "3"})
+    desk.post("/admin/fleet/bulk/", {**asked, **REASON, **facts, "these": these(desk, asked)})
     assert done(BulkOperation.objects.get()) == {"done": 3}
     tickets = Ticket.objects.filter(subject="A new Region")
     assert {str(one.tenant_id) for one in tickets} == set(marked)
@@ -115,7 +121,7 @@ def test_chosen_by_hand_are_those_alone(desk: Client, fleet: list[FleetRow]) -> 
     [
         ({"kind": "test"}, "Nobody is chosen"),
         ({"kind": "test", "t": "x"}, "Nobody is chosen"),
-        ({"kind": "test", "all": "1", "count": "999"}, "The fleet has changed"),
+        ({"kind": "test", "all": "1", "these": "nobody"}, "The fleet has changed"),
         ({"kind": "ask", "all": "1", "text": "t"}, "required"),
         ({"kind": "ask", "all": "1", "subject": "s", "text": "a\x00b"}, "character"),
         ({"kind": "ask", "all": "1", "subject": "s", "text": "t" * 10_001}, "10"),
@@ -126,9 +132,23 @@ def test_chosen_by_hand_are_those_alone(desk: Client, fleet: list[FleetRow]) -> 
 def test_what_does_not_fit_begins_nothing(
     desk: Client, fleet: list[FleetRow], asked: dict[str, str], sentence: str
 ) -> None:
-    answer = desk.post("/admin/fleet/bulk/", {"count": str(len(fleet)), **REASON, **asked})
+    answer = desk.post("/admin/fleet/bulk/", {"these": these(desk, asked), **REASON, **asked})
     assert answer.status_code == 200 and sentence in answer.content.decode()
     assert not BulkOperation.objects.exists()
+
+
+def test_as_many_others_are_not_those_that_the_page_showed(desk: Client, fleet: list[FleetRow]) -> None:
+    asked = {"kind": "suspend", "state": "cannot_tell", "all": "1"}
+    FleetRow.objects.update(state="active")
+    FleetRow.objects.filter(pk__in=[row.pk for row in fleet[:5]]).update(state="cannot_tell")
+    seen = {**asked, **REASON, "these": these(desk, asked)}
+    FleetRow.objects.filter(pk=fleet[0].pk).update(state="active")
+    FleetRow.objects.filter(pk=fleet[9].pk).update(state="cannot_tell")
+    page = desk.post("/admin/fleet/bulk/", seen).content.decode()
+    assert "The fleet has changed" in page and fleet[9].name in page
+    assert not BulkOperation.objects.exists()
+    assert desk.post("/admin/fleet/bulk/", {**seen, "these": these(desk, asked)}).status_code == 302
+    assert fleet[0].pk not in BulkItem.objects.values_list("tenant", flat=True)
 
 
 def test_who_may_not_do_it_to_one_does_it_to_nobody(
