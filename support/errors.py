@@ -86,6 +86,16 @@ class SecondLeadForBulk(DomainError):
     turn = Turn.KORE
 
 
+class TooManySuspensions(DomainError):
+    kind, code = Kind.CONFLICT, "too_many_suspensions"
+    title = lazy("Another support lead decides about more")
+    detail = lazy(
+        "You have suspended {limit} keys within a day. Mark this organisation in the fleet and press “Suspend these”: "
+        "another support lead approves it on the page of that bulk operation."
+    )
+    turn = Turn.KORE
+
+
 class BulkOperationMoved(DomainError):
     kind, code = Kind.CONFLICT, "bulk_operation_moved"
     title = lazy("The bulk operation has moved on")

@@ -21,7 +21,7 @@ from support.admin.base import Answer, Operation, ReadOnlyAdmin
 from support.fleet.filters import Filters
 from support.forms import AskForm, BulkForm, WindowForm
 from support.models import BulkItem, BulkOperation, FleetRow
-from support.services import bulk
+from support.services import bulk, suspensions
 from tenants import fresh, roles
 from tenants.audit import Actor
 from tenants.errors import FreshSignInNeeded
@@ -39,7 +39,9 @@ EXPLAINED = {
     Kind.PROBE: "AWS is asked about each serving key now. Two good answers end a suspension by AWS.",
     Kind.SUSPEND: (
         "Nothing opens these tenants’ data until a lead resumes them. Their services stop within seconds, and each "
-        f"organisation is told with your reason. For more than {bulk.ALONE} in a day another lead has to approve."
+        "organisation is told with your reason. "
+        f"For more than {suspensions.ALONE} in a day, those by the button of a tenant among them, another lead has to "
+        "approve."
     ),
 }
 
@@ -203,7 +205,7 @@ class BulkOperationAdmin(ReadOnlyAdmin):
             "resume-batch",
             "Resume exactly these keys",
             "The keys that this suspended serve again after two good answers of AWS. A key that somebody suspended or "
-            f"resumed since is left as it is. For more than {bulk.ALONE} in a day another lead has to approve.",
+            f"resumed since is left as it is. For more than {suspensions.ALONE} in a day another lead has to approve.",
             "keys.resume",
             _resume,
             is_offered=lambda operation: (

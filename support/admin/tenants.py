@@ -37,7 +37,7 @@ def _run_test(tenant: Tenant, data: dict[str, Any], actor: Actor) -> Answer:
 
 
 def _suspend(tenant: Tenant, data: dict[str, Any], actor: Actor) -> Answer:
-    key_services.suspend(tenant, reason=data["reason"], actor=actor)
+    services.suspend_key(tenant, reason=data["reason"], actor=actor)
     return "The key is suspended: within 5 seconds nothing of this tenant opens. Resume is here when it may go on."
 
 
@@ -166,7 +166,8 @@ OPERATIONS = (
     Operation(
         "suspend",
         "Suspend the key",
-        "Within 5 seconds no process of ours opens or makes a data key of this tenant. Only Resume here ends it.",
+        "Within 5 seconds no process of ours opens or makes a data key of this tenant. Only Resume here ends it. "
+        f"For more than {services.ALONE} in a day another lead has to approve, by a bulk operation of the fleet.",
         "keys.suspend",
         _suspend,
         is_offered=_is_serving,

@@ -14,6 +14,7 @@ from support.services.incidents import TEXT_LENGTH as INCIDENT_TEXT_LENGTH
 from support.services.incidents import decide_held_mails, take_incident, tell_affected, test_on_call
 from support.services.mails import choose_mails
 from support.services.staff import record_review, record_staff_export
+from support.services.suspensions import ALONE, suspend_key
 from support.services.tickets import (
     SUBJECT_LENGTH,
     TEXT_LENGTH,
@@ -46,6 +47,7 @@ from tenants.audit import Actor
 from tenants.models import AuditEvent, Tenant
 
 __all__ = [
+    "ALONE",
     "INCIDENT_TEXT_LENGTH",
     "SUBJECT_LENGTH",
     "TEXT_LENGTH",
@@ -79,6 +81,7 @@ __all__ = [
     "resume_bulk",
     "rotate_webhook_secret",
     "stop_bulk",
+    "suspend_key",
     "switch_webhook",
     "take_incident",
     "take_mail",

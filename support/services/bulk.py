@@ -7,15 +7,14 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.contrib.auth.models import User
 from django.db import IntegrityError
-from django.db.models import Sum
 
-from byokportal import clock
+from byokportal import clock, secret_texts
 from byokportal.errors import InvalidInput
 from support import errors
 from support.fleet.filters import Filters
 from support.models import BulkItem, BulkOperation, FleetRow
+from support.services import suspensions
 from support.services.texts import bounded_text
 from support.services.tickets import SUBJECT_LENGTH, TEXT_LENGTH
 from tenants import audit, roles, transactions
@@ -26,8 +25,7 @@ Kind, Status = BulkOperation.Kind, BulkOperation.Status
 
 # Tenants of one operation; who means more narrows the filters.
 AT_MOST = 10_000
-# Keys that a lead stops or resumes alone, in all within this time.
-ALONE, WITHIN = 10, timedelta(hours=24)
+# More of them than one does alone (`suspensions`) wait for another lead.
 NEED_TWO = frozenset({Kind.SUSPEND, Kind.RESUME})
 # What one has to be allowed to do to one tenant, to begin it for many; each row asks for it again when it is done.
 ROWS = {
@@ -164,9 +162,7 @@ def _make(
         raise InvalidInput(errors={"tenants": ["Nobody is chosen. Choose tenants in the fleet, or a filter."]})
     if total > AT_MOST:
         raise InvalidInput(errors={"tenants": [f"These are more than {AT_MOST:,} tenants. Narrow the filter."]})
-    if kind in NEED_TWO:  # what one begins at the same moment twice is counted one after the other
-        User.objects.select_for_update(no_key=True).filter(pk=person.pk).first()
-    waits = kind in NEED_TWO and total + _alone(kind, person, now) > ALONE
+    waits = kind in NEED_TWO and total + suspensions.alone(kind, person) > suspensions.ALONE
     operation = BulkOperation(
         kind=kind,
         status=Status.WAITING if waits else Status.QUEUED,
@@ -196,17 +192,10 @@ def _make(
     return operation
 
 
-def _alone(kind: str, person: User, now: datetime) -> int:
-    """Return of how many tenants this person has begun the same alone lately: ten and ten are twenty."""
-    mine = BulkOperation.objects.filter(
-        requested_by=person, kind=kind, created_at__gt=now - WITHIN, decided_by=None
-    ).exclude(status=Status.WAITING)
-    return mine.aggregate(total=Sum("total"))["total"] or 0
-
-
 def _checked(kind: str, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return the facts that a kind needs, bounded; each row's service looks at them again."""
     if kind == Kind.ASK:
+        secret_texts.refuse_in((name, str(facts.get(name, ""))) for name in ("subject", "text"))
         subject = bounded_text(str(facts.get("subject", "")), field="subject", limit=SUBJECT_LENGTH, lines=False)
         text = bounded_text(str(facts.get("text", "")), field="text", limit=TEXT_LENGTH, lines=True)
         return {"subject": subject, "text": text}

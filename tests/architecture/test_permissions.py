@@ -105,6 +105,7 @@ def test_a_button_names_the_row_that_its_service_asks_for(model: type[Model], bu
         "role": "owner",
         "reason": "r",
         "text": "t",
+        "text_back": "t",
         "is_internal": False,
         "scopes": roles.SCOPES,
         "tenants": [],

@@ -224,6 +224,13 @@ SWITCHES = [
         "        pass\n",
         "tests/support/test_bulk_operations.py",
     ),
+    Switch(
+        "the eleventh key in a day is another lead's to stop",
+        "support/services/suspensions.py",
+        "        raise errors.TooManySuspensions(limit=ALONE)\n",
+        "        pass\n",
+        "tests/support/test_suspensions_by_one_lead.py",
+    ),
     # --- sessions -------------------------------------------------------------------------------------------------
     Switch(
         "a session ends when nothing happens",
