@@ -188,7 +188,7 @@ def _compose(notice: Notice, sentences: dict[str, Callable[[], str]]) -> EmailMe
         last = _("Members choose which of these mails they get: %(url)s") % {"url": context["mails_url"]}
         text += f"\n{last}\n"
     if notice.tenant is not None:
-        text = words.without_external_id(text, notice.tenant.external_id)
+        subject, text = (words.without_external_id(one, notice.tenant.external_id) for one in (subject, text))
     message = EmailMessage(subject, text, to=[notice.recipient], headers=dict(AUTOMATIC))
     if MAILS[notice.template].is_answered and context["place"] is not None:
         message.reply_to = [signed_addresses.address(context["place"])]

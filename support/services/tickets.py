@@ -10,7 +10,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser, User
 from django.db.models import Q
 
-from byokportal import clock, words
+from byokportal import clock, secret_texts, words
 from byokportal.errors import InvalidInput, NotAllowed
 from byokportal.translation import translate as _
 from support.errors import TicketClosed, TicketsNotMerged
@@ -52,8 +52,11 @@ def open_ticket(
 
     Raises:
         InvalidInput: a topic or step that there is not, or words that do not fit.
+        SecretPasted: they hold a secret, also one of which each of the two has a part.
     """
     roles.require(actor, "support.open_ticket", tenant)
+    secret_texts.refuse_in([("subject", subject), ("text", text)])
+    subject = words.without_external_id(subject, tenant.external_id)
     if topic not in Ticket.Topic.values or (actor.kind != "system" and topic == Ticket.Topic.CONFIGURATION):
         choices = ", ".join(value for value in Ticket.Topic.values if value != Ticket.Topic.CONFIGURATION)
         raise InvalidInput(
@@ -103,6 +106,11 @@ def _add_message(
         mail_id=mail_id,
         at=at or clock.now(),
     )
+
+
+def _reason_of(reason: str, ticket: Ticket) -> str:
+    """Return the reason that a person gave, as the row, the log and the ticket may have it."""
+    return tenant_services.reason_of(words.without_external_id(reason, ticket.tenant.external_id))
 
 
 def current(ticket: Ticket) -> Ticket:
@@ -158,7 +166,7 @@ def close_ticket(ticket: Ticket, *, reason: str, actor: Actor) -> None:
         ReasonMissing: a closed ticket says why.
     """
     roles.require(actor, "support.close_ticket", ticket.tenant)
-    reason = tenant_services.reason_of(reason)
+    reason = _reason_of(reason, ticket)
     ticket.refresh_from_db(fields=["status"])
     if not ticket.is_open:
         raise TicketClosed
@@ -182,7 +190,7 @@ def reopen_ticket(ticket: Ticket, *, reason: str, status: str = "", actor: Actor
         ReasonMissing: a ticket that is opened again says why.
     """
     roles.require(actor, "support.close_ticket", ticket.tenant)
-    reason = tenant_services.reason_of(reason)
+    reason = _reason_of(reason, ticket)
     ticket.refresh_from_db(fields=["status"])
     if ticket.is_open:
         raise InvalidInput(errors={"reason": ["The ticket is open. Answer it instead."]})
@@ -277,7 +285,7 @@ def merge_ticket(ticket: Ticket, *, into: Ticket, reason: str, actor: Actor) -> 
         ReasonMissing: the tenant reads why.
     """
     roles.require(actor, "support.manage_ticket", ticket.tenant)
-    reason = tenant_services.reason_of(reason)
+    reason = _reason_of(reason, ticket)
     if into.tenant_id != ticket.tenant_id or into.pk == ticket.pk:
         raise TicketsNotMerged(why="Choose another open ticket of the same organisation.")
     ticket.refresh_from_db(fields=["status"])

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 from conftest import acting_staff, lines_by
 from django.contrib.auth.models import User
+from django.core import mail
 
-from byokportal.errors import InvalidInput, NotAllowed, NotFound
-from support import errors, services
-from support.models import Ticket
+from byokportal.errors import InvalidInput, NotAllowed, NotFound, SecretPasted
+from support import errors, follow, notices, services
+from support.models import BulkOperation, Ticket, TicketMessage, TicketMove
 from tenants import audit
 from tenants.audit import SYSTEM, Actor
 from tenants.errors import ReasonMissing
@@ -93,6 +94,59 @@ def test_words_that_do_not_fit_are_refused_on_their_field(
         services.open_ticket(tenant, **words, actor=_of(alice))
     assert list(refusal.value.errors) == [field]
     assert not Ticket.objects.exists()
+
+
+@pytest.mark.parametrize("is_bulk", [False, True])
+def test_a_secret_of_which_subject_and_text_have_a_half_each_is_refused(
+    tenant: Tenant, alice: Member, sam: User, is_bulk: bool
+) -> None:
+    words = {
+        "subject": "AKIAIOSFODNN7EXAMPLE gets AccessDenied",
+        "text": "our secret is wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+    }
+    with pytest.raises(SecretPasted):
+        if is_bulk:
+            given = {"kind": "ask", "tenants": [tenant.pk], "facts": words, "reason": "r"}
+            services.begin_bulk(**given, actor=acting_staff(sam))
+        else:
+            services.open_ticket(tenant, topic="question", **words, actor=_of(alice))
+    assert not Ticket.objects.exists() and not BulkOperation.objects.exists()
+
+
+def test_the_external_id_stands_in_no_part_of_a_ticket_its_log_or_its_mails(
+    tenant: Tenant, alice: Member, sam: User
+) -> None:
+    said, lead = f"Is {tenant.external_id} right?", acting_staff(sam)
+    # A reason is cut at its limit: no half of it stays.
+    long = "x" * (190 - len(tenant.external_id) // 2) + said
+    other = services.open_ticket(tenant, topic="question", subject=said, text=said, actor=_of(alice))
+    one = services.open_ticket(tenant, topic="question", subject=f"1 {said}", text=said, actor=lead)
+    services.answer_ticket(one, text=said, actor=lead)
+    services.close_ticket(one, reason=long, actor=lead)
+    services.reopen_ticket(one, reason=long, actor=lead)
+    services.assign_ticket(one, to=sam, actor=lead)
+    services.answer_ticket(one, text=said, actor=_of(alice))
+    services.change_ticket(one, topic="key", step=None, priority="low", actor=lead)
+    # A subject of before this release still has it.
+    Ticket.objects.filter(pk=other.pk).update(subject=said)
+    services.answer_ticket(other, text="Yes.", actor=lead)
+    while follow.follow():
+        pass
+    services.merge_ticket(
+        one,
+        into=services.open_ticket(tenant, topic="question", subject=said, text="t", actor=lead),
+        reason=long,
+        actor=lead,
+    )
+    while notices.send_due():
+        pass
+    kept = [*TicketMessage.objects.values_list("text", flat=True), *TicketMove.objects.values_list("reason", flat=True)]
+    kept += Ticket.objects.exclude(pk=other.pk).values_list("subject", flat=True)
+    kept += AuditEvent.objects.filter(name__startswith="support.").values_list("payload", flat=True)
+    kept += [part for sent in mail.outbox for part in (sent.subject, str(sent.body))]
+    assert len(mail.outbox) > 4 and any("(your External ID)" in sent.subject for sent in mail.outbox)
+    beginning = tenant.external_id[: len(tenant.external_id) // 2]
+    assert [text for text in kept if beginning in text] == []
 
 
 def test_there_is_nothing_to_approve_before_the_arns_are_shared(tenant: Tenant, sam: User) -> None:
