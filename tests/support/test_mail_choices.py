@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +16,7 @@ from django.test import Client
 
 from byokportal import clock
 from byokportal.errors import InvalidInput, NotFound
-from support import follow, kinds, mailed, notices, services
+from support import follow, kinds, mailed, notices, reactions, services
 from support.models import MailChoice, Notice
 from tenants import audit
 from tenants.audit import SYSTEM
@@ -128,3 +130,28 @@ def test_every_event_has_a_kind_and_every_mail_one_of_them_or_none() -> None:
     always = {name for name, one in notices.MAILS.items() if not one.kind}
     assert {"invitation", "address-change", "sign-in-changed", "recovery-announced", "account-changed"} <= always
     assert json.dumps(sorted(mailed.KEPT)) == '["approvals", "key", "people", "sign_on"]'
+
+
+# What a mail tells by another kind than a webhook: the mail is about a person, or about what has to be set up again.
+TOLD_OTHERWISE = {
+    "keys.activation.missed": ("setup", "key"),
+    "tenants.sign_on.linked": ("people", "sign_on"),
+    "tenants.sign_on.unlinked": ("people", "sign_on"),
+    "tenants.second_person.short": ("people", "approvals"),
+}
+
+
+def test_a_webhook_gets_by_a_kind_what_the_mails_of_that_kind_tell() -> None:
+    mails = {(name, kind) for name, reaction in reactions.REACTIONS.items() for kind in _kinds_mailed(reaction)}
+    assert len(mails) > 40
+    otherwise = {name: (kind, kinds.of_event(name)) for name, kind in mails if kind != kinds.of_event(name)}
+    assert otherwise == TOLD_OTHERWISE
+
+
+def _kinds_mailed(reaction: Callable[..., None]) -> set[str]:
+    """Return the kinds of the mails that a reaction writes to members, as its source names them."""
+    source = inspect.getsource(reaction)
+    for name in re.findall(r"^    (_\w+)\(event", source, re.MULTILINE):
+        source += inspect.getsource(getattr(reactions, name))
+    templates = re.findall(r'tell\(\s*event,\s*tenant,\s*"([a-z-]+)"', source)
+    return {notices.MAILS[template].kind for template in templates}
