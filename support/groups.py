@@ -1,7 +1,7 @@
 """The groups of the back office, made from the table in `tenants.roles` after each `manage.py migrate`.
 
 Whatever an older version, a migration or a shell has left, each group holds exactly its permissions of the table
-then, and no other group holds a permission by which staff may do an operation.
+then, and no other group and no person on their own holds a permission by which staff may do an operation.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def make(sender: AppConfig, *, using: str, apps: Apps = installed_apps, **_: Any
     and so their permissions: the groups get what there is.
     """
     try:
-        group, permission = apps.get_model("auth", "Group"), apps.get_model("auth", "Permission")
+        group, permission, user = (apps.get_model("auth", name) for name in ("Group", "Permission", "User"))
     except LookupError:
         return
     rows = permission.objects.using(using).values_list("content_type__app_label", "codename", "pk")
@@ -39,3 +39,4 @@ def make(sender: AppConfig, *, using: str, apps: Apps = installed_apps, **_: Any
     operations = [known[one.name] for one in roles.STAFF_PERMISSIONS if one.name in known]
     held = group.permissions.through.objects.using(using).filter(permission__in=operations)
     held.exclude(group__name__in=roles.GROUPS).delete()
+    user.user_permissions.through.objects.using(using).filter(permission__in=operations).delete()

@@ -20,7 +20,7 @@ from tenants.audit import Actor
 REVIEWS = 8  # the newest, on the page
 COLUMNS = (
     "mail address", "groups", "may", "may sign in", "last sign-in (UTC)", "second factor", "superuser",
-    "organisations looked at in a quarter", "newest look (UTC)",
+    "organisations looked at in a quarter", "newest look (UTC)", "permissions of their own",
 )  # fmt: skip
 
 
@@ -44,7 +44,8 @@ def page(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
         "due": (reviews[0].at if reviews else _first(found)) + staff.QUARTER if found else None,
         "now": clock.now(),
         "looked": one,
-        "looks": staff.looks_of(one.user, since=staff.a_quarter_ago()) if one else [],
+        "looks": staff.looks_of(one.user, since=staff.a_quarter_ago()) if one else None,
+        "with_own": [person for person in found if person.own],
         "may_review": roles.staff_may(request.user, "support.review_staff"),
         "may_manage": roles.staff_may(request.user, "tenants.manage_staff"),
         "review_url": reverse("admin:auth_user_list_operation", args=["record-review"]),
@@ -76,7 +77,7 @@ def export(request: HttpRequest, extension: str) -> HttpResponse:
     return answer
 
 
-Rows = list[tuple[staff.Person, list[staff.Look]]]
+Rows = list[tuple[staff.Person, staff.Looks]]
 
 
 def _csv(rows: Rows) -> str:
@@ -87,8 +88,8 @@ def _csv(rows: Rows) -> str:
         cells = (
             user.email, ", ".join(person.groups), ", ".join(person.permissions), "yes" if user.is_active else "no",
             f"{user.last_login:%Y-%m-%d %H:%M}" if user.last_login else "never", person.factors or "none",
-            "yes" if user.is_superuser else "no", len(looks),
-            f"{person.looked_at:%Y-%m-%d %H:%M}" if person.looked_at else "",
+            "yes" if user.is_superuser else "no", looks.total,
+            f"{person.looked_at:%Y-%m-%d %H:%M}" if person.looked_at else "", ", ".join(person.own),
         )  # fmt: skip
         lines.append(notation.row(dict(zip(COLUMNS, cells, strict=True))))
     lines.append(notation.end(exports.Ending(len(rows) < staff.AT_MOST, len(rows)), COLUMNS))
@@ -101,19 +102,22 @@ def _json(rows: Rows) -> str:
             "email": person.user.email,
             "groups": person.groups,
             "permissions": person.permissions,
+            "permissions_of_their_own": person.own,
             "is_active": person.user.is_active,
             "is_superuser": person.user.is_superuser,
             "last_sign_in": person.user.last_login.isoformat() if person.user.last_login else None,
             "second_factor": person.factors or None,
             "looks": [
                 {"organisation": look.tenant, "count": look.count, "last_at": look.last_at.isoformat()}
-                for look in looks
+                for look in looks.newest
             ],
+            "looked_at": looks.total,
+            "looks_complete": not looks.more,
         }
         for person, looks in rows
     ]
     table = {one.label: sorted(one.groups) for one in roles.STAFF_PERMISSIONS}
-    complete = len(rows) < staff.AT_MOST
+    complete = len(rows) < staff.AT_MOST and not any(looks.more for _, looks in rows)
     return json.dumps(
         {"at": clock.now().isoformat(), "permissions": table, "people": people, "complete": complete}, indent=1
     )

@@ -7,18 +7,22 @@ import io
 import json
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from conftest import acting_staff, lines_by
-from django.contrib.auth.models import Group, User
+from django.apps import apps
+from django.contrib.auth.models import Group, Permission, User
 from django.test import Client
 
 from byokportal import clock
-from support import services, staff
+from support import groups, services, staff
 from support.fleet import counting
 from support.models import StaffReview
-from tenants import persons, roles
+from tenants import audit, persons, roles
+from tenants import services as tenant_services
+from tenants.audit import COMMAND
 from tenants.models import AuditEvent, Member, Tenant
 
 PAGE, FILE = "/admin/people/", "/admin/people/export/"
@@ -76,6 +80,43 @@ def test_the_files_hold_everybody_and_our_log_says_who_took_them(
     assert set(found["permissions"]) == {one.label for one in roles.STAFF_PERMISSIONS}
     assert len(lines_by("kore:sam@kore.example", "support.staff.exported")) == 2
     assert desk.get(f"{FILE}exe/").status_code == 404
+
+
+def test_who_looked_at_more_than_a_file_names_is_not_taken_for_less(
+    desk: Client, ada: User, tenant: Tenant, mallory: Member, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(staff, "LOOKED_AT", 2)
+    namesake = tenant_services.create_tenant(tenant.name, owner_email="o@other.example", actor=COMMAND)
+    for one in (tenant, tenant, namesake):
+        audit.record("tenants.tenant.viewed", tenant=one, actor=acting_staff(ada), target=one)
+
+    def hers() -> dict[str, Any]:
+        found = json.loads(desk.get(f"{FILE}json/").content)
+        return {**next(one for one in found["people"] if one["email"] == ada.email), "complete": found["complete"]}
+
+    assert [look["count"] for look in hers()["looks"]] == [1, 2], "two organisations of one name are two"
+    assert (hers()["looked_at"], hers()["looks_complete"], hers()["complete"]) == (2, True, True)
+    services.record_view(mallory.tenant, actor=acting_staff(ada))
+    assert (hers()["looked_at"], hers()["looks_complete"], hers()["complete"]) == (3, False, False)
+    lines = list(csv.DictReader(io.StringIO(desk.get(f"{FILE}csv/").content.decode("utf-8-sig"))))
+    assert {one["mail address"]: one["organisations looked at in a quarter"] for one in lines}[ada.email] == "3"
+    assert "And 1 more: 3 in all." in desk.get(PAGE, {"looks": str(ada.pk)}).content.decode()
+
+
+def test_a_permission_of_one_person_alone_is_seen_and_ends_with_the_next_migrate(desk: Client, ada: User) -> None:
+    assert "nobody holds a permission on their own" in desk.get(PAGE).content.decode()
+    for codename in ("suspend_key", "add_session"):
+        ada.user_permissions.add(Permission.objects.get(codename=codename))
+    page = desk.get(PAGE).content.decode()
+    assert "nobody holds a permission on their own" not in page and "ada@kore.example holds on their own" in page
+    (hers,) = [one for one in json.loads(desk.get(f"{FILE}json/").content)["people"] if one["email"] == ada.email]
+    assert hers["permissions"] == ["Can suspend a tenant's key"]
+    assert hers["permissions_of_their_own"] == ["Can add session", "Can suspend a tenant's key"]
+    assert "Can suspend a tenant's key" in desk.get(f"{FILE}csv/").content.decode()
+    groups.make(apps.get_app_config("support"), using="default")
+    assert not roles.staff_may(User.objects.get(pk=ada.pk), "keys.suspend")
+    (person,) = [one for one in staff.people() if one.user == ada]
+    assert (person.permissions, person.own) == ((), ("Can add session",)), "what is no operation of ours is shown"
 
 
 def test_a_review_is_recorded_and_asked_for_again_after_a_quarter(
