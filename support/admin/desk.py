@@ -24,6 +24,8 @@ from tenants.models import AuditEvent
 
 # Rows of each kind that are read, and all that are shown; the lists behind them have the rest.
 READ, SHOWN = 20, 25
+# Places of them for what cannot be undone.
+KEPT = 10
 # Within which time we mean to have acted on what waits for us; tickets have clocks of their own.
 APPROVAL, OURS = timedelta(hours=24), timedelta(hours=4)
 # within which time a review of our people is done that has become due
@@ -40,6 +42,7 @@ class Waiting:
     Attributes:
         due: when it should be done.
         button: what the button says.
+        cannot_be_undone: what happens then.
     """
 
     tenant: str
@@ -50,6 +53,7 @@ class Waiting:
     due: datetime
     button: str
     tone: str
+    cannot_be_undone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ def context(request: HttpRequest) -> dict[str, Any]:
         "figures": figures,
         "incidents": list(_incidents()) if sees("keys.incident") else [],
         "canaries": _canaries(now) if sees("keys.canary") else {},
-        "waiting": waiting[:SHOWN],
+        "waiting": _shown(waiting),
         "has_more": len(waiting) > SHOWN,
         "late": sum(one.due < now for one in waiting),
         "put_off": _put_off() if sees("tenants.auditevent") else [],
@@ -191,25 +195,43 @@ def _approvals(now: datetime) -> list[Waiting]:
 
 
 def _of_fleet(now: datetime) -> list[Waiting]:
-    """Keys that AWS deletes, and tenants that only we can help on; a step that waits for approval is above."""
-    ours = Q(waits_for=FleetRow.Turn.KORE) & ~Q(state=FleetRow.State.WAITS_FOR_KORE, cause="")
-    rows = FleetRow.objects.filter(Q(deletes_at__isnull=False) | ours).order_by("since")
+    """Keys that AWS deletes, and tenants that only we can help on; a step that waits for approval is above.
+
+    What a lead suspended on purpose waits for nobody in a hurry: it stays so for as long as it takes, and the states of
+    the fleet count it.
+    """
+    deleted = FleetRow.objects.filter(deletes_at__isnull=False).order_by("deletes_at")
     found = []
-    for row in rows[: 2 * READ]:
-        url = reverse("admin:tenants_tenant_change", args=[row.pk])
-        where = "active" if not row.step else f"step {row.step}, {onboarding.BY_NUMBER[row.step].name}"
-        if row.deletes_at is not None:
-            tone = "t-bad"
-            found.append(
-                Waiting(row.name, url, where, "AWS deletes their key", row.since, row.deletes_at, "Call", tone)
-            )
-            continue
+    for row in deleted[:READ]:
+        assert row.deletes_at is not None
+        url, where = reverse("admin:tenants_tenant_change", args=[row.pk]), _where(row)
+        what = "AWS deletes their key"
+        found.append(
+            Waiting(row.name, url, where, what, row.since, row.deletes_at, "Call", "t-bad", cannot_be_undone=True)
+        )
+    ours = FleetRow.objects.filter(waits_for=FleetRow.Turn.KORE, deletes_at=None).exclude(
+        Q(state=FleetRow.State.WAITS_FOR_KORE, cause="") | Q(state=FleetRow.State.SUSPENDED_BY_KORE)
+    )
+    for row in ours.order_by("since")[:READ]:
+        url, where = reverse("admin:tenants_tenant_change", args=[row.pk]), _where(row)
         what = (
             f"{row.get_state_display()}: {fleet_state.cause_label(row.cause)}" if row.cause else row.get_state_display()
         )
         due = row.since + OURS
         found.append(Waiting(row.name, url, where, what, row.since, due, "Look", tone_of(due, now)))
     return found
+
+
+def _where(row: FleetRow) -> str:
+    return "active" if not row.step else f"step {row.step}, {onboarding.BY_NUMBER[row.step].name}"
+
+
+def _shown(waiting: list[Waiting]) -> list[Waiting]:
+    """Return what fits on the page, what is due first first. A deletion is days away, and what is due before it would
+    push it out until nobody can undo it any more: the nearest have places of their own."""
+    kept = [one for one in waiting if one.cannot_be_undone][:KEPT]
+    others = [one for one in waiting if one not in kept]
+    return sorted([*kept, *others[: SHOWN - len(kept)]], key=lambda one: one.due)
 
 
 # Rows whose last run ended in an error that nobody expects, or that were given up, and the list that has them.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 from conftest import acting, lines_by
@@ -148,6 +149,26 @@ def test_the_csv_runs_no_formula_and_our_log_says_who_took_it(desk: Client, flee
     assert "'=HYPERLINK(1)" in {line[1] for line in lines}
     assert not any(cell.startswith(("=", "+", "-", "@")) for line in lines for cell in line)
     assert len(lines_by("kore:sam@kore.example", "support.fleet.exported")) == 1
+
+
+def test_a_key_that_aws_deletes_is_on_the_desk_whatever_else_waits(desk: Client, fleet: list[FleetRow]) -> None:
+    FleetRow.objects.update(waits_for="tenant", deletes_at=None)
+    pks = list(FleetRow.objects.order_by("pk").values_list("pk", flat=True))
+    long_ago, now = clock.now() - timedelta(days=90), clock.now()
+    FleetRow.objects.filter(pk__in=pks).update(
+        waits_for="kore", state="suspended_by_kore", since=long_ago, deletes_at=None
+    )
+    waiting = desk.get("/admin/").context["waiting"]
+    assert not [one for one in waiting if "Suspended by us" in one.what], (
+        "what we stopped on purpose is late for nobody"
+    )
+    FleetRow.objects.filter(pk__in=pks[:25]).update(state="cannot_tell", since=long_ago)
+    FleetRow.objects.filter(pk__in=pks[25:40]).update(since=now, deletes_at=now + timedelta(days=9))
+    FleetRow.objects.filter(pk=pks[40]).update(since=now, deletes_at=now + timedelta(days=7))
+    waiting = desk.get("/admin/").context["waiting"]
+    assert len(waiting) == 25
+    called = [one for one in waiting if one.button == "Call"]
+    assert len(called) == 10 and called[0].due == now + timedelta(days=7), "the nearest first"
 
 
 def test_the_desk_shows_the_figures_that_the_worker_counted(desk: Client, fleet: list[FleetRow]) -> None:
