@@ -10,6 +10,7 @@ from byokportal.errors import InvalidInput
 
 SIZE = 50
 LARGEST = 2**63 - 1
+DIGITS = len(str(LARGEST))  # Python refuses to read a number of thousands
 
 
 class Page(TypedDict):
@@ -25,7 +26,7 @@ def page(rows: QuerySet[Any], cursor: str) -> Page:
     Raises:
         InvalidInput: the cursor is none of ours.
     """
-    if cursor and not (cursor.isascii() and cursor.isdigit() and int(cursor[:20]) <= LARGEST):
+    if cursor and not (cursor.isascii() and cursor.isdigit() and len(cursor) <= DIGITS and int(cursor) <= LARGEST):
         raise InvalidInput(errors={"cursor": ["Use the `next` of an answer, or leave it out."]})
     found = list(rows.filter(pk__lt=int(cursor) if cursor else LARGEST).order_by("-pk")[: SIZE + 1])
     return {"items": found[:SIZE], "next": str(found[SIZE - 1].pk) if len(found) > SIZE else None}

@@ -234,7 +234,7 @@ class CacheDrops(endpoints.TenantView):
 class Drills(endpoints.TenantView):
     """Revocation drills: start one, or read those there were."""
 
-    problems = ("key_not_active", "registration_busy", "not_allowed")
+    problems = ("invalid_input", "key_not_active", "registration_busy", "not_allowed")
 
     @extend_schema(
         operation_id="start_drill",

@@ -102,6 +102,8 @@ class OneDirectoryToken(endpoints.TenantView):
 class DirectoryGroups(endpoints.TenantView):
     """The directory's groups, and the role that an owner gave each."""
 
+    problems = ("invalid_input",)
+
     @extend_schema(operation_id="list_directory_groups", parameters=[endpoints.CURSOR], responses=GroupsOut)
     def get(self, request: Request, tenant: str) -> Response:
         rows = DirectoryGroup.objects.filter(directory__tenant=self.mine(request, tenant))
@@ -122,6 +124,8 @@ class DirectoryGroupRole(endpoints.TenantView):
 
 class DirectoryUsers(endpoints.TenantView):
     """The people whom the directory names, and which of them are in."""
+
+    problems = ("invalid_input",)
 
     @extend_schema(operation_id="list_directory_users", parameters=[endpoints.CURSOR], responses=DirectoryUsersOut)
     def get(self, request: Request, tenant: str) -> Response:
