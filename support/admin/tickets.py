@@ -34,7 +34,7 @@ def _close(ticket: Ticket, data: dict[str, Any], actor: Actor) -> Answer:
 
 def _reopen(ticket: Ticket, data: dict[str, Any], actor: Actor) -> Answer:
     services.reopen_ticket(ticket, reason=data["reason"], actor=actor)
-    return "The ticket is open again, with fresh clocks; the tenant reads the reason."
+    return "The ticket is open again, and its clocks begin anew; the tenant reads the reason."
 
 
 def _take(ticket: Ticket, data: dict[str, Any], actor: Actor) -> Answer:
@@ -154,7 +154,8 @@ OPERATIONS = (
     Operation(
         "reopen",
         "Open again",
-        "It waits for us, and its clocks begin anew. The tenant reads the reason.",
+        "It waits for us. The clock to settle it begins anew, and the one of the first answer where nobody has "
+        "answered. The tenant reads the reason.",
         "support.close_ticket",
         _reopen,
         is_offered=_is_closed,

@@ -179,7 +179,9 @@ def close_ticket(ticket: Ticket, *, reason: str, actor: Actor) -> None:
 
 @transactions.atomic
 def reopen_ticket(ticket: Ticket, *, reason: str, status: str = "", actor: Actor) -> None:
-    """Open a closed ticket again, with fresh clocks; the reason is its next message.
+    """Open a closed ticket again; the reason is its next message.
+
+    The clock to settle it begins anew, and the one of the first answer where nobody of ours has answered.
 
     Args:
         status: on whom it waits; "": on us.

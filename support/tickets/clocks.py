@@ -52,7 +52,10 @@ def running(ticket: Ticket) -> list[Running]:
 
 
 def start(ticket: Ticket, now: datetime) -> None:
-    """Set the resolution clock of a new ticket, or of one that is opened again."""
+    """Set the clocks of a new ticket, or of one that is opened again: to settle it, and to answer first where the
+    tenant's people wrote and nobody of ours has."""
+    if ticket.asked_at is not None and ticket.first_answered_at is None:
+        ticket.asked_at, ticket.first_answer_due_at = now, now + first_answer(ticket.priority)
     ticket.resolution_left = resolution(ticket.priority)
     ticket.resolution_due_at = None
     follow(ticket, now)

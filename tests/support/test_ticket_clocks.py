@@ -81,6 +81,20 @@ def test_an_internal_note_and_the_system_are_no_first_answer(ticket: Ticket, sam
     assert ticket.first_answered_at is None and clocks.running(ticket)[0].what == clocks.FIRST_ANSWER
 
 
+@pytest.mark.parametrize("is_answered", [False, True])
+def test_a_ticket_that_is_opened_again_is_not_late_from_before(ticket: Ticket, sam: User, is_answered: bool) -> None:
+    if is_answered:
+        services.answer_ticket(ticket, text="So.", actor=acting_staff(sam))
+    services.close_ticket(ticket, reason="a mistake", actor=acting_staff(sam))
+    later(ticket, timedelta(days=9))
+    services.reopen_ticket(ticket, reason="it was none", actor=acting_staff(sam))
+    ticket.refresh_from_db()
+    running = {one.what: minutes(one.due_at - clock.now()) for one in clocks.running(ticket)}
+    assert running == {clocks.RESOLUTION: 4320} | ({} if is_answered else {clocks.FIRST_ANSWER: 240})
+    services.change_ticket(ticket, topic="question", step=None, priority="urgent", actor=acting_staff(sam))
+    assert min(one.due_at for one in clocks.running(ticket)) > clock.now(), "the priority counts from then too"
+
+
 def test_what_the_system_opens_has_no_first_answer_until_somebody_writes(tenant: Tenant, alice: Member) -> None:
     ticket = services.open_ticket(tenant, topic="configuration", subject="5", text="Shared.", actor=SYSTEM)
     assert ticket.first_answer_due_at is None and ticket.due_at == ticket.resolution_due_at
