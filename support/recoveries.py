@@ -16,6 +16,10 @@ BATCH = 50
 def complete_due() -> int:
     """Complete what is due; one whose announcement still waits to be mailed waits too: nobody could have objected.
 
+    The second factor of an owner is reset only if that owner's own mail has left. Where it was given up a lead
+    withdraws the recovery, and asks again once the address takes mails. A new owner is needed where the owners of
+    before may not be reached at all: there the mail to one of the others is enough.
+
     Returns:
         how many were looked at and completed.
     """
@@ -23,7 +27,10 @@ def complete_due() -> int:
     completed = 0
     for recovery in due.select_related("tenant", "member__user").order_by("due_at")[:BATCH]:
         mails = Notice.objects.filter(template="recovery-announced", context__recovery=str(recovery.pk))
-        if not mails.exclude(sent_at=None).exists() or mails.filter(sent_at=None, due_at__isnull=False).exists():
+        sent = mails.exclude(sent_at=None)
+        if recovery.member is not None:
+            sent = sent.filter(recipient__in={recovery.email, recovery.member.user.email.lower()})
+        if not sent.exists() or mails.filter(sent_at=None, due_at__isnull=False).exists():
             continue
         try:
             services.complete_recovery(recovery)

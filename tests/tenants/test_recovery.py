@@ -199,6 +199,33 @@ def test_a_second_factor_stays_once_somebody_else_can_help(
     assert Authenticator.objects.filter(user=alice.user).exists()
 
 
+@pytest.mark.parametrize("lost", ["alice@acme.example", "bob@acme.example"])
+def test_a_second_factor_stays_while_its_owner_has_not_been_told(
+    tenant: Tenant, alice: Member, bob: Member, sam: User, kim: User, lost: str
+) -> None:
+    """The server of one of the two takes no mail, until it is given up."""
+    Authenticator.objects.create(user=alice.user, type=Authenticator.Type.TOTP, data={"secret": "x"})
+    recovery = services.request_second_factor(tenant, reason="r", actor=acting_staff(sam))
+    services.approve_recovery(recovery, reason="r", actor=acting_staff(kim))
+    while follow.follow():
+        pass
+    announcements = Notice.objects.filter(template="recovery-announced")
+    assert announcements.filter(recipient=lost).update(due_at=None, attempts=10) == 1
+    mails()
+    assert announcements.exclude(sent_at=None).exists()
+    OwnerRecovery.objects.update(due_at=clock.now())
+    is_told = lost != "alice@acme.example"
+    assert recoveries.complete_due() == is_told
+    assert Authenticator.objects.filter(user=alice.user).exists() is not is_told
+    if not is_told:  # a lead asks again, and this time it leaves
+        services.withdraw_recovery(recovery, reason="not told", actor=acting_staff(sam))
+        again = services.request_second_factor(tenant, reason="r", actor=acting_staff(sam))
+        services.approve_recovery(again, reason="r", actor=acting_staff(kim))
+        mails()
+        OwnerRecovery.objects.filter(pk=again.pk).update(due_at=clock.now())
+        assert recoveries.complete_due() == 1
+
+
 def test_the_owners_of_every_organisation_hear_of_the_reset(
     tenant: Tenant, alice: Member, mallory: Member, sam: User, kim: User
 ) -> None:
