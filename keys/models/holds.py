@@ -76,4 +76,4 @@ class RestoreHold(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.tenant_id} since {self.held_at}"
+        return f"{self.get_status_display()}: {self.tenant}"

@@ -287,6 +287,7 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         shown = [operation for operation in self.list_operations if roles.staff_may(request.user, operation.row)]
         context = {
+            "title": str(self.opts.verbose_name_plural).capitalize(),
             "operations": [(operation, self._operation_url(operation, None)) for operation in shown],
             **(extra_context or {}),
         }

@@ -60,3 +60,14 @@ def test_every_icon_that_a_template_names_is_in_the_sprite() -> None:
 def test_style_and_script_of_a_page_are_at_most_60_kib_over_the_wire() -> None:
     files = [HTMX, *STATIC.glob("*.js"), *(one for one in STATIC.glob("*.css") if one.name != "admin.css")]
     assert sum(len(gzip.compress(file.read_bytes(), 9)) for file in files) <= 60 * KIB
+
+
+def test_no_page_of_the_back_office_gives_a_colour_of_its_frame_another_value() -> None:
+    """Django's pages have an `--accent` too: as white, it made the mark and the badge of the head vanish."""
+
+    def variables(name: str) -> set[str]:
+        return set(re.findall(r"(--[\w-]+)\s*:", (STATIC / name).read_text()))
+
+    assert len(variables("frame.css")) > 20
+    for name in ("admin.css", "parts.css", "test.css"):
+        assert variables(name) & variables("frame.css") == set(), name
