@@ -845,6 +845,7 @@ ELSEWHERE = {
     "tenants.create_canary_tenant": "before there is a tenant",
     "tenants.record_service_role": "before there is a tenant",
     "keys.advance_canary": "of a tenant of our own, by beat alone",
+    "support.suspend_key": "`keys.suspend` of the table above, after a count of what one person stopped",
     "support.begin_bulk": "rows of a list of ours; each of its rows goes through an operation above",
     "support.resume_bulk": "the same",
     "support.approve_bulk": "a compare-and-set on the list alone",
