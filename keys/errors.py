@@ -292,6 +292,13 @@ class ExportNotWritten(DomainError):
     turn = Turn.KORE
 
 
+class ReceiptNotSigned(DomainError):
+    kind, code = Kind.CONFLICT, "receipt_not_signed"
+    title = lazy("The receipt cannot be signed")
+    detail = lazy("Nothing was destroyed: {why} See that a receipt can be signed and published, then begin again.")
+    turn = Turn.KORE
+
+
 class PolicyRefused(DomainError):
     kind, code = Kind.UPSTREAM, "policy_refused"
     title = lazy("IAM does not take our policy")

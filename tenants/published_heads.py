@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +65,16 @@ class Folder:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+    def try_out(self) -> None:
+        """See that a file can be published here; none is left behind.
+
+        Raises:
+            OSError: it cannot.
+        """
+        place = self.path / f".tried-out.{os.getpid()}.{uuid.uuid4()}"
+        self._write(place, {})
+        place.unlink()
 
     def write_receipt(self, name: str, document: dict[str, Any]) -> bool:
         """Publish the receipt of a closing, as `write` does a head; False where there is one of that name.

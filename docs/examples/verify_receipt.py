@@ -5,12 +5,19 @@ python verify_receipt.py receipt-1.json receipt-2.json --public-key BASE64
 
 import argparse
 import base64
+import hashlib
 import json
 import sys
 from pathlib import Path
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+LONGEST = 4096  # bytes; of a longer receipt its digest is signed
+
+
+def canonical(value: object) -> bytes:
+    return json.dumps(value, sort_keys=True, separators=(",", ":")).encode()
 
 
 def main() -> int:
@@ -24,7 +31,10 @@ def main() -> int:
         try:
             document = json.loads(path.read_bytes())
             body = document["body"]
-            text = json.dumps(body, sort_keys=True, separators=(",", ":")).encode()
+            text = canonical(body)
+            if len(text) > LONGEST:
+                digest = hashlib.sha256(text).hexdigest()
+                text = canonical({"what": "byok closing receipt, v1, by digest", "sha256": digest})
             public.verify(base64.b64decode(document["signature"], validate=True), text)
             if body["what"] != "byok closing receipt, v1":
                 raise ValueError("it is a signature for something else")

@@ -14,6 +14,7 @@ from keys.arns import KeyArn
 from keys.aws import clients, faults
 
 ALGORITHM = "ED25519_SHA_512"
+LONGEST = 4_096  # bytes of a message
 
 
 def sign(key: KeyArn, message: bytes) -> bytes:

@@ -8,21 +8,26 @@ what its own code cannot exceed, and `declared` what a setting of whoever operat
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 
 from byokportal import clock
-from keys import head_signing
+from byokportal.errors import DomainError
+from keys import errors, head_signing
+from keys.aws import signing
 from keys.closing import destroying
 from keys.closing.copies import Copies
 from keys.models import BranchKey, BranchKeyWrapping, Closing, ClosingReceipt
 from tenants import audit, published_heads
 
 WHAT = "byok closing receipt, v1"  # stands in what is signed, so that no other signature of the key fits
+BY_DIGEST = f"{WHAT}, by digest"  # in what is signed of a receipt that is longer than KMS signs
 LONGEST_IN_MEMORY = 900  # seconds: no revocation latency is longer
 
 
@@ -107,6 +112,38 @@ def what_is_left(closing: Closing, copies: Copies) -> str:
     return ""
 
 
+def require_signable() -> None:
+    """See that a receipt can be signed and published: asked before anything is destroyed, of the key and the folder
+    themselves, because settings do not tell. What is signed here is no receipt.
+
+    Raises:
+        ReceiptNotSigned: with what is in the way.
+    """
+    text = audit.canonical({"what": "byok closing, v1: receipts can be signed", "at": _written(clock.now())}).encode()
+    try:
+        signer = head_signing.signer()
+        if signer is None:
+            raise errors.ReceiptNotSigned(why="No key is set that signs: SEAL_KMS_KEY_ARN or SEAL_KEY.")
+        if not head_signing.verifies(signer.public, signer.sign(text), text):
+            raise errors.ReceiptNotSigned(why="The key has made a signature that is not its own.")
+        published_heads.folder().try_out()
+    except errors.ReceiptNotSigned:
+        raise
+    except (DomainError, ImproperlyConfigured) as error:
+        raise errors.ReceiptNotSigned(why=str(error)[:200]) from error
+    except OSError as error:
+        why = f"SEAL_HEADS_DIR takes no file ({error.strerror or type(error).__name__})."
+        raise errors.ReceiptNotSigned(why=why) from error
+
+
+def signed_text(body: dict[str, Any]) -> bytes:
+    """Return what is signed of a receipt: its canonical JSON, and of one that is too long for KMS its digest."""
+    text = audit.canonical(body).encode()
+    if len(text) <= signing.LONGEST:
+        return text
+    return audit.canonical({"what": BY_DIGEST, "sha256": hashlib.sha256(text).hexdigest()}).encode()
+
+
 def issue(closing: Closing, number: int, body: dict[str, Any]) -> ClosingReceipt | None:
     """Sign a receipt, publish it outside the database, and return the row of it, not saved; None where no key signs.
 
@@ -122,9 +159,9 @@ def issue(closing: Closing, number: int, body: dict[str, Any]) -> ClosingReceipt
     name, outside = f"closing-{closing.pk}-{number}.json", published_heads.folder()
     document = outside.receipt(name)
     if document is None:
-        text = audit.canonical(body)
-        signature = signer.sign(text.encode())
-        if not head_signing.verifies(signer.public, signature, text.encode()):
+        text = signed_text(body)
+        signature = signer.sign(text)
+        if not head_signing.verifies(signer.public, signature, text):
             raise RuntimeError("the key has made a signature that is not its own")
         document = {
             "body": body,
@@ -165,7 +202,7 @@ def verified(document: dict[str, Any], *, public: bytes) -> dict[str, Any]:
     """
     try:
         body, signature = dict(document["body"]), base64.b64decode(document["signature"], validate=True)
-        text = audit.canonical(body).encode()
+        text = signed_text(body)
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ReceiptRefused("it is no receipt in form") from error
     if not head_signing.verifies(public, signature, text):

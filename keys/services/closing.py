@@ -124,11 +124,13 @@ def close_tenant(tenant: Tenant, *, export_to: str, reason: str, actor: Actor) -
         export_to: a folder that is there; the export gets one of its own in it.
 
     Raises:
-        OrganisationClosed, StillServes, ClosingMoved, ExportNotWritten: nothing was destroyed.
+        OrganisationClosed, StillServes, ClosingMoved, ExportNotWritten, ReceiptNotSigned: nothing was destroyed.
     """
     closing = _queue(tenant, reason=reason, actor=actor)
     try:
+        receipts.require_signable()
         _export(closing, export_to, clock.now())
+        receipts.require_signable()
         _erase(closing.tenant, closing, actor=actor)
     except DomainError as error:
         _stop(closing, str(error))
@@ -227,7 +229,9 @@ def _require_nothing_serves(tenant: Tenant) -> None:
 def _attend(closing: Closing, claim: datetime) -> None:
     if closing.status == Status.QUEUED:
         try:
+            receipts.require_signable()
             _export(closing, settings.CLOSING_EXPORT_DIR, claim)
+            receipts.require_signable()  # an export takes its time
             _erase(closing.tenant, closing, actor=SYSTEM)
         except DomainError as error:
             _stop(closing, str(error))

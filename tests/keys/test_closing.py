@@ -28,7 +28,7 @@ from byokportal import clock
 from byokportal.errors import NotAllowed, NotFound
 from byokportal.localaws.testing import LocalAws
 from keys import branchkeys, datakeys, errors, escrow, head_signing, services
-from keys.closing import receipts
+from keys.closing import files, receipts
 from keys.models import (
     BranchKey,
     BranchKeyWrapping,
@@ -176,6 +176,62 @@ def test_without_a_folder_nothing_is_destroyed(tenant: Tenant, left: Any, tmp_pa
     assert AuditEvent.objects.of(tenant).filter(name="keys.closing.stopped").exists()
     with pytest.raises(CommandError, match="who decided so"):
         close(tenant, tmp_path, who="")
+
+
+def _not_signed(settings: Any, aws: LocalAws, tmp_path: Path) -> dict[str, Callable[[], None]]:
+    kms = aws.client(settings.AWS_ACCOUNT_ID, "kms", REGION)
+
+    def denied() -> None:
+        key = kms.create_key(KeySpec="ECC_NIST_EDWARDS25519", KeyUsage="SIGN_VERIFY")["KeyMetadata"]
+        kms.disable_key(KeyId=key["KeyId"])
+        settings.SEAL_KMS_KEY_ARN = key["Arn"]
+
+    def of_another_spec() -> None:
+        key = kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY")["KeyMetadata"]
+        settings.SEAL_KMS_KEY_ARN = key["Arn"]
+
+    def no_pem() -> None:
+        settings.SEAL_KEY = "no PEM"
+
+    def nowhere_to_publish() -> None:
+        (tmp_path / "a file").write_text("")
+        settings.SEAL_HEADS_DIR = str(tmp_path / "a file" / "heads")
+
+    return {one.__name__: one for one in (denied, of_another_spec, no_pem, nowhere_to_publish)}
+
+
+@pytest.mark.parametrize("why", ["denied", "of_another_spec", "no_pem", "nowhere_to_publish"])
+def test_without_a_receipt_nothing_is_destroyed(
+    tenant: Tenant, left: Any, sam: User, lea: User, tmp_path: Path, settings: Any, aws: LocalAws, why: str
+) -> None:
+    """That a key is set says nothing about whether it signs."""
+    _not_signed(settings, aws, tmp_path)[why]()
+    with pytest.raises(CommandError, match="Nothing was destroyed"):
+        close(tenant, tmp_path)
+    closing = services.request_closing(tenant, reason="r", actor=acting_staff(sam))
+    services.approve_closing(closing, reason="yes", actor=acting_staff(lea))
+    closings.attend_due()
+    closing.refresh_from_db()
+    assert closing.status == Status.STOPPED and "Nothing was destroyed" in closing.why
+    assert wrapped_bytes(tenant) == 2
+    tenant.refresh_from_db()
+    assert tenant.closed_at is None
+    assert not list(Path(settings.SEAL_HEADS_DIR).glob(".*")) if Path(settings.SEAL_HEADS_DIR).is_dir() else True
+
+
+def test_a_key_that_stops_signing_during_the_export_stops_the_closing(
+    tenant: Tenant, left: Any, tmp_path: Path, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    written = files.write
+
+    def write(*args: Any, **named: Any) -> Path:
+        settings.SEAL_KEY = "no PEM"
+        return written(*args, **named)
+
+    monkeypatch.setattr(files, "write", write)
+    with pytest.raises(CommandError, match="Nothing was destroyed"):
+        close(tenant, tmp_path)
+    assert wrapped_bytes(tenant) == 2
 
 
 def test_a_canary_of_ours_is_not_closed(service_role: ServiceRole, tmp_path: Path) -> None:
@@ -395,6 +451,29 @@ def test_the_first_receipt_names_every_place_with_its_date_and_any_changed_byte_
     (letter,) = [one for one in mail.outbox if "keep this receipt" in one.subject]
     assert letter.to == [alice.user.email] and signed["signature"] in letter.body
     assert "the contract ended" in letter.body and tenant.external_id not in letter.body
+
+
+def test_a_receipt_that_is_longer_than_kms_signs_is_signed_by_its_digest(
+    tenant: Tenant, left: Any, tmp_path: Path, settings: Any, aws: LocalAws
+) -> None:
+    """A hundred branch keys, as an organisation with many data scopes has them."""
+    row = BranchKey.objects.get(tenant=tenant)
+    for number in range(100):
+        BranchKey.objects.create(
+            tenant=tenant, data_scope=f"s{number}", key_arn=row.key_arn, wrapped=b"x", registration=row.registration
+        )
+    kms = aws.client(settings.AWS_ACCOUNT_ID, "kms", REGION)
+    key = kms.create_key(KeySpec="ECC_NIST_EDWARDS25519", KeyUsage="SIGN_VERIFY")["KeyMetadata"]
+    settings.SEAL_KMS_KEY_ARN = key["Arn"]
+    folder = Path(close(tenant, tmp_path)["export"])
+    (receipt,) = services.receipts_of(tenant)
+    assert len(audit.canonical(receipt["body"])) > 4096 and len(receipt["body"]["destroyed"]["branch_keys"]) == 101
+    assert verify(folder / "receipt-1.json").returncode == 0
+    text = (folder / "receipt-1.json").read_text()
+    (folder / "receipt-1.json").write_text(text.replace('"wrappings": 1', '"wrappings": 0'))
+    assert verify(folder / "receipt-1.json").returncode == 1
+    closed, refused = receipts.published()
+    assert set(closed) == {tenant.pk} and not refused
 
 
 def test_the_second_receipt_follows_when_the_last_copy_is_gone(

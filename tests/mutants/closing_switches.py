@@ -29,6 +29,14 @@ SWITCHES = [
         TESTS,
     ),
     Switch(
+        "nothing is destroyed before a receipt for it can be signed",
+        "keys/services/closing.py",
+        "            receipts.require_signable()\n            _export(closing, settings.CLOSING_EXPORT_DIR, claim)\n"
+        "            receipts.require_signable()  # an export takes its time\n",
+        "            _export(closing, settings.CLOSING_EXPORT_DIR, claim)\n",
+        TESTS,
+    ),
+    Switch(
         "two leads who did not let each other in close an organisation",
         "keys/services/closing.py",
         'if closing.asked is None or not tenant_services.is_second_lead(closing.asked, actor, "keys.close_tenant"):',
