@@ -18,7 +18,7 @@ from urllib.parse import quote, urlencode
 import jwt
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from byokportal import clock, outbound
+from byokportal import clock, outbound, storable
 from byokportal.errors import DomainError
 from byokportal.translation import lazy
 from byokportal.translation import translate as _
@@ -165,6 +165,8 @@ def verified(token: Any, keys: Any, *, issuer: str, client_id: str, nonce: str) 
         raise
     except (jwt.PyJWTError, ValueError, TypeError, AttributeError, KeyError, RecursionError):
         raise _refused(_("its ID token is not signed by it for us")) from None
+    if not storable.is_whole(claims):
+        raise _refused(_("its ID token holds a character that no text has"))
     now = clock.now().timestamp()
     if not isinstance(claims["exp"], int | float) or claims["exp"] <= now - LEEWAY:
         raise _refused(_("its ID token has ended"))
@@ -242,7 +244,7 @@ def _json(answer: outbound.Answer, error: type[DirectoryUnfit] | type[SignOnRefu
         said = json.loads(answer.body)
     except (ValueError, RecursionError):
         said = None
-    if answer.status == 200 and isinstance(said, dict):
+    if answer.status == 200 and isinstance(said, dict) and storable.is_whole(said):
         return said
     what = _("an address of it did not answer as OpenID Connect says")
     raise error(why=_(NOT_RIGHT, what=what) if error is SignOnRefused else f"{what[0].upper()}{what[1:]}.")

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from byokportal import storable
 from byokportal.translation import translate as _
 
 MOST_BYTES = 32 * 1024 * 1024  # of all files together, unpacked
@@ -21,6 +22,7 @@ MOST_BYTES_ONLINE = 4 * 1024 * 1024
 MOST_RECORDS = 50_000
 GZIP = b"\x1f\x8b"
 LONGEST = 512  # characters of a value that is kept
+YEARS = range(2000, 3000)  # in which a call can have been; a moment later is a time too
 LISTS = ("Records", "Events")  # of a trail's file; of `aws cloudtrail lookup-events`
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", re.ASCII)
 
@@ -183,6 +185,8 @@ def _record(event: dict[str, Any]) -> Record:
         time = datetime.strptime(at, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     except ValueError:
         raise Unreadable(_("the eventTime of a record is no time")) from None
+    if time.year not in YEARS:
+        raise Unreadable(_("the eventTime of a record is no time"))
     source, name = _text(event, "eventSource"), _text(event, "eventName")
     if not source or not name:
         raise Unreadable(_("a record has no eventSource or no eventName"))
@@ -219,4 +223,8 @@ def _object(holder: dict[str, Any], name: str) -> dict[str, Any]:
 
 def _text(holder: dict[str, Any], name: str) -> str:
     found = holder.get(name)
-    return found[:LONGEST] if isinstance(found, str) else ""
+    if not isinstance(found, str):
+        return ""
+    if not storable.is_text(found):
+        raise Unreadable(_("a record holds a character that no record of CloudTrail has"))
+    return found[:LONGEST]

@@ -120,7 +120,7 @@ def _parsed(text: str) -> _Cursor | None:
     try:
         database, told, began, (transaction, pk) = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
         found = _Cursor(str(database), str(told), str(began), (int(transaction), int(pk)))
-    except (ValueError, TypeError, binascii.Error, RecursionError):
+    except (ValueError, TypeError, binascii.Error, RecursionError, OverflowError):  # the last one: of Infinity
         return None
     is_good = all(one == "" or SNAPSHOT.fullmatch(one) for one in (found.told, found.began))
     return found if is_good and all(-1 <= number < 2**63 for number in found.after) else None

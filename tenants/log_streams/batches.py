@@ -150,5 +150,5 @@ def rejected_in(answer: bytes) -> int:
         said = json.loads(answer or b"{}")
         found = (said.get("partialSuccess") or said.get("partial_success") or {}).get("rejectedLogRecords", 0)
         return min(max(int(found), 0), 2**31)
-    except (ValueError, TypeError, AttributeError, RecursionError):
+    except (ValueError, TypeError, AttributeError, RecursionError, OverflowError):  # the last one: of Infinity
         return 0

@@ -20,6 +20,8 @@ from scim2_models.path import (
     ValuePath,
 )
 
+from byokportal import storable
+
 LENGTH = 512  # characters
 TERMS = 20  # comparisons in one filter
 TEXT = {
@@ -125,7 +127,7 @@ class _Query(FilterVisitor[Q]):
             if op != CompareOperator.eq or str(value).lower() not in {"true", "false"}:
                 raise InvalidFilterException(detail="active is compared by eq with true or false.")
             return Q(is_active=str(value).lower() == "true")
-        if not isinstance(value, str) or "\x00" in value or any("\ud800" <= sign <= "\udfff" for sign in value):
+        if not isinstance(value, str) or not storable.is_text(value):
             raise InvalidFilterException(detail="This is compared with a text.")
         if column in IDS:
             if op != CompareOperator.eq:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -194,9 +195,13 @@ def test_it_is_told_of_its_own_tenants_alone(
     assert api_of(theirs).get("/api/v1/key-states", {"since": cursor}).json()["items"] == []
 
 
+INFINITE = base64.urlsafe_b64encode(b'["a","","",[Infinity,1]]').decode().rstrip("=")
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    "since", ["x", "W10", "eyJhIjoxfQ", "WyJhIiwiMTsgRFJPUCIsIiIsWzAsMF1d", "Ω", "2026-01-31", "W1tbW1tb" * 500]
+    "since",
+    ["x", "W10", "eyJhIjoxfQ", "WyJhIiwiMTsgRFJPUCIsIiIsWzAsMF1d", "Ω", "2026-01-31", "W1tbW1tb" * 500, INFINITE],
 )
 def test_no_cursor_of_ours_is_refused(since: str, account: ServiceAccount, api_of: ApiOf) -> None:
     answer = api_of(account).get("/api/v1/key-states", {"since": since})

@@ -8,6 +8,7 @@ import json
 import uuid
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from conftest import REGION, Customer
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import CommandError, call_command
 from django.test import Client
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from byokportal.localaws.testing import LocalAws
 from keys import datakeys, services
@@ -267,3 +270,72 @@ def test_no_record_about_the_key_is_said_and_a_german_reader_reads_german(
 def test_a_stranger_gets_no_page(tenant: Tenant, mallory: Member, browser_of: Callable[..., Client]) -> None:
     page = f"/tenants/{tenant.pk}/log/cloudtrail/"
     assert browser_of(mallory).post(page, upload(b"[]")).status_code == 404
+
+
+# --- what a file may hold: it is the organisation's ------------------------------------------------------------------
+
+ODD = st.one_of(
+    st.text(st.characters(), max_size=3), st.sampled_from(["", "\x00", "\ud800", "a\udfff", 7, None, [], {}])
+)
+FACTS = ("requestID", "eventID", "errorCode", "awsRegion", "eventName", "eventSource")
+WHO = ("arn", "principalId", "type", "invokedBy")
+YEARS = st.sampled_from(["0000", "0001", "1999", "2026", "2999", "9999"])
+
+
+def of_the_key(registration: KeyRegistration, year: str, facts: dict[str, Any], who: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "eventSource": "kms.amazonaws.com",
+        "eventName": "Decrypt",
+        "requestParameters": {"keyId": registration.key_arn},
+        "userIdentity": {"arn": STRANGER, **who},
+        "requestID": "r",
+        **facts,
+        "eventTime": f"{year}-12-31T23:59:59Z",
+    }
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
+@given(year=YEARS, facts=st.dictionaries(st.sampled_from(FACTS), ODD), who=st.dictionaries(st.sampled_from(WHO), ODD))
+def test_whatever_a_record_holds_it_is_compared_and_said_or_refused(
+    tenant: Tenant, active: KeyRegistration, year: str, facts: dict[str, Any], who: dict[str, Any]
+) -> None:
+    with suppress(Unreadable):
+        found = services.reconcile(tenant, [packed([of_the_key(active, year, facts, who)])], actor=audit.COMMAND)
+        json.dumps(services.facts_of_reconciliation(found), ensure_ascii=False).encode()
+
+
+def test_a_record_that_cannot_be_kept_breaks_no_page_and_no_answer(
+    tenant: Tenant,
+    alice: Member,
+    active: KeyRegistration,
+    browser_of: Callable[..., Client],
+    api_of: Callable[[Member | ServiceAccount], Client],
+) -> None:
+    page, api = f"/tenants/{tenant.pk}/log/cloudtrail/", f"/api/v1/tenants/{tenant.pk}/reconciliations"
+    browser, token = browser_of(alice), api_of(alice)
+    for year, facts, who in (
+        ("2026", {"requestID": "\x00"}, {}),
+        ("2026", {"requestID": "\ud800"}, {}),
+        ("2026", {}, {"arn": "\ud800"}),
+        ("9999", {}, {}),
+    ):
+        data = packed([of_the_key(active, year, facts, who)])
+        assert "File 1: " in browser.post(page, upload(data)).content.decode()
+        assert browser.post(page, {**upload(data), "as": "json"}).status_code == 200
+        assert token.post(api, data, content_type="application/octet-stream").status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"requestID": "\x00"}, "a character"),
+        ({"userIdentity": {"arn": "\ud800"}}, "a character"),
+        ({"errorCode": "x\udfff"}, "a character"),
+        ({"eventTime": "9999-12-31T23:59:59Z"}, "no time"),
+        ({"eventTime": "0001-01-01T00:00:00Z"}, "no time"),
+    ],
+)
+def test_a_record_that_cannot_be_one_is_refused_with_the_reason(change: dict[str, Any], why: str) -> None:
+    record = {"eventTime": "2026-01-31T12:00:00Z", "eventSource": "kms.amazonaws.com", "eventName": "Decrypt"}
+    with pytest.raises(Unreadable, match=why):
+        cloudtrail.read([packed([record | change])])

@@ -697,7 +697,17 @@ def test_what_an_otlp_receiver_says_it_does_not_keep_is_told_once(tenant: Tenant
 
 
 @pytest.mark.parametrize(
-    "answer", [b"", b"ok", b"[]", b"null", b'{"partialSuccess":[]}', b'{"partialSuccess":{"rejectedLogRecords":"x"}}']
+    "answer",
+    [
+        b"",
+        b"ok",
+        b"[]",
+        b"null",
+        b'{"partialSuccess":[]}',
+        b'{"partialSuccess":{"rejectedLogRecords":"x"}}',
+        b'{"partialSuccess":{"rejectedLogRecords":1e999}}',
+        b'{"partialSuccess":{"rejectedLogRecords":-Infinity}}',
+    ],
 )
 def test_a_strange_answer_of_an_otlp_receiver_counts_as_taken(answer: bytes) -> None:
     assert batches.rejected_in(answer) == 0

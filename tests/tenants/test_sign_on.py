@@ -715,3 +715,15 @@ def test_what_is_over_is_cleared_away(alice: Member, directory: Directory) -> No
         tasks.clear_expired()
     assert not SignOnAttempt.objects.exists()
     assert not SignOnSession.objects.exists()
+
+
+@pytest.mark.parametrize("claims", [{"groups": ["a\x00"]}, {"email": "d\ud800@acme.example"}])
+def test_a_text_that_is_none_signs_nobody_on(
+    tenant: Tenant, alice: Member, directory: Directory, claims: dict[str, Any]
+) -> None:
+    """The directory is the organisation's own: it says whatever it likes."""
+    offered(alice, directory)
+    directory.person("odd", **claims)
+    answer = enter(Client(), directory, "odd")
+    assert answer.status_code in {403, 409}, answer.status_code
+    assert not Member.objects.of(tenant).filter(user__email__startswith="d").exists()
