@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import structlog
+from celery.exceptions import SoftTimeLimitExceeded
 from django.http import StreamingHttpResponse
 
 from byokportal import database, deadline, keyset, problems
@@ -188,6 +189,8 @@ def _texts(pieces: Iterator[Piece], notation: Format, columns: Sequence[str]) ->
             if place is not None and (count >= AT_MOST or read >= LOOKED_AT):
                 yield notation.end(Ending(False, count, str(place)), columns)
                 return
+    except SoftTimeLimitExceeded:  # of who writes it down: it is no piece of the file
+        raise
     except Exception as error:  # the status has been sent: the last line has to say it, whatever it was
         known = problems.of_database(error)
         if known is None:

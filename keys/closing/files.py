@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,8 +19,9 @@ from tenants import log, log_proofs
 
 
 def folder_of(closing: Closing, root: str) -> Path:
-    """Return where the export of a closing stands below the folder that whoever operates has named."""
-    return Path(root) / f"{closing.tenant_id}-{str(closing.pk)[:8]}"
+    """Return where this attempt at the export of a closing stands below the folder that whoever operates has named:
+    no two workers write the same file."""
+    return Path(root) / f"{_name_of(closing)}-{closing.attempts}"
 
 
 def write(closing: Closing, root: str, evidence: dict[str, Any], *, is_alive: Callable[[], None]) -> Path:
@@ -28,7 +30,7 @@ def write(closing: Closing, root: str, evidence: dict[str, Any], *, is_alive: Ca
     Args:
         root: a folder that is there.
         evidence: of the organisation's whole life.
-        is_alive: called after each part, so that whoever holds the row goes on holding it.
+        is_alive: called after each 500 lines, so that whoever holds the row goes on holding it.
 
     Raises:
         ExportNotWritten: the folder is not there, cannot be written to, or the export broke off.
@@ -38,7 +40,9 @@ def write(closing: Closing, root: str, evidence: dict[str, Any], *, is_alive: Ca
     try:
         if not Path(root).is_dir():
             raise ExportNotWritten(why=f"{root or 'no folder'} is not there.")
-        place.mkdir(mode=0o700, exist_ok=True)
+        for left in Path(root).glob(f"{_name_of(closing)}-*"):  # of an attempt that broke off
+            shutil.rmtree(left)
+        place.mkdir(mode=0o700)
         _write_parts(place, "log", log.file(tenant, log.Wanted()), is_alive)
         _write_parts(place, "key-uses", key_uses.file(tenant, key_uses.Wanted()), is_alive)
         _write_json(place / "evidence.json", evidence)
@@ -63,8 +67,7 @@ def write_receipt(place: str, number: int, document: dict[str, Any]) -> bool:
 def _write_parts(place: Path, name: str, source: exports.Source, is_alive: Callable[[], None]) -> None:
     cursor, number = "", 1
     while True:
-        said = _write_part(place / f"{name}-{number:03}.jsonl", source, cursor)
-        is_alive()
+        said = _write_part(place / f"{name}-{number:03}.jsonl", source, cursor, is_alive)
         if said["complete"]:
             return
         if "code" in said or not said.get("next"):
@@ -72,17 +75,22 @@ def _write_parts(place: Path, name: str, source: exports.Source, is_alive: Calla
         cursor, number = str(said["next"]), number + 1
 
 
-def _write_part(path: Path, source: exports.Source, cursor: str) -> dict[str, Any]:
+def _write_part(path: Path, source: exports.Source, cursor: str, is_alive: Callable[[], None]) -> dict[str, Any]:
     last = ""
     with _new(path) as file:
         try:
             for text in exports.texts(source, cursor, extension="jsonl"):
                 file.write(text.encode())
                 last = text or last
+                is_alive()
         except DomainError as error:
             raise ExportNotWritten(why=str(error)) from error
     said: dict[str, Any] = json.loads(last.splitlines()[-1])
     return said
+
+
+def _name_of(closing: Closing) -> str:
+    return f"{closing.tenant_id}-{str(closing.pk)[:8]}"
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:

@@ -18,6 +18,8 @@ from keys.models.holds import RestoreHold, RestoreHoldQuerySet
 from keys.models.jobs import (
     CLAIM_LASTS,
     WAKE_AGAIN,
+    Claim,
+    ClaimLost,
     Job,
     JobQuerySet,
     not_woken_lately,
@@ -44,6 +46,8 @@ __all__ = [
     "CacheDrop",
     "Canary",
     "CheckResult",
+    "Claim",
+    "ClaimLost",
     "Closing",
     "ClosingQuerySet",
     "ClosingReceipt",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Self
 
@@ -73,17 +74,50 @@ class JobQuerySet(models.QuerySet[Any]):
         return bool(self.filter(pk=pk).due(now).update(claimed_at=now, attempts=F("attempts") + 1))
 
 
+class ClaimLost(Exception):
+    """Another worker has the row, or nobody needs it any more: this one stops at once and writes nothing of it."""
+
+
+@dataclass
+class Claim:
+    """The claim of a worker that holds a row for longer than a claim lasts.
+
+    Attributes:
+        at: what `claimed_at` is while the row is this worker's.
+    """
+
+    rows: JobQuerySet
+    pk: object
+    at: datetime
+
+    def renew(self, *, ahead: timedelta = timedelta(0)) -> None:
+        """Go on holding the row.
+
+        Args:
+            ahead: for how long, beyond what a claim lasts, nothing will be renewed.
+
+        Raises:
+            ClaimLost: it is not this worker's any more.
+        """
+        at = clock.now() + ahead
+        if not self.rows.filter(pk=self.pk, claimed_at=self.at).update(claimed_at=at):
+            raise ClaimLost
+        self.at = at
+
+
 @contextmanager
-def put_off_if_it_breaks(rows: JobQuerySet, pk: object, claim: datetime) -> Iterator[None]:
+def put_off_if_it_breaks(rows: JobQuerySet, pk: object, claim: datetime | Claim) -> Iterator[None]:
     """Let an error that nobody expects put the row off,
     so that it neither comes at once nor keeps others from their turn."""
     try:
         yield
+    except ClaimLost:
+        log.warning("claim_lost", job=rows.model.__name__, pk=str(pk))
     except Exception as error:
         if database.is_unusable(error):  # it says nothing about the row
             raise
         log.exception("job_broke", job=rows.model.__name__, pk=str(pk))
-        rows.put_off(pk, claim)
+        rows.put_off(pk, claim.at if isinstance(claim, Claim) else claim)
 
 
 class Job(models.Model):

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from celery.exceptions import SoftTimeLimitExceeded
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
@@ -17,7 +18,7 @@ from byokportal import clock
 from byokportal.errors import DomainError, NotAllowed
 from keys import errors, tasks
 from keys.closing import blockers, copies, destroying, files, receipts
-from keys.models import Closing, ClosingReceipt, KeyRegistration, RoleConfiguration, put_off_if_it_breaks
+from keys.models import Claim, Closing, ClosingReceipt, KeyRegistration, RoleConfiguration, put_off_if_it_breaks
 from keys.services.evidence import evidence
 from keys.services.registration import give_up_preparation
 from tenants import audit, roles, transactions
@@ -29,6 +30,8 @@ from tenants.services import acting_person, reason_of
 
 Status = Closing.Status
 SOON, LATER, A_DAY = timedelta(seconds=10), timedelta(minutes=5), timedelta(days=1)
+TOO_LONG = "The export takes longer than a worker has. The command close_tenant has no limit; nothing was destroyed."
+ONE_CALL = timedelta(minutes=5)  # that reading the evidence, or deleting copies, may take without renewing the claim
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +131,7 @@ def close_tenant(tenant: Tenant, *, export_to: str, reason: str, actor: Actor) -
     """
     closing = _queue(tenant, reason=reason, actor=actor)
     try:
-        receipts.require_signable()
-        _export(closing, export_to, clock.now())
-        receipts.require_signable()
+        _export(closing, export_to, claim=None)
         _erase(closing.tenant, closing, actor=actor)
     except DomainError as error:
         _stop(closing, str(error))
@@ -156,9 +157,10 @@ def attend_closing(pk: uuid.UUID) -> None:
     claim = clock.now()
     if not Closing.objects.claim(pk, claim):
         return
-    with put_off_if_it_breaks(Closing.objects.all(), pk, claim):
+    held = Claim(Closing.objects.all(), pk, claim)
+    with put_off_if_it_breaks(Closing.objects.all(), pk, held):
         closing = Closing.objects.select_related("tenant__service_role").get(pk=pk)
-        _attend(closing, claim)
+        _attend(closing, held)
 
 
 def close_again(tenant: Tenant, *, reason: str, actor: Actor) -> Closing:
@@ -226,19 +228,19 @@ def _require_nothing_serves(tenant: Tenant) -> None:
         raise errors.StillServes(why=" ".join(found))
 
 
-def _attend(closing: Closing, claim: datetime) -> None:
+def _attend(closing: Closing, claim: Claim) -> None:
     if closing.status == Status.QUEUED:
         try:
-            receipts.require_signable()
-            _export(closing, settings.CLOSING_EXPORT_DIR, claim)
-            receipts.require_signable()  # an export takes its time
+            _export(closing, settings.CLOSING_EXPORT_DIR, claim=claim)
             _erase(closing.tenant, closing, actor=SYSTEM)
-        except DomainError as error:
-            _stop(closing, str(error))
+        except (DomainError, SoftTimeLimitExceeded) as error:
+            claim.renew()  # whoever has it now decides
+            _stop(closing, str(error) if isinstance(error, DomainError) else TOO_LONG)
             return
         closing.refresh_from_db()
     if closing.status not in Closing.DONE:
         return
+    claim.renew(ahead=ONE_CALL)
     known = copies.end(closing)
     if not closing.receipts.filter(number=1).exists():
         ends_at = receipts.last_copy(closing, known)
@@ -270,15 +272,20 @@ def _finish(closing: Closing, known: copies.Copies) -> None:
         _wait(closing, LATER, "No key is set that signs receipts.")
 
 
-def _export(closing: Closing, root: str, claim: datetime) -> None:
+def _export(closing: Closing, root: str, *, claim: Claim | None) -> None:
+    """Write the export, between two proofs that a receipt can be signed: it takes its time.
+
+    Args:
+        claim: of the worker, renewed on the way; None: the command's, which no worker takes.
+    """
     tenant = closing.tenant
-
-    def is_alive() -> None:
-        Closing.objects.filter(pk=closing.pk, claimed_at__isnull=False).update(claimed_at=clock.now())
-
+    receipts.require_signable()
+    if claim:
+        claim.renew(ahead=ONE_CALL)
     since, until = tenant.created_at.astimezone(UTC).date(), clock.now().astimezone(UTC).date()
     proof = evidence(tenant, since=since, until=until, actor=SYSTEM)
-    place = files.write(closing, root, proof, is_alive=is_alive)
+    place = files.write(closing, root, proof, is_alive=claim.renew if claim else lambda: None)
+    receipts.require_signable()
     Closing.objects.filter(pk=closing.pk).update(folder=str(Path(place).absolute())[:500])
     closing.folder = str(place)
 
@@ -295,7 +302,7 @@ def _erase(tenant: Tenant, closing: Closing, *, actor: Actor, is_again: bool = F
         _stop_serving(tenant, actor)
     at = tenant_services.end_organisation(tenant, reason=reason, actor=SYSTEM)
     removals = destroying.destroy(tenant, reason=reason, actor=actor)
-    done = {"erased_at": at, "facts": facts, "addresses": addresses, "due_at": clock.now(), "claimed_at": None}
+    done = {"erased_at": at, "facts": facts, "addresses": addresses, "due_at": clock.now()}
     if not Closing.objects.move(closing.pk, Status.QUEUED, Status.ERASED, **done):
         raise errors.ClosingMoved
     audit.record(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 import boto3
 import pytest
 import time_machine
+from celery.exceptions import SoftTimeLimitExceeded
 from conftest import REGION, acting, acting_staff
 from django.contrib.auth.models import Group, User
 from django.core import mail
@@ -27,7 +29,7 @@ from moto.server import ThreadedMotoServer
 from byokportal import clock
 from byokportal.errors import NotAllowed, NotFound
 from byokportal.localaws.testing import LocalAws
-from keys import branchkeys, datakeys, errors, escrow, head_signing, services
+from keys import branchkeys, datakeys, errors, escrow, head_signing, key_uses, services
 from keys.closing import files, receipts
 from keys.models import (
     BranchKey,
@@ -538,7 +540,7 @@ def test_a_worker_that_is_killed_after_it_signed_leaves_one_receipt(
         close(tenant, tmp_path)
     closing = Closing.objects.get()
     assert (closing.status, closing.receipts.count(), wrapped_bytes(tenant)) == (Status.ERASED, 0, 0)
-    with time_machine.travel(clock.now() + timedelta(minutes=5)):
+    with time_machine.travel(clock.now() + timedelta(minutes=7)):
         closings.attend_due()
     (receipt,) = services.receipts_of(tenant)
     assert receipt == published_heads.folder().receipt(f"closing-{closing.pk}-1.json")
@@ -720,6 +722,89 @@ def test_a_key_that_serves_again_stops_what_was_approved(
     closings.attend_due()
     closing.refresh_from_db()
     assert closing.status == Status.STOPPED and "serves" in closing.why and wrapped_bytes(tenant) == 2
+
+
+# --- a worker that exports -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def approved(tenant: Tenant, left: Any, sam: User, lea: User) -> Closing:
+    closing = services.request_closing(tenant, reason="r", actor=acting_staff(sam))
+    services.approve_closing(closing, reason="yes", actor=acting_staff(lea))
+    return closing
+
+
+def during_the_export(monkeypatch: pytest.MonkeyPatch, does: Callable[[], object]) -> None:
+    """Let something happen while the uses of keys are written."""
+    source = key_uses.file
+
+    def file(tenant: Tenant, wanted: Any) -> Any:
+        found = source(tenant, wanted)
+
+        def shape(rows: Any) -> Any:
+            does()
+            return found.shapes["jsonl"](rows)
+
+        return replace(found, shapes={**found.shapes, "jsonl": shape})
+
+    monkeypatch.setattr(key_uses, "file", file)
+
+
+def test_a_worker_whose_claim_another_one_has_stops_exporting(
+    tenant: Tenant, approved: Closing, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    taken_over = clock.now() + timedelta(seconds=1)
+    with monkeypatch.context() as patch:
+        during_the_export(patch, lambda: Closing.objects.update(claimed_at=taken_over))
+        closings.attend_due()
+    approved.refresh_from_db()
+    assert (approved.status, approved.claimed_at, approved.failures) == (Status.QUEUED, taken_over, 0)
+    assert wrapped_bytes(tenant) == 2
+    with time_machine.travel(clock.now() + timedelta(minutes=7)):
+        closings.attend_due()
+    approved.refresh_from_db()
+    assert approved.status in Closing.DONE and wrapped_bytes(tenant) == 0
+    assert [path for path in tmp_path.iterdir() if path.is_dir()] == [Path(approved.folder)], "no half export stays"
+
+
+def test_an_error_that_nobody_expects_behind_an_export_puts_the_closing_off(
+    tenant: Tenant, approved: Closing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr("keys.closing.destroying.destroy", broken)
+    closings.attend_due()
+    approved.refresh_from_db()
+    assert (approved.status, approved.claimed_at, approved.failures) == (Status.QUEUED, None, 1)
+    assert approved.due_at is not None and approved.due_at > clock.now() and wrapped_bytes(tenant) == 2
+    assert Closing.objects.failing().filter(pk=approved.pk).exists()
+
+
+def test_an_error_that_nobody_expects_behind_the_destruction_puts_the_receipt_off(
+    tenant: Tenant, approved: Closing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr("keys.closing.receipts.issue", broken)
+    closings.attend_due()
+    approved.refresh_from_db()
+    assert (approved.status, approved.claimed_at, approved.failures) == (Status.ERASED, None, 1)
+    assert approved.due_at is not None and approved.due_at > clock.now()
+
+
+def test_an_export_that_takes_longer_than_a_worker_has_says_so(
+    tenant: Tenant, approved: Closing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_long() -> None:
+        raise SoftTimeLimitExceeded
+
+    during_the_export(monkeypatch, too_long)
+    closings.attend_due()
+    approved.refresh_from_db()
+    assert approved.status == Status.STOPPED and "takes longer than a worker has" in approved.why
+    assert wrapped_bytes(tenant) == 2
 
 
 # --- a restore afterwards --------------------------------------------------------------------------------------------

@@ -31,9 +31,15 @@ SWITCHES = [
     Switch(
         "nothing is destroyed before a receipt for it can be signed",
         "keys/services/closing.py",
-        "            receipts.require_signable()\n            _export(closing, settings.CLOSING_EXPORT_DIR, claim)\n"
-        "            receipts.require_signable()  # an export takes its time\n",
-        "            _export(closing, settings.CLOSING_EXPORT_DIR, claim)\n",
+        "else lambda: None)\n    receipts.require_signable()\n",
+        "else lambda: None)\n",
+        TESTS,
+    ),
+    Switch(
+        "a worker whose claim another one has stops exporting",
+        "keys/models/jobs.py",
+        "        if not self.rows.filter(pk=self.pk, claimed_at=self.at).update(claimed_at=at):\n",
+        "        if not self.rows.filter(pk=self.pk).update(claimed_at=at):\n",
         TESTS,
     ),
     Switch(
