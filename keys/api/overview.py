@@ -43,10 +43,6 @@ class ServiceUseOut(serializers.Serializer[Any]):
 
 
 class MonthOut(serializers.Serializer[Any]):
-    canary_passed_at = serializers.DateTimeField(
-        allow_null=True, help_text="when a key of our own in the same Region last answered by the same service role"
-    )
-    canary_fails_since = serializers.DateTimeField(allow_null=True)
     latency = serializers.IntegerField()
     calls = serializers.IntegerField()
     dollars = serializers.DecimalField(max_digits=12, decimal_places=2)
@@ -97,6 +93,10 @@ class OverviewOut(serializers.Serializer[Any]):
     next_probe_at = serializers.DateTimeField(allow_null=True)
     deletion_at = serializers.DateTimeField(allow_null=True)
     first_served_at = serializers.DateTimeField()
+    canary_passed_at = serializers.DateTimeField(
+        allow_null=True, help_text="when a key of our own in the same Region last answered by the same service role"
+    )
+    canary_fails_since = serializers.DateTimeField(allow_null=True)
     chain = ChainLinkOut(many=True, source="chain.links")
     health = DayOut(many=True)
     outages = OutageOut(many=True)

@@ -281,6 +281,7 @@ def test_the_api_says_the_same(tenant: Tenant, alice: Member, serving: KeyRegist
     assert len(body["health"]) == 90
     assert body["use"] == []
     assert body["spending"]["counted"] == 0
+    assert (body["canary_passed_at"], body["canary_fails_since"]) == (None, None)
     assert [one["name"] for one in body["chain"]] == ["ours", "external_id", "role", "key"]
     KeyRegistration.objects.all().update(activated_at=None, status="draft")
     assert Client().get(f"/api/v1/tenants/{tenant.pk}/overview", headers=headers).status_code == 409
