@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -22,6 +23,18 @@ from byokportal import deadline
 # transaction that hangs (a frozen process, somebody's open psql) would otherwise take one thread of the web after
 # another, for every tenant.
 LOCK = 5
+
+
+@contextlib.contextmanager
+def patient(connection: Any) -> Iterator[None]:
+    """Let statements wait for locks as long as it takes: for those whose waiting holds up nobody, outside of a
+    transaction. CREATE INDEX CONCURRENTLY waits for every transaction that is older, and `LOCK` would end it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET lock_timeout = 0")
+    try:
+        yield
+    finally:
+        connection.init_connection_state()
 
 
 class Connection(psycopg.Connection[Any]):

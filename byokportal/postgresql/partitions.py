@@ -18,6 +18,7 @@ from django.db import connection, transaction
 from django.db.utils import OperationalError
 
 from byokportal import clock
+from byokportal.postgresql import base
 
 TABLES = ("keys_keyuse",)
 AHEAD = 3  # whole months after this one that there are to be
@@ -163,12 +164,8 @@ def adopt(table: str, *, also_locked: str, triggers: tuple[str, ...]) -> None:
 
 def patiently(statement: str) -> None:
     """Execute a statement whose waiting holds up nobody, outside of a transaction, for as long as it takes."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET lock_timeout = 0")
-        try:
-            cursor.execute(statement)
-        finally:
-            connection.init_connection_state()
+    with base.patient(connection), connection.cursor() as cursor:
+        cursor.execute(statement)
 
 
 def _bound(cursor: Any, table: str, bound: str, end: datetime) -> None:

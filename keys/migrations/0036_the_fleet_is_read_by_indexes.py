@@ -3,8 +3,11 @@
 import django.db.models.fields.json
 from django.db import migrations, models
 
+from byokportal.online_index import AddIndexOnline
+
 
 class Migration(migrations.Migration):
+    atomic = False
 
     dependencies = [
         ('keys', '0035_the_version_of_a_policy'),
@@ -12,39 +15,39 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
-        migrations.AddIndex(
+        AddIndexOnline(
             model_name='branchkeyload',
             index=models.Index(fields=['aws_request_id'], name='keys_load_by_request_alone'),
         ),
-        migrations.AddIndex(
+        AddIndexOnline(
             model_name='checkresult',
             index=models.Index(django.db.models.fields.json.KeyTextTransform('request_id', 'evidence'), name='keys_check_by_request'),
         ),
-        migrations.AddIndex(
+        AddIndexOnline(
             model_name='encryptiontest',
             index=models.Index(fields=['-created_at'], name='keys_test_newest_of_all'),
         ),
-        migrations.AddIndex(
+        AddIndexOnline(
             model_name='keyregistration',
             index=models.Index(fields=['-created_at'], name='keys_registration_newest'),
         ),
-        migrations.AddIndex(
+        AddIndexOnline(
             model_name='keyregistration',
             index=models.Index(fields=['key_arn'], name='keys_registration_by_key'),
         ),
-        migrations.AddIndex(
+        AddIndexOnline(
             model_name='keyregistration',
             index=models.Index(fields=['role_arn'], name='keys_registration_by_role'),
         ),
-        migrations.AddIndex(
+        AddIndexOnline(
             model_name='roleconfiguration',
             index=models.Index(fields=['status', 'created_at'], name='keys_configuration_waiting'),
         ),
-        migrations.AddIndex(
+        AddIndexOnline(
             model_name='roleconfiguration',
             index=models.Index(fields=['-created_at'], name='keys_configuration_newest_all'),
         ),
-        migrations.AddIndex(
+        AddIndexOnline(
             model_name='roleconfiguration',
             index=models.Index(django.db.models.fields.json.KeyTextTransform('request_id', 'evidence'), name='keys_configuration_by_request'),
         ),

@@ -2,19 +2,22 @@
 
 from django.db import migrations, models
 
+from byokportal.online_index import AddIndexOnline
+
 
 class Migration(migrations.Migration):
+    atomic = False
 
     dependencies = [
         ('tenants', '0029_what_is_cleared_has_an_index'),
     ]
 
     operations = [
-        migrations.AddIndex(
+        AddIndexOnline(
             model_name='auditevent',
             index=models.Index(condition=models.Q(('request_id', ''), _negated=True), fields=['request_id'], name='tenants_event_by_request_id'),
         ),
-        migrations.AddIndex(
+        AddIndexOnline(
             model_name='onboardingmove',
             index=models.Index(fields=['new_status', '-at'], name='tenants_move_newest'),
         ),

@@ -19,12 +19,12 @@ from django.db.migrations.loader import MigrationLoader
 from django.db.migrations.state import ProjectState
 from django.db.models import NOT_PROVIDED
 
-from byokportal.online_index import DropForeignKeyIndexes
+from byokportal.online_index import AddIndexOnline, DropForeignKeyIndexes
 
 OURS = ("keys", "tenants", "support")
 HARMLESS = (
     operations.CreateModel,
-    operations.AddIndex,
+    AddIndexOnline,
     operations.RemoveIndex,
     operations.RenameIndex,
     operations.RemoveConstraint,
@@ -96,6 +96,28 @@ BEFORE_THE_FIRST_RELEASE = {
         "tenants.0032_the_log_is_sealed",
     ),
 }
+# Tables that grow with what customers do (docs/capacity.md): nobody who writes into them waits for an index.
+LARGE = {
+    "keys": {
+        "branchkeyload",
+        "checkresult",
+        "encryptiontest",
+        "keyregistration",
+        "keyuse",
+        "keyusehour",
+        "registrationmove",
+        "roleconfiguration",
+    },
+    "tenants": {"auditevent", "onboardingmove"},
+    "support": {"notice", "webhookdelivery"},
+}
+LOCKED_OUT_BEFORE_THE_FIRST_RELEASE = (
+    "keys.0016_pages_that_poll_read_little",
+    "keys.0018_moves_know_their_transaction",
+    "keys.0031_activation_time",
+    "support.0010_the_fleet_is_read_by_indexes",
+    "tenants.0012_pages_that_poll_read_little",
+)
 KNOWN = {name for names in BEFORE_THE_FIRST_RELEASE.values() for name in names}
 
 
@@ -128,6 +150,14 @@ class StateOnly:
 
 def _why_not(operation: Any, migration: migrations.Migration, state: ProjectState) -> Iterator[str]:
     if isinstance(operation, (StateOnly, *HARMLESS)):
+        return
+    if isinstance(operation, operations.AddIndex):
+        named = f"{migration.app_label}.{migration.name}"
+        if (
+            operation.model_name_lower in LARGE[migration.app_label]
+            and named not in LOCKED_OUT_BEFORE_THE_FIRST_RELEASE
+        ):
+            yield f"{_named(operation)}: who writes waits until it is built; AddIndexOnline"
         return
     if isinstance(operation, operations.AddField):
         yield from _of_new_field(operation)
@@ -231,6 +261,7 @@ class Old(migrations.Migration):
                 ("other", models.ForeignKey("keys.Row", models.CASCADE, null=True, db_constraint=False)),
             ],
         ),
+        operations.CreateModel("KeyUse", [("request_id", models.CharField(max_length=64, primary_key=True))]),
     ]
 
 
@@ -267,6 +298,7 @@ BREAKING = [
     operations.AlterField("Row", "word", models.CharField(max_length=20, unique=True)),
     operations.AlterField("Row", "flag", models.BooleanField(default=False)),
     operations.AlterField("Row", "other", models.ForeignKey("keys.Row", models.CASCADE, null=True)),
+    operations.AddIndex("KeyUse", models.Index(fields=["request_id"], name="keys_use_by_nothing")),
 ]
 ADDITIVE = [
     operations.AddField("Row", "new", models.CharField(max_length=5, db_default="")),
@@ -276,6 +308,7 @@ ADDITIVE = [
     operations.AlterField("Row", "word", models.CharField(max_length=20, default="x", choices=[("x", "X")])),
     operations.AlterField("Row", "count", models.BigIntegerField(null=True)),
     operations.AddIndex("Row", models.Index(fields=["word"], name="keys_row_word")),
+    AddIndexOnline("KeyUse", models.Index(fields=["request_id"], name="keys_use_by_nothing")),
     operations.CreateModel("New", [("id", models.BigAutoField(primary_key=True))]),
     operations.SeparateDatabaseAndState(state_operations=[operations.RemoveField("Row", "count")]),
 ]
