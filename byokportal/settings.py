@@ -413,8 +413,9 @@ ESCROW_SECRET_ACCESS_KEY = env.str("ESCROW_SECRET_ACCESS_KEY", default="")
 CLOSING_EXPORT_DIR = env.str("CLOSING_EXPORT_DIR", default=str(VAR_DIR / "closings") if EMBEDDED else "")
 # No service may have used a key of an organisation for so long, or it is not closed.
 CLOSING_QUIET_HOURS = env.float("CLOSING_QUIET_HOURS", default=24)
-# Until when the bucket keeps copies that could not be deleted at once: what its Object Lock and lifecycle rules say.
-ESCROW_RETENTION_DAYS = env.float("ESCROW_RETENTION_DAYS", default=BACKUP_RETENTION_DAYS)
+# Until when the bucket keeps copies that could not be deleted at once: what its Object Lock and lifecycle rules say. It
+# has no default, because a signed receipt names the date: without it, whoever has copies in a bucket is not closed.
+ESCROW_RETENTION_DAYS = env.float("ESCROW_RETENTION_DAYS", default=None)
 
 # --- sign-in ------------------------------------------------------------------------------------------------
 
@@ -681,8 +682,8 @@ if SERVICE_SIDE_APPROVAL not in {"automatic", "support"}:
     raise ImproperlyConfigured("SERVICE_SIDE_APPROVAL is either 'automatic' or 'support'.")
 if not 0 <= BACKUP_RETENTION_DAYS <= 3_650:
     raise ImproperlyConfigured("BACKUP_RETENTION_DAYS is between 0 and 3650 days; what your backups are kept for.")
-if not 0 <= CLOSING_QUIET_HOURS <= 8_760 or not 0 <= ESCROW_RETENTION_DAYS <= 3_650:
-    raise ImproperlyConfigured("CLOSING_QUIET_HOURS is at most a year, ESCROW_RETENTION_DAYS between 0 and 3650 days.")
+if not 0 <= CLOSING_QUIET_HOURS <= 8_760 or not 0 <= (ESCROW_RETENTION_DAYS or 0) <= 36_500:
+    raise ImproperlyConfigured("CLOSING_QUIET_HOURS is at most a year, ESCROW_RETENTION_DAYS between 0 and 36500 days.")
 if not 0 <= DEFAULT_REVOCATION_LATENCY <= 900:
     raise ImproperlyConfigured("DEFAULT_REVOCATION_LATENCY is between 0 and 900 seconds.")
 if SENTRY_DSN:

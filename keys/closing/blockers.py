@@ -7,8 +7,8 @@ from datetime import timedelta
 from django.conf import settings
 
 from byokportal import clock
-from keys import head_signing
-from keys.models import KeyRegistration, KeyUse, RevocationDrill
+from keys import escrow, head_signing
+from keys.models import BranchKey, KeyRegistration, KeyUse, RevocationDrill
 from tenants.models import Tenant
 
 Status = KeyRegistration.Status
@@ -43,6 +43,9 @@ def of(tenant: Tenant) -> list[str]:
             f"{last.caller} used one of its keys at {last.at:%Y-%m-%d %H:%M} UTC. "
             f"No service may have done that for {hours} hours."
         )
+    has_copies = escrow.is_on() or BranchKey.objects.of(tenant).exclude(escrowed_at=None).exists()
+    if has_copies and settings.ESCROW_RETENTION_DAYS is None:
+        found.append("ESCROW_RETENTION_DAYS is not set, and its receipt would name until when a bucket keeps copies.")
     if not head_signing.is_there():
         found.append("No key is set that signs receipts: SEAL_KMS_KEY_ARN or SEAL_KEY.")
     return found

@@ -15,6 +15,10 @@ from keys.aws import escrow_store
 from keys.models import Closing
 
 AT_MOST = 10_000  # versions of one run; the next one goes on
+ASKED = 100  # versions whose Object Lock is asked for
+# Days for which the bucket of deploy/aws keeps a copy (KeepDays); for what is closed again after a restore without
+# ESCROW_RETENTION_DAYS. Nothing else is closed without it.
+OF_OUR_TEMPLATE = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,10 @@ def end(closing: Closing) -> Copies:
         left = list(escrow_store.versions(prefix))
     except DomainError as error:
         return Copies(settings.ESCROW_BUCKET, deleted, None, _later().isoformat(), str(error)[:200])
-    until = max((_kept_until(one) for one in left[:100]), default=None)
+    dates = [_kept_until(one) for one in left[:ASKED]]
+    if len(left) > ASKED:  # in order of their names, which says nothing of their dates
+        dates.append(_later())
+    until = max(dates, default=None)
     return Copies(settings.ESCROW_BUCKET, deleted, len(left), until.isoformat() if until else "", refused)
 
 
@@ -75,4 +82,5 @@ def _kept_until(version: escrow_store.Version) -> datetime:
 
 
 def _later() -> datetime:
-    return clock.now() + timedelta(days=settings.ESCROW_RETENTION_DAYS)
+    days = settings.ESCROW_RETENTION_DAYS
+    return clock.now() + timedelta(days=OF_OUR_TEMPLATE if days is None else days)

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
+from datetime import timedelta
 from typing import Any
 
 from byokportal import clock
 from keys import lifecycle, retirement
+from keys.errors import PolicyDrift
 from keys.models import (
     ArnProposal,
     BranchKey,
@@ -16,6 +18,7 @@ from keys.models import (
     KeyHealth,
     KeyRegistration,
     RegistrationMove,
+    RoleConfiguration,
     ServiceRolePolicy,
     SetupLink,
 )
@@ -23,6 +26,7 @@ from tenants.audit import Actor
 from tenants.models import Tenant
 
 Status = KeyRegistration.Status
+REMOVED_AGAIN = timedelta(hours=1)
 
 
 def found(tenant: Tenant) -> dict[str, Any]:
@@ -69,6 +73,30 @@ def destroy(tenant: Tenant, *, reason: str, actor: Actor) -> list[uuid.UUID]:
     _tell_services(tenant, actor)
     lifecycle.changed(tenant.pk, drop=True)
     return [one for one in removals if one is not None]
+
+
+def remove_again(tenant: Tenant, role_arns: list[str]) -> list[uuid.UUID]:
+    """Queue anew the removals of these roles that ended in an error, an hour later each time: no person of a closed
+    organisation could. Drift is somebody's to resolve first.
+
+    It is part of an operation, in its transaction.
+
+    Returns:
+        the ids of the `RoleConfiguration` to enqueue.
+    """
+    now = clock.now()
+    mine = RoleConfiguration.objects.filter(tenant=tenant, action=RoleConfiguration.Action.REMOVE)
+    failed = mine.filter(
+        status=RoleConfiguration.Status.FAILED, role_arn__in=role_arns, finished_at__lt=now - REMOVED_AGAIN
+    )
+    failed = failed.exclude(reason=PolicyDrift.code).exclude(
+        registration__in=mine.filter(status__in=RoleConfiguration.OPEN).values("registration")
+    )
+    newest = {one.registration_id: one.pk for one in failed.order_by("created_at")}
+    mine.filter(pk__in=newest.values()).update(
+        status=RoleConfiguration.Status.QUEUED, due_at=now, claimed_at=None, finished_at=None
+    )
+    return list(newest.values())
 
 
 def retire_serving(registration: KeyRegistration, *, actor: Actor) -> None:

@@ -142,7 +142,10 @@ def escrow() -> str:
                 "Properties": {"Bucket": {"Ref": "Bucket"}, "PolicyDocument": _filled(policy)},
             },
         },
-        {"EscrowBucket": ("ESCROW_BUCKET", {"Ref": "Bucket"})},
+        {
+            "EscrowBucket": ("ESCROW_BUCKET", {"Ref": "Bucket"}),
+            "EscrowRetentionDays": ("ESCROW_RETENTION_DAYS", {"Ref": "KeepDays"}),
+        },
     )
 
 

@@ -255,6 +255,7 @@ def _finish(closing: Closing, known: copies.Copies) -> None:
     named = destroying.policies_name(closing.tenant)
     if closing.status == Status.ERASED:
         if named:
+            _remove_again(closing.tenant, named)
             _wait(closing, SOON if closing.attempts < 30 else LATER, "Our policies still name a role of it.")
             return
         _complete(closing.tenant, closing)
@@ -263,7 +264,9 @@ def _finish(closing: Closing, known: copies.Copies) -> None:
     if closing.status != Status.CLOSED:
         return
     if closing.ends_at > clock.now():
-        Closing.objects.filter(pk=closing.pk).update(due_at=closing.ends_at, claimed_at=None, failures=0, why="")
+        # Copies that may go before that date are tried each day.
+        due_at = closing.ends_at if known.left == 0 else min(closing.ends_at, clock.now() + A_DAY)
+        Closing.objects.filter(pk=closing.pk).update(due_at=due_at, claimed_at=None, failures=0, why="")
         return
     body = receipts.second_body(closing, known)
     if body is None:
@@ -325,6 +328,12 @@ def _stop_serving(tenant: Tenant, actor: Actor) -> None:
     """In a restored database the key may serve, as it did when the backup was made."""
     for registration in KeyRegistration.objects.of(tenant).serving():
         destroying.retire_serving(registration, actor=actor)
+
+
+@transactions.atomic
+def _remove_again(tenant: Tenant, role_arns: list[str]) -> None:
+    for removal in destroying.remove_again(tenant, role_arns):
+        tasks.enqueue(tasks.configure_service_role, configuration_id=str(removal))
 
 
 @transactions.atomic

@@ -30,7 +30,7 @@ from byokportal import clock
 from byokportal.errors import NotAllowed, NotFound
 from byokportal.localaws.testing import LocalAws
 from keys import branchkeys, datakeys, errors, escrow, head_signing, key_uses, services
-from keys.closing import files, receipts
+from keys.closing import copies, files, receipts
 from keys.models import (
     BranchKey,
     BranchKeyWrapping,
@@ -526,6 +526,28 @@ def test_a_removal_that_failed_is_no_removal(tenant: Tenant, left: Any, tmp_path
     assert closing.status == Status.ERASED and "still name a role" in closing.why
 
 
+@pytest.mark.parametrize(("reason", "ends"), [("aws_surprise", Status.CLOSED), ("policy_drift", Status.ERASED)])
+def test_a_removal_that_failed_is_tried_again_without_a_person(
+    tenant: Tenant, left: Any, tmp_path: Path, work: Work, reason: str, ends: str
+) -> None:
+    """Nobody of a closed organisation can. What somebody changed in our policy is looked at by a person first."""
+    close(tenant, tmp_path)
+    removal = RoleConfiguration.objects.filter(tenant=tenant, action="remove")
+    removal.update(status="failed", reason=reason, due_at=None, finished_at=clock.now())
+
+    def attend() -> None:
+        Closing.objects.update(due_at=clock.now())
+        closings.attend_due()
+
+    attend()
+    assert removal.get().status == "failed", "not at once"
+    with time_machine.travel(clock.now() + timedelta(hours=2)):
+        attend()
+        work()
+        attend()
+    assert Closing.objects.get().status == ends
+
+
 def test_a_worker_that_is_killed_after_it_signed_leaves_one_receipt(
     tenant: Tenant, left: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -565,6 +587,7 @@ def _s3() -> Iterator[str]:
 def store(_s3: str, settings: Any) -> Any:
     """A bucket with versions and Object Lock."""
     settings.ESCROW_BUCKET, settings.ESCROW_ENDPOINT_URL, settings.ESCROW_REGION = BUCKET, _s3, "us-east-1"
+    settings.ESCROW_RETENTION_DAYS = 400
     settings.ESCROW_ACCESS_KEY_ID, settings.ESCROW_SECRET_ACCESS_KEY = "escrow", "a secret of tests"
     keys = {"aws_access_key_id": "escrow", "aws_secret_access_key": "a secret of tests"}
     client = boto3.client("s3", endpoint_url=_s3, region_name="us-east-1", **keys)
@@ -645,6 +668,52 @@ def test_a_bucket_that_cannot_be_listed_is_not_called_empty(
     Closing.objects.update(due_at=clock.now(), ends_at=clock.now())
     closings.attend_due()
     assert Closing.objects.get().receipts.count() == 1
+
+
+def test_without_a_date_for_its_copies_nobody_is_closed(
+    tenant: Tenant, left: Any, tmp_path: Path, store: Any, settings: Any
+) -> None:
+    """A receipt is signed: it names no date that nobody has said."""
+    settings.ESCROW_RETENTION_DAYS = None
+    with pytest.raises(CommandError, match="ESCROW_RETENTION_DAYS is not set"):
+        close(tenant, tmp_path)
+    settings.ESCROW_BUCKET = ""
+    BranchKey.objects.update(escrowed_at=clock.now())
+    with pytest.raises(CommandError, match="ESCROW_RETENTION_DAYS is not set"):
+        close(tenant, tmp_path)
+    assert wrapped_bytes(tenant) == 2
+
+
+def test_copies_that_could_not_be_looked_for_are_tried_each_day(
+    tenant: Tenant, left: Any, tmp_path: Path, store: Any, settings: Any, work: Work
+) -> None:
+    call_command("escrow_branch_keys", stdout=StringIO())
+    assert escrow.write_due() == 1
+    settings.ESCROW_BUCKET = "another-one"
+    close(tenant, tmp_path)
+    work()
+    Closing.objects.update(due_at=clock.now())
+    closings.attend_due()
+    closing = Closing.objects.get()
+    assert closing.due_at is not None and closing.due_at < clock.now() + timedelta(days=1, minutes=1)
+    settings.ESCROW_BUCKET = BUCKET
+    with time_machine.travel(clock.now() + timedelta(days=1, minutes=1)):
+        assert closings.attend_due() == 1
+    assert of_tenant(store, tenant) == []
+
+
+def test_the_date_of_a_receipt_is_no_guess_where_more_versions_are_locked_than_are_asked(
+    tenant: Tenant, left: Any, tmp_path: Path, store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(copies, "ASKED", 1)
+    for name, days in (("a", 10), ("b", 300)):
+        key = f"branch-keys/{tenant.pk}/{name}.json"
+        put = store.put_object(Bucket=BUCKET, Key=key, Body=b"{}")
+        until = {"Mode": "COMPLIANCE", "RetainUntilDate": clock.now() + timedelta(days=days)}
+        store.put_object_retention(Bucket=BUCKET, Key=key, VersionId=put["VersionId"], Retention=until)
+    close(tenant, tmp_path)
+    body = services.receipts_of(tenant)[0]["body"]
+    assert body["last_copy_ends_at"] > (clock.now() + timedelta(days=300)).isoformat()
 
 
 # --- two leads -------------------------------------------------------------------------------------------------------

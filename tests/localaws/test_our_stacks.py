@@ -260,7 +260,11 @@ def test_the_bucket_for_copies_keeps_what_is_written(aws: LocalAws) -> None:
         s3 = boto3.client("s3", endpoint_url=at, region_name="us-east-1", **keys)
         base = f"arn:aws:iam::{OURS}:role/byok-base"
         given = {"BucketName": "byok-copies", "BasePrincipalArn": base, "KeepDays": 400}
-        assert deploy(aws, template("escrow"), OURS, given, s3=s3) == {"EscrowBucket": "byok-copies"}
+        put_out = deploy(aws, template("escrow"), OURS, given, s3=s3)
+        assert {name: str(value) for name, value in put_out.items()} == {
+            "EscrowBucket": "byok-copies",
+            "EscrowRetentionDays": "400",
+        }
         policy = json.loads(s3.get_bucket_policy(Bucket="byok-copies")["Policy"])
         s3.delete_bucket_policy(Bucket="byok-copies")  # moto reads no conditions: it would refuse whatever comes
         s3.put_object(Bucket="byok-copies", Key="branch-keys/one", Body=b"a copy")
