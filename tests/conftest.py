@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import prepared_database
@@ -416,6 +417,20 @@ def api_of() -> Callable[[Member | ServiceAccount], Client]:
         return DocumentedClient(headers={"authorization": f"Bearer {raw}", "accept": "application/json"})
 
     return with_token
+
+
+@pytest.fixture
+def exported(tenant: Tenant, bob: Member, api_of: Callable[[Any], Client], tmp_path: Path) -> Callable[[], Path]:
+    """Return a function that exports the log as it stands, as the organisation's auditor does."""
+    client = api_of(bob)
+
+    def export() -> Path:
+        answer = client.get(f"/api/v1/tenants/{tenant.pk}/events/export")
+        file = tmp_path / "log.jsonl"
+        file.write_bytes(b"".join(answer.streaming_content))
+        return file
+
+    return export
 
 
 # --- the workers --------------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ from keys.services.drills import cancel_drill, start_drill
 from keys.services.escrow import Rebuilt, rebuild_branch_keys
 from keys.services.evidence import evidence, period
 from keys.services.facts import Facts, control, facts_of
+from keys.services.following import Restored
 from keys.services.holds import (
     Review,
     approve_release,
@@ -71,6 +72,7 @@ from keys.services.links import (
     refuse_proposal,
     revoke_link,
 )
+from keys.services.log_lines import LogLine, read_line
 from keys.services.overview import Overview, ServiceUse, overview, use_by_service
 from keys.services.proof import (
     check_policy,
@@ -94,7 +96,7 @@ from keys.services.registration import (
     withdraw,
 )
 from keys.services.reopening import Reopened, reopen_logs
-from keys.services.restoring import STATES, LogLine, Restored, read_line, restore_check
+from keys.services.restoring import STATES, restore_check
 
 __all__ = [
     "STATES",

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable
-from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,9 @@ import pytest
 from conftest import acting, acting_staff
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from django.db import connection, transaction
+from django.db import connection
 from django.test import Client
+from restores import Backup, check, line
 
 from byokportal.errors import NotAllowed
 from keys import branchkeys, services
@@ -24,40 +24,6 @@ from tenants import services as tenant_services
 from tenants.models import AccessToken, AuditEvent, Invitation, Member, PersonName, ServiceAccount, Tenant
 
 Api = Callable[[Any], Client]
-
-
-def check(*files: Path, state: str = "restored") -> dict[str, Any]:
-    out = StringIO()
-    try:
-        given = {"export": [str(one) for one in files], "state": state}
-        call_command("restore_check", reason="the disk died", stdout=out, **given)
-    except SystemExit as left:
-        return {**json.loads(out.getvalue()), "exit": left.code}
-    return {**json.loads(out.getvalue()), "exit": 0}
-
-
-@pytest.fixture
-def exported(tenant: Tenant, bob: Member, api_of: Api, tmp_path: Path) -> Callable[[], Path]:
-    """Return a function that exports the log as it stands, as the organisation's auditor does."""
-    client = api_of(bob)
-
-    def export() -> Path:
-        answer = client.get(f"/api/v1/tenants/{tenant.pk}/events/export")
-        file = tmp_path / "log.jsonl"
-        file.write_bytes(b"".join(answer.streaming_content))
-        return file
-
-    return export
-
-
-class Backup:
-    """A state of the database that one can come back to: a savepoint that is rolled back."""
-
-    def __enter__(self) -> None:
-        self.point = transaction.savepoint()
-
-    def __exit__(self, *_: object) -> None:
-        transaction.savepoint_rollback(self.point)
 
 
 def test_what_was_stopped_removed_and_shut_out_since_the_backup_is_so_again(
@@ -155,11 +121,6 @@ def test_what_only_a_file_says_ends_no_stop(
         file = exported()
     done = check(file)
     assert (done["suspended"], done["disabled"]) == ([str(active.pk)], [str(service.pk)])
-
-
-def line(number: int, name: str, target: str, of: str, **data: str) -> str:
-    facts = {"name": name, "tenant": of, "target": target, "actor": "system", "at": "2090-01-01T00:00:00+00:00"}
-    return json.dumps({"id": number, "payload": json.dumps({**facts, "data": data})})
 
 
 def test_a_later_refusal_of_aws_does_not_hide_a_pressed_stop(
