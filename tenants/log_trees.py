@@ -16,6 +16,7 @@ import structlog
 from django.db import connection
 
 from byokportal import clock, leaves, merkle
+from byokportal.errors import InvalidInput
 from tenants import published_heads, transactions
 from tenants.models import AuditEvent, LogHead, LogNode, LogStream, LogTree, Sealer, TenantHead
 
@@ -41,12 +42,15 @@ def seal() -> int:
     """Seal what is committed and not sealed yet; safe to run anywhere, at any time, by several workers at once.
 
     Returns:
-        how many rows were sealed; 0 also where another worker seals, and where the database went back: the numbers
-        that it would give out stand for other rows in a published head.
+        how many rows were sealed; 0 also where another worker seals, where the database went back (the numbers that it
+        would give out stand for other rows in a published head), and where the published heads cannot be seen.
     """
     Sealer.objects.get_or_create(pk=1)
     if is_behind():
         log.error("log_not_sealed", why="a newer head was published than this database has")
+        return 0
+    if elsewhere := _not_here(_newest_published()):
+        log.error("log_not_sealed", why=elsewhere)
         return 0
     until, sealed = clock.monotonic() + SECONDS, 0
     while clock.monotonic() < until:
@@ -61,6 +65,35 @@ def is_behind() -> bool:
     """Tell whether a head was published that this database does not have."""
     last = LogHead.objects.order_by("-number").values_list("number", flat=True).first() or 0
     return published_heads.folder().read(last + 1) is not None
+
+
+def require_heads() -> None:
+    """Refuse to go on where SEAL_HEADS_DIR is not where this database's heads are published: an empty directory, or
+    none, reads as if nothing was ever published and nobody was closed.
+
+    Raises:
+        InvalidInput: it is no directory, or lacks a head that was published; the error says which.
+    """
+    outside, last = published_heads.folder(), LogHead.objects.order_by("-number").first()
+    number = last.number if last else 0
+    if not outside.is_there():
+        why = "SEAL_HEADS_DIR is no directory here: let it be where heads are published, also where none was yet."
+    elif outside.newest() > number and outside.read(number + 1) is None:
+        why = f"SEAL_HEADS_DIR has head {outside.newest()} and lacks head {number + 1}."
+    else:
+        why = _not_here(_newest_published())
+    if why:
+        raise InvalidInput(errors={"head": [why]})
+
+
+def _newest_published() -> int | None:
+    return LogHead.objects.published().order_by("-number").values_list("number", flat=True).first()
+
+
+def _not_here(number: int | None) -> str:
+    if number is None or published_heads.folder().read(number) is not None:
+        return ""
+    return f"Head {number} was published, and SEAL_HEADS_DIR lacks it: that is not where heads are published."
 
 
 def hold() -> Sealer | None:

@@ -27,6 +27,10 @@ class Folder:
 
     path: Path
 
+    def is_there(self) -> bool:
+        """Tell whether the directory is there; one that is not says nothing of what was published."""
+        return self.path.is_dir()
+
     def newest(self) -> int:
         """Return the number of the newest head; 0 where there is none."""
         if not self.path.is_dir():

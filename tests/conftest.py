@@ -181,7 +181,9 @@ def customer(aws: LocalAws) -> Customer:
 @pytest.fixture(autouse=True)
 def _heads_of_another_test(settings: Any) -> None:
     """Publish to a folder of one's own: beside the heads of another test this database would be one of before them."""
-    settings.SEAL_HEADS_DIR = str(settings.VAR_DIR / f"heads-{uuid.uuid4()}")
+    heads = Path(settings.VAR_DIR) / f"heads-{uuid.uuid4()}"
+    heads.mkdir(parents=True)
+    settings.SEAL_HEADS_DIR = str(heads)
 
 
 @pytest.fixture(autouse=True)

@@ -12,7 +12,7 @@ from keys import escrow, horizon, lifecycle
 from keys.closing import receipts
 from keys.escrow import Line
 from keys.models import BranchKey, KeyRegistration
-from tenants import audit, roles, transactions
+from tenants import audit, log_trees, roles, transactions
 from tenants.audit import Actor
 from tenants.models import Tenant
 from tenants.services import reason_of
@@ -54,10 +54,12 @@ def rebuild_branch_keys(*, public_key: bytes, reason: str, actor: Actor) -> Rebu
         public_key: by which the copies were signed, 32 bytes; it has to come from elsewhere than bucket and database.
 
     Raises:
+        InvalidInput: SEAL_HEADS_DIR is not where heads and receipts are published.
         DomainError: the bucket cannot be read.
     """
     roles.require(actor, "keys.rebuild_branch_keys")
     reason, done = reason_of(reason), Rebuilt()
+    log_trees.require_heads()  # beside them lies what was closed
     closed, _ = receipts.published()
     for tenant_id, lines in _by_tenant(public_key, done):
         tenant = Tenant.objects.filter(pk=tenant_id).first()

@@ -50,11 +50,13 @@ def reopen_logs(
         public_key: of the heads, 32 bytes; who published others proves nothing.
 
     Raises:
-        InvalidInput: a published head or a line is not what was signed, or lines are lost and may not be.
+        InvalidInput: a published head or a line is not what was signed, lines are lost and may not be, or
+            SEAL_HEADS_DIR is not where this database's heads are published.
         Conflict: another worker seals at this moment.
     """
     roles.require(actor, "keys.reopen_logs")
     reason, decided_by = reason_of(reason), reason_of(decided_by)
+    log_trees.require_heads()
     Sealer.objects.get_or_create(pk=1)
     last = LogHead.objects.order_by("-number").first()
     published = _published(last.number if last else 0, public_key)

@@ -39,10 +39,12 @@ def restore_check(lines: Iterable[LogLine], *, reason: str, actor: Actor, state:
         state: one of `STATES`; "": restored, where the database is another one than was admitted.
 
     Raises:
-        InvalidInput: a published head is newer than the database, or it cannot have come back as `state` says.
+        InvalidInput: a published head is newer than the database, or not to be seen where it is published; or the
+            database cannot have come back as `state` says.
     """
     roles.require(actor, "keys.restore_check")
     state = _state(state)
+    log_trees.require_heads()
     if log_trees.is_behind():
         # Whatever is written before that takes the ids of lines which then cannot be put back.
         raise InvalidInput(errors={"export": ["A newer head was published than is here. Run reopen_logs first."]})

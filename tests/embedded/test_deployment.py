@@ -397,6 +397,8 @@ def test_who_seals_and_who_signs_share_the_published_heads() -> None:
     for queue in ("checks", "bulk"):
         (service,) = (one for one in compose["services"].values() if queue in one.get("command", []))
         assert f"heads:{where}" in service["volumes"]
+    # `reopen_logs` runs there (docs/restore.md); whoever owns the tables writes no heads.
+    assert f"heads:{where}:ro" in compose["services"]["migrate"]["volumes"]
     assert "heads" in compose["volumes"]
     # A new volume takes its owner from the directory that it is laid over.
     assert f" {where}\n" in (ROOT / "Dockerfile").read_text()

@@ -108,10 +108,12 @@ def test_metrics_are_for_prometheus_alone() -> None:
     assert {"app": "byok"} in [each["podSelector"]["matchLabels"] for each in policies]
 
 
-@pytest.mark.parametrize("name", ["tests", "bulk"])
-def test_who_publishes_heads_shares_their_directory(name: str) -> None:
+@pytest.mark.parametrize("name", ["tests", "bulk", "migrate"])
+def test_who_publishes_or_reads_heads_shares_their_directory(name: str) -> None:
     (where,) = [each["value"] for each in container(name)["env"] if each["name"] == "SEAL_HEADS_DIR"]
     (volume,) = [each["name"] for each in container(name)["volumeMounts"] if each["mountPath"] == where]
+    (mount,) = [each for each in container(name)["volumeMounts"] if each["mountPath"] == where]
+    assert mount.get("readOnly", False) is (name == "migrate")
     (claim,) = [each["persistentVolumeClaim"] for each in spec(name)["volumes"] if each["name"] == volume]
     assert is_shared(claim["claimName"])
 
