@@ -388,6 +388,10 @@ EVENTS = {
         "A new log begins with line {number}: the lines {lost_from} to {lost_to} were lost. {decided_by} decided so: "
         "{reason}"
     ),
+    "keys.log.reopened": lazy(
+        "{count} published heads of the logs were taken into the restored database, up to number {number} of "
+        "{made_at}. {decided_by} decided so: {reason}"
+    ),
     "keys.log.restored": lazy(
         "{count} lines of the log were put back from an export. {decided_by} decided so: {reason}"
     ),

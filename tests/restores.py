@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ from django.core.management import call_command
 from django.db import transaction
 
 
-def check(*files: Path, state: str = "restored") -> dict[str, Any]:
+def check(*files: Path, state: str = "restored", until: datetime | None = None) -> dict[str, Any]:
+    """Return what the command printed, with its `exit`."""
     out = StringIO()
     try:
-        given = {"export": [str(one) for one in files], "state": state}
+        given: dict[str, Any] = {"export": [str(one) for one in files], "state": state}
+        given |= {"until": until.isoformat()} if until else {}
         call_command("restore_check", reason="the disk died", stdout=out, **given)
     except SystemExit as left:
         return {**json.loads(out.getvalue()), "exit": left.code}

@@ -11,6 +11,7 @@ import base64
 import hashlib
 import json
 import uuid
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -212,11 +213,23 @@ def verified(document: dict[str, Any], *, public: bytes) -> dict[str, Any]:
     return body
 
 
-def published() -> tuple[dict[uuid.UUID, dict[str, Any]], dict[str, str]]:
-    """Return what was closed as published receipts say, by organisation, and those that are none of ours, with why."""
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """A published receipt that nothing proves.
+
+    Args:
+        tenant: whom it names as closed; None: nobody that can be read.
+    """
+
+    why: str
+    tenant: uuid.UUID | None
+
+
+def published() -> tuple[dict[uuid.UUID, dict[str, Any]], dict[str, Doubt]]:
+    """Return what was closed as published receipts say, by organisation, and by name those that nothing proves."""
     signer = head_signing.signer()
     closed: dict[uuid.UUID, dict[str, Any]] = {}
-    refused: dict[str, str] = {}
+    doubted: dict[str, Doubt] = {}
     for name, document in published_heads.folder().receipts():
         try:
             if signer is None:
@@ -224,8 +237,15 @@ def published() -> tuple[dict[uuid.UUID, dict[str, Any]], dict[str, str]]:
             body = verified(document, public=signer.public)
             closed[uuid.UUID(body["tenant"])] = body
         except (ReceiptRefused, KeyError, ValueError) as error:
-            refused[name] = str(error)
-    return closed, refused
+            doubted[name] = Doubt(str(error), _named(document))
+    return closed, doubted
+
+
+def _named(document: dict[str, Any]) -> uuid.UUID | None:
+    try:
+        return uuid.UUID(document["body"]["tenant"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
 
 
 def _facts(closing: Closing, number: int) -> dict[str, Any]:

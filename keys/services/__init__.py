@@ -72,7 +72,7 @@ from keys.services.links import (
     refuse_proposal,
     revoke_link,
 )
-from keys.services.log_lines import LogLine, read_line
+from keys.services.log_lines import LogLine, read_export
 from keys.services.overview import Overview, ServiceUse, overview, use_by_service
 from keys.services.proof import (
     check_policy,
@@ -163,8 +163,8 @@ __all__ = [
     "probe_incident",
     "proposal_of",
     "propose",
+    "read_export",
     "read_key_states",
-    "read_line",
     "read_newest_test",
     "read_output",
     "read_test",

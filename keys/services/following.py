@@ -5,7 +5,9 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import datetime
 
+from byokportal import clock
 from byokportal.errors import DomainError
 from keys import escrow, holds
 from keys.models import BranchKey, KeyRegistration, KeyUse
@@ -25,11 +27,13 @@ class Restored:
     Attributes:
         closed, suspended, withdrawn, removed, disabled, revoked, erased: what was done again, by id.
         lost: branch keys that the log names and neither the database nor a copy has: what they wrapped is lost.
-        left: what the log says and could not be done, with the reason.
-        unchecked: organisations of which no line was given that is newer than the backup.
+        left: what the log says and could not be done, with the reason; whatever else is known of these organisations,
+            not everything is.
+        began_at: when this check began; what it wrote itself is younger.
+        known_until: when the newest head was made that proves what the logs say; "": none does.
+        unchecked: organisations of which not everything is known up to the moment of the loss.
         held: those of them that get no data keys from now on, until their owners have confirmed (`keys.holds`).
-        released: those that were on hold, and of which lines were given now.
-        unsettled: those whose owners are asked whatever else is known: what they stopped does not serve here yet.
+        released: those that were on hold, and of which everything is known now.
     """
 
     closed: list[str] = field(default_factory=list)
@@ -39,12 +43,13 @@ class Restored:
     disabled: list[str] = field(default_factory=list)
     revoked: list[str] = field(default_factory=list)
     erased: list[str] = field(default_factory=list)
+    began_at: datetime = field(default_factory=clock.now)
+    known_until: str = ""
     lost: list[dict[str, str]] = field(default_factory=list)
     left: list[dict[str, str]] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
     held: list[str] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
-    unsettled: list[str] = field(default_factory=list)
 
 
 Doing = Callable[[LogLine, Tenant, Restored, str, Actor], None]
@@ -67,7 +72,9 @@ def follow(line: LogLine, done: Restored, reason: str, actor: Actor) -> None:
 def hold(tenant: Tenant, done: Restored, reason: str, actor: Actor) -> None:
     """Give an organisation no data keys until an owner has confirmed; one that waits already goes on waiting."""
     use = KeyUse.objects.order_by("-pk").values_list("at", flat=True).first()
-    line = AuditEvent.objects.of(tenant).order_by("-pk").values_list("at", flat=True).first()
+    # Neither this check's own lines nor those of reopen_logs tell how far the backup reaches.
+    mine = AuditEvent.objects.of(tenant).filter(at__lt=done.began_at).exclude(name__startswith="keys.log.")
+    line = mine.order_by("-pk").values_list("at", flat=True).first()
     known = [at for at in (use, line) if at is not None]
     if holds.begin(tenant, lost_from=max(known) if known else None, reason=reason, actor=actor) is not None:
         done.held.append(str(tenant.pk))
@@ -96,7 +103,6 @@ def _suspend(line: LogLine, tenant: Tenant, done: Restored, reason: str, actor: 
 def _stop_before_it_serves(prepared: KeyRegistration, done: Restored, reason: str, actor: Actor) -> None:
     """Nothing can be pressed of a key that does not serve yet: it goes into service by a person alone, and owners are
     asked first."""
-    done.unsettled.append(str(prepared.tenant_id))
     if prepared.activation != Activation.BY_BUTTON or prepared.activation_due_at is not None:
         activation.choose_activation(prepared.tenant, activation=Activation.BY_BUTTON, actor=actor)
     hold(prepared.tenant, done, reason, actor)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import uuid
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from byokportal import leaves
 from byokportal.errors import InvalidInput
 from keys.models import KeyRegistration
 from tenants import persons
@@ -49,6 +51,7 @@ class LogLine:
         tenant: "" for a line of our own log.
         is_here: the database has it: from the backup, or put back by `reopen_logs`, which proved it by a signed head.
         after: of a secret: it was made after this, the instant of the line before.
+        number, leaf: of a sealed line of a file: its place in the log, and what it is in the Merkle tree as it stands.
     """
 
     id: int
@@ -60,6 +63,8 @@ class LogLine:
     data: dict[str, Any]
     is_here: bool
     after: datetime | None = None
+    number: int | None = None
+    leaf: bytes = b""
 
     @property
     def facts(self) -> tuple[int, str, str, str, datetime]:
@@ -100,9 +105,29 @@ def read_line(text: str) -> LogLine | None:
         names = persons.proven(found.get("persons", {}), tenant)
         if erased := [f"{{p:{pk}}}" for pk, one in names.items() if not one.text]:
             names |= persons.of(erased)  # the backup may be from before they were erased
-        return line_of(int(found["id"]), persons.shown(payload, names, tenant), is_here=False)
+        line = line_of(int(found["id"]), persons.shown(payload, names, tenant), is_here=False)
+        if found.get("number") is None:
+            return line
+        fields = leaves.fields_of(found["payload"], row=line.id, request_id=str(found["request_id"]))
+        number = int(found["number"])
+        return replace(line, number=number, leaf=leaves.leaf(number, leaves.digests(fields, str(found["salt"]))))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise InvalidInput(errors={"export": ["A line is none of a log's export."]}) from error
+
+
+def read_export(texts: Iterable[str]) -> Iterator[LogLine]:
+    """Yield the lines of one file, which is an organisation's: what it says of another one is nobody's export.
+
+    Raises:
+        InvalidInput: a line is none of a log's export, of our own log, or of another organisation than the first one.
+    """
+    tenant = ""
+    for line in filter(None, map(read_line, texts)):
+        tenant = tenant or line.tenant
+        if not tenant or line.tenant != tenant:
+            why = f"Line {line.id} is not of the organisation {tenant or 'whose file it is'}: give each one's export."
+            raise InvalidInput(errors={"export": [why]})
+        yield line
 
 
 def line_of(number: int, payload: dict[str, Any], *, is_here: bool) -> LogLine:

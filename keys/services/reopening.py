@@ -129,6 +129,10 @@ def _reopen(
             _declare_loss(tree, entry, done.lost[log], who, actor)
         elif log in done.restored:
             audit.record("keys.log.restored", tenant=tree.tenant, actor=actor, count=done.restored[log], **who)
+    if published:
+        last = published[-1]["head"]
+        taken = {"count": len(published), "number": last["number"], "made_at": last["at"]}
+        audit.record("keys.log.reopened", tenant=None, actor=actor, **taken, decided_by=decided_by, reason=reason)
     return done
 
 

@@ -3,7 +3,6 @@ is stopped, removed and shut out once more, and what is lost is named."""
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import json
 import uuid
@@ -11,14 +10,16 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from byokportal import clock
 from byokportal.errors import DomainError, InvalidInput
 from keys import holds
 from keys.closing import receipts
 from keys.datakeys import admission
-from keys.models import DatabaseAdmission, RestoreHold
+from keys.models import DatabaseAdmission, KeyUse, RestoreHold
 from keys.services import closing, following
 from keys.services.following import Restored
 from keys.services.log_lines import SAYS, LogLine, line_of
+from keys.services.told import Known
 from tenants import audit, log_trees, persons, roles
 from tenants.audit import Actor
 from tenants.models import AuditEvent, Tenant
@@ -31,19 +32,24 @@ BATCH = 2_000  # lines whose people are looked up together
 SOON = timedelta(seconds=1)  # a secret is made within this before the line that says so
 
 
-def restore_check(lines: Iterable[LogLine], *, reason: str, actor: Actor, state: str = "") -> Restored:
+def restore_check(
+    lines: Iterable[LogLine], *, reason: str, actor: Actor, state: str = "", until: datetime | None = None
+) -> Restored:
     """Let the database follow the log once more; run it before the database is admitted. Safe to repeat.
 
     Args:
         lines: of exports that are newer than the backup. They can only stop, remove and shut out.
         state: one of `STATES`; "": restored, where the database is another one than was admitted.
+        until: the last instant at which the lost database may have taken anything. Whose log is known up to it, as
+            signed heads prove (`keys.services.told`), is not asked; None: nobody's is.
 
     Raises:
-        InvalidInput: a published head is newer than the database, or not to be seen where it is published; or the
-            database cannot have come back as `state` says.
+        InvalidInput: `until` cannot be; a published head is newer than the database, or not to be seen where it is
+            published; or the database cannot have come back as `state` says.
     """
     roles.require(actor, "keys.restore_check")
     state = _state(state)
+    _require_possible(until, state)
     log_trees.require_heads()
     if log_trees.is_behind():
         # Whatever is written before that takes the ids of lines which then cannot be put back.
@@ -52,9 +58,9 @@ def restore_check(lines: Iterable[LogLine], *, reason: str, actor: Actor, state:
     here = list(_here())
     known = {line.facts for line in here}
     given: dict[tuple[object, ...], LogLine] = {}
-    newest_given: dict[str, datetime] = {}
+    log = Known.now()
     for line in lines:
-        newest_given[line.tenant] = max(line.at, newest_given.get(line.tenant, line.at))
+        log.note(line)
         if line.name in SAYS and line.facts not in known:
             given[line.facts] = line
     last: dict[tuple[str, str, str], LogLine] = {}
@@ -67,19 +73,19 @@ def restore_check(lines: Iterable[LogLine], *, reason: str, actor: Actor, state:
             before, newest[place] = newest.get(place), line
             line = replace(line, after=before.at if before else line.at - SOON)
         last[line.about] = line
-    told = {line.tenant for line in given.values()} | _put_back() | _newer(newest_given)
-    done = Restored()
+    done = Restored(known_until=log.until.isoformat() if log.until else "")
     closed = _close_again(last.values(), done, reason, actor)
     for line in last.values():
         if SAYS[line.name][1] and line.tenant not in closed:
             following.follow(line, done, reason, actor)
-    told -= set(done.unsettled)
+    told = log.told(until) - {one["tenant"] for one in done.left}
     everybody = Tenant.objects.filter(is_canary=False, closed_at=None).order_by("pk").values_list("pk", flat=True)
     done.unchecked = [str(pk) for pk in everybody if str(pk) not in told]
-    _release(told, done, reason, actor)
+    _release(told, until, done, reason, actor)
     if state == RESTORED:
         _hold(done, reason, actor)
-    audit.record("keys.database.checked", tenant=None, actor=actor, state=state, held=len(done.held), reason=reason)
+    facts = {"state": state, "held": len(done.held), "until": until.isoformat() if until else ""}
+    audit.record("keys.database.checked", tenant=None, actor=actor, **facts, reason=reason)
     return done
 
 
@@ -92,8 +98,8 @@ def _close_again(lines: Iterable[LogLine], done: Restored, reason: str, actor: A
         the ids of all that are closed now.
     """
     published, refused = receipts.published()
-    for name, why in refused.items():
-        done.left.append({"tenant": "", "line": name, "what": "receipt", "why": why})
+    for name, doubt in refused.items():
+        done.left.append({"tenant": str(doubt.tenant or ""), "line": name, "what": "receipt", "why": doubt.why})
     proved = {line.tenant for line in lines if line.name == "tenants.tenant.closed" and line.is_here}
     for pk in sorted({str(pk) for pk in published} | proved):
         tenant = Tenant.objects.filter(pk=uuid.UUID(pk)).select_related("service_role").first()
@@ -130,7 +136,7 @@ def _state(given: str) -> str:
 
 
 def _hold(done: Restored, reason: str, actor: Actor) -> None:
-    """Put on hold of whom nothing is known since the backup, once for each time that the database came back."""
+    """Put on hold of whom not everything is known up to the loss, once for each time that the database came back."""
     last = DatabaseAdmission.objects.filter(is_by_person=True).first()
     since = RestoreHold.objects.filter(held_at__gt=last.admitted_at) if last else RestoreHold.objects.all()
     # What was confirmed of the database before this one is not confirmed of this one.
@@ -141,10 +147,32 @@ def _hold(done: Restored, reason: str, actor: Actor) -> None:
             following.hold(tenant, done, reason, actor)
 
 
-def _release(told: set[str], done: Restored, reason: str, actor: Actor) -> None:
-    """End the holds of those whose log was given after all: what it says has just been followed."""
+def _require_possible(until: datetime | None, state: str) -> None:
+    """Refuse a moment of the loss that the database itself is younger than: it is a slip, and would ask too few."""
+    if until is None:
+        return
+    why = "Say it with its offset, as 2026-11-29T14:05:00+00:00." if until.tzinfo is None else ""
+    if not why and until > clock.now():
+        why = "It is ahead."
+    last = KeyUse.objects.order_by("-pk").values_list("at", flat=True).first() if state == RESTORED else None
+    if not why and last is not None and until < last:
+        why = f"The backup knows a use of a key from {last.isoformat()}, so the database was lost later."
+    if not why and state == RESTORED and not _is_of_this_loss(until, clock.now()):
+        why = "A person has admitted the database since."
+    if why:
+        raise InvalidInput(errors={"until": [why]})
+
+
+def _is_of_this_loss(until: datetime | None, came_back: datetime) -> bool:
+    """Tell whether a moment is that of the loss before the database came back: it had been admitted before that."""
+    before = DatabaseAdmission.objects.filter(is_by_person=True, admitted_at__lt=came_back).first()
+    return until is not None and (before is None or until > before.admitted_at)
+
+
+def _release(told: set[str], until: datetime | None, done: Restored, reason: str, actor: Actor) -> None:
+    """End the holds of those whose log is known after all: what it says has just been followed."""
     for hold in RestoreHold.objects.open().select_related("tenant"):
-        if str(hold.tenant_id) not in told:
+        if str(hold.tenant_id) not in told or not _is_of_this_loss(until, hold.held_at):
             continue
         holds.end(hold, RestoreHold.End.LOG, by=actor.label, reason=reason, actor=actor)
         done.released.append(str(hold.tenant_id))
@@ -157,30 +185,3 @@ def _here() -> Iterable[LogLine]:
         for event in events:
             payload = persons.shown(json.loads(event.payload), names, event.tenant_id)
             yield line_of(event.pk, payload, is_here=True)
-
-
-def _newer(given: dict[str, datetime]) -> set[str]:
-    """Return the organisations of which a line was given that is younger than all that the database has of them.
-
-    Args:
-        given: when the youngest one was written, by organisation.
-    """
-    # Since a hold began, lines of its own stand here.
-    waiting = dict(RestoreHold.objects.open().values_list("tenant_id", "lost_from"))
-    mine = AuditEvent.objects.order_by("tenant", "-pk")
-    found = set()
-    for tenant, at in given.items():
-        with contextlib.suppress(ValueError):
-            pk = uuid.UUID(tenant)
-            here = mine.filter(tenant=pk).values_list("at", flat=True).first()
-            known = waiting.get(pk, here)
-            found |= {tenant} if known is None or at > known else set()
-    return found
-
-
-def _put_back() -> set[str]:
-    """Return the organisations whose lines were put back since a person last admitted a database."""
-    found = AuditEvent.objects.filter(name="keys.log.restored").exclude(tenant=None)
-    last = DatabaseAdmission.objects.filter(is_by_person=True).order_by("-admitted_at").first()
-    since = found.filter(at__gt=last.admitted_at) if last else found
-    return {str(pk) for pk in since.values_list("tenant_id", flat=True)}

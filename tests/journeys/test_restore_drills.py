@@ -148,7 +148,7 @@ class Drill:
 
     def come_back(self) -> float:
         """Lose the database, restore the backup and follow docs/restore.md up to the check; returns when it began."""
-        began = time.monotonic()
+        began, self.lost_at = time.monotonic(), timezone.now()
         # Not `--clean`: it drops each index of a partition by itself, which PostgreSQL refuses.
         run("psql", "-v", "ON_ERROR_STOP=1", "-qc", "DROP SCHEMA public CASCADE; CREATE SCHEMA public")
         run("pg_restore", str(self.folder / "backup"))
@@ -166,7 +166,8 @@ class Drill:
         return command("reopen_logs", export=export, public_key=public_key(), declare_loss=True, **said)
 
     def check(self) -> dict[str, Any]:
-        return command("restore_check", reason="a drill", export=[str(self.folder / "log.jsonl")])
+        export, until = [str(self.folder / "log.jsonl")], self.lost_at.isoformat()
+        return command("restore_check", reason="a drill", export=export, until=until)
 
     def admit(self) -> None:
         command("admit_database", reason="a drill")

@@ -932,4 +932,5 @@ def test_a_forged_receipt_closes_nobody(tenant: Tenant, left: Any, mallory: Memb
     (Path(published_heads.folder().path) / name.replace("-1.json", "-2.json")).write_text(json.dumps(forged))
     done = check()
     assert done["closed"] == [] and "did not sign it" in done["left"][0]["why"]
+    assert done["left"][0]["tenant"] == str(mallory.tenant_id) and str(mallory.tenant_id) in done["held"]
     assert Tenant.objects.get(pk=mallory.tenant_id).closed_at is None

@@ -60,7 +60,8 @@ def test_what_was_stopped_removed_and_shut_out_since_the_backup_is_so_again(
     assert done["suspended"] == [str(active.pk)] and done["removed"] == [str(carol.pk)]
     assert sorted(done["disabled"]) == sorted([str(service.pk), str(other.pk)])
     assert done["revoked"] == [str(token.pk)]
-    assert (done["lost"], done["left"], done["unchecked"], done["exit"]) == ([], [], [], 0)
+    assert (done["lost"], done["left"], done["exit"]) == ([], [], 0)
+    assert done["held"] == [str(tenant.pk)], "what a file says is followed, and proves not that it is all"
     active.refresh_from_db()
     assert (active.status, active.suspended_by) == ("suspended", "tenant"), "the tenant's own Resume ends it"
     assert not Member.objects.filter(pk=carol.pk).exists()
@@ -186,6 +187,19 @@ def test_a_file_of_one_organisation_shuts_out_no_service_of_another(
     assert done["disabled"] == [] and len(done["left"]) == 1
 
 
+@pytest.mark.parametrize("of", ["", "00000000-0000-4000-8000-000000000000"])
+def test_a_file_that_speaks_of_another_organisation_or_of_ours_is_refused(
+    of: str, tenant: Tenant, service: ServiceAccount, exported: Callable[[], Path]
+) -> None:
+    file = exported()
+    file.write_text(file.read_text() + line(10**6, "tenants.service_account.disabled", str(service.pk), of))
+    with pytest.raises(CommandError, match="is not of the organisation"):
+        check(file)
+    file.write_text(line(10**6, "tenants.service_account.disabled", str(service.pk), ""))
+    with pytest.raises(CommandError, match="is not of the organisation"):
+        check(file)
+
+
 def test_it_comes_after_the_log(tenant: Tenant, settings: Any, tmp_path: Path) -> None:
     settings.SEAL_HEADS_DIR = str(tmp_path / "heads")
     published_heads.folder().write(1, {"head": {"number": 1}})
@@ -229,17 +243,21 @@ def test_without_an_export_the_organisation_is_named_as_unchecked(tenant: Tenant
 def test_a_line_about_what_is_not_there_is_named(tenant: Tenant, mallory: Member, tmp_path: Path) -> None:
     nobody = "00000000-0000-4000-8000-000000000000"
     theirs = str(mallory.pk)
-    file = tmp_path / "odd.jsonl"
-    rows = [
-        line(10**9, "keys.key.suspended", nobody, nobody, suspended_by="Kore.ai"),
-        line(10**9 + 1, "tenants.member.removed", theirs, str(tenant.pk), email="mallory@evil.example"),
-        line(10**9 + 2, "tenants.member.removed", theirs, str(mallory.tenant_id), email="somebody@else.example"),
-        line(10**9 + 3, "tenants.member.removed", "x", str(tenant.pk)),
-        line(10**9 + 4, "keys.key.suspended", "x", str(tenant.pk), suspended_by="Kore.ai"),
-        json.dumps({"complete": True}),
-    ]
-    file.write_text("\n".join(rows))
-    done = check(file)
+    files = {
+        nobody: [line(10**9, "keys.key.suspended", nobody, nobody, suspended_by="Kore.ai")],
+        str(tenant.pk): [
+            line(10**9 + 1, "tenants.member.removed", theirs, str(tenant.pk), email="mallory@evil.example"),
+            line(10**9 + 3, "tenants.member.removed", "x", str(tenant.pk)),
+            line(10**9 + 4, "keys.key.suspended", "x", str(tenant.pk), suspended_by="Kore.ai"),
+        ],
+        str(mallory.tenant_id): [
+            line(10**9 + 2, "tenants.member.removed", theirs, str(mallory.tenant_id), email="somebody@else.example"),
+            json.dumps({"complete": True}),
+        ],
+    }
+    for name, rows in files.items():
+        (tmp_path / name).write_text("\n".join(rows))
+    done = check(*(tmp_path / name for name in files))
     assert len(done["left"]) == 4 and done["exit"] == 1
     assert Member.objects.filter(pk=mallory.pk).exists(), "a line of one organisation removes nobody of another"
 

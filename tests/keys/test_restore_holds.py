@@ -289,21 +289,6 @@ def test_the_back_office_asks_two(
     assert held.ended_as == "leads"
 
 
-def test_a_log_that_is_given_after_all_ends_it(
-    tenant: Tenant, bob: Member, active: KeyRegistration, api_of: Callable[[Any], Client], tmp_path: Any
-) -> None:
-    client, file = api_of(bob), tmp_path / "log.jsonl"
-    point = transaction.savepoint()
-    services.drop_caches(tenant, reason="x", actor=acting(tenant.members.get(role="owner")))
-    file.write_bytes(b"".join(client.get(f"/api/v1/tenants/{tenant.pk}/events/export").streaming_content))
-    transaction.savepoint_rollback(point)
-    assert check()["held"] == [str(tenant.pk)]
-    admit()
-    done = check("admitted", export=str(file))
-    assert (done["released"], done["held"]) == ([str(tenant.pk)], [])
-    assert RestoreHold.objects.get().ended_as == "log" and tried(tenant) == "made"
-
-
 def test_it_is_safe_to_repeat(tenant: Tenant, alice: Member, active: KeyRegistration, probe_now: Probe) -> None:
     assert check()["held"] == [str(tenant.pk)]
     again = check()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from datetime import datetime
+from itertools import chain
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -31,15 +33,26 @@ class Command(BaseCommand):
             help="how the database came back: restored (who is unchecked gets no keys until an owner confirms), by WAL "
             "to the last-commit (nobody waits), or it is the admitted one (exports alone are followed)",
         )
+        parser.add_argument(
+            "--until",
+            default="",
+            help="the last instant at which the lost database may have taken anything, as 2026-11-29T14:05:00+00:00: "
+            "only whose log signed heads prove up to it is not put on hold; without it everybody is",
+        )
         parser.add_argument("--reason", required=True, help="stands in the log of each organisation")
 
     def handle(self, **options: Any) -> None:
         with told():
-            read = map(services.read_line, texts(options["export"]))
-            lines = (line for line in read if line is not None)
-            done = services.restore_check(lines, reason=options["reason"], state=options["state"], actor=audit.COMMAND)
+            lines = chain.from_iterable(services.read_export(texts([file])) for file in options["export"])
+            until = datetime.fromisoformat(options["until"]) if options["until"] else None
+            done = services.restore_check(
+                lines, reason=options["reason"], state=options["state"], until=until, actor=audit.COMMAND
+            )
         found = asdict(done)
-        counts = {f"{name}_count": len(rows) for name, rows in found.items()}
-        self.stdout.write(json.dumps({**{name: rows[:SHOWN] for name, rows in found.items()}, **counts}))
+        rows = {name: value for name, value in found.items() if isinstance(value, list)}
+        counts = {f"{name}_count": len(value) for name, value in rows.items()}
+        self.stdout.write(
+            json.dumps({**found, **{name: value[:SHOWN] for name, value in rows.items()}, **counts}, default=str)
+        )
         if done.lost or done.left:
             raise SystemExit(1)
