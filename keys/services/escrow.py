@@ -31,7 +31,7 @@ class Rebuilt:
         restored: branch keys that the database did not have.
         rewrapped: those that it had in an earlier wrapping.
         known: copies of what it has, or has in a later wrapping.
-        left: name of a copy → why it was left out, the first thousand.
+        left: name of a copy → why it was left out, or of a receipt → why it is not proved, the first thousand.
         left_count: how many those are in all.
     """
 
@@ -60,12 +60,20 @@ def rebuild_branch_keys(*, public_key: bytes, reason: str, actor: Actor) -> Rebu
     roles.require(actor, "keys.rebuild_branch_keys")
     reason, done = reason_of(reason), Rebuilt()
     log_trees.require_heads()  # beside them lies what was closed
-    closed, _ = receipts.published()
+    closed, doubted = receipts.published()
+    for name, doubt in doubted.items():
+        done.leave(name, f"this receipt of a closing is not proved: {doubt.why}")
+    # To leave out asks for no proof.
+    may_be_closed = {doubt.tenant for doubt in doubted.values()}
     for tenant_id, lines in _by_tenant(public_key, done):
         tenant = Tenant.objects.filter(pk=tenant_id).first()
         if tenant_id in closed or (tenant is not None and tenant.closed_at is not None):
             for line in lines:
                 done.leave(str(line.branch_key), "its organisation is closed")
+            continue
+        if tenant_id in may_be_closed:
+            for line in lines:
+                done.leave(str(line.branch_key), "a receipt that is not proved says that its organisation is closed")
             continue
         if tenant is None:
             for line in lines:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import uuid
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from io import StringIO
@@ -25,7 +26,7 @@ from keys.aws import escrow_store
 from keys.models import BranchKey, BranchKeyWrapping, KeyRegistration
 from keys.policies import documents
 from support import figures
-from tenants import audit
+from tenants import audit, published_heads
 from tenants.models import AuditEvent, Member, Tenant
 
 BUCKET = "byok-escrow"
@@ -221,6 +222,22 @@ def test_without_its_registration_a_branch_key_is_named_and_left_out(
     found = rebuild()
     assert found["left_out"] == 1 and "retired" in found["why"][str(row.pk)].lower()
     assert not BranchKey.objects.exists()
+
+
+@pytest.mark.parametrize("names", [True, False])
+def test_what_a_receipt_names_that_nothing_proves_is_left_out_and_said(
+    names: bool, tenant: Tenant, active: KeyRegistration, mallory: Member, bucket: Any
+) -> None:
+    row = branchkeys.make(tenant, active)
+    escrow.write_due()
+    lose(row)
+    name = f"closing-{uuid.uuid4()}-1.json"
+    body = {"tenant": str(tenant.pk if names else mallory.tenant_id)}
+    assert published_heads.folder().write_receipt(name, {"body": body, "signature": "", "public_key": ""})
+    found = rebuild()
+    assert "not proved" in found["why"].pop(name)
+    assert list(found["why"]) == ([str(row.pk)] if names else [])
+    assert found["restored"] == (0 if names else 1)
 
 
 def test_a_line_that_somebody_else_wrote_is_refused(tenant: Tenant, active: KeyRegistration, bucket: Any) -> None:
