@@ -7,15 +7,27 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from django.db.models import Q
+
 from byokportal import clock
 from byokportal.errors import DomainError
 from keys import escrow, holds
-from keys.models import BranchKey, KeyRegistration, KeyUse
-from keys.services import activation, horizon, key, registration
+from keys.models import BranchKey, KeyRegistration, KeyUse, SetupLink
+from keys.services import activation, horizon, key, links, registration
 from keys.services.log_lines import OF_ACCOUNTS, SAYS, By, LogLine
 from tenants import services as tenant_services
 from tenants.audit import Actor
-from tenants.models import AccessToken, AuditEvent, ClientSecret, Member, PersonName, ServiceAccount, Tenant
+from tenants.models import (
+    AccessToken,
+    AuditEvent,
+    ClientSecret,
+    DirectoryToken,
+    Invitation,
+    Member,
+    PersonName,
+    ServiceAccount,
+    Tenant,
+)
 
 Activation, Status = KeyRegistration.Activation, KeyRegistration.Status
 
@@ -157,10 +169,48 @@ def _disable_if_forgotten(line: LogLine, tenant: Tenant | None, done: Restored, 
 
 
 def _revoke(line: LogLine, tenant: Tenant, done: Restored, reason: str, actor: Actor) -> None:
-    token = AccessToken.objects.filter(pk=uuid.UUID(line.target), member__tenant=tenant, revoked_at=None).first()
+    of_tenant = Q(member__tenant=tenant) | Q(invitation__tenant=tenant)
+    token = AccessToken.objects.filter(of_tenant, pk=uuid.UUID(line.target), revoked_at=None).first()
     if token is not None:
         tenant_services.revoke_token(token, actor=actor)
         done.revoked.append(str(token.pk))
+
+
+def _revoke_old_secret(line: LogLine, tenant: Tenant | None, done: Restored, reason: str, actor: Actor) -> None:
+    mine = ClientSecret.objects.filter(service_account=uuid.UUID(line.target))
+    old = mine.valid(clock.now()).exclude(expires_at=None).filter(created_at__lt=line.at).first()
+    # A rotation that came later has its own time for the secret before it.
+    if old is None or mine.filter(created_at__gt=line.at).exists():
+        return
+    account = ServiceAccount.objects.get(pk=old.service_account_id)
+    acts_for = tenant is None or account.has_all_tenants or account.tenants.filter(pk=tenant.pk).exists()
+    if not (line.is_here or acts_for):
+        raise ValueError("the service account does not act for that organisation")
+    tenant_services.revoke_old_secret(account, reason=reason, actor=actor)
+    done.revoked.append(str(account.pk))
+
+
+def _revoke_directory_token(line: LogLine, tenant: Tenant, done: Restored, reason: str, actor: Actor) -> None:
+    mine = DirectoryToken.objects.filter(directory__tenant=tenant, revoked_at=None)
+    token = mine.filter(pk=uuid.UUID(line.target)).select_related("directory__tenant").first()
+    if token is not None:
+        tenant_services.revoke_directory_token(token, actor=actor)
+        done.revoked.append(str(token.pk))
+
+
+def _revoke_link(line: LogLine, tenant: Tenant, done: Restored, reason: str, actor: Actor) -> None:
+    mine = SetupLink.objects.of(tenant).filter(pk=uuid.UUID(line.target), revoked_at=None)
+    link = mine.select_related("tenant").first()
+    if link is not None:
+        links.revoke_link(link, actor=actor)
+        done.revoked.append(str(link.pk))
+
+
+def _withdraw_invitation(line: LogLine, tenant: Tenant, done: Restored, reason: str, actor: Actor) -> None:
+    found = Invitation.objects.of(tenant).open().filter(pk=uuid.UUID(line.target)).select_related("tenant").first()
+    if found is not None:
+        tenant_services.withdraw_invitation(found, reason=reason, actor=actor)
+        done.withdrawn.append(str(found.pk))
 
 
 def _erase(line: LogLine, tenant: Tenant | None, done: Restored, reason: str, actor: Actor) -> None:
@@ -190,11 +240,15 @@ DO: dict[str, Doing] = {
     "horizon": _end_horizon,
     "member": _remove,
     "token": _revoke,
+    "directory token": _revoke_directory_token,
+    "invitation": _withdraw_invitation,
+    "link": _revoke_link,
     "branch key": _look_for,
     "organisation": _say_that_it_is_not_proved,
 }
 DO_OF_ACCOUNTS: dict[str, Callable[[LogLine, Tenant | None, Restored, str, Actor], None]] = {
     "account": _disable,
     "account secret": _disable_if_forgotten,
+    "old secret": _revoke_old_secret,
     "person": _erase,
 }

@@ -19,9 +19,20 @@ from restores import Backup, check, line
 from byokportal.errors import NotAllowed
 from keys import branchkeys, services
 from keys.models import BranchKey, KeyRegistration
+from keys.services.log_lines import NOT_FOLLOWED, SAYS
 from tenants import audit, published_heads
 from tenants import services as tenant_services
-from tenants.models import AccessToken, AuditEvent, Invitation, Member, PersonName, ServiceAccount, Tenant
+from tenants.models import (
+    AccessToken,
+    AuditEvent,
+    Directory,
+    DirectoryToken,
+    Invitation,
+    Member,
+    PersonName,
+    ServiceAccount,
+    Tenant,
+)
 
 Api = Callable[[Any], Client]
 
@@ -329,3 +340,36 @@ def test_a_stop_that_was_pressed_in_german_is_followed(
         file = exported()
     assert check(file)["suspended"] == [str(active.pk)]
     assert "your organisation" in file.read_text(), "the log is English"
+
+
+def test_what_lets_somebody_in_and_was_ended_since_is_ended_again(
+    tenant: Tenant, alice: Member, service: ServiceAccount, sam: User, exported: Callable[[], Path]
+) -> None:
+    invitation = tenant_services.invite(tenant, email="dan@acme.example", role="owner", actor=acting(alice))
+    link, _ = services.make_link(tenant, name="Dan", actor=acting(alice))
+    directory = Directory.objects.create(tenant=tenant)
+    token = DirectoryToken.objects.create(directory=directory, digest="d", made_by="member:alice@acme.example")
+    tenant_services.rotate_secret(service, hours=24, reason="yearly", actor=acting_staff(sam))
+    with Backup():
+        tenant_services.withdraw_invitation(invitation, reason="wrong Dan", actor=acting(alice))
+        services.revoke_link(link, actor=acting(alice))
+        tenant_services.revoke_directory_token(token, actor=acting(alice))
+        tenant_services.revoke_old_secret(service, reason="leaked", actor=acting_staff(sam))
+        file = exported()
+    done = check(file)
+    assert sorted(done["revoked"]) == sorted([str(link.pk), str(token.pk), str(service.pk)])
+    assert (done["withdrawn"], done["disabled"], done["left"]) == ([str(invitation.pk)], [], [])
+    assert not Invitation.objects.open().filter(pk=invitation.pk).exists()
+    assert not DirectoryToken.objects.filter(revoked_at=None).exists()
+    assert service.secrets.filter(revoked_at=None).count() == 1, "the present one counts"
+    assert not any(check(file)[name] for name in ("revoked", "withdrawn", "left"))
+
+
+def test_what_takes_something_away_is_followed_or_named_in_the_document() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "restore.md").read_text()
+    ends = ("revoked", "removed", "withdrawn", "disabled", "rotated", "reset", "shut_out", "unlinked", "switched_off")
+    other = {"tenants.recovery.withdrawn", "tenants.approval.withdrawn", "keys.configuration.removed"}
+    taking = {name for name in audit.EVENTS if name.endswith(ends)} - other
+    assert taking <= SAYS.keys() | NOT_FOLLOWED
+    assert not NOT_FOLLOWED & SAYS.keys() and audit.EVENTS.keys() >= NOT_FOLLOWED
+    assert [name for name in sorted(NOT_FOLLOWED) if f"`{name}`" not in text] == []
