@@ -29,6 +29,8 @@ Status, Format = LogStream.Status, LogStream.Format
 SECONDS = 10.0  # of one call
 TOLD_AFTER = timedelta(hours=24)  # of failing: then the owners hear of it
 SOON = timedelta(seconds=1)  # until lines that are committed are looked for again: they are being sealed
+REST = timedelta(hours=1)  # after a turn that broke
+BROKE = "It failed on our side. We try again within the hour; open a ticket if it stays so."
 TOO_LARGE = 413
 AGENT = "Kore.ai-BYOK-Log/1"
 
@@ -53,8 +55,7 @@ def _turn(stream: LogStream, claim: datetime, until: float) -> int:
     except Exception as error:  # it must not cost other receivers their turn
         log.exception("log_stream_turn_broke", stream=str(stream.pk))
         if not database.is_unusable(error):
-            later = clock.now() + timedelta(hours=1)
-            mine.update(due_at=later, test_due_at=None)
+            _broke(mine)
     mine.update(claimed_at=None)
     return sent
 
@@ -135,14 +136,30 @@ def _taken(stream: LogStream, mine: LogStreamQuerySet, batch: Batch, outcome: Ou
 
 
 def _failed(stream: LogStream, mine: LogStreamQuerySet, batch: Batch, outcome: Outcome) -> None:
-    now = clock.now()
     log.info("log_stream_not_taken", stream=str(stream.pk), first=batch.first, last=batch.last, why=outcome.why)
-    failures, since = stream.failures + 1, stream.failing_since or now
-    facts: dict[str, Any] = {"due_at": now + receivers.pause(stream.failures, outcome), "why": outcome.why[:200]}
+    facts: dict[str, Any] = {"due_at": clock.now() + receivers.pause(stream.failures, outcome), **_answer(outcome)}
     if outcome.status == TOO_LARGE and len(batch.events) > 1:
         # It took nothing of it: the next one is half as large, and so are those that follow.
         facts |= {"most_rows": max(1, len(batch.events) // 2), "attempted": None}
-    if not mine.update(failures=failures, failing_since=since, **facts, **_answer(outcome)):
+    _count(stream, mine, outcome, **facts)
+
+
+def _broke(mine: LogStreamQuerySet) -> None:
+    """Put off a stream whose turn broke, so that it costs the others nothing.
+
+    For its receiver that is a failure like another: what breaks each turn would else go on unseen, and no line leave.
+    """
+    mine.update(due_at=clock.now() + REST, test_due_at=None)
+    stream = mine.on().select_related("tenant").first()
+    if stream is not None:
+        _count(stream, mine.on(), Outcome(False, why=BROKE))
+
+
+def _count(stream: LogStream, mine: LogStreamQuerySet, outcome: Outcome, **facts: Any) -> None:
+    """Count a failure, and do what follows from how long they go on."""
+    now = clock.now()
+    failures, since = stream.failures + 1, stream.failing_since or now
+    if not mine.update(failures=failures, failing_since=since, why=outcome.why[:200], **facts):
         return
     if receivers.is_switched_off(outcome, now - since, failures):
         _switch_off(stream, since)

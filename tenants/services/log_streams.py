@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -38,6 +38,7 @@ OUR_HEADERS = frozenset(
 OUR_BEGINNINGS = ("content-", "transfer-", "accept-", "proxy-", "webhook-")
 ITS_NAME, ITS_HEADERS = lazy("its name"), lazy("its headers")
 LOGS = "/v1/logs"  # where OTLP over HTTP takes logs, if an address has no path
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)  # a time of the year 1 or 9999 is none of UTC's in every zone
 WITHIN = timedelta(minutes=5)  # transactions commit out of order: lines this near to a time may stand before it
 
 
@@ -256,7 +257,7 @@ def replay_log_stream(
         raise InvalidInput(errors={"number": [_("Give the number of a line, or a time.")]})
     current = log_stream_of(stream.tenant, stream.pk)
     field = "number" if since is None else "since"
-    first = number if number is not None else _number_since(stream.tenant, since)
+    first = number if since is None else _number_since(stream.tenant, since)
     if first is None or not 1 <= first <= current.acknowledged:
         why = _("It has the lines up to %(last)s: begin with one of them.", last=current.acknowledged)
         raise InvalidInput(errors={field: [why]})
@@ -274,9 +275,12 @@ def replay_log_stream(
     return first
 
 
-def _number_since(tenant: Tenant, since: datetime | None) -> int | None:
+def _number_since(tenant: Tenant, since: datetime) -> int | None:
+    if since > clock.now():
+        return None
+    since = max(since, EARLIEST)
     sealed = AuditEvent.objects.of(tenant).exclude(seal="").filter(at__gte=since)
-    near = sealed.filter(at__lt=since + WITHIN).aggregate(first=Min("seal_number"))["first"] if since else None
+    near = sealed.filter(at__lt=since + WITHIN).aggregate(first=Min("seal_number"))["first"]
     return near or sealed.order_by("at", "id").values_list("seal_number", flat=True).first()
 
 

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable, Iterator
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
+import hypothesis
 import pytest
 from conftest import acting, invited
 from django.core import mail
 from django.db import connection, transaction
 from django.test import Client
 from google.protobuf import json_format
+from hypothesis import given
+from hypothesis import strategies as st
 from opentelemetry.proto.collector.logs.v1.logs_service_pb2 import ExportLogsServiceRequest
 from receiver import Receiver
 
@@ -254,6 +257,40 @@ def test_after_a_day_the_owners_hear_of_it_once_and_no_line_is_given_up(tenant: 
         pass
     assert now(stream).acknowledged == services.last_number(tenant)
     assert now(stream).told_at is None
+
+
+def test_a_stream_whose_turns_break_is_a_failing_one(
+    tenant: Tenant, made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its headers cannot be unsealed any more: no batch can be built."""
+    _, stream = made(format="otlp", headers={"X-Key": "k"})
+    whole = stream.sealed_headers
+    LogStream.objects.filter(pk=stream.pk).update(sealed_headers="broken")
+    happens(tenant)
+    sending.send_due()
+    row = now(stream)
+    assert (row.status, row.failures) == ("on", 1)
+    assert row.failing_since is not None
+    assert row.due_at is not None and row.due_at > clock.now() + timedelta(minutes=50)
+    assert "on our side" in row.why
+    LogStream.objects.filter(pk=stream.pk).update(failing_since=clock.now() - timedelta(hours=25))
+    for _ in range(2):
+        all_due()
+        sending.send_due()
+    follow.follow()
+    notices.send_due()
+    assert sum("has failed since" in message.body for message in mail.outbox) == 1
+    LogStream.objects.filter(pk=stream.pk).update(failing_since=clock.now() - timedelta(days=4), failures=30)
+    all_due()
+    sending.send_due()
+    assert now(stream).status == "failing"
+    LogStream.objects.filter(pk=stream.pk).update(sealed_headers=whole)
+    services.switch_log_stream(stream, is_on=True, actor=acting(tenant.members.get(role="owner")))
+    log_trees.seal()
+    while sending.send_due():
+        pass
+    assert now(stream).acknowledged == services.last_number(tenant)
+    assert now(stream).failures == 0
 
 
 @pytest.mark.parametrize(
@@ -614,15 +651,19 @@ def test_lines_are_sent_again_from_a_number_or_a_time_under_other_names(alice: M
     assert len(names) == len(set(names)), "the receiver takes them for new"
     at = AuditEvent.objects.of(alice.tenant).get(seal_number=first[3]).at
     assert services.replay_log_stream(now(stream), since=at, actor=acting(alice)) == first[3]
-    for given in (
+    for facts in (
         {"number": 0},
         {"number": 2**62},
         {},
         {"number": 1, "since": at},
         {"since": clock.now() + timedelta(days=1)},
+        {"since": datetime.max.replace(tzinfo=UTC)},
+        {"since": datetime.max.replace(tzinfo=timezone(timedelta(hours=-14)))},
     ):
         with pytest.raises(InvalidInput):
-            services.replay_log_stream(now(stream), **given, actor=acting(alice))
+            services.replay_log_stream(now(stream), **facts, actor=acting(alice))
+    earliest = datetime.min.replace(tzinfo=timezone(timedelta(hours=14)))
+    assert services.replay_log_stream(now(stream), since=earliest, actor=acting(alice)) == 1
 
 
 @pytest.mark.django_db(transaction=True)
@@ -707,10 +748,34 @@ def test_what_an_otlp_receiver_says_it_does_not_keep_is_told_once(tenant: Tenant
         b'{"partialSuccess":{"rejectedLogRecords":"x"}}',
         b'{"partialSuccess":{"rejectedLogRecords":1e999}}',
         b'{"partialSuccess":{"rejectedLogRecords":-Infinity}}',
+        b'{"partialSuccess":{"rejectedLogRecords":NaN}}',
     ],
 )
-def test_a_strange_answer_of_an_otlp_receiver_counts_as_taken(answer: bytes) -> None:
+def test_a_strange_answer_of_an_otlp_receiver_counts_as_taken(tenant: Tenant, made: Made, answer: bytes) -> None:
     assert batches.rejected_in(answer) == 0
+    receiver, stream = made(format="otlp")
+    receiver.text = answer
+    happens(tenant)
+    sending.send_due()
+    assert now(stream).acknowledged == services.last_number(tenant)
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+JSON_VALUES = SCALARS | st.lists(SCALARS, max_size=2) | st.dictionaries(st.text(max_size=5), SCALARS, max_size=2)
+
+
+@hypothesis.settings(suppress_health_check=[hypothesis.HealthCheck.too_slow])
+@given(
+    st.binary(max_size=20)
+    | st.builds(lambda count: json.dumps({"partialSuccess": {"rejectedLogRecords": count}}).encode(), JSON_VALUES)
+    | st.builds(lambda said: json.dumps({"partialSuccess": said}).encode(), JSON_VALUES)
+    | st.builds(lambda said: json.dumps(said).encode(), JSON_VALUES)
+)
+def test_whatever_an_otlp_receiver_answers_it_is_a_count(answer: bytes) -> None:
+    assert 0 <= batches.rejected_in(answer) <= 2**31
+
+
+def test_a_strange_answer_says_a_bounded_count() -> None:
     assert batches.rejected_in(b'{"partialSuccess":{"rejectedLogRecords":"9' + b"9" * 40 + b'"}}') == 2**31
 
 
