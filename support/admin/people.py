@@ -135,7 +135,8 @@ class UserAdmin(ReadOnlyAdmin):
             "erase-person",
             "Erase a person",
             "Somebody who is nowhere in any more, and asks for it. The names go from all logs and rows, and the "
-            "account; what the person did stays. Nothing brings the name back.",
+            "account; what the person did stays. Nothing brings the name back. That an owner removed them is forgotten "
+            "too: where a sign-on without SCIM still lists them, it lets them in again.",
             "tenants.erase_person",
             _erase,
             form=ErasePersonForm,
