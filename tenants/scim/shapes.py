@@ -7,7 +7,7 @@ kept nor answered. The tolerances are those that Microsoft Entra ID needs (scim2
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -44,7 +44,7 @@ POLICY = ScimPolicy(
     remove_value_as_filter=ScimPolicy.RemoveValue.apply,
     unmatched_path_filter=ScimPolicy.UnmatchedPathFilter.create,
 )
-TEXT, EMAILS, MEMBERS, OPERATIONS = 256, 10, 5_000, 1_000  # characters; entries of one resource or request
+TEXT, EMAILS, MEMBERS = 256, 10, 5_000  # characters; entries of one resource
 PAGE = 100  # resources
 
 
@@ -170,25 +170,29 @@ def person_facts(given: User, was_active: bool) -> PersonFacts:
     )
 
 
-def group_facts(given: Group) -> GroupFacts:
+def group_facts(given: Group, *, members: Collection[uuid.UUID] | None = None) -> GroupFacts:
     """Return what a group of the directory is, as the services take it.
+
+    Args:
+        members: who is in it, in place of those whom it names.
 
     Raises:
         InvalidInput, SecretPasted: a value is too long, empty, no id, or a secret.
     """
-    members = given.members or []
-    if len(members) > MEMBERS:
+    listed = (given.members or []) if members is None else members
+    if len(listed) > MEMBERS:
         raise InvalidInput(errors={"members": [f"At most {MEMBERS} people are taken in one group."]})
     return GroupFacts(
         display_name=_text(given.display_name, "displayName", needed=True),
         external_id=_text(given.external_id, "externalId"),
-        members={_id(one.value) for one in members},
+        members={id_of(one.value) for one in given.members or []} if members is None else members,
     )
 
 
 def _text(value: object, field: str, *, needed: bool = False) -> str:
     text = "" if value is None else str(value)
-    if len(text) > TEXT:
+    # A name is kept in lower case too, and some letters are two then.
+    if max(len(text), len(text.lower())) > TEXT:
         raise InvalidInput(errors={field: [f"It has at most {TEXT} characters."]})
     if needed and not text.strip():
         raise InvalidInput(errors={field: ["It is needed."]})
@@ -196,7 +200,12 @@ def _text(value: object, field: str, *, needed: bool = False) -> str:
     return text
 
 
-def _id(value: object) -> uuid.UUID:
+def id_of(value: object) -> uuid.UUID:
+    """Return the id by which a group names a person.
+
+    Raises:
+        InvalidInput: it is none.
+    """
     try:
         return uuid.UUID(str(value))
     except ValueError:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import uuid
 from collections.abc import Callable
 from typing import Any
 
-from django.db.models import QuerySet
+from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.http.response import HttpResponseBase
 from django.utils.decorators import method_decorator
@@ -22,7 +23,7 @@ from byokportal.errors import DomainError, MediaTypeNotTaken, MethodNotAllowed, 
 from tenants import services
 from tenants.audit import Actor
 from tenants.models import Directory, DirectoryGroup, DirectoryUser
-from tenants.scim import admission, filters, shapes
+from tenants.scim import admission, filters, patches, shapes
 from tenants.scim.shapes import Group, User
 
 JSON_TYPE = re.compile(r"application/(?:scim\+)?json(?:\s*;\s*charset=\"?utf-8\"?)?", re.IGNORECASE | re.ASCII)
@@ -69,13 +70,10 @@ class ScimView(View):
         """
         if not JSON_TYPE.fullmatch(self.request.META.get("CONTENT_TYPE", "").strip()):
             raise MediaTypeNotTaken(wanted="application/scim+json or application/json in UTF-8")
-        return model.model_validate(bodies.read_object(self.request.body), scim_ctx=context)
-
-    def patch_of(self, model: Any) -> Any:
-        found = self.given(PatchOp[model], Context.RESOURCE_PATCH_REQUEST)
-        if len(found.operations) > shapes.OPERATIONS:
-            raise SCIMException(detail=f"At most {shapes.OPERATIONS} operations are taken in one request.")
-        return found
+        body = bodies.read_object(self.request.body)
+        if context is Context.RESOURCE_PATCH_REQUEST:
+            patches.require_bounded(body)
+        return model.model_validate(body, scim_ctx=context)
 
     def wanted(self, model: Any) -> ResponseParameters[Any]:
         """Return which attributes are asked for."""
@@ -129,6 +127,7 @@ class Resources(ScimView):
 
     model: type[Resource[Any]]
     columns: Any
+    related: tuple[str, str]  # the attribute that lists others, and what leads to them
 
     def rows(self) -> QuerySet[Any]:
         raise NotImplementedError
@@ -145,11 +144,25 @@ class Resources(ScimView):
             rows = rows.filter(pk__in=self.rows().filter(filters.query_of(text, self.columns)).values("pk"))
         start = max(1, _number(request.GET.get("startIndex"), 1))
         count = min(max(0, _number(request.GET.get("count"), shapes.PAGE)), shapes.PAGE)
+        count = self._fitting(rows, start - 1, count)
         found = [self.shown(row) for row in rows[start - 1 : start - 1 + count]]
         listed = ListResponse[self.model](  # type: ignore[name-defined]
             total_results=rows.count(), start_index=start, items_per_page=len(found), resources=found
         )
         return _answer(listed, Context.RESOURCE_QUERY_RESPONSE, response_parameters=wanted)
+
+    def _fitting(self, rows: QuerySet[Any], begin: int, count: int) -> int:
+        """Return how many resources of a page are shown: one, or as many as list together no more than one may.
+
+        A page may have fewer than were asked for (RFC 7644, 3.4.2.4).
+        """
+        attribute, relation = self.related
+        if not self.needs(attribute):
+            return count
+        # A query that groups has no order but the one it is given.
+        sized = rows.prefetch_related(None).annotate(size=Count(relation)).order_by("created_at", "id")
+        together = list(itertools.accumulate(sized.values_list("size", flat=True)[begin : begin + count]))
+        return max(sum(1 for size in together if size <= shapes.MEMBERS), min(1, len(together)))
 
     def one(self, row: Any, context: Context, status: int = 200) -> HttpResponse:
         resource = self.shown(row)
@@ -160,7 +173,7 @@ class Resources(ScimView):
 
 
 class Users(Resources):
-    model, columns = User, filters.USERS
+    model, columns, related = User, filters.USERS, ("groups", "groups")
 
     def rows(self) -> QuerySet[DirectoryUser]:
         return DirectoryUser.objects.present().filter(directory=self.directory).prefetch_related("groups")
@@ -191,14 +204,13 @@ class OneUser(Users):
         return self.one(changed, Context.RESOURCE_REPLACEMENT_RESPONSE)
 
     def patch(self, request: HttpRequest, pk: str) -> HttpResponse:
-        asked = self.patch_of(User)
-
-        def change(person: DirectoryUser) -> services.PersonFacts:
-            resource = shapes.user_of(person, self.base)
-            asked.patch(resource)
-            return shapes.person_facts(resource, person.is_active)
-
-        changed = services.change_person(self.directory, _id(pk), change=change, actor=self.actor)
+        asked = self.given(PatchOp[User], Context.RESOURCE_PATCH_REQUEST)
+        changed = services.change_person(
+            self.directory,
+            _id(pk),
+            change=lambda person: patches.person_after(person, asked, self.base),
+            actor=self.actor,
+        )
         return self.one(changed, Context.RESOURCE_PATCH_RESPONSE)
 
     def delete(self, request: HttpRequest, pk: str) -> HttpResponse:
@@ -209,7 +221,7 @@ class OneUser(Users):
 
 
 class Groups(Resources):
-    model, columns = Group, filters.GROUPS
+    model, columns, related = Group, filters.GROUPS, ("members", "users")
 
     def rows(self) -> QuerySet[DirectoryGroup]:
         rows = DirectoryGroup.objects.filter(directory=self.directory)
@@ -234,14 +246,10 @@ class OneGroup(Groups):
         return self.one(changed, Context.RESOURCE_REPLACEMENT_RESPONSE)
 
     def patch(self, request: HttpRequest, pk: str) -> HttpResponse:
-        asked = self.patch_of(Group)
-
-        def change(group: DirectoryGroup) -> services.GroupFacts:
-            resource = shapes.group_of(group, self.base, people=group.users.all())
-            asked.patch(resource)
-            return shapes.group_facts(resource)
-
-        changed = services.change_group(self.directory, _id(pk), change=change, actor=self.actor)
+        asked = self.given(PatchOp[Group], Context.RESOURCE_PATCH_REQUEST)
+        changed = services.change_group(
+            self.directory, _id(pk), change=lambda group: patches.group_after(group, asked, self.base), actor=self.actor
+        )
         return self.one(changed, Context.RESOURCE_PATCH_RESPONSE)
 
     def delete(self, request: HttpRequest, pk: str) -> HttpResponse:

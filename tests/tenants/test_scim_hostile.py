@@ -104,6 +104,7 @@ def test_bodies_that_are_none(scim: Scim, body: bytes, kind: str, status: int) -
 
 
 @pytest.mark.parametrize("facts", [
+    {"userName": "\u0130" * 129},  # twice as long in lower case
     {"userName": "x" * 257}, {"userName": ""}, {"userName": None}, {"userName": "a", "externalId": "x" * 257},
     {"userName": "a", "emails": [{"value": "x"}] * 11}, {"userName": "a", "active": "perhaps"},
     {"userName": "a", "displayName": "byok_dt_" + "x" * 43}, {"userName": "a", "emails": "x"},
