@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +104,34 @@ def test_what_is_no_metadata_changes_nothing(
     look(connection)
     assert connection.provider == before
     assert connection.look_problem
+
+
+@pytest.mark.parametrize("text", ["client_secret_post\\u0000", "\\ud800"])
+def test_a_text_that_no_row_can_hold_is_told_to_the_owners(
+    tenant: Tenant, alice: Member, settings: Any, text: str
+) -> None:
+    class Issuer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            names = ("authorization_endpoint", "token_endpoint", "jwks_uri")
+            body = json.dumps({"issuer": issuer, **{name: f"{issuer}/{name}" for name in names}})
+            body = f'{body[:-1]}, "token_endpoint_auth_methods_supported": ["{text}"]}}'
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Issuer) as server:
+        issuer = f"http://127.0.0.1:{server.server_port}"
+        settings.OUTBOUND_ALLOW = [issuer]
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        connection = SignOnConnection.objects.create(tenant=tenant, issuer=issuer, provider={}, mode="offered")
+        look(connection)
+        server.shutdown()
+    assert connection.provider == {}
+    assert "did not answer as OpenID Connect says" in connection.look_problem
+    assert said(tenant) == ["look_failed"]
 
 
 def test_the_owners_hear_three_times_that_the_last_certificate_ends(
