@@ -193,22 +193,33 @@ def recognised(person: DirectoryUser) -> Member | None:
     """Return whom a person of the directory is here, or was last; note it where it is seen for the first time.
 
     Somebody who was in already is recognised by an address that the account has proved, or came with by the sign-on,
-    in a verified domain of the tenant.
+    in a verified domain of the tenant. So is somebody whose membership ended and who was let in again, by whomever: the
+    directory's word counts for who is in.
     """
-    if person.member is not None:
-        is_at_work = person.is_given or _is_ours(person.directory.tenant, person.email)
-        return person.member if is_at_work else None
-    tenant = person.directory.tenant
-    if not person.email or not _is_ours(tenant, person.email):
-        return None
-    found = invitations.member_with(tenant, person.email)
-    if found is None or found.user.is_staff or DirectoryUser.objects.filter(member=found).exists():
-        return None
+    tenant, known = person.directory.tenant, person.member
+    is_ours = bool(person.email) and _is_ours(tenant, person.email)
+    if known is not None and (person.is_in or not is_ours):
+        return known if person.is_given or is_ours else None
+    found = _present(person) if is_ours else None
+    if found is None or found.user.is_staff:
+        return known
+    if DirectoryUser.objects.filter(member=found).exclude(pk=person.pk).exists():
+        return known
     # An account that the sign-on made has no other way in, and belongs to this tenant alone.
     person.member = found
     person.is_given = Member.objects.filter(came_by_sign_on(), pk=found.pk).exists()
     DirectoryUser.objects.filter(pk=person.pk).update(member=found, is_given=person.is_given)
     return found
+
+
+def _present(person: DirectoryUser) -> Member | None:
+    """Return who is in with the account that the person was here before, or else with the person's address."""
+    tenant = person.directory.tenant
+    if person.member is not None:
+        same = Member.objects.of(tenant).filter(user=person.member.user_id).select_related("user").first()
+        if same is not None:
+            return same
+    return invitations.member_with(tenant, person.email)
 
 
 def _is_ours(tenant: Tenant, email: str) -> bool:

@@ -391,8 +391,11 @@ def _join(connection: SignOnConnection, asserted: Asserted) -> SignOnIdentity:
                 email=asserted.email,
             )
         )
-    # Whoever left with a connection may come by the next one; whoever was shown out may not.
-    with_connection = SignOnIdentity.objects.filter(member=OuterRef("pk"), connection__removed_at__isnull=False)
+    # Whoever left with a connection, at the moment at which it was removed, may come by the next one; whoever was shown
+    # out before may not.
+    with_connection = SignOnIdentity.objects.filter(
+        member=OuterRef("pk"), connection__removed_at=OuterRef("removed_at")
+    )
     was_here = Member.everybody.filter(~Exists(with_connection), directory_rules.shown_out(connection.tenant))
     invited_as = was_here.filter(invitation__email=asserted.email)
     if invited_as.exists() or was_here.filter(user__email__iexact=asserted.email).exists():
@@ -432,13 +435,14 @@ def _refresh(connection: SignOnConnection, known: SignOnIdentity, asserted: Asse
     if not known.made_account:
         return
     member = known.member
-    # Where a directory tells who is in, the role is its, or is for people to change.
+    # Where a directory tells who is in, the role is its, or is for people to change. Without a claim the sign-on says
+    # nothing of roles: the one that a person has came from people, from groups, or with the first sign-in.
     is_told = directory_rules.directory_of(connection.tenant) is not None
-    role = Role(member.role) if is_told else _role(connection, asserted)
+    role = _role(connection, asserted) if connection.role_claim and not is_told else Role(member.role)
     is_last = member.role == Role.OWNER and not people.has_another_owner(connection.tenant, member)
     if role not in APPROVERS:
         is_last = is_last or not has_approvers(connection.tenant, member)
-    if connection.role_claim and role != member.role and not is_last:
+    if role != member.role and not is_last:
         old, member.role = member.role, role
         Member.objects.filter(pk=member.pk).update(role=role, role_since=clock.now(), role_by=None)
         audit.record(
@@ -454,7 +458,16 @@ def _refresh(connection: SignOnConnection, known: SignOnIdentity, asserted: Asse
             invitations.withdraw_invitations_by(member, reason=lazy("the directory says: no owner"), actor=audit.SYSTEM)
     others = Member.objects.of(connection.tenant).exclude(pk=member.pk).filter(user__email__iexact=asserted.email)
     if asserted.email != member.user.email and not others.exists() and not _has_account(asserted.email):
+        before, member.user.email = member.user.email, asserted.email
         get_user_model().objects.filter(pk=member.user_id).update(email=asserted.email)
+        audit.record(
+            "tenants.member.address_changed",
+            tenant=connection.tenant,
+            actor=audit.SYSTEM,
+            target=member.user,
+            old=before,
+            email=asserted.email,
+        )
 
 
 def _session(known: SignOnIdentity, domain: MailDomain, asserted: Asserted) -> SignOnSession:

@@ -20,7 +20,7 @@ from byokportal.errors import NotFound
 from byokportal.translation import translate as _
 from tenants import access, fresh, portal, roles, services, shown_once, sign_on_sessions
 from tenants.forms import DirectoryForm, DirectoryTokenForm, RemoveForm
-from tenants.models import Directory, DirectoryUser, Member, Role, Tenant
+from tenants.models import Directory, DirectoryUser, Member, Role, SignOnConnection, Tenant
 
 A_PAGE, GROUPS = 50, 500
 
@@ -104,7 +104,8 @@ def remove(request: HttpRequest, tenant: UUID) -> HttpResponse:
             services.remove_directory(found, reason=form.cleaned_data["reason"], actor=actor)
             messages.success(request, _("The directory is disconnected."))
             return redirect("portal:directory", member.tenant.pk)
-    return render(request, "portal/remove_directory.html", portal.page(member, form=form))
+    by_claim = SignOnConnection.objects.of(member.tenant).present().exclude(role_claim="").exists()
+    return render(request, "portal/remove_directory.html", portal.page(member, form=form, by_claim=by_claim))
 
 
 @login_required

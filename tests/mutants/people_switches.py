@@ -318,6 +318,20 @@ SWITCHES = [
         "tests/tenants/test_sign_on.py tests/tenants/test_sign_on_takeovers.py",
     ),
     Switch(
+        "only who left with a connection comes by the next one",
+        SERVICES + "sign_ons.py",
+        'connection__removed_at=OuterRef("removed_at")',
+        "connection__removed_at__isnull=False",
+        "tests/tenants/test_comings_and_goings.py",
+    ),
+    Switch(
+        "a directory ends whom people let in again",
+        SERVICES + "directory_rules.py",
+        "    if known is not None and (person.is_in or not is_ours):\n",
+        "    if known is not None:\n",
+        "tests/tenants/test_comings_and_goings.py",
+    ),
+    Switch(
         "a directory makes owners where an owner allowed it",
         TENANTS + "asserted.py",
         "if role in named and (role != Role.OWNER or may_make_owners):",
