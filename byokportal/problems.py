@@ -12,8 +12,8 @@ from django.conf import settings
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db import IntegrityError
-from django.http import Http404, HttpRequest, HttpResponse
-from django.shortcuts import redirect, render
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils.http import url_has_allowed_host_and_scheme
 from redis.exceptions import RedisError
@@ -267,7 +267,7 @@ def on_a_page(request: HttpRequest, error: DomainError) -> HttpResponse:
     own = url_has_allowed_host_and_scheme(back, {request.get_host()}, require_https=request.is_secure())
     if request.method == "POST" and own:
         messages.error(request, error.in_full)
-        return redirect(back)
+        return HttpResponseRedirect(back)  # not `redirect`, which takes a word for the name of a view
     answer = render(request, "errors/problem.html", {"error": error}, status=STATUS[error.kind])
     for name, value in headers_of(error).items():
         answer[name] = value

@@ -11,7 +11,7 @@ class TenantsConfig(AppConfig):
         from allauth.mfa.signals import authenticator_added, authenticator_removed, authenticator_reset
         from django.contrib.auth.signals import user_logged_in
 
-        from tenants import accounts, fresh, idle, language, sign_in_changes
+        from tenants import accounts, fresh, idle, language, sign_in_changes, sign_on_sessions
 
         authentication_step_completed.connect(fresh.note, dispatch_uid="tenants.fresh")
         password_reset.connect(accounts.prove, dispatch_uid="tenants.accounts")
@@ -23,5 +23,6 @@ class TenantsConfig(AppConfig):
             (authenticator_reset, sign_in_changes.codes_made_anew),
         ):
             signal.connect(note, dispatch_uid="tenants.sign_in_changes")
+        authenticator_added.connect(sign_on_sessions.note_factor, dispatch_uid="tenants.sign_on_sessions")
         user_logged_in.connect(idle.begin, dispatch_uid="tenants.idle")
         user_logged_in.connect(language.bring, dispatch_uid="tenants.language")

@@ -16,11 +16,12 @@ from django.utils.http import urlencode
 from django_htmx.http import HttpResponseClientRedirect
 
 from byokportal.translation import translate as _
-from tenants import return_page, services, sign_on_sessions
+from tenants import mailed_links, return_page, services, sign_on_sessions
 from tenants.errors import FreshSignInNeeded, SecondPersonNeeded
 
-# view names: sign-in and set-up themselves, and addresses without a session
+# beginnings of view names: sign-in and set-up themselves, and addresses that ask nothing of a session
 OPEN = (
+    *mailed_links.FOR_THE_HOLDER,
     "account_",
     "mfa_",
     "api:",
@@ -58,10 +59,13 @@ class SecondFactorMiddleware:
         session = sign_on_sessions.of(request)
         if session is not None and session.has_second_factor:
             return None
-        messages.info(
-            request,
-            _("Set up a second factor first: an authenticator app or a passkey. It protects your organisation's key."),
-        )
+        if session is None or session.identity.made_account:
+            words = _(
+                "Set up a second factor first: an authenticator app or a passkey. It protects your organisation's key."
+            )
+        else:
+            words = _("Set up a second factor first: an authenticator app. It protects your organisation's key.")
+        messages.info(request, words)
         return redirect("mfa_index")
 
 

@@ -3,6 +3,9 @@
 What does not name a tenant is closed to them, but for what stands here: an account may belong to another tenant too,
 and whoever looks after one directory must not reach the other by a password, a passkey or a mail address set in
 between.
+
+An own account that has lost its second factor, and that its directory alone lets in, gets one here: nowhere else could
+it. That is an authenticator app, which nobody signs in by alone.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from allauth.mfa.utils import is_mfa_enabled
 from django.contrib import messages
 from django.contrib.auth import SESSION_KEY, logout
 from django.http import HttpRequest, HttpResponse
@@ -19,15 +23,18 @@ from django.utils.http import urlencode
 from django_htmx.http import HttpResponseClientRedirect
 
 from byokportal.translation import translate as _
-from tenants import return_page, services
+from tenants import mailed_links, return_page, services
 from tenants.errors import SignOnNeeded, SignOnSessionBound
-from tenants.models import SignOnSession
+from tenants.models import Member, SignOnSession
 
 KEY = "sign_on"  # in the session: the id of its row
+SET_UP = "sign_on_factor"  # in the session: the id of the account whose second factor was set up in it
 # View names that every such session reaches.
-OPEN = {
+OPEN = mailed_links.FOR_THE_HOLDER | {
     "account_logout",
     "portal:home",
+    "portal:language",
+    "portal:guide",
     "portal:sign-on-start",
     "portal:sign-on-go",
     "portal:sign-on-callback",
@@ -43,9 +50,18 @@ OPEN = {
     "readyz",
 }
 # … and those of an account that the connection made: it has no other tenant and no other way in.
-OF_ITS_OWN = ("mfa_index", "mfa_activate_totp", "mfa_list_webauthn", "mfa_add_webauthn", "mfa_edit_webauthn",
-              "mfa_view_recovery_codes", "mfa_generate_recovery_codes", "mfa_download_recovery_codes",
-              "usersessions_list")  # fmt: skip
+CODES = {"mfa_index", "mfa_view_recovery_codes", "mfa_generate_recovery_codes", "mfa_download_recovery_codes"}
+OF_ITS_OWN = CODES | {
+    "mfa_activate_totp",
+    "mfa_deactivate_totp",
+    "mfa_list_webauthn",
+    "mfa_add_webauthn",
+    "mfa_edit_webauthn",
+    "mfa_remove_webauthn",
+    "usersessions_list",
+}
+# … and those by which a linked account gets a second factor again.
+FACTOR = {"mfa_index", "mfa_activate_totp"}
 
 
 def of(request: HttpRequest) -> SignOnSession | None:
@@ -74,13 +90,37 @@ class SignOnMiddleware:
         row, match = of(request), request.resolver_match
         if row is None or match is None:
             return None
-        if match.view_name in OPEN or (row.identity.made_account and match.view_name in OF_ITS_OWN):
+        if match.view_name in OPEN or _reaches_of_account(request, row, match.view_name):
             return None
         # `access.member_for` asks the same of each page of a tenant, and finds nothing in another one.
         if match.view_name.startswith("portal:") and "tenant" in match.kwargs:
             return None
         error = SignOnSessionBound(organisation=row.identity.member.tenant.name)
         return render(request, "errors/problem.html", {"error": error}, status=403)
+
+
+def note_factor(*, request: HttpRequest, **_: Any) -> None:
+    """Let the session in which a second factor was set up reach its recovery codes; allauth calls it after that."""
+    if of(request) is not None:
+        request.session[SET_UP] = str(request.user.pk)
+
+
+def _reaches_of_account(request: HttpRequest, row: SignOnSession, name: str) -> bool:
+    """Tell whether a session reaches a page of the account itself."""
+    if row.identity.made_account:
+        return name in OF_ITS_OWN
+    if name in CODES and request.session.get(SET_UP) == str(request.user.pk):
+        return True
+    return name in FACTOR and _has_no_other_way_to_a_factor(row)
+
+
+def _has_no_other_way_to_a_factor(row: SignOnSession) -> bool:
+    member = row.identity.member
+    return (
+        not is_mfa_enabled(member.user)
+        and services.only_by_sign_on(member.user)
+        and not Member.objects.filter(user=member.user_id).exclude(pk=member.pk).exists()
+    )
 
 
 class SignOnNeededMiddleware:

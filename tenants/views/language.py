@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import redirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
@@ -24,4 +23,5 @@ def choose(request: HttpRequest) -> HttpResponse:
     languages.remember(request, language)
     there = request.POST.get("next", "")
     is_ours = url_has_allowed_host_and_scheme(there, {request.get_host()}, require_https=request.is_secure())
-    return redirect(there if is_ours else return_page.of(request))
+    # not `redirect`, which takes a word without a slash for the name of a view
+    return HttpResponseRedirect(there if is_ours else return_page.of(request))

@@ -11,14 +11,14 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.models import AnonymousUser, User
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from byokportal import addresses
+from byokportal import addresses, storable
 from byokportal.errors import NotFound, RateLimited
 from byokportal.translation import translate as _
 from tenants import access, attempts, fresh, mailed_links, oidc, portal, saml, sealing, services, sign_on_sessions
@@ -39,10 +39,10 @@ def start(request: HttpRequest) -> HttpResponse:
     """Ask for the mail address, whose domain says which directory it is."""
     form = SignOnForm(request.POST if request.method == "POST" else None)
     if request.method == "POST" and form.is_valid():
-        _count(request)
         connection = services.connection_for(form.cleaned_data["email"])
         if connection is not None:
             return _begin(request, connection, Purpose.SIGN_IN)
+        _count(request)
         form.add_error("email", _("No organisation signs in here by this address. Sign in with your password."))
     return render(request, "account/sign_on_start.html", {"form": form})
 
@@ -57,7 +57,6 @@ def needed(request: HttpRequest, tenant: UUID) -> HttpResponse:
     if sign_on_sessions.of(request) is not None or connection.mode == SignOnConnection.Mode.DRAFT:
         raise NotFound
     if request.method == "POST":
-        _count(request)
         if services.identity_of(member) is not None:
             return _begin(request, connection, Purpose.SIGN_IN)
         fresh.require(request)
@@ -162,7 +161,7 @@ def finish(request: HttpRequest) -> HttpResponse:
             raise NotFound
         services.sign_on_again(attempt, session=session)
         fresh.note(request=request, user=session.identity.member.user)
-        return mailed_links.forget(redirect(attempt.next_page or "/"), NAME)
+        return mailed_links.forget(HttpResponseRedirect(attempt.next_page or "/"), NAME)  # an address, no view's name
     made = services.sign_on(attempt)
     if made is None:
         return redirect("portal:sign-on-link")
@@ -222,6 +221,7 @@ def _begin(
     user: User | None = None,
     next_page: str = "",
 ) -> HttpResponse:
+    _count(request)
     _, raw = services.begin_sign_on(connection, purpose=purpose, user=user, next_page=next_page)
     return mailed_links.lead(NAME, raw, "portal:sign-on-go")
 
@@ -252,7 +252,7 @@ def _sign_in(request: HttpRequest, made: SignOnSession) -> HttpResponse:
 
 def _own(request: HttpRequest, address: str) -> str:
     is_own = url_has_allowed_host_and_scheme(address, {request.get_host()}, require_https=request.is_secure())
-    return address if is_own else "/"
+    return address if is_own and storable.is_text(address) else "/"
 
 
 def _count(request: HttpRequest) -> None:
