@@ -8,7 +8,7 @@ from django.contrib.admin import AdminSite
 from django.contrib.admin.apps import SimpleAdminConfig
 from django.contrib.auth import REDIRECT_FIELD_NAME
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
@@ -162,7 +162,7 @@ class SupportAdminSite(AdminSite):
             return redirect(f"{reverse('account_login')}?{urlencode({REDIRECT_FIELD_NAME: there})}")
         if not self.has_permission(request):
             raise PermissionDenied
-        return redirect(there)
+        return HttpResponseRedirect(there)  # an address; `redirect` takes a word for the name of a view
 
     def logout(  # type: ignore[override]
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None

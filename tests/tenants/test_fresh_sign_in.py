@@ -193,6 +193,9 @@ def test_the_back_office_has_no_sign_in_of_its_own(sam: User, browser_of: Callab
     browser = browser_of(sam, is_fresh=False)
     answer = browser.post("/admin/login/?next=//evil.example/", given)
     assert (answer.status_code, answer["Location"]) == (302, "/admin/")
+    assert (
+        browser.get("/admin/login/?next=abc")["Location"] == "abc"
+    )  # an address of ours, not a view that is not there
     assert browser.session["_auth_user_id"] == str(sam.pk)  # root's password alone lets nobody in as root
 
 
