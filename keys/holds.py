@@ -6,19 +6,19 @@ from datetime import datetime
 
 import structlog
 from django.db import Error
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Subquery
 
 from byokportal import clock
 from byokportal.errors import DomainError
 from keys import errors, lifecycle
-from keys.models import DatabaseAdmission, KeyHealth, KeyRegistration, RestoreHold
+from keys.models import DatabaseAdmission, KeyHealth, KeyRegistration, RestoreHold, RestoreHoldQuerySet
 from tenants import audit, transactions
 from tenants.audit import SYSTEM, Actor
 from tenants.models import Tenant
 
 log = structlog.get_logger(__name__)
 Status, End = RestoreHold.Status, RestoreHold.End
-CHUNK = 500  # confirmed holds that one run looks at
+CHUNK = 500  # holds that one run ends
 
 
 @transactions.atomic
@@ -81,14 +81,20 @@ def is_proven(hold: RestoreHold) -> bool:
 
     Where nothing serves there is nothing to ask; a key that a person suspended is asked once it is resumed.
     """
-    admission = DatabaseAdmission.objects.filter(is_by_person=True, admitted_at__gt=hold.held_at).first()
-    if admission is None:
-        return False
+    return _proven(RestoreHold.objects.filter(pk=hold.pk)).exists()
+
+
+def _proven(wanted: RestoreHoldQuerySet) -> RestoreHoldQuerySet:
+    admissions = DatabaseAdmission.objects.filter(is_by_person=True, admitted_at__gt=OuterRef("held_at"))
     good = KeyHealth.objects.filter(
-        registration=OuterRef("pk"), good_probes__gt=0, refused_since=None, last_probe_at__gt=admission.admitted_at
+        registration=OuterRef("pk"),
+        good_probes__gt=0,
+        refused_since=None,
+        last_probe_at__gt=OuterRef(OuterRef("newest_admission")),
     )
-    serving = KeyRegistration.objects.filter(tenant=hold.tenant_id).serving()
-    return not serving.filter(~Exists(good)).exists()
+    unproven = KeyRegistration.objects.filter(tenant=OuterRef("tenant")).serving().filter(~Exists(good))
+    known = wanted.annotate(newest_admission=Subquery(admissions.values("admitted_at")[:1]))
+    return known.filter(~Exists(unproven), newest_admission__isnull=False)
 
 
 def confirmed(hold: RestoreHold) -> str:
@@ -99,7 +105,8 @@ def confirmed(hold: RestoreHold) -> str:
 def end_proven() -> int:
     """End the confirmed holds whose key a probe has found good since; returns how many."""
     ended = 0
-    for hold in RestoreHold.objects.confirmed().select_related("tenant").order_by("confirmed_at")[:CHUNK]:
+    proven = _proven(RestoreHold.objects.confirmed()).select_related("tenant")
+    for hold in proven.order_by("confirmed_at")[:CHUNK]:
         try:
             ended += _end_if_proven(hold)
         except (DomainError, Error) as error:  # one that cannot be ended must not keep the others

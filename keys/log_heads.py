@@ -60,7 +60,10 @@ def publish_due() -> LogHead | None:
 
 def published_form(head: LogHead) -> dict[str, Any]:
     """Return a head as it is published outside the database; with the entries it can be restored from there."""
-    return {**log_proofs.signed(head), "entries": [one.entry for one in head.entries.order_by("position")]}
+    return {
+        **log_proofs.signed(head),
+        "entries": [one.entry for one in head.entries.select_related("tree").order_by("position")],
+    }
 
 
 def _is_due() -> bool:

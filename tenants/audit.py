@@ -388,6 +388,10 @@ EVENTS = {
         "A new log begins with line {number}: the lines {lost_from} to {lost_to} were lost. {decided_by} decided so: "
         "{reason}"
     ),
+    "keys.log.organisation_lost": lazy(
+        "The organisation {organisation} was younger than the backup: all {lines} lines of its log are lost, and "
+        "everything of it in our database. {decided_by} decided so: {reason}"
+    ),
     "keys.log.reopened": lazy(
         "{count} published heads of the logs were taken into the restored database, up to number {number} of "
         "{made_at}. {decided_by} decided so: {reason}"

@@ -113,19 +113,28 @@ def _reopen(
             continue
         missing = range(first + tree.size, last + 1)
         mine = given.get(log, {})
-        if all(number in mine for number in missing):
+        is_gone = _is_gone(tree)
+        if not is_gone and all(number in mine for number in missing):
             _put_back(tree, [mine[number] for number in missing], entry)
             done.restored[log] = len(missing)
         elif may_lose:
             done.lost[log] = (missing.start, last)
         else:
             why = f"Lines {missing.start} to {last} of the log {log} are in no export. Give one, or declare the loss."
+            if is_gone:
+                why = (
+                    f"The organisation {log} is younger than this backup, which has nothing of it. Declare the loss, "
+                    "then create the organisation anew."
+                )
             raise InvalidInput(errors={"export": [why]})
     _take_heads(published, trees)
     for (log, first), entry in newest.items():
         tree = trees[log, first]
         who = {"decided_by": decided_by, "reason": reason}
-        if log in done.lost and tree.size < entry["size"]:
+        if log in done.lost and _is_gone(tree):
+            facts = {"organisation": log, "lines": entry["size"], "head": entry["head"]}
+            audit.record("keys.log.organisation_lost", tenant=None, actor=actor, **facts, **who)
+        elif log in done.lost and tree.size < entry["size"]:
             _declare_loss(tree, entry, done.lost[log], who, actor)
         elif log in done.restored:
             audit.record("keys.log.restored", tenant=tree.tenant, actor=actor, count=done.restored[log], **who)
@@ -137,13 +146,19 @@ def _reopen(
 
 
 def _tree(log: str, first: int) -> LogTree:
+    """Return a log's tree; of an organisation that this database does not have an empty one, which stays closed."""
     found = LogTree.objects.filter(name=log, first=first).first()
     if found is None:
         tenant = Tenant.objects.filter(pk=log).first() if log != LogTree.OURS else None
-        if tenant is None and log != LogTree.OURS:
-            raise InvalidInput(errors={"head": [f"The organisation {log} is not in this database."]})
         found = LogTree.objects.create(name=log, tenant=tenant, first=first)
+        if _is_gone(found):
+            found.closed_at = clock.now()
+            found.save(update_fields=["closed_at"])
     return found
+
+
+def _is_gone(tree: LogTree) -> bool:
+    return tree.tenant_id is None and tree.name != LogTree.OURS
 
 
 def _put_back(tree: LogTree, lines: list[Line], entry: Mapping[str, Any]) -> None:

@@ -288,6 +288,7 @@ CLASSES = {
     "keys.log_head.refused": _entity("head of the log", 1, CRITICAL, FAILURE),
     "keys.log_head.mailed": _entity("head of the log", 2),
     "keys.log.loss_declared": _entity("log", 4, CRITICAL),
+    "keys.log.organisation_lost": _entity("log", 4, CRITICAL),
     "keys.log.reopened": _entity("log", 1, HIGH),
     "keys.log.restored": _entity("log", 1, HIGH),
     "support.ticket.opened": _entity("ticket", 1),

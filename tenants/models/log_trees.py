@@ -138,7 +138,8 @@ class TenantHead(models.Model):
     @property
     def entry(self) -> dict[str, Any]:
         """What its leaf is made of (byokportal.leaves.head_leaf)."""
-        log = str(self.tenant_id) if self.tenant_id else LogTree.OURS
+        # An organisation that a restored database does not have is named by its tree alone.
+        log = str(self.tenant_id) if self.tenant_id else self.tree.name
         return {"log": log, "first": self.first, "size": self.size, "root": self.root}
 
 

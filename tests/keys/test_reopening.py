@@ -180,3 +180,37 @@ def test_a_loss_is_declared_in_the_first_line_of_the_tree_that_goes_on(lost: Los
     AuditEvent.objects.filter(tenant=lost.tenant, seal_number=2).delete()
     _run("")
     assert lost.verify(lost.first).returncode == 1
+
+
+def test_an_organisation_that_is_younger_than_the_backup_stands_in_nobodys_way(
+    alice: Member, api_of: Callable[[Member], Client], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = lines
+    young: list[Tenant] = []
+
+    def with_another(tenant: Tenant | None, count: int) -> None:
+        before(tenant, count)
+        if count == 7:
+            young.append(Tenant.objects.create(name="Young", service_role=alice.tenant.service_role))
+            before(young[0], 3)
+
+    monkeypatch.setitem(globals(), "lines", with_another)
+    lost = Lost(alice, api_of(alice), tmp_path)
+    name = str(young[0].pk)
+    young[0].delete()
+    with pytest.raises(CommandError, match="younger than this backup, which has nothing of it"):
+        lost.reopen()
+    done = lost.reopen("--declare-loss")
+    assert done["restored"] == {str(lost.tenant.pk): lost.size - lost.kept}, "Acme's lines come from the export"
+    assert done["lost"] == {name: [1, 3]}
+    declared = AuditEvent.objects.get(name="keys.log.organisation_lost")
+    assert (declared.tenant_id, audit.data_of(declared)["organisation"]) == (None, name)
+    assert name in audit.sentence(declared)
+    third = next_head()
+    assert third is not None and third.number == 3, "heads are signed again"
+    assert not Sealer.objects.exclude(refused_at=None).exists()
+    ran = lost.verify(lost.first, lost.second, lost.save("head3.json", "log/head"))
+    assert ran.returncode == 0, ran.stdout
+    assert TenantHead.objects.get(tree__name=name).entry["log"] == name
+    tree = LogTree.objects.get(name=name)
+    assert (tree.closed_at is not None, tree.size) == (True, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from datetime import timedelta
 from io import StringIO
 from typing import Any
 
@@ -19,7 +20,7 @@ from django.test import Client
 from byokportal.errors import DomainError, NotAllowed, NotFound
 from keys import datakeys, errors, holds, services
 from keys.datakeys import Engine, admission
-from keys.models import KeyRegistration, RestoreHold
+from keys.models import DatabaseAdmission, KeyRegistration, RestoreHold
 from support import follow, mailed, notices
 from tenants import audit
 from tenants import services as tenant_services
@@ -97,6 +98,25 @@ def test_an_owner_confirms_and_a_good_probe_lets_it_have_keys(
     assert names(tenant) == ["held", "confirmed", "ended"]
     with pytest.raises(errors.HoldOver):
         confirm(tenant, alice)
+
+
+def test_those_that_cannot_be_proven_yet_keep_nobody_waiting(
+    tenant: Tenant,
+    alice: Member,
+    mallory: Member,
+    active: KeyRegistration,
+    held: RestoreHold,
+    probe_now: Probe,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(holds, "CHUNK", 1)
+    admission = DatabaseAdmission.objects.filter(is_by_person=True).latest("admitted_at")
+    earlier = {"held_at": admission.admitted_at + timedelta(days=1), "confirmed_at": admission.admitted_at}
+    assert RestoreHold.objects.of(mallory.tenant).update(status="confirmed", **earlier) == 1
+    confirm(tenant, alice)
+    probe_now(active)
+    assert holds.end_proven() == 1
+    assert list(RestoreHold.objects.confirmed().values_list("tenant", flat=True)) == [mallory.tenant_id]
 
 
 def test_a_probe_that_was_good_first_ends_it_with_the_confirmation(
