@@ -17,6 +17,7 @@ import pytest
 import worlds
 from allauth.mfa.models import Authenticator
 from cryptography.hazmat.primitives.asymmetric import ec
+from django import conf
 from django.contrib.auth.models import Group, User
 from django.db import connection
 from django.test import Client, TransactionTestCase
@@ -69,8 +70,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    """Name bytes after their argument: compressed ones hold the second in which they were made."""
-    return argname if isinstance(val, bytes) else None
+    """Name after its argument what is another one in each process: workers that collect other names run nothing.
+
+    Those are bytes (compressed ones hold the second in which they were made) and names of temporary folders.
+    """
+    is_temporary = isinstance(val, str) and str(conf.settings.VAR_DIR) in val
+    return argname if isinstance(val, bytes) or is_temporary else None
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
