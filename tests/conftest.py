@@ -333,14 +333,14 @@ def a_webhook(member: Member) -> WebhookEndpoint:
     return webhook
 
 
-def a_log_stream(member: Member) -> LogStream:
+def a_log_stream(member: Member, *, actor: Actor | None = None) -> LogStream:
     """Stream the log to a receiver that nobody answers, and that took a line long ago."""
     stream, _ = tenant_services.add_log_stream(
         member.tenant,
         format="webhook",
         address="https://siem.acme.example/byok",
         description="SIEM",
-        actor=acting(member),
+        actor=actor or acting(member),
     )
     LogStream.objects.filter(pk=stream.pk).update(acknowledged=1)
     return stream

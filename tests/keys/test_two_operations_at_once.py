@@ -244,7 +244,7 @@ class World:
 
     def with_log_stream(self) -> None:
         if not LogStream.objects.of(self.tenant).exists():
-            a_log_stream(self.alice)
+            a_log_stream(self.alice, actor=COMMAND)  # whoever of hers adds one may have to ask a second person
 
     @property
     def my_log_stream(self) -> LogStream:

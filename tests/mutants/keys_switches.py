@@ -151,7 +151,7 @@ SWITCHES = [
     Switch(
         "a confirmation after a restore waits for a probe that is younger than the admission",
         "keys/holds.py",
-        ", last_probe_at__gt=admission.admitted_at",
+        '        last_probe_at__gt=OuterRef(OuterRef("newest_admission")),\n',
         "",
         "tests/keys/test_restore_holds.py",
     ),

@@ -79,7 +79,7 @@ def test_proofs_are_read_from_what_is_kept(tenant: Tenant, django_assert_max_num
 def test_it_takes_a_few_queries_however_many_rows(tenant: Tenant, django_assert_max_num_queries: Any) -> None:
     log_trees.seal()
     lines(tenant, 300)
-    with django_assert_max_num_queries(12):
+    with django_assert_max_num_queries(13):
         assert log_trees.seal() == 300
 
 
