@@ -165,8 +165,7 @@ def make(tenant: Tenant, registration: KeyRegistration | None, *, instead_of: Br
 
 @transactions.atomic
 def _put_in_place(tenant: Tenant, made: BranchKey, *, instead_of: BranchKey | None) -> None:
-    if Tenant.objects.filter(pk=tenant.pk).exclude(closed_at=None).exists():  # closed while AWS was asked
-        raise KeyNotActive
+    _require_open(tenant)
     _require_serving(made.registration)
     current = BranchKey.objects.of(tenant).filter(data_scope=made.data_scope, is_current=True)
     (current.filter(pk=instead_of.pk) if instead_of else current.exclude(registration=made.registration)).update(
@@ -177,6 +176,12 @@ def _put_in_place(tenant: Tenant, made: BranchKey, *, instead_of: BranchKey | No
     made.save(force_insert=True)
     lifecycle.changed(tenant.pk)
     audit.record("keys.branch_key.created", tenant=tenant, actor=audit.SYSTEM, target=made, key_arn=made.key_arn)
+
+
+def _require_open(tenant: Tenant) -> None:
+    """Raise where the organisation was closed while AWS was asked; the caller holds it."""
+    if Tenant.objects.filter(pk=tenant.pk).exclude(closed_at=None).exists():
+        raise KeyNotActive
 
 
 def _require_serving(registration: KeyRegistration | None) -> None:
@@ -308,6 +313,7 @@ def _move(row: BranchKey, present: KeyRegistration | None, claim: datetime) -> N
 @transactions.atomic
 def _write_moved(row: BranchKey, present: KeyRegistration | None, claim: datetime, wrapped: bytes) -> None:
     key_arn = present.key_arn if present else settings.PLATFORM_KEY_ARN
+    _require_open(row.tenant)
     _require_serving(present)
     moved = BranchKey.objects.filter(pk=row.pk, claimed_at=claim, key_arn=row.key_arn).update(
         registration=present,
