@@ -11,10 +11,15 @@ from typing import Any
 from django.core.management import call_command
 from django.db import transaction
 
+from keys.datakeys import admission
+from keys.models import DatabaseAdmission
+
 
 def check(*files: Path, state: str = "restored", until: datetime | None = None) -> dict[str, Any]:
     """Return what the command printed, with its `exit`."""
     out = StringIO()
+    if state == "admitted":
+        be_admitted()
     try:
         given: dict[str, Any] = {"export": [str(one) for one in files], "state": state}
         given |= {"until": until.isoformat()} if until else {}
@@ -22,6 +27,13 @@ def check(*files: Path, state: str = "restored", until: datetime | None = None) 
     except SystemExit as left:
         return {**json.loads(out.getvalue()), "exit": left.code}
     return {**json.loads(out.getvalue()), "exit": 0}
+
+
+def be_admitted() -> None:
+    """Let this database be the one that was admitted; rows of a kept world may be from another file."""
+    here = admission.incarnation()
+    if not DatabaseAdmission.objects.update(incarnation=here):
+        DatabaseAdmission.objects.create(incarnation=here)
 
 
 class Backup:
