@@ -20,6 +20,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.functional import cached_property
+from django.utils.text import capfirst
 from django.views.decorators.cache import never_cache
 
 from byokportal import errors, problems, words
@@ -287,7 +288,7 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         shown = [operation for operation in self.list_operations if roles.staff_may(request.user, operation.row)]
         context = {
-            "title": str(self.opts.verbose_name_plural).capitalize(),
+            "title": capfirst(self.opts.verbose_name_plural),
             "operations": [(operation, self._operation_url(operation, None)) for operation in shown],
             **(extra_context or {}),
         }
