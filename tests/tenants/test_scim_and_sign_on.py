@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
-
-import directory as dir
 import pytest
 from conftest import acting, invited
-from directory import Directory, enter, offered, required, verified_domain
+from directory import Directory, enter, offered, required
 from django.test import Client
 from scim_directory import Scim
 
@@ -18,19 +14,6 @@ from tenants import services
 from tenants.models import AuditEvent, DirectoryUser, Member, SignOnConnection, SignOnIdentity, Tenant
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture(scope="module")
-def _running() -> Iterator[Directory]:
-    with dir.running() as running:
-        yield running
-
-
-@pytest.fixture
-def directory(_running: Directory, settings: Any, tenant: Tenant) -> Directory:
-    settings.OUTBOUND_ALLOW = [_running.issuer]
-    verified_domain(tenant)
-    return _running
 
 
 def tracker(tenant: Tenant) -> str:

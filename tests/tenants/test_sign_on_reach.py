@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from html import unescape
 from typing import Any
 from urllib.parse import urlencode
@@ -12,7 +11,7 @@ import directory as dir
 import pytest
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from conftest import acting, acting_staff
-from directory import Directory, enter, link, offered, sign_in, verified_domain
+from directory import Directory, enter, link, offered, sign_in
 from django.contrib.auth.models import Group, User
 from django.test import Client
 from django.urls import get_resolver, reverse
@@ -29,19 +28,11 @@ pytestmark = pytest.mark.django_db
 FOR_THE_ACCOUNT = {"portal:invitation-link", "portal:address-link"}
 
 
-@pytest.fixture(scope="module")
-def _running() -> Iterator[Directory]:
-    with dir.running() as running:
-        yield running
-
-
 @pytest.fixture
-def directory(_running: Directory, settings: Any, tenant: Tenant, alice: Member) -> Directory:
-    """Acme Bank's directory, offered; its domain is verified."""
-    settings.OUTBOUND_ALLOW = [_running.issuer]
-    verified_domain(tenant)
-    offered(alice, _running, default_role="auditor")
-    return _running
+def directory(directory: Directory, alice: Member) -> Directory:
+    """The directory, offered."""
+    offered(alice, directory, default_role="auditor")
+    return directory
 
 
 @pytest.fixture(params=["linked", "made", "made, with a factor"])

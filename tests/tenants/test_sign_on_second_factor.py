@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
 from typing import Any
 
 import directory as dir
 import pytest
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret, hotp_value, yield_hotp_counters_from_time
 from conftest import PASSWORD, acting, invited
-from directory import Directory, enter, link, offered, sign_in, verified_domain
+from directory import Directory, enter, link, offered, sign_in
 from django.core.cache import cache
 from django.test import Client
 
@@ -21,19 +20,11 @@ from tenants.models import Member, Tenant
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture(scope="module")
-def _running() -> Iterator[Directory]:
-    with dir.running() as running:
-        yield running
-
-
 @pytest.fixture
-def directory(_running: Directory, settings: Any, tenant: Tenant, alice: Member) -> Directory:
-    """Acme Bank's directory, offered; its domain is verified."""
-    settings.OUTBOUND_ALLOW = [_running.issuer]
-    verified_domain(tenant)
-    offered(alice, _running, default_role="auditor")
-    return _running
+def directory(directory: Directory, alice: Member) -> Directory:
+    """The directory, offered."""
+    offered(alice, directory, default_role="auditor")
+    return directory
 
 
 @pytest.fixture
