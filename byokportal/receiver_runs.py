@@ -22,8 +22,8 @@ from byokportal import clock, outbound
 
 # Receivers that one process serves at once, and how many of those may be one organisation's.
 THREADS, OF_ONE_TENANT = 16, outbound.AT_ONCE_FOR_ONE
-BUDGET, TURN = 30.0, 15.0  # seconds of one run; of one turn, after which the others come
-CLAIM_LASTS = timedelta(seconds=90)  # longer than a run: older means its worker was lost
+BUDGET, TURN = 20.0, 15.0  # seconds of one run; of one turn, after which the others come
+CLAIM_LASTS = timedelta(seconds=45)  # longer than a run: older means its worker was lost
 
 Due = Callable[[datetime], QuerySet[Any]]
 Turn = Callable[[Any, datetime, float], int]

@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 
 WHAT = "byok branch key, wrapped, v1"  # stands in what is signed, so that no other signature of the key fits
 CHUNK = 100  # branch keys of one run
-CLAIM = timedelta(seconds=90)  # after which a copy whose worker was killed is due again
+CLAIM = timedelta(seconds=45)  # after which a copy whose worker was killed is due again
 LONGEST = timedelta(minutes=10)
 NAME = re.compile(r"[0-9a-f-]{36}/[0-9a-f-]{36}/[0-9a-f]{64}\.json", re.ASCII)
 

@@ -39,6 +39,8 @@ from keys.proof.encryption_test import runner
 
 log = structlog.get_logger(__name__)
 CHUNK = 200  # rows a run; the rest is due at the next one
+# Of a task that claims rows: it has ended when its claim does (`CLAIM_LASTS`), and another worker takes them.
+SOFT, HARD = 40, 44  # seconds
 
 
 def enqueue(task: Any, **ids: str) -> None:
@@ -58,7 +60,7 @@ def _wake(task: Any, **ids: str) -> None:
 
 
 # Only the worker of this queue holds rights to change IAM (docs/deploy.md).
-@shared_task(queue="configuration", soft_time_limit=45, time_limit=60)
+@shared_task(queue="configuration", soft_time_limit=SOFT, time_limit=HARD)
 def configure_service_role(*, configuration_id: str) -> None:
     test_id = apply.apply(configuration_id)
     if test_id is not None:
@@ -70,19 +72,19 @@ def keep_room() -> None:
     room.keep()
 
 
-@shared_task(queue="configuration", soft_time_limit=45, time_limit=60)
+@shared_task(queue="configuration", soft_time_limit=SOFT, time_limit=HARD)
 def look_for_drift() -> None:
     drift.look()
     for pk in DriftResolution.objects.wake(clock.now(), CHUNK):
         drift.resolve(pk)
 
 
-@shared_task(queue="configuration", soft_time_limit=45, time_limit=60)
+@shared_task(queue="configuration", soft_time_limit=SOFT, time_limit=HARD)
 def resolve_drift(*, resolution_id: str) -> None:
     drift.resolve(int(resolution_id))
 
 
-@shared_task(soft_time_limit=45, time_limit=60)
+@shared_task(soft_time_limit=SOFT, time_limit=HARD)
 def run_test(*, test_id: str) -> None:
     runner.run(test_id)
 
@@ -102,7 +104,7 @@ def attend_due_activations() -> None:
             _wake(run_test, test_id=str(test_id))
 
 
-@shared_task(soft_time_limit=55, time_limit=60)
+@shared_task(soft_time_limit=SOFT, time_limit=HARD)
 def probe(*, registration_id: str) -> None:
     health.probe(registration_id)
 
@@ -145,7 +147,7 @@ def send_canaries() -> None:
     canary_rounds.go()
 
 
-@shared_task(queue="sweep", soft_time_limit=80, time_limit=85)  # less than the 90 s for which a claim lasts
+@shared_task(queue="sweep", soft_time_limit=SOFT, time_limit=HARD)
 def sweep() -> None:
     """Probe the chunk that is due, then see what that ends and what a drill has measured;
     a full chunk means that more is due."""
@@ -170,12 +172,12 @@ def publish_log_head() -> None:
     log_heads.publish_due()
 
 
-@shared_task(queue="bulk", soft_time_limit=45, time_limit=60)
+@shared_task(queue="bulk", soft_time_limit=SOFT, time_limit=HARD)
 def escrow_branch_keys() -> None:
     escrow.write_due()
 
 
-@shared_task(queue="bulk", soft_time_limit=45, time_limit=60)
+@shared_task(queue="bulk", soft_time_limit=SOFT, time_limit=HARD)
 def attend_branch_key(*, branch_key_id: str) -> None:
     _enqueue_removal(branchkeys.attend(branch_key_id))
 

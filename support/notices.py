@@ -37,7 +37,7 @@ from tenants.models import (
 )
 
 log = structlog.get_logger(__name__)
-CLAIM_LASTS = timedelta(seconds=90)  # longer than the task may run: older means its worker was lost
+CLAIM_LASTS = timedelta(seconds=45)  # longer than one mail may take: older means its worker was lost
 BATCH = 50  # mails a run
 CLEARED = 20  # chunks of a run that deletes old ones
 ATTEMPTS = 10  # then a person has to look
@@ -58,7 +58,7 @@ def send_due() -> int:
     )
     sent = 0
     for pk in list(free.order_by("due_at").values_list("pk", flat=True)[:BATCH]):
-        if free.filter(pk=pk).update(claimed_at=now, attempts=F("attempts") + 1):
+        if free.filter(pk=pk).update(claimed_at=clock.now(), attempts=F("attempts") + 1):
             sent += _send(Notice.objects.select_related("tenant__service_role").get(pk=pk), now)
     return sent
 

@@ -19,7 +19,9 @@ from tenants.errors import IdempotencyKeyInvalid, IdempotencyKeyReused, RequestI
 from tenants.models import IdempotentRequest, Tenant
 
 LASTS = timedelta(hours=24)
-STUCK = timedelta(seconds=60)  # a request that runs longer than any request may run was killed
+# A request that runs longer than any may run was killed: one waits 10 s for the database at most, or some 15 s for AWS.
+# Short, because a caller who got a 503 repeats it: where the database did not even take the row away, it waits so long.
+STUCK = timedelta(seconds=20)
 KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,255}", re.ASCII)  # no comma: servers join two headers of one name by it
 
 
@@ -54,7 +56,7 @@ def once(
     Raises:
         IdempotencyKeyInvalid: the key has another form.
         IdempotencyKeyReused: the key was used for another request.
-        RequestInProgress: the first request still runs, or it was killed less than a minute ago.
+        RequestInProgress: the first request still runs, or it was killed a moment ago.
     """
     if key is None:
         return do()

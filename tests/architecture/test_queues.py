@@ -20,9 +20,12 @@ from django.contrib.auth.models import User
 from django.db import OperationalError, connection
 from django.utils import timezone
 
-from byokportal import beat
-from keys import tasks, usage
+from byokportal import beat, receiver_runs
+from keys import escrow, tasks, usage
+from keys.configuration import lease
 from keys.models import (
+    CLAIM_LASTS,
+    WAKE_AGAIN,
     BranchKey,
     Canary,
     Closing,
@@ -35,6 +38,7 @@ from keys.models import (
     RevocationDrill,
     RoleConfiguration,
 )
+from support import notices
 from support import tasks as support_tasks  # noqa: F401  a worker knows them all
 from support.models import (
     BulkOperation,
@@ -45,7 +49,7 @@ from support.models import (
     WebhookDelivery,
     WebhookEndpoint,
 )
-from tenants import audit, log_trees
+from tenants import audit, idempotency, log_trees
 from tenants import tasks as tenant_tasks  # noqa: F401
 from tenants.models import AuditEvent, LogStream, ServiceRole, Tenant
 
@@ -89,6 +93,30 @@ def test_every_entry_of_beat_expires(name: str) -> None:
     entry = settings.CELERY_BEAT_SCHEDULE[name]
     assert entry["schedule"] <= entry["options"]["expires"] <= max(60, entry["schedule"])
     assert entry["task"] in current_app.tasks
+
+
+CLAIMING = (
+    "configure_service_role",
+    "resolve_drift",
+    "look_for_drift",
+    "run_test",
+    "probe",
+    "sweep",
+    "attend_branch_key",
+    "escrow_branch_keys",
+)
+
+
+@pytest.mark.parametrize("name", CLAIMING)
+def test_a_task_has_ended_when_what_it_claimed_is_given_to_another(name: str) -> None:
+    assert ours()[name].time_limit < CLAIM_LASTS.total_seconds()
+
+
+def test_what_a_killed_worker_had_in_hand_is_due_again_in_less_than_a_minute() -> None:
+    looks_for_it = max(settings.DUE_SECONDS, WAKE_AGAIN.total_seconds() - CLAIM_LASTS.total_seconds())
+    for lasts in (CLAIM_LASTS, notices.CLAIM_LASTS, receiver_runs.CLAIM_LASTS, escrow.CLAIM, idempotency.STUCK):
+        assert lasts.total_seconds() + looks_for_it <= 50  # which leaves ten seconds to do it
+    assert lease.LASTS < CLAIM_LASTS  # of a service role: it ends before whoever comes next asks for it
 
 
 def test_who_waits_for_a_test_waits_for_nothing_slow() -> None:

@@ -17,7 +17,7 @@ from byokportal.localaws.errors import AwsError
 from byokportal.localaws.testing import LocalAws
 from keys import datakeys, errors, health, services
 from keys.health import judging, questions
-from keys.models import KeyHealth, KeyRegistration, RegistrationMove
+from keys.models import CLAIM_LASTS, KeyHealth, KeyRegistration, RegistrationMove
 from tenants import onboarding
 from tenants.models import AuditEvent, Member, OnboardingStep, Tenant
 
@@ -114,10 +114,10 @@ def test_a_probe_that_is_not_due_or_is_held_asks_nothing(active: KeyRegistration
     aws.calls.clear()
     rows.update(next_probe_at=timezone.now() + timedelta(seconds=60))
     health.probe(str(active.pk))
-    rows.update(next_probe_at=timezone.now(), probe_claimed_at=timezone.now() - timedelta(seconds=80))
+    rows.update(next_probe_at=timezone.now(), probe_claimed_at=timezone.now() - CLAIM_LASTS + timedelta(seconds=5))
     health.probe(str(active.pk))
     assert aws.calls == []
-    rows.update(probe_claimed_at=timezone.now() - timedelta(seconds=91))  # its worker was killed
+    rows.update(probe_claimed_at=timezone.now() - CLAIM_LASTS - timedelta(seconds=1))  # its worker was killed
     health.probe(str(active.pk))
     assert ("kms", "DescribeKey") in {(service, operation) for service, operation, _ in aws.calls}
 

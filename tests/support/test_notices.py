@@ -7,10 +7,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+import time_machine
 from conftest import acting_staff
 from django.conf import settings as django_settings
 from django.contrib.auth.models import User
 from django.core import mail
+from django.core.mail import EmailMessage
 from django.template import engines
 from django.test import Client
 from django.utils import timezone
@@ -88,6 +90,29 @@ def test_a_claim_of_a_lost_worker_is_taken_over(tenant: Tenant) -> None:
     assert notices.send_due() == 0
     Notice.objects.update(claimed_at=timezone.now() - timedelta(seconds=91))
     assert notices.send_due() == 1
+
+
+def test_a_mail_that_a_slow_run_comes_to_late_is_still_sent_once(
+    tenant: Tenant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    follow.follow()
+    first = Notice.objects.get()
+    facts = {"template": first.template, "recipient": first.recipient, "context": first.context}
+    Notice.objects.create(tenant=tenant, due_at=first.due_at + timedelta(microseconds=1), **facts)
+    at_once, taken_by_another = EmailMessage.send, list[int]()
+    with time_machine.travel(timezone.now() + timedelta(seconds=1), tick=False) as now:
+
+        def send(message: EmailMessage) -> int:
+            if mail.outbox:
+                taken_by_another.append(notices.send_due())
+            else:
+                now.shift(notices.CLAIM_LASTS + timedelta(seconds=1))
+            return at_once(message)
+
+        monkeypatch.setattr(EmailMessage, "send", send)
+        assert notices.send_due() == 2
+    assert taken_by_another == [0]
+    assert len(mail.outbox) == 2
 
 
 # --- the table -----------------------------------------------------------------------------------------------------
