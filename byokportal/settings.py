@@ -178,10 +178,16 @@ _redis = redis_url.parse(REDIS_URL)  # what is mistyped in it is said by `check 
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
-        "LOCATION": _redis.plain,
+        "LOCATION": [REDIS_URL if _redis.sentinels else _redis.plain],  # a list: Django parts a string at each comma
         "KEY_PREFIX": "byok",
         # A cache that makes people wait is none; redis-py would try four times.
-        "OPTIONS": {"socket_timeout": 0.2, "socket_connect_timeout": 0.2, "retry": Retry(NoBackoff(), 0), **_redis.tls},
+        "OPTIONS": {
+            "socket_timeout": 0.2,
+            "socket_connect_timeout": 0.2,
+            "retry": Retry(NoBackoff(), 0),
+            **_redis.tls,
+            **_redis.cache_options,
+        },
     }
 }
 
@@ -200,9 +206,12 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
     "socket_timeout": 5,
     "socket_connect_timeout": 2,
     "max_retries": 0,  # kombu would look for a dead broker for six seconds, whoever waits
+    **_redis.broker_options,
 }
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_CONNECTION_MAX_RETRIES = None  # a worker waits for its broker as long as it takes
+# … and also for one that answers and takes no writes: the old master in a failover, a full disk, no memory left.
+CELERY_BROKER_CHANNEL_ERROR_RETRY = True
 CELERY_TASK_PUBLISH_RETRY = False  # beat sends it again; an operation must not hang on a dead broker
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]

@@ -6,11 +6,13 @@ an error of a driver can hold an address with its password.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from email.utils import parsedate_to_datetime
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
@@ -20,6 +22,7 @@ from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.db.models.functions import Coalesce
 from kombu import Connection
+from redis import RedisError, sentinel
 
 from byokportal import clock, deadline, redis_url, telemetry
 from byokportal.postgresql import partitions
@@ -37,6 +40,7 @@ OWNS = """
     SELECT DISTINCT tgrelid::regclass::text FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
     WHERE NOT tgisinternal AND tgparentid = 0 AND pg_has_role(relowner, 'USAGE')
 """
+SENTINELS = 3  # at least: with fewer, no majority is left when one is lost
 NEAR = {"", "localhost", "127.0.0.1", "::1"}  # hosts to which nothing leaves this machine
 
 
@@ -122,14 +126,37 @@ def _broker(part: str) -> Iterator[Finding]:
         # Opening a channel asks the server.
         broker.channel()
     yield Finding(part, "ok", "It answers.")
-    address = urlsplit(settings.REDIS_URL)
-    if (
-        not redis_url.parse(settings.REDIS_URL).tls
-        and address.scheme != "unix"
-        and not _is_near(address.hostname or "")
-    ):
+    address, read = urlsplit(settings.REDIS_URL), redis_url.parse(settings.REDIS_URL)
+    if read.sentinels:
+        yield _sentinels(part, read)
+    hosts = [host for host, _ in read.sentinels] or [address.hostname or ""]
+    if not read.tls and address.scheme != "unix" and not all(_is_near(host) for host in hosts):
         text = "Messages go to another machine without TLS."
-        yield Finding(part, "warn", text, "Set REDIS_URL to rediss://…, or keep the network between them private.")
+        remedy = "Set REDIS_URL to rediss://… or rediss+sentinel://…, or keep the network between them private."
+        yield Finding(part, "warn", text, remedy)
+
+
+def _sentinels(part: str, read: redis_url.RedisUrl) -> Finding:
+    """Ask each Sentinel who is the master: a failover needs most of them, and all have to name the same."""
+    masters: list[tuple[str, int] | None] = []
+    of = len(read.sentinels)
+    redis: Any = sentinel  # it has no types
+    for asked in redis.Sentinel(read.sentinels, sentinel_kwargs=read.sentinel_options).sentinels:
+        with contextlib.suppress(RedisError):
+            host, port = asked.sentinel_get_master_addr_by_name(read.master) or (b"", 0)
+            masters.append((host.decode(), port) if host else None)
+    named = set(masters)
+    if not named:
+        return Finding(part, "fail", "No Sentinel answers.", findings.REMEDIES[part])
+    if len(named) > 1 or None in named:
+        return Finding(part, "fail", f"The Sentinels do not agree on who is {read.master}.", findings.REMEDIES[part])
+    if len(masters) < of:
+        text = f"Only {len(masters)} of {of} Sentinels answer."
+        return Finding(part, "warn", text, "Start the others: without most of them nothing follows a lost master.")
+    if of < SENTINELS:
+        text = f"REDIS_URL names {of} Sentinels, and nobody takes over when one is lost."
+        return Finding(part, "warn", text, f"Run {SENTINELS} of them, on machines of their own, and name all.")
+    return Finding(part, "ok", f"{of} of {of} Sentinels answer, and all name the same master.")
 
 
 def _cache(part: str) -> Iterator[Finding]:

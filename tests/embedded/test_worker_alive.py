@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from byokportal import celery_programs
 
@@ -94,3 +95,26 @@ def test_a_worker_says_that_it_lives_with_redis_without_it_and_with_it_again(
         until(logged("onnection to broker lost", each))
         says_again(alive)
     assert worker.poll() is None
+
+
+@pytest.mark.skipif(REDIS is None, reason="redis-server is not on this machine")
+def test_a_worker_outlives_a_redis_that_refuses_to_be_written_to(
+    tmp_path: Path, port: int, worker: subprocess.Popen[str]
+) -> None:
+    """As the old master does in a failover, and any server whose disk or memory is full."""
+    log = tmp_path / "worker.log"
+
+    def logged(words: str, times: int = 1) -> Callable[[], bool]:
+        def is_so() -> bool:
+            assert worker.poll() is None, log.read_text()[-2000:]
+            return log.read_text().count(words) >= times
+
+        return is_so
+
+    with redis(tmp_path, port), Redis(port=port) as client:
+        until(logged("mingle: all alone"))
+        client.execute_command("REPLICAOF", "127.0.0.1", "1")
+        until(logged("onnection to broker lost"))
+        says_again(tmp_path / celery_programs.ALIVE)
+        client.execute_command("REPLICAOF", "NO", "ONE")
+        until(logged("mingle: all alone", 2))

@@ -44,6 +44,15 @@ MISTYPED = [
     "https://cache.example/0",
     "cache.example:6379",
     "rediss://cache.example/?dbb=1",
+    "redis+sentinel://s1:26379,s2:26379",
+    "redis+sentinel://s1:port/byok",
+    "redis+sentinel://s1,,s2/byok",
+    "redis+sentinel://s1/byok/zero",
+    "redis+sentinel://s1/byok?db=1",
+    "redis+sentinel://s1/byok?ssl_cert_reqs=required",
+    "rediss+sentinel://s1/byok?ssl_cert_reqs=none",
+    "rediss+sentinel://s1/byok?ssl_check_hostname=false",
+    "redis-sentinel://s1/byok",
 ]
 RIGHT = [
     "redis://redis:6379/0",
@@ -51,6 +60,8 @@ RIGHT = [
     "rediss://cache.example/0?ssl_cert_reqs=required&ssl_check_hostname=True",
     f"rediss://cache.example/0?ssl_ca_certs={HERE}",
     "unix:///tmp/valkey.sock?db=0",
+    "redis+sentinel://s1:26379,s2:26380,s3/byok/0",
+    "rediss+sentinel://:secret@s1,s2,s3/byok?sentinel_password=another&ssl_cert_reqs=required",
 ]
 
 
@@ -66,7 +77,7 @@ def named(settings: Any) -> set[str | None]:
 def test_a_mistyped_address_fails_the_check_and_is_no_weaker_for_it(url: str, settings: Any) -> None:
     settings.REDIS_URL = url
     assert named(settings) == {"byok.E020"}
-    if url.startswith("rediss:"):
+    if url.startswith(("rediss:", "rediss+")):
         tls = redis_url.parse(url).tls
         assert (tls["ssl_cert_reqs"], tls["ssl_check_hostname"]) == (ssl.CERT_REQUIRED, True)
 
