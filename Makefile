@@ -83,11 +83,16 @@ $(BENCH_STAMP): requirements-bench.txt $(STAMP)
 bench: $(STAMP) $(BENCH_STAMP) ## what things cost, as a table (BENCH=name for some)
 	@$(PY) -m tests.bench $(BENCH)
 
-soak: $(STAMP) ## the long runs: faults and killed processes (SOAK_SECONDS, default 600), Suspend under load (SUSPEND_TRIALS, default 100), step 5 by twenty workers (CONFIGURATION_ROUNDS, default 200), the API against its OpenAPI (SCHEMA_EXAMPLES, default 5: 5,300 cases)
+soak: $(STAMP) ## the long runs: faults and killed processes (SOAK_SECONDS, default 600), Suspend under load (SUSPEND_TRIALS, default 100), step 5 by twenty workers (CONFIGURATION_ROUNDS, default 200), the API against its OpenAPI (SCHEMA_EXAMPLES, default 5: 5,300 cases), and all of `make chaos`
 	@CONFIGURATION_ROUNDS=$${CONFIGURATION_ROUNDS:-200} CONFIGURATION_STEPS=$${CONFIGURATION_STEPS:-1000} $(PY) -m pytest -q -p no:xdist tests/keys/test_many_configure_one_role.py
 	@SCHEMA_EXAMPLES=$${SCHEMA_EXAMPLES:-5} $(PY) -m pytest -q -n 2 tests/api/test_openapi_holds.py
 	@$(PY) -m tests.soak
 	@$(PY) -m tests.soak.suspend
+	@$(PY) -m tests.soak.chaos
+
+.PHONY: chaos
+chaos: $(STAMP) $(CATALOG).mo ## what breaks, one after another, under load (CASE=name,… for some, CHAOS_SECONDS=20 an outage, CHAOS_AWS_SECONDS=600, CHAOS_ROUNDS=6); PostgreSQL and Redis are started for it
+	@CASE="$(CASE)" $(PY) -m tests.soak.chaos
 
 .PHONY: upgrade-drill
 upgrade-drill: $(STAMP) $(CATALOG).mo ## two versions beside each other under load: from OLD=revision (default: the newest one with other migrations), UPGRADE_SECONDS=20 a phase; PostgreSQL and Redis are started for it
