@@ -16,6 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit, urlunsplit
 
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
 SENTINEL = "+sentinel"
 SCHEMES = ("redis", "rediss", "unix", f"redis{SENTINEL}", f"rediss{SENTINEL}")
 SENTINEL_PORT = 26379
@@ -71,7 +74,9 @@ class RedisUrl:
     def sentinel_options(self) -> dict[str, object]:
         """What redis-py takes to ask a Sentinel; there is TLS to them where there is TLS to the servers."""
         tls = {"ssl": True, **self.tls} if self.tls else {}
-        return {"socket_timeout": SECONDS, "socket_connect_timeout": SECONDS, **self.asks, **tls}
+        # redis-py would ask one that is gone ten times.
+        waits = {"socket_timeout": SECONDS, "socket_connect_timeout": SECONDS, "retry": Retry(NoBackoff(), 0)}
+        return {**waits, **self.asks, **tls}
 
     @property
     def credentials(self) -> dict[str, str]:
