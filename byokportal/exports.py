@@ -126,6 +126,7 @@ class Source:
         columns: names, in the order of the facts.
         shapes: by extension, what makes facts of a batch of rows.
         name: of the file, without its extension.
+        begins: what a file in JSON Lines has before its first row, where it begins with that.
     """
 
     rows: Rows
@@ -133,6 +134,7 @@ class Source:
     columns: Sequence[str]
     shapes: Mapping[str, Shape]
     name: str
+    begins: Sequence[Facts] = ()
 
 
 def answer(source: Source, cursor: str, *, extension: str) -> StreamingHttpResponse:
@@ -153,7 +155,9 @@ def answer(source: Source, cursor: str, *, extension: str) -> StreamingHttpRespo
         "Content-Disposition": f'attachment; filename="{source.name}.{notation.extension}"',
         "Cache-Control": "no-store",
     }
-    texts = _texts(itertools.chain([first], pieces), notation, source.columns)
+    texts = _texts(
+        _with_beginning(source, cursor, extension, itertools.chain([first], pieces)), notation, source.columns
+    )
     return StreamingHttpResponse(texts, content_type=notation.media_type, headers=headers)
 
 
@@ -164,7 +168,15 @@ def texts(source: Source, cursor: str, *, extension: str) -> Iterator[str]:
         cursor, extension: as `answer`.
     """
     pieces = _pieces(source, source.shapes[extension], Position.parse(cursor))
-    return _texts(pieces, FORMATS[extension], source.columns)
+    return _texts(_with_beginning(source, cursor, extension, pieces), FORMATS[extension], source.columns)
+
+
+def _with_beginning(source: Source, cursor: str, extension: str, pieces: Iterator[Piece]) -> Iterator[Piece]:
+    """Put what a file begins with before its first piece."""
+    if extension != "jsonl" or cursor:
+        return pieces
+    facts, place = next(pieces)
+    return itertools.chain([([*source.begins, *facts], place)], pieces)
 
 
 def _pieces(source: Source, shape: Shape, place: Position | None) -> Iterator[Piece]:

@@ -405,6 +405,11 @@ TEST_RETENTION_DAYS = env.int("TEST_RETENTION_DAYS", default=400)  # tests of a 
 CANARY_TEST_RETENTION_DAYS = env.int("CANARY_TEST_RETENTION_DAYS", default=30)
 NOTICE_RETENTION_DAYS = env.int("NOTICE_RETENTION_DAYS", default=400)  # mails that were sent or are not wanted any more
 
+# How long the log and uses of keys stay in the database; months that are older go to files in ARCHIVE_DIR
+# (docs/archive.md). None: they stay for ever. PostgreSQL only.
+AUDIT_RETENTION_DAYS = env.int("AUDIT_RETENTION_DAYS", default=None)
+ARCHIVE_DIR = env.str("ARCHIVE_DIR", default=str(VAR_DIR / "archive"))
+
 # --- copies of wrapped branch keys (docs/escrow.md) -------------------------------------------------------------
 
 ESCROW_BUCKET = env.str("ESCROW_BUCKET", default="")  # "": no copies
@@ -691,6 +696,10 @@ if SERVICE_SIDE_APPROVAL not in {"automatic", "support"}:
     raise ImproperlyConfigured("SERVICE_SIDE_APPROVAL is either 'automatic' or 'support'.")
 if not 0 <= BACKUP_RETENTION_DAYS <= 3_650:
     raise ImproperlyConfigured("BACKUP_RETENTION_DAYS is between 0 and 3650 days; what your backups are kept for.")
+if AUDIT_RETENTION_DAYS is not None and not max(400, NOTICE_RETENTION_DAYS) < AUDIT_RETENTION_DAYS <= 36_500:
+    raise ImproperlyConfigured(
+        "AUDIT_RETENTION_DAYS is more than 400 and more than NOTICE_RETENTION_DAYS; without it everything is kept."
+    )
 if not 0 <= CLOSING_QUIET_HOURS <= 8_760 or not 0 <= (ESCROW_RETENTION_DAYS or 0) <= 36_500:
     raise ImproperlyConfigured("CLOSING_QUIET_HOURS is at most a year, ESCROW_RETENTION_DAYS between 0 and 36500 days.")
 if not 0 <= DEFAULT_REVOCATION_LATENCY <= 900:

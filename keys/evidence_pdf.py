@@ -149,6 +149,8 @@ def _log(log: dict[str, Any]) -> list[Flowable]:
             ("Lines", head["lines"]),
             ("Root", head["root"]),
         ]
+        if log["archived_until"]:
+            facts.append(("In our archive", f"lines from before {_when(log['archived_until'])}: ask for the files"))
         story.append(_facts(facts))
     return story
 

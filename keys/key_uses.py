@@ -17,7 +17,7 @@ from byokportal import clock, exports, keyset
 from byokportal.keyset import Fits, Page
 from byokportal.translation import lazy
 from keys.models import BranchKeyLoad, KeyUse, KeyUseHour
-from tenants.models import Tenant
+from tenants.models import ArchivedMonth, Tenant
 
 HOUR = timedelta(hours=1)
 BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)  # before any use
@@ -91,6 +91,12 @@ def file(tenant: Tenant, wanted: Wanted) -> exports.Source:
         "csv": lambda uses: [_flat(one) for one in facts_of(tenant, uses)],
     }
     return exports.Source(rows, fits, COLUMNS, shapes, f"key-uses-{tenant.pk}")
+
+
+def archived_until() -> datetime | None:
+    """Return the time before which uses are in the archive; None: none is."""
+    gone = ArchivedMonth.objects.filter(table=ArchivedMonth.Table.USES).exclude(detached_at=None)
+    return gone.order_by("-ends").values_list("ends", flat=True).first()
 
 
 # --- added up ------------------------------------------------------------------------------------------------------

@@ -51,7 +51,10 @@ class NoticeQuerySet(models.QuerySet["Notice"]):
 class Notice(models.Model):
     """A mail to be sent because of an event: the row is the job."""
 
-    event = models.ForeignKey(AuditEvent, null=True, on_delete=models.PROTECT, related_name="notices", db_index=False)
+    # No constraint: PostgreSQL has none to a partitioned table by the id alone (docs/adr/0031).
+    event = models.ForeignKey(
+        AuditEvent, null=True, on_delete=models.PROTECT, related_name="notices", db_index=False, db_constraint=False
+    )
     tenant = models.ForeignKey(Tenant, null=True, on_delete=models.PROTECT, related_name="notices")
     template = models.CharField(max_length=40)  # emails/<template>.subject.txt and .txt
     recipient = models.EmailField()

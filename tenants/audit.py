@@ -107,6 +107,7 @@ EVENTS = {
     "tenants.account.switched_on": lazy("The account of {email} was switched on again by Kore.ai: {reason}"),
     "tenants.person.erased": lazy("The name of {person} was erased: {reason}"),
     "tenants.staff.created": lazy("{email} was made staff ({groups}): {reason}"),
+    "tenants.staff.carried": lazy("{email} was let in by {by} at {since}; the line that said so goes to the archive."),
     "tenants.staff.regrouped": lazy("{email} is now in {groups}: {reason}"),
     "tenants.recovery.requested": lazy("Kore.ai asks for a recovery, {what}: {email}. {reason}"),
     "tenants.recovery.announced": lazy(
@@ -398,6 +399,11 @@ EVENTS = {
     ),
     "keys.log.restored": lazy(
         "{count} lines of the log were put back from an export. {decided_by} decided so: {reason}"
+    ),
+    "keys.uses.archived": lazy("Uses of keys from before {until} go to the archive ({requests} requests)."),
+    "keys.log.archived": lazy(
+        "The lines of this log from before {until} go to the archive, up to line {through}. Kore.ai has them in a "
+        "file: open a ticket when you need it."
     ),
     "support.ticket.opened": lazy("A ticket was opened: {subject}"),
     "support.ticket.answered": lazy("A ticket was answered."),

@@ -15,7 +15,7 @@ from django.utils import translation
 from byokportal import clock, exports, keyset, words
 from byokportal.keyset import Fits, Page
 from byokportal.translation import lazy
-from tenants import audit, persons
+from tenants import audit, log_archive, persons
 from tenants.models import AuditEvent, Tenant
 
 # What people call a kind, and how the names of its events begin; the longest beginning decides.
@@ -102,7 +102,8 @@ def newest(tenant: Tenant, wanted: Wanted) -> AuditEvent | None:
 def file(tenant: Tenant, wanted: Wanted) -> exports.Source:
     """Return what a file of the lines that are wanted is made of, up to now."""
     rows, fits = _found_by(tenant, replace(wanted, until=wanted.until or clock.now()))
-    return exports.Source(rows, fits, COLUMNS, {"jsonl": _objects, "csv": _cells}, f"log-{tenant.pk}")
+    begins = log_archive.beginning(tenant) if wanted.is_everything else ()
+    return exports.Source(rows, fits, COLUMNS, {"jsonl": exported, "csv": _cells}, f"log-{tenant.pk}", begins)
 
 
 def facts_of(event: AuditEvent) -> dict[str, Any]:
@@ -120,7 +121,7 @@ def facts_of(event: AuditEvent) -> dict[str, Any]:
 
 
 @translation.override("en")
-def _objects(events: Sequence[AuditEvent]) -> list[dict[str, Any]]:
+def exported(events: Sequence[AuditEvent]) -> list[dict[str, Any]]:
     """Return lines as a file in JSON has them; files are English, whoever asks for them."""
     return [
         {**facts_of(event), "payload": event.payload, "persons": persons.proofs_of(event), **_seal_of(event)}

@@ -18,7 +18,7 @@ from django.db import connection
 from byokportal import clock, leaves, merkle
 from byokportal.errors import InvalidInput
 from tenants import published_heads, transactions
-from tenants.models import AuditEvent, LogHead, LogNode, LogStream, LogTree, Sealer, TenantHead
+from tenants.models import ArchivedLeaf, AuditEvent, LogHead, LogNode, LogStream, LogTree, Sealer, TenantHead
 
 log = structlog.get_logger(__name__)
 BATCH = 1_000  # rows in one transaction
@@ -227,4 +227,8 @@ class Kept:
             return heads.order_by("position").values_list("leaf", flat=True)
         numbers = {"seal_number__gte": self.tree.first + first, "seal_number__lt": self.tree.first + last}
         rows = AuditEvent.objects.filter(tenant=self.tree.tenant_id, **numbers).exclude(seal="")
-        return rows.order_by("seal_number").values_list("seal", flat=True)
+        found = dict(rows.values_list("seal_number", "seal"))
+        if len(found) < min(last, self.tree.size) - first:
+            numbers = {"number__gte": self.tree.first + first, "number__lt": self.tree.first + last}
+            found |= dict(ArchivedLeaf.objects.filter(tree=self.tree, **numbers).values_list("number", "seal"))
+        return [seal for _, seal in sorted(found.items())]

@@ -187,6 +187,8 @@ OPERATIONS: dict[str, Operation] = {
     "keys.admit_database": Operation(),
     "keys.rebuild_branch_keys": Operation(),
     "keys.reopen_logs": Operation(),
+    # By whoever owns the tables, each day.
+    "keys.archive_months": Operation(),
     "keys.restore_check": Operation(),
     # For good, and destroyed: two leads, or whoever operates the system by the command line.
     "keys.close_tenant": Operation(staff=CLOSE_TENANT),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -20,7 +21,9 @@ from django.db.utils import OperationalError
 from byokportal import clock
 from byokportal.postgresql import base
 
-TABLES = ("keys_keyuse",)
+TABLES = ("keys_keyuse", "tenants_auditevent")
+# What is once in a table is once in each of its partitions: PostgreSQL wants the time in an index over all of them.
+UNIQUE = {"tenants_auditevent": "(tenant_id, seal_number) WHERE NOT (seal = '')"}
 AHEAD = 3  # whole months after this one that there are to be
 SOON = timedelta(days=30)  # less than that ahead, and somebody has to look
 # A statement that changes a table waits for everybody who reads or writes it, and whoever comes later waits for the
@@ -31,8 +34,18 @@ NOT_NOW = {"55P03", "40P01"}  # lock_not_available, deadlock_detected
 BOUNDS = re.compile(r"FROM \(([^)]+)\) TO \(([^)]+)\)")
 EVER = {"MINVALUE": datetime.min.replace(tzinfo=UTC), "MAXVALUE": datetime.max.replace(tzinfo=UTC)}
 PARTITIONS = """
-    SELECT pg_get_expr(relpartbound, pg_class.oid) FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
+    SELECT pg_get_expr(relpartbound, pg_class.oid), relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
     WHERE inhparent = to_regclass(%s) AND NOT inhdetachpending
+"""
+
+ARCHIVED = "archived"
+PENDING = """
+    SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
+    WHERE inhparent = to_regclass(%s) AND inhdetachpending
+"""
+DETACHED = """
+    SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname ~ %s
+    AND NOT relispartition
 """
 
 
@@ -46,7 +59,7 @@ def until(table: str) -> datetime | None:
         if cursor.fetchone() != ("p",):
             return None
         cursor.execute(PARTITIONS, [table])
-        bounds = sorted(_bounds(text) for (text,) in cursor.fetchall())
+        bounds = sorted(_bounds(text) for text, _ in cursor.fetchall())
     covered = clock.now()
     for first, end in bounds:
         if first <= covered < end:
@@ -75,6 +88,63 @@ def make(table: str, months: int = AHEAD) -> list[str]:
         first = _month(end)
         made.append(briefly(partial(_make, table=table, first=first)))
     return made
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """A partition.
+
+    Attributes:
+        begins: None: it has everything before its end.
+        ends: the first instant that is not in it.
+    """
+
+    name: str
+    begins: datetime | None
+    ends: datetime
+
+
+def months(table: str) -> list[Month]:
+    """Return the partitions of a table that end, the oldest first; none on SQLite."""
+    if connection.vendor != "postgresql":
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(PARTITIONS, [table])
+        found = [(name, *_bounds(text)) for text, name in cursor.fetchall()]
+    return sorted(
+        (
+            Month(name, None if first == EVER["MINVALUE"] else first, end)
+            for name, first, end in found
+            if end != EVER["MAXVALUE"]
+        ),
+        key=lambda one: one.ends,
+    )
+
+
+def detach(table: str, name: str) -> None:
+    """Detach a partition while everybody reads and writes. Not in a transaction."""
+    patiently(f"ALTER TABLE {table} DETACH PARTITION {name} CONCURRENTLY")
+
+
+def put_away(table: str) -> list[str]:
+    """Move what was detached from a table to the schema `ARCHIVED`; return the names. What was interrupted while it was
+    detached is ended first. Not in a transaction.
+
+    Detaching takes the triggers away that refuse a change, and the role that serves has rights in `public`.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(PENDING, [table])
+        begun = [name for (name,) in cursor.fetchall()]
+    for name in begun:
+        patiently(f"ALTER TABLE {table} DETACH PARTITION {name} FINALIZE")
+    with connection.cursor() as cursor:
+        cursor.execute(DETACHED, [rf"^{table}_(first|\d{{4}}_\d\d)$"])
+        names = [name for (name,) in cursor.fetchall()]
+        if names:
+            cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {ARCHIVED}")
+    for name in names:
+        briefly(lambda cursor, name=name: cursor.execute(f"ALTER TABLE {name} SET SCHEMA {ARCHIVED}"))
+    return names
 
 
 def next_month(at: datetime) -> datetime:
@@ -107,6 +177,8 @@ def _make(cursor: Any, table: str, first: datetime) -> str:
     """Attach an empty partition: that holds up nobody who writes, as CREATE TABLE … PARTITION OF would."""
     name = f"{table}_{first:%Y_%m}"
     cursor.execute(f"CREATE TABLE {name} (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")
+    if table in UNIQUE:
+        cursor.execute(f"CREATE UNIQUE INDEX ON {name} {UNIQUE[table]}")
     cursor.execute(
         f"ALTER TABLE {table} ATTACH PARTITION {name} FOR VALUES FROM (%s) TO (%s)",
         [str(first), str(next_month(first))],
@@ -263,6 +335,21 @@ GRANTS = """
     SELECT format('GRANT %%s ON %%s %%s TO %%s', privilege_type, CASE relkind WHEN 'S' THEN 'SEQUENCE' ELSE 'TABLE' END,
                   pg_class.oid::regclass, CASE grantee WHEN 0 THEN 'PUBLIC' ELSE grantee::regrole::text END)
     FROM pg_class, aclexplode(relacl) WHERE pg_class.oid = ANY (%s::regclass[]) AND grantee <> relowner
+"""
+
+
+def drop_foreign_keys(table: str, *, to: str) -> None:
+    """Drop the foreign keys of a table to another one that is to be partitioned. Not in a transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(FOREIGN_KEYS_TO, [table, to])
+        names = [name for (name,) in cursor.fetchall()]
+    for name in names:
+        briefly(lambda cursor, name=name: cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}"))
+
+
+FOREIGN_KEYS_TO = """
+    SELECT conname FROM pg_constraint
+    WHERE conrelid = %s::regclass AND confrelid = %s::regclass AND contype = 'f' AND conparentid = 0
 """
 
 

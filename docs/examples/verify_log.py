@@ -3,7 +3,8 @@
 
     verify_log.py EXPORT… --head H… --public-key P [--uses USES…]
 
-EXPORT: the file of `GET …/events/export` without filters; several where it comes in parts.
+EXPORT: the file of `GET …/events/export` without filters; several where it comes in parts. Where it begins with
+    archived lines, files of the archive may stand before it.
 --head: the answer of `GET …/log/head` or `…/log/heads/{number}`, kept since then; several prove that each is the
     beginning of the next.
 --public-key: the Ed25519 public key of the log: a file (PEM), or its base64, from where you trust it.
@@ -59,6 +60,15 @@ class Tree:
             level += 1
         self.peaks.append(hashed)
         self.size += 1
+
+    def append_complete(self, hashed: bytes, count: int) -> None:
+        """Add a complete subtree over so many leaves, where one may begin: the rest is as if each leaf was added."""
+        level = count.bit_length() - 1
+        while self.size >> level & 1:
+            hashed = parent(self.peaks.pop(), hashed)
+            level += 1
+        self.peaks.append(hashed)
+        self.size += count
 
     def root(self) -> str:
         if not self.peaks:
@@ -165,6 +175,31 @@ class Report:
         return 1 if self.problems else 0
 
 
+@dataclass(frozen=True)
+class Archived:
+    """Lines that are in the archive and not in the export: a complete subtree of the log's tree, or one line."""
+
+    first: int
+    last: int
+    hash: bytes
+
+    @property
+    def count(self) -> int:
+        return self.last - self.first + 1
+
+
+def archived_of(given: dict[str, Any], report: Report) -> Archived | None:
+    try:
+        found = given["archived"]
+        piece = Archived(int(found["first"]), int(found["last"]), bytes.fromhex(found["hash"]))
+        if piece.first < 1 or piece.count < 1 or piece.count & (piece.count - 1) or len(piece.hash) != 32:
+            raise ValueError
+    except (KeyError, TypeError, ValueError):
+        report.problem("what the file says of archived lines cannot be read")
+        return None
+    return piece
+
+
 def read(files: list[str], report: Report) -> list[dict[str, Any]]:
     """Return the lines of an export that may come in parts; the last part has to say that it is complete."""
     lines: list[dict[str, Any]] = []
@@ -199,6 +234,24 @@ class Line:
     problem: str = ""
 
 
+# Data that this program computes with, of the lines that have them.
+NUMBERS = {
+    "keys.log.loss_declared": ("lost_from", "lost_to", "old_size", "head"),
+    "keys.log.archived": ("through",),
+    "keys.uses.rolled_up": ("first", "last", "requests"),
+}
+
+
+def check_data(event: str, data: dict[str, Any]) -> None:
+    """Raise what reading them would: ValueError, KeyError or TypeError."""
+    for name in NUMBERS.get(event, ()):
+        int(data[name])
+    if event == "keys.log.archived":
+        list(map(int, data["beyond"]))
+    if event == "keys.uses.rolled_up":
+        bytes.fromhex(data["salt"] + data["root"])
+
+
 def check_line(given: Any) -> Line:
     """Check a line by itself."""
     line = Line(name_of(given))
@@ -206,6 +259,7 @@ def check_line(given: Any) -> Line:
         payload = json.loads(given["payload"])
         line.at, line.data = datetime.fromisoformat(given["at"]), given["data"]
         line.event, line.tenant = given["name"], payload.get("tenant") or "kore"
+        check_data(line.event, line.data)
         line.erased = sum(proof is None for proof in given.get("persons", {}).values())
         wrong = says_otherwise(given)
         if wrong:
@@ -249,7 +303,7 @@ def name_of(line: object) -> str:
 def losses_of(numbered: dict[int, Line], report: Report) -> list[range]:
     found = []
     for number, line in sorted(numbered.items()):
-        if line.event == "keys.log.loss_declared":
+        if line.event == "keys.log.loss_declared" and not line.problem:
             data = line.data
             lost = range(int(data["lost_from"]), int(data["lost_to"]) + 1)
             report.note(
@@ -276,13 +330,42 @@ def check_head(file: str, key: Ed25519PublicKey, report: Report) -> dict[str, An
     return {**entry, "number": head["number"], "at": head["at"]}
 
 
-def check_heads(heads: list[dict[str, Any]], numbered: dict[int, Line], losses: list[range], report: Report) -> None:
+def declared_of(numbered: dict[int, Line], archive: list[Archived], report: Report) -> dict[int, Archived]:
+    """Return what stands in place of archived lines, by its first number; each has to be declared by a sealed line."""
+    said = [line for _, line in sorted(numbered.items()) if line.event == "keys.log.archived" and not line.problem]
+    through = max((int(line.data["through"]) for line in said), default=0)
+    beyond = {int(number) for line in said for number in line.data["beyond"]}
+    found = {}
+    for piece in archive:
+        if piece.last > through and not (piece.count == 1 and piece.first in beyond):
+            report.problem(f"lines {piece.first} to {piece.last} are missing: no line declares that they are archived")
+        elif all(number in numbered for number in range(piece.first, piece.last + 1)):
+            continue  # they are in a file of the archive that was given too
+        else:
+            report.note(f"ARCHIVED: lines {piece.first} to {piece.last} are not in these files")
+            found[piece.first] = piece
+    return found
+
+
+def is_gone(number: int, archive: dict[int, Archived]) -> bool:
+    return any(one.first <= number <= one.last for one in archive.values())
+
+
+def check_heads(
+    heads: list[dict[str, Any]],
+    numbered: dict[int, Line],
+    losses: list[range],
+    archive: dict[int, Archived],
+    report: Report,
+) -> None:
     """Compare the root over the lines with each signed one; name what is missing, or what interval was rewritten."""
+    proved = False
     for first in sorted({head["first"] for head in heads}):
         tree, good = Tree(), first - 1
         for head in sorted((one for one in heads if one["first"] == first), key=lambda one: one["size"]):
             last = first + head["size"] - 1
-            missing = [number for number in range(first + tree.size, last + 1) if number not in numbered]
+            wanted = range(first + tree.size, last + 1)
+            missing = [number for number in wanted if number not in numbered and not is_gone(number, archive)]
             lost = [number for number in missing if any(number in one for one in losses)]
             for number in missing:
                 if number not in lost:
@@ -291,14 +374,29 @@ def check_heads(heads: list[dict[str, Any]], numbered: dict[int, Line], losses: 
                 if lost and len(lost) == len(missing):
                     report.note(f"head {head['number']} covers lines that were declared lost: it proves nothing here")
                 break
+            if any(one.first <= last < one.last for one in archive.values()):
+                report.note(f"head {head['number']} ends among archived lines: their files have to prove it")
+                continue
             while tree.size < head["size"]:
-                tree.append(numbered[first + tree.size].leaf)
+                piece = archive.get(first + tree.size)
+                if piece is None:
+                    tree.append(numbered[first + tree.size].leaf)
+                elif tree.size % piece.count:
+                    report.problem(
+                        f"lines {piece.first} to {piece.last}: what stands in their place does not fit there"
+                    )
+                    return
+                else:
+                    tree.append_complete(piece.hash, piece.count)
             if tree.root() != head["root"]:
                 since = f"between line {good + 1} and line {last}"
                 report.problem(f"{since} something was rewritten: head {head['number']} of {head['at']} signed others")
                 break
             report.note(f"lines {first} to {last} are as head {head['number']} of {head['at']} signed them")
-            good = last
+            good, proved = last, True
+
+    if archive and not proved and not report.problems:
+        report.problem("every head ends among archived lines: give a newer one, or the files of the archive")
 
 
 def check_uses(files: list[str], numbered: dict[int, Line], report: Report) -> None:
@@ -306,7 +404,7 @@ def check_uses(files: list[str], numbered: dict[int, Line], report: Report) -> N
     uses = {use["id"]: use for use in read(files, report)}
     sealed: set[int] = set()
     for number, line in sorted(numbered.items()):
-        if line.event != "keys.uses.rolled_up":
+        if line.event != "keys.uses.rolled_up" or line.problem:
             continue
         data, tree = line.data, Tree()
         mine = [uses[one] for one in sorted(uses) if int(data["first"]) <= one <= int(data["last"])]
@@ -331,7 +429,9 @@ def public_key(text: str) -> Ed25519PublicKey:
     return Ed25519PublicKey.from_public_bytes(base64.b64decode(text))
 
 
-def judge(lines: list[Line], signed: list[dict[str, Any]], report: Report) -> dict[int, Line]:
+def judge(
+    lines: list[Line], signed: list[dict[str, Any]], report: Report, archive: list[Archived] | None = None
+) -> dict[int, Line]:
     """Compare the lines with the signed heads; return those that have a number, by it."""
     numbered = check_lines(lines, report)
     losses = losses_of(numbered, report)
@@ -341,11 +441,13 @@ def judge(lines: list[Line], signed: list[dict[str, Any]], report: Report) -> di
     if {line.tenant for line in numbered.values()} - {head["log"] for head in signed}:
         report.problem("the heads are of another log than the lines")
         return numbered
-    check_heads(signed, numbered, losses, report)
+    there = declared_of(numbered, archive or [], report)
+    check_heads(signed, numbered, losses, there, report)
     newest = max(signed, key=lambda head: head["first"] + head["size"])
     behind = newest["first"] + newest["size"]
     for number in range(behind, max(numbered, default=0) + 1):
-        if number not in numbered and not any(number in one for one in losses):
+        is_said = is_gone(number, there) or any(number in one for one in losses)
+        if number not in numbered and not is_said:
             report.problem(f"line {number} is missing: later lines are there")
     before = datetime.fromisoformat(newest["at"]) - SEALED_WITHIN
     for line in lines:
@@ -367,9 +469,11 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--uses", nargs="+", default=[])
     given = parser.parse_args(arguments)
     report, key = Report(), public_key(given.public_key)
-    lines = [check_line(line) for line in read(given.export, report)]
+    found = read(given.export, report)
+    gone = [archived_of(line, report) for line in found if isinstance(line, dict) and "archived" in line]
+    lines = [check_line(line) for line in found if not (isinstance(line, dict) and "archived" in line)]
     signed = [head for head in (check_head(file, key, report) for file in given.head) if head is not None]
-    numbered = judge(lines, signed, report)
+    numbered = judge(lines, signed, report, [one for one in gone if one is not None])
     if given.uses:
         check_uses(given.uses, numbered, report)
     return report.end()

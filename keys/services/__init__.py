@@ -1,6 +1,7 @@
 """Operations of the keys app, one module for each noun; the other apps and the entry points call them from here."""
 
 from keys.services.activation import activate, choose_activation
+from keys.services.archiving import archive_months
 from keys.services.canaries import advance_canary
 from keys.services.closing import (
     Outlook,
@@ -122,6 +123,7 @@ __all__ = [
     "approve_configuration",
     "approve_release",
     "approve_resolution",
+    "archive_months",
     "ask_again",
     "attend_closing",
     "cancel_drill",

@@ -17,7 +17,7 @@ from byokportal.errors import InvalidInput, NotFound
 from byokportal.translation import translate as _
 from keys.models import CheckResult, EncryptionTest, KeyRegistration, KeyUseHour, RegistrationMove, RevocationDrill
 from keys.overview import outages
-from tenants import audit, log_proofs, persons, roles
+from tenants import audit, log_archive, log_proofs, persons, roles
 from tenants.audit import Actor
 from tenants.models import AuditEvent, Tenant
 
@@ -254,7 +254,9 @@ def _lines_by_whom(tenant: Tenant, begins: datetime, ends: datetime) -> dict[str
         {"by": persons.shown(row["actor"], names, tenant.pk), "what": row["name"], "times": row["count"]}
         for row in counted
     )
-    return _part(sorted(rows, key=lambda row: (row["by"], row["what"])), COUNTED)
+    archived = log_archive.until(tenant)  # what is from before is in files, and is not counted here
+    is_whole = archived is None or begins >= archived
+    return _part(sorted(rows, key=lambda row: (row["by"], row["what"])), COUNTED, is_whole=is_whole)
 
 
 def _uses(tenant: Tenant, begins: datetime, ends: datetime) -> dict[str, Any]:
@@ -285,4 +287,5 @@ def _log(tenant: Tenant) -> dict[str, Any]:
             "Download the log as JSON Lines and this head, get the public key as your contract says, and run "
             "verify_log.py with the three; it names each line that is not as it was signed."
         ),
+        "archived_until": _written(log_archive.until(tenant)),
     }

@@ -110,8 +110,14 @@ class WebhookDelivery(models.Model):
     message_id = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
     tenant = models.ForeignKey(Tenant, on_delete=models.PROTECT, related_name="webhook_deliveries")
     endpoint = models.ForeignKey(WebhookEndpoint, on_delete=models.PROTECT, related_name="deliveries", db_index=False)
+    # No constraint: PostgreSQL has none to a partitioned table by the id alone (docs/adr/0031).
     event = models.ForeignKey(
-        AuditEvent, null=True, on_delete=models.PROTECT, related_name="webhook_deliveries", db_index=False
+        AuditEvent,
+        null=True,
+        on_delete=models.PROTECT,
+        related_name="webhook_deliveries",
+        db_index=False,
+        db_constraint=False,
     )
     status = models.CharField(max_length=16, choices=Status, default=Status.PENDING)
     attempts = models.PositiveIntegerField(default=0)  # since it was written, or asked for again

@@ -1,6 +1,7 @@
 """Rows of the tenants app, one module for each noun: facts, constraints and the words to read them by."""
 
 from tenants.models.approvals import APPROVAL_LASTS, Approval, ApprovalQuerySet
+from tenants.models.archives import ArchivedLeaf, ArchivedLog, ArchivedMonth
 from tenants.models.credentials import AccessToken, AccessTokenQuerySet, ClientSecret, ServiceAccount
 from tenants.models.directory import (
     Directory,
@@ -53,6 +54,9 @@ __all__ = [
     "AddressChange",
     "Approval",
     "ApprovalQuerySet",
+    "ArchivedLeaf",
+    "ArchivedLog",
+    "ArchivedMonth",
     "AuditEvent",
     "AuditEventQuerySet",
     "ClientSecret",

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+
 from django.contrib.auth.models import User
+from django.db.models import QuerySet
 
 from byokportal.errors import NotAllowed
 from tenants import audit, roles
@@ -16,6 +19,7 @@ LET_IN = (
     "tenants.account.switched_on",
     "tenants.second_factor.reset",
 )
+CARRIED = "tenants.staff.carried"  # the same, of an account whose line goes to the archive
 
 
 def acting_person(actor: Actor, operation: str) -> User:
@@ -46,6 +50,29 @@ def _let_in(lead: Actor, *, by: Actor) -> bool:
     """Tell whether the last one who made an account, gave it its groups,
     switched it on or reset its second factor is that lead."""
     assert lead.user is not None
-    about = AuditEvent.objects.filter(tenant=None, name__in=LET_IN, payload__contains=f'"target":"{lead.user.pk}"')
-    last = about.order_by("-pk").first()
-    return last is not None and audit.actor_of(last) == by.label
+    last = _about(lead.user.pk).order_by("-pk").first()
+    return last is not None and _by(last) == by.label
+
+
+def carry_forward(lines: QuerySet[AuditEvent], *, actor: Actor) -> None:
+    """Write again who let our people in, of whom only lines that go to the archive say so.
+
+    Args:
+        lines: those that go.
+    """
+    ours = lines.filter(tenant=None, name__in=(*LET_IN, CARRIED))
+    newest = {json.loads(line.payload)["target"]: line for line in ours.order_by("pk")}
+    for user in User.objects.filter(pk__in=newest, is_staff=True):
+        line = newest[str(user.pk)]
+        if not _about(user.pk).filter(pk__gt=line.pk).exists():
+            facts = {"email": user.email, "by": _by(line), "since": line.at.isoformat()}
+            audit.record(CARRIED, tenant=None, actor=actor, target=user, **facts)
+
+
+def _about(pk: int) -> QuerySet[AuditEvent]:
+    lines = AuditEvent.objects.filter(tenant=None, name__in=(*LET_IN, CARRIED))
+    return lines.filter(payload__contains=f'"target":"{pk}"')
+
+
+def _by(line: AuditEvent) -> str:
+    return str(audit.data_of(line)["by"]) if line.name == CARRIED else audit.actor_of(line)

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_GET
 
 from byokportal import clock, exports, filters
 from byokportal.keyset import Page
-from tenants import access, audit, portal
+from tenants import access, audit, log_archive, portal
 from tenants import log as lines
 from tenants.forms import LogForm
 from tenants.models import Member
@@ -44,6 +44,7 @@ def log(request: HttpRequest, tenant: UUID) -> HttpResponse:
         "is_filtered": wanted is None or not wanted.is_everything,
         "is_first": not cursor,
         "nearest": nearest,
+        "archived_until": None if found.next else log_archive.until(member.tenant),
         "people": sorted(people),
         "query": filters.query(request.GET),
     }

@@ -22,9 +22,12 @@ from byokportal.postgresql import partitions
 from keys.datakeys import ledger
 from keys.models import KeyUse
 from support import figures, preflight
+from tenants import audit, log_trees
 from tenants.models import ServiceRole, Tenant
 
 TABLE = "keys_keyuse"
+# of a line; `id` is another one, so what is refused is its number
+COPIED = "tenant_id, name, actor, payload, at, request_id, attempts, seal_number, previous_seal, seal, seal_salt"
 on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="partitions of PostgreSQL")
 
 
@@ -37,7 +40,7 @@ def run(statement: str) -> list[tuple[Any, ...]]:
 def maintain() -> Any:
     out = io.StringIO()
     call_command("maintain_partitions", stdout=out)
-    return json.loads(out.getvalue())
+    return {TABLE: json.loads(out.getvalue())[TABLE]}
 
 
 def months(*first: str) -> list[str]:
@@ -115,6 +118,26 @@ def test_each_partition_has_the_rules_of_the_table(acme: Tenant) -> None:
 def shape(table: str) -> list[Any]:
     with connection.cursor() as cursor:
         return list(connection.introspection.get_constraints(cursor, table).values())
+
+
+@on_postgresql
+@pytest.mark.django_db
+def test_a_month_of_the_log_has_the_rules_of_the_log(acme: Tenant) -> None:
+    with at(datetime(2031, 11, 15, tzinfo=UTC)):
+        maintain()
+        lines = [audit.record("tenants.tenant.created", tenant=acme, actor=audit.SYSTEM, name="n") for _ in range(2)]
+        log_trees.seal()
+    assert run("SELECT id FROM tenants_auditevent_2031_11 ORDER BY id") == [(one.pk,) for one in lines]
+    for part in ("tenants_auditevent", "tenants_auditevent_2031_11"):
+        for change in (
+            "UPDATE {} SET actor = 'x'",
+            "DELETE FROM {}",
+            f"INSERT INTO {{}} (id, {COPIED}) SELECT id + 1000, {COPIED} FROM {{}} LIMIT 1",
+        ):
+            run("SAVEPOINT before")
+            with pytest.raises(Exception, match=r"append-only|duplicate key"):
+                run(change.format(part, part))
+            run("ROLLBACK TO before")
 
 
 @on_postgresql

@@ -293,3 +293,103 @@ def test_a_declared_loss_is_shown_and_only_that_one_is_forgiven(files: Any, said
     assert "lines 21 to 30 are as head 3" in text
     assert verify_log.main(files([*rows[:7], *rows[8:]], *heads)) == 1
     assert "line 8 is missing" in said()
+
+
+# --- lines that are in the archive --------------------------------------------------------------------------------
+
+THROUGH, BEYOND = 700, 703  # all of these, and one that was sealed behind two of the next month
+
+
+def archived_log() -> tuple[list[dict[str, Any]], list[Any], list[dict[str, Any]]]:
+    """Return a log whose 900th line declares what is archived, what stands in its place, and the heads over it."""
+    declared = line(900, name="keys.log.archived", data={"through": THROUGH, "beyond": [BEYOND]})
+    rows = [*CLEAN[:899], declared, *CLEAN[900:]]
+    leaves_of, pieces, first = [bytes.fromhex(row["seal"]) for row in rows], [], 1
+    for size in (512, 128, 32, 16, 8, 4):
+        pieces.append(
+            verify_log.Archived(first, first + size - 1, merkle.root_of(leaves_of[first - 1 : first - 1 + size]))
+        )
+        first += size
+    pieces.append(verify_log.Archived(BEYOND, BEYOND, leaves_of[BEYOND - 1]))
+    heads = [entry_of(head_over(rows[:size], number=place)) for place, size in enumerate((400, 990, LINES), 1)]
+    return rows, pieces, heads
+
+
+ROWS, PIECES, HEADS_OF_ROWS = archived_log()
+LEFT = [verify_log.check_line(row) for row in ROWS if row["number"] > THROUGH and row["number"] != BEYOND]
+
+
+def problems_of_archived(
+    lines: list[Any] = LEFT, archive: list[Any] = PIECES, heads: list[dict[str, Any]] = HEADS_OF_ROWS
+) -> list[str]:
+    report = verify_log.Report()
+    verify_log.judge(lines, heads, report, archive)
+    return list(report.problems)
+
+
+def test_the_rest_of_a_log_is_proved_without_its_archived_lines() -> None:
+    assert problems_of_archived() == []
+    whole = [verify_log.check_line(row) for row in ROWS]
+    assert problems_of_archived(whole) == []  # with files of the archive before it
+    assert problems_of_archived(whole, []) == []
+
+
+def test_each_line_that_is_left_is_as_safe_as_before() -> None:
+    for at, one in enumerate(LEFT):
+        assert problems_of_archived([*LEFT[:at], *LEFT[at + 1 :]]), one.number
+        forged = verify_log.check_line(sealed({**changed(ROWS[one.number - 1])}))
+        assert problems_of_archived([*LEFT[:at], forged, *LEFT[at + 1 :]]), one.number
+
+
+@pytest.mark.parametrize("place", range(len(PIECES)))
+def test_what_stands_in_place_of_archived_lines_is_proved_by_the_heads(place: int) -> None:
+    piece = PIECES[place]
+    others = (
+        verify_log.Archived(piece.first, piece.last, b"\0" * 32),
+        verify_log.Archived(piece.first, piece.last + piece.count, piece.hash),
+        verify_log.Archived(piece.first + 1, piece.last + 1, piece.hash),
+    )
+    for other in others:
+        assert problems_of_archived(archive=[*PIECES[:place], other, *PIECES[place + 1 :]])
+    assert problems_of_archived(archive=[*PIECES[:place], *PIECES[place + 1 :]])
+
+
+@pytest.mark.parametrize("event", ["keys.log.archived", "keys.log.loss_declared", "keys.uses.rolled_up"])
+@pytest.mark.parametrize("data", [{}, {"through": "x"}, {"through": None, "first": [], "lost_from": {}}], ids=str)
+def test_a_line_whose_data_cannot_be_computed_with_is_named(event: str, data: dict[str, Any]) -> None:
+    rows = [*CLEAN[:500], line(501, name=event, data=data), *CLEAN[501:]]
+    found = problems([verify_log.check_line(row) for row in rows])
+    assert found[0] == "line 501 (id 5501) was changed: it cannot be read as a line of the log"
+
+
+def test_nothing_is_archived_that_no_sealed_line_declares() -> None:
+    """Who owns the database could call any lines archived whose hashes are known."""
+    more = verify_log.Archived(701, 701, bytes.fromhex(ROWS[700]["seal"]))
+    without = [one for one in LEFT if one.number != 701]
+    found = problems_of_archived(without, [*PIECES, more])
+    assert found[0] == "lines 701 to 701 are missing: no line declares that they are archived"
+    undeclared = [verify_log.check_line(row) for row in CLEAN if row["number"] > THROUGH]
+    assert "no line declares" in problems_of_archived(undeclared, heads=HEADS)[0]
+
+
+def test_heads_that_end_among_archived_lines_prove_nothing_alone() -> None:
+    assert "every head ends among archived lines" in problems_of_archived(heads=HEADS_OF_ROWS[:1])[0]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {},
+        {"first": 1, "last": 3, "hash": "00" * 32},
+        {"first": 0, "last": 0, "hash": "00" * 32},
+        {"first": 2, "last": 1, "hash": "00" * 32},
+        {"first": 1, "last": 1, "hash": "00"},
+        {"first": 1, "last": 1, "hash": None},
+        {"first": "x", "last": 1, "hash": "00" * 32},
+    ],
+    ids=str,
+)
+def test_nonsense_about_archived_lines_is_refused(said: dict[str, Any]) -> None:
+    report = verify_log.Report()
+    assert verify_log.archived_of({"archived": said}, report) is None
+    assert report.problems == ["what the file says of archived lines cannot be read"]

@@ -1,4 +1,5 @@
-"""Make the partitions of the months ahead; each day, as the owner of the tables. Prints one JSON object."""
+"""Make the partitions of the months ahead, and archive those that are old; each day, as the owner of the tables. Prints
+one JSON object."""
 
 from __future__ import annotations
 
@@ -10,11 +11,15 @@ from django.db import Error
 
 from byokportal import database
 from byokportal.postgresql import partitions
+from keys import services
+from keys.management.after_a_restore import told as refusals_told
+from tenants import audit
 
 
 class Command(BaseCommand):
     help = (
         "Makes the monthly partitions that are missing of this month and the three after it (docs/deploy.md). "
+        "Months that are older than AUDIT_RETENTION_DAYS go to files in ARCHIVE_DIR (docs/archive.md). "
         "On SQLite there is one table, and nothing to do."
     )
 
@@ -24,8 +29,10 @@ class Command(BaseCommand):
             ends = {table: partitions.until(table) for table in partitions.TABLES}
         except Error as error:
             raise CommandError(f"No partition could be made: {database.why(error)}") from error
-        self.stdout.write(
-            json.dumps(
-                {table: {"made": made[table], "until": end.isoformat() if end else None} for table, end in ends.items()}
-            )
-        )
+        found: dict[str, Any] = {
+            table: {"made": made[table], "until": end.isoformat() if end else None} for table, end in ends.items()
+        }
+        with refusals_told():
+            steps = services.archive_months(actor=audit.COMMAND)
+        found["archive"] = [{"month": one.month, "done": one.done, "waits_for": one.why} for one in steps]
+        self.stdout.write(json.dumps(found))
