@@ -63,7 +63,7 @@ def _check(tenant: str, uses: Iterator[dict[str, Any]]) -> None:
     use = next(uses, None)
     first = use["id"] if use else 0
     for roll_up in (
-        KeyUseRollUp.objects.filter(tenant=tenant, last__gte=first).order_by("last").iterator(chunk_size=CHUNK)
+        KeyUseRollUp.objects.filter(tenant_id=tenant, last__gte=first).order_by("last").iterator(chunk_size=CHUNK)
     ):
         hashes = []
         while use is not None and use["id"] <= roll_up.last:

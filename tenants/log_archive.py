@@ -12,12 +12,21 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, F, Max, Min, QuerySet, Sum
+from django.db.models import Count, F, Max, Min, Sum
 
 from byokportal import leaves
 from byokportal.errors import InvalidInput
 from tenants import log_trees
-from tenants.models import ArchivedLeaf, ArchivedLog, ArchivedMonth, AuditEvent, LogHead, LogTree, Tenant
+from tenants.models import (
+    ArchivedLeaf,
+    ArchivedLog,
+    ArchivedMonth,
+    AuditEvent,
+    AuditEventQuerySet,
+    LogHead,
+    LogTree,
+    Tenant,
+)
 
 # No transaction is open for so long: whoever was numbered before a line of the next month began before that.
 STRAGGLING = timedelta(days=1)
@@ -25,7 +34,7 @@ CHUNK = 2_000
 PIECE = 1 << log_trees.KEPT_LEVELS
 
 
-def rows(begins: datetime | None, ends: datetime) -> QuerySet[AuditEvent]:
+def rows(begins: datetime | None, ends: datetime) -> AuditEventQuerySet:
     """Return the lines of a month; `begins` None: with everything before."""
     found = AuditEvent.objects.filter(at__lt=ends).order_by()
     return found if begins is None else found.filter(at__gte=begins)
@@ -140,7 +149,8 @@ def keep_leaves(extent: ArchivedLog) -> None:
     wanted = {*range(kept, extent.through + 1), *extent.beyond}
     here = AuditEvent.objects.filter(tenant=tree.tenant_id, seal_number__in=wanted).exclude(seal="")
     leaves_of = [
-        ArchivedLeaf(tree=tree, number=number, seal=seal) for number, seal in here.values_list("seal_number", "seal")
+        ArchivedLeaf(tree=tree, number=number or 0, seal=seal)
+        for number, seal in here.values_list("seal_number", "seal")
     ]
     ArchivedLeaf.objects.bulk_create(leaves_of, ignore_conflicts=True)
     if ArchivedLeaf.objects.filter(tree=tree, number__in=wanted).count() != len(wanted):

@@ -143,7 +143,7 @@ def put_away(table: str) -> list[str]:
         if names:
             cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {ARCHIVED}")
     for name in names:
-        briefly(lambda cursor, name=name: cursor.execute(f"ALTER TABLE {name} SET SCHEMA {ARCHIVED}"))
+        briefly(partial(_execute, statement=f"ALTER TABLE {name} SET SCHEMA {ARCHIVED}"))
     return names
 
 
@@ -232,6 +232,10 @@ def adopt(table: str, *, also_locked: str, triggers: tuple[str, ...]) -> None:
         # Where this is given up, rows must not be refused one day.
         briefly(lambda cursor: cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {bound}"))
         raise
+
+
+def _execute(cursor: Any, statement: str) -> None:
+    cursor.execute(statement)
 
 
 def patiently(statement: str) -> None:
@@ -344,7 +348,7 @@ def drop_foreign_keys(table: str, *, to: str) -> None:
         cursor.execute(FOREIGN_KEYS_TO, [table, to])
         names = [name for (name,) in cursor.fetchall()]
     for name in names:
-        briefly(lambda cursor, name=name: cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT {name}"))
+        briefly(partial(_execute, statement=f"ALTER TABLE {table} DROP CONSTRAINT {name}"))
 
 
 FOREIGN_KEYS_TO = """

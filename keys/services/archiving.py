@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -102,13 +103,13 @@ def _step(table: Table, partition: partitions.Month, actor: Actor) -> Step:
             return Step(partition.name, why=tuple(why))
         _declare(table, partition, rules, actor)
         return Step(partition.name, "declared")
-    if why := _undeclared(month):
-        return Step(partition.name, why=(why,))
+    if undeclared := _undeclared(month):
+        return Step(partition.name, why=(undeclared,))
     if rules.count(month.begins, month.ends) != month.rows:
         return Step(partition.name, why=("rows were added after it was written to its file",))
     rules.check(archive_files.folder().read(month.file, sha256=month.sha256))
     for extent in month.logs.select_related("tree").iterator(chunk_size=log_archive.CHUNK):
-        transactions.run(lambda extent=extent: log_archive.keep_leaves(extent))
+        transactions.run(partial(log_archive.keep_leaves, extent))
     partitions.detach(table, partition.name)
     _put_away(table)
     return Step(partition.name, "detached")

@@ -69,7 +69,7 @@ def carry_forward(lines: QuerySet[AuditEvent], *, actor: Actor) -> None:
             audit.record(CARRIED, tenant=None, actor=actor, target=user, **facts)
 
 
-def _about(pk: int) -> QuerySet[AuditEvent]:
+def _about(pk: object) -> QuerySet[AuditEvent]:
     lines = AuditEvent.objects.filter(tenant=None, name__in=(*LET_IN, CARRIED))
     return lines.filter(payload__contains=f'"target":"{pk}"')
 
