@@ -403,7 +403,7 @@ EVENTS = {
     "keys.uses.archived": lazy("Uses of keys from before {until} go to the archive ({requests} requests)."),
     "keys.log.archived": lazy(
         "The lines of this log from before {until} go to the archive, up to line {through}. Kore.ai has them in a "
-        "file: open a ticket when you need it."
+        "file: open a ticket for it."
     ),
     "support.ticket.opened": lazy("A ticket was opened: {subject}"),
     "support.ticket.answered": lazy("A ticket was answered."),

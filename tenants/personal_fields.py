@@ -81,7 +81,7 @@ FIELDS: dict[str, dict[str, str]] = {
     "tenants.LogNode": {"hash": NOBODY},
     "tenants.LogHead": dict.fromkeys(("body", "consistency", "signature", "public_key"), NOBODY),
     "tenants.TenantHead": {"root": NOBODY, "leaf": NOBODY},
-    "tenants.ArchivedMonth": dict.fromkeys(("table", "file", "sha256"), NOBODY),
+    "tenants.ArchivedMonth": dict.fromkeys(("file", "sha256"), NOBODY),
     "tenants.ArchivedLog": {"beyond": NOBODY},
     "tenants.ArchivedLeaf": {"seal": NOBODY},
     "tenants.HeadRecipient": {"email": REFUSED},

@@ -71,6 +71,7 @@ def evidence(tenant: Tenant, *, since: date, until: date, actor: Actor) -> dict[
     """
     roles.require(actor, "tenants.read", tenant)
     begins, ends = _midnight(since), _midnight(until + timedelta(days=1))
+    archived = log_archive.until(tenant)  # what is from before is in files, and is not counted
     with translation.override(settings.LANGUAGE_CODE):
         found = {
             "what": "Evidence about the encryption of one organisation's data under its own key",
@@ -88,9 +89,9 @@ def evidence(tenant: Tenant, *, since: date, until: date, actor: Actor) -> dict[
             "tests": _tests(tenant, begins, ends),
             "drills": _drills(tenant, begins, ends),
             "outages": _outages(tenant, begins, ends),
-            "who_did_what": _lines_by_whom(tenant, begins, ends),
+            "who_did_what": _lines_by_whom(tenant, begins, ends, archived),
             "uses": _uses(tenant, begins, ends),
-            "log": _log(tenant),
+            "log": _log(tenant, archived),
         }
     return {**found, "sha256": digest(found)}
 
@@ -245,7 +246,7 @@ def _outages(tenant: Tenant, begins: datetime, ends: datetime) -> dict[str, Any]
     )
 
 
-def _lines_by_whom(tenant: Tenant, begins: datetime, ends: datetime) -> dict[str, Any]:
+def _lines_by_whom(tenant: Tenant, begins: datetime, ends: datetime, archived: datetime | None) -> dict[str, Any]:
     """Who did what how often; the log itself has each line."""
     lines = AuditEvent.objects.of(tenant).filter(at__gte=begins, at__lt=ends).order_by()
     counted = list(lines.values("actor", "name").annotate(count=Count("pk")).order_by("actor", "name")[: COUNTED + 1])
@@ -254,7 +255,6 @@ def _lines_by_whom(tenant: Tenant, begins: datetime, ends: datetime) -> dict[str
         {"by": persons.shown(row["actor"], names, tenant.pk), "what": row["name"], "times": row["count"]}
         for row in counted
     )
-    archived = log_archive.until(tenant)  # what is from before is in files, and is not counted here
     is_whole = archived is None or begins >= archived
     return _part(sorted(rows, key=lambda row: (row["by"], row["what"])), COUNTED, is_whole=is_whole)
 
@@ -269,7 +269,7 @@ def _uses(tenant: Tenant, begins: datetime, ends: datetime) -> dict[str, Any]:
     return _part(rows, SERVICES)
 
 
-def _log(tenant: Tenant) -> dict[str, Any]:
+def _log(tenant: Tenant, archived: datetime | None) -> dict[str, Any]:
     """The newest signed head that holds this log, and how one checks an export by it."""
     try:
         head, entry = log_proofs.entry_in(tenant)
@@ -287,5 +287,5 @@ def _log(tenant: Tenant) -> dict[str, Any]:
             "Download the log as JSON Lines and this head, get the public key as your contract says, and run "
             "verify_log.py with the three; it names each line that is not as it was signed."
         ),
-        "archived_until": _written(log_archive.until(tenant)),
+        "archived_until": _written(archived),
     }

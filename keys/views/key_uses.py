@@ -47,7 +47,7 @@ def key_uses(request: HttpRequest, tenant: UUID) -> HttpResponse:
         "is_filtered": wanted is None or not wanted.is_everything,
         "is_first": not cursor,
         "nearest": uses.newest(member.tenant, wanted) if wanted and has_period and not found.items else None,
-        "archived_until": None if found.next else uses.archived_until(),
+        "archived_until": uses.archived_until(),
         "query": filters.query(request.GET),
     }
     return render(request, "portal/key_uses.html", portal.page(member, **context))

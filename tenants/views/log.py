@@ -44,7 +44,7 @@ def log(request: HttpRequest, tenant: UUID) -> HttpResponse:
         "is_filtered": wanted is None or not wanted.is_everything,
         "is_first": not cursor,
         "nearest": nearest,
-        "archived_until": None if found.next else log_archive.until(member.tenant),
+        "archived_until": log_archive.until(member.tenant),
         "people": sorted(people),
         "query": filters.query(request.GET),
     }
