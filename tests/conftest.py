@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
 import uuid
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import emptied_database
 import prepared_database
 import pytest
 import worlds
@@ -19,7 +20,6 @@ from allauth.mfa.models import Authenticator
 from cryptography.hazmat.primitives.asymmetric import ec
 from django import conf
 from django.contrib.auth.models import Group, User
-from django.db import connection
 from django.test import Client, TransactionTestCase
 from django.urls import resolve
 from django.utils import timezone
@@ -65,8 +65,16 @@ PASSWORD = "a long passphrase of tests"
 # --- the second run, on PostgreSQL and Redis -------------------------------------------------------------
 
 
+SHARE = 8  # of the tests that run on servers one in so many runs beside them too, on SQLite
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--on-servers", action="store_true", help="leave out what asks neither database nor broker")
+    parser.addoption(
+        "--beside-servers",
+        action="store_true",
+        help=f"leave out what --on-servers runs, but for one in {SHARE}: always the same ones",
+    )
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
@@ -79,18 +87,32 @@ def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """In the run on servers, leave out the tests to which they are nothing, and pages in a browser."""
-    if not config.getoption("--on-servers"):
+    """Run on servers, or beside them, what belongs there: each test is in one of the two runs at least."""
+    if config.getoption("--on-servers"):
+        kept = [item for item in items if _asks_servers(item)]
+    elif config.getoption("--beside-servers"):
+        kept = [item for item in items if not _is_run_on_servers(item) or _is_for_sqlite_too(item)]
+    else:
         return
-    kept, left = [], []
-    for item in items:
-        fixtures = set(getattr(item, "fixturenames", ()))
-        asks = (
-            item.get_closest_marker("django_db") or fixtures & {"db", "transactional_db"} or "servers" in item.keywords
-        )
-        (kept if asks and "page" not in fixtures else left).append(item)
-    config.hook.pytest_deselected(items=left)
+    chosen = {item.nodeid for item in kept}
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in chosen])
     items[:] = kept
+
+
+def _asks_servers(item: pytest.Item) -> bool:
+    """Tell whether a test asks a database or a broker, or says so; pages in a browser are left out."""
+    fixtures = set(getattr(item, "fixturenames", ()))
+    asks = item.get_closest_marker("django_db") or fixtures & {"db", "transactional_db"} or "servers" in item.keywords
+    return bool(asks) and "page" not in fixtures
+
+
+def _is_run_on_servers(item: pytest.Item) -> bool:
+    """Tell whether tests/on_servers.py runs a test: long ones only where they say so."""
+    return _asks_servers(item) and ("slow" not in item.keywords or "servers" in item.keywords)
+
+
+def _is_for_sqlite_too(item: pytest.Item) -> bool:
+    return "sqlite" in item.keywords or zlib.crc32(item.nodeid.encode()) % SHARE == 0
 
 
 # --- the database ----------------------------------------------------------------------------------------
@@ -103,10 +125,14 @@ def django_db_keepdb(request: pytest.FixtureRequest, django_db_modify_db_setting
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_keepdb: bool, django_db_blocker: Any) -> None:
-    if not django_db_keepdb:
-        with django_db_blocker.unblock():
+def django_db_setup(django_db_setup: None, django_db_keepdb: bool, django_db_blocker: Any) -> Iterator[None]:
+    with django_db_blocker.unblock():
+        if not django_db_keepdb:
             prepared_database.keep()
+        emptied_database.remember()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", emptied_database.after_each_test())
+        yield
 
 
 # --- the local AWS ---------------------------------------------------------------------------------------
@@ -526,41 +552,3 @@ def _bring_into_service(aws: LocalAws) -> None:
     _open()
     tenant = tenant_services.create_tenant("Acme Bank", owner_email="alice@acme.example", actor=audit.COMMAND)
     _through_the_six_steps(tenant, owner_of(tenant), Customer(aws), _work_until_quiet)
-
-
-# --- append-only tables in tests that commit ----------------------------------------------------------------
-
-
-TRIGGERS = [
-    importlib.import_module(name)
-    for name in (
-        "tenants.migrations.0002_append_only_log",
-        "keys.migrations.0002_append_only_key_use",
-        "keys.migrations.0021_wrappings_are_insert_only",
-        "keys.migrations.0026_branch_key_loads",
-        "keys.migrations.0042_closings",
-    )
-]
-
-
-def _run(lists: str) -> None:
-    vendor = "POSTGRESQL" if connection.vendor == "postgresql" else "SQLITE"
-    with connection.cursor() as cursor:
-        for migration in TRIGGERS:
-            for statement in getattr(migration, lists + vendor):
-                cursor.execute(statement)
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _flush_may_empty_append_only_tables() -> Iterator[None]:
-    """Let the triggers step aside while the flush after a test that commits deletes rows, which they forbid."""
-    flush = TransactionTestCase._fixture_teardown
-
-    def teardown(self: TransactionTestCase) -> None:
-        _run("DROP_")
-        flush(self)
-        _run("")
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TransactionTestCase, "_fixture_teardown", teardown)
-        yield

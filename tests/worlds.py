@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
 from django.apps import apps
@@ -38,10 +39,9 @@ class World:
         age = datetime.now(UTC) - self.made_at
         fresh = uuid.uuid4()
         ids = {self.tenant: str(fresh), self.tenant.replace("-", ""): fresh.hex} if self.tenant else {}
-        way = WAYS[connection.vendor]
         with transaction.atomic():
-            for table, names, rows in self.tables:
-                way.write(table, names, rows, age, lambda text: _as_now(text, age, ids))
+            for table in self.tables:
+                write(table, age, ids)
         aws.put_back(self.aws)
 
 
@@ -52,12 +52,12 @@ def put_back(name: str, make: Callable[[], Any], aws: LocalAws) -> None:
     """Put a world back, made by `make` the first time in this process; the local AWS was reset."""
     if name not in _made:
         with transaction.atomic():
-            before = {table: set(rows) for table, _, rows in map(_read, _tables())}
+            before = {table: set(rows) for table, _, rows in map(read, tables())}
             make()
             tenant = Tenant.objects.values_list("pk", flat=True).first()
             found = [
                 (table, names, [row for row in rows if row not in before[table]])
-                for table, names, rows in map(_read, _tables())
+                for table, names, rows in map(read, tables())
             ]
             _made[name] = World(datetime.now(UTC), str(tenant or ""), [one for one in found if one[2]], aws.kept())
             transaction.set_rollback(True)
@@ -65,15 +65,20 @@ def put_back(name: str, make: Callable[[], Any], aws: LocalAws) -> None:
     _made[name].put_back(aws)
 
 
-def _tables() -> list[str]:
+def tables() -> list[str]:
     return [model._meta.db_table for model in apps.get_models(include_auto_created=True) if model._meta.managed]
 
 
-def _read(table: str) -> Table:
+def read(table: str) -> Table:
     with connection.cursor() as cursor:
         cursor.execute(f'SELECT * FROM "{table}" LIMIT 0')
         names = [column[0] for column in cursor.description]
         return table, names, WAYS[connection.vendor].read(cursor, table)
+
+
+def write(rows: Table, age: timedelta, ids: dict[str, str] | None = None) -> None:
+    """Write rows into their table, so much later than they were and with other ids."""
+    WAYS[connection.vendor].write(*rows, age, lambda text: _as_now(text, age, ids or {}))
 
 
 def _as_now(text: str, age: timedelta, ids: dict[str, str]) -> str:
@@ -113,13 +118,17 @@ class _PostgreSQL:
         with connection.cursor() as cursor:
             with cursor.copy(f'COPY "{table}" ({columns}) FROM STDIN') as copied:
                 copied.write(now("".join(rows)))
-            cursor.execute(
-                "SELECT pg_get_serial_sequence(%s, 'id')" if "id" in names else "SELECT NULL",
-                [f'"{table}"'][: "id" in names],
-            )
-            (sequence,) = cursor.fetchone()
-            if sequence:
+            if "id" in names and (sequence := _sequence_of(table)):
                 cursor.execute(f'SELECT setval(%s, (SELECT max(id) FROM "{table}"))', [sequence])
+
+
+@cache
+def _sequence_of(table: str) -> str | None:
+    """Return what gives out the ids of a table of PostgreSQL; asked once, for this is done before each test."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_get_serial_sequence(%s, 'id')", [f'"{table}"'])
+        (sequence,) = cursor.fetchone()
+    return None if sequence is None else str(sequence)
 
 
 WAYS: dict[str, Any] = {"sqlite": _Sqlite(), "postgresql": _PostgreSQL()}

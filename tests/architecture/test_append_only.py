@@ -78,6 +78,7 @@ def test_nothing_is_removed(table: str, rows: dict[str, int]) -> None:
     assert is_refused(f"DELETE FROM {table} WHERE id = %s", rows[table])
 
 
+@pytest.mark.sqlite
 @pytest.mark.parametrize("table", ["tenants_auditevent", "keys_keyuse", "keys_branchkeyload", "tenants_tenant"])
 @pytest.mark.parametrize("recursive", ["ON", "OFF"])
 def test_nothing_is_replaced(table: str, recursive: str, rows: dict[str, int]) -> None:

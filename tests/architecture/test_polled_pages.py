@@ -178,6 +178,7 @@ def _work(client: Client, path: str) -> tuple[int, int]:
     return steps, len(queries)
 
 
+@pytest.mark.sqlite
 def test_what_they_read_does_not_grow(
     active: KeyRegistration, alice: Member, sam: User, browser_of: Callable[[Member | User], Client]
 ) -> None:

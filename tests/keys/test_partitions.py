@@ -197,6 +197,7 @@ def test_without_a_partition_the_request_is_told_to_come_again(transactional_db:
 
 
 @pytest.mark.django_db
+@pytest.mark.sqlite
 def test_sqlite_keeps_one_table() -> None:
     if connection.vendor != "sqlite":
         pytest.skip("of SQLite")

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 import time_machine
-from conftest import _run
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.utils import timezone
+from emptied_database import triggers_aside
 
 from keys import log_heads
 from tenants import audit, log_proofs, log_trees
@@ -55,11 +55,10 @@ class Lost:
         self.second, self.export = self.save("head2.json", "log/head"), self.save("log.jsonl", "events/export")
         self.size = LogTree.objects.get(name=str(self.tenant.pk)).size
         self.key = api.get("/.well-known/byok-log").json()["public_key"]
-        _run("DROP_")
-        TenantHead.objects.filter(head=2).delete()
-        LogHead.objects.filter(pk=2).delete()
-        AuditEvent.objects.filter(pk__gt=last).delete()
-        _run("")
+        with triggers_aside():
+            TenantHead.objects.filter(head=2).delete()
+            LogHead.objects.filter(pk=2).delete()
+            AuditEvent.objects.filter(pk__gt=last).delete()
         LogTree.objects.exclude(pk__in=[row["id"] for row in before]).delete()
         for row in before:
             LogTree.objects.filter(pk=row.pop("id")).update(**row)
@@ -176,9 +175,8 @@ def test_a_loss_is_declared_in_the_first_line_of_the_tree_that_goes_on(lost: Los
     # What is left of the old tree is proved by the heads from before the loss, the new one by those after it.
     assert log_proofs.inclusion(lost.tenant, written.pk)["head"] == 1
     assert log_proofs.inclusion(lost.tenant, declared.pk)["head"] == 3
-    _run("DROP_")
-    AuditEvent.objects.filter(tenant=lost.tenant, seal_number=2).delete()
-    _run("")
+    with triggers_aside():
+        AuditEvent.objects.filter(tenant=lost.tenant, seal_number=2).delete()
     assert lost.verify(lost.first).returncode == 1
 
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 import time_machine
-from conftest import _run, acting
+from conftest import acting
 from django.core.management import CommandError, call_command
 from django.utils import timezone
+from emptied_database import triggers_aside
 from restores import check, line
 
 from keys import datakeys, head_signing, log_heads, services
@@ -42,11 +43,10 @@ class Lost:
         self.head_at = self.began + timedelta(hours=2)
         publish(self.head_at)
         self.file = exported()
-        _run("DROP_")
-        TenantHead.objects.filter(head=2).delete()
-        LogHead.objects.filter(pk=2).delete()
-        AuditEvent.objects.filter(pk__gt=last).delete()
-        _run("")
+        with triggers_aside():
+            TenantHead.objects.filter(head=2).delete()
+            LogHead.objects.filter(pk=2).delete()
+            AuditEvent.objects.filter(pk__gt=last).delete()
         LogTree.objects.exclude(pk__in=[row["id"] for row in trees]).delete()
         for row in trees:
             LogTree.objects.filter(pk=row.pop("id")).update(**row)
