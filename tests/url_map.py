@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +35,13 @@ def addresses(patterns: Any = None, route: str = "", space: str = "") -> Iterato
 
 def is_page(address: Address) -> bool:
     """Tell whether anybody gets something by GET there, as `who_may.json` records it: else it is a button's."""
-    line = json.loads(RECORDED.read_text())[f"GET {address.route}"]
+    line = _recorded()[f"GET {address.route}"]
     return bool(line.keys() - {"no such method", "signs in"})
+
+
+@cache
+def _recorded() -> dict[str, Any]:
+    return dict(json.loads(RECORDED.read_text()))
 
 
 REASON = {"reason": "because"}

@@ -20,7 +20,6 @@ import pytest
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
-from axe_playwright_python.sync_playwright import Axe
 from browser.test_portal_in_chromium import PASSWORD, chromium, page, pytestmark, said, serious
 from conftest import (
     Customer,
@@ -77,6 +76,8 @@ SMALLEST = 320
 WIDE = 1440
 # A colour on its way to another one is neither.
 CHANGED = "() => document.getAnimations().filter(one => one instanceof CSSTransition).forEach(one => one.finish())"
+# What the page still asks for by itself; "networkidle" would wait half a second more for each page.
+UNDER_WAY = "[hx-trigger=load], .htmx-request"
 STICKS_OUT = """() => [...document.querySelectorAll("body *")].findLast(
   one => one.getBoundingClientRect().right > innerWidth + 1)?.outerHTML.slice(0, 120)"""
 
@@ -256,10 +257,15 @@ class Look:
             self.found.append(f"{path}: {answer.status}")
         if status != 200:  # the console reports the page of a problem once
             self.said[:] = [one for one in self.said if f"status of {status}" not in one]
-        self.here(path)
+        self.page.wait_for_selector(UNDER_WAY, state="detached")
+        self.wrong(path)
 
     def here(self, path: str) -> None:
+        """Look at what a click led to."""
         self.page.wait_for_load_state("networkidle")
+        self.wrong(path)
+
+    def wrong(self, path: str) -> None:
         found = [f"the console says {one}" for one in self.said] + self.too_wide()
         found += serious(self.page)
         self.picture(path, "phone")

@@ -8,8 +8,6 @@ import pytest
 from conftest import acting
 from django.core.signals import request_finished, request_started
 from django.db import close_old_connections
-from scim2_client.engines.wsgi import WSGISCIMClient
-from scim2_tester import Status, check_server
 
 from byokportal.wsgi import application
 from tenants import services
@@ -29,6 +27,10 @@ def _one_connection() -> Iterator[None]:
 
 
 def test_the_compliance_suite_finds_nothing(alice: Member) -> None:
+    # Importing them takes seconds: here one process of a run pays for it, above each would.
+    from scim2_client.engines.wsgi import WSGISCIMClient
+    from scim2_tester import Status, check_server
+
     directory = services.set_directory(alice.tenant, actor=acting(alice))
     _, raw = services.make_directory_token(directory, actor=acting(alice))
     client = WSGISCIMClient(
