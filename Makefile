@@ -2,6 +2,9 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 PY := .venv/bin/python
+# Byte code is kept between runs, where the environment would forbid it too: making it anew, with the rewritten
+# assertions of the tests, takes half a minute of each process that collects them. Empty means: not forbidden.
+export PYTHONDONTWRITEBYTECODE :=
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && { echo $$p; break; }; done)
 STAMP := .venv/.installed
@@ -16,7 +19,7 @@ DEPLOY_ENV := EMBEDDED=0 SECRET_KEY=$$($(PY) -c 'import secrets; print(secrets.t
 	SEAL_KMS_KEY_ARN=arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab \
 	ON_CALL_WEBHOOK_URL=https://on-call.byok.example/page ON_CALL_WEBHOOK_SECRET=whsec_$$($(PY) -c 'import base64, os; print(base64.b64encode(os.urandom(32)).decode())')
 
-.PHONY: help run demo test test-all screenshots omissions conformance mutate mutants bench ci format lint types imports check openapi messages lock clean
+.PHONY: help run demo test test-all test-beside-servers screenshots omissions conformance mutate mutants bench ci format lint types imports check openapi messages lock clean
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -28,7 +31,7 @@ $(STAMP): requirements-dev.txt
 	@$(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r .venv/uv.txt || true
 	@if $(PY) -m uv --version >/dev/null 2>&1; then $(PY) -m uv pip install --quiet --compile-bytecode --python $(PY) --require-hashes -r requirements-dev.txt; \
 	else $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt; fi
-	@$(PY) -m compileall -q -j 0 $(CODE)  # where the environment forbids writing byte code, each process would compile all of it at its start
+	@$(PY) -m compileall -q -j 0 $(CODE)
 	@touch $@
 
 # The catalogs of sentences, compiled by our own code: nobody needs the programs of gettext to run this.
@@ -46,6 +49,9 @@ test: $(STAMP) $(CATALOG).mo ## the suite; nothing to start first
 
 test-all: $(STAMP) $(CATALOG).mo ## the suite with its long runs
 	@$(PY) -m pytest -n 2 --dist worksteal -q
+
+test-beside-servers: $(STAMP) $(CATALOG).mo
+	@$(PY) -m pytest -n 2 --dist worksteal -q --beside-servers
 
 SCREENSHOTS ?= var/screenshots
 screenshots: $(STAMP) $(CATALOG).mo ## a picture of every page in every state, light, dark and on a phone, in SCREENSHOTS (var/screenshots)
@@ -83,9 +89,11 @@ $(BENCH_STAMP): requirements-bench.txt $(STAMP)
 bench: $(STAMP) $(BENCH_STAMP) ## what things cost, as a table (BENCH=name for some)
 	@$(PY) -m tests.bench $(BENCH)
 
-soak: $(STAMP) ## the long runs: faults and killed processes (SOAK_SECONDS, default 600), Suspend under load (SUSPEND_TRIALS, default 100), step 5 by twenty workers (CONFIGURATION_ROUNDS, default 200), the API against its OpenAPI (SCHEMA_EXAMPLES, default 5: 5,300 cases), and all of `make chaos`
+soak: $(STAMP) ## the long runs: faults and killed processes (SOAK_SECONDS, default 600), Suspend under load (SUSPEND_TRIALS, default 100), step 5 by twenty workers (CONFIGURATION_ROUNDS, default 200), the API against its OpenAPI (SCHEMA_EXAMPLES, default 5: 5,300 cases), calls of any shape to the local AWS (SHAPE_EXAMPLES, default 10,000), broken documents in the paste box (BROKEN_DOCUMENTS, default 5,000 for each of ten seeds), and all of `make chaos`
 	@CONFIGURATION_ROUNDS=$${CONFIGURATION_ROUNDS:-200} CONFIGURATION_STEPS=$${CONFIGURATION_STEPS:-1000} $(PY) -m pytest -q -p no:xdist tests/keys/test_many_configure_one_role.py
 	@SCHEMA_EXAMPLES=$${SCHEMA_EXAMPLES:-5} $(PY) -m pytest -q -n 2 tests/api/test_openapi_holds.py
+	@SHAPE_EXAMPLES=$${SHAPE_EXAMPLES:-10000} $(PY) -m pytest -q -p no:xdist tests/localaws/test_every_shape.py -k for_long
+	@BROKEN_DOCUMENTS=$${BROKEN_DOCUMENTS:-5000} $(PY) -m pytest -q -n 2 tests/unit/test_linter_fuzz.py -k thousands
 	@$(PY) -m tests.soak
 	@$(PY) -m tests.soak.suspend
 	@$(PY) -m tests.soak.chaos
@@ -98,8 +106,10 @@ chaos: $(STAMP) $(CATALOG).mo ## what breaks, one after another, under load (CAS
 upgrade-drill: $(STAMP) $(CATALOG).mo ## two versions beside each other under load: from OLD=revision (default: the newest one with other migrations), UPGRADE_SECONDS=20 a phase; PostgreSQL and Redis are started for it
 	@$(PY) -m tests.soak.upgrade
 
-ci: $(STAMP) $(CATALOG).mo ## everything that has to pass before a change lands
-	@$(MAKE) --no-print-directory format-check lint types imports check openapi-check messages-check test-all
+ci: $(STAMP) $(CATALOG).mo ## everything that has to pass before a change lands; what asks a database runs on PostgreSQL, and with FULL=1 on SQLite too
+	@$(MAKE) --no-print-directory format-check lint types imports check openapi-check messages-check
+	@if [ -z "$(FULL)" ] && $(PY) tests/on_servers.py --found; then $(MAKE) --no-print-directory test-beside-servers; \
+	else $(MAKE) --no-print-directory test-all; fi
 	@$(PY) tests/on_servers.py
 
 format: $(STAMP) ## format the code

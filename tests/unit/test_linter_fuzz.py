@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 from collections.abc import Callable
 from typing import Any, get_args
@@ -219,8 +220,9 @@ def test_documents_broken_at_random() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(10))
-def test_fifty_thousand_documents_broken_at_random(seed: int) -> None:
-    for kind, text in documents(5_000, seed=100 + seed):
+def test_thousands_of_documents_broken_at_random(seed: int) -> None:
+    """Always the same ones; `make soak` tries ten times as many of each seed, fifty thousand."""
+    for kind, text in documents(int(os.environ.get("BROKEN_DOCUMENTS", "500")), seed=100 + seed):
         check(kind, text)
 
 
