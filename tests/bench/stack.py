@@ -209,7 +209,7 @@ def answers(url: str) -> bool:
     return False
 
 
-def wait_for(ready: Any, what: str, seconds: float = 40) -> None:
+def wait_for(ready: Any, what: str, seconds: float = 180) -> None:
     end = time.monotonic() + seconds
     while not ready():
         if time.monotonic() > end:
