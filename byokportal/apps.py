@@ -1,7 +1,7 @@
 """The project as a Django app: it loads the Celery app and the system checks."""
 
 from django.apps import AppConfig
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import get_language, gettext, ngettext
 
 
 class ProjectConfig(AppConfig):
@@ -9,6 +9,7 @@ class ProjectConfig(AppConfig):
 
     def ready(self) -> None:
         # In `ready`, not in the package's `__init__`: the local AWS imports the package without Django.
-        from byokportal import celery, checks, translation  # noqa: F401
+        from byokportal import catalogs, celery, checks, translation  # noqa: F401
 
         translation.set_look_up(gettext, ngettext)
+        translation.set_languages(get_language, catalogs.sentences)

@@ -100,6 +100,18 @@ def compiled(text: str) -> bytes:
     return head + table + keys + values
 
 
+def sentences(language: str, folder: Path = LOCALE) -> tuple[str, ...]:
+    """Return the sentences, in English, of a compiled catalog; those with a context or a plural are left out."""
+    target = folder / language.split("-")[0] / "LC_MESSAGES" / "django.mo"
+    if not target.exists():
+        return ()
+    data = target.read_bytes()
+    _magic, _version, count, table = struct.unpack_from("<4I", data)
+    places = (struct.unpack_from("<II", data, table + 8 * number) for number in range(count))
+    keys = (data[at : at + length].decode() for length, at in places)
+    return tuple(key for key in keys if key and "\0" not in key and "\4" not in key)
+
+
 def compile_all(folder: Path = LOCALE) -> list[Path]:
     """Write the .mo beside each .po that is newer than its own; return those that were written."""
     written = []

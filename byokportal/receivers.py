@@ -17,6 +17,7 @@ from standardwebhooks import Webhook
 
 from byokportal import outbound, receiver_runs
 from byokportal.errors import AddressRefused, AddressUnreachable
+from byokportal.translation import translate as _
 
 LARGEST, SHOWN = 16 * 1024, 500  # bytes of an answer; characters of it that are kept
 LONGEST_PAUSE, LONGEST_WAIT_ASKED = timedelta(minutes=5), timedelta(hours=1)
@@ -69,7 +70,7 @@ def post(address: str, *, whose: str, headers: Mapping[str, str], body: bytes, s
     asked = answer.headers.get("retry-after", "")
     wait = int(asked) if asked.isascii() and asked.isdecimal() and len(asked) < 7 else 0
     retry_after = min(timedelta(seconds=wait), LONGEST_WAIT_ASKED)
-    why = f"It answered {answer.status}, and we wait for 200 to 299."
+    why = _("It answered {status}, and we wait for 200 to 299.").format(status=answer.status)
     return Outcome(False, why, answer.status, text, retry_after, answer.body)
 
 

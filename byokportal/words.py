@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime, timedelta
 
+from byokportal import stored_sentences
+from byokportal.cause_words import CAUSES
 from byokportal.errors import DomainError
 from byokportal.translation import lazy
 from byokportal.translation import translate as _
@@ -30,6 +32,26 @@ WORDS = {
     "waiting_for_tenant": lazy("waiting for the organisation"),
     "not_asked": lazy("not asked yet"),
 }
+# Reasons of ours that stand where a person's own words may stand, which are never translated.
+REASONS = (
+    lazy("No reason was given."),
+    lazy("left the organisation"),
+    lazy("withdrawn on the People page"),
+    lazy("from now on a second person approves"),
+    lazy("{email} is no owner any more"),
+    lazy("it had expired, and another one takes its place"),
+    lazy("the directory says: no owner"),
+    lazy("cancelled"),
+    lazy("the organisation's own Suspend stands"),
+    lazy("left"),
+    lazy("resumed"),
+    lazy("replaced"),
+    lazy("activation"),
+    lazy("no branch key needs it"),
+    lazy("changed by the tenant"),
+    lazy("the trust policy was corrected"),
+    lazy("closed again after a restore"),
+)
 NAMES = {
     "aws": "AWS",
     "kms": "KMS",
@@ -58,7 +80,7 @@ STAFF = {
 
 def of(code: str) -> str:
     """Return the words of a code; one that nobody gave words is at least written as words are."""
-    words = WORDS.get(code) or _titles().get(code)
+    words = WORDS.get(code) or _titles().get(code) or CAUSES.get(code)
     return _(words) if words else _spelt(code)
 
 
@@ -73,19 +95,25 @@ def label(value: object) -> str:
     return text
 
 
+def reason(text: str) -> str:
+    """Return a reason as people read it: a code in words, one of ours in their language, a person's as it stands."""
+    return stored_sentences.again_if(label(text), REASONS)
+
+
 def minute(at: datetime, *, now: datetime) -> str:
     """Return the first full minute that is not before an instant, in UTC, with its day where that is not today."""
     at, now = (at + timedelta(minutes=1, microseconds=-1)).astimezone(UTC), now.astimezone(UTC)
     if at.date() == now.date():
         return f"{at:%H:%M} UTC"
     month = f"{at:%B}"
-    return _("%(day)s %(month)s, %(time)s UTC", day=at.day, month=_(month), time=f"{at:%H:%M}")
+    return _("{day} {month}, {time} UTC").format(day=at.day, month=_(month), time=f"{at:%H:%M}")
 
 
 def instant(at: datetime) -> str:
     """Return an instant as a sentence says it: 29 November 2026, 14:05 UTC."""
     month = f"{at:%B}"
-    return _("%(day)s %(month)s %(year)s, %(time)s UTC", day=at.day, month=_(month), year=at.year, time=f"{at:%H:%M}")
+    time = f"{at:%H:%M}"
+    return _("{day} {month} {year}, {time} UTC").format(day=at.day, month=_(month), year=at.year, time=time)
 
 
 def person(label: str) -> str:

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.urls import reverse
 
 from byokportal import clock, words
+from byokportal.translation import lazy
 from keys import services as key_services
 from keys.models import EncryptionTest, KeyRegistration, RevocationDrill, RoleConfiguration
 from support import services
@@ -22,11 +23,40 @@ from tenants.audit import SYSTEM
 from tenants.models import AuditEvent, ServiceRole, Tenant
 
 Status, Topic = Ticket.Status, Ticket.Topic
-PASSED = "The encryption test passed and the key is in service."
-TESTED = "The encryption test passed. The key goes into service when you want it."
-RECOVERED = "AWS lets us use your key again, and it is in service."
-CONFIGURED = "Our side is configured now. The encryption test goes on by itself."
-SUBJECTS = {Topic.CONFIGURATION: "Service-side configuration (step 5)", Topic.KEY: "AWS refuses us the use of your key"}
+PASSED = lazy("The encryption test passed and the key is in service.")
+TESTED = lazy("The encryption test passed. The key goes into service when you want it.")
+RECOVERED = lazy("AWS lets us use your key again, and it is in service.")
+IS_CONFIGURED = lazy("Our side is configured now.")
+CONFIGURED = f"{IS_CONFIGURED} {lazy('The encryption test goes on by itself.')}"
+SUBJECTS = {
+    Topic.CONFIGURATION: lazy("Service-side configuration (step 5)"),
+    Topic.KEY: lazy("AWS refuses us the use of your key"),
+}
+BY_ITSELF = lazy("Our side is then configured and tested by itself.")
+APPROVED_FIRST = lazy("Kore.ai support approves the configuration first.")
+SHARED = lazy("The CMK ARN {key_arn} and the Role ARN {role_arn} were shared.")
+REFUSED = (
+    lazy("AWS refuses us the use of your key {key_arn} through the role {role_arn}: {what}."),
+    lazy("What it protects opens no more."),
+)
+ON_PURPOSE = (
+    lazy("If you took the key back on purpose, there is nothing to do."),
+    lazy(
+        "If not, undo what changed in your AWS account; the page of your key says what AWS answers and what we need: "
+        "{page}"
+    ),
+)
+ASKED_AGAIN = (
+    lazy("We ask AWS again and again."),
+    lazy("When it says yes twice, the key is in service and this ticket closes itself."),
+)
+FOUND = lazy("The encryption test found something to change.")
+CHANGE, REASON = lazy("Step {step}, {step_name}: {remedy}"), lazy("Step {step}: {what}")
+SEE_PAGE = lazy("The page of the test has each document as it has to read, and what changes in it: {page}")
+CORRECT = (
+    lazy("Correct this, then test again from the setup page."),
+    lazy("You need not share the ARNs again unless one of them changes."),
+)
 STEPS = {Topic.CONFIGURATION: 5}
 
 
@@ -66,7 +96,7 @@ def broken(tenant: Tenant, topic: Ticket.Topic, registration: KeyRegistration, *
         )
         ticket = closed.order_by("-closed_at").first()
         if ticket is not None:
-            services.reopen_ticket(ticket, reason="What it was about is back.", status=status, actor=SYSTEM)
+            services.reopen_ticket(ticket, reason=lazy("What it was about is back."), status=status, actor=SYSTEM)
     if ticket is not None:
         services.answer_ticket(ticket, text=text, status=status, actor=SYSTEM)
         return ticket
@@ -93,12 +123,8 @@ def shared(tenant: Tenant, registration: KeyRegistration) -> None:
     """Both ARNs were shared: our side is configured by itself, or a person approves it first."""
     automatic = settings.SERVICE_SIDE_APPROVAL == "automatic"
     status = Status.IN_PROGRESS if automatic else Status.WAITING_FOR_KORE
-    then = (
-        "Our side is then configured and tested by itself."
-        if automatic
-        else "Kore.ai support approves the configuration first."
-    )
-    text = f"The CMK ARN {registration.key_arn} and the Role ARN {registration.role_arn} were shared. {then}"
+    shared_arns = SHARED.format(key_arn=registration.key_arn, role_arn=registration.role_arn)
+    text = f"{shared_arns} {BY_ITSELF if automatic else APPROVED_FIRST}"
     broken(tenant, Topic.CONFIGURATION, registration, text=text, status=status)
     # the activation may have been followed first: commits land out of order
     if registration.status in {*KeyRegistration.SERVING, KeyRegistration.Status.RETIRING}:
@@ -115,7 +141,7 @@ def configured(tenant: Tenant, registration: KeyRegistration) -> None:
     if registration.status in KeyRegistration.IN_PREPARATION:
         services.answer_ticket(ticket, text=CONFIGURED, status=Status.IN_PROGRESS, actor=SYSTEM)
     else:
-        services.close_ticket(ticket, reason="Our side is configured now.", actor=SYSTEM)
+        services.close_ticket(ticket, reason=IS_CONFIGURED, actor=SYSTEM)
 
 
 def refused(event: AuditEvent, tenant: Tenant) -> None:
@@ -127,15 +153,13 @@ def refused(event: AuditEvent, tenant: Tenant) -> None:
     if RevocationDrill.objects.of(tenant).open().exists():
         return
     page = settings.BASE_URL + reverse("portal:key", args=[tenant.pk])
-    text = "\n\n".join(
-        [
-            f"AWS refuses us the use of your key {registration.key_arn} through the role {registration.role_arn}: "
-            f"{words.label(str(audit.data_of(event)['reason']))}. What it protects opens no more.",
-            "If you took the key back on purpose, there is nothing to do. If not, undo what changed in your AWS "
-            f"account; the page of your key says what AWS answers and what we need: {page}",
-            "We ask AWS again and again. When it says yes twice, the key is in service and this ticket closes itself.",
-        ]
-    )
+    facts = {
+        "key_arn": registration.key_arn,
+        "role_arn": registration.role_arn,
+        "what": words.label(str(audit.data_of(event)["reason"])),
+        "page": page,
+    }
+    text = "\n\n".join(" ".join(sentences).format(**facts) for sentences in (REFUSED, ON_PURPOSE, ASKED_AGAIN))
     broken(tenant, Topic.KEY, registration, text=text, status=Status.WAITING_FOR_TENANT)
 
 
@@ -144,27 +168,23 @@ def close_of_keys_out_of_use(tenant: Tenant) -> None:
     waiting = Ticket.objects.of(tenant).open().filter(topic=Topic.KEY, registration_id__isnull=False)
     for ticket in waiting:
         if not KeyRegistration.objects.of(tenant).serving().filter(pk=str(ticket.registration_id)).exists():
-            services.close_ticket(ticket, reason="Another key has taken its place.", actor=SYSTEM)
+            services.close_ticket(ticket, reason=lazy("Another key has taken its place."), actor=SYSTEM)
 
 
 def remedies_text(event: AuditEvent, registration: KeyRegistration, *, with_documents: bool = False) -> str:
     """Return the message to the tenant: every check that failed, with its step and its remedy."""
     test = registration.tests.exclude(finished_at=None).order_by("-finished_at").first()
     remedies = [
-        f"Step {step}, {onboarding.BY_NUMBER[step].name}: {remedy}"
+        CHANGE.format(step=step, step_name=onboarding.BY_NUMBER[step].name, remedy=remedy)
         for step, remedy in (key_services.remedies_of(test, with_documents=with_documents) if test else ())
     ]
     if remedies and test:
         page = settings.BASE_URL + reverse("portal:test", args=[registration.tenant_id, test.pk])
-        remedies.append(f"The page of the test has each document as it has to read, and what changes in it: {page}")
+        remedies.append(SEE_PAGE.format(page=page))
     if not remedies:
         data = audit.data_of(event)
-        remedies = [f"Step {data.get('step')}: {words.label(data.get('why') or data.get('reason'))}"]
-    closing = (
-        "Correct this, then test again from the setup page. "
-        "You need not share the ARNs again unless one of them changes."
-    )
-    return "\n\n".join(["The encryption test found something to change.", *remedies, closing])
+        remedies = [REASON.format(step=data.get("step"), what=words.label(data.get("why") or data.get("reason")))]
+    return "\n\n".join([FOUND, *remedies, " ".join(CORRECT)])
 
 
 def is_known(tenant: Tenant, code: str) -> bool:

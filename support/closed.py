@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+from byokportal.translation import lazy
 from keys.models import Closing
 from support import notices, services
 from support.models import Ticket, WebhookEndpoint
@@ -20,7 +21,7 @@ def ended(event: AuditEvent, tenant: Tenant) -> None:
     for webhook in WebhookEndpoint.objects.of(tenant).present():
         services.end_webhook(webhook)
     for ticket in Ticket.objects.of(tenant).open().select_related("tenant"):
-        services.close_ticket(ticket, reason="The organisation was closed.", actor=SYSTEM)
+        services.close_ticket(ticket, reason=lazy("The organisation was closed."), actor=SYSTEM)
 
 
 def signed(event: AuditEvent, tenant: Tenant) -> None:

@@ -18,7 +18,7 @@ from django.urls import reverse
 from django.utils import translation
 from django.utils.translation import gettext as _
 
-from byokportal import clock, words
+from byokportal import clock, stored_sentences, words
 from keys import services as key_services
 from keys.models import ClosingReceipt
 from support import mailed
@@ -39,6 +39,7 @@ from tenants.models import (
 log = structlog.get_logger(__name__)
 CLAIM_LASTS = timedelta(seconds=45)  # longer than one mail may take: older means its worker was lost
 BATCH = 50  # mails a run
+OURS = {"what", "why", "text", "sentence", "until", "days", "at"}  # of the context of a mail: our own sentences
 CLEARED = 20  # chunks of a run that deletes old ones
 ATTEMPTS = 10  # then a person has to look
 LONGEST_WAIT = timedelta(hours=6)
@@ -172,6 +173,10 @@ def _sentences(notice: Notice) -> dict[str, Callable[[], str]]:
 
 def _compose(notice: Notice, sentences: dict[str, Callable[[], str]]) -> EmailMessage | None:
     context: dict[str, Any] = {**notice.context, "support_url": settings.SUPPORT_URL, "base_url": settings.BASE_URL}
+    ours = OURS & notice.context.keys() if notice.template != "incident-told" else set()  # a person of ours wrote that
+    context |= {name: key_services.say_again(notice.context[name]) for name in ours}
+    if "reason" in notice.context:
+        context["reason"] = words.reason(notice.context["reason"])
     context |= {name: make() for name, make in sentences.items()}
     if notice.tenant is not None:
         role = notice.tenant.service_role
@@ -262,7 +267,7 @@ def _refused(notice: Notice) -> dict[str, Any]:
     """Return why, and where the ticket is: a member reads it in the portal, our people in the back office."""
     is_ours = get_user_model().objects.filter(email__iexact=notice.recipient, is_staff=True).exists()
     page = _ticket(notice)["ticket_url"] if is_ours else _answered(notice)["answer_url"]
-    return {"answer_url": page, "why": _(notice.context["why"])}
+    return {"answer_url": page, "why": stored_sentences.again(notice.context["why"])}
 
 
 def _written(notice: Notice) -> dict[str, Any]:

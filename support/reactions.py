@@ -9,6 +9,7 @@ from django.conf import settings
 from django.urls import reverse
 
 from byokportal import words
+from byokportal.translation import lazy
 from keys import services as key_services
 from keys.models import EncryptionTest, KeyRegistration
 from support import causes, closed, mailed, notices, response, services
@@ -18,6 +19,21 @@ from tenants.audit import SYSTEM
 from tenants.models import Approval, AuditEvent, Member, Tenant
 
 Status, Topic = Ticket.Status, Ticket.Topic
+REFUSED_IN_TEST = " ".join(
+    (
+        lazy("AWS refuses us in the encryption test."),
+        lazy("That may pass by itself: AWS needs some minutes to pass on a change."),
+    )
+)
+CHANGE_THEN = lazy("If it is still so at {at}, change this.")
+GOES_ON = lazy("The test goes on by itself, and we mail you what comes of it.")
+HOW_IT_STANDS = lazy("Its page shows how it stands: {page}")
+OURS = " ".join(
+    (
+        lazy("Something on Kore.ai's side has to be looked at."),
+        lazy("You need not change anything; we go on when it works."),
+    )
+)
 
 
 def _submitted(event: AuditEvent, tenant: Tenant) -> None:
@@ -62,7 +78,7 @@ def _withdrawn(event: AuditEvent, tenant: Tenant) -> None:
     """What was withdrawn waits for nobody any more."""
     registration = causes.registration_of(event, tenant)
     if registration is not None:
-        causes.corrected(tenant, Topic.CONFIGURATION, registration, "The registration was withdrawn.")
+        causes.corrected(tenant, Topic.CONFIGURATION, registration, lazy("The registration was withdrawn."))
 
 
 def _left(event: AuditEvent, tenant: Tenant) -> None:
@@ -96,14 +112,13 @@ def _refused(event: AuditEvent, tenant: Tenant) -> None:
     page = settings.BASE_URL + reverse("portal:test", args=[tenant.pk, test.pk])
     text = "\n\n".join(
         [
-            "AWS refuses us in the encryption test. That may pass by itself: "
-            "AWS needs some minutes to pass on a change.",
+            REFUSED_IN_TEST,
             *(
-                f"If it is still so at {words.minute(at, now=event.at)}, change this. "
-                f"Step {step}, {onboarding.BY_NUMBER[step].name}: {change}"
+                f"{CHANGE_THEN.format(at=words.minute(at, now=event.at))} "
+                + causes.CHANGE.format(step=step, step_name=onboarding.BY_NUMBER[step].name, remedy=change)
                 for step, at, change in changes
             ),
-            f"The test goes on by itself, and we mail you what comes of it. Its page shows how it stands: {page}",
+            f"{GOES_ON} {HOW_IT_STANDS.format(page=page)}",
         ]
     )
     ticket = causes.open_ticket_of(tenant, Topic.CONFIGURATION, registration)
@@ -122,8 +137,7 @@ def _ours(event: AuditEvent, tenant: Tenant) -> None:
     code = str(data.get("code") or data.get("reason") or "unknown")
     ticket = causes.open_ticket_of(tenant, Topic.CONFIGURATION, registration)
     if ticket is None:
-        text = "Something on Kore.ai's side has to be looked at. You need not change anything; we go on when it works."
-        ticket = causes.broken(tenant, Topic.CONFIGURATION, registration, text=text, status=Status.WAITING_FOR_KORE)
+        ticket = causes.broken(tenant, Topic.CONFIGURATION, registration, text=OURS, status=Status.WAITING_FOR_KORE)
     told = Notice.objects.filter(
         tenant=tenant, template="kore-needed", context__ticket=str(ticket.pk), context__code=code
     ).exists()

@@ -12,6 +12,7 @@ from django.conf import settings
 from django.db.models import Q
 
 from byokportal import clock, words
+from byokportal.translation import lazy
 from keys.models import Incident, KeyRegistration
 from support import services
 from support.models import AffectedTenant, IncidentResponse, Notice, OnCallMessage, Ticket
@@ -22,6 +23,11 @@ from tenants.audit import SYSTEM
 from tenants.models import AuditEvent, Tenant
 
 Mails, Action = IncidentResponse.Mails, OnCallMessage.Action
+OVER = (
+    lazy("From {since} to {until} we could not use the key, by a fault of ours."),
+    lazy("You did nothing wrong and need not change anything."),
+    lazy("The key answers again and is in service."),
+)
 A_MOMENT = timedelta(minutes=1)
 OURS = "own_access_broken"  # the reason of a key that AWS refused while it may be our doing
 # What a mail says that an incident holds back, and the state in which it is still true when the incident ends.
@@ -164,7 +170,4 @@ def over(met: AffectedTenant) -> str:
     assert met.back_at is not None
     now = clock.now()
     since, until = words.minute(met.since, now=now), words.minute(met.back_at, now=now)
-    return (
-        f"From {since} to {until} we could not use the key, by a fault of ours. "
-        "You did nothing wrong and need not change anything. The key answers again and is in service."
-    )
+    return " ".join(OVER).format(since=since, until=until)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from byokportal import clock
+from byokportal import clock, stored_sentences
 from byokportal.translation import translate as _
 from tenants.audit import Actor
 from tenants.errors import SecondPersonNeeded
@@ -79,11 +79,7 @@ def as_text(arguments: dict[str, Any]) -> str:
 
 def sentence_of(approval: Approval) -> str:
     """Return what is asked for in the language of whoever reads it; the row keeps it in English."""
-    held = HELD.get(approval.operation)
-    if held is None or _(held.sentence) == held.sentence:
-        return approval.sentence
-    given = {name: _(value) if value and isinstance(value, str) else value for name, value in approval.given().items()}
-    return _(held.sentence).format_map(given)
+    return stored_sentences.again(approval.sentence)
 
 
 def approvers(tenant: Tenant) -> MemberQuerySet:

@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 from django.utils import translation
 
-from byokportal import clock, words
+from byokportal import clock, stored_sentences, words
 from byokportal.leaves import canonical as canonical
 from byokportal.translation import lazy
 from byokportal.translation import translate as _
@@ -495,18 +495,27 @@ def actor_of(event: AuditEvent) -> str:
 
 # Codes that stand in sentences, for the catalogs.
 CODES = (lazy("owner"), lazy("admin"), lazy("auditor"), lazy("offered"), lazy("required"), lazy("yes"), lazy("no"))
+KINDS = (lazy("key"), lazy("setup"), lazy("people"), lazy("sign_on"), lazy("approvals"), lazy("tickets"))
 STEP = {
     "not_started": lazy("not started"),
     "in_progress": lazy("in progress"),
     "waiting_for_tenant": lazy("waiting for the organisation"),
     "waiting_for_kore": lazy("waiting for Kore.ai"),
     "failed": lazy("needs a change"),
+    "done": lazy("done"),
+    "skipped": lazy("skipped"),
 }
 REGISTRATION = {
     "submitted": lazy("shared"),
     "configuring": lazy("being configured"),
     "testing": lazy("being tested"),
     "rejected": lazy("needs a change"),
+    "draft": lazy("draft"),
+    "active": lazy("active"),
+    "unreachable": lazy("unreachable"),
+    "suspended": lazy("suspended"),
+    "retiring": lazy("retiring"),
+    "retired": lazy("retired"),
 }
 VERDICT = {
     "pass": lazy("every check passed"),
@@ -537,10 +546,6 @@ def sentence(event: AuditEvent) -> str:
     return _("Recorded by an earlier version: %(name)s (%(facts)s).", name=name, facts=facts or _("no details"))
 
 
-# What these hold is one of our own codes or sentences, not a person's words: it has a translation, or none and stays.
-OURS = {"what", "when", "why", "role", "default_role", "mode", "choice", "ends", "old", "may_make_owners", "problem"}
-
-
 def _shown(event: str, name: str, value: object, *, by_person: bool) -> str:
     if name in STATUS_FIELDS and event in STATUSES:
         text = STATUSES[event].get(str(value), str(value))
@@ -550,7 +555,11 @@ def _shown(event: str, name: str, value: object, *, by_person: bool) -> str:
     if name == "invited_by":
         return words.person(str(value))
     if isinstance(value, list):
-        return ", ".join(words.label(one) for one in value)
+        return ", ".join(_(one) if one in KINDS else words.label(one) for one in value)
+    if isinstance(value, bool):
+        return _("yes") if value else _("no")
     text = words.label(value)
-    is_ours = name in OURS or (name == "reason" and not by_person)
-    return _(text) if text and is_ours else text
+    if name == "reason" and by_person:
+        return words.reason(text)
+    is_ours = name in stored_sentences.OURS or (name in {"reason", "subject"} and not by_person)
+    return stored_sentences.again(text) if is_ours else text

@@ -14,6 +14,8 @@ from django.db.models import F
 
 from byokportal import clock
 from byokportal.errors import AddressRefused, AddressUnreachable
+from byokportal.translation import lazy
+from byokportal.translation import translate as _
 from tenants import audit, oidc, saml_metadata, transactions
 from tenants.audit import SYSTEM
 from tenants.errors import DirectoryUnfit
@@ -25,13 +27,13 @@ CLAIM_LASTS = timedelta(seconds=90)
 WARNED = (30, 7, 0)
 Protocol = SignOnConnection.Protocol
 CALLED = {
-    "certificates": "its certificates",
-    "sso_url": "its address for sign-in",
-    "authorization_endpoint": "its address for sign-in",
-    "jwks_uri": "the address of its keys",
-    "token_endpoint": "its address for tokens",
-    "userinfo_endpoint": "its address for what it knows of a person",
-    "auth_methods": "how it wants us to prove who we are",
+    "certificates": lazy("its certificates"),
+    "sso_url": lazy("its address for sign-in"),
+    "authorization_endpoint": lazy("its address for sign-in"),
+    "jwks_uri": lazy("the address of its keys"),
+    "token_endpoint": lazy("its address for tokens"),
+    "userinfo_endpoint": lazy("its address for what it knows of a person"),
+    "auth_methods": lazy("how it wants us to prove who we are"),
 }
 
 
@@ -71,7 +73,7 @@ def _described(connection: SignOnConnection) -> dict[str, Any]:
         return dict(connection.provider)
     issuer, said = saml_metadata.fetched(address, whose=whose)
     if issuer != connection.issuer:
-        raise DirectoryUnfit(why="The metadata at its address is that of another directory now.")
+        raise DirectoryUnfit(why=_("The metadata at its address is that of another directory now."))
     return said
 
 

@@ -72,7 +72,7 @@ def discover(issuer: str, *, whose: str) -> dict[str, Any]:
         if address is None and name not in ENDPOINTS:
             continue
         if not isinstance(address, str):
-            raise DirectoryUnfit(why=_("It names no %(name)s.", name=name))
+            raise DirectoryUnfit(why=_("It names no {name}.").format(name=name))
         outbound.target_of(address)
         found[name] = address
     methods = said.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])

@@ -117,7 +117,7 @@ def read(posted: str) -> Answer:
     """
     try:
         if len(posted) > LARGEST:
-            raise saml_xml.XmlRefused(_("is longer than %(largest)s characters", largest=LARGEST))
+            raise saml_xml.XmlRefused(_("is longer than {largest} characters").format(largest=LARGEST))
         text = base64.b64decode("".join(posted.split()), validate=True).decode()
         root = saml_xml.parsed(text)
     except (binascii.Error, ValueError):

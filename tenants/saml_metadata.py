@@ -62,7 +62,7 @@ def read(text: str) -> tuple[str, dict[str, Any]]:
         root = saml_xml.parsed(text, may_have_comments=True)
     except saml_xml.XmlRefused as error:
         raise DirectoryUnfit(
-            why=_("The metadata %(error)s. Paste the file as your directory exports it.", error=error)
+            why=_("The metadata {error}. Paste the file as your directory exports it.").format(error=error)
         ) from None
     entity = _entity(root)
     roles = [one for one in children(entity, "md:IDPSSODescriptor") if _speaks_saml_2(one)]
@@ -85,7 +85,9 @@ def fetched(address: str, *, whose: str) -> tuple[str, dict[str, Any]]:
     answer = outbound.request(address, whose=whose)
     if answer.status != 200:
         raise DirectoryUnfit(
-            why=_("The address of the metadata answered with the status %(status)s, not with it.", status=answer.status)
+            why=_("The address of the metadata answered with the status {status}, not with it.").format(
+                status=answer.status
+            )
         )
     try:
         text = answer.body.decode("utf-8-sig")
@@ -171,9 +173,8 @@ def _certificates(role: Any) -> list[str]:
         raise DirectoryUnfit(why=_("The metadata holds no certificate for signing."))
     if len(found) > CERTIFICATES:
         raise DirectoryUnfit(
-            why=_(
-                "The metadata holds more than %(certificates)s certificates. Remove the old ones.",
-                certificates=CERTIFICATES,
+            why=_("The metadata holds more than {certificates} certificates. Remove the old ones.").format(
+                certificates=CERTIFICATES
             )
         )
     if not usable(found):
@@ -193,9 +194,8 @@ def _kept(text: str) -> str:
     if not (isinstance(key, RSAPublicKey) and key.key_size >= RSA_BITS) and not isinstance(key, EllipticCurvePublicKey):
         raise DirectoryUnfit(
             why=_(
-                "A certificate of the metadata has a key that is too weak: RSA of %(rsa_bits)s bits at least, or EC.",
-                rsa_bits=RSA_BITS,
-            )
+                "A certificate of the metadata has a key that is too weak: RSA of {rsa_bits} bits at least, or EC."
+            ).format(rsa_bits=RSA_BITS)
         )
     return base64.b64encode(der).decode()
 

@@ -43,7 +43,7 @@ def parsed(text: str, *, may_have_comments: bool = False) -> Any:
         XmlRefused: it is too large, too deep, no XML, or holds more than elements and text.
     """
     if len(text) > LARGEST:
-        raise XmlRefused(_("is longer than %(largest)s characters", largest=LARGEST))
+        raise XmlRefused(_("is longer than {largest} characters").format(largest=LARGEST))
     text = DECLARATION.sub("", text.removeprefix("\ufeff"), count=1).strip()
     if may_have_comments:
         text = COMMENT.sub("", text)
@@ -67,10 +67,8 @@ def _bounded(root: Any) -> None:
         count, deep = count + len(level), deep + 1
         if count > ELEMENTS or deep > DEPTH:
             raise XmlRefused(
-                _(
-                    "has more than %(elements)s elements, or more than %(depth)s inside each other",
-                    elements=ELEMENTS,
-                    depth=DEPTH,
+                _("has more than {elements} elements, or more than {depth} inside each other").format(
+                    elements=ELEMENTS, depth=DEPTH
                 )
             )
         level = [child for one in level for child in one]

@@ -7,11 +7,13 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import get_language
 
-from byokportal import words
+from byokportal import stored_sentences, words
 
 register = template.Library()
 register.filter("label", words.label)
 register.filter("person", words.person)
+register.filter("reason", words.reason)
+register.filter("again", stored_sentences.again)
 register.filter("for_staff", words.for_staff)
 
 

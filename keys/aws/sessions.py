@@ -16,6 +16,7 @@ from byokportal import clock
 from byokportal.errors import DomainError
 from byokportal.lru import Lru
 from byokportal.singleflight import Singleflight
+from byokportal.translation import lazy
 from keys import actions, errors
 from keys.access import Access
 from keys.arns import KeyArn, PrincipalArn, RoleArn
@@ -139,10 +140,10 @@ def tenant_role(access: Access, *, purpose: str, also: KeyArn | None = None, kee
 
 # What stands in the session names that customers see, and what such a session is for.
 PURPOSES = {
-    "data-keys": "opens and makes the keys that wrap data keys",
-    "probe": "asks now and then whether the key still works",
-    "re-encrypt": "moves wrapped keys to another key of yours",
-    "test": "proves the set-up, also that it refuses what it has to refuse",
+    "data-keys": lazy("opens and makes the keys that wrap data keys"),
+    "probe": lazy("asks now and then whether the key still works"),
+    "re-encrypt": lazy("moves wrapped keys to another key of yours"),
+    "test": lazy("proves the set-up, also that it refuses what it has to refuse"),
 }
 
 

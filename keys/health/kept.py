@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from byokportal.errors import DomainError
+from byokportal.translation import lazy
 from byokportal.translation import translate as _
 from keys import errors, horizon
 from keys.arns import KeyArn
@@ -15,6 +16,9 @@ from keys.health.notes import Note
 from keys.models import KeyHealth, KeyRegistration
 from tenants import audit
 from tenants.models import Tenant
+
+DELETES = lazy("On {at}, AWS deletes the old key {key_arn}.")
+SILENT = lazy("The old key {key_arn} does not answer us: {what}.")
 
 
 def notes(tenant: Tenant, known: Iterable[KeyHealth]) -> list[Note]:
@@ -57,18 +61,11 @@ def at_risk(health: KeyHealth, until: datetime) -> str:
     "" when nothing is wrong."""
     old, at = health.registration, all_notes.deletion_date(health)
     if at is not None:
-        return (
-            ""
-            if at >= until
-            else _("On %(at)s, AWS deletes the old key %(key)s.", at=horizon.written(at), key=old.key_arn)
-        )
+        return "" if at >= until else _(DELETES).format(at=horizon.written(at), key_arn=old.key_arn)
     error = errors.REFUSALS.get(health.refused_code)
     if health.refused_since is None or error is None:
         return ""
-    title = _(error.title)
-    if title == error.title:
-        title = f"{title[0].lower()}{title[1:]}"
-    return _("The old key %(key)s does not answer us: %(title)s.", key=old.key_arn, title=title)
+    return _(SILENT).format(key_arn=old.key_arn, what=_(error.title))
 
 
 def warn(health: KeyHealth, error: DomainError) -> None:

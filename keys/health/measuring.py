@@ -21,6 +21,8 @@ from tenants.audit import Actor
 log = structlog.get_logger(__name__)
 Status = RevocationDrill.Status
 Registration = KeyRegistration.Status
+SUSPENDED = lazy("the key was suspended by {suspended_by}")
+OUT_OF_SERVICE = lazy("the key was out of service")
 AWS = KeyRegistration.SuspendedBy.AWS
 
 
@@ -57,8 +59,8 @@ def _look(drill: RevocationDrill, health: KeyHealth) -> None:
     registration, now = health.registration, clock.now()
     by_a_person = registration.suspended_by not in {"", AWS}
     if by_a_person or registration.status not in KeyRegistration.SERVING:
-        where = f"suspended by {registration.suspended_by_in_english}" if by_a_person else "out of service"
-        end(drill, Status.CANCELLED, f"the key was {where}")
+        by = registration.suspended_by_in_english
+        end(drill, Status.CANCELLED, SUSPENDED.format(suspended_by=by) if by_a_person else OUT_OF_SERVICE)
     elif now > drill.until:
         end(drill, Status.EXPIRED, lazy("the time was over"))
     elif drill.status == Status.WAITING_FOR_REFUSAL:

@@ -96,7 +96,7 @@ class RevocationDrill(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"drill of {self.tenant_id}: {self.get_status_display()}"
+        return f"Drill of {self.tenant}, {self.started_at:%Y-%m-%d %H:%M} UTC"
 
     @property
     def held_nothing(self) -> bool:

@@ -72,7 +72,7 @@ class EncryptionTest(Job):
         ]
 
     def __str__(self) -> str:
-        return f"test {self.id}"
+        return f"Test of {self.tenant}, {self.created_at:%Y-%m-%d %H:%M} UTC"
 
 
 class CheckResult(models.Model):

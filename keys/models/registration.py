@@ -14,6 +14,7 @@ from django.utils import translation
 from django.utils.translation import gettext_lazy
 
 from byokportal import clock, visibility
+from keys import arns
 from keys.access import Access
 from keys.actions import Variant
 from keys.models.choices import ACTIONS
@@ -170,7 +171,9 @@ class KeyRegistration(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.tenant_id}: {self.get_status_display()}"
+        key = arns.parts(self.key_arn)
+        where = f", {key.region}, key …{key.resource[-8:]}" if key else ""
+        return f"{self.tenant}{where}, {self.get_status_display().lower()}"
 
     @property
     def status_in_english(self) -> str:

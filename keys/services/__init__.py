@@ -84,6 +84,7 @@ from keys.services.proof import (
     read_output,
     read_test,
     remedies_of,
+    say_again,
     start_test,
 )
 from keys.services.reconciliation import Reconciliation, facts_of_reconciliation, reconcile
@@ -194,6 +195,7 @@ __all__ = [
     "rotate_branch_key",
     "save_draft",
     "save_outputs",
+    "say_again",
     "set_latency",
     "shown_among",
     "shown_registration",

@@ -7,6 +7,7 @@ from datetime import timedelta
 from django.conf import settings
 
 from byokportal import clock
+from byokportal.translation import lazy
 from keys import errors, tasks
 from keys.health import measuring
 from keys.models import KeyHealth, KeyRegistration, RevocationDrill
@@ -58,6 +59,6 @@ def cancel_drill(drill: RevocationDrill, *, actor: Actor) -> RevocationDrill:
     roles.require(actor, "keys.drill", drill.tenant)
     mine = RevocationDrill.objects.select_for_update(no_key=True).get(pk=drill.pk)
     if mine.finished_at is None:
-        measuring.end(mine, RevocationDrill.Status.CANCELLED, "cancelled", actor=actor)
+        measuring.end(mine, RevocationDrill.Status.CANCELLED, lazy("cancelled"), actor=actor)
         mine.save()
     return mine

@@ -10,14 +10,13 @@ from operator import or_
 from django.conf import settings
 from django.db.models import F, OuterRef, Q, Subquery
 
-from byokportal import clock
+from byokportal import clock, stored_sentences
 from byokportal.errors import InvalidInput, Turn
 from byokportal.translation import lazy
 from byokportal.translation import translate as _
 from keys import branchkeys, errors, health, lifecycle, tasks
 from keys.health import again, kept, notes, stops
 from keys.models import BranchKey, KeyHealth, KeyRegistration, RestoreHold, RoleConfiguration
-from keys.proof.encryption_test.report import stored
 from keys.services.registration import give_up_preparation, shown_among
 from tenants import approvals, audit, onboarding, roles, transactions
 from tenants.approvals import HELD, Held
@@ -152,7 +151,7 @@ def key_state_among(tenant: Tenant, rows: list[KeyRegistration]) -> KeyState:
 def _warnings(known: KeyHealth) -> list[notes.Note]:
     """Return what is to be known of the key; what a test kept is said in the language of the moment."""
     return [
-        replace(note, text=stored.again(note.text)) if note.code == notes.TEST_WARNING else note
+        replace(note, text=stored_sentences.again(note.text)) if note.code == notes.TEST_WARNING else note
         for note in notes.of(known)
     ]
 
@@ -246,7 +245,7 @@ def resume(tenant: Tenant, *, reason: str, actor: Actor) -> KeyState:
     if is_tenant and registration.suspended_by == kores:
         rows.update(tenant_suspended_at=None)
     elif not is_tenant and registration.tenant_suspended_at is not None:
-        rows.update(suspended_by=tenants_own, reason="the organisation's own Suspend stands")
+        rows.update(suspended_by=tenants_own, reason=lazy("the organisation's own Suspend stands"))
         lifecycle.changed(tenant.pk)
     else:
         lifecycle.move(

@@ -51,6 +51,11 @@ def remedies_of(test: EncryptionTest, *, with_documents: bool = False) -> list[t
     ]
 
 
+def say_again(text: str) -> str:
+    """Return words of ours that a ticket or a mail keeps in English, remedies among them, in the reader's language."""
+    return remedies.again(text)
+
+
 def likely_changes_of(test: EncryptionTest) -> list[tuple[int, datetime, str]]:
     """Return what will have to be changed unless AWS's answers pass by themselves: step, from when on it is due, and
     the change in words with the corrected document, for a mail or a ticket: without the External ID. Nothing once

@@ -267,11 +267,15 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
         ]
         context = {
             "operations": [(operation, self._operation_url(operation, obj)) for operation in shown],
-            "title": str(obj),
+            "title": self.named(obj),
             "subtitle": None,
             **self.about(request, obj),
         }
         return self.changeform_view(request, object_id, extra_context=context)
+
+    def named(self, obj: Any) -> str:
+        """Return what titles and crumbs call an object: never by an id."""
+        return str(obj)
 
     def about(self, request: HttpRequest, obj: Any) -> dict[str, Any]:
         """Return what the page of the object shows beside its fields."""
@@ -338,6 +342,7 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[type-arg]
             "opts": self.opts,
             "operation": operation,
             "original": obj,
+            "named": "" if obj is None else self.named(obj),
             "form": form,
             "back": back,
             **self.beside(request, operation, obj),

@@ -246,7 +246,7 @@ class IncidentAdmin(ReadOnlyAdmin):
 class OnCallMessageAdmin(ReadOnlyAdmin):
     """What was sent to whoever is on call, tests among it; without addresses and secrets."""
 
-    list_display = ("message_id", "incident", "channel", "action", "status", "attempts", "answer_status", "last_at")
+    list_display = ("last_at", "incident", "channel", "action", "status", "attempts", "answer_status")
     list_filter = ("status", "channel", "action")
     list_select_related = ("incident__service_role",)
     ordering = ("-id",)

@@ -106,7 +106,7 @@ class KeyRegistrationAdmin(ReadOnlyAdmin):
 
 @admin.register(EncryptionTest)
 class EncryptionTestAdmin(ReadOnlyAdmin):
-    list_display = ("id", "tenant", "status", "verdict", "requested_by", "created_at", "finished_at")
+    list_display = ("tenant", "created_at", "status", "verdict", "requested_by", "finished_at")
     list_filter = ("status", "verdict")
     list_select_related = ("tenant",)
     search_fields = ("tenant__name", "=id", "registration__role_arn", "registration__key_arn")

@@ -19,12 +19,16 @@ from tenants.models import Member
 
 @admin.register(Member)
 class MemberAdmin(ReadOnlyAdmin):
-    list_display = ("user", "tenant", "role", "created_at")
+    list_display = ("person", "tenant", "role", "created_at")
     list_filter = ("role",)
     list_select_related = ("user", "tenant")
     search_fields = ("user__email", "tenant__name")
     tenant_path = "tenant"
-    fields = ("user", "tenant", "role", "created_at")
+    fields = ("person", "tenant", "role", "created_at")
+
+    @admin.display(ordering="user__email")
+    def person(self, member: Member) -> str:
+        return member.user.email
 
 
 def _create_staff(_: None, data: dict[str, Any], actor: Actor) -> Answer:
@@ -151,6 +155,9 @@ class UserAdmin(ReadOnlyAdmin):
             _review,
         ),
     )
+
+    def named(self, obj: User) -> str:
+        return obj.email or obj.username
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         return super().get_queryset(request).prefetch_related("groups")

@@ -33,7 +33,7 @@ class WebhookEndpointAdmin(ReadOnlyAdmin):
 
 @admin.register(WebhookDelivery)
 class WebhookDeliveryAdmin(ReadOnlyAdmin):
-    list_display = ("message_id", "tenant", "endpoint", "status", "attempts", "answer_status", "last_at", "created_at")
+    list_display = ("endpoint", "tenant", "status", "attempts", "answer_status", "last_at", "created_at", "message_id")
     list_filter = ("status",)
     list_select_related = ("tenant", "endpoint")
     search_fields = ("=message_id", "tenant__name")

@@ -17,6 +17,7 @@ from support.errors import TicketClosed, TicketsNotMerged
 from support.models import Ticket, TicketMessage
 from support.services.texts import bounded_text
 from support.tickets import clocks, waiting
+from support.tickets.ticket_rows import CLOSED, MERGED, REOPENED
 from tenants import audit, roles, transactions
 from tenants import services as tenant_services
 from tenants.audit import Actor
@@ -171,7 +172,7 @@ def close_ticket(ticket: Ticket, *, reason: str, actor: Actor) -> None:
     if not ticket.is_open:
         raise TicketClosed
     waiting.move(ticket, Ticket.Status.CLOSED, reason=reason, actor=actor)
-    message = _add_message(ticket, f"Closed: {reason}", is_internal=False, actor=actor)
+    message = _add_message(ticket, CLOSED.format(reason=reason), is_internal=False, actor=actor)
     audit.record(
         "support.ticket.closed", tenant=ticket.tenant, actor=actor, target=ticket, reason=reason, message=message.pk
     )
@@ -197,7 +198,7 @@ def reopen_ticket(ticket: Ticket, *, reason: str, status: str = "", actor: Actor
     if ticket.is_open:
         raise InvalidInput(errors={"reason": ["The ticket is open. Answer it instead."]})
     waiting.move(ticket, status or Ticket.Status.WAITING_FOR_KORE, reason=reason, actor=actor)
-    message = _add_message(ticket, f"Opened again: {reason}", is_internal=False, actor=actor)
+    message = _add_message(ticket, REOPENED.format(reason=reason), is_internal=False, actor=actor)
     audit.record(
         "support.ticket.reopened", tenant=ticket.tenant, actor=actor, target=ticket, reason=reason, message=message.pk
     )
@@ -304,7 +305,7 @@ def merge_ticket(ticket: Ticket, *, into: Ticket, reason: str, actor: Actor) -> 
     messages.filter(written_in=None).update(written_in=ticket)
     messages.update(ticket=into)
     waiting.move(into, status, reason=reason, actor=actor, is_asked=ticket.asked_at is not None)
-    _add_message(into, f"“{ticket.subject}” was merged into this ticket: {reason}", is_internal=False, actor=actor)
+    _add_message(into, MERGED.format(subject=ticket.subject, reason=reason), is_internal=False, actor=actor)
     audit.record(
         "support.ticket.merged",
         tenant=ticket.tenant,

@@ -12,6 +12,7 @@ from django.db.models import QuerySet
 
 from byokportal import clock, outbound, receivers
 from byokportal.errors import AddressRefused, InvalidInput, NotFound
+from byokportal.translation import lazy
 from byokportal.translation import translate as _
 from support import kinds as event_kinds
 from support.errors import TooManyWebhooks, WebhookNotOn, WebhookTestWaits
@@ -179,7 +180,7 @@ def switch_webhook(webhook: WebhookEndpoint, *, is_on: bool, actor: Actor) -> No
     ):
         return
     if not is_on:
-        deliveries.give_up_waiting(webhook, why="The webhook was switched off.")
+        deliveries.give_up_waiting(webhook, why=lazy("The webhook was switched off."))
     name = "support.webhook.switched_on" if is_on else "support.webhook.switched_off"
     _record(name, webhook, actor)
 
@@ -199,7 +200,7 @@ def end_webhook(webhook: WebhookEndpoint) -> bool:
     present = WebhookEndpoint.objects.present().filter(pk=webhook.pk)
     if not present.update(status=Status.REMOVED, old_secret_until=None, **empty):
         return False
-    deliveries.give_up_waiting(webhook, why="The webhook was removed.")
+    deliveries.give_up_waiting(webhook, why=lazy("The webhook was removed."))
     return True
 
 

@@ -10,9 +10,15 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy
 
-from byokportal import clock
+from byokportal import clock, stored_sentences
+from byokportal.translation import lazy
 from tenants import roles
 from tenants.models import Tenant
+
+SYSTEM = "system"  # the label of `audit.SYSTEM`
+# What a message of a person begins with where it closed a ticket, opened it again, or merged one into it.
+CLOSED, REOPENED = lazy("Closed: {reason}"), lazy("Opened again: {reason}")
+MERGED = lazy("“{subject}” was merged into this ticket: {reason}")
 
 
 class TicketQuerySet(models.QuerySet["Ticket"]):
@@ -106,6 +112,11 @@ class Ticket(models.Model):
 
     def __str__(self) -> str:
         return self.subject
+
+    @property
+    def shown_subject(self) -> str:
+        """Return the subject in the language of whoever reads it, where it is ours."""
+        return stored_sentences.again(self.subject) if self.opened_by == SYSTEM else self.subject
 
     @property
     def whose_turn(self) -> str:

@@ -11,11 +11,14 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods
 
+from byokportal import stored_sentences
 from byokportal.errors import NotFound
 from byokportal.translation import translate as _
+from keys import services as key_services
 from support import services
 from support.forms import AnswerForm, TicketForm
 from support.models import Ticket, TicketMessage
+from support.tickets.ticket_rows import CLOSED, MERGED, REOPENED, SYSTEM
 from tenants import access, portal
 
 TICKETS_A_PAGE = 50
@@ -25,6 +28,13 @@ def _author(message: TicketMessage) -> str:
     """Return who wrote, as the tenant reads it: its own people by address, everybody else as Kore.ai."""
     kind, name = message.author.partition(":")[::2]
     return name if kind in {"member", "invited"} else _("Kore.ai support") if kind == "kore" else "Kore.ai"
+
+
+def _text(message: TicketMessage) -> str:
+    """Return the text, where it is ours in the language of whoever reads it."""
+    if message.author == SYSTEM:
+        return key_services.say_again(message.text)
+    return stored_sentences.again_if(message.text, (CLOSED, REOPENED, MERGED))
 
 
 @login_required
@@ -54,7 +64,8 @@ def ticket(request: HttpRequest, tenant: UUID, ticket: UUID) -> HttpResponse:
         raise NotFound
     if found.merged_into_id is not None and request.method == "GET":
         sentence = _(
-            "“%(subject)s” was merged into this ticket. What was written in it stands here.", subject=found.subject
+            "“%(subject)s” was merged into this ticket. What was written in it stands here.",
+            subject=found.shown_subject,
         )
         messages.info(request, sentence)
         return redirect("portal:ticket", member.tenant.pk, found.merged_into_id)
@@ -64,7 +75,7 @@ def ticket(request: HttpRequest, tenant: UUID, ticket: UUID) -> HttpResponse:
             services.answer_ticket(found, text=form.cleaned_data["text"], actor=portal.actor(request, member))
             return redirect("portal:ticket", member.tenant.pk, services.current(found).pk)
     messages_shown = [
-        {"author": _author(message), "text": message.text, "at": message.at}
+        {"author": _author(message), "text": _text(message), "at": message.at}
         for message in services.current(found).messages.filter(is_internal=False)
     ]
     return render(

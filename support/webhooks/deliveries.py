@@ -14,6 +14,7 @@ from django.db.models import F
 
 from byokportal import clock, database, receiver_runs, receivers
 from byokportal.receivers import Outcome
+from byokportal.translation import lazy
 from support import kinds
 from support.webhooks import formats
 from support.webhooks.rows import WebhookDelivery, WebhookDeliveryQuerySet, WebhookEndpoint
@@ -182,7 +183,7 @@ def _switch_off(endpoint: WebhookEndpoint) -> None:
     if not WebhookEndpoint.objects.filter(pk=endpoint.pk, status=Endpoint.ON).update(status=Endpoint.FAILING):
         return
     endpoint.status = Endpoint.FAILING
-    give_up_waiting(endpoint, why="The webhook was switched off.")
+    give_up_waiting(endpoint, why=lazy("The webhook was switched off."))
     facts = {"origin": endpoint.origin, "description": endpoint.description, "since": endpoint.failing_since}
     audit.record("support.webhook.failed_for_days", tenant=endpoint.tenant, actor=SYSTEM, target=endpoint, **facts)
 

@@ -1,6 +1,6 @@
 """Rows of the tenants app, one module for each noun: facts, constraints and the words to read them by."""
 
-from tenants.models.approvals import APPROVAL_LASTS, Approval, ApprovalQuerySet
+from tenants.models.approvals import APPROVAL_LASTS, NO_REASON, Approval, ApprovalQuerySet
 from tenants.models.archives import ArchivedLeaf, ArchivedLog, ArchivedMonth
 from tenants.models.credentials import AccessToken, AccessTokenQuerySet, ClientSecret, ServiceAccount
 from tenants.models.directory import (
@@ -48,6 +48,7 @@ __all__ = [
     "APPROVAL_LASTS",
     "ATTEMPT_LASTS",
     "INVITATION_LASTS",
+    "NO_REASON",
     "OBJECTION_LASTS",
     "AccessToken",
     "AccessTokenQuerySet",

@@ -11,12 +11,14 @@ from django.db import models
 from django.db.models import F, Q
 from django.utils.translation import gettext, gettext_lazy
 
-from byokportal import clock
+from byokportal import clock, words
+from byokportal.translation import lazy
 from tenants.models.credentials import AccessToken
 from tenants.models.organisations import Tenant
 from tenants.models.people import Member
 
 APPROVAL_LASTS = timedelta(hours=24)
+NO_REASON = lazy("No reason was given.")
 
 
 class ApprovalQuerySet(models.QuerySet["Approval"]):
@@ -96,6 +98,11 @@ class Approval(models.Model):
 
     def __str__(self) -> str:
         return self.sentence
+
+    @property
+    def shown_reason(self) -> str:
+        """Return the reason: the person's own words, or ours where none was given."""
+        return words.reason(self.reason)
 
     @property
     def is_open(self) -> bool:

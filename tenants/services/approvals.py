@@ -16,14 +16,13 @@ from tenants.approvals import HELD, Held
 from tenants.approvals import sentence_of as sentence_of
 from tenants.audit import Actor
 from tenants.errors import ApprovalOver, NotSecondPerson, SecondPersonNeeded, TooFewApprovers
-from tenants.models import APPROVAL_LASTS, Approval, Member, Tenant
+from tenants.models import APPROVAL_LASTS, NO_REASON, Approval, Member, Tenant
 from tenants.services import guards, invitations
 from tenants.services.words import reason_of
 
 Status = Approval.Status
 # That one member may have waiting at once, and may ask for in 24 hours; so nobody keeps the others from asking.
 WAITING, ASKED = 10, 50
-NO_REASON = "No reason was given."
 
 
 @transactions.atomic
@@ -42,7 +41,7 @@ def require_second_person(tenant: Tenant, *, actor: Actor) -> None:
     if Tenant.objects.filter(pk=tenant.pk, second_person_since=None).update(second_person_since=clock.now()):
         audit.record("tenants.second_person.required", tenant=tenant, actor=actor)
         # Nobody approved them.
-        invitations.withdraw_owner_invitations(tenant, reason="from now on a second person approves", actor=actor)
+        invitations.withdraw_owner_invitations(tenant, reason=lazy("from now on a second person approves"), actor=actor)
 
 
 @transactions.atomic

@@ -33,6 +33,15 @@ from tenants.services.approvals import require_approvers
 from tenants.services.words import reason_of
 
 VALUES, FACTORS = 50, 20  # of one claim that name roles; that count as a second factor
+# What a second person approves.
+NEW_SECRET = lazy("set up {issuer} with the client {client_id} and a new secret")
+SAME_SECRET = lazy("set up {issuer} with the client {client_id} and the same secret")
+SET_UP_SAML = lazy("set up {issuer} (SAML 2.0), which signs by {certificates}")
+SET_UP_SAML_AT = lazy("set up {issuer} (SAML 2.0), which signs by {certificates} and publishes that at {address}")
+BY_CLAIM, EVERYBODY_ELSE = lazy("roles by the claim “{claim}”: {given}"), lazy("everybody else: {default_role}")
+OWNERS, FACTORS_BY = lazy("owners by the claim: {may_make_owners}"), lazy("second factor by: {given}")
+SWITCH = lazy("make it {mode}; {break_glass} signs in without it")
+REMOVE = lazy("remove {issuer}, and with it {count} people who came by it")
 Mode, Protocol = SignOnConnection.Mode, SignOnConnection.Protocol
 
 
@@ -182,7 +191,7 @@ def set_sign_on_mode(
         actor,
         "tenants.change_sign_on",
         tenant,
-        what=f"make it {mode}; {who} signs in without it",
+        what=SWITCH.format(mode=mode, break_glass=who),
         connection=str(held.pk),
         mode=str(mode),
         break_glass=keeper.pk if keeper else None,
@@ -222,7 +231,7 @@ def remove_connection(connection: SignOnConnection, *, reason: str, actor: Actor
         "tenants.change_sign_on",
         tenant,
         reason=reason,
-        what=f"remove {held.issuer}, and with it {len(going)} people who came by it",
+        what=REMOVE.format(issuer=held.issuer, count=len(going)),
         connection=str(held.pk),
     )
     now = clock.now()
@@ -346,10 +355,10 @@ def _check(
 def _in_words(protocol: str, issuer: str, provider: Mapping[str, Any], client_id: str, client_secret: str) -> str:
     """Return which directory a second person approves, and by what we know it."""
     if protocol == Protocol.OIDC:
-        return f"set up {issuer} with the client {client_id} and {'a new' if client_secret else 'the same'} secret"
-    where = provider.get("metadata_url")
-    changes = f" and publishes that at {where}" if where else ""
-    return f"set up {issuer} (SAML 2.0), which signs by {_fingerprints(provider)}{changes}"
+        return (NEW_SECRET if client_secret else SAME_SECRET).format(issuer=issuer, client_id=client_id)
+    where, certificates = provider.get("metadata_url"), _fingerprints(provider)
+    sentence = SET_UP_SAML_AT if where else SET_UP_SAML
+    return sentence.format(issuer=issuer, certificates=certificates, address=where)
 
 
 def _fingerprints(provider: Mapping[str, Any]) -> str:
@@ -365,11 +374,14 @@ def _roles_in_words(
 ) -> str:
     """Return what follows from what the directory says of a person."""
     by_claim = ", ".join(f"“{value}” → {role}" for value, role in sorted(role_values.items()))
-    return (
-        f"roles by the claim “{role_claim}”: {by_claim or 'none'}; everybody else: {default_role or 'refused'}; "
-        f"owners by the claim: {'yes' if may_make_owners else 'no'}; "
-        f"second factor by: {', '.join(sorted(set(factor_values))) or 'nothing'}"
+    factors = ", ".join(sorted(set(factor_values)))
+    said = (
+        BY_CLAIM.format(claim=role_claim, given=by_claim or lazy("none")),
+        EVERYBODY_ELSE.format(default_role=default_role or lazy("refused")),
+        OWNERS.format(may_make_owners=lazy("yes") if may_make_owners else lazy("no")),
+        FACTORS_BY.format(given=factors or lazy("nothing")),
     )
+    return "; ".join(said)
 
 
 def identity_of(member: Member) -> SignOnIdentity | None:

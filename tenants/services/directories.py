@@ -22,7 +22,13 @@ from tenants.services.words import reason_of
 
 TOKENS = 2  # that work at a time: the present one, and the next one while the directory is given it
 LONGEST_DAYS = 3_650
-NOBODY = "nobody"
+NOBODY, OF_NOBODY = lazy("nobody"), lazy("of nobody")
+# What a second person approves.
+LET_IT_TELL = lazy(
+    "let the directory tell by SCIM who is in; in no group that has a role: {default_role}; owners: {may_make_owners}"
+)
+GIVE_ROLE = lazy("give the role {role} to the directory’s group {group}")
+DISCONNECT = lazy("disconnect the directory; its people stay as they are ({count})")
 
 
 def scim_directory_of(tenant: Tenant) -> Directory:
@@ -58,8 +64,9 @@ def set_directory(tenant: Tenant, *, default_role: str = "", may_make_owners: bo
         "tenants.change_sign_on",
         tenant,
         what=(
-            f"let the directory tell by SCIM who is in; in no group that has a role: {default_role or NOBODY}; "
-            f"owners: {'yes' if may_make_owners else 'no'}"
+            LET_IT_TELL.format(
+                default_role=default_role or NOBODY, may_make_owners=lazy("yes") if may_make_owners else lazy("no")
+            )
         ),
         **facts,
     )
@@ -106,7 +113,7 @@ def make_directory_token(directory: Directory, *, days: int | None = None, actor
         raise InvalidInput(
             errors={"days": [_("%(tokens)s tokens work already. Revoke the one that is used no more.", tokens=TOKENS)]}
         )
-    ends = lazy("when somebody revokes it") if days is None else f"in {days} days"
+    ends = lazy("when somebody revokes it") if days is None else lazy("in {days} days").format(days=days)
     approvals.require(actor, "tenants.make_directory_token", tenant, days=days, ends=ends)
     raw = tokens.new_secret("dt")
     token = DirectoryToken.objects.create(
@@ -156,7 +163,7 @@ def set_group_role(group: DirectoryGroup, *, role: str, actor: Actor) -> Directo
         actor,
         "tenants.change_sign_on",
         tenant,
-        what=f"give the role {role or 'of nobody'} to the directory’s group {held.display_name}",
+        what=GIVE_ROLE.format(role=role or OF_NOBODY, group=held.display_name),
         group=str(held.pk),
         role=role,
     )
@@ -181,7 +188,7 @@ def remove_directory(directory: Directory, *, reason: str, actor: Actor) -> None
     tenant, actor = _held(directory.tenant, actor)
     reason, present = reason_of(reason), _present(directory)
     count = Member.objects.of(tenant).filter(directory_user__is_given=True).count()
-    what = f"disconnect the directory; its people stay as they are ({count})"
+    what = DISCONNECT.format(count=count)
     approvals.require(actor, "tenants.change_sign_on", tenant, reason=reason, what=what, directory=str(present.pk))
     audit.record("tenants.directory.removed", tenant=tenant, actor=actor, target=present, count=count, reason=reason)
     present.delete()

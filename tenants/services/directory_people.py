@@ -14,6 +14,7 @@ from django.db.models import Count
 
 from byokportal import clock
 from byokportal.errors import InvalidInput, NotFound
+from byokportal.translation import lazy
 from byokportal.translation import translate as _
 from tenants import audit, fresh, roles, transactions
 from tenants.audit import Actor
@@ -26,6 +27,14 @@ if TYPE_CHECKING:
 
     from django.contrib.auth.models import User
 
+# What the log calls the facts of a person.
+CALLED = {
+    "user_name": lazy("user name"),
+    "external_id": lazy("external id"),
+    "email": lazy("email"),
+    "is_active": lazy("is active"),
+    "resource": lazy("resource"),
+}
 # Of one directory: people, groups, and people in groups.
 USERS, GROUPS, MEMBERSHIPS = 5_000, 500, 50_000
 
@@ -111,7 +120,7 @@ def change_person(
             target=person,
             user_name=person.user_name,
             email=person.email,
-            what=", ".join(name.replace("_", " ") for name in differs if name != "user_name_key"),
+            what=", ".join(CALLED[name] for name in differs if name in CALLED),
         )
     # Also where nothing is new: what could not follow before may now.
     directory_rules.settle(person, actor=actor)

@@ -11,6 +11,7 @@ from django.conf import settings
 
 from byokportal import clock, secret_texts
 from byokportal.errors import InvalidInput, NotFound
+from byokportal.translation import lazy
 from byokportal.translation import translate as _
 from tenants import approvals, audit, public_domains, roles, tasks, transactions
 from tenants.audit import Actor
@@ -20,6 +21,8 @@ from tenants.services import guards
 from tenants.services.words import reason_of
 
 DOMAINS = 20  # of one tenant
+# What a second person approves.
+NAME, REMOVE = lazy("name the mail domain {domain}"), lazy("remove the mail domain {domain}")
 LABELS = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z][a-z0-9-]{0,61}[a-z0-9]", re.ASCII)
 
 
@@ -66,7 +69,7 @@ def add_domain(tenant: Tenant, *, name: str, actor: Actor) -> MailDomain:
         raise InvalidInput(errors={"name": [_("This domain is in the list already.")]})
     if mine.count() >= DOMAINS:
         raise TooManyDomains(limit=DOMAINS)
-    approvals.require(actor, "tenants.change_sign_on", tenant, what=f"name the mail domain {name}", domain=name)
+    approvals.require(actor, "tenants.change_sign_on", tenant, what=NAME.format(domain=name), domain=name)
     domain = MailDomain.objects.create(tenant=tenant, name=name, token=secrets.token_hex(20))
     audit.record("tenants.domain.added", tenant=tenant, actor=actor, target=domain, domain=name)
     tasks.enqueue(tasks.look_at_domain, domain_id=str(domain.pk))
@@ -96,7 +99,7 @@ def remove_domain(domain: MailDomain, *, reason: str, actor: Actor) -> None:
     present = MailDomain.objects.of(tenant).present().filter(pk=domain.pk)
     if not present.exists():
         raise NotFound
-    what = f"remove the mail domain {domain.name}"
+    what = REMOVE.format(domain=domain.name)
     approvals.require(actor, "tenants.change_sign_on", tenant, reason=reason, what=what, domain=domain.name)
     present.update(removed_at=clock.now())
     audit.record("tenants.domain.removed", tenant=tenant, actor=actor, target=domain, domain=domain.name, reason=reason)

@@ -36,6 +36,7 @@ OUR_HEADERS = frozenset(
     {"host", "te", "trailer", "upgrade", "expect", "user-agent", "keep-alive", "connection", "cookie"}
 )
 OUR_BEGINNINGS = ("content-", "transfer-", "accept-", "proxy-", "webhook-")
+SEND = lazy("send the log to {origin} ({description})")
 ITS_NAME, ITS_HEADERS = lazy("its name"), lazy("its headers")
 LOGS = "/v1/logs"  # where OTLP over HTTP takes logs, if an address has no path
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)  # a time of the year 1 or 9999 is none of UTC's in every zone
@@ -102,7 +103,7 @@ def add_log_stream(
     given = _headers(format, headers or {})
     if log_streams_of(tenant).count() >= LogStream.AT_MOST:
         raise TooManyLogStreams(limit=LogStream.AT_MOST)
-    what = f"send the log to {target.origin} ({description})"
+    what = SEND.format(origin=target.origin, description=description)
     same = {"format": format, "digest": _digest(target.path, given)}
     approvals.require(actor, "tenants.change_log_streams", tenant, what=what, **same)
     secret = receivers.new_secret() if format == Format.WEBHOOK else ""

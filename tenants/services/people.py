@@ -18,6 +18,8 @@ from tenants.services import connections, endings, guards, invitations
 from tenants.services.approvals import require_approvers
 from tenants.services.words import reason_of
 
+NO_OWNER = lazy("{email} is no owner any more")
+
 
 @transactions.atomic
 def change_role(member: Member, *, role: str, actor: Actor) -> None:
@@ -54,7 +56,7 @@ def change_role(member: Member, *, role: str, actor: Actor) -> None:
         old=held.role,
     )
     if held.role == Role.OWNER:
-        invitations.withdraw_invitations_by(held, reason=f"{held.user.email} is no owner any more", actor=actor)
+        invitations.withdraw_invitations_by(held, reason=NO_OWNER.format(email=held.user.email), actor=actor)
 
 
 @transactions.atomic
@@ -104,7 +106,7 @@ def leave_organisation(member: Member, *, actor: Actor) -> None:
     if actor.member is None or actor.member.pk != held.pk:
         raise NotFound
     _require_may_go(tenant, held, actor)
-    _remove(tenant, held, reason="left the organisation", actor=actor)
+    _remove(tenant, held, reason=lazy("left the organisation"), actor=actor)
     audit.record("tenants.member.left", tenant=tenant, actor=actor, target=held, email=held.user.email)
 
 

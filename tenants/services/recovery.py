@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from byokportal import clock
 from byokportal.errors import NotFound
+from byokportal.translation import lazy
 from tenants import audit, roles, tokens, transactions
 from tenants.audit import SYSTEM, Actor
 from tenants.errors import AccountSwitchedOff, HasOwner, RecoveryNeedsTwo, RecoveryOver, RecoveryUnderWay
@@ -210,16 +211,17 @@ def announced_late(recovery: OwnerRecovery) -> None:
 def _no_longer(tenant: Tenant, recovery: OwnerRecovery) -> str:
     """Return why there is nothing to be done any more, "" while there is."""
     if not all(_is_lead(Actor.staff(lead)) for lead in (recovery.requested_by, recovery.approved_by) if lead):
-        return "one of the two leads is none any more"
+        return lazy("one of the two leads is none any more")
     owners = Member.objects.of(tenant).owners()
     if recovery.kind == Kind.NEW_OWNER:
         if owners.exists():
-            return "an owner can act again"
+            return lazy("an owner can act again")
         if invitations.is_staff_address(recovery.email):
-            return "the address belongs to Kore.ai now"
-        return "the account of this address is switched off" if invitations.is_switched_off(recovery.email) else ""
+            return lazy("the address belongs to Kore.ai now")
+        is_off = invitations.is_switched_off(recovery.email)
+        return lazy("the account of this address is switched off") if is_off else ""
     if [owner.pk for owner in owners[:2]] != [recovery.member_id]:
-        return "this person is not the only owner any more"
+        return lazy("this person is not the only owner any more")
     return ""
 
 
@@ -270,7 +272,7 @@ def _move(recovery: OwnerRecovery, old: str, new: str, **facts: object) -> None:
 
 
 def _what(recovery: OwnerRecovery) -> str:
-    return "a new owner" if recovery.kind == Kind.NEW_OWNER else "the second factor of the only owner"
+    return lazy("a new owner") if recovery.kind == Kind.NEW_OWNER else lazy("the second factor of the only owner")
 
 
 def _until(at: datetime) -> str:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from allauth.mfa.models import Authenticator
 
 from byokportal.errors import NotFound
+from byokportal.translation import ngettext
+from byokportal.translation import translate as _
 from tenants import audit, roles, transactions
 from tenants.audit import Actor
 from tenants.errors import OwnSecondFactor, SharedAccount
@@ -52,10 +54,12 @@ def second_factors_of(members: Iterable[Member]) -> dict[int, str]:
 def _in_words(kinds: list[str]) -> str:
     """Return the words for the authenticators of one account; codes for recovery alone are no second factor."""
     passkeys = kinds.count(Authenticator.Type.WEBAUTHN)
-    found = [{0: "", 1: "a passkey"}.get(passkeys, f"{passkeys} passkeys")]
-    found.append("an authenticator app" if Authenticator.Type.TOTP in kinds else "")
-    words = " and ".join(one for one in found if one)
-    return words[:1].upper() + words[1:]
+    has_app = Authenticator.Type.TOTP in kinds
+    if passkeys and has_app:
+        return ngettext("A passkey and an authenticator app", "%(number)s passkeys and an authenticator app", passkeys)
+    if passkeys:
+        return ngettext("A passkey", "%(number)s passkeys", passkeys)
+    return _("An authenticator app") if has_app else ""
 
 
 def remove_second_factors(user_id: int) -> None:

@@ -88,7 +88,7 @@ def refuse(request: HttpRequest, tenant: UUID, approval: UUID) -> HttpResponse:
                 request, _("Refused: %(sentence)s. %(email)s gets a mail.", sentence=sentence, email=email)
             )
             return redirect("portal:approvals", member.tenant.pk)
-    found.sentence = services.sentence_of(found)  # shown, and not saved
+    found.sentence, found.reason = services.sentence_of(found), found.shown_reason  # shown, and not saved
     return render(request, "portal/refuse_approval.html", portal.page(member, approval=found, form=form))
 
 
@@ -111,7 +111,7 @@ def _page(request: HttpRequest, member: Member, *, form: RemoveForm | None = Non
     shown = [*waiting, *usable]
     closed = Paginator(asked.exclude(pk__in=[one.pk for one in shown]), CLOSED_A_PAGE).get_page(request.GET.get("page"))
     for one in (*shown, *closed):
-        one.sentence = services.sentence_of(one)  # shown, and not saved
+        one.sentence, one.reason = services.sentence_of(one), one.shown_reason  # shown, and not saved
     context = portal.page(
         member,
         waiting=[

@@ -12,6 +12,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from byokportal.errors import NotFound
+from byokportal.translation import lazy
 from byokportal.translation import translate as _
 from tenants import access, portal, roles, services
 from tenants.forms import InviteForm, RemoveForm, RoleForm
@@ -124,7 +125,9 @@ def withdraw_invitation(request: HttpRequest, tenant: UUID, invitation: UUID) ->
     """Withdraw an invitation."""
     member = access.member_for(request, tenant)
     found = services.invitation_of(member.tenant, invitation)
-    services.withdraw_invitation(found, reason="withdrawn on the People page", actor=portal.actor(request, member))
+    services.withdraw_invitation(
+        found, reason=lazy("withdrawn on the People page"), actor=portal.actor(request, member)
+    )
     messages.success(
         request, _("The invitation of %(email)s is withdrawn. Its link no longer works.", email=found.email)
     )

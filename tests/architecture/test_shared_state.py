@@ -11,13 +11,13 @@ ROOT = Path(__file__).resolve().parents[2]
 # Caches that are not `Lru` and take arguments, each with what bounds it. None is keyed by what a stranger sends.
 OTHER_CACHES = {
     "byokportal/beat.py:_statements": "the looks of the settings",
+    "byokportal/stored_sentences.py:_templates": "one for each language",
     "byokportal/clock.py:_http_date": "this second and the one before",
     "keys/configuration/packing.py:_empty_sizes": "our account, in a partition or two",
     "keys/datakeys/http/operations.py:_instant": "1,000 instants of ours",
     "keys/aws/hot.py:_pool": "one for each Region of AWS",
     "keys/aws/hot.py:_protocol": "STS and KMS",
     "keys/aws/regions.py:_known": "our own partition",
-    "keys/proof/encryption_test/report/stored.py:_pattern": "one for each kind of sentence that rows hold",
     "keys/views/guide.py:_text": "one for each language",
     "keys/policies/conditions.py:_short": "4,096 patterns of at most 256 characters",
 }

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 from django.utils import translation as django_translation
 
-from byokportal import translation
+from byokportal import stored_sentences, translation
 from byokportal.translation import translate as _
 from keys.access import Access
 from keys.policies.documents import Beside
@@ -22,7 +22,7 @@ from keys.proof.diagnosis import advice, causes, parsing, saving
 from keys.proof.encryption_test import CHECKS, outcome, remedies
 from keys.proof.encryption_test.checks import hygiene, role
 from keys.proof.encryption_test.facts import Subject
-from keys.proof.encryption_test.report import chain, comparison, presentation, stored
+from keys.proof.encryption_test.report import chain, comparison, presentation
 from keys.proof.pasted.findings import Values
 from keys.proof.pasted.outputs import recognition
 
@@ -211,7 +211,7 @@ def test_the_tables_of_the_report_are_german(german: None) -> None:
     texts = [text for table in tables for text in table.values()]
     texts += [chain.OURS_SENTENCE, chain.UNSETTLED, chain.LET_US_IN, outcome.REFUSED, outcome.LET_US_IN]
     assert not [text for text in texts if _(text) == text]
-    assert not [check.title for check in CHECKS if stored.again(check.title) == check.title]
+    assert not [check.title for check in CHECKS if stored_sentences.again(check.title) == check.title]
 
 
 # --- sentences that rows keep ------------------------------------------------------------------------------------
@@ -227,9 +227,9 @@ def test_a_stored_remedy_is_made_again_in_german(template: str) -> None:
     for subject in (SUBJECT, OF_MANY_REGIONS):
         english = remedies.render(template, subject, WORDS)
         english += remedies.besides(("", "role_explicit_deny"), "permissions policy", subject)
-        assert stored.again(english) is english
+        assert stored_sentences.again(english) is english
         with django_translation.override("de"):
-            german = stored.again(english)
+            german = stored_sentences.again(english)
         assert not re.search(r"\b(?:the|your|and|of)\b", german), german
         assert set(re.findall(r"arn:aws\S*[\w/]|kms:\w+", english)) == set(
             re.findall(r"arn:aws\S*[\w/]|kms:\w+", german)
@@ -248,18 +248,18 @@ def test_a_stored_remedy_is_made_again_in_german(template: str) -> None:
 )
 def test_a_stored_warning_is_made_again_in_german(english: str) -> None:
     with django_translation.override("de"):
-        german = stored.again(english)
+        german = stored_sentences.again(english)
     assert german != english
     assert not re.search(r"\b(?:the|your|and|is)\b", german)
 
 
 def test_a_sentence_of_an_earlier_release_stays_as_it_is(german: None) -> None:
-    assert stored.again("Do what the old release said.") == "Do what the old release said."
+    assert stored_sentences.again("Do what the old release said.") == "Do what the old release said."
 
 
 def test_a_mail_names_the_page_where_the_document_stands(german: None) -> None:
     english = remedies.render(remedies.REMEDIES["key_policy_missing_action"], SUBJECT, WORDS)
-    text = remedies.away_from_the_page(stored.again(english), ACCESS.external_id)
+    text = remedies.away_from_the_page(stored_sentences.again(english), ACCESS.external_id)
     assert "unten" not in text
     assert "auf der Seite des Tests" in text
 

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 
+from byokportal import stored_sentences
 from byokportal.translation import lazy
 from byokportal.translation import translate as _
 from keys.policies import documents
@@ -26,6 +27,8 @@ KIND = lazy(
     "step 1; {key_arn} is of another kind."
 )
 # AWS KMS API, ReplicateKey: "The key policy is not a shared property of multi-Region keys."
+# Where a document stands, beside a sentence on a page and away from it.
+BESIDE, AWAY = re.compile(r"\b(?:below|unten)\b"), lazy("on the page of the test")
 OF_ITS_OWN = lazy(" in {region}: each Region's copy of a multi-Region key has a policy of its own")
 BESIDES = lazy("If a Deny there covers {role}, keep it and add this to its Condition: {condition}.")
 
@@ -239,7 +242,13 @@ def render(template: str, subject: Subject, words: Mapping[str, str]) -> str:
 def away_from_the_page(remedy: str, external_id: str) -> str:
     """Return a remedy for a mail or a ticket:
     no document stands below it there, and the External ID is on the setup page alone."""
-    return re.sub(r"\b(?:below|unten)\b", _("on the page of the test"), _without(remedy, external_id))
+    return BESIDE.sub(_(AWAY), _without(remedy, external_id))
+
+
+def again(text: str) -> str:
+    """Return such words of a mail or a ticket, as a row keeps them in English, in the language of the moment."""
+    said = stored_sentences.again(text.replace(AWAY, "below"), ours=stored_sentences.OURS | {"reason"})
+    return BESIDE.sub(_(AWAY), said) if AWAY in text else said
 
 
 def with_document(changes: Sequence[str], corrected: str, external_id: str) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from byokportal import stored_sentences
 from byokportal.translation import lazy
 from byokportal.translation import translate as _
 from keys.models import CheckResult, EncryptionTest
 from keys.proof.encryption_test.base import Verdict
-from keys.proof.encryption_test.report import remedy_order, stored
+from keys.proof.encryption_test.report import remedy_order
 
 NOW = {
     Verdict.PASS: lazy("now passes"),
@@ -92,7 +93,7 @@ def compare(tests: Sequence[EncryptionTest], *, shown: int) -> Comparison:
     rows = [
         Row(
             row.code,
-            stored.again(row.title) or row.code,
+            stored_sentences.again(row.title) or row.code,
             row.step,
             tuple(_cell(checks, index, row.code) for index in range(min(shown, len(tests)))),
         )

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from byokportal import clock, words
+from byokportal import clock, stored_sentences, words
 from byokportal.translation import lazy
 from byokportal.translation import translate as _
 from keys import actions
 from keys.models import CheckResult, EncryptionTest, KeyRegistration
 from keys.proof.encryption_test import CHECKS, asked
 from keys.proof.encryption_test.base import Check, Verdict, Wait
-from keys.proof.encryption_test.report import chain, remedy_order, stored
+from keys.proof.encryption_test.report import chain, remedy_order
 from keys.proof.encryption_test.report.chain import Chain, State
 from keys.proof.encryption_test.report.remedy_order import Remedy
 
@@ -75,7 +75,7 @@ class Line:
     @property
     def title(self) -> str:
         """What the check asks."""
-        return stored.again(self.row.title)
+        return stored_sentences.again(self.row.title)
 
 
 @dataclass(frozen=True, slots=True)
@@ -314,7 +314,7 @@ def _line(row: CheckResult, *, is_over: bool) -> Line:
         for name, value in row.evidence.items()
         if name not in SHOWN_APART
     ]
-    note = stored.again(str(row.evidence.get("warning") or row.evidence.get("note") or ""))
+    note = stored_sentences.again(str(row.evidence.get("warning") or row.evidence.get("note") or ""))
     wait = chain.wait_of(row)
     if "needs" in row.evidence:
         evidence = [
@@ -332,7 +332,9 @@ def _line(row: CheckResult, *, is_over: bool) -> Line:
 
 def _shown(name: str, value: object) -> str:
     """Return what stands beside a name of the evidence, for people."""
-    return stored.again(str(value)) if name == "why" else words.label(value)
+    if isinstance(value, bool):
+        return _("yes") if value else _("no")
+    return stored_sentences.again(str(value)) if name == "why" else words.label(value)
 
 
 def _seen(test: EncryptionTest, rows: Sequence[CheckResult]) -> str:

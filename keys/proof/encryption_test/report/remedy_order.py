@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from byokportal import words
+from byokportal import stored_sentences, words
 from byokportal.translation import translate as _
 from keys.models import CheckResult
 from keys.policies import difference
 from keys.proof.diagnosis import causes as vocabulary
 from keys.proof.encryption_test import refusals
 from keys.proof.encryption_test.base import PROPAGATION, Verdict
-from keys.proof.encryption_test.report import chain, stored
+from keys.proof.encryption_test.report import chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +103,7 @@ def _remedy(step: int, document: str, rows: Sequence[CheckResult]) -> Remedy:
         document,
         what,
         _("%(what)s needs a change (step %(step)s)", what=f"{what[0].upper()}{what[1:]}", step=step),
-        tuple(dict.fromkeys(stored.again(row.remedy) for row in rows if row.remedy)),
+        tuple(dict.fromkeys(stored_sentences.again(row.remedy) for row in rows if row.remedy)),
         tuple(dict.fromkeys(cause for row in rows for cause in row.causes if cause != PROPAGATION)),
         tuple(rows),
     )
