@@ -60,4 +60,4 @@ class Canary(models.Model):
         indexes: ClassVar = [models.Index(fields=["due_at"], name="keys_canary_due")]
 
     def __str__(self) -> str:
-        return f"Canary of {self.service_role} in {self.region}"
+        return f"canary of {self.service_role_id} in {self.region}"

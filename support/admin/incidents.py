@@ -263,3 +263,6 @@ class OnCallMessageAdmin(ReadOnlyAdmin):
         "why",
         "created_at",
     )
+
+    def named(self, obj: OnCallMessage) -> str:
+        return f"{obj.get_action_display()} by {obj.get_channel_display()}, {obj.created_at:%Y-%m-%d %H:%M} UTC"

@@ -202,3 +202,6 @@ class CanaryAdmin(ReadOnlyAdmin):
         "due_at",
         "created_at",
     )
+
+    def named(self, obj: Canary) -> str:
+        return f"Canary of {obj.service_role} in {obj.region}"

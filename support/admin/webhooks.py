@@ -50,3 +50,6 @@ class WebhookDeliveryAdmin(ReadOnlyAdmin):
         "why",
         "created_at",
     )
+
+    def named(self, obj: WebhookDelivery) -> str:
+        return f"Delivery to {obj.endpoint}, {obj.created_at:%Y-%m-%d %H:%M} UTC"

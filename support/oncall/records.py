@@ -106,4 +106,4 @@ class OnCallMessage(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_action_display()} by {self.get_channel_display()}, {self.created_at:%Y-%m-%d %H:%M} UTC"
+        return f"msg_{self.message_id.hex}"

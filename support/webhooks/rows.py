@@ -144,4 +144,4 @@ class WebhookDelivery(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"Delivery to {self.endpoint}, {self.created_at:%Y-%m-%d %H:%M} UTC"
+        return f"msg_{self.message_id.hex}"
