@@ -70,7 +70,7 @@ def again(text: str, *, ours: frozenset[str] = OURS) -> str:
     """
     if not text or translation.language() == translation.ENGLISH:
         return text
-    return "\n".join(_said(line, ours) if line.strip() else line for line in text.split("\n"))
+    return "\n".join(_line(line, ours) if line.strip() else line for line in text.split("\n"))
 
 
 def again_if(text: str, ours: Iterable[str]) -> str:
@@ -82,7 +82,7 @@ def again_if(text: str, ours: Iterable[str]) -> str:
     return made[0].filled(text, OURS) if made else text
 
 
-def _said(text: str, ours: frozenset[str]) -> str:
+def _line(text: str, ours: frozenset[str]) -> str:
     return _whole(text, ours) or _one_by_one(text, ours) or _listed(text, ours) or text
 
 
@@ -100,7 +100,7 @@ def _one_by_one(text: str, ours: frozenset[str]) -> str:
     """Return several sentences: the longest beginning that is one, then the rest."""
     for at in reversed([found.start() for found in SENTENCE.finditer(text)]):
         if begun := _whole(text[:at], ours):
-            return f"{begun} {_said(text[at + 1 :], ours)}"
+            return f"{begun} {_line(text[at + 1 :], ours)}"
     return ""
 
 
