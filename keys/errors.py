@@ -75,7 +75,15 @@ class RegistrationBusy(DomainError):
         *(lazy("no longer serving"), lazy("changing")),
     )
     WANTED = (
-        *(lazy("tested"), lazy("changed"), lazy("approved"), lazy("drilled"), lazy("given up"), lazy("activated")),
+        *(
+            lazy("tested"),
+            lazy("changed"),
+            lazy("approved"),
+            lazy("tried again"),
+            lazy("drilled"),
+            lazy("given up"),
+            lazy("activated"),
+        ),
         *(lazy("resumed"), lazy("left"), lazy("used for new data keys"), lazy("suspended"), lazy("retired")),
     )
 

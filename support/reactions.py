@@ -400,6 +400,7 @@ REACTIONS: dict[str, Callable[[AuditEvent, Tenant], None]] = {
     "tenants.member.role_changed": _people_changed,
     "tenants.member.removed": _people_changed,
     "tenants.member.left": _people_changed,
+    "tenants.person.erased": _people_changed,
     "tenants.token.minted": _people_changed,
     "tenants.sign_on.set_up": _sign_on_changed,
     "tenants.sign_on.changed": _sign_on_changed,

@@ -284,6 +284,7 @@ EVENTS = {
     "keys.policy.not_resolved": lazy("Our policy {policy_arn} could not be resolved ({choice}): {reason}."),
     "keys.configuration.requested": lazy("The service-side configuration was requested."),
     "keys.configuration.approved": lazy("The service-side configuration was approved: {reason}"),
+    "keys.configuration.tried_again": lazy("The change of our policy for the role {role_arn} is tried again: {reason}"),
     "keys.configuration.written": lazy("Our policy {policy_arn} now names the role {role_arn}."),
     "keys.configuration.removed": lazy("Our policy {policy_arn} no longer names the role {role_arn}."),
     "keys.configuration.failed": lazy("The service-side configuration stopped: {reason}."),

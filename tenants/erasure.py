@@ -26,7 +26,7 @@ from django.utils import translation
 
 from byokportal import clock, words
 from tenants import persons
-from tenants.models import PersonLanguage, PersonName, SignOnIdentity, Tenant
+from tenants.models import AddressChange, Invitation, Member, PersonLanguage, PersonName, SignOnIdentity, Tenant
 from tenants.personal_fields import FIELDS, LABEL, ROW, TENANT_PATHS, WHOLE, WITHIN
 
 
@@ -43,6 +43,12 @@ class Erased:
     names: list[PersonName] = field(default_factory=list)
     rows: dict[str, int] = field(default_factory=dict)
     accounts: int = 0
+
+    def add(self, other: Erased) -> None:
+        """Take in what was erased beside it."""
+        self.names += other.names
+        self.rows = {name: self.rows.get(name, 0) + other.rows.get(name, 0) for name in self.rows | other.rows}
+        self.accounts += other.accounts
 
 
 def names_of(person: str, only: Tenant | None = None) -> models.QuerySet[PersonName]:
@@ -61,7 +67,7 @@ def erase(person: str, *, only: Tenant | None = None) -> Erased:
 
     Args:
         person: a mail address, or a name as the log has it.
-        only: the organisation in whose rows the person is erased, and nothing else; None: everywhere.
+        only: the organisation in whose rows the person is erased, and in nobody else's; None: everywhere.
     """
     done = Erased(names=list(names_of(person, only)))
     marks = {name.tenant_id: name.pk[:8] for name in done.names}
@@ -73,11 +79,53 @@ def erase(person: str, *, only: Tenant | None = None) -> Erased:
             if way in DO and name != "tenants.PersonName":
                 count = _column(name, column, way, person, only, marks)
                 done.rows |= {f"{name}.{column}": count} if count else {}
-    if only is None:
-        for user in accounts_of(person):
+    for user in accounts_of(person):
+        if only is None:
             _close(user)
             done.accounts += 1
+        else:
+            done.accounts += cut_off(user, only)
     return done
+
+
+def cut_off(user: User, tenant: Tenant) -> bool:
+    """Take an account out of the rows of an organisation that it has left; the caller holds the tenant's row.
+
+    An account that somebody else still knows stays as it is, and an account of nobody takes its place in these rows.
+    Any other one is closed.
+
+    Returns:
+        whether the account is closed.
+    """
+    mine = Member.everybody.filter(tenant=tenant, user=user)
+    if not mine.exists():
+        return False
+    mark = _new_mark()
+    for identity in SignOnIdentity.objects.filter(member__in=mine):
+        gone = {"subject": f"erased {identity.pk}", "email": words.address_of_erased(mark)}
+        SignOnIdentity.objects.filter(pk=identity.pk).update(**gone)
+    if _is_known_elsewhere(user, tenant):
+        address = words.address_of_erased(mark)
+        nobody = User(username=f"erased {mark}", email=address, is_active=False, password=make_password(None))
+        nobody.save()
+        mine.update(user=nobody)
+        return False
+    AddressChange.objects.filter(user=user).delete()
+    _close(user)
+    return True
+
+
+def _is_known_elsewhere(user: User, tenant: Tenant) -> bool:
+    """Tell whether anybody but one organisation has to do with an account: former members of others are their rows."""
+    addresses = {user.email, *EmailAddress.objects.filter(user=user).values_list("email", flat=True)}
+    return (
+        user.is_staff
+        or Member.everybody.filter(user=user).exclude(tenant=tenant).exists()
+        or Invitation.objects.open()
+        .exclude(tenant=tenant)
+        .filter(email__in=[one.lower() for one in addresses])
+        .exists()
+    )
 
 
 def _column(model: str, column: str, way: str, person: str, only: Tenant | None, marks: dict[UUID | None, str]) -> int:
@@ -99,7 +147,7 @@ def _column(model: str, column: str, way: str, person: str, only: Tenant | None,
         return len(found)
     longest = getattr(table._meta.get_field(column), "max_length", None)
     for pk, tenant, value in found:
-        mark = marks.setdefault(tenant, base64.b32encode(secrets.token_bytes(5)).decode().lower())
+        mark = marks.setdefault(tenant, _new_mark())
         new = DO[way](person, mark)(value)
         table._base_manager.filter(pk=pk).update(**{column: new[:longest] if isinstance(new, str) else new})
     return len(found)
@@ -115,6 +163,10 @@ def _found(rows: models.QuerySet[Any], column: str, way: str, person: str) -> mo
         rows = rows.annotate(as_text=Cast(column, models.TextField()))
         return rows.filter(reduce(or_, (Q(as_text__icontains=one) for one in written)))
     return rows.filter(**{f"{column}__iexact": person})
+
+
+def _new_mark() -> str:
+    return base64.b32encode(secrets.token_bytes(5)).decode().lower()
 
 
 def _whole(_: str, mark: str) -> Callable[[Any], Any]:

@@ -313,6 +313,20 @@ class RemoveForm(forms.Form):
     )
 
 
+class ForgetForm(forms.Form):
+    """Forgetting a former member: a box to tick stands between a slip and what nobody undoes."""
+
+    reason = forms.CharField(
+        label=gettext_lazy("Why?"),
+        max_length=200,
+        help_text=gettext_lazy("The log keeps it for ever: do not name the person."),
+    )
+    sure = forms.BooleanField(
+        label=gettext_lazy("I have read what is forgotten, and that nobody brings it back."),
+        error_messages={"required": gettext_lazy("Tick this once you have read it.")},
+    )
+
+
 class AcceptForm(forms.Form):
     """What accepting an invitation takes: a password where the address has no account yet."""
 

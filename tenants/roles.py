@@ -206,6 +206,8 @@ OPERATIONS: dict[str, Operation] = {
     # A part of the closing of an organisation.
     "tenants.end_organisation": Operation(),
     "tenants.remove_member": Operation(OWN, token=PEOPLE, is_fresh=True),
+    # For good, in the organisation's own rows and log; `tenants.erase_person` is ours, of all organisations.
+    "tenants.forget_member": Operation(OWN, token=PEOPLE, is_fresh=True),
     "tenants.leave": Operation(ALL),
     "tenants.mint_token": Operation(CHANGE, is_fresh=True),
     # One's own; of others: tenants.revoke_any_token.

@@ -58,6 +58,7 @@ urlpatterns = [
     path("tenants/<uuid:tenant>/people/", people.members, name="members"),
     path("tenants/<uuid:tenant>/people/<int:number>/role/", people.change_role, name="change-role"),
     path("tenants/<uuid:tenant>/people/<int:number>/remove/", people.remove_member, name="remove-member"),
+    path("tenants/<uuid:tenant>/people/<int:former>/forget/", people.forget_member, name="forget-member"),
     path(
         "tenants/<uuid:tenant>/people/<int:number>/second-factor/",
         people.reset_second_factor,

@@ -277,6 +277,13 @@ def invited(tenant: Tenant, email: str, role: str) -> Member:
     return join(tenant_services.invite(tenant, email=email, role=role, actor=acting(owner)))
 
 
+def a_former_member(owner: Member) -> Member:
+    """Somebody who was in for a while."""
+    gone = invited(owner.tenant, "gone@acme.example", Role.AUDITOR)
+    tenant_services.remove_member(gone, reason="left", actor=acting(owner))
+    return gone
+
+
 @pytest.fixture
 def alice(tenant: Tenant) -> Member:
     """Owner of Acme Bank."""

@@ -67,6 +67,7 @@ BODIES: dict[str, dict[str, Any]] = {
     "api:member": {"role": "auditor"},
     "tokens": {"name": "t", "permissions": ["read"], "days": 30},
     "portal:leave": {**REASON, "sure": "on"},
+    "forget-member": {**REASON, "sure": "on"},
     "confirm-restore": {"digest": "0" * 64, "sure": "on"},
     "end-horizon": {**REASON, "accepts_loss": True},
     "latency": {"seconds": 60},

@@ -64,6 +64,7 @@ SECTIONS = (
         "users-round",
         (
             "remove-member",
+            "forget-member",
             "reset-second-factor",
             "sign-on",
             "sign-on-needed",

@@ -90,6 +90,8 @@ from keys.services.proof import (
 from keys.services.reconciliation import Reconciliation, facts_of_reconciliation, reconcile
 from keys.services.registration import (
     approve_configuration,
+    can_retry,
+    retry_configuration,
     save_draft,
     save_outputs,
     shown_among,
@@ -99,9 +101,11 @@ from keys.services.registration import (
 )
 from keys.services.reopening import Reopened, reopen_logs
 from keys.services.restoring import STATES, restore_check
+from keys.services.reviewed import WAYS, Way
 
 __all__ = [
     "STATES",
+    "WAYS",
     "Drop",
     "Facts",
     "KeyState",
@@ -116,6 +120,7 @@ __all__ = [
     "Review",
     "ServiceUse",
     "Texts",
+    "Way",
     "access_of",
     "activate",
     "admit_database",
@@ -127,6 +132,7 @@ __all__ = [
     "archive_months",
     "ask_again",
     "attend_closing",
+    "can_retry",
     "cancel_drill",
     "change_of",
     "change_request",
@@ -189,6 +195,7 @@ __all__ = [
     "restore_check",
     "restore_last_good",
     "resume",
+    "retry_configuration",
     "review_of",
     "review_restoration",
     "revoke_link",

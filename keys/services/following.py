@@ -216,8 +216,8 @@ def _withdraw_invitation(line: LogLine, tenant: Tenant, done: Restored, reason: 
 def _erase(line: LogLine, tenant: Tenant | None, done: Restored, reason: str, actor: Actor) -> None:
     name = PersonName.objects.filter(pk=line.target, tenant=tenant, erased_at=None).first()
     if name is not None:
-        # What only a file says of its own organisation counts in that organisation alone.
-        only = None if line.is_here else tenant
+        # What only a file says of its own organisation, or an owner did, counts in that organisation alone.
+        only = tenant if not line.is_here or line.actor.startswith("member:") else None
         tenant_services.erase_as_logged(name, only=only, reason=reason, actor=actor)
         done.erased.append(name.pk)
 

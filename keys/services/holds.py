@@ -14,13 +14,13 @@ from django.db.models import Q, QuerySet
 from byokportal import clock
 from keys import errors, health, holds, tasks
 from keys.models import KeyRegistration, RestoreHold
+from keys.services.reviewed import SHOWN, Way, ways_of
 from tenants import audit, roles, transactions
 from tenants.audit import Actor
 from tenants.models import AccessToken, Invitation, Member, ServiceAccount, Tenant
 from tenants.services import acting_person, guards, is_second_lead, reason_of
 
 Status, End = RestoreHold.Status, RestoreHold.End
-SHOWN = 200  # of each list on the page
 READ = 100_000  # rows of all lists together that count for `digest`
 
 
@@ -37,6 +37,7 @@ class Review:
     registrations: list[KeyRegistration]
     tokens: list[AccessToken]
     service_accounts: list[ServiceAccount]
+    ways: dict[str, list[Way]]
     digest: str
 
 
@@ -46,19 +47,22 @@ def hold_of(tenant: Tenant) -> RestoreHold | None:
 
 
 def review_of(tenant: Tenant) -> Review:
-    """Return what an owner confirms: who is in, who is invited, what is suspended, which tokens and services work."""
+    """Return what an owner confirms: who is in, who is invited, what is suspended, which tokens and services work, and
+    what else reaches in or out (`keys.services.reviewed`)."""
     members = Member.objects.of(tenant).order_by("pk")
     invitations = Invitation.objects.of(tenant).pending().order_by("pk")
     registrations = KeyRegistration.objects.of(tenant).not_retired().order_by("pk")
     tokens = AccessToken.objects.of(tenant).valid(clock.now()).order_by("pk")
     mine = Q(tenants=tenant) | Q(has_all_tenants=True)
     accounts = ServiceAccount.objects.filter(mine, disabled_at=None).distinct().order_by("pk")
+    ways = ways_of(tenant, at_most=READ)
     read = chain(
         _rows(members, "pk", "user__email", "role"),
         _rows(invitations, "pk", "email", "role"),
         _rows(registrations, "pk", "status", "suspended_by"),
         _rows(tokens, "pk", "name", "permissions"),
         _rows(accounts, "pk", "name", "scopes"),
+        ((name, *way.facts) for name, listed in ways.items() for way in listed),
     )
     digest = hashlib.sha256()
     for row in islice(read, READ):
@@ -69,6 +73,7 @@ def review_of(tenant: Tenant) -> Review:
         list(registrations[:SHOWN]),
         list(tokens.select_related("member__user", "invitation")[:SHOWN]),
         list(accounts[:SHOWN]),
+        {name: listed[:SHOWN] for name, listed in ways.items()},
         digest.hexdigest(),
     )
 

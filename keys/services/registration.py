@@ -202,7 +202,7 @@ def _start_configuration(registration: KeyRegistration, configuration: RoleConfi
 
 @transactions.atomic
 def approve_configuration(configuration: RoleConfiguration, *, reason: str, actor: Actor) -> None:
-    """Let the worker configure our service role (SERVICE_SIDE_APPROVAL=support), or try a stopped configuration again.
+    """Let the worker configure our service role (SERVICE_SIDE_APPROVAL=support).
 
     Raises:
         RegistrationBusy: it waits for no approval (any more).
@@ -210,9 +210,7 @@ def approve_configuration(configuration: RoleConfiguration, *, reason: str, acto
     roles.require(actor, "keys.approve", configuration.tenant)
     reason = reason_of(reason)
     now = clock.now()
-    waiting = RoleConfiguration.objects.filter(
-        pk=configuration.pk, status__in=[Configuration.Status.WAITING_FOR_APPROVAL, Configuration.Status.FAILED]
-    )
+    waiting = RoleConfiguration.objects.filter(pk=configuration.pk, status=Configuration.Status.WAITING_FOR_APPROVAL)
     if not waiting.update(
         status=Configuration.Status.QUEUED, due_at=now, claimed_at=None, finished_at=None, approved_by=actor.label[:200]
     ):
@@ -223,6 +221,47 @@ def approve_configuration(configuration: RoleConfiguration, *, reason: str, acto
     onboarding.advance(configuration.tenant, 5, Step.IN_PROGRESS, actor=actor, reason=reason)
     if configuration.registration.status == Status.SUBMITTED:
         _start_configuration(configuration.registration, configuration, actor=actor)
+
+
+@transactions.atomic
+def retry_configuration(configuration: RoleConfiguration, *, reason: str, actor: Actor) -> None:
+    """Let the worker try a change of our policy again that stopped: the naming of a role, or its removal.
+
+    Raises:
+        RegistrationBusy: it has not stopped, another one is on its way, or nobody waits for it any more.
+    """
+    tenant = configuration.tenant
+    roles.require(actor, "keys.approve", tenant)
+    reason = reason_of(reason)
+    found = RoleConfiguration.objects.select_related("registration").get(pk=configuration.pk)
+    others = RoleConfiguration.objects.filter(
+        registration=found.registration, action=found.action, status__in=Configuration.OPEN
+    )
+    stopped = RoleConfiguration.objects.filter(pk=found.pk, status=Configuration.Status.FAILED)
+    facts = {"status": Configuration.Status.QUEUED, "due_at": clock.now(), "claimed_at": None, "finished_at": None}
+    if not can_retry(found) or others.exists() or not stopped.update(**facts):
+        raise errors.RegistrationBusy(status=found.get_status_display().lower(), wanted="tried again")
+    audit.record(
+        "keys.configuration.tried_again",
+        tenant=tenant,
+        actor=actor,
+        target=found,
+        role_arn=found.role_arn,
+        reason=reason,
+    )
+    if found.action == Configuration.Action.ADD and found.registration.replaces_id is None:
+        onboarding.advance(tenant, 5, Step.IN_PROGRESS, actor=actor, reason=reason)
+    tasks.enqueue(tasks.configure_service_role, configuration_id=str(found.pk))
+
+
+def can_retry(configuration: RoleConfiguration) -> bool:
+    """Tell whether somebody waits for a change of our policy that stopped; `registration` is loaded.
+
+    A role that was refused for good, or given up, is named no more; one that is not needed is removed in any case.
+    """
+    is_waited_for = configuration.registration.status == Status.CONFIGURING
+    is_removal = configuration.action == Configuration.Action.REMOVE
+    return configuration.status == Configuration.Status.FAILED and (is_removal or is_waited_for)
 
 
 @transactions.atomic

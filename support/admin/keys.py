@@ -32,6 +32,13 @@ def _of_tenant(operation: Operation) -> Operation:
 
 TENANTS_OPERATIONS = tuple(_of_tenant(operation) for operation in OPERATIONS)
 APPROVE = tuple(operation for operation in TENANTS_OPERATIONS if operation.name == "approve")
+
+
+def _retry(configuration: RoleConfiguration, data: dict[str, Any], actor: Actor) -> Answer:
+    key_services.retry_configuration(configuration, reason=data["reason"], actor=actor)
+    return "The worker tries it again now. Reload to see what comes of it."
+
+
 RUNS_SIDE_BY_SIDE = 4  # the test of the page and those before it
 RUN_TEST = tuple(operation for operation in TENANTS_OPERATIONS if operation.name == "run-test")
 
@@ -154,7 +161,18 @@ class RoleConfigurationAdmin(ReadOnlyAdmin):
         "created_at",
         "finished_at",
     )
-    operations: ClassVar[tuple[Operation, ...]] = APPROVE
+    operations: ClassVar[tuple[Operation, ...]] = (
+        *APPROVE,
+        Operation(
+            "try-again",
+            "Try this change again",
+            "The worker reads our policy and writes this one change of it again. Correct first what stopped it: the "
+            "reason stands below, and the runbook says what to do about each.",
+            "keys.approve",
+            _retry,
+            is_offered=lambda obj: obj.tenant.closed_at is None and key_services.can_retry(obj),
+        ),
+    )
 
     def about(self, request: HttpRequest, obj: RoleConfiguration) -> dict[str, Any]:
         return {"policy_change": key_services.change_of(obj) if obj.finished_at is None else []}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -14,6 +14,7 @@ from byokportal import clock, outbound, receivers
 from byokportal.errors import AddressRefused, InvalidInput, NotFound
 from byokportal.translation import lazy
 from byokportal.translation import translate as _
+from keys import services as key_services
 from support import kinds as event_kinds
 from support.errors import TooManyWebhooks, WebhookNotOn, WebhookTestWaits
 from support.models import WebhookDelivery, WebhookEndpoint
@@ -285,3 +286,13 @@ def _update(webhook: WebhookEndpoint, **facts: Any) -> None:
         raise NotFound  # it was removed meanwhile
     for name, value in facts.items():
         setattr(webhook, name, value)
+
+
+def _ways(tenant: Tenant) -> Iterator[key_services.Way]:
+    for one in WebhookEndpoint.objects.filter(tenant=tenant).present().order_by("pk"):
+        label = str(one.get_status_display())
+        yield key_services.Way(str(one.pk), one.description, one.origin, one.created_at, one.status, label, one.made_by)
+
+
+# What an owner looks at after a restore.
+key_services.WAYS["webhooks"] = _ways

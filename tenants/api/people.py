@@ -44,6 +44,24 @@ class RemoveIn(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=200, required=False, default=REMOVED)
 
 
+class FormerMemberOut(serializers.Serializer[Any]):
+    id = serializers.IntegerField(source="member.pk")
+    email = serializers.EmailField()
+    role = serializers.CharField(source="member.role")
+    since = serializers.DateTimeField(source="member.created_at")
+    until = serializers.DateTimeField(source="member.removed_at")
+    ended_by = serializers.CharField(help_text="As the log names who did it; empty: the log does not say.")
+
+
+class FormerMembersOut(serializers.Serializer[Any]):
+    items = FormerMemberOut(many=True)
+    next = serializers.CharField(allow_null=True)
+
+
+class ForgetIn(serializers.Serializer[Any]):
+    reason = serializers.CharField(max_length=200, help_text="The log keeps it for ever: do not name the person.")
+
+
 class InvitationIn(serializers.Serializer[Any]):
     email = serializers.CharField(max_length=150)
     role = serializers.ChoiceField(Role.choices)
@@ -67,10 +85,14 @@ class InvitationsOut(serializers.Serializer[Any]):
     next = serializers.CharField(allow_null=True)
 
 
+def _number(text: str) -> int:
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
+
+
 def _member(tenant: Tenant, number: str) -> Member:
     found = (
         Member.objects.of(tenant)
-        .filter(pk=int(number) if number.isascii() and number.isdecimal() and len(number) < 19 else 0)
+        .filter(pk=_number(number))
         .select_related("user", "tenant", "invitation__inviter__user")
         .first()
     )
@@ -117,6 +139,35 @@ class OneMember(endpoints.TenantView):
     def delete(self, request: Request, tenant: str, number: str) -> Response:
         member = _member(self.mine(request, tenant), number)
         services.remove_member(member, **self.given(request, RemoveIn), actor=self.caller(request).actor)
+        return Response(status=204)
+
+
+class FormerMembers(endpoints.TenantView):
+    """Who was in and is not any more, and who ended that; those who were forgotten are not there."""
+
+    problems = ("invalid_input", "not_allowed")
+
+    @extend_schema(operation_id="list_former_members", parameters=[endpoints.CURSOR], responses=FormerMembersOut)
+    def get(self, request: Request, tenant: str) -> Response:
+        rows = services.former_members_of(self.mine(request, tenant))
+        found = pages.numbered(rows, request.query_params.get("cursor", ""))
+        return Response(FormerMembersOut({**found, "items": services.described(found["items"])}).data)
+
+
+class OneFormerMember(endpoints.TenantView):
+    """One former member; DELETE forgets the person in this organisation for good, and in no other one."""
+
+    problems = ("invalid_input", "not_allowed", "second_person_needed")
+
+    @extend_schema(operation_id="get_former_member", responses=FormerMemberOut)
+    def get(self, request: Request, tenant: str, former: str) -> Response:
+        found = services.former_member_of(self.mine(request, tenant), _number(former))
+        return Response(FormerMemberOut(services.described([found])[0]).data)
+
+    @extend_schema(operation_id="forget_member", request=ForgetIn, responses={204: None})
+    def delete(self, request: Request, tenant: str, former: str) -> Response:
+        found = services.former_member_of(self.mine(request, tenant), _number(former))
+        services.forget_member(found, **self.given(request, ForgetIn), actor=self.caller(request).actor)
         return Response(status=204)
 
 

@@ -50,6 +50,8 @@ urlpatterns = [
     path("tenants/<str:tenant>/events/<str:event>/inclusion", log_heads.LogInclusion.as_view(), name="log-inclusion"),
     path("tenants/<str:tenant>/members", people.Members.as_view(), name="members"),
     path("tenants/<str:tenant>/members/<str:number>", people.OneMember.as_view(), name="member"),
+    path("tenants/<str:tenant>/former-members", people.FormerMembers.as_view(), name="former-members"),
+    path("tenants/<str:tenant>/former-members/<str:former>", people.OneFormerMember.as_view(), name="former-member"),
     path("tenants/<str:tenant>/invitations", people.Invitations.as_view(), name="invitations"),
     path("tenants/<str:tenant>/invitations/<str:invitation>", people.OneInvitation.as_view(), name="invitation"),
     path(

@@ -241,6 +241,7 @@ CLASSES = {
     "keys.policy.not_resolved": _entity("policy", 3, HIGH, FAILURE),
     "keys.configuration.requested": _entity("configuration", 1),
     "keys.configuration.approved": _entity("configuration", 3),
+    "keys.configuration.tried_again": _entity("configuration", 3),
     "keys.configuration.written": _entity("policy", 3),
     "keys.configuration.removed": _entity("policy", 3),
     "keys.configuration.failed": _entity("configuration", 3, MEDIUM, FAILURE),

@@ -63,6 +63,14 @@ from tenants.services.directory_people import (
 )
 from tenants.services.domains import add_domain, look_at_domain_again, mail_domain_of, remove_domain
 from tenants.services.erasing import erase_as_logged, erase_person
+from tenants.services.former_members import (
+    FormerMember,
+    described,
+    forget_member,
+    former_member_of,
+    former_members_of,
+    why_not_forget,
+)
 from tenants.services.head_recipients import add_head_recipient, head_recipient_of, remove_head_recipient
 from tenants.services.invitations import (
     accept_invitation,
@@ -145,6 +153,7 @@ __all__ = [
     "DAYS",
     "LONGEST_DAYS",
     "LONGEST_DAYS_WITH_PEOPLE",
+    "FormerMember",
     "GroupFacts",
     "PersonFacts",
     "accept_invitation",
@@ -183,6 +192,7 @@ __all__ = [
     "delete_group",
     "delete_person",
     "deliver_answer",
+    "described",
     "directory_group_of",
     "directory_token_of",
     "disable_service_account",
@@ -191,6 +201,9 @@ __all__ = [
     "end_organisation",
     "erase_as_logged",
     "erase_person",
+    "forget_member",
+    "former_member_of",
+    "former_members_of",
     "group_of",
     "has_proved",
     "head_recipient_of",
@@ -272,6 +285,7 @@ __all__ = [
     "tokens_seen_by",
     "unlink_account",
     "why_not_decide",
+    "why_not_forget",
     "withdraw_approval",
     "withdraw_invitation",
     "withdraw_recovery",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
@@ -11,14 +13,16 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
+from byokportal import clock
 from byokportal.errors import NotFound
 from byokportal.translation import lazy
 from byokportal.translation import translate as _
 from tenants import access, portal, roles, services
-from tenants.forms import InviteForm, RemoveForm, RoleForm
+from tenants.forms import ForgetForm, InviteForm, RemoveForm, RoleForm
 from tenants.models import Invitation, Member, OwnerRecovery, came_by_sign_on, is_by_directory
 
 PEOPLE_A_PAGE = 100
+FORMER_A_PAGE = 20
 
 
 @login_required
@@ -40,12 +44,15 @@ def members(request: HttpRequest, tenant: UUID) -> HttpResponse:
     everybody = everybody.select_related("user", "invitation__inviter__user", "role_by__user", "tenant")
     people = Paginator(everybody, PEOPLE_A_PAGE).get_page(request.GET.get("page"))
     factors = services.second_factors_of(people)
+    former = Paginator(services.former_members_of(member.tenant), FORMER_A_PAGE).get_page(request.GET.get("former"))
     context = portal.page(
         member,
         people=people,
         rows=[{"member": one, "factor": factors.get(one.user_id, "")} for one in people],
         invitations=Invitation.objects.of(member.tenant).open().select_related("inviter__user")[:PEOPLE_A_PAGE],
         recovery=OwnerRecovery.objects.of(member.tenant).filter(status=OwnerRecovery.Status.WAITING).first(),
+        former=former,
+        former_rows=services.described(list(former)),
         form=form,
         roles=RoleForm.base_fields["role"].choices,  # type: ignore[attr-defined]
     )
@@ -88,6 +95,30 @@ def remove_member(request: HttpRequest, tenant: UUID, number: int) -> HttpRespon
             )
             return redirect("portal:members", member.tenant.pk)
     return render(request, "portal/remove_member.html", portal.page(member, going=going, form=form))
+
+
+@login_required
+@require_http_methods(["GET", "POST"])
+def forget_member(request: HttpRequest, tenant: UUID, former: int) -> HttpResponse:
+    """Show what is forgotten with a former member and what stays; POST does it."""
+    member = access.member_for(request, tenant)
+    gone, actor = services.former_member_of(member.tenant, former), portal.actor(request, member)
+    roles.require(actor, "tenants.forget_member", member.tenant)
+    form = ForgetForm(request.POST if request.method == "POST" else None)
+    if request.method == "POST" and form.is_valid():
+        with portal.refusals_on(form):
+            services.forget_member(gone, reason=form.cleaned_data["reason"], actor=actor)
+            # The message names nobody: a session keeps it until it is read.
+            messages.success(request, _("This person is forgotten here. The log keeps what they did, under a mark."))
+            return redirect("portal:members", member.tenant.pk)
+    context = portal.page(
+        member,
+        former=services.described([gone])[0],
+        why_not=services.why_not_forget(gone),
+        backups_until=clock.now() + timedelta(days=settings.BACKUP_RETENTION_DAYS),
+        form=form,
+    )
+    return render(request, "portal/forget_member.html", context)
 
 
 @login_required

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from conftest import Customer, acting
+from conftest import Customer, a_former_member, acting
 from django import forms
 from django.apps import apps
 from django.contrib import admin
@@ -96,6 +96,7 @@ def filled(alice: Member, customer: Customer) -> Callable[[str], str]:
         "tenant": str(alice.tenant.pk),
         "ticket": str(ticket.pk),
         "number": "1",
+        "former": str(a_former_member(alice).pk),
         "name": "trust-policy",
         "member": str(alice.pk),
     }

@@ -43,6 +43,7 @@ def _fill(alice: Member, rows: int, *, name: str) -> None:
         one = f"{name}-{number}"
         other = services.create_tenant(one, owner_email=f"{one}@other.example", actor=audit.COMMAND)
         invited(tenant, f"{one}@acme.example", "auditor")
+        services.remove_member(invited(tenant, f"{one}@gone.example", "auditor"), reason="r", actor=acting(alice))
         services.invite(tenant, email=f"{one}@elsewhere.example", role="auditor", actor=acting(alice))
         MailDomain.objects.create(tenant=tenant, name=f"{one}.example", token="t")
         directory = Directory.objects.get(tenant=tenant)
@@ -166,7 +167,8 @@ def world_of(alice: Member) -> dict[str, Any]:
     _fill(alice, 1, name="first")
     ticket = Ticket.objects.of(tenant).first()
     assert ticket is not None
-    named = {"tenant": tenant, "ticket": ticket, "test": test, "drill": drill, "number": alice}
+    former = Member.everybody.filter(tenant=tenant).exclude(removed_at=None).first()
+    named = {"tenant": tenant, "ticket": ticket, "test": test, "drill": drill, "former": former, "number": alice}
     return named | {
         "domain": MailDomain.objects.of(tenant).first(),
         "approval": Approval.objects.filter(tenant=tenant).first(),

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable
 
 import pytest
-from conftest import a_log_stream, a_webhook, acting, an_approval
+from conftest import a_former_member, a_log_stream, a_webhook, acting, an_approval
 from django.test import Client
 from url_map import addresses
 
@@ -59,6 +59,7 @@ def test_a_stranger_gets_the_same_404_as_for_what_does_not_exist(
         "link": str(link.pk),
         "proposal": str(proposal.pk),
         "number": "1",
+        "former": str(a_former_member(alice).pk),
         "name": "trust-policy",
         "test": str(active.tests.get().pk),
         "ticket": str(ticket.pk),

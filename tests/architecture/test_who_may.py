@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import a_log_stream, a_webhook, acting, acting_staff, an_approval, invited
+from conftest import a_former_member, a_log_stream, a_webhook, acting, acting_staff, an_approval, invited
 from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.db import connection, transaction
@@ -159,6 +159,7 @@ def world(
         **_directory(tenant, alice),
         "test": active.tests.get().pk,
         "number": carol.pk,
+        "former": a_former_member(alice).pk,
         "recipient": tenant_services.add_head_recipient(tenant, email="h@a.example", actor=acting(alice)).pk,
         "event": tenant.events.earliest("pk").pk,
         "use": 1,

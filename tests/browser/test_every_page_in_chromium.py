@@ -23,6 +23,7 @@ from allauth.mfa.totp.internal.auth import TOTP, generate_totp_secret
 from browser.test_portal_in_chromium import PASSWORD, chromium, page, pytestmark, said, serious
 from conftest import (
     Customer,
+    a_former_member,
     a_log_stream,
     a_webhook,
     acting,
@@ -113,6 +114,7 @@ HERS = (
     "portal:key-uses",
     "portal:members",
     "portal:remove-member",
+    "portal:forget-member",
     "portal:reset-second-factor",
     "portal:sign-on",
     "portal:remove-domain",
@@ -439,6 +441,7 @@ def full(tenant: Tenant, alice: Member, sam: User, active: KeyRegistration, sett
         "approval": asked.pk,
         "domain": domain.pk,
         "number": bob.pk,
+        "former": a_former_member(alice).pk,
         "ticket": ticket.pk,
         "webhook": webhook.pk,
         "stream": stream.pk,

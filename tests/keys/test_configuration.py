@@ -385,7 +385,7 @@ def test_a_repaired_drift_goes_on_when_kore_says_so(
     other_document(our_iam, service_role.policies.get())
     stopped = done(share())
     our_iam.set_default_policy_version(PolicyArn=service_role.policies.get().policy_arn, VersionId="v1")
-    services.approve_configuration(stopped, reason="restored the policy", actor=acting_staff(sam))
+    services.retry_configuration(stopped, reason="restored the policy", actor=acting_staff(sam))
     assert done(stopped).status == Status.PROPAGATING
     assert sorted(named(service_role)) == sorted([first.role_arn, stopped.role_arn])
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from io import StringIO
 from typing import Any
 
 import pytest
-from conftest import acting, acting_staff, invited, let_in
+from conftest import a_log_stream, a_webhook, acting, acting_staff, invited, let_in
 from django.contrib.auth.models import Group, User
 from django.core import mail
 from django.core.management import CommandError, call_command
@@ -25,7 +26,7 @@ from support import follow, mailed, notices
 from tenants import audit
 from tenants import services as tenant_services
 from tenants.errors import FreshSignInNeeded
-from tenants.models import AuditEvent, Member, ServiceAccount, Tenant
+from tenants.models import AuditEvent, Directory, Member, ServiceAccount, SignOnConnection, Tenant
 
 Probe = Callable[[KeyRegistration], KeyRegistration]
 
@@ -363,3 +364,85 @@ def test_another_timeline_may_be_the_last_commit_and_other_tables_are_not() -> N
 def test_our_own_tenants_wait_for_nobody(tenant: Tenant) -> None:
     ours = Tenant.objects.create(name="Ours", service_role=tenant.service_role, is_canary=True)
     assert str(ours.pk) not in check()["held"]
+
+
+# --- what else reaches in or out ------------------------------------------------------------------------------------
+
+
+WAYS = ("sign_on", "domains", "directory", "directory_tokens", "links", "webhooks", "log_streams", "head_recipients")
+
+
+@pytest.fixture
+def reached(tenant: Tenant, alice: Member, held: RestoreHold) -> dict[str, Any]:
+    """Acme Bank on hold, with one of everything that reaches in or out: list → the row."""
+    actor = acting(alice)
+    directory = tenant_services.set_directory(tenant, actor=actor)
+    token, _ = tenant_services.make_directory_token(directory, actor=actor)
+    link, _ = services.make_link(tenant, name="Dora of AWS", actor=actor)
+    return {
+        "sign_on": SignOnConnection.objects.create(tenant=tenant, issuer="https://directory.example", client_id="c"),
+        "domains": tenant_services.add_domain(tenant, name="acme.example", actor=actor),
+        "directory": directory,
+        "directory_tokens": token,
+        "links": link,
+        "webhooks": a_webhook(alice),
+        "log_streams": a_log_stream(alice),
+        "head_recipients": tenant_services.add_head_recipient(tenant, email="head@acme.example", actor=actor),
+    }
+
+
+def test_the_page_shows_what_reaches_in_or_out_with_its_end(
+    tenant: Tenant, alice: Member, bob: Member, reached: dict[str, Any], browser_of: Callable[..., Client]
+) -> None:
+    address = f"/tenants/{tenant.pk}/key/confirm-restore/"
+    shown = browser_of(alice).get(address).content.decode()
+    for name, row in reached.items():
+        part = shown.split(f'id="list-{name}"')[1].split("</section>")[0]
+        assert part.count("<li>") == 1 and f"{_since(row):%Y-%m-%d}" in part, name
+        assert name == "sign_on" or "by alice@acme.example" in part, name
+    for what in ("https://directory.example", "Dora of AWS", "head@acme.example", "Being tried", "acme.example"):
+        assert what in shown
+    read = browser_of(bob).get(address).content.decode().split('id="list-sign_on"')[1]
+    assert "Remove<" not in read and "End it<" not in read, "an auditor reads"
+
+
+def _since(row: Any) -> datetime:
+    return getattr(row, "created_at", None) or row.added_at
+
+
+def test_each_is_ended_from_the_page_and_the_confirmation_asks_for_another_look(
+    tenant: Tenant, alice: Member, reached: dict[str, Any], browser_of: Callable[..., Client]
+) -> None:
+    client, address = browser_of(alice), f"/tenants/{tenant.pk}/key/confirm-restore/"
+    for name in ("directory_tokens", *(one for one in WAYS if one != "directory_tokens")):  # they go with the directory
+        read = services.review_of(tenant)
+        shown = client.get(address).content.decode()
+        part = shown.split(f'id="list-{name}"')[1].split("</section>")[0]
+        [end] = re.findall(r'(?:action|href)="([^"]+/(?:remove|revoke)/)"', part)
+        answer = client.post(end, {"reason": "not ours any more"})
+        assert answer.status_code == 302, name
+        assert "None." in client.get(address).content.decode().split(f'id="list-{name}"')[1].split("</section>")[0]
+        with pytest.raises(errors.ReviewChanged):
+            services.confirm_restore(tenant, digest=read.digest, actor=acting(alice))
+    assert tried(tenant) == "restore_not_confirmed"
+    assert confirm(tenant, alice).status == "confirmed"
+
+
+def test_what_is_added_after_it_was_read_is_not_confirmed(tenant: Tenant, alice: Member, held: RestoreHold) -> None:
+    read = services.review_of(tenant)
+    for change in (
+        lambda: services.make_link(tenant, name="Eve", actor=acting(alice)),
+        lambda: a_webhook(alice),
+        lambda: a_log_stream(alice),
+        lambda: tenant_services.set_directory(tenant, actor=acting(alice)),
+        lambda: tenant_services.make_directory_token(Directory.objects.get(tenant=tenant), actor=acting(alice)),
+        lambda: SignOnConnection.objects.create(tenant=tenant, issuer="https://evil.example", client_id="c"),
+        lambda: SignOnConnection.objects.update(mode="offered"),
+        lambda: tenant_services.add_domain(tenant, name="evil.example", actor=acting(alice)),
+        lambda: tenant_services.add_head_recipient(tenant, email="eve@evil.example", actor=acting(alice)),
+    ):
+        change()
+        with pytest.raises(errors.ReviewChanged):
+            services.confirm_restore(tenant, digest=read.digest, actor=acting(alice))
+        read = services.review_of(tenant)
+        assert tried(tenant) == "restore_not_confirmed"

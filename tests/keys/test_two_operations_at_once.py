@@ -347,6 +347,12 @@ class World:
     def with_one_owner(self) -> None:
         Member.objects.filter(pk=self.bob.pk).update(role="auditor")
 
+    def with_former_member(self) -> None:
+        user = User.objects.create_user(f"gone@{self.name}.example", f"gone@{self.name}.example", "x")
+        self.former = Member.everybody.create(
+            tenant=self.tenant, user=user, role="admin", removed_at=clock.now(), is_ended_by_directory=True
+        )
+
     def without_owner(self) -> None:
         Member.objects.filter(tenant=self.tenant).update(role="auditor")
 
@@ -438,6 +444,9 @@ OPERATIONS: dict[str, Line] = {
         lambda w: tenant_services.accept_invitation(w.link, password=f"a long one {w.name}")
     ),
     "tenants.remove_member": Line(lambda w: tenant_services.remove_member(w.anew(w.bob), reason="r", actor=w.actor)),
+    "tenants.forget_member": Line(
+        lambda w: tenant_services.forget_member(w.former, reason="r", actor=w.actor), before=World.with_former_member
+    ),
     "tenants.leave_organisation": Line(lambda w: tenant_services.leave_organisation(w.anew(w.alice), actor=w.actor)),
     "tenants.change_role": Line(lambda w: tenant_services.change_role(w.anew(w.bob), role="auditor", actor=w.actor)),
     "tenants.require_second_person": Line(
@@ -697,6 +706,10 @@ OPERATIONS: dict[str, Line] = {
     "keys.approve_configuration": Line(
         lambda w: key_services.approve_configuration(w.anew(w.configuration), reason="r", actor=COMMAND),
         {"prepared_status": "submitted", "configuration_status": "waiting_for_approval"},
+    ),
+    "keys.retry_configuration": Line(
+        lambda w: key_services.retry_configuration(w.anew(w.configuration), reason="r", actor=COMMAND),
+        {"prepared_status": "configuring", "configuration_status": "failed"},
     ),
     "keys.start_test": Line(
         lambda w: key_services.start_test(w.my_tenant, keep_until=clock.now() + timedelta(hours=1), actor=w.actor),

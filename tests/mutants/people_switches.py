@@ -29,6 +29,27 @@ SWITCHES = [
         "    if False:\n",
         "tests/tenants/test_erasing.py",
     ),
+    Switch(
+        "who is still to be found in an organisation is not forgotten there",
+        SERVICES + "former_members.py",
+        "    if why := _why_not(held, addresses):\n",
+        "    if why := []:\n",
+        "tests/tenants/test_former_members.py",
+    ),
+    Switch(
+        "an account that another organisation knows is not closed",
+        TENANTS + "erasure.py",
+        "    if _is_known_elsewhere(user, tenant):\n",
+        "    if False:\n",
+        "tests/tenants/test_former_members.py",
+    ),
+    Switch(
+        "what an owner forgot is forgotten in no other organisation after a restore",
+        "keys/services/following.py",
+        'not line.is_here or line.actor.startswith("member:")',
+        "not line.is_here",
+        "tests/tenants/test_former_members.py",
+    ),
     # --- whose it is ----------------------------------------------------------------------------------------------
     Switch(
         "another tenant's pages are not there",

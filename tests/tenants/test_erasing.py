@@ -10,12 +10,10 @@ from typing import Any
 import pytest
 from allauth.account.models import EmailAddress
 from conftest import acting, acting_staff, invited, lines_by
-from django.apps import apps
 from django.contrib.auth.models import Group, User
 from django.core.management import CommandError, call_command
-from django.db.models import TextField
-from django.db.models.functions import Cast
 from django.test import Client
+from named import everywhere
 
 from byokportal.errors import InvalidInput, NotAllowed
 from support import follow
@@ -23,21 +21,9 @@ from support import services as support_services
 from support.models import Notice, Ticket
 from tenants import audit, log_trees, roles, services
 from tenants.models import AuditEvent, Invitation, Member, PersonName, Role, Tenant
-from tenants.personal_fields import FIELDS
 
 pytestmark = pytest.mark.django_db
 CAROL = "carol@acme.example"
-
-
-def everywhere(text: str) -> list[str]:
-    """Return each column of the database in which a text stands."""
-    found = []
-    for name, columns in FIELDS.items():
-        rows = apps.get_model(name)._base_manager.all()
-        for column in columns:
-            if rows.annotate(as_text=Cast(column, TextField())).filter(as_text__icontains=text).exists():
-                found.append(f"{name}.{column}")
-    return found
 
 
 @pytest.fixture

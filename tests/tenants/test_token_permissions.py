@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Customer, a_log_stream, a_webhook, acting, an_approval, invited
+from conftest import Customer, a_former_member, a_log_stream, a_webhook, acting, an_approval, invited
 from django.conf import settings
 from django.db import transaction
 from django.test import Client
@@ -58,6 +58,9 @@ DEMANDS: dict[str, str] = {
     f"GET {T}members/<str:number>": READ,
     f"PATCH {T}members/<str:number>": PEOPLE,
     f"DELETE {T}members/<str:number>": PEOPLE,
+    f"GET {T}former-members": READ,
+    f"GET {T}former-members/<str:former>": READ,
+    f"DELETE {T}former-members/<str:former>": PEOPLE,
     f"GET {T}invitations": READ,
     f"POST {T}invitations": PEOPLE,
     f"GET {T}invitations/<str:invitation>": READ,
@@ -200,6 +203,7 @@ class World:
             "<str:proposal>": proposal.pk,
             "<str:tenant>": tenant.pk,
             "<str:number>": invited(tenant, "dora@acme.example", "admin").pk,
+            "<str:former>": a_former_member(alice).pk,
             "<str:invitation>": services.invite(tenant, email="i@acme.example", role="admin", actor=acting(alice)).pk,
             "<str:name>": "trust-policy",
             "<str:test>": active.tests.get().pk,
