@@ -80,12 +80,14 @@ class Folder:
             with gzip.open(place, "rt", encoding="utf-8") as file:
                 count, end = 0, None
                 for text in file:
+                    if end is not None:
+                        raise _unlike(name)
                     line = json.loads(text)
-                    if "complete" in line:
+                    if "complete" in line:  # read on: what is behind it says whether the file is whole
                         end = line
-                        break
-                    count += 1
-                    yield line
+                    else:
+                        count += 1
+                        yield line
         except FileNotFoundError:
             raise InvalidInput(errors={"archive": [f"ARCHIVE_DIR has no {name}. Bring it back first."]}) from None
         except (EOFError, OSError, ValueError) as error:
