@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from functools import cache
+from itertools import islice
 
 from byokportal import translation
 from byokportal.translation import translate as _
@@ -59,6 +60,7 @@ OF_PEOPLE = frozenset(
 WITHHELD = "external_id"  # no mail and no ticket holds it: there its place is empty, without the blank before it
 DAYS = re.compile(r"(\d+(?:\.\d+)?) days?", re.ASCII)
 # Between sentences, and between what is listed in one.
+AT_MOST = 30  # sentences at a time; of more, none of ours is made
 SENTENCE, LISTED = re.compile(r"(?<=[.!?…”:]) (?=\S)"), ("; ", ", ")
 
 
@@ -98,7 +100,7 @@ def _whole(text: str, ours: frozenset[str]) -> str:
 
 def _one_by_one(text: str, ours: frozenset[str]) -> str:
     """Return several sentences: the longest beginning that is one, then the rest."""
-    for at in reversed([found.start() for found in SENTENCE.finditer(text)]):
+    for at in reversed([found.start() for found in islice(SENTENCE.finditer(text), AT_MOST)]):
         if begun := _whole(text[:at], ours):
             return f"{begun} {_line(text[at + 1 :], ours)}"
     return ""
@@ -148,20 +150,33 @@ def _templates(language: str) -> tuple[Template, ...]:
 
 
 def _pattern(sentence: str) -> re.Pattern[str]:
-    """Return what a template makes; a value that stands twice is the same both times."""
+    """Return what a template makes; a value that stands twice is the same both times.
+
+    A value ends where what follows it in the template begins for the first time, for good (`*+`): people choose values,
+    and a pattern that tried every other end would take minutes for some of them.
+    """
     made, at, seen = "", 0, set[str]()
-    for place in PLACE.finditer(sentence):
+    places = list(PLACE.finditer(sentence))
+    for number, place in enumerate(places):
         before = re.escape(sentence[at : place.start()])
         made += f"{before.removesuffix(re.escape(' '))} ?" if place[1] == WITHHELD else before
-        made += f"(?P={place[1]})" if place[1] in seen else f"(?P<{place[1]}>{_value(place[1])})"
+        is_last = number == len(places) - 1
+        behind = "" if is_last else sentence[place.end() : places[number + 1].start()]
+        if not is_last and places[number + 1][1] == WITHHELD:
+            behind = behind.removesuffix(" ")
+        made += f"(?P={place[1]})" if place[1] in seen else f"(?P<{place[1]}>{_value(place[1], behind)})"
         seen.add(place[1])
         at = place.end()
     return re.compile(made + re.escape(sentence[at:]), re.DOTALL)
 
 
-def _value(name: str) -> str:
+def _value(name: str, behind: str) -> str:
     """Return what may stand in a place. A value that is no sentence holds no end of one, so that a template does not
-    take what follows it for a part of its last value."""
+    take what follows it for a part of its last value.
+
+    Args:
+        behind: what the template has between this place and the next one; "" where it is the last one.
+    """
     if name.endswith("_arn"):
         return r"\S+"
     if name == "email":
@@ -170,4 +185,6 @@ def _value(name: str) -> str:
         return r"\S*?|your External ID"
     if name == "of_its_own":
         return r"(?: in .*?)?"
-    return r".*?" if name in SENTENCES | OF_PEOPLE else r"(?:(?![.!?…] ).)*?"
+    ends = rf"(?!{re.escape(behind)})" if behind else ""
+    ends += "" if name in SENTENCES | OF_PEOPLE else r"(?![.!?…] )"
+    return rf"(?:{ends}.)*{'+' if behind else ''}"

@@ -25,7 +25,11 @@ def refusing(tenant: Tenant, active: KeyRegistration) -> Iterator[int]:
     event = audit.record("tenants.tenant.viewed", tenant=tenant, actor=audit.COMMAND, target=tenant)
     connection.check_constraints()
     with connection.cursor() as cursor:
-        cursor.execute(f"CREATE UNIQUE INDEX one_event_more ON tenants_auditevent (tenant_id) WHERE id >= {event.pk}")
+        table = "tenants_auditevent"
+        if connection.vendor == "postgresql":  # an index over all months would need the time in it
+            cursor.execute("SELECT tableoid::regclass::text FROM tenants_auditevent WHERE id = %s", [event.pk])
+            [(table,)] = cursor.fetchall()
+        cursor.execute(f"CREATE UNIQUE INDEX one_event_more ON {table} (tenant_id) WHERE id >= {event.pk}")
     yield AuditEvent.objects.count()
     connection.check_constraints()
     with connection.cursor() as cursor:

@@ -149,7 +149,7 @@ def test_every_page_of_a_key_in_service(
 ) -> None:
     named: dict[str, Any] = {"tenant": active.tenant, "test": active.tests.get(), "number": alice}
     # Pages of rows that this world does not have are not there, and are the other test's.
-    there_is_none = dict.fromkeys(("ticket", "drill", "domain", "approval", "webhook", "stream"), alice)
+    there_is_none = dict.fromkeys(("ticket", "drill", "domain", "approval", "webhook", "stream", "former"), alice)
     found = left_over(browser_of(alice), portal_pages(there_is_none | named))
     assert not found, _told(found)
 

@@ -37,7 +37,9 @@ DOCUMENT = re.compile(r"^\{$.*?^\}$", re.DOTALL | re.MULTILINE)
 
 def read(tenant: Tenant, browser: Client, **rows: Any) -> None:
     """Assert that no page of the tenant and no mail to it holds English in German."""
-    named = dict.fromkeys(("ticket", "drill", "domain", "approval", "webhook", "stream", "test", "number"), tenant)
+    named = dict.fromkeys(
+        ("ticket", "drill", "domain", "approval", "webhook", "stream", "test", "number", "former"), tenant
+    )
     first = {"ticket": Ticket, "drill": RevocationDrill, "approval": Approval}
     named |= {"tenant": tenant} | {
         name: row for name, kind in first.items() if (row := kind.objects.filter(tenant=tenant).first())
