@@ -19,9 +19,9 @@ from tenants.errors import IdempotencyKeyInvalid, IdempotencyKeyReused, RequestI
 from tenants.models import IdempotentRequest, Tenant
 
 LASTS = timedelta(hours=24)
-# A request that runs longer than any may run was killed: one waits 10 s for the database at most, or some 15 s for AWS.
+# A request that runs longer than any may run was killed: one waits 10 s for the database and some 15 s for AWS at most.
 # Short, because a caller who got a 503 repeats it: where the database did not even take the row away, it waits so long.
-STUCK = timedelta(seconds=20)
+STUCK = timedelta(seconds=30)
 KEY = re.compile(r"[\x21-\x2b\x2d-\x7e]{1,255}", re.ASCII)  # no comma: servers join two headers of one name by it
 
 

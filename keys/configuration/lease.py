@@ -12,7 +12,7 @@ from byokportal import clock
 from keys.errors import LeaseTaken
 from tenants.models import ServiceRole
 
-LASTS = timedelta(seconds=30)  # longer than one IAM call; less than a claim, which ends with the same worker
+LASTS = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
