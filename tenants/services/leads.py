@@ -66,7 +66,7 @@ def carry_forward(lines: QuerySet[AuditEvent], *, actor: Actor) -> None:
         line = newest[str(user.pk)]
         if not _about(user.pk).filter(pk__gt=line.pk).exists():
             facts = {"email": user.email, "by": _by(line), "since": line.at.isoformat()}
-            audit.record(CARRIED, tenant=None, actor=actor, target=user, **facts)
+            audit.record("tenants.staff.carried", tenant=None, actor=actor, target=user, **facts)
 
 
 def _about(pk: object) -> QuerySet[AuditEvent]:

@@ -371,9 +371,7 @@ def test_required_closes_every_page_of_the_tenant_to_an_own_sign_in(
         # Where the way in begins; who is named by no directory of the tenant's finds nothing at the second.
         if "sign-on/needed" in route or "directory/join" in route:
             continue
-        path = "/" + route.replace("<uuid:tenant>", str(tenant.pk)).replace("<int:number>", "1").replace(
-            "<int:recipient>", "1"
-        )
+        path = "/" + re.sub(r"<int:\w+>", "1", route.replace("<uuid:tenant>", str(tenant.pk)))
         path = re.sub(r"<uuid:\w+>", "00000000-0000-4000-8000-000000000000", path)
         path = path.replace("<slug:name>", "trust-policy")
         for method in (browser.get, browser.post):
