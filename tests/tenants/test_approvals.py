@@ -149,6 +149,7 @@ HELD = {
 }
 # Tried in tests of their own.
 ELSEWHERE = {
+    "tenants.forget_member",
     "tenants.mint_token",
     "keys.end_horizon",
     "tenants.change_sign_on",
