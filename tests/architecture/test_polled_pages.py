@@ -40,7 +40,7 @@ HTMX = {"HX-Request": "true"}
 POLLED = {
     "admin/parts/bulk.html": ("/admin/support/bulkoperation/{bulk}/change/", 7),
     "admin/parts/drop.html": ("/admin/tenants/tenant/{tenant}/drop/", 8),
-    "admin/parts/test.html": ("/admin/keys/encryptiontest/{test}/change/", 14),
+    "admin/parts/test.html": ("/admin/keys/encryptiontest/{test}/change/", 15),
     "portal/parts/drill.html": ("/tenants/{tenant}/key/drills/{drill}/live/", 4),
     "portal/parts/key_state.html": ("/tenants/{tenant}/key/live/", 13),
     "portal/parts/live_test.html": ("/tenants/{tenant}/tests/{test}/", 5),
