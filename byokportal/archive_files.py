@@ -6,7 +6,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from django.conf import settings
 
+from byokportal import once_written
 from byokportal.errors import InvalidInput
 
 PIECE = 1 << 20  # bytes
@@ -38,30 +38,20 @@ class Folder:
         """
         if not self.path.is_dir():
             raise InvalidInput(errors={"archive": ["ARCHIVE_DIR is no directory here. Mount it where this job runs."]})
-        place, whole, count = self.path / name, self.path / f".{name}.{os.getpid()}", 0
+        place, count, digest = self.path / name, 0, ""
         try:
-            with open(whole, "wb") as raw:
+            with once_written.file(place) as raw:
                 with gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0) as file:
                     for line in lines:
                         file.write(_text(line))
                         count += 1
                     file.write(_text({"complete": True, "count": count}))
                 raw.flush()
-                os.fsync(raw.fileno())
-            digest = _digest(whole)
-            try:
-                os.link(whole, place)
-            except FileExistsError:
-                if _digest(place) != digest:
-                    why = f"ARCHIVE_DIR has another {name}. Find out who wrote it, and move it away."
-                    raise InvalidInput(errors={"archive": [why]}) from None
-        finally:
-            whole.unlink(missing_ok=True)
-        folder = os.open(self.path, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+                digest = _digest(Path(raw.name))
+        except FileExistsError:
+            if _digest(place) != digest:
+                why = f"ARCHIVE_DIR has another {name}. Find out who wrote it, and move it away."
+                raise InvalidInput(errors={"archive": [why]}) from None
         return count, digest
 
     def read(self, name: str, *, sha256: str = "") -> Iterator[dict[str, Any]]:

@@ -134,7 +134,7 @@ class Source:
     columns: Sequence[str]
     shapes: Mapping[str, Shape]
     name: str
-    begins: Sequence[Facts] = ()
+    begins: Callable[[], Sequence[Facts]] = tuple
 
 
 def answer(source: Source, cursor: str, *, extension: str) -> StreamingHttpResponse:
@@ -148,16 +148,14 @@ def answer(source: Source, cursor: str, *, extension: str) -> StreamingHttpRespo
         InvalidInput: the cursor is none of ours.
         DatabaseError: the first piece could not be read; what fails later is said in the file.
     """
-    notation, shape = FORMATS[extension], source.shapes[extension]
-    pieces = _pieces(source, shape, Position.parse(cursor))
+    notation = FORMATS[extension]
+    pieces = _pieces(source, extension, Position.parse(cursor))
     first = next(pieces)  # what fails here is an answer of its own, with its status
     headers = {
         "Content-Disposition": f'attachment; filename="{source.name}.{notation.extension}"',
         "Cache-Control": "no-store",
     }
-    texts = _texts(
-        _with_beginning(source, cursor, extension, itertools.chain([first], pieces)), notation, source.columns
-    )
+    texts = _texts(itertools.chain([first], pieces), notation, source.columns)
     return StreamingHttpResponse(texts, content_type=notation.media_type, headers=headers)
 
 
@@ -167,26 +165,20 @@ def texts(source: Source, cursor: str, *, extension: str) -> Iterator[str]:
     Args:
         cursor, extension: as `answer`.
     """
-    pieces = _pieces(source, source.shapes[extension], Position.parse(cursor))
-    return _texts(_with_beginning(source, cursor, extension, pieces), FORMATS[extension], source.columns)
+    pieces = _pieces(source, extension, Position.parse(cursor))
+    return _texts(pieces, FORMATS[extension], source.columns)
 
 
-def _with_beginning(source: Source, cursor: str, extension: str, pieces: Iterator[Piece]) -> Iterator[Piece]:
-    """Put what a file begins with before its first piece."""
-    if extension != "jsonl" or cursor:
-        return pieces
-    facts, place = next(pieces)
-    return itertools.chain([([*source.begins, *facts], place)], pieces)
-
-
-def _pieces(source: Source, shape: Shape, place: Position | None) -> Iterator[Piece]:
+def _pieces(source: Source, extension: str, place: Position | None) -> Iterator[Piece]:
     """Yield facts of rows, and the position behind them; None behind the last ones."""
+    begins = source.begins() if extension == "jsonl" and place is None else ()
     while True:
         with deadline.at_most(database.SECONDS):  # the request's own ends when the first piece is sent
             read = keyset.after(source.rows, place, limit=BATCH)
-            facts = shape([row for row in read if source.fits is None or source.fits(row)])
+            facts = source.shapes[extension]([row for row in read if source.fits is None or source.fits(row)])
         place = keyset.position(read[-1]) if len(read) == BATCH else None
-        yield facts, place
+        yield [*begins, *facts], place
+        begins = ()
         if place is None:
             return
 

@@ -144,9 +144,9 @@ def _extent(month: ArchivedMonth, tree: LogTree, inside: Any, following: Any, be
 
 
 def keep_leaves(extent: ArchivedLog) -> None:
-    """Keep the leaves of a log that proofs of what is left need, once its lines leave; those that none needs go."""
-    tree, kept = extent.tree, extent.tree.first + (extent.through - extent.tree.first + 1) // PIECE * PIECE
-    wanted = {*range(kept, extent.through + 1), *extent.beyond}
+    """Keep the leaves of a log that proofs of what is left need, once its lines leave."""
+    tree = extent.tree
+    wanted = {*range(_kept_from(extent), extent.through + 1), *extent.beyond}
     here = AuditEvent.objects.filter(tenant=tree.tenant_id, seal_number__in=wanted).exclude(seal="")
     leaves_of = [
         ArchivedLeaf(tree=tree, number=number or 0, seal=seal)
@@ -155,7 +155,16 @@ def keep_leaves(extent: ArchivedLog) -> None:
     ArchivedLeaf.objects.bulk_create(leaves_of, ignore_conflicts=True)
     if ArchivedLeaf.objects.filter(tree=tree, number__in=wanted).count() != len(wanted):
         raise InvalidInput(errors={"archive": [f"The log {tree.name} lacks lines that its archive is to end with."]})
-    ArchivedLeaf.objects.filter(tree=tree, number__lt=kept).delete()
+
+
+def drop_leaves(extent: ArchivedLog) -> None:
+    """Drop the leaves of a log that complete subtrees cover, once exports begin with the month (`beginning`)."""
+    ArchivedLeaf.objects.filter(tree=extent.tree, number__lt=_kept_from(extent)).delete()
+
+
+def _kept_from(extent: ArchivedLog) -> int:
+    first: int = extent.tree.first
+    return first + (extent.through - first + 1) // PIECE * PIECE
 
 
 def beginning(tenant: Tenant) -> list[dict[str, Any]]:

@@ -17,6 +17,8 @@ from typing import Any
 
 from django.conf import settings
 
+from byokportal import once_written
+
 NAME = re.compile(r"([0-9]{12})\.json")
 RECEIPT = re.compile(r"closing-[0-9a-f-]{36}-[12]\.json", re.ASCII)
 
@@ -55,20 +57,8 @@ class Folder:
 
     def _write(self, place: Path, published: dict[str, Any]) -> None:
         self.path.mkdir(parents=True, exist_ok=True, mode=0o755)
-        whole = self.path / f".{place.stem}.{os.getpid()}"
-        with open(whole, "w", encoding="utf-8") as file:
-            file.write(json.dumps(published) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(whole, place)
-        finally:
-            whole.unlink()
-        folder = os.open(self.path, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        with once_written.file(place) as file:
+            file.write((json.dumps(published) + "\n").encode())
 
     def try_out(self) -> None:
         """See that a file can be published here; none is left behind.

@@ -85,7 +85,7 @@ def archive_months(*, actor: Actor) -> list[Step]:
     steps = []
     with base.patient(connection):
         for table in Table:
-            _put_away(table)
+            partitions.put_away(table)
             for partition in partitions.months(table):
                 if partition.ends > before:
                     break
@@ -108,10 +108,15 @@ def _step(table: Table, partition: partitions.Month, actor: Actor) -> Step:
     if rules.count(month.begins, month.ends) != month.rows:
         return Step(partition.name, why=("rows were added after it was written to its file",))
     rules.check(archive_files.folder().read(month.file, sha256=month.sha256))
-    for extent in month.logs.select_related("tree").iterator(chunk_size=log_archive.CHUNK):
+    extents = month.logs.select_related("tree")
+    for extent in extents.iterator(chunk_size=log_archive.CHUNK):
         transactions.run(partial(log_archive.keep_leaves, extent))
+    # Before its rows are gone: an export that has both is proved, and one that has neither lacks lines.
+    ArchivedMonth.objects.filter(pk=month.pk, detached_at=None).update(detached_at=clock.now())
+    for extent in extents.iterator(chunk_size=log_archive.CHUNK):
+        log_archive.drop_leaves(extent)
     partitions.detach(table, partition.name)
-    _put_away(table)
+    partitions.put_away(table)
     return Step(partition.name, "detached")
 
 
@@ -154,12 +159,3 @@ def _undeclared(month: ArchivedMonth) -> str:
         if number is None or number >= heads[tenant].first + heads[tenant].signed_size:
             return "its declaration is in no signed head yet"
     return ""
-
-
-def _put_away(table: Table) -> None:
-    """Move tables that are detached to the schema of what is archived, and note of which months they are."""
-    partitions.put_away(table)
-    for month in ArchivedMonth.objects.filter(table=table, detached_at=None):
-        names = {one.ends: one.name for one in partitions.months(table)}
-        if month.ends not in names:
-            ArchivedMonth.objects.filter(pk=month.pk).update(detached_at=clock.now())

@@ -24,7 +24,7 @@ class ArchivedMonth(models.Model):
     file = models.CharField(max_length=100)  # its name in ARCHIVE_DIR
     sha256 = models.CharField(max_length=64)
     declared_at = models.DateTimeField(default=clock.now)
-    detached_at = models.DateTimeField(null=True)  # since then the file alone has the rows
+    detached_at = models.DateTimeField(null=True)  # since then the file counts, and its partition goes
 
     class Meta:
         ordering: ClassVar = ["ends"]

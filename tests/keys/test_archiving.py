@@ -108,7 +108,7 @@ def partitions_now() -> dict[tuple[str, str], tuple[str | None, str | None]]:
 
 @pytest.fixture
 def acme(schema: None, folder: Path) -> Tenant:
-    """An organisation with 300 lines of November, 20 of December, and uses in both; heads cover all of it."""
+    """An organisation with 300 lines of November, 230 of December, and uses in both; heads cover all of it."""
     role = ServiceRole.objects.create(name="r", arn="arn:aws:iam::999900001111:role/r", unique_id="AROA1")
     tenant = Tenant.objects.create(name="Acme", service_role=role)
     with at(NOVEMBER):
@@ -119,7 +119,7 @@ def acme(schema: None, folder: Path) -> Tenant:
         sign()
     with at(DECEMBER):
         make()
-        lines(tenant, *(f"december {number}" for number in range(20)))
+        lines(tenant, *(f"december {number}" for number in range(230)))
         uses(tenant, 3)
         sign()
     with at(LATER):
@@ -271,6 +271,36 @@ def test_uses_leave_behind_the_lines_that_seal_them(acme: Tenant, folder: Path, 
 
 @on_postgresql
 @pytest.mark.django_db(transaction=True)
+def test_while_a_month_is_being_detached_an_export_is_proved(
+    acme: Tenant, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Detaching waits for whoever reads the table, for as long as that takes."""
+
+    class Waits(BaseException):
+        pass
+
+    detach = partitions.detach
+
+    def wait(table: str, name: str) -> None:
+        if name == "tenants_auditevent_2031_12":
+            raise Waits
+        detach(table, name)
+
+    monkeypatch.setattr(partitions, "detach", wait)
+    with pytest.raises(Waits):
+        for day in range(14):
+            with at(MUCH_LATER + timedelta(days=day)):
+                maintain()
+                sign()
+    with at(MUCH_LATER + timedelta(days=20)):
+        head = tmp_path / "head.json"
+        head.write_text(json.dumps(log_proofs.head(acme)))
+        found = verify(export(acme, tmp_path / "rest.jsonl"), head=head)
+    assert found.returncode == 0, found.stdout
+
+
+@on_postgresql
+@pytest.mark.django_db(transaction=True)
 def test_a_line_that_was_numbered_after_midnight_stays_provable(schema: None, folder: Path, tmp_path: Path) -> None:
     """A transaction that began before midnight may commit behind one of the next month."""
     role = ServiceRole.objects.create(name="r", arn="arn:aws:iam::999900001111:role/r", unique_id="AROA1")
@@ -384,7 +414,7 @@ def test_what_was_interrupted_is_ended_by_the_next_run(
     def killed(*_: Any, **__: Any) -> None:
         raise Killed
 
-    points = [(archiving, "_write"), (partitions, "detach"), (archiving, "_put_away"), (log_archive, "keep_leaves")]
+    points = [(archiving, "_write"), (partitions, "detach"), (partitions, "put_away"), (log_archive, "keep_leaves")]
     done: set[str] = set()
     for day in range(24):
         with at(LATER + timedelta(days=day)):

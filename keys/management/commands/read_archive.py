@@ -10,7 +10,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
-from byokportal import archive_files
+from byokportal import archive_files, exports
 from keys.management.after_a_restore import told
 from tenants import log, log_archive
 from tenants.models import ArchivedMonth, Tenant
@@ -37,11 +37,12 @@ class Command(BaseCommand):
             raise CommandError("There is no such organisation, or no month was archived under that name.")
         kept = archive_files.folder().read(month.file, sha256=month.sha256)
         mine, count = (line for line in kept if line["tenant"] == str(tenant.pk)), 0
+        notation = exports.JsonLines()
         with told():
             for facts in _uses(mine) if options["of"] == "uses" else _lines(mine, tenant):
-                self.stdout.write(json.dumps(facts))
+                self.stdout.write(notation.row(facts))
                 count += 1
-        self.stdout.write(json.dumps({"complete": True, "count": count}))
+        self.stdout.write(notation.end(exports.Ending(True, count), ()))
 
 
 def _uses(mine: Iterator[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
