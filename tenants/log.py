@@ -16,7 +16,7 @@ from django.utils import translation
 from byokportal import clock, exports, keyset, words
 from byokportal.keyset import Fits, Page
 from byokportal.translation import lazy
-from tenants import audit, log_archive, persons
+from tenants import audit, audit_events, log_archive, persons
 from tenants.models import AuditEvent, Tenant
 
 # What people call a kind, and how the names of its events begin; the longest beginning decides.
@@ -57,7 +57,7 @@ def kind_of(name: str) -> str:
 
 def names_of(kind: str) -> list[str]:
     """Return the names of the events of a kind."""
-    return [name for name in audit.EVENTS if kind_of(name) == kind]
+    return [name for name in audit_events.EVENTS if kind_of(name) == kind]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from django.contrib import admin
 
 from byokportal import words
 from support.admin.base import CodesForStaff, ReadOnlyAdmin
-from tenants import audit
+from tenants import audit, audit_events
 from tenants.models import AuditEvent
 
 
@@ -17,7 +17,7 @@ class EventsForStaff(CodesForStaff):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.lookup_choices: Any = sorted(audit.EVENTS)
+        self.lookup_choices: Any = sorted(audit_events.EVENTS)
 
 
 @admin.register(AuditEvent)

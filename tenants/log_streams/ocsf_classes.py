@@ -103,7 +103,7 @@ def _api(what: str, activity: int, severity: int = INFORMATIONAL, status: int = 
     return Class(API, activity, what, severity, status)
 
 
-# What an earlier version recorded and `tenants.audit.EVENTS` no longer has.
+# What an earlier version recorded and `tenants.audit_events.EVENTS` no longer has.
 UNKNOWN = _api("event", OTHER)
 
 CLASSES = {

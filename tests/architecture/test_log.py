@@ -10,7 +10,7 @@ from django.conf import settings
 
 from keys.services import key
 from support import follow, reactions
-from tenants import audit
+from tenants import audit_events
 
 
 def recorded() -> Iterator[str]:
@@ -32,9 +32,9 @@ def _words(node: ast.AST) -> Iterator[str]:
 
 
 def test_every_event_of_the_table_is_recorded_by_somebody() -> None:
-    assert sorted(set(audit.EVENTS) - set(recorded())) == []
+    assert sorted(set(audit_events.EVENTS) - set(recorded())) == []
 
 
 def test_whatever_reacts_to_an_event_or_shows_one_names_one_of_the_table() -> None:
-    named = {*reactions.REACTIONS, *follow.ACCOUNTS, *follow.INCIDENTS, *audit.STATUSES, *key.DROPPING}
-    assert sorted(named - set(audit.EVENTS)) == []
+    named = {*reactions.REACTIONS, *follow.ACCOUNTS, *follow.INCIDENTS, *audit_events.STATUSES, *key.DROPPING}
+    assert sorted(named - set(audit_events.EVENTS)) == []

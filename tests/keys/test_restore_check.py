@@ -20,7 +20,7 @@ from byokportal.errors import NotAllowed
 from keys import branchkeys, services
 from keys.models import BranchKey, KeyRegistration
 from keys.services.log_lines import NOT_FOLLOWED, SAYS
-from tenants import audit, published_heads
+from tenants import audit, audit_events, published_heads
 from tenants import services as tenant_services
 from tenants.models import (
     AccessToken,
@@ -369,7 +369,7 @@ def test_what_takes_something_away_is_followed_or_named_in_the_document() -> Non
     text = (Path(__file__).parents[2] / "docs" / "restore.md").read_text()
     ends = ("revoked", "removed", "withdrawn", "disabled", "rotated", "reset", "shut_out", "unlinked", "switched_off")
     other = {"tenants.recovery.withdrawn", "tenants.approval.withdrawn", "keys.configuration.removed"}
-    taking = {name for name in audit.EVENTS if name.endswith(ends)} - other
+    taking = {name for name in audit_events.EVENTS if name.endswith(ends)} - other
     assert taking <= SAYS.keys() | NOT_FOLLOWED
-    assert not NOT_FOLLOWED & SAYS.keys() and audit.EVENTS.keys() >= NOT_FOLLOWED
+    assert not NOT_FOLLOWED & SAYS.keys() and audit_events.EVENTS.keys() >= NOT_FOLLOWED
     assert [name for name in sorted(NOT_FOLLOWED) if f"`{name}`" not in text] == []

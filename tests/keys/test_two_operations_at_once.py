@@ -847,7 +847,7 @@ ELSEWHERE = {
     "tenants.remove_as_logged": "a part of restore_check, while nothing else runs",
     "keys.restore_check": "of all tenants, when the database went back",
     "keys.reopen_logs": "of all logs at once, when the database went back",
-    "keys.archive_months": "of old months of all logs at once, by a job of its own: test_archiving kills it at its steps",
+    "keys.archive_months": "of old months of all logs at once: test_archiving kills it at its steps",
     "keys.admit_database": "of all tenants at once, when the database is another one",
     "tenants.request_address_change": "of a person's account, not of a tenant's rows",
     "tenants.confirm_address_change": "the same; it writes a line into each log",

@@ -18,7 +18,7 @@ from keys import lifecycle
 from keys.arns import KeyArn
 from keys.errors import ArnRefused, RegistrationBusy
 from keys.models import KeyRegistration
-from tenants import audit, onboarding
+from tenants import audit, audit_events, onboarding
 from tenants.models import AuditEvent, Member, OnboardingStep, Tenant
 
 KEY = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -111,7 +111,7 @@ def test_a_page_says_a_refusal_without_a_form_in_german(
 
 def test_every_event_has_its_sentence_in_german_with_every_place() -> None:
     with translation.override("de"):
-        for name, sentence in audit.EVENTS.items():
+        for name, sentence in audit_events.EVENTS.items():
             said = translation.gettext(sentence)
             places = lambda text: {found for _, found, _, _ in Formatter().parse(text) if found}  # noqa: E731
             assert said != sentence, name

@@ -25,7 +25,7 @@ from keys.proof.encryption_test import CHECKS, remedies
 from support import notices
 from support import services as support_services
 from support.models import Notice, Ticket, TicketMessage
-from tenants import audit
+from tenants import audit, audit_events
 from tenants.models import AuditEvent, Member, Tenant
 
 pytestmark = pytest.mark.django_db
@@ -36,7 +36,7 @@ SNAKE = re.compile(r"\b[a-z][a-z0-9]*(?:_[a-z0-9]+)+\b")
 ACTOR = re.compile(r"\b(?:member|kore|service):[\w@]")
 TIME = re.compile(r"\b\d{1,2}:\d{2}(?::\d{2})?(?:\.\d+)?(?![\d:.]| UTC)")
 YOU = re.compile(r"Waiting for you\b|your organisation|for you to", re.IGNORECASE)
-CODES = {check.code for check in CHECKS} | set(audit.EVENTS)
+CODES = {check.code for check in CHECKS} | set(audit_events.EVENTS)
 
 
 def visible(page: str) -> str:

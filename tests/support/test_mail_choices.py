@@ -18,7 +18,7 @@ from byokportal import clock
 from byokportal.errors import InvalidInput, NotFound
 from support import follow, kinds, mailed, notices, reactions, services
 from support.models import MailChoice, Notice
-from tenants import audit
+from tenants import audit, audit_events
 from tenants.audit import SYSTEM
 from tenants.models import AuditEvent, Member, Tenant
 
@@ -124,7 +124,7 @@ def test_an_answer_of_support_is_mailed_as_a_link_and_an_internal_note_is_not(al
 
 
 def test_every_event_has_a_kind_and_every_mail_one_of_them_or_none() -> None:
-    assert {kinds.of_event(name) for name in audit.EVENTS} == set(kinds.KINDS)
+    assert {kinds.of_event(name) for name in audit_events.EVENTS} == set(kinds.KINDS)
     assert {one.kind for one in notices.MAILS.values()} <= {*kinds.KINDS, ""}
     assert set(kinds.BEGINNINGS.values()) == set(kinds.KINDS)
     always = {name for name, one in notices.MAILS.items() if not one.kind}

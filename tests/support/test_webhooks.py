@@ -23,7 +23,7 @@ from byokportal.errors import InvalidInput, NotAllowed, NotFound
 from support import backlog, due, errors, follow, notices, reactions, services
 from support.models import Notice, WebhookDelivery, WebhookEndpoint
 from support.webhooks import deliveries, formats
-from tenants import audit, sealing
+from tenants import audit, audit_events, sealing
 from tenants import services as tenant_services
 from tenants.audit import SYSTEM, Actor
 from tenants.errors import FreshSignInNeeded
@@ -665,7 +665,7 @@ def test_pagerduty_gets_an_alert_and_its_end_and_nothing_else(tenant: Tenant, ma
 
 
 def test_the_alarms_are_events_and_their_severities_pagerdutys() -> None:
-    assert set(formats.ALARMS) <= set(audit.EVENTS)
+    assert set(formats.ALARMS) <= set(audit_events.EVENTS)
     assert {alarm.severity for alarm in formats.ALARMS.values()} <= SEVERITIES | {""}
     opened = {alarm.about for alarm in formats.ALARMS.values() if alarm.severity}
     assert {alarm.about for alarm in formats.ALARMS.values()} == opened, "what ends, begins"
