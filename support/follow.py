@@ -13,7 +13,7 @@ from django.db.models import F, Q
 
 from byokportal import clock, database
 from keys.models import Incident
-from support import closed, notices, reactions, response
+from support import closed, mails, notices, reactions, response
 from support.models import WebhookEndpoint
 from support.webhooks import deliveries
 from tenants import audit, transactions
@@ -111,7 +111,7 @@ def _follow_ours(event: AuditEvent) -> bool:
     if event.name in RESPONSES:
         RESPONSES[event.name](event, Incident.objects.select_related("service_role").get(pk=target))
     known = {"target": target, "incident": target, **notices.change(event)}
-    notices.write(event, template, recipient, {name: known[name] for name in notices.MAILS[template].context})
+    notices.write(event, template, recipient, {name: known[name] for name in mails.MAILS[template].context})
     return True
 
 

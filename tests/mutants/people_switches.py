@@ -312,7 +312,7 @@ SWITCHES = [
     # --- sign-on --------------------------------------------------------------------------------------------------
     Switch(
         "a connection asserts addresses of verified domains",
-        SERVICES + "sign_ons.py",
+        SERVICES + "sign_on_members.py",
         "mine = MailDomain.objects.of(connection.tenant).verified()\n    found = mine.filter(name=email",
         "mine = MailDomain.objects.all()\n    found = mine.filter(name=email",
         "tests/tenants/test_sign_on.py tests/tenants/test_sign_on_takeovers.py",
@@ -333,14 +333,14 @@ SWITCHES = [
     ),
     Switch(
         "who was shown out does not come back by the directory",
-        SERVICES + "sign_ons.py",
+        SERVICES + "sign_on_members.py",
         "    if invited_as.exists() or was_here.filter(user__email__iexact=asserted.email).exists():\n",
         "    if False:\n",
         "tests/tenants/test_sign_on.py tests/tenants/test_sign_on_takeovers.py",
     ),
     Switch(
         "only who left with a connection comes by the next one",
-        SERVICES + "sign_ons.py",
+        SERVICES + "sign_on_members.py",
         'connection__removed_at=OuterRef("removed_at")',
         "connection__removed_at__isnull=False",
         "tests/tenants/test_comings_and_goings.py",

@@ -24,7 +24,7 @@ from byokportal import clock, stored_sentences, words
 from keys import services as key_services
 from keys.health import kept, measuring
 from keys.models import KeyHealth, KeyRegistration, RevocationDrill
-from support import follow, notices
+from support import follow, mails, notices
 from support import services as support_services
 from support.models import Notice, Ticket
 from tenants import audit, errors, services
@@ -51,7 +51,7 @@ def read(tenant: Tenant, browser: Client, **rows: Any) -> None:
     for notice in Notice.objects.filter(tenant=tenant):
         with translation.override("de"):
             message = notices._compose(notice, notices._sentences(notice))
-        if message is not None and not notices.MAILS[notice.template].is_for_staff:
+        if message is not None and not mails.MAILS[notice.template].is_for_staff:
             page = Page()
             page.handle_data(DOCUMENT.sub(" ", f"{message.subject}\n{message.body}"))
             if page.left:

@@ -16,7 +16,7 @@ from django.test import Client
 
 from byokportal import clock
 from byokportal.errors import InvalidInput, NotFound
-from support import follow, kinds, mailed, notices, reactions, services
+from support import follow, kinds, mailed, mails, notices, reactions, services
 from support.models import MailChoice, Notice
 from tenants import audit, audit_events
 from tenants.audit import SYSTEM
@@ -125,9 +125,9 @@ def test_an_answer_of_support_is_mailed_as_a_link_and_an_internal_note_is_not(al
 
 def test_every_event_has_a_kind_and_every_mail_one_of_them_or_none() -> None:
     assert {kinds.of_event(name) for name in audit_events.EVENTS} == set(kinds.KINDS)
-    assert {one.kind for one in notices.MAILS.values()} <= {*kinds.KINDS, ""}
+    assert {one.kind for one in mails.MAILS.values()} <= {*kinds.KINDS, ""}
     assert set(kinds.BEGINNINGS.values()) == set(kinds.KINDS)
-    always = {name for name, one in notices.MAILS.items() if not one.kind}
+    always = {name for name, one in mails.MAILS.items() if not one.kind}
     assert {"invitation", "address-change", "sign-in-changed", "recovery-announced", "account-changed"} <= always
     assert json.dumps(sorted(mailed.KEPT)) == '["approvals", "key", "people", "sign_on"]'
 
@@ -154,4 +154,4 @@ def _kinds_mailed(reaction: Callable[..., None]) -> set[str]:
     for name in re.findall(r"^    (_\w+)\(event", source, re.MULTILINE):
         source += inspect.getsource(getattr(reactions, name))
     templates = re.findall(r'tell\(\s*event,\s*tenant,\s*"([a-z-]+)"', source)
-    return {notices.MAILS[template].kind for template in templates}
+    return {mails.MAILS[template].kind for template in templates}

@@ -8,7 +8,7 @@ from django.core import mail
 from django.test import Client
 from django.utils import translation
 
-from support import follow, notices
+from support import follow, mails, notices
 from support.models import Notice
 from tenants import audit, services
 from tenants.models import AuditEvent, Invitation, Member, Role, Tenant
@@ -80,5 +80,5 @@ def test_a_mail_for_a_new_password_is_in_the_language_of_the_account(alice: Memb
 
 def test_staff_read_english(tenant: Tenant, alice: Member) -> None:
     services.choose_language(alice.user, "de")
-    staff = {name for name, one in notices.MAILS.items() if one.is_for_staff}
+    staff = {name for name, one in mails.MAILS.items() if one.is_for_staff}
     assert {"incident-opened", "staff-invitation", "policy-drifted"} <= staff

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from byokportal import clock
 from keys.models import Closing, ClosingReceipt
-from support import follow, notices
+from support import follow, mails, notices
 from support.models import Notice
 from tenants import audit, services, tokens
 from tenants.models import InvitationLink, OwnerRecovery, Tenant
@@ -166,18 +166,18 @@ ROWS = {
 
 
 def test_every_mail_of_the_table_has_its_two_templates_and_every_template_its_row() -> None:
-    files = {f"{name}{end}" for name in notices.MAILS for end in (".subject.txt", ".txt")}
+    files = {f"{name}{end}" for name in mails.MAILS for end in (".subject.txt", ".txt")}
     assert {path.name for path in FOLDER.iterdir()} == files
 
 
-@pytest.mark.parametrize("template", notices.MAILS)
+@pytest.mark.parametrize("template", mails.MAILS)
 def test_every_mail_says_its_words_and_leaves_no_gap(
     template: str, tenant: Tenant, sam: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engines["django"].engine, "string_if_invalid", "NOT GIVEN: %s")
     Tenant.objects.filter(pk=tenant.pk).update(name="Tom & Söhne <AG>")
     tenant.refresh_from_db()
-    context = {name: SAMPLE.get(name, f"the {name} & so") for name in notices.MAILS[template].context}
+    context = {name: SAMPLE.get(name, f"the {name} & so") for name in mails.MAILS[template].context}
     if template in ROWS:
         context |= ROWS[template](tenant, sam)
     message = notices.compose(Notice(template=template, tenant=tenant, recipient=ADDRESS, context=context))

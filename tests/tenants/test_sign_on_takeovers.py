@@ -24,7 +24,7 @@ from byokportal import clock
 from byokportal.errors import DomainError
 from tenants import audit, oidc, services, tokens
 from tenants.models import Member, SignOnAttempt, SignOnConnection, SignOnIdentity, SignOnSession, Tenant
-from tenants.services import sign_ons
+from tenants.services import sign_on_members
 
 pytestmark = pytest.mark.django_db
 
@@ -266,7 +266,7 @@ def test_a_removed_member_who_changed_the_address_is_not_let_in_as_somebody_new(
 def test_a_consumers_account_at_google_with_an_address_of_ours_is_none_of_ours(
     world: World, hosted: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sign_ons, "GOOGLE", world.acme.issuer)
+    monkeypatch.setattr(sign_on_members, "GOOGLE", world.acme.issuer)
     world.acme.person("eve", email="eve@acme.example", **hosted)
     browser = Client()
     assert enter(browser, world.acme, "eve").status_code == 409
