@@ -30,4 +30,5 @@ if "sqlite3" in DATABASES["default"]["ENGINE"]:  # noqa: F405
     # a file: live-server threads share it
     DATABASES["default"]["TEST"] = {"NAME": str(VAR_DIR / "test.sqlite3")}  # noqa: F405
 ALLOWED_HOSTS = ["*"]
+WHITENOISE_AUTOREFRESH = True  # each test client would look at every static file when it is made
 LOGGING["root"]["level"] = "WARNING"  # noqa: F405

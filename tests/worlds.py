@@ -19,6 +19,8 @@ from django.apps import apps
 from django.db import connection, transaction
 
 from byokportal.localaws.testing import LocalAws
+from keys.datakeys import admission
+from keys.models import DatabaseAdmission
 from tenants.models import Tenant
 
 TIME = re.compile(r"\d{4}-\d\d-\d\d([ T])\d\d:\d\d:\d\d(\.\d{1,6})?")
@@ -42,6 +44,8 @@ class World:
         with transaction.atomic():
             for table in self.tables:
                 write(table, age, ids)
+            # Another test may have made the tables anew meanwhile, or have said that it is another database.
+            DatabaseAdmission.objects.update(incarnation=admission.incarnation())
         aws.put_back(self.aws)
 
 

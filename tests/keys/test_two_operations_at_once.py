@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import os
 import re
 import secrets
 import threading
@@ -971,6 +972,10 @@ def test_every_operation_of_the_services_has_its_line() -> None:
 
 PLATFORM_KEY = "arn:aws:kms:eu-central-1:999900001111:key/1234abcd-12ab-34cd-56ef-1234567890ab"
 SHARES = 5  # odd, so that each share has pairs of both orders; they run side by side
+# Two operations that both lock the tenant's row before anything else run one behind the other, and cannot take what the
+# other one holds. They are two thirds of all pairs: one in so many is tried, and all of them with FULL=1.
+SAMPLE = 1 if os.environ.get("FULL") else 8
+OF_THE_TENANT = re.compile(r'FROM "tenants_tenant" .*FOR NO KEY UPDATE', re.DOTALL)
 
 
 @dataclass
@@ -980,6 +985,7 @@ class Seen:
     has_locked: threading.Event = field(default_factory=threading.Event)
     may_go_on: threading.Event = field(default_factory=threading.Event)
     conflicts: list[str] = field(default_factory=list)
+    first_lock: str = ""
 
     def __call__(self, execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
         try:
@@ -989,6 +995,7 @@ class Seen:
                 self.conflicts.append(sql)
             raise
         if LOCKS.search(sql) and not self.has_locked.is_set():
+            self.first_lock = sql
             self.has_locked.set()
             assert self.may_go_on.wait(30)
         return result
@@ -1023,8 +1030,8 @@ def waits(pid: int) -> bool:
 
 def one_against_the_other(
     first: Line, second: Line, world: World, one: ThreadPoolExecutor, two: ThreadPoolExecutor, pid: int
-) -> tuple[list[str], list[str]]:
-    """Return how both ended, and the statements that PostgreSQL ended for the other's sake."""
+) -> tuple[list[str], list[str], str]:
+    """Return how both ended, what PostgreSQL ended for the other one's sake, and the first lock of the first."""
     seen, other = Seen(), Seen()
     other.may_go_on.set()
     leads = one.submit(attempt, first, world, seen)
@@ -1033,7 +1040,7 @@ def one_against_the_other(
     while not follows.done() and not waits(pid):
         threading.Event().wait(0.002)
     seen.may_go_on.set()
-    return [leads.result(60), follows.result(60)], seen.conflicts + other.conflicts
+    return [leads.result(60), follows.result(60)], seen.conflicts + other.conflicts, seen.first_lock
 
 
 @contextmanager
@@ -1072,15 +1079,19 @@ def test_every_operation_against_every_other(share: int, settings: Any) -> None:
     settings.PLATFORM_KEY_ARN = PLATFORM_KEY
     role = ServiceRole.objects.create(name="r", arn="arn:aws:iam::999900001111:role/r", unique_id="AROA1")
     wrong: dict[tuple[str, str], Any] = {}
+    begins_with_tenant: dict[str, bool] = {}
     with two_threads() as (one, two, pid):
         pairs = enumerate(itertools.combinations_with_replacement(ALL.items(), 2))
         for number, pair in itertools.islice(pairs, share, None, SHARES):
             (name, first), (other, second) = pair if number % 2 else reversed(pair)  # each of them begins now and then
+            if begins_with_tenant.get(name) and begins_with_tenant.get(other) and number % SAMPLE:
+                continue
             with transaction.atomic():
                 world = World(role, **(second.needs | first.needs))
                 for before in {first.before, second.before}:
                     before(world)
-            outcome, conflicts = one_against_the_other(first, second, world, one, two, pid)
+            outcome, conflicts, lock = one_against_the_other(first, second, world, one, two, pid)
+            begins_with_tenant[name] = begins_with_tenant.get(name, True) and bool(OF_THE_TENANT.search(lock))
             if conflicts or any("(" in how for how in outcome):
                 wrong[name, other] = outcome, conflicts
     assert not wrong, "\n".join(f"{pair}: {how}" for pair, how in wrong.items())
