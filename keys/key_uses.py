@@ -95,8 +95,7 @@ def file(tenant: Tenant, wanted: Wanted) -> exports.Source:
 
 def archived_until() -> datetime | None:
     """Return the time before which uses are in the archive; None: none is."""
-    gone = ArchivedMonth.objects.filter(table=ArchivedMonth.Table.USES).exclude(detached_at=None)
-    return gone.order_by("-ends").values_list("ends", flat=True).first()
+    return ArchivedMonth.objects.until(ArchivedMonth.Table.USES)
 
 
 # --- added up ------------------------------------------------------------------------------------------------------

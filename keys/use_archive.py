@@ -34,8 +34,8 @@ def reasons_to_wait(begins: datetime | None, ends: datetime) -> list[str]:
     last = rows(begins, ends).aggregate(last=Max("pk"))["last"] or 0
     if last and (cursor is None or min(cursor.through, cursor.rolled_up_through) < last):
         found.append("uses are not added up and sealed")
-    detached = ArchivedMonth.objects.filter(table=ArchivedMonth.Table.LOG).exclude(detached_at=None)
-    if not detached.filter(ends__gt=ends).exists():
+    detached = ArchivedMonth.objects.until(ArchivedMonth.Table.LOG)
+    if detached is None or detached <= ends:
         found.append("the month of the log behind it, which seals its last uses, is not detached")
     return found
 

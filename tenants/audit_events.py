@@ -317,6 +317,7 @@ EVENTS = {
         "{count} lines of the log were put back from an export. {decided_by} decided so: {reason}"
     ),
     "keys.uses.archived": lazy("Uses of keys from before {until} go to the archive ({requests} requests)."),
+    "keys.loads.archived": lazy("Unwraps of branch keys from before {until} go to the archive ({unwraps} calls)."),
     "keys.log.archived": lazy(
         "The lines of this log from before {until} go to the archive, up to line {through}. Kore.ai has them in a "
         "file: open a ticket for it."

@@ -39,6 +39,9 @@ class ReconciliationOut(serializers.Serializer[Any]):
     records = serializers.IntegerField()
     compared = serializers.IntegerField()
     complete = serializers.BooleanField()
+    archived_until = serializers.DateTimeField(
+        allow_null=True, help_text="our unwraps of the period from before are in the archive, and not compared"
+    )
     counts = serializers.DictField(child=serializers.IntegerField())
     unknown = RecordOut(many=True)
     callers = serializers.DictField(child=serializers.IntegerField())

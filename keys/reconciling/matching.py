@@ -11,8 +11,10 @@ from keys.reconciling.cloudtrail import Record
 
 KMS, STS = "kms.amazonaws.com", "sts.amazonaws.com"
 DELIVERY = timedelta(minutes=15)  # "within an average of about 5 minutes", and usually within 15
+CLOCKS = timedelta(minutes=5)  # by which AWS's clock may be ahead of ours: it refuses what is signed with a worse one
 
 MATCHED, BY_SESSION, UNKNOWN, NOT_OURS = "matched", "by_session", "unknown", "not_ours"
+ARCHIVED = "archived"
 MAY_COME, ABSENT, NOT_COVERED = "may_come_later", "absent", "not_covered"
 
 
@@ -51,11 +53,12 @@ def concerns(record: Record, ours: Ours) -> bool:
     return _is_of_role(record, ours) or (record.source == KMS and not record.resources.isdisjoint(ours.keys))
 
 
-def class_of(record: Record, ours: Ours, known: Collection[str]) -> str:
+def class_of(record: Record, ours: Ours, known: Collection[str], archived_until: datetime | None) -> str:
     """Return the class of a record that concerns the tenant.
 
     Args:
         known: the request ids of these records that we kept.
+        archived_until: the unwraps from before are in the archive, and not among `known`.
     """
     if record.request_id and record.request_id in known:
         return MATCHED
@@ -68,7 +71,14 @@ def class_of(record: Record, ours: Ours, known: Collection[str]) -> str:
     if record.session not in ours.sessions:
         return UNKNOWN
     is_kept = record.name == "Decrypt" and record.session == ours.all_kept and not record.error
-    return UNKNOWN if is_kept else BY_SESSION
+    if not is_kept:
+        return BY_SESSION
+    return ARCHIVED if is_before(record, archived_until) else UNKNOWN
+
+
+def is_before(record: Record, archived_until: datetime | None) -> bool:
+    """Tell whether the row of a call may be in the archive."""
+    return archived_until is not None and record.at < archived_until + CLOCKS
 
 
 def lacking(calls: Sequence[Call], records: Sequence[Record]) -> list[tuple[Call, str]]:

@@ -18,13 +18,14 @@ from django.db import connection
 
 from byokportal import archive_files, clock
 from byokportal.postgresql import base, partitions
-from keys import use_archive
+from keys import load_archive, use_archive
 from tenants import audit, log_archive, roles, transactions
 from tenants.audit import Actor
 from tenants.models import ArchivedLog, ArchivedMonth, AuditEvent, LogTree
 from tenants.services import leads
 
 Table = ArchivedMonth.Table
+DECLARATIONS = ("keys.log.archived", "keys.uses.archived", "keys.loads.archived")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Rules:
 
     reasons_to_wait: Callable[[datetime | None, datetime], list[str]]
     lines: Callable[[datetime | None, datetime], Iterator[dict[str, Any]]]
-    check: Callable[[Iterable[Mapping[str, Any]]], None]
+    check: Callable[[Iterable[Mapping[str, Any]], datetime | None, datetime], None]
     count: Callable[[datetime | None, datetime], int]
 
 
@@ -56,14 +57,20 @@ RULES = {
     Table.LOG: Rules(
         log_archive.reasons_to_wait,
         log_archive.lines,
-        log_archive.check,
+        lambda kept, *_: log_archive.check(kept),
         lambda begins, ends: log_archive.rows(begins, ends).count(),
     ),
     Table.USES: Rules(
         use_archive.reasons_to_wait,
         use_archive.lines,
-        use_archive.check,
+        lambda kept, *_: use_archive.check(kept),
         lambda begins, ends: use_archive.rows(begins, ends).count(),
+    ),
+    Table.LOADS: Rules(
+        load_archive.reasons_to_wait,
+        load_archive.lines,
+        load_archive.check,
+        lambda begins, ends: load_archive.rows(begins, ends).count(),
     ),
 }
 
@@ -107,7 +114,7 @@ def _step(table: Table, partition: partitions.Month, actor: Actor) -> Step:
         return Step(partition.name, why=(undeclared,))
     if rules.count(month.begins, month.ends) != month.rows:
         return Step(partition.name, why=("rows were added after it was written to its file",))
-    rules.check(archive_files.folder().read(month.file, sha256=month.sha256))
+    rules.check(archive_files.folder().read(month.file, sha256=month.sha256), month.begins, month.ends)
     extents = month.logs.select_related("tree")
     for extent in extents.iterator(chunk_size=log_archive.CHUNK):
         transactions.run(partial(log_archive.keep_leaves, extent))
@@ -124,7 +131,7 @@ def _declare(table: Table, partition: partitions.Month, rules: Rules, actor: Act
     name = f"{table}-{partition.ends - timedelta(days=1):%Y-%m}.jsonl.gz"
     folder = archive_files.folder()
     count, digest = folder.write(name, rules.lines(partition.begins, partition.ends))
-    rules.check(folder.read(name, sha256=digest))
+    rules.check(folder.read(name, sha256=digest), partition.begins, partition.ends)
     month = ArchivedMonth(
         table=table, begins=partition.begins, ends=partition.ends, rows=count, file=name, sha256=digest
     )
@@ -149,11 +156,13 @@ def _write(month: ArchivedMonth, extents: list[ArchivedLog], actor: Actor) -> No
         )
     if month.table == Table.USES:
         audit.record("keys.uses.archived", tenant=None, actor=actor, requests=month.rows, **facts)
+    if month.table == Table.LOADS:
+        audit.record("keys.loads.archived", tenant=None, actor=actor, unwraps=month.rows, **facts)
 
 
 def _undeclared(month: ArchivedMonth) -> str:
     """Return why a month's declarations do not stand in signed heads yet."""
-    said = AuditEvent.objects.filter(name__in=("keys.log.archived", "keys.uses.archived"), at__gte=month.declared_at)
+    said = AuditEvent.objects.filter(name__in=DECLARATIONS, at__gte=month.declared_at)
     heads = {tree.tenant_id: tree for tree in LogTree.objects.exclude(name=LogTree.HEADS).filter(closed_at=None)}
     for tenant, number in said.filter(payload__contains=month.file).values_list("tenant", "seal_number"):
         if number is None or number >= heads[tenant].first + heads[tenant].signed_size:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from keys.aws import sessions
@@ -15,7 +15,7 @@ from keys.reconciling.cloudtrail import Record
 from keys.reconciling.matching import Call
 from tenants import roles
 from tenants.audit import Actor
-from tenants.models import Tenant
+from tenants.models import ArchivedMonth, Tenant
 
 MOST_ROWS = 1_000  # of each list; the counts are of all
 MOST_LOADS = 50_000
@@ -34,7 +34,8 @@ class Reconciliation:
         callers: principals of `not_ours`, with how many calls each.
         lacking: calls of ours that the records lack, each with why that may be; the first `MOST_ROWS`.
         lacking_counts: by that reason.
-        is_whole: all our calls of the period were compared.
+        is_whole: all our calls of the period that are in the database were compared.
+        archived_until: those of the period from before are in the archive, and were not; None: there are none.
     """
 
     read: int
@@ -46,6 +47,7 @@ class Reconciliation:
     lacking: Sequence[tuple[Call, str]]
     lacking_counts: Mapping[str, int]
     is_whole: bool
+    archived_until: datetime | None
 
 
 def reconcile(
@@ -64,10 +66,12 @@ def reconcile(
     ours = _ours(tenant)
     concerned = [record for record in records if matching.concerns(record, ours)]
     known = _known(tenant, {record.request_id[:128] for record in concerned} - {""})
-    classes = [(matching.class_of(record, ours, known), record) for record in concerned]
+    calls = _unwraps(tenant, records)
+    # Behind both: a month counts as archived before its rows go.
+    archived_until = ArchivedMonth.objects.until(ArchivedMonth.Table.LOADS)
+    classes = [(matching.class_of(record, ours, known, archived_until), record) for record in concerned]
     unknown = [record for found, record in classes if found == matching.UNKNOWN]
     not_ours = [record for found, record in classes if found == matching.NOT_OURS]
-    calls = _unwraps(tenant, records)
     lacking = matching.lacking(calls[:MOST_LOADS], records)
     return Reconciliation(
         read=len(records),
@@ -79,6 +83,7 @@ def reconcile(
         lacking=lacking[:MOST_ROWS],
         lacking_counts=Counter(why for _, why in lacking),
         is_whole=len(calls) <= MOST_LOADS,
+        archived_until=archived_until if records and matching.is_before(records[0], archived_until) else None,
     )
 
 
@@ -127,7 +132,8 @@ def facts_of_reconciliation(found: Reconciliation) -> dict[str, Any]:
     return {
         "records": found.read,
         "compared": len(found.concerned),
-        "complete": found.is_whole,
+        "complete": found.is_whole and found.archived_until is None,
+        "archived_until": found.archived_until.isoformat() if found.archived_until else None,
         "counts": dict(found.counts),
         "unknown": [_facts_of(record) for record in found.unknown],
         "callers": dict(found.callers),

@@ -38,6 +38,7 @@ class Shown:
         not_ours: how many records are of somebody else's calls on the key or the role.
         unknown: how many were made in the role and are no call of ours.
         absent: how many calls of ours the files should show and do not.
+        archived: how many are from a time whose calls of ours are in the archive, and may be ours.
         lists: the first rows of each class, by its name; under `callers` who made the calls of others, with how many.
         lacking: the first of our calls that the files lack, each with why that may be.
     """
@@ -47,13 +48,17 @@ class Shown:
     not_ours: int
     unknown: int
     absent: int
+    archived: int
     lists: dict[str, Sequence[Any]]
     lacking: list[tuple[matching.Call, str]]
 
     @property
     def tone(self) -> str:
         """Return how grave it is, as the style sheet calls it."""
-        return "error" if self.unknown else "warning" if self.absent or not self.found.concerned else "success"
+        if self.unknown:
+            return "error"
+        is_settled = self.found.concerned and not self.absent and self.found.archived_until is None
+        return "success" if is_settled else "warning"
 
 
 @login_required
@@ -87,6 +92,7 @@ def _shown(found: services.Reconciliation) -> Shown:
         not_ours=counts.get(matching.NOT_OURS, 0),
         unknown=counts.get(matching.UNKNOWN, 0),
         absent=found.lacking_counts.get(matching.ABSENT, 0),
+        archived=counts.get(matching.ARCHIVED, 0),
         lists={
             "unknown": found.unknown[:MOST_SHOWN],
             "not_ours": found.not_ours[:MOST_SHOWN],

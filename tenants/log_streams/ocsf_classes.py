@@ -292,6 +292,7 @@ CLASSES = {
     "keys.log.loss_declared": _entity("log", 4, CRITICAL),
     "keys.log.organisation_lost": _entity("log", 4, CRITICAL),
     "keys.uses.archived": _entity("uses of the key", 3),
+    "keys.loads.archived": _entity("unwraps of branch keys", 3),
     "keys.log.archived": _entity("log", 3),
     "keys.log.reopened": _entity("log", 1, HIGH),
     "keys.log.restored": _entity("log", 1, HIGH),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import ClassVar
 
 from django.db import models
@@ -10,12 +11,21 @@ from byokportal import clock
 from tenants.models.log_trees import LogTree
 
 
+class ArchivedMonthQuerySet(models.QuerySet["ArchivedMonth"]):
+    def until(self, table: str) -> datetime | None:
+        """Return the time before which the rows of a table are in the archive; None: none is."""
+        gone = self.filter(table=table).exclude(detached_at=None)
+        ends: datetime | None = gone.aggregate(ends=models.Max("ends"))["ends"]
+        return ends
+
+
 class ArchivedMonth(models.Model):
     """The rows of one partition in a file: declared when the file was written, detached some time after."""
 
     class Table(models.TextChoices):
         LOG = "tenants_auditevent", "lines of the log"
         USES = "keys_keyuse", "uses of keys"
+        LOADS = "keys_branchkeyload", "unwraps of branch keys"
 
     table = models.CharField(max_length=40, choices=Table)
     begins = models.DateTimeField(null=True)  # null: with everything before
@@ -25,6 +35,7 @@ class ArchivedMonth(models.Model):
     sha256 = models.CharField(max_length=64)
     declared_at = models.DateTimeField(default=clock.now)
     detached_at = models.DateTimeField(null=True)  # since then the file counts, and its partition goes
+    objects = ArchivedMonthQuerySet.as_manager()
 
     class Meta:
         ordering: ClassVar = ["ends"]

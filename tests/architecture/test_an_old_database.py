@@ -311,3 +311,33 @@ def test_what_probes_found_goes_back_to_the_registration_and_forward_again(
     assert {name: getattr(after, name) for name in found} == found
     assert (after.registration_id, after.region) == (registration.pk, "eu-central-1")
     assert shape(there) == shape(connection)
+
+
+@pytest.mark.slow
+@pytest.mark.servers
+def test_unwraps_of_before_there_were_months_are_where_they_were(
+    old: tuple[str, BaseDatabaseWrapper], tmp_path: Path
+) -> None:
+    url, there = old
+    migrate(url, tmp_path, "")
+    migrate(url, tmp_path, "keys:0046_lines_without_a_constraint")
+    of = Rows(there, before=False)
+    role = of("tenants.ServiceRole").create(name="r", arn="arn:aws:iam::999900001111:role/r", unique_id="AROA1")
+    acme = of("tenants.Tenant").create(name="Acme", service_role=role)
+    facts = {"tenant_id": acme.pk, "branch_key_id": uuid.uuid4(), "region": "eu-central-1", "session_name": "s"}
+    rows = [of("keys.BranchKeyLoad").create(**facts, aws_request_id=name, at=LONG_AGO).pk for name in "ab"]
+    there.close()
+    for _ in range(2):  # and back again, with rows in several months
+        migrate(url, tmp_path, "")
+        rows.append(of("keys.BranchKeyLoad").create(**facts, aws_request_id="c").pk)
+        assert set(of("keys.BranchKeyLoad").values_list("pk", flat=True)) == set(rows)
+        assert shape(there) == shape(connection)
+        for statement in ("DELETE FROM keys_branchkeyload", "UPDATE keys_branchkeyload SET region = 'x'"):
+            with pytest.raises(DatabaseError), transaction.atomic(using=ALIAS), there.cursor() as cursor:
+                cursor.execute(statement)
+        there.close()
+        migrate(url, tmp_path, "keys:0046_lines_without_a_constraint")
+        with pytest.raises(DatabaseError), transaction.atomic(using=ALIAS), there.cursor() as cursor:
+            cursor.execute("DELETE FROM keys_branchkeyload")
+        assert set(of("keys.BranchKeyLoad").values_list("pk", flat=True)) == set(rows)
+        there.close()

@@ -7,6 +7,7 @@ import io
 import json
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -22,8 +23,8 @@ from byokportal import exports, merkle
 from byokportal.archive_files import Folder
 from byokportal.errors import InvalidInput
 from byokportal.postgresql import partitions
-from keys import key_uses, log_heads, usage, use_rollups
-from keys.models import KeyUse
+from keys import key_uses, load_archive, log_heads, services, usage, use_rollups
+from keys.models import BranchKeyLoad, KeyRegistration, KeyUse
 from keys.services import archiving
 from tenants import audit, log, log_archive, log_proofs, log_trees
 from tenants.models import ArchivedLeaf, ArchivedMonth, AuditEvent, LogTree, ServiceRole, Tenant
@@ -31,7 +32,9 @@ from tenants.models import ArchivedLeaf, ArchivedMonth, AuditEvent, LogTree, Ser
 SCRIPT = Path(__file__).parents[2] / "docs" / "examples" / "verify_log.py"
 NOVEMBER, DECEMBER = datetime(2031, 11, 30, 23, 0, tzinfo=UTC), datetime(2031, 12, 2, 12, 0, tzinfo=UTC)
 LATER = datetime(2033, 1, 15, tzinfo=UTC)  # November is older than 401 days, December is not
-MUCH_LATER = datetime(2033, 2, 20, tzinfo=UTC)
+MUCH_LATER = datetime(2033, 2, 20, tzinfo=UTC)  # December is older too, and two weeks later January is not
+KEY = "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+ROLE = "arn:aws:iam::111122223333:role/r"
 on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="partitions of PostgreSQL")
 
 
@@ -52,9 +55,16 @@ def lines(tenant: Tenant | None, *names: str) -> None:
         audit.record("tenants.tenant.created", tenant=tenant, actor=audit.SYSTEM, name=name)
 
 
-def uses(tenant: Tenant, count: int) -> None:
+def uses(tenant: Tenant, count: int, load: BranchKeyLoad) -> None:
+    facts = {"operation": "generate", "count": 1, "caller": "service:s", "context_digest": "d", "load": load.pk}
     for _ in range(count):
-        KeyUse.objects.create(tenant=tenant, operation="generate", count=1, caller="service:s", context_digest="d")
+        KeyUse.objects.create(tenant=tenant, **facts)
+
+
+def unwrapped(tenant: Tenant, request_id: str) -> BranchKeyLoad:
+    where = {"region": "eu-central-1", "session_name": f"byok-data-keys-{tenant.pk}"}
+    facts = {"branch_key_id": uuid.uuid4(), "process": uuid.uuid4(), **where}
+    return BranchKeyLoad.objects.create(tenant=tenant, aws_request_id=request_id, **facts)
 
 
 def sign() -> None:
@@ -108,19 +118,22 @@ def partitions_now() -> dict[tuple[str, str], tuple[str | None, str | None]]:
 
 @pytest.fixture
 def acme(schema: None, folder: Path) -> Tenant:
-    """An organisation with 300 lines of November, 230 of December, and uses in both; heads cover all of it."""
+    """An organisation with 300 lines of November, 230 of December, and uses in both, of an unwrap of November; heads
+    cover all of it."""
     role = ServiceRole.objects.create(name="r", arn="arn:aws:iam::999900001111:role/r", unique_id="AROA1")
     tenant = Tenant.objects.create(name="Acme", service_role=role)
     with at(NOVEMBER):
         make()
         lines(tenant, *(f"november {number}" for number in range(290)))
-        uses(tenant, 5)
+        load = unwrapped(tenant, "aws-november")
+        uses(tenant, 5, load)
         lines(tenant, *(f"late november {number}" for number in range(10)))
         sign()
     with at(DECEMBER):
         make()
         lines(tenant, *(f"december {number}" for number in range(230)))
-        uses(tenant, 3)
+        uses(tenant, 3, load)
+        unwrapped(tenant, "aws-december")
         sign()
     with at(LATER):
         make()
@@ -267,6 +280,88 @@ def test_uses_leave_behind_the_lines_that_seal_them(acme: Tenant, folder: Path, 
     found = verify(*files, rest, head=head, uses=(gone, left))
     assert found.returncode == 0 and "8 uses are sealed, 0 wait" in found.stdout, found.stdout
     assert gone.read_text().splitlines()[:-1] + left.read_text().splitlines()[:-1] == was[:-1]
+
+
+def cloudtrail(tenant: Tenant, request_id: str) -> bytes:
+    session = f"arn:aws:sts::111122223333:assumed-role/r/byok-data-keys-{tenant.pk}"
+    record = {
+        "eventTime": NOVEMBER.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "eventSource": "kms.amazonaws.com",
+        "eventName": "Decrypt",
+        "awsRegion": "eu-central-1",
+        "requestID": request_id,
+        "userIdentity": {"type": "AssumedRole", "arn": session},
+        "requestParameters": {"keyId": KEY},
+    }
+    return json.dumps([record]).encode()
+
+
+@on_postgresql
+@pytest.mark.django_db(transaction=True)
+def test_unwraps_leave_behind_the_uses_that_may_name_them(acme: Tenant, folder: Path, tmp_path: Path) -> None:
+    load = BranchKeyLoad.objects.get(aws_request_id="aws-november")
+    KeyRegistration.objects.create(tenant=acme, key_arn=KEY, role_arn=ROLE)
+    export_of_theirs = cloudtrail(acme, "aws-november")
+    with at(LATER):
+        was = export(acme, tmp_path / "uses-before.jsonl", key_uses).read_text().splitlines()
+        assert services.reconcile(acme, [export_of_theirs], actor=audit.COMMAND).counts == {"matched": 1}
+    detached: list[str] = []
+    for day in [*range(14), *range(40, 55)]:
+        with at(MUCH_LATER + timedelta(days=day)):
+            detached += [name for name, done in maintain() if done == "detached"]
+            sign()
+            if day == 13:
+                # Uses of December name an unwrap of November.
+                assert "keys_keyuse_2031_11" in detached
+                assert "keys_branchkeyload_2031_11" not in detached
+                assert BranchKeyLoad.objects.filter(pk=load.pk).exists()
+    assert detached.index("keys_keyuse_2031_12") < detached.index("keys_branchkeyload_2031_11")
+    assert not BranchKeyLoad.objects.filter(pk=load.pk).exists()
+    assert ("archived", "keys_branchkeyload_2031_11") in partitions_now()
+
+    month = ArchivedMonth.objects.get(file="keys_branchkeyload-2031-11.jsonl.gz")
+    (declared,) = [
+        facts
+        for facts in map(audit.data_of, AuditEvent.objects.filter(name="keys.loads.archived", tenant=None))
+        if facts["file"] == month.file
+    ]
+    assert (declared["sha256"], declared["unwraps"]) == (month.sha256, 1)
+    (kept, end) = read_archive(acme, month.file, tmp_path / "loads", "loads").read_text().splitlines()
+    facts = json.loads(kept)
+    assert (facts["id"], facts["at"], facts["aws_request_id"]) == (str(load.pk), load.at.isoformat(), "aws-november")
+    assert json.loads(end) == {"complete": True, "count": 1}
+
+    with at(MUCH_LATER + timedelta(days=60)):
+        # What the uses said of their unwrap, their files say.
+        files = [f"keys_keyuse-2031-{number}.jsonl.gz" for number in (11, 12)]
+        gone = [read_archive(acme, file, tmp_path / file, "uses").read_text().splitlines()[:-1] for file in files]
+        assert [*gone[0], *gone[1]] == was[:-1]
+        assert all(json.loads(use)["unwrap"]["aws_request_id"] == "aws-november" for use in was[:-1])
+        assert key_uses.page(acme, key_uses.Wanted(aws_request_id="aws-november"), "").items == []
+        # What their CloudTrail has of that time is neither explained nor somebody else's.
+        found = services.reconcile(acme, [export_of_theirs], actor=audit.COMMAND)
+        assert (found.counts, list(found.unknown)) == ({"archived": 1}, [])
+        assert found.archived_until is not None and found.archived_until >= month.ends
+
+
+@pytest.mark.django_db
+def test_unwraps_that_were_read_back_are_compared_with_the_table() -> None:
+    role = ServiceRole.objects.create(name="r", arn="arn:aws:iam::999900001111:role/r", unique_id="AROA1")
+    tenant = Tenant.objects.create(name="Acme", service_role=role)
+    begins, ends = datetime(2031, 11, 1, tzinfo=UTC), datetime(2031, 12, 1, tzinfo=UTC)
+    with at(begins - timedelta(days=1)):
+        make()
+    for moment, name in ((begins - timedelta(microseconds=1), "a"), (begins, "b"), (NOVEMBER, "c"), (ends, "d")):
+        with at(moment):
+            unwrapped(tenant, name)
+    kept = list(load_archive.lines(begins, ends))
+    assert [line["load"]["aws_request_id"] for line in kept] == ["b", "c"]
+    assert [line["load"]["aws_request_id"] for line in load_archive.lines(None, ends)] == ["a", "b", "c"]
+    load_archive.check(kept, begins, ends)
+    changed = {"tenant": kept[1]["tenant"], "load": kept[1]["load"] | {"session_name": "another"}}
+    for other in ([], kept[:1], kept[::-1], [*kept, kept[1]], [kept[0], changed], [kept[0], {}]):
+        with pytest.raises(InvalidInput):
+            load_archive.check(other, begins, ends)
 
 
 @on_postgresql

@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.skipif(connection.vendor != "postgresql", reason="CREATE INDEX CONCURRENTLY of PostgreSQL"),
     pytest.mark.django_db(transaction=True),
 ]
-NAME = "keys_load_of_tests"
+NAME = "keys_check_of_tests"
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def old_transaction(until: threading.Event, is_open: threading.Event) -> None:
     other = connection.copy()
     with other.cursor() as cursor:
         cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
-        cursor.execute("SELECT COUNT(*) FROM keys_branchkeyload")
+        cursor.execute("SELECT COUNT(*) FROM keys_checkresult")
         is_open.set()
         until.wait(60)
         cursor.execute("COMMIT")
@@ -58,7 +58,7 @@ def validity() -> list[bool]:
 
 @pytest.mark.usefixtures("short")
 def test_an_index_waits_for_old_transactions_and_may_be_built_again() -> None:
-    operation = AddIndexOnline("branchkeyload", models.Index(fields=["aws_request_id", "at"], name=NAME))
+    operation = AddIndexOnline("checkresult", models.Index(fields=["code", "verdict"], name=NAME))
     over, is_open = threading.Event(), threading.Event()
     report = threading.Thread(target=old_transaction, args=(over, is_open), daemon=True)
     report.start()
@@ -66,7 +66,7 @@ def test_an_index_waits_for_old_transactions_and_may_be_built_again() -> None:
     try:
         # What was interrupted leaves an index that is not valid.
         with pytest.raises(OperationalError), connection.cursor() as cursor:
-            cursor.execute(f"CREATE INDEX CONCURRENTLY {NAME} ON keys_branchkeyload (aws_request_id, at)")
+            cursor.execute(f"CREATE INDEX CONCURRENTLY {NAME} ON keys_checkresult (code, verdict)")
         assert validity() == [False]
         threading.Timer(1, over.set).start()
         build(operation)

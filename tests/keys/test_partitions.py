@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -17,15 +18,16 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.test import Client
 
+from byokportal import database
 from byokportal.errors import DatabaseUnavailable
 from byokportal.postgresql import partitions
 from keys.datakeys import ledger
-from keys.models import KeyUse
+from keys.models import BranchKeyLoad, KeyUse
 from support import figures, preflight
 from tenants import audit, log_trees
 from tenants.models import ServiceRole, Tenant
 
-TABLE = "keys_keyuse"
+TABLE, LOADS = "keys_keyuse", "keys_branchkeyload"
 # of a line; `id` is another one, so what is refused is its number
 COPIED = "tenant_id, name, actor, payload, at, request_id, attempts, seal_number, previous_seal, seal, seal_salt"
 on_postgresql = pytest.mark.skipif(connection.vendor != "postgresql", reason="partitions of PostgreSQL")
@@ -99,20 +101,22 @@ def test_a_partition_of_somebody_s_own_that_takes_every_row_counts(bounds: str) 
 
 @on_postgresql
 @pytest.mark.django_db
-def test_each_partition_has_the_rules_of_the_table(acme: Tenant) -> None:
+@pytest.mark.parametrize(("table", "column"), [(TABLE, "caller"), (LOADS, "region")])
+def test_each_partition_has_the_rules_of_the_table(acme: Tenant, table: str, column: str) -> None:
     with at(datetime(2031, 11, 15, tzinfo=UTC)):
         maintain()
         KeyUse.objects.create(tenant=acme, operation="generate", count=1, caller="c", context_digest="d")
-    for part in (TABLE, *months("2031_11")):
-        for change in ("UPDATE {} SET caller = 'x'", "DELETE FROM {}"):
+        BranchKeyLoad.objects.create(tenant=acme, branch_key_id=uuid.uuid4(), region="r", aws_request_id="a")
+    assert run(f"SELECT count(*) FROM {table}_2031_11") == [(1,)]
+    for part in (table, f"{table}_2031_11"):
+        for change in (f"UPDATE {{}} SET {column} = 'x'", "DELETE FROM {}"):
             run("SAVEPOINT before")
             with pytest.raises(Exception, match="append-only"):
                 run(change.format(part))
             run("ROLLBACK TO before")
-    wanted = {(tuple(one["columns"]), one["primary_key"], bool(one["foreign_key"])) for one in shape(TABLE)}
-    assert {
-        (tuple(one["columns"]), one["primary_key"], bool(one["foreign_key"])) for one in shape("keys_keyuse_2032_01")
-    } == wanted
+    wanted = {(tuple(one["columns"]), one["primary_key"], bool(one["foreign_key"])) for one in shape(table)}
+    there = shape(f"{table}_2032_01")
+    assert {(tuple(one["columns"]), one["primary_key"], bool(one["foreign_key"])) for one in there} == wanted
 
 
 def shape(table: str) -> list[Any]:
@@ -194,6 +198,22 @@ def test_without_a_partition_the_request_is_told_to_come_again(transactional_db:
             commit(later)
         commit(now)
     assert list(KeyUse.objects.values_list("at", flat=True)) == [now.at]
+
+
+@on_postgresql
+def test_without_a_partition_an_unwrap_says_so_too(acme: Tenant) -> None:
+    with at(datetime(2099, 1, 1, tzinfo=UTC)), pytest.raises(DatabaseUnavailable), database.needed():
+        BranchKeyLoad.objects.create(tenant=acme, branch_key_id=uuid.uuid4(), region="r", aws_request_id="a")
+
+
+@on_postgresql
+@pytest.mark.django_db
+@pytest.mark.parametrize("table", ["keys_keyuse", "keys_branchkeyload", "tenants_auditevent"])
+def test_each_table_counts(table: str) -> None:
+    with at(datetime(2031, 11, 15, tzinfo=UTC)):
+        maintain()
+        run(f"DROP TABLE {table}_2031_12")
+        assert partitions.left() == timedelta(days=16)
 
 
 @pytest.mark.django_db

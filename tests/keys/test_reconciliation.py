@@ -9,6 +9,7 @@ import uuid
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from keys.reconciling import cloudtrail, matching
 from keys.reconciling.cloudtrail import Unreadable
 from keys.services import reconciliation
 from tenants import audit
-from tenants.models import Member, ServiceAccount, Tenant
+from tenants.models import ArchivedMonth, Member, ServiceAccount, Tenant
 
 STRANGER = "arn:aws:iam::999999999999:user/mallory"
 
@@ -78,6 +79,41 @@ def test_a_call_by_our_role_that_we_never_made_is_unknown(tenant: Tenant, events
     other = json.loads(json.dumps(stolen).replace("byok-data-keys-", "other-")) | {"requestID": "other", "eventID": "o"}
     found = services.reconcile(tenant, [packed([*events, stolen, other])], actor=audit.COMMAND)
     assert {record.request_id for record in found.unknown} == {"stolen", "other"}
+
+
+@pytest.mark.parametrize(
+    ("ends", "is_detached", "archived"),
+    [
+        (timedelta(days=1), True, 1),
+        (timedelta(minutes=-4), True, 1),  # the row may have an earlier time than the record: two clocks
+        (timedelta(minutes=-6), True, 0),
+        (timedelta(days=1), False, 0),  # declared, and still here
+    ],
+)
+def test_a_call_of_a_time_that_is_in_the_archive_accuses_nobody(
+    tenant: Tenant,
+    alice: Member,
+    events: list[dict[str, Any]],
+    browser_of: Callable[..., Client],
+    ends: timedelta,
+    is_detached: bool,
+    archived: int,
+) -> None:
+    gone = unwrap_of(events) | {"requestID": "gone", "eventID": "gone"}
+    made_at = datetime.fromisoformat(gone["eventTime"])
+    other = json.loads(json.dumps(gone).replace("byok-data-keys-", "other-")) | {"requestID": "other", "eventID": "o"}
+    ArchivedMonth.objects.create(
+        table=ArchivedMonth.Table.LOADS, ends=made_at + ends, rows=1, detached_at=made_at if is_detached else None
+    )
+    found = services.reconcile(tenant, [packed([gone, other])], actor=audit.COMMAND)
+    assert found.counts.get(matching.ARCHIVED, 0) == archived
+    assert [one.request_id for one in found.unknown] == ["other"] if archived else ["gone", "other"]
+    facts = services.facts_of_reconciliation(found)
+    assert facts["archived_until"] == ((made_at + ends).isoformat() if archived else None)
+    assert facts["complete"] is not bool(archived)
+    page = browser_of(alice).post(f"/tenants/{tenant.pk}/log/cloudtrail/", upload(packed([gone]))).content.decode()
+    assert ("could not all be compared" in page, "is not explained" in page) == (bool(archived), not archived)
+    assert services.reconcile(tenant, [b"[]"], actor=audit.COMMAND).archived_until is None
 
 
 def test_a_call_of_ours_that_cloudtrail_lacks_is_named(tenant: Tenant, events: list[dict[str, Any]]) -> None:

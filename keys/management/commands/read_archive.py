@@ -1,4 +1,4 @@
-"""Write an organisation's lines or uses of an archived month as its export has them, for whoever verifies them."""
+"""Write an organisation's lines, uses or unwraps of an archived month, for whoever verifies or compares them."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from keys.management.after_a_restore import told
 from tenants import log, log_archive
 from tenants.models import ArchivedMonth, Tenant
 
-TABLES = {"log": ArchivedMonth.Table.LOG, "uses": ArchivedMonth.Table.USES}
+TABLES = {"log": ArchivedMonth.Table.LOG, "uses": ArchivedMonth.Table.USES, "loads": ArchivedMonth.Table.LOADS}
+FACTS = {"uses": "use", "loads": "load"}  # where a line of the file has what is written
 PIECE = 500
 
 
 class Command(BaseCommand):
     help = (
         "Writes an organisation's lines of the log, or its uses, of one archived month as its export has them, as JSON "
-        "Lines: docs/examples/verify_log.py takes the file before the export (docs/archive.md)."
+        "Lines: docs/examples/verify_log.py takes the file before the export. Or its unwraps of branch keys, with the "
+        "request ids that its CloudTrail shows (docs/archive.md)."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -37,16 +39,13 @@ class Command(BaseCommand):
             raise CommandError("There is no such organisation, or no month was archived under that name.")
         kept = archive_files.folder().read(month.file, sha256=month.sha256)
         mine, count = (line for line in kept if line["tenant"] == str(tenant.pk)), 0
+        wanted = _lines(mine, tenant) if options["of"] == "log" else (line[FACTS[options["of"]]] for line in mine)
         notation = exports.JsonLines()
         with told():
-            for facts in _uses(mine) if options["of"] == "uses" else _lines(mine, tenant):
+            for facts in wanted:
                 self.stdout.write(notation.row(facts))
                 count += 1
         self.stdout.write(notation.end(exports.Ending(True, count), ()))
-
-
-def _uses(mine: Iterator[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    return (line["use"] for line in mine)
 
 
 def _lines(mine: Iterator[Mapping[str, Any]], tenant: Tenant) -> Iterator[Mapping[str, Any]]:
