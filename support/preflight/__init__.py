@@ -29,7 +29,7 @@ from byokportal.postgresql import partitions
 from keys import escrow
 from keys.aws import sessions
 from keys.models import BranchKey
-from support.preflight import findings, our_aws, seal
+from support.preflight import certificates, findings, our_aws, seal
 from support.preflight.findings import Finding
 
 SECONDS = 5.0  # that the database has for a question
@@ -247,6 +247,7 @@ PARTS: tuple[tuple[str, Callable[[str], Iterator[Finding]]], ...] = (
     ("partitions", _partitions),
     ("broker", _broker),
     ("cache", _cache),
+    ("certificates", certificates.look),
     ("host", _name),
     ("identity", our_aws.identity),
     ("clock", _clock),

@@ -39,6 +39,7 @@ REMEDIES = {
     "partitions": "Run manage.py maintain_partitions as the owner of the tables, and each day from then on.",
     "broker": "See that the server of REDIS_URL runs, lets us in and has the certificate that the address asks for.",
     "cache": "See that the server of REDIS_URL runs and has memory left.",
+    "certificates": "Give the server a new one before that day: then everybody who checks it stops (docs/deploy.md).",
     "host": "Give the host of BASE_URL an address in DNS.",
     "identity": "Give this process credentials of the base principal (docs/deploy.md), and a way out to AWS.",
     "clock": "Let NTP set the clock of this machine and the database's; AWS refuses what is five minutes off.",

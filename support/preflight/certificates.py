@@ -1,0 +1,67 @@
+"""How long the certificates of the servers that we and our customers speak TLS to are good for."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+from byokportal import clock, redis_url
+from support.preflight.findings import REMEDIES, Finding
+
+SECONDS = 5.0  # that a server has for its answer
+SOON = timedelta(days=30)  # before the end; from then on somebody has to look
+HTTPS, REDIS = 443, 6379  # ports that an address leaves open
+
+
+def look(part: str) -> Iterator[Finding]:
+    """Look at the certificate of each server of REDIS_URL, and at that of BASE_URL.
+
+    One that has ended, or that nobody vouches for, ends what it serves: Redis's ends every worker, the proxy's
+    everybody's way in.
+    """
+    found = [*_of_redis(part), *_of_the_portal(part)]
+    yield from found or [Finding(part, "ok", "Neither REDIS_URL nor BASE_URL is over TLS.")]
+
+
+def _of_redis(part: str) -> Iterator[Finding]:
+    address, read = urlsplit(settings.REDIS_URL), redis_url.parse(settings.REDIS_URL)
+    if not read.tls:
+        return
+    tls: dict[str, Any] = read.tls
+    trusted = ssl.create_default_context(cafile=tls.get("ssl_ca_certs"), capath=tls.get("ssl_ca_path"))
+    if "ssl_certfile" in tls:
+        trusted.load_cert_chain(tls["ssl_certfile"], tls.get("ssl_keyfile"))
+    for host, port in read.sentinels or [(address.hostname or "", address.port or REDIS)]:
+        yield _finding(part, host, port, trusted)
+
+
+def _of_the_portal(part: str) -> Iterator[Finding]:
+    address = urlsplit(settings.BASE_URL)
+    if address.scheme != "https":
+        return
+    host, port = address.hostname or "", address.port or HTTPS
+    try:
+        yield _finding(part, host, port, ssl.create_default_context())
+    except OSError as error:
+        # From here there may be no way to it, and nobody here may know its authority.
+        text = f"That of {host} could not be looked at from here ({type(error).__name__})."
+        yield Finding(part, "warn", text, "Look at it from where your customers are.")
+
+
+def _finding(part: str, host: str, port: int, trusted: ssl.SSLContext) -> Finding:
+    with (
+        socket.create_connection((host, port), SECONDS) as plain,
+        trusted.wrap_socket(plain, server_hostname=host) as server,
+    ):
+        ends = ssl.cert_time_to_seconds(str((server.getpeercert() or {})["notAfter"]))
+    end = datetime.fromtimestamp(ends, UTC)
+    left = end - clock.now()
+    if left < SOON:
+        return Finding(part, "warn", f"That of {host} ends on {end:%Y-%m-%d}, in {left.days} days.", REMEDIES[part])
+    return Finding(part, "ok", f"That of {host} is good until {end:%Y-%m-%d}.")
