@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any, Self
 
 import boto3
+import botocore.session
 from botocore.config import Config
+from botocore.loaders import create_loader
 
 from byokportal.localaws import faults, server
 from byokportal.localaws.faults import Faults
 from keys.policies.evaluator import Levels
 
+# Reads the description of a service once for all sessions: parsing IAM's anew takes longer than most calls.
+LOADER = create_loader()
 CONFIG = Config(retries={"max_attempts": 1}, connect_timeout=2, read_timeout=10)
 
 
@@ -73,8 +77,11 @@ class LocalAws:
         self.gate.calls.clear()
 
     def session(self, account: str) -> boto3.Session:
-        keys = self.accounts[account]
-        return boto3.Session(aws_access_key_id=keys["access_key_id"], aws_secret_access_key=keys["secret_access_key"])
+        keys, core = self.accounts[account], botocore.session.Session()
+        core.register_component("data_loader", LOADER)
+        made = boto3.Session(keys["access_key_id"], keys["secret_access_key"], botocore_session=core)
+        LOADER.search_paths[:] = dict.fromkeys(LOADER.search_paths)  # each session adds boto3's own
+        return made
 
     def _client(self, account: str, service: str, region: str) -> Any:
         session: Any = self.session(account)
