@@ -44,8 +44,7 @@ class World:
         with transaction.atomic():
             for table in self.tables:
                 write(table, age, ids)
-            # Another test may have made the tables anew meanwhile, or have said that it is another database.
-            DatabaseAdmission.objects.update(incarnation=admission.incarnation())
+            be_admitted()
         aws.put_back(self.aws)
 
 
@@ -67,6 +66,15 @@ def put_back(name: str, make: Callable[[], Any], aws: LocalAws) -> None:
             transaction.set_rollback(True)
         aws.reset()
     _made[name].put_back(aws)
+
+
+def be_admitted() -> bool:
+    """Let this database be the one that was admitted, where one was; tell whether it was another.
+
+    A test may have made the tables anew, and rows that are put back are from before.
+    """
+    here = admission.incarnation()
+    return bool(DatabaseAdmission.objects.exclude(incarnation=here).update(incarnation=here))
 
 
 def tables() -> list[str]:
