@@ -24,6 +24,7 @@ from tests.soak.chaos.load import Load
 from tests.soak.chaos.servers import NotHere
 from tests.soak.chaos.system import System, running
 
+HELD, FAILED, SKIPPED = "held", "NOT", "SKIPPED"  # of the last one nothing is known
 # Seconds after a fault within which all that waited is done.
 RECOVERED = float(os.environ.get("CHAOS_WITHIN", "60"))
 
@@ -56,31 +57,33 @@ def main() -> int:
         print(f"There is no case {', '.join(sorted(unknown))}. There are: {', '.join(case.name for case in CASES)}")
         return 2
     cases = [case for case in CASES if not names or case.name in names]
-    failed: list[str] = []
+    outcomes: dict[str, list[str]] = {HELD: [], FAILED: [], SKIPPED: []}
     try:
         with running() as (system, run):
             load = Load(system, run)
             load.begin()
             system.rest(15)
             for case in cases:
-                failed += _show(case, system, load)
+                outcomes[_show(case, system, load)].append(case.name)
             load.end()
             _count(load)
     except FileNotFoundError as missing:
         print(f"== SKIPPED: {missing} was not found on this machine")
         return 1
-    print(f"{len(cases) - len(set(failed))} of {len(cases)} cases held" + "".join(f"; NOT {one}" for one in failed))
-    return 1 if failed else 0
+    print(f"{len(outcomes[HELD])} of {len(cases)} cases held", end="")
+    print("".join(f"; {what}: {', '.join(outcomes[what])}" for what in (FAILED, SKIPPED) if outcomes[what]))
+    return 0 if len(outcomes[HELD]) == len(cases) else 1
 
 
-def _show(case: Case, system: System, load: Load) -> list[str]:
+def _show(case: Case, system: System, load: Load) -> str:
+    """Play a case and print what came of it; return which of the three it was."""
     before = collections.Counter(load.answered.tries)
     began = time.monotonic()
     try:
         wrong, took = play(case, system, load)
     except NotHere as lacks:
         print(f"{case.name}: SKIPPED, this machine lacks {lacks}", flush=True)
-        return []
+        return SKIPPED
     except Exception as error:  # of the drill; the other cases are played all the same
         traceback.print_exc()
         wrong, took = [f"the drill broke: {type(error).__name__}"], 0.0
@@ -89,7 +92,7 @@ def _show(case: Case, system: System, load: Load) -> list[str]:
     print(f"    {told}", flush=True)
     for sentence in wrong:
         print(f"    NOT: {sentence}", flush=True)
-    return [case.name] if wrong else []
+    return FAILED if wrong else HELD
 
 
 def _count(load: Load) -> None:
