@@ -156,9 +156,14 @@ class Asyncpg:
         except (asyncpg.DataError, asyncpg.IntegrityConstraintViolationError, UnicodeEncodeError) as error:
             raise Refused from error
         except asyncpg.PostgresError as error:
-            # As psycopg would raise it: `byokportal.database` tells by it whether the database can be used.
-            raise psycopg.errors.lookup(error.sqlstate)(str(error)) from error
-        except asyncpg.InterfaceError as error:
+            raise _as_of_psycopg(error.sqlstate)(str(error)) from error
+        except (asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
+            # The second: a session that the server ended at the wrong moment (asyncpg's issues 784 and 1069).
+            raise psycopg.InterfaceError(str(error)) from error
+        except RuntimeError as error:
+            if self._connection is not None and not self._connection.is_closed():
+                raise
+            # uvloop's, of a socket that was closed before asyncpg was told.
             raise psycopg.InterfaceError(str(error)) from error
         return {use.tenant for use in uses} - {row[0] for row in found}
 
@@ -166,6 +171,17 @@ class Asyncpg:
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None
+
+
+def _as_of_psycopg(sqlstate: str | None) -> type[psycopg.Error]:
+    """Return the exception that psycopg would raise; `byokportal.database` tells by it whether the database is usable.
+
+    A state that PostgreSQL does not have is of something between us and it (a pooler, an extension, a cloud's server).
+    """
+    try:
+        return psycopg.errors.lookup(sqlstate or "")
+    except KeyError:
+        return psycopg.OperationalError
 
 
 def _parameters() -> dict[str, Any]:
