@@ -19,7 +19,7 @@ import time
 import traceback
 
 from tests.soak.chaos.cases import CASES, Case
-from tests.soak.chaos.invariants import Recovery, check
+from tests.soak.chaos.invariants import Recovery, check, wait_for_heads
 from tests.soak.chaos.load import Load
 from tests.soak.chaos.servers import NotHere
 from tests.soak.chaos.system import System, running
@@ -63,6 +63,7 @@ def main() -> int:
             load = Load(system, run)
             load.begin()
             system.rest(15)
+            wait_for_heads(system, load)
             for case in cases:
                 outcomes[_show(case, system, load)].append(case.name)
             load.end()
