@@ -195,11 +195,12 @@ class System:
         with self.connect() as connection:
             return connection.execute(statement, parameters).fetchall()
 
-    def kill_at(self, table: str, *names: str, kill: Callable[[str], None], within: float = 90.0) -> None:
+    def kill_at(self, table: str, *names: str, kill: Callable[[str], None], within: float = 240.0) -> None:
         """Hold a table until one of the processes stands before a write to it, and kill that one there.
 
         That is how a kill meets one point of the code, without a word about it in the code. The table is held for some
-        seconds at a time: who comes to this point may wait for others, who wait for the table too.
+        seconds at a time: who comes to this point may wait for others, who wait for the table too. So work that beat
+        begins once a minute may be missed more than once.
 
         Raises:
             TimeoutError: none came there.
