@@ -15,6 +15,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection
+from django.db.models import QuerySet
 
 from byokportal import archive_files, clock
 from byokportal.postgresql import base, partitions
@@ -50,7 +51,7 @@ class Rules:
     reasons_to_wait: Callable[[datetime | None, datetime], list[str]]
     lines: Callable[[datetime | None, datetime], Iterator[dict[str, Any]]]
     check: Callable[[Iterable[Mapping[str, Any]], datetime | None, datetime], None]
-    count: Callable[[datetime | None, datetime], int]
+    rows: Callable[[datetime | None, datetime], QuerySet[Any]]
 
 
 RULES = {
@@ -58,19 +59,19 @@ RULES = {
         log_archive.reasons_to_wait,
         log_archive.lines,
         lambda kept, *_: log_archive.check(kept),
-        lambda begins, ends: log_archive.rows(begins, ends).count(),
+        log_archive.rows,
     ),
     Table.USES: Rules(
         use_archive.reasons_to_wait,
         use_archive.lines,
         lambda kept, *_: use_archive.check(kept),
-        lambda begins, ends: use_archive.rows(begins, ends).count(),
+        use_archive.rows,
     ),
     Table.LOADS: Rules(
         load_archive.reasons_to_wait,
         load_archive.lines,
         load_archive.check,
-        lambda begins, ends: load_archive.rows(begins, ends).count(),
+        load_archive.rows,
     ),
 }
 
@@ -112,7 +113,7 @@ def _step(table: Table, partition: partitions.Month, actor: Actor) -> Step:
         return Step(partition.name, "declared")
     if undeclared := _undeclared(month):
         return Step(partition.name, why=(undeclared,))
-    if rules.count(month.begins, month.ends) != month.rows:
+    if rules.rows(month.begins, month.ends).count() != month.rows:
         return Step(partition.name, why=("rows were added after it was written to its file",))
     rules.check(archive_files.folder().read(month.file, sha256=month.sha256), month.begins, month.ends)
     extents = month.logs.select_related("tree")
