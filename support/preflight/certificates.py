@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import socket
 import ssl
 from collections.abc import Iterator
@@ -25,8 +26,10 @@ def look(part: str) -> Iterator[Finding]:
     One that has ended, or that nobody vouches for, ends what it serves: Redis's ends every worker, the proxy's
     everybody's way in.
     """
-    found = [*_of_redis(part), *_of_the_portal(part)]
-    yield from found or [Finding(part, "ok", "Neither REDIS_URL nor BASE_URL is over TLS.")]
+    # The portal's first: one of Redis's that nobody vouches for is an error, and ends this.
+    found = itertools.chain(_of_the_portal(part), _of_redis(part))
+    yield next(found, Finding(part, "ok", "Neither REDIS_URL nor BASE_URL is over TLS."))
+    yield from found
 
 
 def _of_redis(part: str) -> Iterator[Finding]:

@@ -85,6 +85,15 @@ def test_where_the_portal_s_cannot_be_checked_from_here_somebody_else_looks(serv
     assert (found.level, "could not be looked at from here" in found.text) == ("warn", True)
 
 
+def test_one_of_redis_s_that_nobody_vouches_for_keeps_the_portal_s_not_back(serve: Serve, settings: Any) -> None:
+    port, _ = serve(timedelta(days=90))
+    settings.REDIS_URL, settings.BASE_URL = f"rediss://localhost:{port}/0", f"https://localhost:{port}"
+    found = certificates.look("certificates")
+    assert "could not be looked at from here" in next(found).text
+    with pytest.raises(ssl.SSLCertVerificationError):
+        next(found)
+
+
 def test_without_tls_there_is_nothing_to_look_at(settings: Any) -> None:
     settings.REDIS_URL, settings.BASE_URL = "redis://localhost:6379/0", "http://localhost:8000"
     assert [one.level for one in certificates.look("certificates")] == ["ok"]
