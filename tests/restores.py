@@ -8,6 +8,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import worlds
 from django.core.management import call_command
 from django.db import transaction
 
@@ -30,10 +31,10 @@ def check(*files: Path, state: str = "restored", until: datetime | None = None) 
 
 
 def be_admitted() -> None:
-    """Let this database be the one that was admitted; rows of a kept world may be from another file."""
-    here = admission.incarnation()
-    if not DatabaseAdmission.objects.update(incarnation=here):
-        DatabaseAdmission.objects.create(incarnation=here)
+    """Let this database be the one that was admitted, also where none was."""
+    worlds.be_admitted()
+    if not DatabaseAdmission.objects.exists():
+        DatabaseAdmission.objects.create(incarnation=admission.incarnation())
 
 
 class Backup:
