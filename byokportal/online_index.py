@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db.migrations import AddIndex, RunPython
+from django.db.models import Index, Model
 
-from byokportal.postgresql import base
+from byokportal.postgresql import base, partitions
 
 
 class AddIndexOnline(AddIndexConcurrently):
@@ -17,12 +19,18 @@ class AddIndexOnline(AddIndexConcurrently):
     it was interrupted.
 
     PostgreSQL builds it beside the writing (CREATE INDEX CONCURRENTLY), and waits for older transactions as long as
-    they last. SQLite has one writer anyway.
+    they last. A table by month takes none in that way: each partition gets its own, and joins the table's
+    (https://www.postgresql.org/docs/15/ddl-partitioning.html, 5.11.2.2). SQLite has one writer anyway.
     """
 
     def database_forwards(self, app_label: str, schema_editor: Any, from_state: Any, to_state: Any) -> None:
         if schema_editor.connection.vendor != "postgresql":
             AddIndex.database_forwards(self, app_label, schema_editor, from_state, to_state)
+            return
+        model = to_state.apps.get_model(app_label, self.model_name)
+        if partitions.until(model._meta.db_table) is not None:
+            self._ensure_not_in_transaction(schema_editor)
+            _build_on_each_partition(model, self.index, schema_editor)
             return
         with base.patient(schema_editor.connection):
             if not _is_built(self.index.name, schema_editor):
@@ -32,8 +40,37 @@ class AddIndexOnline(AddIndexConcurrently):
         if schema_editor.connection.vendor != "postgresql":
             AddIndex.database_backwards(self, app_label, schema_editor, from_state, to_state)
             return
+        if partitions.until(from_state.apps.get_model(app_label, self.model_name)._meta.db_table) is not None:
+            # It looks at no row; CONCURRENTLY is refused for the index of a table with partitions.
+            partitions.briefly(lambda cursor: cursor.execute(f"DROP INDEX IF EXISTS {self.index.name}"))
+            return
         with base.patient(schema_editor.connection):
             super().database_backwards(app_label, schema_editor, from_state, to_state)
+
+
+def _build_on_each_partition(model: type[Model], index: Index, schema_editor: Any) -> None:
+    """Build the index of a table with partitions; a partition that comes later gets its own by itself.
+
+    PostgreSQL calls the table's valid once every partition has joined. May run again after it was interrupted.
+    """
+    table, quote = model._meta.db_table, schema_editor.quote_name
+    statement = index.create_sql(model, schema_editor)
+    statement.parts["table"] = f"ONLY {quote(table)}"
+    whole = str(statement).replace("CREATE INDEX ", "CREATE INDEX IF NOT EXISTS ", 1)
+    partitions.briefly(lambda cursor: cursor.execute(whole))
+    for partition in partitions.without_index(table, index.name):
+        name = f"{partition}_{index.name}"
+        statement = index.create_sql(model, schema_editor, concurrently=True)
+        statement.parts["table"], statement.parts["name"] = quote(partition), quote(name)
+        with base.patient(schema_editor.connection):
+            if not _is_built(name, schema_editor):
+                schema_editor.execute(statement, params=None)
+        attach = f"ALTER INDEX {quote(index.name)} ATTACH PARTITION {quote(name)}"
+        partitions.briefly(partial(_execute, statement=attach))
+
+
+def _execute(cursor: Any, statement: str) -> None:
+    cursor.execute(statement)
 
 
 def _is_built(name: str, schema_editor: Any) -> bool:

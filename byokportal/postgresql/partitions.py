@@ -37,6 +37,13 @@ PARTITIONS = """
     SELECT pg_get_expr(relpartbound, pg_class.oid), relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
     WHERE inhparent = to_regclass(%s) AND NOT inhdetachpending
 """
+WITHOUT_INDEX = """
+    SELECT relname FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
+    WHERE inhparent = to_regclass(%s) AND NOT inhdetachpending AND NOT EXISTS (
+        SELECT FROM pg_index JOIN pg_inherits part ON part.inhrelid = indexrelid
+        WHERE indrelid = pg_class.oid AND part.inhparent = to_regclass(%s)
+    ) ORDER BY relname
+"""
 
 ARCHIVED = "archived"
 PENDING = """
@@ -119,6 +126,13 @@ def months(table: str) -> list[Month]:
         ),
         key=lambda one: one.ends,
     )
+
+
+def without_index(table: str, index: str) -> list[str]:
+    """Return the partitions of a table that have no part of its index yet."""
+    with connection.cursor() as cursor:
+        cursor.execute(WITHOUT_INDEX, [table, index])
+        return [name for (name,) in cursor.fetchall()]
 
 
 def detach(table: str, name: str) -> None:

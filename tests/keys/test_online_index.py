@@ -12,13 +12,17 @@ from django.db import OperationalError, connection, models
 from django.db.migrations.state import ProjectState
 
 from byokportal.online_index import AddIndexOnline
-from byokportal.postgresql import base
+from byokportal.postgresql import base, partitions
 
 pytestmark = [
     pytest.mark.skipif(connection.vendor != "postgresql", reason="CREATE INDEX CONCURRENTLY of PostgreSQL"),
     pytest.mark.django_db(transaction=True),
 ]
 NAME = "keys_check_of_tests"
+OF_PARTITIONS = """
+    SELECT relname, indisvalid FROM pg_inherits JOIN pg_class ON pg_class.oid = inhrelid
+    JOIN pg_index ON indexrelid = inhrelid WHERE inhparent = to_regclass(%s)
+"""
 
 
 @pytest.fixture
@@ -43,11 +47,22 @@ def old_transaction(until: threading.Event, is_open: threading.Event) -> None:
 
 
 def build(operation: Any) -> None:
+    before, after = states(operation)
+    with connection.schema_editor(atomic=False) as editor:
+        operation.database_forwards("keys", editor, before, after)
+
+
+def take_back(operation: Any) -> None:
+    before, after = states(operation)
+    with connection.schema_editor(atomic=False) as editor:
+        operation.database_backwards("keys", editor, after, before)
+
+
+def states(operation: Any) -> tuple[ProjectState, ProjectState]:
     before = ProjectState.from_apps(apps)
     after = before.clone()
     operation.state_forwards("keys", after)
-    with connection.schema_editor(atomic=False) as editor:
-        operation.database_forwards("keys", editor, before, after)
+    return before, after
 
 
 def validity() -> list[bool]:
@@ -80,5 +95,40 @@ def test_an_index_waits_for_old_transactions_and_may_be_built_again() -> None:
         over.set()
         report.join(30)
         connection.close()
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP INDEX IF EXISTS {NAME}")
+
+
+def of_partitions() -> dict[str, bool]:
+    with connection.cursor() as cursor:
+        cursor.execute(OF_PARTITIONS, [NAME])
+        return dict(cursor.fetchall())
+
+
+def test_an_index_of_a_table_by_month_is_built_on_each_partition() -> None:
+    operation = AddIndexOnline("keyuse", models.Index(fields=["operation", "at"], name=NAME))
+    months = [month.name for month in partitions.months("keys_keyuse")]
+    assert len(months) > 2
+    try:
+        # What was interrupted: the table's index, one partition that has joined, and one that was not built whole.
+        with connection.cursor() as cursor:
+            cursor.execute(f"CREATE INDEX {NAME} ON ONLY keys_keyuse (operation, at)")
+            cursor.execute(f"CREATE INDEX {months[0]}_{NAME} ON {months[0]} (operation, at)")
+            cursor.execute(f"ALTER INDEX {NAME} ATTACH PARTITION {months[0]}_{NAME}")
+            cursor.execute(f"CREATE INDEX {months[1]}_{NAME} ON {months[1]} (operation, at)")
+            cursor.execute(
+                "UPDATE pg_index SET indisvalid = false WHERE indexrelid = to_regclass(%s)", [f"{months[1]}_{NAME}"]
+            )
+        assert validity() == [False]
+        build(operation)
+        assert validity() == [True]
+        assert of_partitions() == {f"{month}_{NAME}": True for month in months}
+        build(operation)
+        take_back(operation)
+        assert validity() == []
+        take_back(operation)
+        build(operation)
+        assert validity() == [True]
+    finally:
         with connection.cursor() as cursor:
             cursor.execute(f"DROP INDEX IF EXISTS {NAME}")

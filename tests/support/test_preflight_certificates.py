@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from support.preflight import certificates
+from support.preflight.findings import REMEDIES
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.django_db
@@ -68,14 +69,25 @@ def test_each_sentinel_is_looked_at(serve: Serve, settings: Any) -> None:
     assert [one.level for one in certificates.look("certificates")] == ["ok", "ok"]
 
 
-def test_one_that_has_ended_or_that_nobody_vouches_for_is_no_answer(serve: Serve, settings: Any) -> None:
+def test_one_of_redis_s_that_has_ended_or_that_nobody_vouches_for_fails(serve: Serve, settings: Any) -> None:
     port, authority = serve(timedelta(minutes=-1))
     settings.REDIS_URL = f"rediss://localhost:{port}/0?ssl_ca_certs={authority}"
-    with pytest.raises(ssl.SSLCertVerificationError):  # preflight calls that a failure (`preflight.look`)
-        list(certificates.look("certificates"))
+    (found,) = certificates.look("certificates")
+    assert (found.level, found.text) == ("fail", f"That of localhost:{port} is refused: it has ended.")
+    assert found.remedy == REMEDIES["certificates"]
     settings.REDIS_URL = f"rediss://localhost:{port}/0"
-    with pytest.raises(ssl.SSLCertVerificationError):
-        list(certificates.look("certificates"))
+    (found,) = certificates.look("certificates")
+    assert (found.level, "nobody whom this process trusts" in found.text) == ("fail", True)
+    settings.REDIS_URL = f"rediss://127.0.0.2:{port}/0?ssl_ca_certs={authority}"
+    (found,) = certificates.look("certificates")
+    assert (found.level, "could not be looked at (ConnectionRefusedError)" in found.text) == ("fail", True)
+
+
+def test_a_sentinel_that_nobody_vouches_for_keeps_the_others_not_back(serve: Serve, settings: Any) -> None:
+    port, authority = serve(timedelta(days=90))
+    hosts = f"127.0.0.2:{port},localhost:{port}"
+    settings.REDIS_URL = f"rediss+sentinel://{hosts}/byok/0?ssl_ca_certs={authority}"
+    assert [one.level for one in certificates.look("certificates")] == ["fail", "ok"]
 
 
 def test_where_the_portal_s_cannot_be_checked_from_here_somebody_else_looks(serve: Serve, settings: Any) -> None:
@@ -85,13 +97,31 @@ def test_where_the_portal_s_cannot_be_checked_from_here_somebody_else_looks(serv
     assert (found.level, "could not be looked at from here" in found.text) == ("warn", True)
 
 
+@pytest.mark.parametrize(("days", "host", "level", "says"), [
+    (-1 / 1440, "localhost", "fail", "That of localhost is refused: it has ended."),
+    (90, "localhost.localdomain", "fail", "That of localhost.localdomain is refused: it is of another name."),
+    (90, "localhost", "ok", "That of localhost is good until 20"),
+])  # fmt: skip
+def test_the_portal_s_that_is_wrong_for_everybody_fails(
+    serve: Serve, settings: Any, monkeypatch: pytest.MonkeyPatch, days: float, host: str, level: str, says: str
+) -> None:
+    port, authority = serve(timedelta(days=days))
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority))
+    monkeypatch.setattr("socket.create_connection", to_this_machine(socket.create_connection))
+    settings.BASE_URL = f"https://{host}:{port}"
+    (found,) = certificates.look("certificates")
+    assert (found.level, found.text[: len(says)]) == (level, says)
+
+
+def to_this_machine(connect: Callable[..., socket.socket]) -> Callable[..., socket.socket]:
+    """Return a function that connects to this machine, whatever the host: DNS would say so."""
+    return lambda address, *rest: connect(("127.0.0.1", address[1]), *rest)
+
+
 def test_one_of_redis_s_that_nobody_vouches_for_keeps_the_portal_s_not_back(serve: Serve, settings: Any) -> None:
     port, _ = serve(timedelta(days=90))
     settings.REDIS_URL, settings.BASE_URL = f"rediss://localhost:{port}/0", f"https://localhost:{port}"
-    found = certificates.look("certificates")
-    assert "could not be looked at from here" in next(found).text
-    with pytest.raises(ssl.SSLCertVerificationError):
-        next(found)
+    assert [one.level for one in certificates.look("certificates")] == ["warn", "fail"]
 
 
 def test_without_tls_there_is_nothing_to_look_at(settings: Any) -> None:
