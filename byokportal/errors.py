@@ -176,6 +176,17 @@ class Conflict(DomainError):
     retryable = True
 
 
+class MovedToArchive(DomainError):
+    """What a file was to go on with has left the database since it was begun."""
+
+    kind, code = Kind.CONFLICT, "moved_to_archive"
+    title = lazy("Part of it is in the archive by now")
+    detail = lazy(
+        "Everything before {until} has been moved to the archive since this file was begun. "
+        "Begin it anew, without a cursor, and ask Kore.ai for what is older."
+    )
+
+
 class AddressRefused(DomainError):
     kind, code = Kind.INVALID, "address_refused"
     title = lazy("We do not call this address")

@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Protocol, TypeAlias
 
 import structlog
@@ -20,6 +21,7 @@ from celery.exceptions import SoftTimeLimitExceeded
 from django.http import StreamingHttpResponse
 
 from byokportal import database, deadline, keyset, problems
+from byokportal.errors import MovedToArchive
 from byokportal.keyset import Fits, Position, Rows
 
 log = structlog.get_logger(__name__)
@@ -127,6 +129,7 @@ class Source:
         shapes: by extension, what makes facts of a batch of rows.
         name: of the file, without its extension.
         begins: what a file in JSON Lines has before its first row, where it begins with that.
+        archived_until: the time before which rows have left for the archive; None: none have.
     """
 
     rows: Rows
@@ -135,6 +138,7 @@ class Source:
     shapes: Mapping[str, Shape]
     name: str
     begins: Callable[[], Sequence[Facts]] = tuple
+    archived_until: Callable[[], datetime | None] = lambda: None
 
 
 def answer(source: Source, cursor: str, *, extension: str) -> StreamingHttpResponse:
@@ -146,6 +150,7 @@ def answer(source: Source, cursor: str, *, extension: str) -> StreamingHttpRespo
 
     Raises:
         InvalidInput: the cursor is none of ours.
+        MovedToArchive: rows behind the cursor are in the archive by now.
         DatabaseError: the first piece could not be read; what fails later is said in the file.
     """
     notation = FORMATS[extension]
@@ -171,16 +176,33 @@ def texts(source: Source, cursor: str, *, extension: str) -> Iterator[str]:
 
 def _pieces(source: Source, extension: str, place: Position | None) -> Iterator[Piece]:
     """Yield facts of rows, and the position behind them; None behind the last ones."""
+    reached = place.at if place else source.archived_until()
     begins = source.begins() if extension == "jsonl" and place is None else ()
     while True:
         with deadline.at_most(database.SECONDS):  # the request's own ends when the first piece is sent
             read = keyset.after(source.rows, place, limit=BATCH)
+            _require_here(source, reached)
             facts = source.shapes[extension]([row for row in read if source.fits is None or source.fits(row)])
         place = keyset.position(read[-1]) if len(read) == BATCH else None
         yield [*begins, *facts], place
         begins = ()
         if place is None:
             return
+        reached = place.at
+
+
+def _require_here(source: Source, reached: datetime | None) -> None:
+    """See that every row behind a time was still there to be read; asked after the reading.
+
+    Args:
+        reached: what is older is not wanted any more; None: everything is.
+
+    Raises:
+        MovedToArchive: some had left.
+    """
+    until = source.archived_until()
+    if until is not None and (reached is None or reached < until):
+        raise MovedToArchive(until=until.isoformat(timespec="seconds"))
 
 
 def _texts(pieces: Iterator[Piece], notation: Format, columns: Sequence[str]) -> Iterator[str]:
@@ -195,6 +217,9 @@ def _texts(pieces: Iterator[Piece], notation: Format, columns: Sequence[str]) ->
                 return
     except SoftTimeLimitExceeded:  # of who writes it down: it is no piece of the file
         raise
+    except MovedToArchive as error:  # it cannot go on: a cursor would leave out what has left
+        yield notation.end(Ending(False, count, code=error.code), columns)
+        return
     except Exception as error:  # the status has been sent: the last line has to say it, whatever it was
         known = problems.of_database(error)
         if known is None:

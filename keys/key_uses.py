@@ -90,7 +90,7 @@ def file(tenant: Tenant, wanted: Wanted) -> exports.Source:
         "jsonl": lambda uses: facts_of(tenant, uses),
         "csv": lambda uses: [_flat(one) for one in facts_of(tenant, uses)],
     }
-    return exports.Source(rows, fits, COLUMNS, shapes, f"key-uses-{tenant.pk}")
+    return exports.Source(rows, fits, COLUMNS, shapes, f"key-uses-{tenant.pk}", archived_until=archived_until)
 
 
 def archived_until() -> datetime | None:

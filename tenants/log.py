@@ -104,7 +104,9 @@ def file(tenant: Tenant, wanted: Wanted) -> exports.Source:
     """Return what a file of the lines that are wanted is made of, up to now."""
     rows, fits = _found_by(tenant, replace(wanted, until=wanted.until or clock.now()))
     begins = partial(log_archive.beginning, tenant) if wanted.is_everything else tuple
-    return exports.Source(rows, fits, COLUMNS, {"jsonl": exported, "csv": _cells}, f"log-{tenant.pk}", begins)
+    shapes = {"jsonl": exported, "csv": _cells}
+    archived_until = partial(log_archive.until, tenant)
+    return exports.Source(rows, fits, COLUMNS, shapes, f"log-{tenant.pk}", begins, archived_until)
 
 
 def facts_of(event: AuditEvent) -> dict[str, Any]:

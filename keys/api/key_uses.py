@@ -122,7 +122,7 @@ class Export(endpoints.TenantView):
     """Who used the key as JSON Lines, oldest first. The last line is `{"complete": true, "count": …}`;
     a file without it was cut off. At most 200,000 rows: `next` in the last line is the `cursor` of another file."""
 
-    problems = ("not_allowed", "invalid_input")
+    problems = ("not_allowed", "invalid_input", "moved_to_archive")
 
     @extend_schema(
         operation_id="export_key_uses",
@@ -137,7 +137,7 @@ class ExportCsv(endpoints.TenantView):
     """Who used the key as CSV for a spreadsheet, oldest first; no cell is read as a formula.
     The last row begins with `#complete`; a file without it was cut off."""
 
-    problems = ("not_allowed", "invalid_input")
+    problems = ("not_allowed", "invalid_input", "moved_to_archive")
 
     @extend_schema(
         operation_id="export_key_uses_csv",

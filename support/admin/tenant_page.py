@@ -22,6 +22,7 @@ from support.forms import ReplyForm
 from support.models import FleetRow, Ticket, TicketMessage
 from support.tickets import clocks, ready_answers
 from tenants import fresh, roles
+from tenants import services as tenant_services
 from tenants.models import OnboardingStep, Tenant
 
 TESTS, MESSAGES = 20, 60
@@ -178,7 +179,7 @@ def _ready(test: EncryptionTest, tenant: Tenant) -> list[ready_answers.ReadyAnsw
     if test.finished_at is None or test.verdict != EncryptionTest.Verdict.FAIL:
         return []
     test.tenant = tenant
-    return ready_answers.of(test)
+    return ready_answers.of(test, language=tenant_services.language_of("", tenant=tenant))
 
 
 def _conversations(

@@ -15,6 +15,7 @@ from support.admin.base import Answer, Operation, ReadOnlyAdmin
 from support.forms import AssignForm, MergeForm, NothingForm, ReplyForm, SortForm
 from support.models import Notice, Ticket
 from support.tickets import ready_answers
+from tenants import services as tenant_services
 from tenants.audit import Actor
 from tenants.models import Tenant
 
@@ -212,13 +213,20 @@ class TicketAdmin(ReadOnlyAdmin):
         """The conversation is visible while one answers, and what an answer can begin from."""
         if operation.name != "answer":
             return {}
-        return {"ticket_messages": _messages(obj), "ready": ready_answers.of(newest_test(obj.tenant))}
+        return {"ticket_messages": _messages(obj), "ready": _ready(obj)}
 
     def initial_of(self, request: HttpRequest, operation: Operation, obj: Any) -> dict[str, Any]:
         chosen = request.GET.get("ready", "")
         if operation.name != "answer" or not chosen or chosen == "0":
             return super().initial_of(request, operation, obj)
-        return {"text": ready_answers.chosen(ready_answers.of(newest_test(obj.tenant)), chosen)}
+        return {"text": ready_answers.chosen(_ready(obj), chosen)}
+
+
+def _ready(ticket: Ticket) -> list[ready_answers.ReadyAnswer]:
+    last = ticket.messages.filter(author__startswith="member:").order_by("-at", "-id").first()
+    who = last.author.removeprefix("member:") if last else ""
+    language = tenant_services.language_of(who, tenant=ticket.tenant)
+    return ready_answers.of(newest_test(ticket.tenant), language=language)
 
 
 def _messages(ticket: Ticket) -> list[Any]:

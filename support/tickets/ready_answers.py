@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from django.conf import settings
 from django.urls import reverse
+from django.utils import translation
+from django.utils.translation import gettext as _
 
 from keys import services as key_services
 from keys.models import EncryptionTest
@@ -16,10 +18,6 @@ from tenants import onboarding
 LONGEST = 9_000
 # Answers that are offered.
 MOST = 6
-CLOSING = (
-    "Then press “I changed it: test again” on the set-up page. "
-    "You need not share the ARNs again unless one of them changes."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,38 +34,58 @@ class ReadyAnswer:
     text: str
 
 
-def of(test: EncryptionTest | None) -> list[ReadyAnswer]:
+def of(test: EncryptionTest | None, *, language: str = settings.LANGUAGE_CODE) -> list[ReadyAnswer]:
     """Return the ready answers that a test gives, in the order of its remedies; none where nothing failed.
 
     Args:
         test: the newest of the tenant; its checks are read, and its registration.
+        language: of whoever reads the answer; where it is not ours, each comes in it too, behind those in ours.
     """
     if test is None:
         return []
-    registration = test.registration
-    page = settings.BASE_URL + reverse("portal:test", args=[test.tenant_id, test.pk])
-    about = f"It is about your role {registration.role_arn} and your key {registration.key_arn}."
-    whole = key_services.remedies_of(test, with_documents=True)
-    short = key_services.remedies_of(test)
+    found = _in_language(test, settings.LANGUAGE_CODE)
+    return found if language == settings.LANGUAGE_CODE else found + _in_language(test, language)
+
+
+def _in_language(test: EncryptionTest, language: str) -> list[ReadyAnswer]:
+    is_ours = language == settings.LANGUAGE_CODE
+    with translation.override(settings.LANGUAGE_CODE):
+        whole, short = key_services.remedies_of(test, with_documents=True), key_services.remedies_of(test)
     found = []
     for number, (step, change) in enumerate(whole[:MOST], start=1):
-        name = onboarding.BY_NUMBER[step].name
-        text = _text(step, name, change, about, page)
-        if len(text) > LONGEST:
-            brief = "\n".join(one for at, one in short if at == step)[: LONGEST // 2]
-            text = _text(step, name, f"{brief}\n\nThe whole document stands on the page of the test.", about, page)
-        found.append(ReadyAnswer(str(number), f"Step {step}, {name}", text))
+        title = f"Step {step}, {onboarding.BY_NUMBER[step].name}"
+        with translation.override(language):
+            text = _text(test, step, key_services.say_again(change))
+            if len(text) > LONGEST:
+                brief = key_services.say_again("\n".join(one for at, one in short if at == step)[: LONGEST // 2])
+                text = _text(test, step, brief + "\n\n" + _("The whole document stands on the page of the test."))
+        if is_ours:
+            found.append(ReadyAnswer(str(number), title, text))
+        else:
+            spoken = translation.get_language_info(language)["name"]
+            found.append(ReadyAnswer(f"{number}-{language}", f"{title}, in {spoken}", text))
     return found
 
 
-def _text(step: int, name: str, change: str, about: str, page: str) -> str:
+def _text(test: EncryptionTest, step: int, change: str) -> str:
+    registration = test.registration
+    page = settings.BASE_URL + reverse("portal:test", args=[test.tenant_id, test.pk])
     return "\n\n".join(
         [
-            f"The encryption test found something to change in step {step}, {name}.",
+            _("The encryption test found something to change in step {step}, {name}.").format(
+                step=step, name=_(onboarding.BY_NUMBER[step].name)
+            ),
             change,
-            about,
-            f"The page of the test has the document as it has to read, and what changes in it: {page}",
-            CLOSING,
+            _("It is about your role {role_arn} and your key {key_arn}.").format(
+                role_arn=registration.role_arn, key_arn=registration.key_arn
+            ),
+            _("The page of the test has the document as it has to read, and what changes in it: {page}").format(
+                page=page
+            ),
+            _(
+                "Then press “I changed it: test again” on the set-up page. "
+                "You need not share the ARNs again unless one of them changes."
+            ),
         ]
     )
 

@@ -46,7 +46,7 @@ class EventsExport(endpoints.TenantView):
     """The log as JSON Lines, oldest first, with the canonical payload of each event. The last line is
     `{"complete": true, "count": …}`; a file without it was cut off. `docs/log.md` says more."""
 
-    problems = ("not_allowed", "invalid_input")
+    problems = ("not_allowed", "invalid_input", "moved_to_archive")
 
     @extend_schema(
         operation_id="export_events",
@@ -61,7 +61,7 @@ class EventsExportCsv(endpoints.TenantView):
     """The log as CSV for a spreadsheet, oldest first; no cell is read as a formula.
     The last row begins with `#complete`; a file without it was cut off."""
 
-    problems = ("not_allowed", "invalid_input")
+    problems = ("not_allowed", "invalid_input", "moved_to_archive")
 
     @extend_schema(
         operation_id="export_events_csv",

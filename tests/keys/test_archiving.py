@@ -19,9 +19,9 @@ import time_machine
 from django.core.management import CommandError, call_command
 from django.db import OperationalError, connection
 
-from byokportal import exports, merkle
+from byokportal import exports, keyset, merkle
 from byokportal.archive_files import Folder
-from byokportal.errors import InvalidInput
+from byokportal.errors import InvalidInput, MovedToArchive
 from byokportal.postgresql import partitions
 from keys import key_uses, load_archive, log_heads, services, usage, use_rollups
 from keys.models import BranchKeyLoad, KeyRegistration, KeyUse
@@ -392,6 +392,57 @@ def test_while_a_month_is_being_detached_an_export_is_proved(
         head.write_text(json.dumps(log_proofs.head(acme)))
         found = verify(export(acme, tmp_path / "rest.jsonl"), head=head)
     assert found.returncode == 0, found.stdout
+
+
+@on_postgresql
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("source", [log, key_uses], ids=["log", "uses"])
+def test_an_export_beside_which_a_month_leaves_says_so(
+    acme: Tenant, folder: Path, monkeypatch: pytest.MonkeyPatch, source: Any
+) -> None:
+    """Between two pieces of a file, and between two files."""
+    monkeypatch.setattr(exports, "BATCH", 2)
+    with at(MUCH_LATER + timedelta(days=20)):
+        wanted = source.Wanted()
+        under_way = exports.texts(source.file(acme, wanted), "", extension="jsonl")
+        begun = [next(under_way), next(under_way)]  # its head, and two rows
+        row = json.loads(begun[1].splitlines()[-1])
+        written = json.loads(row["payload"])["at"] if source is log else row["at"]
+        place = keyset.Position(datetime.fromisoformat(written), row["id"])
+    for day in range(14):
+        with at(MUCH_LATER + timedelta(days=day)):
+            maintain()
+            sign()
+    with at(MUCH_LATER + timedelta(days=20)):
+        last = json.loads("".join(under_way).splitlines()[-1])
+        assert (last["complete"], last["code"], "next" in last) == (False, "moved_to_archive", False)
+        another = "".join(exports.texts(source.file(acme, wanted), str(place), extension="jsonl"))
+        assert json.loads(another) == {"complete": False, "count": 0, "code": "moved_to_archive"}
+        with pytest.raises(MovedToArchive):
+            exports.answer(source.file(acme, wanted), str(place), extension="csv")
+        whole = "".join(exports.texts(source.file(acme, wanted), "", extension="jsonl")).splitlines()
+        assert json.loads(whole[-1])["complete"]
+
+
+@on_postgresql
+@pytest.mark.django_db(transaction=True)
+def test_an_export_that_begins_while_a_month_leaves_says_so(
+    acme: Tenant, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the beginning of a file, which stands for what has left, and its first rows."""
+    beginning = log_archive.beginning
+
+    def and_then_it_leaves(tenant: Tenant) -> list[dict[str, Any]]:
+        found = beginning(tenant)
+        for day in range(14):
+            with at(MUCH_LATER + timedelta(days=day)):
+                maintain()
+                sign()
+        return found
+
+    monkeypatch.setattr(log_archive, "beginning", and_then_it_leaves)
+    with at(MUCH_LATER + timedelta(days=20)), pytest.raises(MovedToArchive):
+        exports.answer(log.file(acme, log.Wanted()), "", extension="jsonl")
 
 
 @on_postgresql

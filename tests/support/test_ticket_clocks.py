@@ -21,6 +21,7 @@ from support import errors, follow, notices, reminders, services
 from support.models import Notice, Ticket, TicketMessage, TicketMove
 from support.tickets import clocks, waiting
 from tenants import audit
+from tenants import services as tenant_services
 from tenants.audit import SYSTEM
 from tenants.models import AuditEvent, Member, Tenant
 
@@ -268,6 +269,31 @@ def test_a_ready_answer_is_the_failed_check_in_their_own_values(
     assert "Begun from the failed check" in page and customer.role_arn in page
     form = browser.get(f"/admin/support/ticket/{ticket.pk}/operations/answer/?ready=1").content.decode()
     assert "Ours?" in form and customer.key_arn in form and ticket.tenant.external_id not in form
+
+
+def test_a_ready_answer_comes_in_the_language_of_whoever_asked_too(
+    failed: EncryptionTest,
+    ticket: Ticket,
+    alice: Member,
+    customer: Customer,
+    sam: User,
+    browser_of: Callable[..., Client],
+) -> None:
+    address = f"/admin/support/ticket/{ticket.pk}/operations/answer/"
+    browser = browser_of(sam)
+    assert "in German" not in browser.get(address).content.decode()
+    tenant_services.choose_language(alice.user, "de")
+    page = browser.get(f"/admin/tenants/tenant/{ticket.tenant_id}/change/", HTTP_ACCEPT_LANGUAGE="de")
+    assert "The encryption test found something to change in step 1" in page.content.decode()
+    page = browser.get(address)
+    assert "Step 1, CMK, in German" in page.content.decode()
+    text = browser.get(f"{address}?ready=1-de").context["form"].initial["text"]
+    assert text.startswith("Der Verschlüsselungstest hat in Schritt 1")
+    assert customer.key_arn in text and ticket.tenant.external_id not in text
+    english = browser.get(f"{address}?ready=1", HTTP_ACCEPT_LANGUAGE="de").context["form"].initial["text"]
+    assert english.startswith("The encryption test found") and len(english.split("\n\n")) == len(text.split("\n\n"))
+    for line in english.splitlines():
+        assert line not in text or not line or "arn:" in line, line
 
 
 def test_the_queue_shows_tickets_by_clock_page_by_page(
