@@ -13,7 +13,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Protocol, TypeAlias
 
 import structlog
@@ -178,6 +178,8 @@ def _pieces(source: Source, extension: str, place: Position | None) -> Iterator[
     """Yield facts of rows, and the position behind them; None behind the last ones."""
     reached = place.at if place else source.archived_until()
     begins = source.begins() if extension == "jsonl" and place is None else ()
+    if place is None and reached is not None:  # what is older may still be there for a while, and leave any moment
+        place = Position(reached - timedelta(microseconds=1), keyset.LARGEST)
     while True:
         with deadline.at_most(database.SECONDS):  # the request's own ends when the first piece is sent
             read = keyset.after(source.rows, place, limit=BATCH)

@@ -52,7 +52,7 @@ WORK = {
     "event": Work(lambda: AuditEvent.objects.not_followed().filter(next_at=None), "at", order="pk"),
     "mail": Work(lambda: Notice.objects.filter(sent_at=None), "due_at"),
     "bulk_operation": Work(BulkOperation.objects.all, "due_at"),
-    "log_stream": Work(LogStream.objects.on, "due_at"),
+    "log_stream": Work(LogStream.objects.sending, "due_at"),
     "webhook": Work(WebhookDelivery.objects.awaited, "awaited_since"),
 }
 

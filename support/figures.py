@@ -138,7 +138,7 @@ def _head_age() -> Metric:
 def _log_stream_lag() -> Metric:
     """For how long the receiver that is furthest behind has lacked a line; 0 where all have all."""
     found = GaugeMetricFamily("byok_log_stream_lag_seconds", "How long the stream that is furthest behind lacks a line")
-    behind = LogStream.objects.on().filter(behind_since__isnull=False).order_by("behind_since")
+    behind = LogStream.objects.sending().filter(behind_since__isnull=False).order_by("behind_since")
     since = behind.values_list("behind_since", flat=True).first()
     found.add_metric([], max(0.0, (clock.now() - since).total_seconds()) if since else 0.0)
     return found
@@ -147,7 +147,7 @@ def _log_stream_lag() -> Metric:
 def _log_stream_missing() -> Metric:
     """The lines that receivers lack, of the streams that lack one."""
     found = GaugeMetricFamily("byok_log_stream_missing_lines", f"Sealed lines not sent, of {COUNTED} streams at most")
-    behind = LogStream.objects.on().filter(behind_since__isnull=False).order_by("behind_since")[:COUNTED]
+    behind = LogStream.objects.sending().filter(behind_since__isnull=False).order_by("behind_since")[:COUNTED]
     reached = dict[uuid.UUID, list[int]]()
     for tenant, number in behind.values_list("tenant_id", "acknowledged"):
         reached.setdefault(tenant, []).append(number)

@@ -28,8 +28,8 @@ def unsealed() -> Rows:
 
 
 def head_mailings() -> Rows:
-    return [HeadMailing.objects.filter(due_at__lte=Now())]
+    return [HeadMailing.objects.due(Now())]
 
 
 def log_streams() -> Rows:
-    return [LogStream.objects.on().filter(due_at__lte=Now()), LogStream.objects.filter(test_due_at__lte=Now())]
+    return [LogStream.objects.sending().filter(due_at__lte=Now()), LogStream.objects.filter(test_due_at__lte=Now())]

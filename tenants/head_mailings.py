@@ -15,7 +15,7 @@ CHUNK = 200  # tenants a run; the rest is due at the next one
 def write_due() -> int:
     """Write the lines for which it is time; return how many. A tenant whose log stands in no head yet waits."""
     now, written = clock.now(), 0
-    for pk in list(HeadMailing.objects.filter(due_at__lte=now).order_by("due_at").values_list("pk", flat=True)[:CHUNK]):
+    for pk in list(HeadMailing.objects.due(now).order_by("due_at").values_list("pk", flat=True)[:CHUNK]):
         written += transactions.run(lambda pk=pk: _write(pk, now))  # type: ignore[misc]
     return written
 

@@ -84,7 +84,8 @@ def _turn(endpoint: WebhookEndpoint, claim: datetime, until: float) -> int:
 def _due_to(endpoint: WebhookEndpoint, now: datetime) -> list[WebhookDelivery]:
     due = WebhookDelivery.objects.due(now).filter(endpoint=endpoint).select_related("event", "tenant")
     is_paused = endpoint.next_at is not None and endpoint.next_at > now
-    if endpoint.status != Endpoint.ON or is_paused:
+    is_held = Tenant.objects.waiting_for_an_owner().filter(pk=endpoint.tenant_id).exists()
+    if endpoint.status != Endpoint.ON or is_paused or is_held:
         due = due.filter(event=None)
     return list(due.order_by(F("event").asc(nulls_first=True))[:A_TURN])
 

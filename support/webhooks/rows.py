@@ -29,6 +29,7 @@ class WebhookEndpointQuerySet(models.QuerySet["WebhookEndpoint"]):
         """Those with something to deliver now; a test is delivered to one that is paused or switched off, too."""
         waiting = WebhookDelivery.objects.due(now).filter(endpoint=OuterRef("pk"))
         works = Q(status=WebhookEndpoint.Status.ON) & (Q(next_at=None) | Q(next_at__lte=now))
+        works &= ~Q(tenant__in=Tenant.objects.waiting_for_an_owner())
         return self.present().filter((works & Q(Exists(waiting))) | Q(Exists(waiting.filter(event=None))))
 
 
@@ -93,8 +94,9 @@ class WebhookDeliveryQuerySet(models.QuerySet["WebhookDelivery"]):
         """What a worker is to send, and in `awaited_since` from when: nothing while its receiver is paused."""
         of_receiver = Greatest("due_at", Coalesce("endpoint__next_at", "due_at"))
         since = Case(When(event=None, then=F("due_at")), default=of_receiver)
-        works = Q(endpoint__status=WebhookEndpoint.Status.ON) | Q(event=None)
-        return self.filter(works, status=WebhookDelivery.Status.PENDING).annotate(awaited_since=since)
+        works = Q(endpoint__status=WebhookEndpoint.Status.ON)
+        works &= ~Q(tenant__in=Tenant.objects.waiting_for_an_owner())
+        return self.filter(works | Q(event=None), status=WebhookDelivery.Status.PENDING).annotate(awaited_since=since)
 
 
 class WebhookDelivery(models.Model):

@@ -63,7 +63,7 @@ def _turn(stream: LogStream, claim: datetime, until: float) -> int:
 def _send_next(mine: LogStreamQuerySet) -> bool:
     """Send the next batch; False: there is none, it was not taken, or the stream is not ours any more."""
     now = clock.now()
-    stream = mine.on().filter(due_at__lte=now).select_related("tenant").first()
+    stream = mine.sending().filter(due_at__lte=now).select_related("tenant").first()
     if stream is None:
         return False
     # Looked at before the sealed lines are read: what is sealed in between is found by that read.

@@ -9,7 +9,7 @@ from typing import ClassVar, Self
 
 from django.db import models
 from django.db.models import F, Q, Value
-from django.db.models.functions import Coalesce
+from django.db.models.functions import Coalesce, Now
 from django.utils.translation import gettext_lazy
 
 from byokportal import clock
@@ -26,9 +26,14 @@ class LogStreamQuerySet(models.QuerySet["LogStream"]):
     def on(self) -> Self:
         return self.filter(status=LogStream.Status.ON)
 
-    def due(self, now: datetime) -> Self:
+    def sending(self) -> Self:
+        """Those that are on, but for organisations that wait for an owner after a restore."""
+        return self.on().exclude(tenant__in=Tenant.objects.waiting_for_an_owner())
+
+    def due(self, now: datetime | Now) -> Self:
         """Those that get lines now, and those that get a test, whatever their state."""
-        return self.filter(Q(status=LogStream.Status.ON, due_at__lte=now) | Q(test_due_at__lte=now))
+        lines = LogStream.objects.sending().filter(due_at__lte=now)
+        return self.filter(Q(pk__in=lines.values("pk")) | Q(test_due_at__lte=now))
 
     def wake(self, tenants: Collection[uuid.UUID], now: datetime) -> set[uuid.UUID]:
         """Let the streams of logs that grow look for new lines; in the transaction in which the logs grow.

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import Any, ClassVar
+from datetime import datetime
+from typing import Any, ClassVar, Self
 
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Now
 
 from byokportal import clock, merkle
 from tenants.models.organisations import Tenant
@@ -163,11 +165,18 @@ class HeadRecipient(models.Model):
         return self.email
 
 
+class HeadMailingQuerySet(models.QuerySet["HeadMailing"]):
+    def due(self, now: datetime | Now) -> Self:
+        """Those for which it is time, but for organisations that wait for an owner after a restore."""
+        return self.filter(due_at__lte=now).exclude(tenant__in=Tenant.objects.waiting_for_an_owner())
+
+
 class HeadMailing(models.Model):
     """When a tenant's head was mailed last; a row while it has recipients."""
 
     tenant = models.OneToOneField(Tenant, on_delete=models.PROTECT, related_name="head_mailing")
     due_at = models.DateTimeField()
+    objects = HeadMailingQuerySet.as_manager()
 
     class Meta:
         ordering: ClassVar = ["due_at"]

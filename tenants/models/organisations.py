@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import uuid
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from django.db import models
 from django.db.models import Q
 
 from byokportal import clock
 from tenants.models.service_roles import ServiceRole, new_external_id
+
+
+class TenantQuerySet(models.QuerySet["Tenant"]):
+    def waiting_for_an_owner(self) -> Self:
+        """Return those on hold after a restore that no owner has confirmed (`keys.models.RestoreHold`): what they had
+        removed may be back, so nothing of theirs is sent to a receiver."""
+        return self.filter(restore_holds__status="held")
 
 
 class Tenant(models.Model):
@@ -32,6 +39,7 @@ class Tenant(models.Model):
     # Since when it is over for good; the row stays, so that its External ID is never given out again. Once set it stays
     # as it is (held by a trigger).
     closed_at = models.DateTimeField(null=True, blank=True, editable=False)
+    objects = TenantQuerySet.as_manager()
 
     class Meta:
         ordering: ClassVar = ["name"]

@@ -27,7 +27,7 @@ from byokportal.localaws.testing import LocalAws
 from keys import key_uses, usage
 from keys.datakeys import ledger
 from keys.models import BranchKey, BranchKeyLoad, KeyRegistration, KeyUse
-from tenants.models import Member, ServiceAccount, Tenant
+from tenants.models import ArchivedMonth, Member, ServiceAccount, Tenant
 
 pytestmark = pytest.mark.django_db
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC)
@@ -195,6 +195,35 @@ def test_a_file_holds_what_the_pages_hold(
         assert rows[0][0] == "id"
         assert [row[0] for row in rows[1:]] == [*map(str, on_pages), "#complete"]
         assert not [cell for row in rows for cell in row if cell.startswith("=")]
+
+
+def test_a_file_that_cannot_be_gone_on_with_says_so(
+    tenant: Tenant, api: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A month leaves for the archive between two pieces of a file, or between two files."""
+    monkeypatch.setattr(exports, "BATCH", 2)
+    monkeypatch.setattr(exports, "AT_MOST", 4)
+    for hour in range(10):
+        use(tenant, at=NOON + timedelta(hours=hour))
+    cut = json.loads(body(api("/export")).splitlines()[-1])
+    under_way = api("/export")
+    pieces = iter(under_way.streaming_content)
+    begun = [next(pieces), next(pieces)]
+    facts = {"table": ArchivedMonth.Table.USES, "rows": 1, "sha256": "0" * 64}
+    ArchivedMonth.objects.create(ends=NOON + timedelta(hours=9), file="declared", **facts)
+    assert api("/export", cursor=cut["next"]).status_code == 200, "it has not left yet"
+    ArchivedMonth.objects.create(ends=NOON + timedelta(hours=6), file="gone", detached_at=NOON, **facts)
+
+    last = json.loads(b"".join([*begun, *pieces]).splitlines()[-1])
+    assert last == {"complete": False, "count": 2, "code": "moved_to_archive"}
+    for end in ("/export", "/export.csv"):
+        refused = api(end, cursor=cut["next"])
+        assert (refused.status_code, refused.json()["code"]) == (409, "moved_to_archive")
+    anew = [json.loads(line) for line in body(api("/export")).splitlines()]
+    assert [line["at"][11:13] for line in anew[:-1]] == ["18", "19", "20", "21"], "without what is about to leave"
+    assert json.loads(body(api("/export", cursor=anew[-1]["next"]))) == {"complete": True, "count": 0}
+    behind = keyset.Position(NOON + timedelta(hours=6), 2**62)
+    assert json.loads(body(api("/export", cursor=str(behind))).splitlines()[-1])["complete"]
 
 
 HOSTILE = [

@@ -17,16 +17,30 @@ from django.core import mail
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connection, transaction
 from django.test import Client
+from receiver import Receiver
 
+from byokportal import beat, clock
 from byokportal.errors import DomainError, NotAllowed, NotFound
 from keys import datakeys, errors, holds, services
 from keys.datakeys import Engine, admission
 from keys.models import DatabaseAdmission, KeyRegistration, RestoreHold
-from support import follow, mailed, notices
-from tenants import audit
+from support import backlog, follow, mailed, notices
+from support import services as support_services
+from support.webhooks import deliveries
+from tenants import audit, head_mailings, log_trees
 from tenants import services as tenant_services
 from tenants.errors import FreshSignInNeeded
-from tenants.models import AuditEvent, Directory, Member, ServiceAccount, SignOnConnection, Tenant
+from tenants.log_streams import sending as log_streams
+from tenants.models import (
+    AuditEvent,
+    Directory,
+    HeadMailing,
+    LogStream,
+    Member,
+    ServiceAccount,
+    SignOnConnection,
+    Tenant,
+)
 
 Probe = Callable[[KeyRegistration], KeyRegistration]
 
@@ -426,6 +440,50 @@ def test_each_is_ended_from_the_page_and_the_confirmation_asks_for_another_look(
             services.confirm_restore(tenant, digest=read.digest, actor=acting(alice))
     assert tried(tenant) == "restore_not_confirmed"
     assert confirm(tenant, alice).status == "confirmed"
+
+
+def test_nothing_reaches_out_until_an_owner_has_confirmed(
+    tenant: Tenant, alice: Member, held: RestoreHold, settings: Any
+) -> None:
+    """A receiver that was removed after the backup may be back; what waits is not lost."""
+    receiver, actor = Receiver(settings), acting(alice)
+    facts = {"description": "d", "actor": actor}
+    webhook, receiver.secret = support_services.add_webhook(
+        tenant, format="standard", address=f"{receiver.origin}/hook", kinds=["key"], **facts
+    )
+    tenant_services.add_log_stream(tenant, format="webhook", address=f"{receiver.origin}/log", **facts)
+    LogStream.objects.update(sealed_secret=webhook.sealed_secret)
+    tenant_services.add_head_recipient(tenant, email="head@acme.example", actor=actor)
+    try:
+        audit.record("keys.latency.changed", tenant=tenant, actor=actor, seconds=60)
+        log_trees.seal()
+        follow.follow()
+        for _ in range(2):
+            log_streams.send_due()
+            deliveries.deliver_due()
+            assert receiver.heard == []
+            assert not beat.may_be_due("tenants.due.log_streams") and not beat.may_be_due("support.due.deliveries")
+            support_services.test_webhook(webhook, actor=actor)  # a person asked for it, and it says nothing
+            assert deliveries.deliver_due() == 1
+            assert [path_of(one) for one in receiver.heard] == ["/hook"] and "test" in str(receiver.took[0])
+            receiver.heard.clear()
+            receiver.took.clear()
+        assert head_mailings.write_due() == 0 and not HeadMailing.objects.due(clock.now())
+        for kind in ("log_stream", "webhook"):  # and nobody is called for what waits as it has to
+            assert not backlog.WORK[kind].due(clock.now()).exists()
+
+        confirm(tenant, alice)
+        log_streams.send_due()
+        deliveries.deliver_due()
+        assert {path_of(one) for one in receiver.heard} == {"/hook", "/log"}
+        assert receiver.refused == 0 and "keys.latency.changed" in str(receiver.took)
+        assert HeadMailing.objects.due(clock.now()).exists()
+    finally:
+        receiver.close()
+
+
+def path_of(heard: dict[str, str]) -> str:
+    return heard["path"]
 
 
 def test_what_is_added_after_it_was_read_is_not_confirmed(tenant: Tenant, alice: Member, held: RestoreHold) -> None:
