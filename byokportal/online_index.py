@@ -54,7 +54,7 @@ def _build_on_each_partition(model: type[Model], index: Index, schema_editor: An
     PostgreSQL calls the table's valid once every partition has joined. May run again after it was interrupted.
     """
     table, quote = model._meta.db_table, schema_editor.quote_name
-    statement = index.create_sql(model, schema_editor)
+    statement: Any = index.create_sql(model, schema_editor)
     statement.parts["table"] = f"ONLY {quote(table)}"
     whole = str(statement).replace("CREATE INDEX ", "CREATE INDEX IF NOT EXISTS ", 1)
     partitions.briefly(lambda cursor: cursor.execute(whole))

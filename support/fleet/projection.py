@@ -96,7 +96,7 @@ def _differ(one: FleetRow, other: FleetRow) -> bool:
 
 def _facts(ids: Sequence[uuid.UUID]) -> list[Facts]:
     newest = EncryptionTest.objects.filter(tenant=OuterRef("pk")).order_by("-created_at").values("pk")[:1]
-    tenants = list(
+    tenants: list[Any] = list(
         Tenant.objects.filter(pk__in=ids, is_canary=False, closed_at=None).annotate(newest_test=Subquery(newest))
     )
     test_ids = [tenant.newest_test for tenant in tenants if tenant.newest_test]
