@@ -259,6 +259,14 @@ def _world(request: pytest.FixtureRequest, db: None, aws: LocalAws) -> None:
     datakeys.start_anew()
 
 
+@pytest.fixture(autouse=True)
+def _world_comes_first(request: pytest.FixtureRequest) -> None:
+    """Put a world back into an empty database, whatever else a test asks for before it: a row that is there already
+    may have the id of one of its rows."""
+    if "_world" in request.fixturenames:
+        request.getfixturevalue("_world")
+
+
 def _open() -> None:
     opening.open_service_role()
 

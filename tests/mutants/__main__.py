@@ -56,6 +56,8 @@ def survives(switch: Switch | None, tests: str) -> bool:
             raise RuntimeError(
                 f"{switch and switch.rule}: pytest ended with {done.returncode}\n{done.stdout.decode()[-2000:]}"
             )
+        if switch is None and done.returncode:
+            print(done.stdout.decode()[-4000:])
         return done.returncode == 0
 
 
