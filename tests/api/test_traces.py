@@ -15,8 +15,10 @@ from asgi_server import Server, tokened
 from celery.signals import before_task_publish, task_postrun, task_prerun
 from django.core.exceptions import ImproperlyConfigured
 from django.test import Client
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import StatusCode
 
 from byokportal import telemetry, tracing, tracing_export
 from byokportal.celery import app
@@ -163,6 +165,17 @@ def test_only_what_is_on_the_list_leaves(spans: InMemorySpanExporter) -> None:
     }
     assert not found.events
     assert found.status.description is None
+
+
+def test_what_another_library_writes_into_a_span_of_an_exception_does_not_leave() -> None:
+    kept, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(tracing_export.Allowed(kept)))
+    with pytest.raises(ValueError), provider.get_tracer("theirs").start_as_current_span("theirs"):
+        raise ValueError("s3cret")
+    (found,) = kept.get_finished_spans()
+    assert found.status.status_code is StatusCode.ERROR
+    assert not found.events and found.status.description is None
+    assert "s3cret" not in found.to_json()
 
 
 def test_a_collector_that_is_gone_keeps_nobody_waiting(settings: Any) -> None:
