@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from contextlib import nullcontext
-from functools import partial
 from typing import Any
 
 from django.contrib.postgres.operations import AddIndexConcurrently
@@ -42,7 +41,7 @@ class AddIndexOnline(AddIndexConcurrently):
             return
         if partitions.until(from_state.apps.get_model(app_label, self.model_name)._meta.db_table) is not None:
             # It looks at no row; CONCURRENTLY is refused for the index of a table with partitions.
-            partitions.briefly(lambda cursor: cursor.execute(f"DROP INDEX IF EXISTS {self.index.name}"))
+            partitions.execute_briefly(f"DROP INDEX IF EXISTS {self.index.name}")
             return
         with base.patient(schema_editor.connection):
             super().database_backwards(app_label, schema_editor, from_state, to_state)
@@ -57,7 +56,7 @@ def _build_on_each_partition(model: type[Model], index: Index, schema_editor: An
     statement: Any = index.create_sql(model, schema_editor)
     statement.parts["table"] = f"ONLY {quote(table)}"
     whole = str(statement).replace("CREATE INDEX ", "CREATE INDEX IF NOT EXISTS ", 1)
-    partitions.briefly(lambda cursor: cursor.execute(whole))
+    partitions.execute_briefly(whole)
     for partition in partitions.without_index(table, index.name):
         name = f"{partition}_{index.name}"
         statement = index.create_sql(model, schema_editor, concurrently=True)
@@ -65,12 +64,7 @@ def _build_on_each_partition(model: type[Model], index: Index, schema_editor: An
         with base.patient(schema_editor.connection):
             if not _is_built(name, schema_editor):
                 schema_editor.execute(statement, params=None)
-        attach = f"ALTER INDEX {quote(index.name)} ATTACH PARTITION {quote(name)}"
-        partitions.briefly(partial(_execute, statement=attach))
-
-
-def _execute(cursor: Any, statement: str) -> None:
-    cursor.execute(statement)
+        partitions.execute_briefly(f"ALTER INDEX {quote(index.name)} ATTACH PARTITION {quote(name)}")
 
 
 def _is_built(name: str, schema_editor: Any) -> bool:

@@ -157,7 +157,7 @@ def put_away(table: str) -> list[str]:
         if names:
             cursor.execute(f"CREATE SCHEMA IF NOT EXISTS {ARCHIVED}")
     for name in names:
-        briefly(partial(_execute, statement=f"ALTER TABLE {name} SET SCHEMA {ARCHIVED}"))
+        execute_briefly(f"ALTER TABLE {name} SET SCHEMA {ARCHIVED}")
     return names
 
 
@@ -185,6 +185,11 @@ def briefly(do: Callable[[Any], Any]) -> Any:
                 raise
             time.sleep(AGAIN)
     raise AssertionError("it returned or raised")
+
+
+def execute_briefly(statement: str) -> None:
+    """Execute one statement as `briefly` does something."""
+    briefly(lambda cursor: cursor.execute(statement))
 
 
 def _make(cursor: Any, table: str, first: datetime) -> str:
@@ -246,10 +251,6 @@ def adopt(table: str, *, also_locked: str, triggers: tuple[str, ...]) -> None:
         # Where this is given up, rows must not be refused one day.
         briefly(lambda cursor: cursor.execute(f"ALTER TABLE {table} DROP CONSTRAINT IF EXISTS {bound}"))
         raise
-
-
-def _execute(cursor: Any, statement: str) -> None:
-    cursor.execute(statement)
 
 
 def patiently(statement: str) -> None:
@@ -376,7 +377,7 @@ def drop_foreign_keys(table: str, *, to: str) -> None:
         cursor.execute(FOREIGN_KEYS_TO, [table, to])
         names = [name for (name,) in cursor.fetchall()]
     for name in names:
-        briefly(partial(_execute, statement=f"ALTER TABLE {table} DROP CONSTRAINT {name}"))
+        execute_briefly(f"ALTER TABLE {table} DROP CONSTRAINT {name}")
 
 
 FOREIGN_KEYS_TO = """

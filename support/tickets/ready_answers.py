@@ -43,28 +43,28 @@ def of(test: EncryptionTest | None, *, language: str = settings.LANGUAGE_CODE) -
     """
     if test is None:
         return []
-    found = _in_language(test, settings.LANGUAGE_CODE)
-    return found if language == settings.LANGUAGE_CODE else found + _in_language(test, language)
-
-
-def _in_language(test: EncryptionTest, language: str) -> list[ReadyAnswer]:
-    is_ours = language == settings.LANGUAGE_CODE
     with translation.override(settings.LANGUAGE_CODE):
         whole, short = key_services.remedies_of(test, with_documents=True), key_services.remedies_of(test)
     found = []
-    for number, (step, change) in enumerate(whole[:MOST], start=1):
-        title = f"Step {step}, {onboarding.BY_NUMBER[step].name}"
-        with translation.override(language):
-            text = _text(test, step, key_services.say_again(change))
-            if len(text) > LONGEST:
-                brief = key_services.say_again("\n".join(one for at, one in short if at == step)[: LONGEST // 2])
-                text = _text(test, step, brief + "\n\n" + _("The whole document stands on the page of the test."))
-        if is_ours:
-            found.append(ReadyAnswer(str(number), title, text))
-        else:
-            spoken = translation.get_language_info(language)["name"]
-            found.append(ReadyAnswer(f"{number}-{language}", f"{title}, in {spoken}", text))
+    for spoken in dict.fromkeys((settings.LANGUAGE_CODE, language)):
+        for number, (step, change) in enumerate(whole[:MOST], start=1):
+            name, title = str(number), f"Step {step}, {onboarding.BY_NUMBER[step].name}"
+            if spoken != settings.LANGUAGE_CODE:
+                name = f"{number}-{spoken}"
+                title = f"{title}, in {translation.get_language_info(spoken)['name']}"
+            brief = "\n".join(one for at, one in short if at == step)[: LONGEST // 2]
+            with translation.override(spoken):
+                found.append(ReadyAnswer(name, title, _fitting(test, step, change, brief)))
     return found
+
+
+def _fitting(test: EncryptionTest, step: int, change: str, brief: str) -> str:
+    """Return the answer with the document, or without one that is too long for it."""
+    text = _text(test, step, key_services.say_again(change))
+    if len(text) <= LONGEST:
+        return text
+    rest = _("The whole document stands on the page of the test.")
+    return _text(test, step, f"{key_services.say_again(brief)}\n\n{rest}")
 
 
 def _text(test: EncryptionTest, step: int, change: str) -> str:
